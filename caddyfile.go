@@ -1,0 +1,265 @@
+package illumichat
+
+import (
+	"math"
+	"strconv"
+
+	"github.com/dustin/go-humanize"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+const directive = "illumichat"
+
+func init() {
+	httpcaddyfile.RegisterHandlerDirective(directive, parseCaddyfile)
+	httpcaddyfile.RegisterDirectiveOrder(directive, httpcaddyfile.Before, "reverse_proxy")
+}
+
+func parseCaddyfile(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+	h := new(Handler)
+	return h, h.UnmarshalCaddyfile(helper.Dispenser)
+}
+
+// UnmarshalCaddyfile sets up the handler from Caddyfile tokens. Syntax:
+//
+//	illumichat [<matcher>] {
+//		token            <token>
+//		assistants       <id...> | *
+//		alias            <name> <assistant_id>
+//		endpoint         <url>
+//
+//		max_body_size    <size>
+//		max_messages     <n>
+//		roles            <role...>
+//		pass_fields      <field...>
+//
+//		body_timeout     <duration>
+//		response_timeout <duration>
+//		commit_after     <duration> | off
+//		idle_timeout     <duration>
+//		write_timeout    <duration>
+//		max_duration     <duration>
+//		heartbeat        <interval> | off
+//
+//		transport        <name> {
+//			...
+//		}
+//	}
+//
+// Only `alias` may be repeated.
+func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // the directive's name
+	if d.NextArg() {
+		return d.Errf("unexpected argument '%s'", d.Val())
+	}
+	seen := make(map[string]bool)
+	for d.NextBlock(0) {
+		name := d.Val()
+		if seen[name] && name != "alias" {
+			return d.Errf("%s is already specified", name)
+		}
+		seen[name] = true
+		if err := h.unmarshalSubdirective(d, name); err != nil {
+			return err
+		}
+	}
+	if !seen["token"] {
+		return d.Errf("%s: a token is needed", directive)
+	}
+	if len(h.Assistants) == 0 && len(h.Aliases) == 0 {
+		return d.WrapErr(errNoAssistants)
+	}
+	return nil
+}
+
+func (h *Handler) unmarshalSubdirective(d *caddyfile.Dispenser, name string) error {
+	for _, duration := range h.durations() {
+		if duration.name == name {
+			return unmarshalDuration(d, duration)
+		}
+	}
+	switch name {
+	case "token":
+		return h.unmarshalToken(d)
+	case "endpoint":
+		return h.unmarshalEndpoint(d)
+	case "assistants":
+		return h.unmarshalAssistants(d)
+	case "alias":
+		return h.unmarshalAlias(d)
+	case "max_body_size":
+		return h.unmarshalMaxBodySize(d)
+	case "max_messages":
+		return h.unmarshalMaxMessages(d)
+	case "roles":
+		return unmarshalWords(d, &h.Roles, checkRole)
+	case "pass_fields":
+		return unmarshalWords(d, &h.PassFields, checkPassField)
+	case "transport":
+		return h.unmarshalTransport(d)
+	}
+	return d.Errf("unrecognized subdirective '%s'", name)
+}
+
+// unmarshalToken must not use errors that print the token at hand, as d.ArgErr does: it is a piece of
+// the secret.
+func (h *Handler) unmarshalToken(d *caddyfile.Dispenser) error {
+	args := d.RemainingArgs()
+	if len(args) != 1 {
+		return d.Err("token takes exactly one argument")
+	}
+	h.Token = args[0]
+	if !hasPlaceholder(h.Token) {
+		if err := checkToken([]byte(h.Token)); err != nil {
+			return d.WrapErr(err)
+		}
+	}
+	return nil
+}
+
+func (h *Handler) unmarshalEndpoint(d *caddyfile.Dispenser) error {
+	if err := oneArg(d, &h.Endpoint); err != nil {
+		return err
+	}
+	if !hasPlaceholder(h.Endpoint) {
+		if _, err := parseEndpoint(h.Endpoint); err != nil {
+			return d.Errf("endpoint: %w", err)
+		}
+	}
+	return nil
+}
+
+func (h *Handler) unmarshalAssistants(d *caddyfile.Dispenser) error {
+	if err := unmarshalWords(d, &h.Assistants, checkAssistant); err != nil {
+		return err
+	}
+	for _, id := range h.Assistants {
+		if id == anyAssistant && len(h.Assistants) > 1 {
+			return d.WrapErr(errAnyAmongOthers)
+		}
+		if _, ok := h.Aliases[id]; ok {
+			return d.Errf("assistants: '%s' is already an alias", id)
+		}
+	}
+	return nil
+}
+
+func (h *Handler) unmarshalAlias(d *caddyfile.Dispenser) error {
+	args := d.RemainingArgs()
+	if len(args) != 2 {
+		return d.Err("alias takes a name and an assistant's id")
+	}
+	name, id := args[0], args[1]
+	if _, ok := h.Aliases[name]; ok {
+		return d.Errf("alias '%s' is already specified", name)
+	}
+	if err := checkAlias(name, id, h.Assistants); err != nil {
+		return d.WrapErr(err)
+	}
+	if h.Aliases == nil {
+		h.Aliases = make(map[string]string)
+	}
+	h.Aliases[name] = id
+	return nil
+}
+
+func (h *Handler) unmarshalMaxBodySize(d *caddyfile.Dispenser) error {
+	var word string
+	if err := oneArg(d, &word); err != nil {
+		return err
+	}
+	size, err := humanize.ParseBytes(word)
+	if err != nil {
+		return d.Errf("max_body_size: parsing '%s': %w", word, err)
+	}
+	if size == 0 || size > math.MaxInt64 {
+		return d.Errf("max_body_size: '%s' is not a size to have", word)
+	}
+	h.MaxBodySize = int64(size)
+	return nil
+}
+
+func (h *Handler) unmarshalMaxMessages(d *caddyfile.Dispenser) error {
+	var word string
+	if err := oneArg(d, &word); err != nil {
+		return err
+	}
+	n, err := strconv.Atoi(word)
+	if err != nil || n < 0 {
+		return d.Errf("max_messages: '%s' is not a whole number from 0", word)
+	}
+	h.MaxMessages = n
+	return nil
+}
+
+func (h *Handler) unmarshalTransport(d *caddyfile.Dispenser) error {
+	if !d.NextArg() {
+		return d.ArgErr()
+	}
+	name := d.Val()
+	module, err := caddyfile.UnmarshalModule(d, transportNamespace+"."+name)
+	if err != nil {
+		return err
+	}
+	if _, err := usableTransport(module); err != nil {
+		return d.Errf("transport '%s': %w", name, err)
+	}
+	h.TransportRaw = caddyconfig.JSONModuleObject(module, "protocol", name, nil)
+	return nil
+}
+
+// unmarshalDuration refuses 0 because that is the JSON for the default.
+func unmarshalDuration(d *caddyfile.Dispenser, duration duration) error {
+	var word string
+	if err := oneArg(d, &word); err != nil {
+		return err
+	}
+	if word == "off" && duration.mayBeOff {
+		*duration.value = off
+		return nil
+	}
+	value, err := caddy.ParseDuration(word)
+	if err != nil {
+		return d.Errf("%s: parsing '%s': %w", duration.name, word, err)
+	}
+	if value <= 0 {
+		return d.Errf("%s: '%s' is not a positive duration", duration.name, word)
+	}
+	*duration.value = caddy.Duration(value)
+	return nil
+}
+
+// unmarshalWords reads one or more arguments, each of which check accepts.
+func unmarshalWords(d *caddyfile.Dispenser, words *[]string, check func(string) error) error {
+	name := d.Val()
+	for d.NextArg() {
+		if err := check(d.Val()); err != nil {
+			return d.Errf("%s: %w", name, err)
+		}
+		*words = append(*words, d.Val())
+	}
+	if len(*words) == 0 {
+		return d.ArgErr()
+	}
+	return nil
+}
+
+// oneArg reads exactly one argument.
+func oneArg(d *caddyfile.Dispenser, word *string) error {
+	if !d.NextArg() {
+		return d.ArgErr()
+	}
+	*word = d.Val()
+	if d.NextArg() {
+		return d.Errf("unexpected argument '%s'", d.Val())
+	}
+	return nil
+}
+
+// Interface guard
+var _ caddyfile.Unmarshaler = (*Handler)(nil)

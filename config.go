@@ -1,0 +1,121 @@
+package illumichat
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+// Checks of config values that the Caddyfile, which knows their line, and JSON share.
+var (
+	errNoAssistants    = errors.New("assistants: at least one assistant is needed, or an alias of one")
+	errAnyAmongOthers  = errors.New("assistants: * allows any assistant, so none can be named beside it")
+	errEmptyAssistant  = errors.New("an assistant's id is empty")
+	errPassFieldIsOurs = errors.New("assistantId, messages and chatId are always forwarded")
+)
+
+// onePlaceholder is a config value that is one placeholder and nothing else.
+var onePlaceholder = regexp.MustCompile(`^\{[^{}]+\}$`)
+
+func isPlaceholder(s string) bool { return onePlaceholder.MatchString(s) }
+
+// hasPlaceholder reports whether s has to be expanded before it can be checked.
+func hasPlaceholder(s string) bool { return strings.ContainsRune(s, '{') }
+
+// expand replaces the placeholders of a config value, none of which may be empty.
+func expand(s string) (string, error) {
+	return replacePlaceholders(s, func(name, value string) error {
+		if value == "" {
+			return fmt.Errorf("{%s} is empty or cannot be read", name)
+		}
+		return nil
+	})
+}
+
+// replacePlaceholders replaces {env.*} and {file.*}, and refuses others: what else Caddy's replacer
+// knows while a config loads, such as the time, is no part of one.
+func replacePlaceholders(s string, check func(name, value string) error) (string, error) {
+	return caddy.NewReplacer().ReplaceFunc(s, func(name string, value any) (any, error) {
+		if !strings.HasPrefix(name, "env.") && !strings.HasPrefix(name, "file.") {
+			return nil, fmt.Errorf("{%s} is not supported here, only {env.*} and {file.*} are", name)
+		}
+		return value, check(name, caddy.ToString(value))
+	})
+}
+
+// resolveEndpoint returns the URL that is configured, or the default where that comes out empty.
+func resolveEndpoint(configured string) (*url.URL, error) {
+	value, err := replacePlaceholders(configured, func(string, string) error { return nil })
+	if err != nil {
+		return nil, err
+	}
+	if value == "" {
+		value = defaultEndpoint
+	}
+	return parseEndpoint(value)
+}
+
+func parseEndpoint(s string) (*url.URL, error) {
+	u, err := url.Parse(s)
+	switch {
+	case err != nil:
+		return nil, err
+	case u.Scheme != "http" && u.Scheme != "https":
+		return nil, fmt.Errorf("%q is not an http or https URL", s)
+	case u.User != nil:
+		return nil, errors.New("the URL holds credentials; the token is the only one that is sent")
+	case u.Hostname() == "":
+		return nil, fmt.Errorf("%q names no host", s)
+	case u.Fragment != "":
+		return nil, fmt.Errorf("%q has a fragment, which is never sent", s)
+	}
+	return u, nil
+}
+
+func checkAssistant(id string) error {
+	if id == "" {
+		return errEmptyAssistant
+	}
+	return nil
+}
+
+// checkAlias refuses a name that means two assistants.
+func checkAlias(name, id string, listed []string) error {
+	if name == "" {
+		return errors.New("an alias is empty")
+	}
+	if slices.Contains(listed, name) {
+		return fmt.Errorf("alias '%s' is the id of a listed assistant", name)
+	}
+	return checkAssistant(id)
+}
+
+func checkRole(role string) error {
+	if role == "" {
+		return errors.New("a role is empty")
+	}
+	return nil
+}
+
+// checkPassField refuses fields that have a meaning of their own, in any case of their letters: an
+// upstream that is lenient about case would read them as those.
+func checkPassField(name string) error {
+	if name == "" {
+		return errors.New("a field's name is empty")
+	}
+	if slices.ContainsFunc(chatFields, func(field string) bool { return strings.EqualFold(field, name) }) {
+		return fmt.Errorf("%q: %w", name, errPassFieldIsOurs)
+	}
+	return nil
+}
+
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}

@@ -1,0 +1,146 @@
+package illumichat
+
+import (
+	"errors"
+	"maps"
+	"net/http"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+// statusClientClosed is what Caddy and nginx log for a client that left before the answer.
+const statusClientClosed = 499
+
+// errVisitorGone ends an exchange whose visitor left: there is nobody to tell.
+var errVisitorGone = errors.New("the visitor is gone")
+
+// chatError is an error as the visitor sees it, in the shape that the vendor's own errors have:
+// `{"error": "<text>", "code": "<type>:<context>"}`.
+type chatError struct {
+	status  int
+	code    string
+	text    string            // for people: it names what is wrong, and no secret
+	details map[string]string // field → text, of an upstream's validation error
+	header  http.Header       // sent along
+	cause   error             // for the log alone
+	hint    string            // for the log alone: what the operator can do
+	quiet   bool              // the log has said it already
+}
+
+func (e *chatError) Error() string {
+	if e.cause != nil {
+		return e.code + ": " + e.text + ": " + e.cause.Error()
+	}
+	return e.code + ": " + e.text
+}
+
+func (e *chatError) Unwrap() error { return e.cause }
+
+// because returns a copy of e that remembers its cause.
+func (e *chatError) because(cause error) *chatError {
+	c := *e
+	c.cause = cause
+	return &c
+}
+
+// body is e as it is sent.
+func (e *chatError) body() []byte {
+	// Text of the upstream is valid UTF-8, or it would not have been taken over: nothing here can fail.
+	body, _ := json.Marshal(struct {
+		Error   string            `json:"error"`
+		Code    string            `json:"code"`
+		Details map[string]string `json:"details,omitempty"`
+	}{e.text, e.code, e.details}, json.Deterministic(true), jsontext.AllowInvalidUTF8(true))
+	return body
+}
+
+// writeError answers with err. Nothing may have been sent before.
+func (h *Handler) writeError(w http.ResponseWriter, r *http.Request, err error) {
+	var e *chatError
+	if !errors.As(err, &e) {
+		w.WriteHeader(statusClientClosed)
+		return
+	}
+	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
+		repl.Set("http.illumichat.code", e.code)
+	}
+	h.logError(e)
+
+	header := w.Header()
+	maps.Copy(header, e.header)
+	header.Set("Content-Type", "application/json")
+	header.Set("Cache-Control", "no-store")
+	w.WriteHeader(e.status)
+	_, _ = w.Write(e.body()) // whoever does not take it is gone
+}
+
+// logError tells the operator of failures that are not the visitor's.
+func (h *Handler) logError(e *chatError) {
+	level := zapcore.DebugLevel
+	if e.status >= http.StatusInternalServerError && !e.quiet {
+		level = zapcore.ErrorLevel
+	}
+	if c := h.logger.Check(level, "the chat failed"); c != nil {
+		c.Write(
+			zap.Int("status", e.status),
+			zap.String("code", e.code),
+			zap.String("hint", e.hint),
+			zap.NamedError("cause", e.cause))
+	}
+}
+
+// breakOff is why an answer has no finish of its own. It is told as a finish where the stream has begun, and
+// as an error where nothing was sent.
+type breakOff struct {
+	code   string
+	text   string
+	before *chatError
+}
+
+func (b *breakOff) Error() string { return b.code + ": " + b.text }
+
+// The ways an answer can break off.
+var (
+	errUnreachable = &breakOff{
+		code: "closed:upstream", text: "the assistant cannot be reached",
+		before: statusError(http.StatusBadGateway),
+	}
+	errClosed = &breakOff{
+		code: "closed:upstream", text: "the answer broke off",
+		before: &chatError{status: http.StatusBadGateway, code: "bad_gateway:upstream", text: "the assistant did not answer"},
+	}
+	errStalled = &breakOff{
+		code: "stalled:upstream", text: "the answer stalled",
+		before: statusError(http.StatusGatewayTimeout),
+	}
+	errResponseTimeout = &breakOff{
+		code: "timeout:upstream", text: "the assistant took too long to answer",
+		before: statusError(http.StatusGatewayTimeout),
+	}
+	errMaxDuration = &breakOff{
+		code: "max_duration:upstream", text: "the answer took too long",
+		before: statusError(http.StatusGatewayTimeout),
+	}
+	errLeak = &breakOff{
+		code: "leak:upstream", text: "the answer was stopped",
+		before: &chatError{
+			status: http.StatusBadGateway, code: "bad_gateway:upstream", text: "the answer was stopped",
+			hint: "the upstream sent the API token back in its answer",
+		},
+	}
+	errShuttingDown = &breakOff{
+		code: "shutting_down:proxy", text: "the server is restarting; please try again",
+		before: &chatError{
+			status: http.StatusServiceUnavailable, code: "shutting_down:proxy",
+			text: "the server is restarting; please try again", header: http.Header{"Retry-After": {"1"}},
+		},
+	}
+)
+
+// errLingered ends the reading of what follows a finish.
+var errLingered = errors.New("the finish was a while ago")

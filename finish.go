@@ -1,0 +1,107 @@
+package illumichat
+
+import (
+	"bytes"
+	"io"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+const typeFinish = "finish"
+
+// mayFinish is a cheap test whose no is certain: an event can be a finish only if its JSON holds the word
+// as it is, or letters of ASCII written as \u006X or \u007X.
+func mayFinish(events []byte) bool {
+	return bytes.Contains(events, []byte(typeFinish)) ||
+		bytes.Contains(events, []byte(`\u006`)) ||
+		bytes.Contains(events, []byte(`\u007`))
+}
+
+// finishReader tells a finish from other events. It reads an event's JSON as a browser would, to which
+// the last of two equal names counts. It is kept for a stream's life so that a look at an event that quotes
+// the word allocates nothing.
+type finishReader struct {
+	json jsontext.Decoder
+	in   bytes.Buffer
+	data []byte
+	name []byte
+}
+
+var asBrowsersRead = []json.Options{jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)}
+
+// isFinish reports whether ev, a whole event, is a finish.
+func (f *finishReader) isFinish(ev []byte, first bool) bool {
+	finish, whole := f.read(ev, first)
+	return finish && whole
+}
+
+// beginsFinish reports whether ev, the beginning of an event that is too large to be held, says that it
+// is a finish.
+func (f *finishReader) beginsFinish(ev []byte, first bool) bool {
+	finish, _ := f.read(ev, first)
+	return finish
+}
+
+// read reads the object that is an event's data as far as it goes.
+func (f *finishReader) read(ev []byte, first bool) (finish, whole bool) {
+	f.data = appendData(f.data[:0], ev, first)
+	f.in = *bytes.NewBuffer(f.data)
+	f.json.Reset(&f.in, asBrowsersRead...)
+
+	if token, err := f.json.ReadToken(); err != nil || token.Kind() != '{' {
+		return false, false
+	}
+	for f.json.PeekKind() == '"' {
+		name, err := f.string()
+		if err != nil {
+			return finish, false
+		}
+		if string(name) != "type" {
+			if err := f.json.SkipValue(); err != nil {
+				return finish, false
+			}
+			continue
+		}
+		if f.json.PeekKind() != '"' {
+			finish = false
+			if err := f.json.SkipValue(); err != nil {
+				return finish, false
+			}
+			continue
+		}
+		value, err := f.string()
+		if err != nil {
+			return finish, false
+		}
+		finish = string(value) == typeFinish
+	}
+	if token, err := f.json.ReadToken(); err != nil || token.Kind() != '}' {
+		return finish, false
+	}
+	_, err := f.json.ReadToken()
+	return finish, err == io.EOF
+}
+
+// string reads a string into memory that is used again.
+func (f *finishReader) string() ([]byte, error) {
+	value, err := f.json.ReadValue()
+	if err != nil {
+		return nil, err
+	}
+	// The only fault a string that was read can have is that it is no valid UTF-8, which is replaced.
+	f.name, _ = jsontext.AppendUnquote(f.name[:0], value)
+	return f.name, nil
+}
+
+// finishEvent is the event that ends a stream which has none of its own.
+func finishEvent(b *breakOff) []byte {
+	// Constant, valid text: nothing here can fail.
+	data, _ := json.Marshal(struct {
+		Type   string `json:"type"`
+		Reason string `json:"finishReason"`
+		Error  string `json:"error"`
+		Code   string `json:"code"`
+	}{typeFinish, "error", b.text, b.code})
+	return append(append([]byte("data: "), data...), "\n\n"...)
+}

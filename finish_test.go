@@ -1,0 +1,96 @@
+package illumichat
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+)
+
+func TestIsFinish(t *testing.T) {
+	for _, test := range []struct {
+		event string
+		want  bool
+	}{
+		{`data: {"type":"finish","finishReason":"stop"}`, true},
+		{`data:{"finishReason":"stop","usage":{"tokens":[1,2]},"type":"finish"}`, true},
+		{`data: { "t\u0079pe" : "\u0066inish" }`, true},
+		{`data: {"type":"\u0066\u0069\u006e\u0069\u0073\u0068"}`, true},
+		{"data: {\"type\":\ndata: \"finish\"}", true},
+		{"event: message\r\nid: 1\r\ndata: {\"type\":\"finish\"}\r\n", true},
+		{`data: {"type":"text-delta","type":"finish"}`, true}, // as JSON.parse has it
+		{`data: {"type":"finish","type":"text-delta"}`, false},
+		{`data: {"type":"finish","type":null}`, false},
+		{`data: {"type":"text-delta","textDelta":"{\"type\":\"finish\"}"}`, false},
+		{`data: {"type":"tool-result","result":{"type":"finish"}}`, false},
+		{`data: [{"type":"finish"}]`, false},
+		{`data: {"Type":"finish"}`, false},
+		{`data: {"type":"Finish"}`, false},
+		{`data: {"type":["finish"]}`, false},
+		{`data: "finish"`, false},
+		{`data: finish`, false},
+		{`data: {"type":"finish"`, false},
+		{`data: {"type":"finish"} and more`, false},
+		{`data: {"type":"finish",}`, false},
+		{`: {"type":"finish"}`, false},
+		{`event: finish`, false},
+		{"data: \xff{\"type\":\"finish\"}", false},
+		{"data: {\"type\":\"finish\",\"x\":\"\xff\"}", true},
+		{"data: {\"\xff\":1,\"type\":\"finish\"}", true},
+		{`data: {"\ud800":1,"type":"finish"}`, true},
+	} {
+		block := []byte(test.event + "\n\n")
+		var f finishReader
+		if got := mayFinish(block) && f.isFinish(block, true); got != test.want {
+			t.Errorf("%q: got %v, want %v", test.event, got, test.want)
+		}
+	}
+}
+
+func TestBeginsFinish(t *testing.T) {
+	for begin, want := range map[string]bool{
+		`data: {"type":"finish","usage":"xxx`:         true,
+		`data: {"usage":{"type":"finish","x":"xxx`:    false,
+		`data: {"type":"text-delta","textDelta":"xxx`: false,
+		`data: {"type":"fini`:                         false,
+		`data: "type":"finish","usage":"xxx`:          false,
+	} {
+		var f finishReader
+		if got := f.beginsFinish([]byte(begin), true); got != want {
+			t.Errorf("%q: got %v, want %v", begin, got, want)
+		}
+	}
+}
+
+// FuzzIsFinish compares the reader with encoding/json, which reads as browsers do in what matters here.
+func FuzzIsFinish(f *testing.F) {
+	f.Add(`{"type":"finish"}`)
+	f.Add(`{"type":"text-delta","textDelta":"finish"}`)
+	f.Add(`{"type":"\u0066inish","type":1}`)
+	f.Fuzz(func(t *testing.T, data string) {
+		if strings.ContainsAny(data, "\r\n") {
+			t.Skip("more than one line")
+		}
+		block := []byte("data: " + data + "\n\n")
+		var want bool
+		var fields map[string]any
+		if json.Unmarshal([]byte(data), &fields) == nil {
+			want = fields["type"] == typeFinish
+		}
+		var r finishReader
+		if got := mayFinish(block) && r.isFinish(block, false); got != want {
+			t.Errorf("%q: got %v, want %v", data, got, want)
+		}
+	})
+}
+
+// BenchmarkIsFinish is the cost of an answer that speaks of finishing.
+func BenchmarkIsFinish(b *testing.B) {
+	block := []byte(`data: {"type":"text-delta","textDelta":"when we finish, {\"type\":\"finish\"}"}` + "\n\n")
+	var r finishReader
+	b.ReportAllocs()
+	for b.Loop() {
+		if r.isFinish(block, false) {
+			b.Fatal("this is no finish")
+		}
+	}
+}

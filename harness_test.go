@@ -1,0 +1,302 @@
+package illumichat
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/quic-go/quic-go/http3"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	_ "github.com/caddyserver/caddy/v2/modules/standard"
+
+	"github.com/illumichat/caddy-illumichat/sandbox"
+	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
+)
+
+// patience bounds a wait for what is expected to come soon.
+const patience = 10 * time.Second
+
+// chatPath is where the tests' sites have their chat.
+const chatPath = "/api/chat-proxy"
+
+// hello is a chat that the sandbox answers with every type of event.
+const hello = `{"assistantId":"asst_demo","messages":[{"role":"user","content":"Hello"}]}`
+
+// site is a site that a real Caddy serves, over plain HTTP/1.1 and over TLS with HTTP/1.1, 2 and 3.
+type site struct {
+	plain  string // http://127.0.0.1:PORT
+	secure string // https://localhost:PORT
+	logs   string // the file with all that Caddy logs, from debug on
+
+	tb      testing.TB
+	global  string
+	storage string
+}
+
+// serve runs Caddy with a site of the given directives until the test ends. There can be one at a time.
+func serve(tb testing.TB, directives string) *site {
+	tb.Helper()
+	return serveWith(tb, "grace_period 1ms", directives)
+}
+
+// serveWith is serve with global options.
+func serveWith(tb testing.TB, global, directives string) *site {
+	tb.Helper()
+	s := &site{
+		plain:   fmt.Sprintf("http://127.0.0.1:%d", freePort(tb)),
+		secure:  fmt.Sprintf("https://localhost:%d", freePort(tb)),
+		logs:    filepath.Join(tb.TempDir(), "caddy.log"),
+		tb:      tb,
+		global:  global,
+		storage: tb.TempDir(),
+	}
+	tb.Cleanup(func() {
+		if err := caddy.Stop(); err != nil {
+			tb.Errorf("stopping Caddy: %v", err)
+		}
+	})
+	s.reload(directives)
+	return s
+}
+
+// reload replaces the site's directives.
+func (s *site) reload(directives string) {
+	s.tb.Helper()
+	if err := caddy.Load(s.adapt(directives), true); err != nil {
+		s.tb.Fatalf("loading the config: %v", err)
+	}
+}
+
+func (s *site) adapt(directives string) []byte {
+	s.tb.Helper()
+	return adapt(s.tb, fmt.Sprintf(`{
+		admin off
+		persist_config off
+		skip_install_trust
+		default_bind 127.0.0.1
+		local_certs
+		auto_https disable_redirects
+		storage file_system %s
+		log {
+			output file %s
+			level DEBUG
+		}
+		%s
+	}
+	%s, %s {
+		%s
+	}
+	`, s.storage, s.logs, s.global, s.plain, s.secure, directives))
+}
+
+// adapt turns a Caddyfile into JSON.
+func adapt(tb testing.TB, caddyfile string) []byte {
+	tb.Helper()
+	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(caddyfile), map[string]any{"filename": "Caddyfile"})
+	if err != nil {
+		tb.Fatalf("adapting the Caddyfile: %v", err)
+	}
+	return config
+}
+
+// log returns what Caddy has logged.
+func (s *site) log() string {
+	s.tb.Helper()
+	log, err := os.ReadFile(s.logs)
+	if err != nil {
+		s.tb.Fatal(err)
+	}
+	return string(log)
+}
+
+func freePort(tb testing.TB) int {
+	tb.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// chatTo is an illumichat directive that asks server, with further subdirectives.
+func chatTo(server *sandboxtest.Server, subdirectives string) string {
+	return fmt.Sprintf(`illumichat %s {
+		token %s
+		assistants %s
+		endpoint %s
+		%s
+	}`, chatPath, sandbox.Token, sandbox.Assistant, server.URL, subdirectives)
+}
+
+// saying is a chat with one message; the sandbox takes one that begins with a slash as a command.
+func saying(text string) string {
+	message, err := json.Marshal(text)
+	if err != nil {
+		panic(err) // a string always can be marshalled
+	}
+	return fmt.Sprintf(`{"assistantId":"asst_demo","messages":[{"role":"user","content":%s}]}`, message)
+}
+
+// ask posts a chat to the site and returns the answer, whose body the test's end closes.
+func (s *site) ask(chat string) *http.Response {
+	s.tb.Helper()
+	return s.send(http.DefaultTransport, chatRequest(s.tb, s.plain, chat))
+}
+
+func chatRequest(tb testing.TB, origin, chat string) *http.Request {
+	tb.Helper()
+	req, err := http.NewRequestWithContext(tb.Context(), http.MethodPost, origin+chatPath, strings.NewReader(chat))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	return req
+}
+
+func (s *site) send(transport http.RoundTripper, req *http.Request) *http.Response {
+	s.tb.Helper()
+	resp, err := transport.RoundTrip(req)
+	if err != nil {
+		s.tb.Fatalf("sending the request: %v", err)
+	}
+	s.tb.Cleanup(func() { resp.Body.Close() })
+	return resp
+}
+
+// protocols are the ways that visitors come. Each call makes new connections.
+func protocols(tb testing.TB) map[string]http.RoundTripper {
+	tb.Helper()
+	insecure := &tls.Config{InsecureSkipVerify: true}
+	h1 := &http.Transport{TLSClientConfig: insecure.Clone(), TLSNextProto: map[string]func(string, *tls.Conn) http.RoundTripper{}}
+	h2 := &http.Transport{TLSClientConfig: insecure.Clone(), ForceAttemptHTTP2: true}
+	h3 := &http3.Transport{TLSClientConfig: insecure.Clone()}
+	tb.Cleanup(func() {
+		h1.CloseIdleConnections()
+		h2.CloseIdleConnections()
+		h3.Close()
+	})
+	return map[string]http.RoundTripper{"HTTP/1.1": h1, "HTTP/2.0": h2, "HTTP/3.0": h3}
+}
+
+// readAll reads an answer to its end.
+func readAll(tb testing.TB, resp *http.Response) string {
+	tb.Helper()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		tb.Fatalf("reading the answer: %v", err)
+	}
+	return string(body)
+}
+
+// chatEvent is an event as a page sees it.
+type chatEvent struct {
+	Type         string `json:"type"`
+	TextDelta    string `json:"textDelta"`
+	FinishReason string `json:"finishReason"`
+	Error        string `json:"error"`
+	Code         string `json:"code"`
+}
+
+// decodeEvents reads the events of a whole stream.
+func decodeEvents(tb testing.TB, stream string) []chatEvent {
+	tb.Helper()
+	var events []chatEvent
+	for _, data := range slowEvents(stream) {
+		var e chatEvent
+		if err := json.Unmarshal([]byte(data), &e); err != nil {
+			e.Type = "not JSON: " + data
+		}
+		events = append(events, e)
+	}
+	return events
+}
+
+// onlyFinish returns the finish of a stream, which must be its last event and the only one.
+func onlyFinish(tb testing.TB, stream string) chatEvent {
+	tb.Helper()
+	events := decodeEvents(tb, stream)
+	finishes := 0
+	for _, e := range events {
+		if e.Type == typeFinish {
+			finishes++
+		}
+	}
+	if finishes != 1 {
+		tb.Fatalf("the stream has %d finishes, want 1: %.1000q", finishes, stream)
+	}
+	last := events[len(events)-1]
+	if last.Type != typeFinish {
+		tb.Fatalf("the last event is %q, want the finish: %.1000q", last.Type, stream)
+	}
+	return last
+}
+
+// wantError checks an answer against a row of the error table and returns its text.
+func wantError(tb testing.TB, resp *http.Response, status int, code string) string {
+	tb.Helper()
+	body := readAll(tb, resp)
+	if resp.StatusCode != status {
+		tb.Errorf("got status %d, want %d: %s", resp.StatusCode, status, body)
+	}
+	var e struct{ Error, Code string }
+	if err := json.Unmarshal([]byte(body), &e); err != nil {
+		tb.Fatalf("the answer is not of the documented shape: %v: %q", err, body)
+	}
+	if e.Code != code {
+		tb.Errorf("got code %q, want %q: %s", e.Code, code, body)
+	}
+	if e.Error == "" {
+		tb.Errorf("the answer has no text: %s", body)
+	}
+	if got := resp.Header.Get("Content-Type"); got != "application/json" {
+		tb.Errorf("got Content-Type %q", got)
+	}
+	if got := resp.Header.Get("Cache-Control"); got != "no-store" {
+		tb.Errorf("got Cache-Control %q", got)
+	}
+	return e.Error
+}
+
+// nextEvent reads a stream up to the next blank line.
+func nextEvent(tb testing.TB, stream *bufio.Reader) string {
+	tb.Helper()
+	var event []byte
+	for {
+		line, err := stream.ReadBytes('\n')
+		event = append(event, line...)
+		if err != nil {
+			tb.Fatalf("reading the next event: %v after %q", err, event)
+		}
+		if len(bytes.TrimRight(line, "\r\n")) == 0 {
+			return string(event)
+		}
+	}
+}
+
+// eventually waits for a condition.
+func eventually(tb testing.TB, what string, condition func() bool) {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), patience)
+	defer cancel()
+	for !condition() {
+		select {
+		case <-ctx.Done():
+			tb.Fatalf("this did not happen in %s: %s", patience, what)
+		case <-time.After(2 * time.Millisecond):
+		}
+	}
+}

@@ -1,0 +1,328 @@
+// Package illumichat provides http.handlers.illumichat, a Caddy handler that lets a web page chat with
+// an IllumiChat assistant through the site's own server. The API token stays on the server; what the
+// page sends is checked, and the answer is streamed back event by event.
+//
+// It is not a general proxy for language models: it speaks IllumiChat's chat API and nothing else.
+package illumichat
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+func init() {
+	caddy.RegisterModule(new(Handler))
+}
+
+// What an operator left out.
+const (
+	defaultEndpoint        = "https://beta.illumichat.com/api/chat"
+	defaultMaxBodySize     = 1 << 20
+	defaultBodyTimeout     = caddy.Duration(30 * time.Second)
+	defaultResponseTimeout = caddy.Duration(30 * time.Second)
+	defaultCommitAfter     = caddy.Duration(5 * time.Second)
+	defaultIdleTimeout     = caddy.Duration(30 * time.Second)
+	defaultWriteTimeout    = caddy.Duration(30 * time.Second)
+	defaultMaxDuration     = caddy.Duration(2 * time.Minute)
+	defaultHeartbeat       = caddy.Duration(15 * time.Second)
+)
+
+// off is the value of a duration that turns its feature off.
+const off caddy.Duration = -1
+
+// anyAssistant in the list of assistants allows all of them.
+const anyAssistant = "*"
+
+// Handler answers chats of a web page with an IllumiChat assistant. A page posts
+// `{"messages": [{"role": "user", "content": "Hello"}]}` to the handler's path and reads the answer as an
+// event stream (`text/event-stream`), whose last event always is a `finish`.
+//
+// Errors are JSON, `{"error": "<text>", "code": "<type>:<context>"}`. They are written by the handler
+// itself, so `handle_errors` does not see them; `intercept` does.
+//
+// Placeholders that the handler sets:
+//
+// Placeholder | Description
+// ------------|------------
+// `{http.illumichat.code}` | The code of a refusal or error, such as `forbidden:assistant`; not set where there was none
+type Handler struct {
+	// The API token. It should be a placeholder, `{env.NAME}` or `{file.PATH}`: a literal token shows in
+	// the config, and is warned about. A token that is exactly one `{file.PATH}` is read anew for each
+	// request, so a rotated secret needs no reload. Required.
+	Token string `json:"token,omitempty"`
+
+	// The chat API's URL, `http` or `https`. It may hold `{env.*}` and `{file.*}` placeholders; where it
+	// comes out empty, the default is used. Default: `https://beta.illumichat.com/api/chat`.
+	Endpoint string `json:"endpoint,omitempty"`
+
+	// The ids of the assistants that pages may talk to; a single `*` allows any, and is warned about.
+	// Ids may be `{env.*}` and `{file.*}` placeholders. Required, unless there are aliases. Where exactly
+	// one assistant is configured, ids and aliases together, a page may leave `assistantId` out.
+	Assistants []string `json:"assistants,omitempty"`
+
+	// Names under which pages may talk to assistants whose ids they need not know: name → assistant id.
+	// The ids may be `{env.*}` and `{file.*}` placeholders. A name may not equal a listed id.
+	Aliases map[string]string `json:"aliases,omitempty"`
+
+	// The largest request body, in bytes. Default: 1048576 (1 MiB).
+	MaxBodySize int64 `json:"max_body_size,omitempty"`
+
+	// The most messages that one request may hold. Default: 0, no limit but that of the body's size.
+	MaxMessages int `json:"max_messages,omitempty"`
+
+	// The roles that a message may have. Default: `user` and `assistant`.
+	Roles []string `json:"roles,omitempty"`
+
+	// Further top-level fields of the body that are forwarded as they are. All others are dropped.
+	PassFields []string `json:"pass_fields,omitempty"`
+
+	// How long the visitor's whole request body may take. Default: `30s`.
+	BodyTimeout caddy.Duration `json:"body_timeout,omitempty"`
+
+	// How long to wait from the sending of a request to the first event of its answer. Default: `30s`.
+	ResponseTimeout caddy.Duration `json:"response_timeout,omitempty"`
+
+	// How long to hold an accepted answer's head back while its first event has not come. Until then, an
+	// upstream that breaks still gets the visitor a real error status. -1 waits for the first event
+	// however long it takes. Default: `5s`.
+	CommitAfter caddy.Duration `json:"commit_after,omitempty"`
+
+	// The longest silence of the upstream within a stream. Default: `30s`.
+	IdleTimeout caddy.Duration `json:"idle_timeout,omitempty"`
+
+	// How long one write to the visitor may block before the visitor is given up. Default: `30s`.
+	WriteTimeout caddy.Duration `json:"write_timeout,omitempty"`
+
+	// How long a whole exchange may take, from the request to the end of its answer. Default: `2m`.
+	MaxDuration caddy.Duration `json:"max_duration,omitempty"`
+
+	// After how much silence a comment is sent to the visitor, so that nothing between takes the
+	// connection for dead. -1 turns it off. Default: `15s`.
+	Heartbeat caddy.Duration `json:"heartbeat,omitempty"`
+
+	// How to reach the endpoint: a transport of `reverse_proxy`. For `http`, 1024 idle connections are
+	// kept per host and the write buffer is 1 KiB, unless set otherwise. `fastcgi`, `proxy_protocol` and HTTP/3
+	// are refused. Default: `http`.
+	TransportRaw json.RawMessage `json:"transport,omitempty" caddy:"namespace=http.reverse_proxy.transport inline_key=protocol"`
+
+	logger    *zap.Logger
+	rules     chatRules
+	token     tokenSource
+	endpoint  *url.URL
+	transport http.RoundTripper
+
+	tokenTrouble occasion // of telling that the token's file cannot be used
+}
+
+// CaddyModule returns the Caddy module information.
+func (*Handler) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.handlers.illumichat",
+		New: func() caddy.Module { return new(Handler) },
+	}
+}
+
+// Provision fills in defaults, resolves placeholders and loads the transport.
+func (h *Handler) Provision(ctx caddy.Context) error {
+	h.logger = ctx.Logger()
+	h.setDefaults()
+
+	var err error
+	if h.token, err = newTokenSource(h.Token); err != nil {
+		return fmt.Errorf("token: %w", err)
+	}
+	if h.endpoint, err = resolveEndpoint(h.Endpoint); err != nil {
+		return fmt.Errorf("endpoint: %w", err)
+	}
+	if h.rules, err = h.newChatRules(); err != nil {
+		return err
+	}
+	if h.transport, err = h.loadTransport(ctx); err != nil {
+		return fmt.Errorf("transport: %w", err)
+	}
+	h.watchShutdown(ctx)
+	h.warn()
+	return nil
+}
+
+func (h *Handler) setDefaults() {
+	if h.MaxBodySize == 0 {
+		h.MaxBodySize = defaultMaxBodySize
+	}
+	if len(h.Roles) == 0 {
+		h.Roles = []string{"user", "assistant"}
+	}
+	for _, d := range h.durations() {
+		if *d.value == 0 {
+			*d.value = d.byDefault
+		}
+	}
+}
+
+// duration is a configurable duration with its name in the config, for what applies to all of them.
+type duration struct {
+	name      string
+	value     *caddy.Duration
+	byDefault caddy.Duration
+	mayBeOff  bool
+}
+
+func (h *Handler) durations() []duration {
+	return []duration{
+		{"body_timeout", &h.BodyTimeout, defaultBodyTimeout, false},
+		{"response_timeout", &h.ResponseTimeout, defaultResponseTimeout, false},
+		{"commit_after", &h.CommitAfter, defaultCommitAfter, true},
+		{"idle_timeout", &h.IdleTimeout, defaultIdleTimeout, false},
+		{"write_timeout", &h.WriteTimeout, defaultWriteTimeout, false},
+		{"max_duration", &h.MaxDuration, defaultMaxDuration, false},
+		{"heartbeat", &h.Heartbeat, defaultHeartbeat, true},
+	}
+}
+
+// newChatRules resolves what a chat is checked against.
+func (h *Handler) newChatRules() (chatRules, error) {
+	rules := chatRules{
+		assistants:  make(map[string]string, len(h.Assistants)+len(h.Aliases)),
+		maxBodySize: h.MaxBodySize,
+		maxMessages: h.MaxMessages,
+		roles:       h.Roles,
+		passFields:  h.PassFields,
+		bodyTimeout: min(time.Duration(h.BodyTimeout), time.Duration(h.MaxDuration)),
+	}
+	var listed []string
+	for _, configured := range h.Assistants {
+		if configured == anyAssistant {
+			rules.anyAssistant = true
+			continue
+		}
+		id, err := expand(configured)
+		if err != nil {
+			return rules, fmt.Errorf("assistants: %w", err)
+		}
+		if err := checkAssistant(id); err != nil {
+			return rules, fmt.Errorf("assistants: %w", err)
+		}
+		rules.assistants[id] = id
+		listed = append(listed, id)
+	}
+	for name, configured := range h.Aliases {
+		id, err := expand(configured)
+		if err != nil {
+			return rules, fmt.Errorf("aliases: %s: %w", name, err)
+		}
+		if err := checkAlias(name, id, listed); err != nil {
+			return rules, fmt.Errorf("aliases: %w", err)
+		}
+		rules.assistants[name] = id
+	}
+	return rules, nil
+}
+
+// warn tells the operator of settings that work but should be looked at.
+func (h *Handler) warn() {
+	if !isPlaceholder(h.Token) {
+		h.logger.Warn("the token is part of the config, where the admin API shows it; use {env.NAME} or {file.PATH} instead")
+	}
+	if !h.token.documentedForm() {
+		h.logger.Warn("the token is not of the documented form, ic_ and 40 letters and digits")
+	}
+	if h.rules.anyAssistant {
+		h.logger.Warn("visitors may talk to every assistant of the token's workspace; list the ones that are meant for them")
+	}
+	if h.endpoint.Scheme == "http" && !isLoopback(h.endpoint.Hostname()) {
+		h.logger.Warn("the endpoint is not encrypted, so the token can be read on the way to it", zap.String("endpoint", h.endpoint.String()))
+	}
+}
+
+// Validate checks what cannot be right, whatever it resolves to.
+func (h *Handler) Validate() error {
+	if len(h.Assistants) == 0 && len(h.Aliases) == 0 {
+		return errNoAssistants
+	}
+	if len(h.Assistants) > 1 && slices.Contains(h.Assistants, anyAssistant) {
+		return errAnyAmongOthers
+	}
+	if h.MaxBodySize < 0 {
+		return fmt.Errorf("max_body_size: %d is negative", h.MaxBodySize)
+	}
+	if h.MaxMessages < 0 {
+		return fmt.Errorf("max_messages: %d is negative", h.MaxMessages)
+	}
+	for _, role := range h.Roles {
+		if err := checkRole(role); err != nil {
+			return fmt.Errorf("roles: %w", err)
+		}
+	}
+	for _, name := range h.PassFields {
+		if err := checkPassField(name); err != nil {
+			return fmt.Errorf("pass_fields: %w", err)
+		}
+	}
+	for _, d := range h.durations() {
+		if *d.value < 0 && (*d.value != off || !d.mayBeOff) {
+			return fmt.Errorf("%s: %s is negative", d.name, time.Duration(*d.value))
+		}
+	}
+	return nil
+}
+
+// ServeHTTP answers one chat. It writes errors itself and returns nil, because a chat page needs them in
+// a shape of their own.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
+	if isPreflight(r) {
+		w.WriteHeader(http.StatusNoContent)
+		return nil
+	}
+	if err := h.serve(w, r); err != nil {
+		h.writeError(w, r, err)
+	}
+	return nil
+}
+
+// serve is the way of a request: may this page ask, is it a valid chat, ask upstream, relay the answer.
+// An error means that nothing was sent yet.
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request) error {
+	start := time.Now()
+	if err := checkOrigin(r); err != nil {
+		return err
+	}
+	chat, err := h.rules.read(w, r)
+	if err != nil {
+		return err
+	}
+	ex := h.newExchange(w, r, start)
+	defer ex.close()
+	return ex.ask(chat)
+}
+
+// MarshalLogObject keeps the token out of logs that print the whole handler, as the server's `trace`
+// option does.
+func (h *Handler) MarshalLogObject(enc zapcore.ObjectEncoder) error {
+	token := h.Token
+	if !isPlaceholder(token) {
+		token = "REDACTED"
+	}
+	enc.AddString("token", token)
+	enc.AddString("endpoint", h.Endpoint)
+	enc.AddString("assistants", strings.Join(h.Assistants, " "))
+	return nil
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner           = (*Handler)(nil)
+	_ caddy.Validator             = (*Handler)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
+	_ zapcore.ObjectMarshaler     = (*Handler)(nil)
+)

@@ -1,0 +1,75 @@
+package illumichat
+
+import (
+	"maps"
+	"net/http"
+	"slices"
+	"testing"
+
+	"github.com/illumichat/caddy-illumichat/sandbox"
+	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
+)
+
+func TestChat(t *testing.T) {
+	server := sandboxtest.NewServer(t, sandbox.Options{})
+	s := serve(t, chatTo(server, ""))
+	req := chatRequest(t, s.plain, hello)
+	req.Header.Set("Cookie", "session=secret")
+	req.Header.Set("Authorization", "Bearer of-the-visitor")
+	req.Header.Set("X-Forwarded-For", "192.0.2.1")
+	resp := s.send(http.DefaultTransport, req)
+	stream := readAll(t, resp)
+
+	if resp.StatusCode != http.StatusOK {
+		t.Errorf("got status %d", resp.StatusCode)
+	}
+	for name, want := range map[string]string{
+		"Content-Type":      "text/event-stream",
+		"Cache-Control":     "no-cache, no-transform",
+		"X-Accel-Buffering": "no",
+	} {
+		if got := resp.Header.Values(name); len(got) != 1 || got[0] != want {
+			t.Errorf("got %s: %q, want %q", name, got, want)
+		}
+	}
+	if resp.Header.Get("X-Chat-Id") == "" {
+		t.Error("the header that tells the chat's id did not arrive")
+	}
+
+	types := make(map[string]bool)
+	for _, e := range decodeEvents(t, stream) {
+		types[e.Type] = true
+	}
+	if got := slices.Sorted(maps.Keys(types)); !slices.Equal(got, []string{"finish", "text-delta", "tool-call", "tool-result"}) {
+		t.Errorf("got events of the types %q", got)
+	}
+	if finish := onlyFinish(t, stream); finish.FinishReason != "stop" {
+		t.Errorf("got finish %+v", finish)
+	}
+
+	asked := server.Requests()
+	if len(asked) != 1 {
+		t.Fatalf("the upstream got %d requests", len(asked))
+	}
+	upstream := asked[0]
+	if want := `{"messages":[{"role":"user","content":"Hello"}],"assistantId":"asst_demo"}`; string(upstream.Body) != want {
+		t.Errorf("the upstream got the body %s, want %s", upstream.Body, want)
+	}
+	for name, want := range map[string]string{
+		"Authorization":   "Bearer " + sandbox.Token,
+		"Content-Type":    "application/json",
+		"Accept":          "text/event-stream",
+		"Accept-Encoding": "identity",
+		"User-Agent":      "caddy-illumichat",
+	} {
+		if got := upstream.Header.Values(name); len(got) != 1 || got[0] != want {
+			t.Errorf("the upstream got %s: %q, want %q", name, got, want)
+		}
+	}
+	if key := upstream.Header.Get("Idempotency-Key"); len(key) < 16 || key[0] != '"' || key[len(key)-1] != '"' {
+		t.Errorf("the upstream got the Idempotency-Key %q, want a quoted string", key)
+	}
+	if got := slices.Sorted(maps.Keys(upstream.Header)); len(got) != 7 {
+		t.Errorf("the upstream got the headers %q, want ours and the length alone", got)
+	}
+}

@@ -1,0 +1,429 @@
+package illumichat
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// The fields of a chat.
+const (
+	fieldAssistant = "assistantId"
+	fieldMessages  = "messages"
+	fieldChat      = "chatId"
+	fieldRole      = "role"
+	fieldContent   = "content"
+)
+
+var chatFields = []string{fieldAssistant, fieldMessages, fieldChat}
+
+const (
+	maxNesting      = 64  // levels of arrays and objects in a body
+	maxChatIDLength = 256 // bytes
+)
+
+var (
+	errMediaType = &chatError{
+		status: http.StatusUnsupportedMediaType, code: "unsupported_media_type:chat",
+		text: "send the chat as application/json",
+	}
+	errBodyTimeout = &chatError{
+		status: http.StatusRequestTimeout, code: "timeout:chat",
+		text: "the request body took too long",
+	}
+	errAssistant = &chatError{
+		status: http.StatusForbidden, code: "forbidden:assistant",
+		text: "this assistant may not be used here",
+	}
+)
+
+func errTooLarge(format string, args ...any) *chatError {
+	return &chatError{
+		status: http.StatusRequestEntityTooLarge, code: "too_large:chat",
+		text: fmt.Sprintf(format, args...),
+	}
+}
+
+func errBadRequest(format string, args ...any) *chatError {
+	return &chatError{
+		status: http.StatusBadRequest, code: "bad_request:chat",
+		text: fmt.Sprintf(format, args...),
+	}
+}
+
+// chatRules are what a visitor's request must keep to.
+type chatRules struct {
+	assistants   map[string]string // what a page may name → the assistant's id
+	anyAssistant bool
+	maxBodySize  int64
+	maxMessages  int
+	roles        []string
+	passFields   []string
+	bodyTimeout  time.Duration
+}
+
+// chat is a checked request.
+type chat struct {
+	assistant string // the id that is asked
+	body      []byte // what is sent upstream, written anew from what was checked
+}
+
+// read reads the visitor's request to its end and checks it.
+func (c *chatRules) read(w http.ResponseWriter, r *http.Request) (*chat, error) {
+	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || mediaType != "application/json" {
+		return nil, errMediaType
+	}
+	body, err := c.readBody(w, r)
+	if err != nil {
+		return nil, err
+	}
+	return c.parse(body)
+}
+
+// readBody reads the body to its end, and not just to the end of its JSON: only then does net/http
+// watch an HTTP/1 connection for a visitor who leaves.
+func (c *chatRules) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	if r.ContentLength > c.maxBodySize {
+		return nil, errTooLarge("the request body is larger than %d bytes", c.maxBodySize)
+	}
+	// One deadline for the whole body. It is not reset afterwards: that would hit the read in which
+	// net/http waits for the visitor to leave. Where the writer knows no deadlines (in tests), there is none.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(c.bodyTimeout))
+
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, c.maxBodySize))
+	if err != nil {
+		return nil, c.bodyError(r.Context(), err)
+	}
+	return body, nil
+}
+
+// bodyError tells a body that is too slow, too large or broken from a visitor who is gone.
+func (c *chatRules) bodyError(ctx context.Context, err error) error {
+	var tooLarge *http.MaxBytesError
+	var handlerError caddyhttp.HandlerError // of the request_body directive
+	var network *net.OpError
+	switch {
+	case errors.As(err, &tooLarge):
+		return errTooLarge("the request body is larger than %d bytes", tooLarge.Limit)
+	case errors.As(err, &handlerError) && handlerError.StatusCode == http.StatusRequestEntityTooLarge:
+		return errTooLarge("the request body is too large")
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return errBodyTimeout.because(err)
+	case ctx.Err() != nil, errors.Is(err, io.ErrUnexpectedEOF), errors.As(err, &network):
+		return errVisitorGone
+	}
+	return errBadRequest("the request body cannot be read").because(err)
+}
+
+// parse checks a body and writes it anew.
+func (c *chatRules) parse(body []byte) (*chat, error) {
+	p := newParser(c, body)
+	if err := p.chat(); err != nil {
+		return nil, err
+	}
+	assistant, err := c.allowed(p.assistant)
+	if err != nil {
+		return nil, err
+	}
+	return &chat{assistant: assistant, body: p.finish(assistant)}, nil
+}
+
+// allowed returns the id of the assistant that a page means by name, "" being the only one.
+func (c *chatRules) allowed(name string) (string, error) {
+	if name == "" {
+		if len(c.assistants) != 1 || c.anyAssistant {
+			return "", errBadRequest("%s is missing", fieldAssistant)
+		}
+		for _, id := range c.assistants {
+			return id, nil
+		}
+	}
+	if id, ok := c.assistants[name]; ok {
+		return id, nil
+	}
+	if c.anyAssistant {
+		return name, nil
+	}
+	return "", errAssistant
+}
+
+// parser reads a chat strictly (RFC 8259, and no name twice in an object, as RFC 7493 has it) and copies
+// what goes upstream token by token, so that nothing the visitor wrote can be read in two ways.
+type parser struct {
+	rules *chatRules
+	in    *jsontext.Decoder
+	out   *jsontext.Encoder
+	body  bytes.Buffer
+
+	assistant string
+}
+
+func newParser(rules *chatRules, body []byte) *parser {
+	p := &parser{rules: rules, in: jsontext.NewDecoder(bytes.NewBuffer(body))}
+	p.body.Grow(len(body))
+	// The decoder has checked what the encoder gets.
+	p.out = jsontext.NewEncoder(&p.body, jsontext.AllowDuplicateNames(true))
+	return p
+}
+
+// chat reads the whole body.
+func (p *parser) chat() error {
+	if err := p.begin('{', "the body"); err != nil {
+		return err
+	}
+	var seenMessages bool
+	for p.in.PeekKind() != '}' {
+		name, err := p.token()
+		if err != nil {
+			return err
+		}
+		switch field := name.String(); {
+		case field == fieldAssistant:
+			p.assistant, err = p.nonEmptyString(fieldAssistant)
+		case field == fieldChat && p.in.PeekKind() == 'n':
+			err = p.copyValue(nil) // null counts as left out
+		case field == fieldChat:
+			err = p.chatID()
+		case field == fieldMessages:
+			seenMessages = true
+			err = p.messages()
+		case slices.Contains(p.rules.passFields, field):
+			if err = p.write(jsontext.String(field)); err == nil {
+				err = p.copyValue(p.out)
+			}
+		default:
+			err = p.copyValue(nil)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if _, err := p.token(); err != nil {
+		return err
+	}
+	if _, err := p.in.ReadToken(); err != io.EOF {
+		return errBadRequest("something follows the JSON object")
+	}
+	if !seenMessages {
+		return errBadRequest("%s is missing", fieldMessages)
+	}
+	return nil
+}
+
+// finish ends the object with the assistant that was decided on, and returns it.
+func (p *parser) finish(assistant string) []byte {
+	// A write of a checked string to memory cannot fail.
+	_ = p.write(jsontext.String(fieldAssistant), jsontext.String(assistant), jsontext.EndObject)
+	return bytes.TrimSuffix(p.body.Bytes(), []byte("\n"))
+}
+
+func (p *parser) chatID() error {
+	id, err := p.nonEmptyString(fieldChat)
+	if err != nil {
+		return err
+	}
+	if len(id) > maxChatIDLength {
+		return errBadRequest("%s is longer than %d bytes", fieldChat, maxChatIDLength)
+	}
+	return p.write(jsontext.String(fieldChat), jsontext.String(id))
+}
+
+func (p *parser) nonEmptyString(field string) (string, error) {
+	token, err := p.token()
+	if err != nil {
+		return "", err
+	}
+	if token.Kind() != '"' || token.String() == "" {
+		return "", errBadRequest("%s must be a string, and not empty", field)
+	}
+	return token.String(), nil
+}
+
+func (p *parser) messages() error {
+	if err := p.write(jsontext.String(fieldMessages)); err != nil {
+		return err
+	}
+	if err := p.begin('[', fieldMessages); err != nil {
+		return err
+	}
+	n := 0
+	for ; p.in.PeekKind() != ']'; n++ {
+		if p.rules.maxMessages > 0 && n == p.rules.maxMessages {
+			return errTooLarge("%s has more than %d entries", fieldMessages, p.rules.maxMessages)
+		}
+		if err := p.message(n); err != nil {
+			return err
+		}
+	}
+	if n == 0 {
+		return errBadRequest("%s is empty", fieldMessages)
+	}
+	return p.end()
+}
+
+func (p *parser) message(n int) error {
+	path := fmt.Sprintf("%s[%d]", fieldMessages, n)
+	if err := p.begin('{', path); err != nil {
+		return err
+	}
+	var seenRole, seenContent bool
+	for p.in.PeekKind() != '}' {
+		token, err := p.token()
+		if err != nil {
+			return err
+		}
+		name := token.String()
+		if err := p.write(jsontext.String(name)); err != nil {
+			return err
+		}
+		switch {
+		case name == fieldRole:
+			seenRole = true
+			err = p.role(path)
+		case name == fieldContent:
+			seenContent = true
+			err = p.content(path)
+		case strings.EqualFold(name, fieldRole), strings.EqualFold(name, fieldContent):
+			return errBadRequest("%s.%s must be written in lower case", path, name)
+		default:
+			err = p.copyValue(p.out)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	switch {
+	case !seenRole:
+		return errBadRequest("%s.%s is missing", path, fieldRole)
+	case !seenContent:
+		return errBadRequest("%s.%s is missing", path, fieldContent)
+	}
+	return p.end()
+}
+
+func (p *parser) role(path string) error {
+	token, err := p.token()
+	if err != nil {
+		return err
+	}
+	if token.Kind() != '"' || !slices.Contains(p.rules.roles, token.String()) {
+		return errBadRequest("%s.%s must be one of: %s", path, fieldRole, strings.Join(p.rules.roles, ", "))
+	}
+	return p.write(token)
+}
+
+// content reads a string or an array, neither of them empty.
+func (p *parser) content(path string) error {
+	errContent := errBadRequest("%s.%s must be a string or an array, and not empty", path, fieldContent)
+	if p.in.PeekKind() != '[' {
+		token, err := p.token()
+		if err != nil {
+			return err
+		}
+		if token.Kind() != '"' || token.String() == "" {
+			return errContent
+		}
+		return p.write(token)
+	}
+	if err := p.begin('[', path); err != nil {
+		return err
+	}
+	if p.in.PeekKind() == ']' {
+		return errContent
+	}
+	for p.in.PeekKind() != ']' {
+		if err := p.copyValue(p.out); err != nil {
+			return err
+		}
+	}
+	return p.end()
+}
+
+// copyValue copies the next value to out, or checks and drops it where there is none.
+func (p *parser) copyValue(out *jsontext.Encoder) error {
+	for depth := p.in.StackDepth(); ; {
+		token, err := p.token()
+		if err != nil {
+			return err
+		}
+		if out != nil {
+			if err := p.write(token); err != nil {
+				return err
+			}
+		}
+		if p.in.StackDepth() == depth {
+			return nil
+		}
+	}
+}
+
+// begin copies the opening delimiter of what must be an object or array.
+func (p *parser) begin(kind jsontext.Kind, path string) error {
+	token, err := p.token()
+	if err != nil {
+		return err
+	}
+	if token.Kind() != kind {
+		if kind == '{' {
+			return errBadRequest("%s must be an object", path)
+		}
+		return errBadRequest("%s must be an array", path)
+	}
+	return p.write(token)
+}
+
+// end copies the closing delimiter that was peeked at.
+func (p *parser) end() error {
+	token, err := p.token()
+	if err != nil {
+		return err
+	}
+	return p.write(token)
+}
+
+// token reads the next token. It is valid until the next one is read.
+func (p *parser) token() (jsontext.Token, error) {
+	token, err := p.in.ReadToken()
+	if err != nil {
+		return token, syntaxError(err)
+	}
+	if p.in.StackDepth() > maxNesting {
+		return token, errBadRequest("the body is nested deeper than %d levels", maxNesting)
+	}
+	return token, nil
+}
+
+func (p *parser) write(tokens ...jsontext.Token) error {
+	for _, token := range tokens {
+		if err := p.out.WriteToken(token); err != nil {
+			return syntaxError(err)
+		}
+	}
+	return nil
+}
+
+// syntaxError says where a body stops being JSON.
+func syntaxError(err error) error {
+	var syntax *jsontext.SyntacticError
+	switch {
+	case err == io.EOF:
+		return errBadRequest("the body is empty")
+	case errors.As(err, &syntax):
+		return errBadRequest("the body is not valid JSON: %v at byte %d", syntax.Err, syntax.ByteOffset)
+	}
+	return errBadRequest("the body is not valid JSON").because(err)
+}

@@ -1,0 +1,138 @@
+package illumichat
+
+import "bytes"
+
+// block is what ends at a blank line of an event stream.
+type block int
+
+const (
+	torn    block = iota // no block ended: more bytes are needed
+	comment              // a block without data, which dispatches no event
+	event                // a block with data
+)
+
+var (
+	byteOrderMark = []byte("\xEF\xBB\xBF")
+	fieldData     = []byte("data")
+)
+
+// scanner finds the blocks of an event stream by the rules of the HTML Standard, § 9.2.6 "Interpreting an
+// event stream", in whatever pieces the stream comes. It keeps no bytes but the first few of a line, and
+// its zero value is ready for the beginning of a stream.
+type scanner struct {
+	started bool // the first line, which may have a byte order mark, is over
+	cr      bool // the last byte was a CR: a LF next belongs to it
+	data    bool // the block has a data field
+	within  bool // the block has a byte already
+
+	prefix [8]byte // the line's first bytes: room for a byte order mark and "data:"
+	n      int     // how many of them there are
+}
+
+// next scans p to the end of the first block that ends in it. It returns how many bytes that are and
+// what ended; all of p, and torn, where nothing does. The next call takes the bytes that follow.
+func (s *scanner) next(p []byte) (int, block) {
+	i := 0
+	if s.cr && len(p) > 0 {
+		s.cr = false
+		if p[0] == '\n' {
+			if i = 1; !s.within {
+				return i, comment // the tail of a block that ended with the CR
+			}
+		}
+	}
+	for i < len(p) {
+		s.within = true
+		end, found := lineEnd(p[i:])
+		s.note(p[i : i+end])
+		i += end
+		if !found {
+			break
+		}
+		if p[i] == '\r' {
+			if i+1 == len(p) {
+				s.cr = true
+			} else if p[i+1] == '\n' {
+				i++
+			}
+		}
+		i++
+		if s.endLine() {
+			return i, s.endBlock()
+		}
+	}
+	return len(p), torn
+}
+
+// lineEnd returns where the first line of p ends, by LF or CR, and whether it does.
+func lineEnd(p []byte) (int, bool) {
+	lf := bytes.IndexByte(p, '\n')
+	if lf < 0 {
+		lf = len(p)
+	}
+	if cr := bytes.IndexByte(p[:lf], '\r'); cr >= 0 {
+		return cr, true
+	}
+	return lf, lf < len(p)
+}
+
+// note remembers the beginning of the line that p continues.
+func (s *scanner) note(p []byte) {
+	s.n += copy(s.prefix[s.n:], p)
+}
+
+// endLine judges the line that has ended and reports whether it was blank.
+func (s *scanner) endLine() bool {
+	line := s.prefix[:s.n]
+	if !s.started {
+		line = bytes.TrimPrefix(line, byteOrderMark)
+	}
+	// A line without a colon is a field's name alone, its value empty.
+	if name, _, _ := bytes.Cut(line, []byte(":")); bytes.Equal(name, fieldData) {
+		s.data = true
+	}
+	s.n = 0
+	s.started = true
+	return len(line) == 0
+}
+
+func (s *scanner) endBlock() block {
+	ended := comment
+	if s.data {
+		ended = event
+	}
+	s.data, s.within = false, false
+	return ended
+}
+
+// missingEnd returns the byte that would end the block where only its blank line is missing, else 0.
+func (s *scanner) missingEnd() byte {
+	switch {
+	case !s.data || s.n > 0:
+		return 0
+	case s.cr:
+		return '\r' // a LF would be taken as part of that line's end
+	}
+	return '\n'
+}
+
+// appendData appends the value of an event's data to dst: that of its data fields, joined by LF. first
+// tells that the event is the stream's first, which may begin with a byte order mark.
+func appendData(dst, ev []byte, first bool) []byte {
+	if first {
+		ev = bytes.TrimPrefix(ev, byteOrderMark)
+	}
+	for fields := 0; len(ev) > 0; {
+		end, _ := lineEnd(ev)
+		name, value, _ := bytes.Cut(ev[:end], []byte(":"))
+		if bytes.Equal(name, fieldData) {
+			if fields > 0 {
+				dst = append(dst, '\n')
+			}
+			fields++
+			dst = append(dst, bytes.TrimPrefix(value, []byte(" "))...)
+		}
+		ev = ev[min(end+1, len(ev)):] // the LF of a CRLF is one more empty line, which says nothing here
+	}
+	return dst
+}

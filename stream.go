@@ -1,0 +1,226 @@
+package illumichat
+
+import "io"
+
+// relay passes one upstream event stream on to one visitor, in one goroutine: what a read brings is
+// scanned, and the blocks that it completes are written and flushed at once. Only what is torn waits in the
+// buffer for its rest.
+type relay struct {
+	token   secret
+	visitor *sink
+	watch   *watch
+
+	scanner scanner
+	json    finishReader
+	buffer  buffer
+	whole   int // bytes at the beginning of the buffer that are whole blocks
+
+	started  bool // something of the stream has left the buffer
+	begun    bool // the first event has come, or is too large to be waited for
+	finished bool // the finish was sent
+
+	// An event that is too large to be held goes in parts.
+	open       bool // a part of it is sent, or was dropped
+	openFinish bool // it is a finish
+	openDrop   bool // it is one finish too many
+}
+
+func newRelay(token secret, visitor *sink, watch *watch) *relay {
+	return &relay{token: token, visitor: visitor, watch: watch, buffer: newBuffer()}
+}
+
+// release gives the buffer back.
+func (r *relay) release() { r.buffer.release() }
+
+// copy relays body to its end. It returns nil if there was a finish, and otherwise why there will be none.
+func (r *relay) copy(body io.Reader) error {
+	for {
+		r.watch.wait()
+		n, err := body.Read(r.buffer.free())
+		r.watch.busy()
+		if n > 0 {
+			if err := r.forward(n); err != nil {
+				return err
+			}
+		}
+		if err != nil {
+			return r.end(err)
+		}
+	}
+}
+
+// forward takes n bytes that were read to the end of the buffer, and sends what they complete.
+func (r *relay) forward(n int) error {
+	at := r.buffer.n
+	r.buffer.add(n)
+	for at < r.buffer.n {
+		n, block := r.scanner.next(r.buffer.held()[at:])
+		at += n
+		switch {
+		case block == torn:
+			// All is scanned.
+		case r.open:
+			if err := r.sendRest(at); err != nil {
+				return err
+			}
+			at = 0
+		default:
+			r.whole = at
+			if block == event && !r.begun {
+				r.begin()
+			}
+		}
+	}
+	// Comments before the first event wait for it: until then, nothing is sent.
+	if r.begun && r.whole > 0 {
+		if err := r.sendWhole(); err != nil {
+			return err
+		}
+	}
+	return r.makeRoom()
+}
+
+// begin marks the first event, after which the upstream's silences count.
+func (r *relay) begin() {
+	r.begun = true
+	r.watch.begin()
+}
+
+// sendWhole sends the whole blocks in the buffer.
+func (r *relay) sendWhole() error {
+	blocks := r.buffer.held()[:r.whole]
+	send := r.write
+	if r.finished || r.token.in(blocks) || mayFinish(blocks) {
+		send = r.inspect
+	}
+	if err := send(blocks); err != nil {
+		return err
+	}
+	r.drop(r.whole)
+	r.whole = 0
+	return nil
+}
+
+func (r *relay) write(blocks []byte) error {
+	if len(blocks) == 0 {
+		return nil
+	}
+	return r.visitor.write(blocks, true)
+}
+
+// inspect sends blocks after a look at each: the first finish is noted, further ones are left out, and
+// one that holds the token ends the stream before it.
+func (r *relay) inspect(blocks []byte) error {
+	split := scanner{started: r.started}
+	from, at := 0, 0
+	for at < len(blocks) {
+		n, _ := split.next(blocks[at:])
+		block := blocks[at : at+n]
+		switch {
+		case r.token.in(block):
+			if err := r.write(blocks[from:at]); err != nil {
+				return err
+			}
+			return errLeak
+		case !r.json.isFinish(block, !r.started && at == 0):
+			// Sent with its neighbours.
+		case r.finished:
+			if err := r.write(blocks[from:at]); err != nil {
+				return err
+			}
+			from = at + n
+		default:
+			r.finish()
+		}
+		at += n
+	}
+	return r.write(blocks[from:])
+}
+
+// finish notes the finish. What follows it is passed on for a while.
+func (r *relay) finish() {
+	r.finished = true
+	r.watch.finish()
+}
+
+// makeRoom sees to it that the next read has room: by growing the buffer for a large event, or by sending a part of one that is
+// too large for any.
+func (r *relay) makeRoom() error {
+	switch {
+	case !r.buffer.full():
+		return nil
+	case r.whole > 0: // nothing but comments so far
+		return r.sendWhole()
+	case !r.open && !r.buffer.largest():
+		r.buffer.grow()
+		return nil
+	}
+	return r.sendPart()
+}
+
+// sendPart sends the part of an event that is held, but for what may be the beginning of the token.
+func (r *relay) sendPart() error {
+	if !r.begun {
+		r.begin()
+	}
+	held := r.buffer.held()
+	if r.token.in(held) {
+		return errLeak
+	}
+	if !r.open {
+		r.open = true
+		r.openFinish = r.json.beginsFinish(held, !r.started)
+		r.openDrop = r.openFinish && r.finished
+	}
+	part := held[:len(held)-r.token.len()+1]
+	if err := r.writeOpen(part, false); err != nil {
+		return err
+	}
+	r.drop(len(part))
+	return nil
+}
+
+// sendRest sends the rest of an event of which parts are sent, n bytes.
+func (r *relay) sendRest(n int) error {
+	rest := r.buffer.held()[:n]
+	if r.token.in(rest) {
+		return errLeak
+	}
+	if err := r.writeOpen(rest, true); err != nil {
+		return err
+	}
+	r.drop(n)
+	r.open = false
+	if r.openFinish && !r.finished {
+		r.finish()
+	}
+	return nil
+}
+
+func (r *relay) writeOpen(p []byte, whole bool) error {
+	if r.openDrop {
+		return nil
+	}
+	return r.visitor.write(p, whole)
+}
+
+// drop removes n bytes that are dealt with.
+func (r *relay) drop(n int) {
+	r.buffer.drop(n)
+	r.started = true
+}
+
+// end deals with what is left when the upstream has ended, by EOF or another error. An event that lacks but
+// its blank line gets it; a torn one is dropped.
+func (r *relay) end(err error) error {
+	if c := r.scanner.missingEnd(); c != 0 && !r.finished {
+		r.buffer.append(c)
+		if err := r.forward(1); err != nil {
+			return err
+		}
+	}
+	if r.finished {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,125 @@
+package illumichat
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"sync/atomic"
+	"time"
+)
+
+// Bounds of a token's length, in bytes. Less is no secret; more would not fit beside an event's piece
+// in a stream's buffer, where the token is looked for.
+const (
+	minTokenLength = 16
+	maxTokenLength = 2048
+)
+
+// documentedToken is the form that the vendor documents.
+var documentedToken = regexp.MustCompile(`^ic_[0-9A-Za-z]{40}$`)
+
+// filePlaceholder is a config value that is one {file.PATH} and nothing else.
+var filePlaceholder = regexp.MustCompile(`^\{file\.([^{}]+)\}$`)
+
+// secret is an API token. Formatting or logging it does not show it.
+type secret struct{ value []byte }
+
+func (secret) String() string   { return "REDACTED" }
+func (secret) GoString() string { return "REDACTED" }
+
+// in reports whether p holds the token's exact bytes.
+func (s secret) in(p []byte) bool { return bytes.Contains(p, s.value) }
+
+func (s secret) len() int { return len(s.value) }
+
+// bearer is the value of the Authorization header (RFC 6750, § 2.1).
+func (s secret) bearer() string { return "Bearer " + string(s.value) }
+
+// tokenSource is where the token comes from: a value known since the config was loaded, or a file.
+type tokenSource struct {
+	fixed secret
+	path  string // read for each request; "" where the token is fixed
+}
+
+// newTokenSource resolves the configured token and checks that there is a usable one now. Its errors
+// name a placeholder, and never hold the token.
+func newTokenSource(configured string) (tokenSource, error) {
+	if match := filePlaceholder.FindStringSubmatch(configured); match != nil {
+		source := tokenSource{path: match[1]}
+		if _, err := source.get(); err != nil {
+			return source, fmt.Errorf("%s: %w", configured, err)
+		}
+		return source, nil
+	}
+	value, err := expand(configured)
+	if err != nil {
+		return tokenSource{}, err
+	}
+	if err := checkToken([]byte(value)); err != nil {
+		if isPlaceholder(configured) {
+			err = fmt.Errorf("%s: %w", configured, err)
+		}
+		return tokenSource{}, err
+	}
+	return tokenSource{fixed: secret{[]byte(value)}}, nil
+}
+
+// get returns the token as it is now. A file that has become unreadable or malformed is an error: an
+// older token is never used, because it was replaced for a reason.
+func (s tokenSource) get() (secret, error) {
+	if s.path == "" {
+		return s.fixed, nil
+	}
+	f, err := os.Open(s.path)
+	if err != nil {
+		return secret{}, err
+	}
+	defer f.Close()
+	// One byte more than a token and its line end can have, so that a longer one is refused.
+	value, err := io.ReadAll(io.LimitReader(f, maxTokenLength+3))
+	if err != nil {
+		return secret{}, err
+	}
+	value = bytes.TrimSuffix(value, []byte("\n"))
+	value = bytes.TrimSuffix(value, []byte("\r"))
+	if err := checkToken(value); err != nil {
+		return secret{}, err
+	}
+	return secret{value}, nil
+}
+
+// documentedForm reports whether the token looks like those that the vendor issues.
+func (s tokenSource) documentedForm() bool {
+	token, err := s.get()
+	return err == nil && documentedToken.Match(token.value)
+}
+
+// checkToken refuses what cannot be a token, without showing it.
+func checkToken(token []byte) error {
+	switch {
+	case len(token) == 0:
+		return errors.New("the token is empty")
+	case len(token) < minTokenLength:
+		return fmt.Errorf("the token is shorter than %d bytes", minTokenLength)
+	case len(token) > maxTokenLength:
+		return fmt.Errorf("the token is longer than %d bytes", maxTokenLength)
+	}
+	for _, c := range token {
+		if c <= ' ' || c >= 0x7f {
+			return errors.New("the token holds a space, a control character or a byte that is not ASCII")
+		}
+	}
+	return nil
+}
+
+// occasion keeps what each request would repeat from filling the log.
+type occasion struct{ last atomic.Int64 }
+
+// due reports whether the last time is interval ago, and makes this the last one if so.
+func (o *occasion) due(interval time.Duration) bool {
+	last, now := o.last.Load(), time.Now().UnixNano()
+	return now-last >= int64(interval) && o.last.CompareAndSwap(last, now)
+}

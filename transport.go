@@ -1,0 +1,85 @@
+package illumichat
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+)
+
+const transportNamespace = "http.reverse_proxy.transport"
+
+// loadTransport loads the configured transport module, or Caddy's own.
+func (h *Handler) loadTransport(ctx caddy.Context) (http.RoundTripper, error) {
+	raw, err := withTransportDefaults(h.TransportRaw)
+	if err != nil {
+		return nil, err
+	}
+	h.TransportRaw = raw
+	module, err := ctx.LoadModule(h, "TransportRaw")
+	if err != nil {
+		return nil, err
+	}
+	return usableTransport(module)
+}
+
+// withTransportDefaults fills in what suits many small requests to one host, where the operator left it
+// out: reverse_proxy's 32 kept connections would have most requests of a busy site dial anew, and a chat
+// needs no large write buffer.
+func withTransportDefaults(raw json.RawMessage) (json.RawMessage, error) {
+	config := map[string]json.RawMessage{"protocol": json.RawMessage(`"http"`)}
+	if err := unmarshalSet(raw, &config); err != nil {
+		return nil, err
+	}
+	if string(config["protocol"]) != `"http"` {
+		return raw, nil
+	}
+	keepAlive := make(map[string]json.RawMessage)
+	if err := unmarshalSet(config["keep_alive"], &keepAlive); err != nil {
+		return nil, fmt.Errorf("keep_alive: %w", err)
+	}
+	setDefault(config, "write_buffer_size", "1024")
+	setDefault(keepAlive, "max_idle_conns_per_host", "1024")
+	var err error
+	if config["keep_alive"], err = json.Marshal(keepAlive); err != nil {
+		return nil, err
+	}
+	return json.Marshal(config)
+}
+
+// unmarshalSet is json.Unmarshal for a value that may be left out.
+func unmarshalSet(raw json.RawMessage, v any) error {
+	if len(raw) == 0 {
+		return nil
+	}
+	return json.Unmarshal(raw, v)
+}
+
+func setDefault(config map[string]json.RawMessage, name, value string) {
+	if config[name] == nil {
+		config[name] = json.RawMessage(value)
+	}
+}
+
+// usableTransport refuses transports that work only with reverse_proxy around them.
+func usableTransport(module any) (http.RoundTripper, error) {
+	transport, ok := module.(http.RoundTripper)
+	if !ok {
+		return nil, fmt.Errorf("%T is no HTTP transport", module)
+	}
+	if info, ok := module.(caddy.Module); ok && info.CaddyModule().ID == transportNamespace+".fastcgi" {
+		return nil, errors.New("fastcgi is not supported: the chat API is spoken over HTTP")
+	}
+	if t, ok := module.(reverseproxy.ProxyProtocolTransport); ok && t.ProxyProtocolEnabled() {
+		return nil, errors.New("proxy_protocol is not supported: nothing of a visitor's connection goes upstream")
+	}
+	// Caddy closes an HTTP/3 transport with its config, which would cut the streams that a reload must not touch.
+	if t, ok := module.(*reverseproxy.HTTPTransport); ok && slices.Contains(t.Versions, "3") {
+		return nil, errors.New("HTTP/3 to the upstream is not supported: a reload would cut open streams")
+	}
+	return transport, nil
+}

@@ -1,0 +1,318 @@
+package illumichat
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"mime"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	"go.uber.org/zap"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+const (
+	userAgent = "caddy-illumichat"
+
+	maxJSONAnswer  = 1 << 20  // bytes of an answer that is no stream
+	maxErrorAnswer = 64 << 10 // bytes of an error's body that are looked at
+
+	maxRetryAfter     = time.Hour   // the most that an upstream may have visitors wait
+	defaultRetryAfter = time.Second // where a 429 tells none
+)
+
+var (
+	errTokenUnusable = &chatError{
+		status: http.StatusBadGateway, code: "unauthorized:upstream",
+		text: "the chat is not set up correctly",
+		hint: "the token's file cannot be used; put the API token there again, no reload is needed",
+	}
+	errTokenRefused = &chatError{
+		status: http.StatusBadGateway, code: "unauthorized:upstream",
+		text: "the chat is not set up correctly",
+		hint: "the upstream refused the API token; check that it was not revoked and may use this assistant",
+	}
+	errNoChatAnswer = &chatError{
+		status: http.StatusBadGateway, code: "bad_gateway:upstream",
+		text: "the assistant's answer is not a chat's",
+	}
+)
+
+// exchange is one chat with the upstream, from the request to the end of the answer.
+type exchange struct {
+	h       *Handler
+	ctx     context.Context // of the request upstream; its cause says why the exchange ended
+	cancel  context.CancelCauseFunc
+	visitor *sink
+	watch   watch
+	http3   bool // how the visitor came
+	token   secret
+}
+
+// newExchange prepares to ask on behalf of the visitor, whose request began at start.
+func (h *Handler) newExchange(w http.ResponseWriter, r *http.Request, start time.Time) *exchange {
+	ex := &exchange{h: h, http3: r.ProtoMajor == 3}
+	// Not a child of the config's context, which a reload cancels.
+	ex.ctx, ex.cancel = context.WithCancelCause(r.Context())
+	ex.visitor = newSink(w, r, start, time.Duration(h.WriteTimeout), orNever(h.Heartbeat))
+	ex.watch = watch{
+		start:       start,
+		visitor:     ex.visitor,
+		cancel:      ex.cancel,
+		end:         time.Duration(h.MaxDuration),
+		commitAfter: time.Duration(h.CommitAfter),
+		idle:        time.Duration(h.IdleTimeout),
+	}
+	if hard := ex.visitor.hardDeadline; !hard.IsZero() {
+		left := hard.Sub(start)
+		ex.watch.end = min(ex.watch.end, left-min(time.Second, left/5))
+	}
+	openExchanges.add(ex)
+	return ex
+}
+
+// close gives everything back.
+func (ex *exchange) close() {
+	openExchanges.remove(ex)
+	ex.watch.stop()
+	ex.cancel(nil)
+	ex.visitor.close()
+}
+
+// ask sends the chat upstream and passes the answer on. An error means that nothing was sent to the
+// visitor.
+func (ex *exchange) ask(c *chat) error {
+	var err error
+	if ex.token, err = ex.h.token.get(); err != nil {
+		e := errTokenUnusable.because(err)
+		e.quiet = !ex.h.tokenTrouble.due(time.Minute)
+		return e
+	}
+	req, err := ex.request(c)
+	if err != nil {
+		return errUnreachable.before.because(err)
+	}
+	ex.watch.response = ex.watch.now() + time.Duration(ex.h.ResponseTimeout)
+	ex.watch.run()
+
+	resp, err := ex.h.transport.RoundTrip(req)
+	if err != nil {
+		return ex.broken(errUnreachable, err)
+	}
+	defer resp.Body.Close()
+	return ex.pass(resp)
+}
+
+// request builds the request from what is ours alone: nothing of the visitor's headers goes upstream.
+func (ex *exchange) request(c *chat) (*http.Request, error) {
+	// The body's length is known, so that head and body go out in one write.
+	req, err := http.NewRequestWithContext(ex.ctx, http.MethodPost, ex.h.endpoint.String(), bytes.NewReader(c.body))
+	if err != nil {
+		return nil, err
+	}
+	// With GetBody, net/http repeats a POST that has an Idempotency-Key by itself, and HTTP/2 any.
+	req.GetBody = nil
+	req.Header = http.Header{
+		"Authorization":   {ex.token.bearer()},
+		"Content-Type":    {"application/json"},
+		"Accept":          {"text/event-stream"},
+		"Accept-Encoding": {"identity"},
+		"User-Agent":      {userAgent},
+		// A string of RFC 9651, as draft-ietf-httpapi-idempotency-key-header has it.
+		"Idempotency-Key": {`"` + rand.Text() + `"`},
+	}
+	return req, nil
+}
+
+// pass hands an answer on as what it is.
+func (ex *exchange) pass(resp *http.Response) error {
+	if resp.StatusCode != http.StatusOK {
+		return ex.refused(resp)
+	}
+	if encoding := resp.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
+		return errNoChatAnswer.because(fmt.Errorf("it is encoded: %q", encoding))
+	}
+	switch contentType := resp.Header.Get("Content-Type"); mediaType(contentType) {
+	case "text/event-stream", "text/plain", "application/octet-stream", "":
+		return ex.stream(resp)
+	case "application/json":
+		return ex.json(resp)
+	default:
+		return errNoChatAnswer.because(fmt.Errorf("its type is %q", contentType))
+	}
+}
+
+// orNever is how long to wait for what may be turned off.
+func orNever(d caddy.Duration) time.Duration {
+	if d == off {
+		return never
+	}
+	return time.Duration(d)
+}
+
+// mediaType is a Content-Type without its parameters, broken ones too.
+func mediaType(contentType string) string {
+	t, _, err := mime.ParseMediaType(contentType)
+	if err != nil && !errors.Is(err, mime.ErrInvalidMediaParameter) && contentType != "" {
+		return "?"
+	}
+	return t
+}
+
+// stream relays an event stream.
+func (ex *exchange) stream(resp *http.Response) error {
+	ex.visitor.head = ex.answerHeader(resp.Header)
+	ex.visitor.head.Set("Content-Type", "text/event-stream")
+	ex.watch.accept()
+
+	relay := newRelay(ex.token, ex.visitor, &ex.watch)
+	defer relay.release()
+	err := relay.copy(resp.Body)
+	ex.watch.stop()
+	if err == nil {
+		return nil
+	}
+	return ex.broken(errClosed, err)
+}
+
+// json passes an answer on that is no stream but one JSON value.
+func (ex *exchange) json(resp *http.Response) error {
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxJSONAnswer+1))
+	ex.watch.stop()
+	if err != nil {
+		return ex.broken(errClosed, err)
+	}
+	if len(body) > maxJSONAnswer {
+		return errNoChatAnswer.because(fmt.Errorf("it is larger than %d bytes", maxJSONAnswer))
+	}
+	if ex.token.in(body) {
+		return ex.broken(errLeak, errLeak)
+	}
+	ex.visitor.head = ex.answerHeader(resp.Header)
+	ex.visitor.head.Set("Content-Type", "application/json")
+	ex.visitor.head.Set("Content-Length", strconv.Itoa(len(body)))
+	_ = ex.visitor.write(body, true) // whoever does not take it is gone
+	return nil
+}
+
+// broken tells the visitor of an exchange that failed: by an error where nothing was sent, else by a
+// finish. Why it failed is the context's cause, if there is one, and otherwise reason.
+func (ex *exchange) broken(reason *breakOff, err error) error {
+	ex.watch.stop()
+	cause := context.Cause(ex.ctx)
+	var panicked *timerPanic
+	if errors.As(cause, &panicked) {
+		panic(panicked.value) // here, net/http handles it as ever
+	}
+	if errors.Is(err, errVisitorGone) || cause != nil && !errors.As(cause, &reason) {
+		return ex.gone(err)
+	}
+	errors.As(err, &reason)
+	if !ex.visitor.isCommitted() {
+		return reason.before.because(err)
+	}
+	ex.h.logger.Warn("the answer broke off", zap.String("code", reason.code), zap.NamedError("cause", err))
+	_ = ex.visitor.finish(finishEvent(reason)) // whoever does not take it is gone
+	return nil
+}
+
+// gone ends the exchange of a visitor who left or does not read.
+func (ex *exchange) gone(err error) error {
+	if !ex.visitor.isCommitted() {
+		return errVisitorGone
+	}
+	ex.h.logger.Debug("the visitor left before the end of the answer", zap.NamedError("cause", err))
+	return nil
+}
+
+// refused turns an answer other than 200 into the error that the visitor gets.
+func (ex *exchange) refused(resp *http.Response) error {
+	status := resp.StatusCode
+	switch {
+	case status == http.StatusUnauthorized, status == http.StatusForbidden, status == http.StatusProxyAuthRequired:
+		return errTokenRefused.because(fmt.Errorf("status %d", status))
+	case status < 400 || status > 599:
+		// A redirect is not followed: the token is for the configured host alone.
+		return errNoChatAnswer.because(fmt.Errorf("status %d", status))
+	}
+	e := statusError(status)
+	e.cause = fmt.Errorf("status %d", status)
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorAnswer+1))
+	ex.watch.stop()
+	if ex.ctx.Err() != nil {
+		return ex.broken(errClosed, err)
+	}
+	if err == nil && len(body) <= maxErrorAnswer {
+		e.adopt(body)
+	}
+	if ex.token.in(body) || ex.token.in(e.body()) {
+		ex.h.logger.Error("the upstream sent the API token back; its words are replaced", zap.Int("status", status))
+		e = statusError(status)
+	}
+	if after, ok := retryAfter(resp.Header, time.Now()); ok || status == http.StatusTooManyRequests {
+		e.header = http.Header{"Retry-After": {strconv.Itoa(after)}}
+	}
+	return e
+}
+
+// statusError is what an upstream's 4xx or 5xx means where it does not say so in the documented shape.
+func statusError(status int) *chatError {
+	e := &chatError{status: status}
+	switch {
+	case status == http.StatusNotFound:
+		e.code, e.text = "not_found:upstream", "the assistant or the chat does not exist"
+	case status == http.StatusRequestEntityTooLarge:
+		e.code, e.text = "too_large:upstream", "the chat is too large for the assistant"
+	case status == http.StatusTooManyRequests:
+		e.code, e.text = "rate_limit:upstream", "the assistant is asked too often; try again later"
+	case status == http.StatusBadGateway:
+		e.code, e.text = "bad_gateway:upstream", "the assistant cannot be reached"
+	case status == http.StatusServiceUnavailable:
+		e.code, e.text = "overloaded:upstream", "the assistant is busy; try again later"
+	case status == http.StatusGatewayTimeout:
+		e.code, e.text = "timeout:upstream", "the assistant took too long"
+	case status < 500:
+		e.code, e.text = "bad_request:upstream", "the assistant does not accept this chat"
+	default:
+		e.code, e.text = "server_error:upstream", "the assistant failed"
+	}
+	return e
+}
+
+// adopt takes the upstream's own words over where body has the documented shape.
+func (e *chatError) adopt(body []byte) {
+	var theirs struct {
+		Error   string         `json:"error"`
+		Code    string         `json:"code"`
+		Details jsontext.Value `json:"details"`
+	}
+	if json.Unmarshal(body, &theirs) != nil || theirs.Error == "" || theirs.Code == "" {
+		return
+	}
+	e.text, e.code = theirs.Error, theirs.Code
+	// Details of another shape than the documented one, field to text, are left out.
+	if json.Unmarshal(theirs.Details, &e.details) != nil {
+		e.details = nil
+	}
+}
+
+// retryAfter reads a Retry-After (RFC 9110, § 10.2.3): the seconds to wait, and whether the upstream said so.
+func retryAfter(header http.Header, now time.Time) (seconds int, ok bool) {
+	value := header.Get("Retry-After")
+	wait := defaultRetryAfter
+	if n, err := strconv.ParseUint(value, 10, 64); err == nil || errors.Is(err, strconv.ErrRange) {
+		wait, ok = time.Duration(min(n, uint64(maxRetryAfter/time.Second)))*time.Second, true
+	} else if at, err := http.ParseTime(value); err == nil {
+		wait, ok = min(max(at.Sub(now), 0), maxRetryAfter), true
+	}
+	return int(math.Ceil(wait.Seconds())), ok
+}

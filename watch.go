@@ -1,0 +1,166 @@
+package illumichat
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	never = time.Duration(math.MaxInt64)
+
+	// lingerAfterFinish is how long what follows a finish is passed on.
+	lingerAfterFinish = 2 * time.Second
+)
+
+// watch is an exchange's one timer. Events do not set it: they leave a mark of when they came, and the
+// timer, whenever it fires, looks at what has come due and at when it has to look again. Times count from
+// the exchange's start.
+type watch struct {
+	start   time.Time
+	visitor *sink
+	cancel  context.CancelCauseFunc // ends the exchange
+
+	end         time.Duration // of the whole exchange
+	response    time.Duration // the first event must have come by then
+	commitAfter time.Duration // negative: off
+	idle        time.Duration
+
+	waiting  atomic.Int64 // since when the upstream is waited for; negative while it is not
+	begun    atomic.Bool  // the first event has come
+	commitAt atomic.Int64 // when to send the head of an accepted answer; 0 while there is none
+	finishBy atomic.Int64 // when to stop listening after a finish; 0 before
+
+	mu      sync.Mutex // held while the timer is looked at or set
+	timer   *time.Timer
+	at      time.Duration // when it fires
+	stopped bool
+}
+
+func (w *watch) now() time.Duration { return time.Since(w.start) }
+
+// run starts the timer.
+func (w *watch) run() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.at = min(w.end, w.response)
+	w.timer = time.AfterFunc(w.at-w.now(), w.fire)
+}
+
+// stop ends the watch. When it returns, nothing is being looked at, and nothing will be: whoever called
+// has the visitor to itself.
+func (w *watch) stop() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.stopped = true
+	if w.timer != nil {
+		w.timer.Stop()
+	}
+}
+
+// accept notes that the upstream has accepted the chat and its events are to come.
+func (w *watch) accept() {
+	if w.commitAfter < 0 {
+		return
+	}
+	at := w.now() + w.commitAfter
+	w.commitAt.Store(int64(at))
+	w.noLaterThan(at)
+}
+
+// begin notes the first event.
+func (w *watch) begin() {
+	w.begun.Store(true)
+	w.noLaterThan(w.now() + min(w.idle, w.visitor.interval))
+}
+
+// finish notes the finish.
+func (w *watch) finish() {
+	at := w.now() + lingerAfterFinish
+	w.finishBy.Store(int64(at))
+	w.noLaterThan(at)
+}
+
+// wait notes that the upstream is waited for from now on, and busy that it is not: what then takes
+// time is the visitor.
+func (w *watch) wait() { w.waiting.Store(int64(w.now())) }
+func (w *watch) busy() { w.waiting.Store(-1) }
+
+// noLaterThan moves the timer forward to at.
+func (w *watch) noLaterThan(at time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.stopped && at < w.at {
+		w.at = at
+		w.timer.Reset(at - w.now())
+	}
+}
+
+// fire runs in the timer's goroutine.
+func (w *watch) fire() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.stopped {
+		return
+	}
+	// A panic of some writer beneath us would end the process here, as it would not in a handler.
+	defer func() {
+		if p := recover(); p != nil {
+			w.cancel(&timerPanic{p})
+		}
+	}()
+	next, cause := w.due(w.now())
+	if cause != nil {
+		w.cancel(cause)
+		return
+	}
+	w.at = next
+	w.timer.Reset(max(next-w.now(), time.Millisecond))
+}
+
+// due does what has come due at now. It returns when to look again, or why the exchange ends.
+func (w *watch) due(now time.Duration) (next time.Duration, cause error) {
+	if now >= w.end {
+		return 0, errMaxDuration
+	}
+	next = w.end
+
+	if by := time.Duration(w.finishBy.Load()); by > 0 {
+		if now >= by {
+			return 0, errLingered
+		}
+		return min(next, by), nil
+	}
+
+	if !w.begun.Load() {
+		if now >= w.response {
+			return 0, errResponseTimeout
+		}
+		next = min(next, w.response)
+	} else if since := time.Duration(w.waiting.Load()); since < 0 {
+		next = min(next, now+w.idle)
+	} else {
+		if now-since >= w.idle {
+			return 0, errStalled
+		}
+		next = min(next, since+w.idle)
+	}
+
+	if at := time.Duration(w.commitAt.Load()); at > 0 {
+		if now < at {
+			next = min(next, at)
+		} else if err := w.visitor.commit(); err != nil {
+			return 0, err
+		}
+	}
+	heartbeat, err := w.visitor.heartbeat()
+	return min(next, heartbeat), err
+}
+
+// timerPanic carries a panic to the handler's goroutine.
+type timerPanic struct{ value any }
+
+func (p *timerPanic) Error() string { return fmt.Sprintf("panic: %v", p.value) }
