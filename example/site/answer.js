@@ -1,0 +1,158 @@
+/** How an answer may end well. @type {Record<string, string>} */
+const finishes = {
+	stop: 'Finished: stop',
+	length: 'Finished: length (the answer reached its limit)',
+};
+
+/** One answer in the log: its text as it streams in, the tools it calls, and how it ended. */
+export class Answer {
+	/** All of the text so far. */
+	text = '';
+
+	element = create('article', 'answer');
+
+	/** The text node that grows; a tool's box ends it. @type {Text | null} */
+	#growing = null;
+
+	/** The calls that wait for their result. @type {{ name: string, box: HTMLElement, state: HTMLElement }[]} */
+	#calls = [];
+
+	constructor() {
+		this.element.setAttribute('aria-label', 'Assistant');
+		this.element.setAttribute('aria-busy', 'true');
+	}
+
+	/**
+	 * Shows one event. The types it does not know are left alone.
+	 *
+	 * @param {import('./illumichat.js').ChatEvent} event
+	 */
+	show(event) {
+		switch (event.type) {
+			case 'text-delta':
+				this.#addText(event.textDelta);
+				break;
+			case 'tool-call':
+				this.#addCall(event.toolName, event.args);
+				break;
+			case 'tool-result':
+				this.#addResult(event.toolName, event.result);
+				break;
+			case 'finish':
+				this.#end(finishes[event.finishReason] ?? `Finished: ${event.finishReason}`);
+				break;
+		}
+	}
+
+	/**
+	 * Marks an answer that the visitor stopped. What came of it stays.
+	 *
+	 * @param {string} line
+	 * @param {HTMLElement[]} more further elements for that line
+	 */
+	stop(line, ...more) {
+		this.element.classList.add('stopped');
+		this.#end(line, ...more);
+	}
+
+	/**
+	 * Marks an answer that did not come to its end. What came of it stays.
+	 *
+	 * @param {string} line
+	 * @param {HTMLElement[]} more further elements for that line
+	 */
+	fail(line, ...more) {
+		this.element.classList.add('failed');
+		this.#end(line, ...more);
+	}
+
+	/** @param {unknown} delta */
+	#addText(delta) {
+		if (typeof delta !== 'string') return;
+		this.text += delta;
+		if (!this.#growing) {
+			this.#growing = document.createTextNode('');
+			const paragraph = create('p', 'text');
+			paragraph.append(this.#growing);
+			this.element.append(paragraph);
+		}
+		this.#growing.appendData(delta);
+	}
+
+	/**
+	 * @param {string} name
+	 * @param {unknown} args
+	 */
+	#addCall(name, args) {
+		const box = create('details', 'tool');
+		box.setAttribute('open', '');
+		const summary = create('summary');
+		const state = create('span', 'state', 'running');
+		summary.append(create('code', '', name), ' ', state);
+		box.append(summary, ...labelled('Arguments', args));
+		this.element.append(box);
+		this.#growing = null;
+		this.#calls.push({ name, box, state });
+	}
+
+	/**
+	 * @param {string} name
+	 * @param {unknown} result
+	 */
+	#addResult(name, result) {
+		// Events name the tool and not the call, so results are taken to come in the order of the calls.
+		let index = this.#calls.findIndex((call) => call.name === name);
+		if (index < 0) {
+			this.#addCall(name, undefined);
+			index = this.#calls.length - 1;
+		}
+		const [call] = this.#calls.splice(index, 1);
+		call.state.textContent = 'done';
+		call.box.append(...labelled('Result', result));
+	}
+
+	/**
+	 * @param {string} line
+	 * @param {HTMLElement[]} more
+	 */
+	#end(line, ...more) {
+		for (const call of this.#calls) call.state.textContent = 'no result';
+		this.#calls = [];
+		const end = create('p', 'end', line);
+		for (const element of more) end.append(' ', element);
+		this.element.append(end);
+		this.element.setAttribute('aria-busy', 'false');
+	}
+}
+
+/**
+ * Makes an element. What it says is always text, never markup: an answer may quote any page of the web.
+ *
+ * @param {string} name
+ * @param {string} [className]
+ * @param {string} [text]
+ */
+export function create(name, className = '', text = '') {
+	const element = document.createElement(name);
+	if (className) element.className = className;
+	element.textContent = text;
+	return element;
+}
+
+/**
+ * Shows a value that a tool took or gave; nothing where there is none.
+ *
+ * @param {string} label
+ * @param {unknown} value
+ */
+function labelled(label, value) {
+	if (value === undefined) return [];
+	const row = create('div', 'value');
+	const pre = create('pre', '', typeof value === 'string' ? value : JSON.stringify(value));
+	// A long value scrolls, so it must be in the reach of the keyboard.
+	pre.tabIndex = 0;
+	pre.setAttribute('role', 'group');
+	pre.setAttribute('aria-label', label);
+	row.append(create('span', 'label', label), pre);
+	return [row];
+}

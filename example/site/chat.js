@@ -1,0 +1,146 @@
+import { Answer, create } from './answer.js';
+import { explain } from './explain.js';
+import { chat, ChatError } from './illumichat.js';
+import { keepEndInView } from './scroll.js';
+
+const url = '/api/chat-proxy';
+
+const log = find('#log', HTMLElement);
+const composer = find('#composer', HTMLFormElement);
+const question = find('#question', HTMLTextAreaElement);
+const send = find('#send', HTMLButtonElement);
+const stop = find('#stop', HTMLButtonElement);
+const announcer = find('#announcer', HTMLElement);
+const scrollToEnd = keepEndInView(find('#scroller', HTMLElement), log);
+
+/** The conversation so far, sent whole with each question. @type {import('./illumichat.js').Message[]} */
+let history = [];
+
+/** The server's name for the conversation, once it has told one. @type {string | undefined} */
+let chatId;
+
+/** Whether an answer is on its way. */
+let answering = false;
+
+/** Stops the latest answer. */
+let controller = new AbortController();
+
+/**
+ * Asks one question, and shows its answer until it ends or breaks.
+ *
+ * @param {string} content
+ */
+async function ask(content) {
+	const before = history;
+	const messages = [...before, { role: /** @type {const} */ ('user'), content }];
+	const answer = new Answer();
+	const turn = create('section', 'turn');
+	turn.append(drawQuestion(content), answer.element);
+	// Only the latest question can be asked again: an earlier one has been answered, or given up.
+	log.querySelector('.again')?.remove();
+	log.append(turn);
+	scrollToEnd();
+
+	// The last answer may still be open behind its finish; whatever else it has comes too late.
+	controller.abort();
+	controller = new AbortController();
+	const { signal } = controller;
+	answering = true;
+	showState();
+	announcer.textContent = 'The assistant is answering.';
+
+	/** @param {string} [ending] how it ended, if not well */
+	const settle = (ending = '') => {
+		// A question without an answer is no part of the conversation: it may be the very thing that was refused.
+		if (answer.text) history = [...messages, { role: 'assistant', content: answer.text }];
+		announcer.textContent = `${answer.text} ${ending}`;
+		answering = false;
+		showState();
+	};
+
+	try {
+		for await (const event of chat({ url, messages, chatId, signal })) {
+			if (typeof event.chatId === 'string' && event.chatId) chatId = event.chatId;
+			answer.show(event);
+			if (event.type === 'finish') settle();
+		}
+	} catch (err) {
+		const again = create('button', 'again', 'Try again');
+		again.addEventListener('click', () => {
+			turn.remove();
+			history = before;
+			ask(content);
+			question.focus();
+		});
+		if (signal.aborted) {
+			answer.stop('Stopped.', again);
+			settle('Stopped.');
+			return;
+		}
+		console.error(err);
+		const why = explain(err);
+		answer.fail(why, ...code(err), again);
+		settle(why);
+	}
+}
+
+/** @param {string} content */
+function drawQuestion(content) {
+	const element = create('article', 'question', content);
+	element.setAttribute('aria-label', 'You');
+	return element;
+}
+
+/**
+ * Shows an error's code, small: a visitor can pass it on to the owner of the site.
+ *
+ * @param {unknown} err
+ */
+function code(err) {
+	return err instanceof ChatError && err.code ? [create('code', '', err.code)] : [];
+}
+
+/** Brings the buttons in line with whether an answer streams, and whether there is something to send. */
+function showState() {
+	// A button that vanishes must not take the focus with it.
+	if (document.activeElement === send || document.activeElement === stop) question.focus();
+	send.hidden = answering;
+	send.disabled = question.value.trim() === '';
+	stop.hidden = !answering;
+	log.setAttribute('aria-busy', String(answering));
+}
+
+question.addEventListener('input', showState);
+
+question.addEventListener('keydown', (event) => {
+	// Enter may also choose a word of an input method; Safari tells this by the key code alone.
+	if (event.key !== 'Enter' || event.shiftKey || event.isComposing || event.keyCode === 229) return;
+	event.preventDefault();
+	composer.requestSubmit();
+});
+
+composer.addEventListener('submit', (event) => {
+	event.preventDefault();
+	const content = question.value.trim();
+	if (answering || content === '') return;
+	question.value = '';
+	ask(content);
+});
+
+stop.addEventListener('click', () => controller.abort());
+
+// A browser may have kept the text of the last visit.
+showState();
+
+/**
+ * Finds an element of the page.
+ *
+ * @template {Element} T
+ * @param {string} selector
+ * @param {new () => T} type
+ */
+function find(selector, type) {
+	const element = document.querySelector(selector);
+	if (!(element instanceof type)) throw new Error(`the page has no ${selector}`);
+	return element;
+}
