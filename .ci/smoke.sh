@@ -1,0 +1,92 @@
+# shellcheck shell=bash disable=SC2154 # tmp and bin are lib.sh's.
+# Whole servers, asked as a visitor asks them.
+
+# It has the documented form, and says that it is none.
+sandbox_token=ic_sandbox000000000000000000000000000000000
+
+# One command and no environment: the page is there, and its chat is answered.
+smoke_quick_start() {
+	local port
+	port=$(free_port)
+	serve_example quick-start "$port" "$bin/caddy"
+
+	curl --silent --show-error --fail --ipv4 --max-time 10 "http://localhost:$port/" >"$tmp/page"
+	grep -qi '<!doctype html>' "$tmp/page" || fail "GET / is not the page"
+	chat "http://localhost:$port/api/chat-proxy"
+	stop_servers
+}
+
+# The build that users make. Its modules come from Go's cache, so that no published version of the
+# checkout's own module is looked up anywhere.
+build_xcaddy() {
+	local caddy_version
+	caddy_version=$(go list -m -f '{{.Version}}' github.com/caddyserver/caddy/v2)
+	# A download of all modules adds to go.sum, so it gets a copy. It may fail for one that no build
+	# needs; the build tells.
+	cp go.mod go.sum "$tmp"
+	go mod download -modfile="$tmp/go.mod" all || true
+	GOPROXY="file://$(go env GOMODCACHE)/cache/download" GOSUMDB=off \
+		quietly "$bin/xcaddy" build "$caddy_version" --with "$(go list -m)=." --output "$bin/xcaddy-caddy"
+	"$bin/xcaddy-caddy" version
+}
+
+smoke_xcaddy() {
+	local port sandbox
+	"$bin/xcaddy-caddy" list-modules >"$tmp/modules"
+	grep -qx 'http.handlers.illumichat' "$tmp/modules" || fail "the build lacks the module"
+	! grep 'sandbox' "$tmp/modules" || fail "the build has the sandbox in it"
+
+	sandbox=http://127.0.0.1:$(free_port)
+	cat >"$tmp/sandbox.Caddyfile" <<-EOF
+		$sandbox {
+			bind 127.0.0.1
+			illumichat_sandbox {
+				token $sandbox_token
+			}
+		}
+	EOF
+	# With a token in its environment this server starts no sandbox of its own.
+	ILLUMICHAT_API_TOKEN=$sandbox_token serve_caddy sandbox "$sandbox" "$bin/caddy"
+
+	port=$(free_port)
+	ILLUMICHAT_API_TOKEN=$sandbox_token ILLUMICHAT_ASSISTANT=asst_demo ILLUMICHAT_ENDPOINT=$sandbox/api/chat \
+		serve_example xcaddy "$port" "$bin/xcaddy-caddy"
+	chat "http://localhost:$port/api/chat-proxy"
+	stop_servers
+}
+
+# serve_example NAME PORT CADDY runs example/Caddyfile as it is, but for where it listens.
+serve_example() {
+	local name=$1 port=$2 caddy=$3
+	sed "s|^http://localhost:8080 {\$|http://localhost:$port {\n\tbind 127.0.0.1|" example/Caddyfile >"$tmp/$name.Caddyfile"
+	grep -q "localhost:$port" "$tmp/$name.Caddyfile" || fail "example/Caddyfile has no site http://localhost:8080"
+	serve_caddy "$name" "http://localhost:$port" "$caddy"
+}
+
+# serve_caddy NAME URL CADDY runs the Caddyfile of that name, apart from any other Caddy of this machine.
+serve_caddy() {
+	local name=$1 url=$2 caddy=$3
+	serve "$name" "$url" env CADDY_ADMIN="unix/$tmp/$name.sock" XDG_CONFIG_HOME="$tmp/$name" XDG_DATA_HOME="$tmp/$name" \
+		"$caddy" run --config "$tmp/$name.Caddyfile" --adapter caddyfile
+}
+
+# chat URL asks a question, and fails unless the answer streams in up to its finish.
+chat() {
+	local url=$1 got want
+	got=$(curl --no-buffer --silent --show-error --ipv4 --max-time 60 \
+		--dump-header "$tmp/head" --output "$tmp/answer" --write-out '%{http_code} %{content_type}' \
+		--header 'Content-Type: application/json' \
+		--data '{"assistantId":"asst_demo","messages":[{"role":"user","content":"What can you do?"}]}' "$url")
+	if [[ $got != "200 text/event-stream"* ]]; then
+		cat "$tmp/answer"
+		fail "the answer is $got"
+	fi
+	for want in '"type":"text-delta"' '"type":"finish"' '"finishReason":"stop"'; do
+		grep -qF "$want" "$tmp/answer" || {
+			cat "$tmp/answer"
+			fail "the answer has no $want"
+		}
+	done
+	! grep -qE 'ic_[A-Za-z0-9]{40}' "$tmp/head" "$tmp/answer" || fail "the answer holds a token"
+	printf 'an answer of %d events\n' "$(grep -c '^data:' "$tmp/answer")"
+}
