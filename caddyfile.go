@@ -55,7 +55,7 @@ func parseCaddyfile(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the directive's name
 	if d.NextArg() {
-		return d.Errf("unexpected argument '%s'", d.Val())
+		return d.Errf("unexpected argument '%s'", printable(d.Val()))
 	}
 	seen := make(map[string]bool)
 	for d.NextBlock(0) {
@@ -103,7 +103,7 @@ func (h *Handler) unmarshalSubdirective(d *caddyfile.Dispenser, name string) err
 	case "transport":
 		return h.unmarshalTransport(d)
 	}
-	return d.Errf("unrecognized subdirective '%s'", name)
+	return d.Errf("unrecognized subdirective '%s'", printable(name))
 }
 
 // unmarshalToken must not use errors that print the token at hand, as d.ArgErr does: it is a piece of
@@ -159,7 +159,7 @@ func (h *Handler) unmarshalAlias(d *caddyfile.Dispenser) error {
 		return d.Errf("alias '%s' is already specified", name)
 	}
 	if err := checkAlias(name, id, h.Assistants); err != nil {
-		return d.WrapErr(err)
+		return d.Errf("alias: %w", err)
 	}
 	if h.Aliases == nil {
 		h.Aliases = make(map[string]string)
@@ -175,10 +175,10 @@ func (h *Handler) unmarshalMaxBodySize(d *caddyfile.Dispenser) error {
 	}
 	size, err := humanize.ParseBytes(word)
 	if err != nil {
-		return d.Errf("max_body_size: parsing '%s': %w", word, err)
+		return d.Errf("max_body_size: '%s' is not a size", word)
 	}
 	if size == 0 || size > math.MaxInt64 {
-		return d.Errf("max_body_size: '%s' is not a size to have", word)
+		return d.Errf("max_body_size: '%s' is out of range", word)
 	}
 	h.MaxBodySize = int64(size)
 	return nil
@@ -202,6 +202,9 @@ func (h *Handler) unmarshalTransport(d *caddyfile.Dispenser) error {
 		return d.ArgErr()
 	}
 	name := d.Val()
+	if name == "http" && d.NextArg() { // which would skip it; others may take arguments
+		return d.Errf("unexpected argument '%s'", d.Val())
+	}
 	module, err := caddyfile.UnmarshalModule(d, transportNamespace+"."+name)
 	if err != nil {
 		return err

@@ -28,6 +28,14 @@ func isPlaceholder(s string) bool { return onePlaceholder.MatchString(s) }
 // hasPlaceholder reports whether s has to be expanded before it can be checked.
 func hasPlaceholder(s string) bool { return strings.ContainsRune(s, '{') }
 
+// printable is a word as errors may print it: not a token that stands where it should not.
+func printable(word string) string {
+	if documentedToken.MatchString(word) {
+		return "…"
+	}
+	return word
+}
+
 // expand replaces the placeholders of a config value, none of which may be empty.
 func expand(s string) (string, error) {
 	return replacePlaceholders(s, func(name, value string) error {
@@ -43,7 +51,7 @@ func expand(s string) (string, error) {
 func replacePlaceholders(s string, check func(name, value string) error) (string, error) {
 	return caddy.NewReplacer().ReplaceFunc(s, func(name string, value any) (any, error) {
 		if !strings.HasPrefix(name, "env.") && !strings.HasPrefix(name, "file.") {
-			return nil, fmt.Errorf("{%s} is not supported here, only {env.*} and {file.*} are", name)
+			return nil, fmt.Errorf("{%s} is not supported here, only {env.*} and {file.*} are", printable(name))
 		}
 		return value, check(name, caddy.ToString(value))
 	})
@@ -65,6 +73,10 @@ func parseEndpoint(s string) (*url.URL, error) {
 	u, err := url.Parse(s)
 	switch {
 	case err != nil:
+		// The error that url.Parse wraps does not print the URL, which may hold credentials.
+		if e, ok := errors.AsType[*url.Error](err); ok {
+			err = e.Err
+		}
 		return nil, err
 	case u.Scheme != "http" && u.Scheme != "https":
 		return nil, fmt.Errorf("%q is not an http or https URL", s)
@@ -88,10 +100,10 @@ func checkAssistant(id string) error {
 // checkAlias refuses a name that means two assistants.
 func checkAlias(name, id string, listed []string) error {
 	if name == "" {
-		return errors.New("an alias is empty")
+		return errors.New("the name is empty")
 	}
 	if slices.Contains(listed, name) {
-		return fmt.Errorf("alias '%s' is the id of a listed assistant", name)
+		return fmt.Errorf("'%s' is the id of a listed assistant", name)
 	}
 	return checkAssistant(id)
 }

@@ -142,5 +142,8 @@ var (
 	}
 )
 
+// errWithheld stands for an error that the log may not have.
+var errWithheld = errors.New("withheld, because it holds the API token, which the upstream sent back")
+
 // errLingered ends the reading of what follows a finish.
 var errLingered = errors.New("the finish was a while ago")

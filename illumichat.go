@@ -232,7 +232,7 @@ func (h *Handler) newChatRules() (chatRules, error) {
 // warn tells the operator of settings that work but should be looked at.
 func (h *Handler) warn() {
 	if !isPlaceholder(h.Token) {
-		h.logger.Warn("the token is part of the config, where the admin API shows it; use {env.NAME} or {file.PATH} instead")
+		h.logger.Warn("the token is part of the config, where the admin API and debug logs show it; use {env.NAME} or {file.PATH} instead")
 	}
 	if !h.token.documentedForm() {
 		h.logger.Warn("the token is not of the documented form, ic_ and 40 letters and digits")

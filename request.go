@@ -2,7 +2,6 @@ package illumichat
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -15,8 +14,6 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
-
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
 // The fields of a chat.
@@ -106,27 +103,25 @@ func (c *chatRules) readBody(w http.ResponseWriter, r *http.Request) ([]byte, er
 
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, c.maxBodySize))
 	if err != nil {
-		return nil, c.bodyError(r.Context(), err)
+		return nil, bodyError(r, err)
 	}
 	return body, nil
 }
 
-// bodyError tells a body that is too slow, too large or broken from a visitor who is gone.
-func (c *chatRules) bodyError(ctx context.Context, err error) error {
-	var tooLarge *http.MaxBytesError
-	var handlerError caddyhttp.HandlerError // of the request_body directive
+// bodyError tells a body that is too slow, too large or malformed from a visitor who is gone.
+func bodyError(r *http.Request, err error) error {
+	var tooLarge *http.MaxBytesError // ours, or that of the request_body directive
 	var network *net.OpError
 	switch {
 	case errors.As(err, &tooLarge):
 		return errTooLarge("the request body is larger than %d bytes", tooLarge.Limit)
-	case errors.As(err, &handlerError) && handlerError.StatusCode == http.StatusRequestEntityTooLarge:
-		return errTooLarge("the request body is too large")
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return errBodyTimeout.because(err)
-	case ctx.Err() != nil, errors.Is(err, io.ErrUnexpectedEOF), errors.As(err, &network):
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.As(err, &network), len(r.TransferEncoding) == 0:
 		return errVisitorGone
 	}
-	return errBadRequest("the request body cannot be read").because(err)
+	// HTTP/1.1 alone has a coding of the body that can be malformed while the connection lives.
+	return errBadRequest("the chunks of the request body are malformed").because(err)
 }
 
 // parse checks a body and writes it anew.

@@ -21,7 +21,9 @@ type sink struct {
 	start    time.Time     // of the exchange
 	timeout  time.Duration // of one write
 	interval time.Duration // between heartbeats; never: none
-	head     http.Header   // of an accepted answer
+
+	head        http.Header // of an accepted answer
+	contentType string
 
 	hardDeadline time.Time // the server's own for the whole answer; zero: none
 	restore      func()    // puts the server's write timeout back
@@ -54,12 +56,20 @@ func newSink(w http.ResponseWriter, r *http.Request, start time.Time, timeout, i
 	return s
 }
 
+// prepare sets the head of an accepted answer.
+func (s *sink) prepare(head http.Header, contentType string) {
+	s.head, s.contentType = head, contentType
+}
+
 // close gives the connection back as it was.
 func (s *sink) close() { s.restore() }
 
-// commit sends the head, if it is not sent yet.
+// commit sends the head, if it is not sent yet. It is for the timer, which does not wait for a write: one
+// that goes on sends the head itself.
 func (s *sink) commit() error {
-	s.mu.Lock()
+	if !s.mu.TryLock() {
+		return nil
+	}
 	defer s.mu.Unlock()
 	if s.committed {
 		return nil
@@ -97,11 +107,14 @@ func (s *sink) finish(ev []byte) error {
 	return s.send(ev, true)
 }
 
-// heartbeat sends a comment if nothing was sent for long enough. It returns when the next may be due.
+// heartbeat sends a comment if nothing was sent for long enough. It returns when the next may be due. It
+// is for the timer, which does not wait for a write: while one goes on, there is no silence.
 func (s *sink) heartbeat() (next time.Duration, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	now := time.Since(s.start)
+	if !s.mu.TryLock() {
+		return now + min(s.interval, never-now), nil
+	}
+	defer s.mu.Unlock()
 	switch {
 	case s.interval == never || !s.committed:
 		return never, nil
@@ -120,6 +133,7 @@ func (s *sink) writeHead() {
 	for name, values := range s.head {
 		header[name] = append(header[name], values...)
 	}
+	header.Set("Content-Type", s.contentType)
 	header.Set("Cache-Control", "no-cache, no-transform") // so that encode leaves it alone
 	header.Set("X-Accel-Buffering", "no")                 // so that nginx passes it on at once
 	s.w.WriteHeader(http.StatusOK)
@@ -160,8 +174,9 @@ func (s *sink) deadline() {
 }
 
 func (s *sink) setDeadline(at time.Time) {
-	// Where the writer knows no deadlines (in tests), there are none.
-	_ = s.control.SetWriteDeadline(at)
+	if err := s.control.SetWriteDeadline(at); err != nil {
+		s.ownDeadlines = false // some writer above the connection knows none
+	}
 }
 
 // visitorError marks a failed write as the visitor's end of the exchange.

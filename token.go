@@ -30,8 +30,8 @@ type secret struct{ value []byte }
 func (secret) String() string   { return "REDACTED" }
 func (secret) GoString() string { return "REDACTED" }
 
-// in reports whether p holds the token's exact bytes.
-func (s secret) in(p []byte) bool { return bytes.Contains(p, s.value) }
+// in reports whether p holds the token's exact bytes. No token is in nothing.
+func (s secret) in(p []byte) bool { return len(s.value) > 0 && bytes.Contains(p, s.value) }
 
 func (s secret) len() int { return len(s.value) }
 

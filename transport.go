@@ -53,14 +53,17 @@ func withTransportDefaults(raw json.RawMessage) (json.RawMessage, error) {
 
 // unmarshalSet is json.Unmarshal for a value that may be left out.
 func unmarshalSet(raw json.RawMessage, v any) error {
-	if len(raw) == 0 {
+	if !isSet(raw) {
 		return nil
 	}
 	return json.Unmarshal(raw, v)
 }
 
+// isSet reports whether there is a value; null is none.
+func isSet(raw json.RawMessage) bool { return len(raw) > 0 && string(raw) != "null" }
+
 func setDefault(config map[string]json.RawMessage, name, value string) {
-	if config[name] == nil {
+	if !isSet(config[name]) {
 		config[name] = json.RawMessage(value)
 	}
 }

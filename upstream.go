@@ -2,7 +2,6 @@ package illumichat
 
 import (
 	"bytes"
-	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -11,13 +10,12 @@ import (
 	"mime"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"go.uber.org/zap"
-
-	"github.com/caddyserver/caddy/v2"
 )
 
 const (
@@ -47,71 +45,6 @@ var (
 	}
 )
 
-// exchange is one chat with the upstream, from the request to the end of the answer.
-type exchange struct {
-	h       *Handler
-	ctx     context.Context // of the request upstream; its cause says why the exchange ended
-	cancel  context.CancelCauseFunc
-	visitor *sink
-	watch   watch
-	http3   bool // how the visitor came
-	token   secret
-}
-
-// newExchange prepares to ask on behalf of the visitor, whose request began at start.
-func (h *Handler) newExchange(w http.ResponseWriter, r *http.Request, start time.Time) *exchange {
-	ex := &exchange{h: h, http3: r.ProtoMajor == 3}
-	// Not a child of the config's context, which a reload cancels.
-	ex.ctx, ex.cancel = context.WithCancelCause(r.Context())
-	ex.visitor = newSink(w, r, start, time.Duration(h.WriteTimeout), orNever(h.Heartbeat))
-	ex.watch = watch{
-		start:       start,
-		visitor:     ex.visitor,
-		cancel:      ex.cancel,
-		end:         time.Duration(h.MaxDuration),
-		commitAfter: time.Duration(h.CommitAfter),
-		idle:        time.Duration(h.IdleTimeout),
-	}
-	if hard := ex.visitor.hardDeadline; !hard.IsZero() {
-		left := hard.Sub(start)
-		ex.watch.end = min(ex.watch.end, left-min(time.Second, left/5))
-	}
-	openExchanges.add(ex)
-	return ex
-}
-
-// close gives everything back.
-func (ex *exchange) close() {
-	openExchanges.remove(ex)
-	ex.watch.stop()
-	ex.cancel(nil)
-	ex.visitor.close()
-}
-
-// ask sends the chat upstream and passes the answer on. An error means that nothing was sent to the
-// visitor.
-func (ex *exchange) ask(c *chat) error {
-	var err error
-	if ex.token, err = ex.h.token.get(); err != nil {
-		e := errTokenUnusable.because(err)
-		e.quiet = !ex.h.tokenTrouble.due(time.Minute)
-		return e
-	}
-	req, err := ex.request(c)
-	if err != nil {
-		return errUnreachable.before.because(err)
-	}
-	ex.watch.response = ex.watch.now() + time.Duration(ex.h.ResponseTimeout)
-	ex.watch.run()
-
-	resp, err := ex.h.transport.RoundTrip(req)
-	if err != nil {
-		return ex.broken(errUnreachable, err)
-	}
-	defer resp.Body.Close()
-	return ex.pass(resp)
-}
-
 // request builds the request from what is ours alone: nothing of the visitor's headers goes upstream.
 func (ex *exchange) request(c *chat) (*http.Request, error) {
 	// The body's length is known, so that head and body go out in one write.
@@ -138,8 +71,10 @@ func (ex *exchange) pass(resp *http.Response) error {
 	if resp.StatusCode != http.StatusOK {
 		return ex.refused(resp)
 	}
-	if encoding := resp.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
-		return errNoChatAnswer.because(fmt.Errorf("it is encoded: %q", encoding))
+	for _, encoding := range resp.Header.Values("Content-Encoding") {
+		if !strings.EqualFold(encoding, "identity") {
+			return errNoChatAnswer.because(fmt.Errorf("it is encoded: %q", encoding))
+		}
 	}
 	switch contentType := resp.Header.Get("Content-Type"); mediaType(contentType) {
 	case "text/event-stream", "text/plain", "application/octet-stream", "":
@@ -149,14 +84,6 @@ func (ex *exchange) pass(resp *http.Response) error {
 	default:
 		return errNoChatAnswer.because(fmt.Errorf("its type is %q", contentType))
 	}
-}
-
-// orNever is how long to wait for what may be turned off.
-func orNever(d caddy.Duration) time.Duration {
-	if d == off {
-		return never
-	}
-	return time.Duration(d)
 }
 
 // mediaType is a Content-Type without its parameters, broken ones too.
@@ -170,8 +97,7 @@ func mediaType(contentType string) string {
 
 // stream relays an event stream.
 func (ex *exchange) stream(resp *http.Response) error {
-	ex.visitor.head = ex.answerHeader(resp.Header)
-	ex.visitor.head.Set("Content-Type", "text/event-stream")
+	ex.visitor.prepare(ex.answerHeader(resp.Header), "text/event-stream")
 	ex.watch.accept()
 
 	relay := newRelay(ex.token, ex.visitor, &ex.watch)
@@ -197,40 +123,8 @@ func (ex *exchange) json(resp *http.Response) error {
 	if ex.token.in(body) {
 		return ex.broken(errLeak, errLeak)
 	}
-	ex.visitor.head = ex.answerHeader(resp.Header)
-	ex.visitor.head.Set("Content-Type", "application/json")
-	ex.visitor.head.Set("Content-Length", strconv.Itoa(len(body)))
+	ex.visitor.prepare(ex.answerHeader(resp.Header), "application/json")
 	_ = ex.visitor.write(body, true) // whoever does not take it is gone
-	return nil
-}
-
-// broken tells the visitor of an exchange that failed: by an error where nothing was sent, else by a
-// finish. Why it failed is the context's cause, if there is one, and otherwise reason.
-func (ex *exchange) broken(reason *breakOff, err error) error {
-	ex.watch.stop()
-	cause := context.Cause(ex.ctx)
-	var panicked *timerPanic
-	if errors.As(cause, &panicked) {
-		panic(panicked.value) // here, net/http handles it as ever
-	}
-	if errors.Is(err, errVisitorGone) || cause != nil && !errors.As(cause, &reason) {
-		return ex.gone(err)
-	}
-	errors.As(err, &reason)
-	if !ex.visitor.isCommitted() {
-		return reason.before.because(err)
-	}
-	ex.h.logger.Warn("the answer broke off", zap.String("code", reason.code), zap.NamedError("cause", err))
-	_ = ex.visitor.finish(finishEvent(reason)) // whoever does not take it is gone
-	return nil
-}
-
-// gone ends the exchange of a visitor who left or does not read.
-func (ex *exchange) gone(err error) error {
-	if !ex.visitor.isCommitted() {
-		return errVisitorGone
-	}
-	ex.h.logger.Debug("the visitor left before the end of the answer", zap.NamedError("cause", err))
 	return nil
 }
 

@@ -1,0 +1,139 @@
+package illumichat
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+// exchange is one chat with the upstream, from the request to the end of the answer.
+type exchange struct {
+	h       *Handler
+	ctx     context.Context // of the request upstream; its cause says why the exchange ended
+	cancel  context.CancelCauseFunc
+	visitor *sink
+	watch   watch
+	http3   bool // how the visitor came
+	token   secret
+}
+
+// newExchange prepares to ask on behalf of the visitor, whose request began at start.
+func (h *Handler) newExchange(w http.ResponseWriter, r *http.Request, start time.Time) *exchange {
+	ex := &exchange{h: h, http3: r.ProtoMajor == 3}
+	// Not a child of the config's context, which a reload cancels.
+	ex.ctx, ex.cancel = context.WithCancelCause(r.Context())
+	ex.visitor = newSink(w, r, start, time.Duration(h.WriteTimeout), orNever(h.Heartbeat))
+	ex.watch = watch{
+		start:       start,
+		visitor:     ex.visitor,
+		cancel:      ex.cancel,
+		end:         time.Duration(h.MaxDuration),
+		commitAfter: time.Duration(h.CommitAfter),
+		idle:        time.Duration(h.IdleTimeout),
+	}
+	if hard := ex.visitor.hardDeadline; !hard.IsZero() {
+		left := hard.Sub(start)
+		ex.watch.end = min(ex.watch.end, left-min(time.Second, left/5))
+	}
+	openExchanges.add(ex)
+	return ex
+}
+
+// close gives everything back.
+func (ex *exchange) close() {
+	openExchanges.remove(ex)
+	ex.watch.stop()
+	ex.cancel(nil)
+	ex.visitor.close()
+}
+
+// ask sends the chat upstream and passes the answer on. An error means that nothing was sent to the
+// visitor.
+func (ex *exchange) ask(c *chat) error {
+	err := ex.try(c)
+	var e *chatError
+	if errors.As(err, &e) {
+		return e.because(ex.loggable(e.cause))
+	}
+	return err
+}
+
+func (ex *exchange) try(c *chat) error {
+	var err error
+	if ex.token, err = ex.h.token.get(); err != nil {
+		e := errTokenUnusable.because(err)
+		e.quiet = !ex.h.tokenTrouble.due(time.Minute)
+		return e
+	}
+	req, err := ex.request(c)
+	if err != nil {
+		return errUnreachable.before.because(err)
+	}
+	ex.watch.response = ex.watch.now() + time.Duration(ex.h.ResponseTimeout)
+	ex.watch.run()
+
+	resp, err := ex.h.transport.RoundTrip(req)
+	if err != nil {
+		return ex.broken(errUnreachable, err)
+	}
+	defer resp.Body.Close()
+	return ex.pass(resp)
+}
+
+// broken tells the visitor of an exchange that failed: by an error where nothing was sent, else by a
+// finish. Why it failed is the context's cause, if there is one, and otherwise reason.
+func (ex *exchange) broken(reason *breakOff, err error) error {
+	ex.watch.stop()
+	cause := context.Cause(ex.ctx)
+	var panicked *timerPanic
+	if errors.As(cause, &panicked) {
+		panic(panicked.value) // here, net/http handles it as ever
+	}
+	if errors.Is(err, errVisitorGone) || cause != nil && !errors.As(cause, &reason) {
+		return ex.gone(err)
+	}
+	errors.As(err, &reason)
+	err = ex.loggable(err)
+	if !ex.visitor.isCommitted() {
+		return reason.before.because(err)
+	}
+	level := zapcore.WarnLevel
+	if reason.before.hint != "" {
+		level = zapcore.ErrorLevel // there is something to do about it
+	}
+	ex.h.logger.Log(level, "the answer broke off",
+		zap.String("code", reason.code), zap.String("hint", reason.before.hint), zap.NamedError("cause", err))
+	_ = ex.visitor.finish(finishEvent(reason)) // whoever does not take it is gone
+	return nil
+}
+
+// gone ends the exchange of a visitor who left or does not read.
+func (ex *exchange) gone(err error) error {
+	if !ex.visitor.isCommitted() {
+		return errVisitorGone
+	}
+	ex.h.logger.Debug("the visitor left before the end of the answer", zap.NamedError("cause", ex.loggable(err)))
+	return nil
+}
+
+// loggable keeps the token out of the log where err quotes an upstream that sent it back.
+func (ex *exchange) loggable(err error) error {
+	if err != nil && ex.token.in([]byte(err.Error())) {
+		return errWithheld
+	}
+	return err
+}
+
+// orNever is how long to wait for what may be turned off.
+func orNever(d caddy.Duration) time.Duration {
+	if d == off {
+		return never
+	}
+	return time.Duration(d)
+}
