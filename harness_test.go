@@ -55,7 +55,33 @@ func serve(tb testing.TB, directives string) *site {
 // serveWith is serve with global options.
 func serveWith(tb testing.TB, global, directives string) *site {
 	tb.Helper()
-	s := &site{
+	s := newSite(tb, global)
+	tb.Cleanup(func() {
+		if err := caddy.Stop(); err != nil {
+			tb.Errorf("stopping Caddy: %v", err)
+		}
+	})
+	s.reload(directives)
+	s.awaitTLS()
+	return s
+}
+
+// awaitTLS waits for the site's certificate, which is made in the background.
+func (s *site) awaitTLS() {
+	s.tb.Helper()
+	eventually(s.tb, "the site has its certificate", func() bool {
+		conn, err := tls.Dial("tcp", strings.TrimPrefix(s.secure, "https://"), &tls.Config{InsecureSkipVerify: true})
+		if err == nil {
+			conn.Close()
+		}
+		return err == nil
+	})
+}
+
+// newSite is a site that is not served yet.
+func newSite(tb testing.TB, global string) *site {
+	tb.Helper()
+	return &site{
 		plain:   fmt.Sprintf("http://127.0.0.1:%d", freePort(tb)),
 		secure:  fmt.Sprintf("https://localhost:%d", freePort(tb)),
 		logs:    filepath.Join(tb.TempDir(), "caddy.log"),
@@ -63,13 +89,6 @@ func serveWith(tb testing.TB, global, directives string) *site {
 		global:  global,
 		storage: tb.TempDir(),
 	}
-	tb.Cleanup(func() {
-		if err := caddy.Stop(); err != nil {
-			tb.Errorf("stopping Caddy: %v", err)
-		}
-	})
-	s.reload(directives)
-	return s
 }
 
 // reload replaces the site's directives.
@@ -134,12 +153,17 @@ func freePort(tb testing.TB) int {
 
 // chatTo is an illumichat directive that asks server, with further subdirectives.
 func chatTo(server *sandboxtest.Server, subdirectives string) string {
+	return chatToURL(server.URL, subdirectives)
+}
+
+// chatToURL is chatTo for an upstream that is no sandbox.
+func chatToURL(endpoint, subdirectives string) string {
 	return fmt.Sprintf(`illumichat %s {
 		token %s
 		assistants %s
 		endpoint %s
 		%s
-	}`, chatPath, sandbox.Token, sandbox.Assistant, server.URL, subdirectives)
+	}`, chatPath, sandbox.Token, sandbox.Assistant, endpoint, subdirectives)
 }
 
 // saying is a chat with one message; the sandbox takes one that begins with a slash as a command.

@@ -1,0 +1,194 @@
+package illumichat
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+	"unsafe"
+)
+
+// events is a body of n times the same bytes, a read each.
+type events struct {
+	data string
+	n    int
+}
+
+func (e *events) Read(p []byte) (int, error) {
+	if e.n == 0 {
+		return 0, io.EOF
+	}
+	e.n--
+	return copy(p, e.data), nil
+}
+
+// discard is a ResponseWriter that takes all.
+type discard struct{ header http.Header }
+
+func (d *discard) Header() http.Header              { return d.header }
+func (d *discard) WriteHeader(int)                  {}
+func (d *discard) Write(p []byte) (int, error)      { return len(p), nil }
+func (d *discard) FlushError() error                { return nil }
+func (d *discard) SetWriteDeadline(time.Time) error { return nil }
+
+// benchRequest is shared, because a request is net/http's and not ours.
+var benchRequest = httptest.NewRequestWithContext(context.Background(), http.MethodPost, chatPath, nil)
+
+// newBenchRelay returns what relays a stream, with its timer running.
+func newBenchRelay(tb testing.TB, h *Handler) (*exchange, *relay) {
+	tb.Helper()
+	ex := h.newExchange(&discard{make(http.Header)}, benchRequest, time.Now())
+	var err error
+	if ex.token, err = h.token.get(); err != nil {
+		tb.Fatal(err)
+	}
+	ex.watch.response = ex.watch.end
+	ex.watch.run()
+	return ex, newRelay(ex.token, ex.visitor, &ex.watch)
+}
+
+// BenchmarkRelay is what an event costs us, without what the connections cost.
+func BenchmarkRelay(b *testing.B) {
+	event := `data: {"type":"text-delta","textDelta":"` + strings.Repeat("x", 56) + "\"}\n\n"
+	for _, bench := range []struct {
+		name  string
+		event string
+		batch int // events a read
+	}{
+		{"an event a read", event, 1},
+		{"32 events a read", event, 32},
+		{"events that quote the word", strings.Replace(event, "xxxxxx", "finish", 1), 1},
+		{"large events", `data: "` + strings.Repeat("x", 3000) + "\"\n\n", 1},
+	} {
+		b.Run(bench.name, func(b *testing.B) {
+			ex, relay := newBenchRelay(b, newHandler(b, "max_duration 1h"))
+			defer ex.close()
+			defer relay.release()
+			data := strings.Repeat(bench.event, bench.batch)
+			if len(data) > minBuffer {
+				b.Fatalf("%d bytes are more than a read", len(data))
+			}
+			b.ReportAllocs()
+			b.SetBytes(int64(len(bench.event)))
+			b.ResetTimer()
+			if err := relay.copy(&events{data, (b.N + bench.batch - 1) / bench.batch}); err != io.EOF {
+				b.Fatal(err)
+			}
+		})
+	}
+}
+
+// An event costs no allocation, whatever it holds.
+func TestRelayDoesNotAllocatePerEvent(t *testing.T) {
+	ex, relay := newBenchRelay(t, newHandler(t, "max_duration 1h"))
+	defer ex.close()
+	defer relay.release()
+	body := &events{data: `data: {"type":"text-delta","textDelta":"when we finish"}` + "\n\n"}
+	run := func() {
+		body.n = 1000
+		if err := relay.copy(body); err != io.EOF {
+			t.Fatal(err)
+		}
+	}
+	run() // what is kept for the stream's life is allocated here
+	if got := testing.AllocsPerRun(10, run); got > 1 {
+		t.Errorf("1000 events took %.0f allocations", got)
+	}
+}
+
+// maxStreamMemory is what an open stream may take beyond what net/http needs for its two connections.
+const maxStreamMemory = 8 << 10
+
+// TestStreamMemory compares idle streams with goroutines that idle in the same way without one: what is
+// left is ours.
+func TestStreamMemory(t *testing.T) {
+	const streams = 500
+	h := newHandler(t, "max_duration 1h")
+	idle := memoryOf(t, streams, func(body io.Reader) {
+		_, _ = body.Read(make([]byte, 1))
+	})
+	ours := memoryOf(t, streams, func(body io.Reader) {
+		ex, relay := newBenchRelay(t, h)
+		defer ex.close()
+		defer relay.release()
+		_ = relay.copy(body)
+	})
+	per := (ours - idle) / streams
+	t.Logf("%d bytes a stream, of which %d are the relay's and %d the exchange's", per,
+		unsafe.Sizeof(relay{})+minBuffer, unsafe.Sizeof(exchange{})+unsafe.Sizeof(sink{}))
+	if per > maxStreamMemory {
+		t.Errorf("a stream takes %d bytes, more than %d", per, maxStreamMemory)
+	}
+}
+
+// memoryOf is the heap and the stacks of n streams that wait for their second event.
+func memoryOf(t *testing.T, n int, stream func(io.Reader)) int {
+	t.Helper()
+	waiting, end := make(chan struct{}), make(chan struct{})
+	done := make(chan struct{})
+	runtime.GC()
+	before := usedMemory()
+	for range n {
+		go func() {
+			defer func() { done <- struct{}{} }()
+			stream(&idleBody{waiting: waiting, end: end})
+		}()
+	}
+	for range n {
+		<-waiting
+	}
+	runtime.GC()
+	used := usedMemory() - before
+	close(end)
+	for range n {
+		<-done
+	}
+	return used
+}
+
+func usedMemory() int {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int(m.HeapAlloc + m.StackInuse)
+}
+
+// idleBody gives one event and then waits.
+type idleBody struct {
+	begun        bool
+	waiting, end chan struct{}
+}
+
+func (b *idleBody) Read(p []byte) (int, error) {
+	if !b.begun && len(p) > 1 {
+		b.begun = true
+		return copy(p, delta), nil
+	}
+	b.waiting <- struct{}{}
+	<-b.end
+	return 0, io.EOF
+}
+
+// BenchmarkExchange is what a short chat costs us, without what the connections cost.
+func BenchmarkExchange(b *testing.B) {
+	h := newHandler(b, "")
+	answer := strings.Repeat(delta, 19) + finish
+	b.ReportAllocs()
+	for b.Loop() {
+		c := &fakeChat{steps: []step{{data: answer}}}
+		c.visitor.header = make(http.Header)
+		r := httptest.NewRequestWithContext(context.WithValue(context.Background(), fakeChatKey{}, c),
+			http.MethodPost, chatPath, strings.NewReader(hello))
+		r.Header.Set("Content-Type", "application/json")
+		if err := h.ServeHTTP(&c.visitor, r, nil); err != nil {
+			b.Fatal(err)
+		}
+		if c.visitor.status != http.StatusOK {
+			b.Fatal(fmt.Sprint("status ", c.visitor.status))
+		}
+	}
+}

@@ -1,0 +1,393 @@
+package illumichat
+
+import (
+	"encoding/json"
+	"maps"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+
+	"github.com/illumichat/caddy-illumichat/sandbox"
+)
+
+// provision loads the handler from JSON: a config with what is required, and the given fields in place of
+// its own; null is how JSON leaves one out.
+func provision(t *testing.T, fields string) (*Handler, error) {
+	t.Helper()
+	config := map[string]any{"token": "{env.ILLUMICHAT_API_TOKEN}", "assistants": []string{"asst_demo"}}
+	var own map[string]json.RawMessage
+	if err := json.Unmarshal([]byte("{"+fields+"}"), &own); err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range own {
+		config[name] = value
+	}
+	raw, err := json.Marshal(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := caddy.NewContext(caddy.Context{Context: t.Context()})
+	t.Cleanup(cancel)
+	module, err := ctx.LoadModuleByID("http.handlers.illumichat", raw)
+	if err != nil {
+		return nil, err
+	}
+	return module.(*Handler), nil
+}
+
+// setConfigEnv sets the variables that the tests' configs name, and returns a file that does not exist.
+func setConfigEnv(t *testing.T) (missing string) {
+	t.Helper()
+	for name, value := range map[string]string{
+		"ILLUMICHAT_API_TOKEN": sandbox.Token,
+		"TEST_ASSISTANT":       "asst_of_env",
+		"TEST_STAR":            "*",
+		"TEST_FTP":             "ftp://example.com",
+		"TEST_EMPTY":           "",
+	} {
+		t.Setenv(name, value)
+	}
+	return filepath.Join(t.TempDir(), "missing")
+}
+
+func TestConfigIsRefused(t *testing.T) {
+	missing := setConfigEnv(t)
+	emptyFile := filepath.Join(t.TempDir(), "empty")
+	if err := os.WriteFile(emptyFile, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	quoted := func(path string) string { return strings.ReplaceAll(path, `\`, `\\`) }
+
+	tests := []struct {
+		fields string
+		want   []string // what the error names
+	}{
+		{`"asistants": ["asst_demo"]`, []string{`unknown field "asistants"`}},
+		{`"limit": []`, []string{`unknown field "limit"`}},
+
+		{`"token": null`, []string{"token", "empty"}},
+		{`"token": ""`, []string{"token", "empty"}},
+		{`"token": "{env.NOPE}"`, []string{"token", "{env.NOPE}"}},
+		{`"token": "{env.TEST_EMPTY}"`, []string{"token", "{env.TEST_EMPTY}"}},
+		{`"token": "{file.` + quoted(missing) + `}"`, []string{"token", "{file." + missing + "}"}},
+		{`"token": "{file.` + quoted(emptyFile) + `}"`, []string{"token", "{file." + emptyFile + "}", "empty"}},
+		{`"token": "{evn.ILLUMICHAT_API_TOKEN}"`, []string{"token", "{evn.ILLUMICHAT_API_TOKEN}", "{env.*}"}},
+		{`"token": "{http.request.host}"`, []string{"token", "{http.request.host}"}},
+		{`"token": "{time.now}"`, []string{"token", "{time.now}"}},
+		{`"token": "ic_{env.NOPE}"`, []string{"token", "{env.NOPE}"}},
+
+		{`"assistants": null`, []string{"assistants"}},
+		{`"assistants": []`, []string{"assistants"}},
+		{`"assistants": [""]`, []string{"assistants", "empty"}},
+		{`"assistants": ["asst_demo", ""]`, []string{"assistants", "empty"}},
+		{`"assistants": ["*", "asst_demo"]`, []string{"assistants", "*"}},
+		{`"assistants": ["asst_demo", "*"]`, []string{"assistants", "*"}},
+		{`"assistants": ["{env.NOPE}"]`, []string{"assistants", "{env.NOPE}"}},
+		{`"assistants": ["{evn.TEST_ASSISTANT}"]`, []string{"assistants", "{evn.TEST_ASSISTANT}"}},
+		{`"assistants": ["{http.request.host}"]`, []string{"assistants", "{http.request.host}"}},
+		{`"assistants": ["asst_{env.NOPE}"]`, []string{"assistants", "{env.NOPE}"}},
+
+		{`"aliases": {"": "asst_help"}`, []string{"aliases", "empty"}},
+		{`"aliases": {"help": ""}`, []string{"aliases", "empty"}},
+		{`"aliases": {"help": "{env.NOPE}"}`, []string{"aliases", "help", "{env.NOPE}"}},
+		{`"aliases": {"help": "{evn.TEST_ASSISTANT}"}`, []string{"aliases", "help", "{evn.TEST_ASSISTANT}"}},
+		{`"aliases": {"help": "{http.request.host}"}`, []string{"aliases", "help", "{http.request.host}"}},
+		{`"aliases": {"asst_demo": "asst_help"}`, []string{"aliases", "asst_demo"}},
+		{`"aliases": {"asst_of_env": "asst_help"}, "assistants": ["{env.TEST_ASSISTANT}"]`, []string{"aliases", "asst_of_env"}},
+
+		{`"endpoint": "{env.TEST_FTP}"`, []string{"endpoint", "ftp://example.com"}},
+		{`"endpoint": "{evn.ILLUMICHAT_ENDPOINT}"`, []string{"endpoint", "{evn.ILLUMICHAT_ENDPOINT}"}},
+		{`"endpoint": "https://{http.request.host}/api/chat"`, []string{"endpoint", "{http.request.host}"}},
+		{`"endpoint": "https://{env.NOPE}/api/chat"`, []string{"endpoint", "host"}},
+		{`"endpoint": "ftp://example.com/api"`, []string{"endpoint", "ftp://example.com/api"}},
+		{`"endpoint": "/api/chat"`, []string{"endpoint", "/api/chat"}},
+		{`"endpoint": "https://user:hidden@example.com"`, []string{"endpoint", "credentials"}},
+		{`"endpoint": "https://user@example.com"`, []string{"endpoint", "credentials"}},
+		{`"endpoint": "https://example.com/#chat"`, []string{"endpoint", "fragment"}},
+		{`"endpoint": "https://:443/api"`, []string{"endpoint", "host"}},
+		{`"endpoint": "https://example.com/%zz"`, []string{"endpoint", "%zz"}},
+
+		{`"max_body_size": -1`, []string{"max_body_size", "-1"}},
+		{`"max_body_size": "1MiB"`, []string{"max_body_size"}},
+		{`"max_messages": -1`, []string{"max_messages", "-1"}},
+		{`"max_messages": 1.5`, []string{"max_messages"}},
+		{`"roles": [""]`, []string{"roles", "empty"}},
+		{`"pass_fields": [""]`, []string{"pass_fields", "empty"}},
+		{`"pass_fields": ["temperature", "messages"]`, []string{"pass_fields", `"messages"`}},
+		{`"pass_fields": ["assistantId"]`, []string{"pass_fields", `"assistantId"`}},
+		{`"pass_fields": ["chatID"]`, []string{"pass_fields", `"chatID"`}},
+		{`"pass_fields": ["MESSAGES"]`, []string{"pass_fields", `"MESSAGES"`}},
+
+		{`"body_timeout": -1`, []string{"body_timeout"}},
+		{`"response_timeout": -1`, []string{"response_timeout"}},
+		{`"commit_after": -2`, []string{"commit_after"}},
+		{`"idle_timeout": -1`, []string{"idle_timeout"}},
+		{`"write_timeout": -1`, []string{"write_timeout"}},
+		{`"max_duration": -1`, []string{"max_duration"}},
+		{`"heartbeat": "-1s"`, []string{"heartbeat", "-1s"}},
+
+		{`"transport": 5`, []string{"transport"}},
+		{`"transport": {"protocol": "carrier_pigeon"}`, []string{"transport", "carrier_pigeon"}},
+		{`"transport": {"protocol": 5}`, []string{"transport"}},
+		{`"transport": {"protocol": "http", "dial_patience": "2s"}`, []string{"transport", "dial_patience"}},
+		{`"transport": {"protocol": "http", "keep_alive": 5}`, []string{"transport", "keep_alive"}},
+		{`"transport": {"protocol": "http", "proxy_protocol": "v1"}`, []string{"transport", "proxy_protocol"}},
+		{`"transport": {"protocol": "http", "versions": ["3"]}`, []string{"transport", "HTTP/3"}},
+		{`"transport": {"protocol": "fastcgi"}`, []string{"transport", "fastcgi"}},
+	}
+	for _, test := range tests {
+		t.Run(test.fields, func(t *testing.T) {
+			_, err := provision(t, test.fields)
+			if err == nil {
+				t.Fatal("it is accepted")
+			}
+			for _, want := range test.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("got %q, want it to name %q", err, want)
+				}
+			}
+			if strings.Contains(err.Error(), sandbox.Token) {
+				t.Errorf("the error prints the token: %v", err)
+			}
+		})
+	}
+}
+
+func TestDefaults(t *testing.T) {
+	setConfigEnv(t)
+	want := map[string]any{
+		"MaxBodySize":     int64(1048576),
+		"MaxMessages":     0,
+		"Roles":           []string{"user", "assistant"},
+		"BodyTimeout":     caddy.Duration(30 * time.Second),
+		"ResponseTimeout": caddy.Duration(30 * time.Second),
+		"CommitAfter":     caddy.Duration(5 * time.Second),
+		"IdleTimeout":     caddy.Duration(30 * time.Second),
+		"WriteTimeout":    caddy.Duration(30 * time.Second),
+		"MaxDuration":     caddy.Duration(2 * time.Minute),
+		"Heartbeat":       caddy.Duration(15 * time.Second),
+	}
+	for what, fields := range map[string]string{
+		"left out": ``,
+		"zero": `"max_body_size": 0, "max_messages": 0, "roles": [], "body_timeout": 0, "response_timeout": 0, "commit_after": 0,
+			"idle_timeout": 0, "write_timeout": 0, "max_duration": 0, "heartbeat": 0`,
+	} {
+		t.Run(what, func(t *testing.T) {
+			h, err := provision(t, fields)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for name, want := range want {
+				if got := reflect.ValueOf(h).Elem().FieldByName(name).Interface(); !reflect.DeepEqual(got, want) {
+					t.Errorf("got %s: %v, want %v", name, got, want)
+				}
+			}
+		})
+	}
+}
+
+func TestConfigIsTakenAsItIs(t *testing.T) {
+	setConfigEnv(t)
+	h, err := provision(t, `"commit_after": -1, "heartbeat": -1, "idle_timeout": "1ms", "max_duration": "1d", "roles": ["system"],
+		"max_body_size": 1, "max_messages": 7`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if h.CommitAfter != off || h.Heartbeat != off {
+		t.Errorf("commit_after is %d and heartbeat %d, want both off", h.CommitAfter, h.Heartbeat)
+	}
+	if h.IdleTimeout != caddy.Duration(time.Millisecond) || h.MaxDuration != caddy.Duration(24*time.Hour) {
+		t.Errorf("got idle_timeout %d and max_duration %d", h.IdleTimeout, h.MaxDuration)
+	}
+	if len(h.Roles) != 1 || h.MaxBodySize != 1 || h.MaxMessages != 7 {
+		t.Errorf("got roles %q, max_body_size %d, max_messages %d", h.Roles, h.MaxBodySize, h.MaxMessages)
+	}
+}
+
+func TestEndpointIsResolved(t *testing.T) {
+	missing := setConfigEnv(t)
+	t.Setenv("TEST_HOST", "chat.example.com")
+	file := filepath.Join(t.TempDir(), "endpoint")
+	if err := os.WriteFile(file, []byte("https://file.example.com/api\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for configured, want := range map[string]string{
+		"":                             "https://beta.illumichat.com/api/chat",
+		"{env.NOPE}":                   "https://beta.illumichat.com/api/chat",
+		"{env.TEST_EMPTY}":             "https://beta.illumichat.com/api/chat",
+		"{file." + missing + "}":       "https://beta.illumichat.com/api/chat",
+		"{env.NOPE}{env.TEST_EMPTY}":   "https://beta.illumichat.com/api/chat",
+		"https://{env.TEST_HOST}/api":  "https://chat.example.com/api",
+		"{file." + file + "}":          "https://file.example.com/api",
+		"http://[::1]:8081/api?eu=1":   "http://[::1]:8081/api?eu=1",
+		"HTTPS://chat.example.com/api": "https://chat.example.com/api",
+	} {
+		t.Run(configured, func(t *testing.T) {
+			field, err := json.Marshal(configured)
+			if err != nil {
+				t.Fatal(err)
+			}
+			h, err := provision(t, `"endpoint": `+string(field))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := h.endpoint.String(); got != want {
+				t.Errorf("got %s, want %s", got, want)
+			}
+		})
+	}
+}
+
+func TestAssistantsAreResolved(t *testing.T) {
+	setConfigEnv(t)
+	h, err := provision(t, `"assistants": ["asst_demo", "{env.TEST_ASSISTANT}"], "aliases": {"help": "{env.TEST_ASSISTANT}", "other": "asst_other"}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{"asst_demo": "asst_demo", "asst_of_env": "asst_of_env", "help": "asst_of_env", "other": "asst_other"}
+	if !maps.Equal(h.rules.assistants, want) || h.rules.anyAssistant {
+		t.Errorf("got %v (any: %v), want %v", h.rules.assistants, h.rules.anyAssistant, want)
+	}
+	if reflect.DeepEqual(h.Assistants, []string{"asst_demo", "asst_of_env"}) {
+		t.Error("the resolved id is in a field of the config")
+	}
+
+	// What a placeholder holds is an id, so that an environment cannot open the site to all of them.
+	if h, err = provision(t, `"assistants": ["{env.TEST_STAR}"]`); err == nil && h.rules.anyAssistant {
+		t.Error("a placeholder that holds * allows any assistant without a warning")
+	}
+}
+
+func TestTransportDefaults(t *testing.T) {
+	setConfigEnv(t)
+	tests := []struct {
+		transport              string
+		idlePerHost, writeSize int
+		idleTimeout            time.Duration
+	}{
+		{`null`, 1024, 1024, 2 * time.Minute},
+		{`{}`, 1024, 1024, 2 * time.Minute},
+		{`{"protocol": "http"}`, 1024, 1024, 2 * time.Minute},
+		{`{"protocol": "http", "keep_alive": {"idle_timeout": "7s"}}`, 1024, 1024, 7 * time.Second},
+		{`{"protocol": "http", "keep_alive": {"max_idle_conns_per_host": 8}}`, 8, 1024, 2 * time.Minute},
+		{`{"protocol": "http", "write_buffer_size": 4096}`, 1024, 4096, 2 * time.Minute},
+		{`{"protocol": "http", "keep_alive": null, "write_buffer_size": null}`, 1024, 1024, 2 * time.Minute},
+	}
+	for _, test := range tests {
+		t.Run(test.transport, func(t *testing.T) {
+			defer func() {
+				if p := recover(); p != nil { // for the other tests to run
+					t.Errorf("it panics: %v", p)
+				}
+			}()
+			h, err := provision(t, `"transport": `+test.transport)
+			if err != nil {
+				t.Fatal(err)
+			}
+			transport := h.transport.(*reverseproxy.HTTPTransport).Transport
+			if got := transport.MaxIdleConnsPerHost; got != test.idlePerHost {
+				t.Errorf("it keeps %d idle connections, want %d", got, test.idlePerHost)
+			}
+			if got := transport.WriteBufferSize; got != test.writeSize {
+				t.Errorf("its write buffer has %d bytes, want %d", got, test.writeSize)
+			}
+			if got := transport.IdleConnTimeout; got != test.idleTimeout {
+				t.Errorf("it keeps idle connections for %s, want %s", got, test.idleTimeout)
+			}
+		})
+	}
+}
+
+// A config that fails is cleaned up, at whichever step it failed.
+func TestFailedConfigIsCleanedUp(t *testing.T) {
+	setConfigEnv(t)
+	for what, line := range map[string]string{
+		"token":      "token {env.NOPE}\nassistants asst_demo",
+		"endpoint":   "token {env.ILLUMICHAT_API_TOKEN}\nassistants asst_demo\nendpoint {env.TEST_FTP}",
+		"assistants": "token {env.ILLUMICHAT_API_TOKEN}\nassistants {env.NOPE}",
+		"aliases":    "token {env.ILLUMICHAT_API_TOKEN}\nassistants {env.TEST_ASSISTANT}\nalias asst_of_env asst_help",
+	} {
+		t.Run(what, func(t *testing.T) {
+			err := validate(t, adapt(t, directiveOf(line)))
+			if err == nil || !strings.Contains(err.Error(), what) {
+				t.Errorf("got %v, want an error that names %s", err, what)
+			}
+		})
+	}
+}
+
+// What works but should be looked at is said when the config loads, once, and nothing else is.
+func TestWarnings(t *testing.T) {
+	setConfigEnv(t)
+	const oddToken = "odd-but-long-enough-to-be-one"
+	t.Setenv("TEST_ODD_TOKEN", oddToken)
+	const token, assistants = "token {env.ILLUMICHAT_API_TOKEN}", "assistants asst_demo"
+	tests := map[string]struct {
+		lines string
+		want  string // a piece of the one warning; "" for none
+	}{
+		"a clean config":              {token + "\n" + assistants, ""},
+		"a token in a file":           {"token {file.testdata/token}\n" + assistants, ""},
+		"a literal token":             {"token " + sandbox.Token + "\n" + assistants, "the token is part of the config"},
+		"a token of another form":     {"token {env.TEST_ODD_TOKEN}\n" + assistants, "documented form"},
+		"any assistant":               {token + "\nassistants *", "every assistant"},
+		"an endpoint in the clear":    {token + "\n" + assistants + "\nendpoint http://chat.example.com/api/chat", "not encrypted"},
+		"an endpoint on 127.0.0.1":    {token + "\n" + assistants + "\nendpoint http://127.0.0.1:8081/api/chat", ""},
+		"an endpoint on 127.9.9.9":    {token + "\n" + assistants + "\nendpoint http://127.9.9.9/api/chat", ""},
+		"an endpoint on ::1":          {token + "\n" + assistants + "\nendpoint http://[::1]:8081/api/chat", ""},
+		"an endpoint on localhost":    {token + "\n" + assistants + "\nendpoint http://localhost:8081/api/chat", ""},
+		"an endpoint in the network":  {token + "\n" + assistants + "\nendpoint http://10.0.0.1/api/chat", "not encrypted"},
+		"an endpoint named localhost": {token + "\n" + assistants + "\nendpoint http://localhost.example.com/api/chat", "not encrypted"},
+	}
+	s := serve(t, "respond 404")
+	for what, test := range tests {
+		t.Run(what, func(t *testing.T) {
+			before := len(s.log())
+			s.reload("illumichat {\n" + test.lines + "\n}")
+			var got []string
+			for _, line := range logLines(t, s.log()[before:]) {
+				if line.Logger != "http.handlers.illumichat" {
+					continue
+				}
+				got = append(got, line.Level+": "+line.Msg)
+				if strings.Contains(line.raw, sandbox.Token) || strings.Contains(line.raw, oddToken) {
+					t.Errorf("the log holds the token: %s", line.raw)
+				}
+			}
+			got = slices.Compact(got) // the site has two servers
+			switch {
+			case test.want == "" && len(got) != 0:
+				t.Errorf("got %q, want nothing", got)
+			case test.want != "" && (len(got) != 1 || !strings.HasPrefix(got[0], "warn: ") || !strings.Contains(got[0], test.want)):
+				t.Errorf("got %q, want one warning with %q in it", got, test.want)
+			}
+		})
+	}
+}
+
+// logLine is a line of Caddy's log.
+type logLine struct {
+	Level, Logger, Msg, Code, Hint, Cause string
+
+	raw string
+}
+
+func logLines(t *testing.T, log string) []logLine {
+	t.Helper()
+	var lines []logLine
+	for line := range strings.Lines(log) {
+		l := logLine{raw: line}
+		if err := json.Unmarshal([]byte(line), &l); err != nil {
+			t.Fatalf("reading the log: %v: %s", err, line)
+		}
+		lines = append(lines, l)
+	}
+	return lines
+}

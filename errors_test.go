@@ -1,0 +1,65 @@
+package illumichat
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// TestErrorsBesideOtherDirectives has what an operator can do about errors, and what does not see them.
+func TestErrorsBesideOtherDirectives(t *testing.T) {
+	upstream := newUpstream(t, finishing)
+	s := serve(t, `
+	handle_errors {
+		respond "handle_errors was here" 418
+	}
+	header >X-Code {http.illumichat.code}
+	intercept {
+		@asset status 405
+		handle_response @asset {
+			respond "intercepted {http.illumichat.code}" 404
+		}
+	}
+	log
+	log_append chat_code {http.illumichat.code}
+	`+chatToURL(upstream.URL, ""))
+
+	t.Run("handle_errors does not see them", func(t *testing.T) {
+		resp := s.ask(`{}`)
+		wantError(t, resp, http.StatusBadRequest, "bad_request:chat")
+		if got := resp.Header.Get("X-Code"); got != "bad_request:chat" {
+			t.Errorf("the placeholder is %q", got)
+		}
+		eventually(t, "the access log names the code", func() bool {
+			return strings.Contains(s.log(), `"chat_code":"bad_request:chat"`)
+		})
+	})
+	t.Run("intercept can replace them", func(t *testing.T) {
+		req := chatRequest(t, s.plain, "")
+		req.Method = http.MethodGet
+		resp := s.send(http.DefaultTransport, req)
+		if body := readAll(t, resp); resp.StatusCode != http.StatusNotFound || body != "intercepted method_not_allowed:chat" {
+			t.Errorf("got status %d: %s", resp.StatusCode, body)
+		}
+	})
+	t.Run("an answer is none", func(t *testing.T) {
+		if body := readAll(t, s.ask(hello)); body != finishLine {
+			t.Errorf("got %q", body)
+		}
+	})
+}
+
+// TestErrorCauses because a cause is for the log alone, and the visitor's text must not change with it.
+func TestErrorCauses(t *testing.T) {
+	e := errNoChatAnswer.because(io.ErrUnexpectedEOF)
+	if strings.Contains(string(e.body()), "EOF") {
+		t.Errorf("the visitor is told the cause: %s", e.body())
+	}
+	if !strings.Contains(e.Error(), "EOF") {
+		t.Errorf("the log is not told the cause: %s", e)
+	}
+	if errNoChatAnswer.cause != nil {
+		t.Error("the cause is kept for the next request")
+	}
+}

@@ -1,0 +1,615 @@
+package illumichat
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/textproto"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/illumichat/caddy-illumichat/sandbox"
+	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
+)
+
+// handUpstream is an upstream whose answers a test writes by hand, event by event.
+type handUpstream struct {
+	url   string
+	asked chan *handAnswer
+}
+
+// handAnswer is one answer of a handUpstream. Its head is sent at once.
+type handAnswer struct {
+	request *http.Request
+	body    string
+	parts   chan string
+	over    chan struct{} // closed when the handler has returned
+	sent    strings.Builder
+}
+
+func newHandUpstream(tb testing.TB) *handUpstream {
+	tb.Helper()
+	u := &handUpstream{asked: make(chan *handAnswer)}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		a := &handAnswer{request: r, body: string(body), parts: make(chan string), over: make(chan struct{})}
+		defer close(a.over)
+		select {
+		case u.asked <- a:
+		case <-r.Context().Done():
+			return
+		}
+		w.Header().Set("Content-Type", "text/event-stream")
+		control := http.NewResponseController(w)
+		_ = control.Flush()
+		for {
+			select {
+			case part, ok := <-a.parts:
+				if !ok {
+					return
+				}
+				_, _ = io.WriteString(w, part)
+				_ = control.Flush()
+			case <-r.Context().Done():
+				return
+			}
+		}
+	}))
+	tb.Cleanup(func() {
+		server.CloseClientConnections()
+		server.Close()
+	})
+	u.url = server.URL
+	return u
+}
+
+// next waits for the next request.
+func (u *handUpstream) next(tb testing.TB) *handAnswer {
+	tb.Helper()
+	select {
+	case a := <-u.asked:
+		return a
+	case <-time.After(patience):
+		tb.Fatal("the upstream was not asked")
+		return nil
+	}
+}
+
+// say writes and flushes a part of the answer.
+func (a *handAnswer) say(tb testing.TB, part string) {
+	tb.Helper()
+	select {
+	case a.parts <- part:
+		a.sent.WriteString(part)
+	case <-a.over:
+		tb.Fatalf("the upstream's request is over, so it cannot send %q", part)
+	case <-time.After(patience):
+		tb.Fatalf("the upstream could not send %q", part)
+	}
+}
+
+// end completes the answer.
+func (a *handAnswer) end() { close(a.parts) }
+
+// numbered is the n-th event of an answer.
+func numbered(n int) string {
+	return fmt.Sprintf("data: {\"type\":\"text-delta\",\"textDelta\":\"event %d\\n\"}\n\n", n)
+}
+
+const stop = `data: {"type":"finish","finishReason":"stop"}` + "\n\n"
+
+// conversation is a visitor's stream with both of its ends in the test's hands.
+type conversation struct {
+	response *http.Response
+	visitor  *bufio.Reader
+	upstream *handAnswer
+	events   int
+}
+
+// converse opens a stream and passes its first event.
+func converse(tb testing.TB, u *handUpstream, visitor http.RoundTripper, req *http.Request) *conversation {
+	tb.Helper()
+	answered := make(chan *http.Response, 1)
+	failed := make(chan error, 1)
+	go func() {
+		resp, err := visitor.RoundTrip(req)
+		if err != nil {
+			failed <- err
+			return
+		}
+		answered <- resp
+	}()
+	var c conversation
+	select {
+	case c.upstream = <-u.asked:
+	case resp := <-answered:
+		defer resp.Body.Close()
+		tb.Fatalf("the chat did not reach the upstream: %s: %s", resp.Status, readAll(tb, resp))
+	case err := <-failed:
+		tb.Fatalf("sending the request: %v", err)
+	case <-time.After(patience):
+		tb.Fatal("the upstream was not asked")
+	}
+	c.events = 1
+	c.upstream.say(tb, numbered(1))
+	select {
+	case c.response = <-answered:
+	case err := <-failed:
+		tb.Fatalf("waiting for the answer: %v", err)
+	case <-time.After(patience):
+		tb.Fatal("the first event did not bring the head")
+	}
+	tb.Cleanup(func() { c.response.Body.Close() })
+	c.visitor = bufio.NewReader(c.response.Body)
+	c.hear(tb, numbered(1))
+	return &c
+}
+
+// step passes one more event. That it arrives before anything follows proves that nothing holds it back.
+func (c *conversation) step(tb testing.TB) {
+	tb.Helper()
+	c.events++
+	c.upstream.say(tb, numbered(c.events))
+	c.hear(tb, numbered(c.events))
+}
+
+func (c *conversation) hear(tb testing.TB, want string) {
+	tb.Helper()
+	// Where the event is held back there is nothing to read, ever.
+	held := time.AfterFunc(patience, func() { c.response.Body.Close() })
+	defer held.Stop()
+	if got := nextEvent(tb, c.visitor); got != want {
+		tb.Errorf("got the event %q, want %q", got, want)
+	}
+}
+
+// finish ends the answer in order.
+func (c *conversation) finish(tb testing.TB) {
+	tb.Helper()
+	c.upstream.say(tb, stop)
+	c.upstream.end()
+	rest, err := io.ReadAll(c.visitor)
+	if err != nil {
+		tb.Errorf("reading the end: %v", err)
+	}
+	if string(rest) != stop {
+		tb.Errorf("the stream ends with %q, want %q", rest, stop)
+	}
+}
+
+func TestEventsArriveOneByOneOverEachProtocol(t *testing.T) {
+	u := newHandUpstream(t)
+	s := serve(t, chatToURL(u.url, ""))
+	for proto, visitor := range protocols(t) {
+		t.Run(proto, func(t *testing.T) {
+			c := converse(t, u, visitor, chatRequest(t, s.secure, hello))
+			if c.response.Proto != proto {
+				t.Errorf("the answer came over %s", c.response.Proto)
+			}
+			for range 20 {
+				c.step(t)
+			}
+			c.finish(t)
+		})
+	}
+}
+
+func TestEventsArriveSoon(t *testing.T) {
+	const bound = 250 * time.Millisecond
+	server := sandboxtest.NewServer(t, sandbox.Options{Pace: 5 * time.Millisecond})
+	s := serve(t, chatTo(server, ""))
+	asked := 0
+	for proto, visitor := range protocols(t) {
+		t.Run(proto, func(t *testing.T) {
+			resp := s.send(visitor, chatRequest(t, s.secure, saying("/events 30")))
+			stream := bufio.NewReader(resp.Body)
+			var heard []time.Time
+			for range 31 {
+				nextEvent(t, stream)
+				heard = append(heard, time.Now())
+			}
+			request := server.Request(t, asked)
+			asked++
+			request.Wait(t)
+			for i, written := range request.EventTimes() {
+				if took := heard[i].Sub(written); took > bound {
+					t.Errorf("event %d took %s, want at most %s", i, took, bound)
+				}
+			}
+		})
+	}
+}
+
+func TestTheHeadWaitsForTheFirstEvent(t *testing.T) {
+	server := sandboxtest.NewServer(t, sandbox.Options{})
+	s := serve(t, chatTo(server, ""))
+	asked := 0
+	for proto, visitor := range protocols(t) {
+		t.Run(proto, func(t *testing.T) {
+			resp := s.send(visitor, chatRequest(t, s.secure, saying("/slow-first 50ms /events 1")))
+			head := time.Now()
+			readAll(t, resp)
+			request := server.Request(t, asked)
+			asked++
+			if first := request.EventTimes()[0]; head.Before(first) {
+				t.Errorf("the head came %s before the first event", first.Sub(head))
+			}
+		})
+	}
+
+	// In one packet: a page that reads once sees the event with the head.
+	u := newHandUpstream(t)
+	s.reload(chatToURL(u.url, ""))
+	conn := sendRaw(t, s, rawChat(hello))
+	u.next(t).say(t, numbered(1))
+	first := make([]byte, 4<<10)
+	n, err := conn.Read(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := string(first[:n]); !strings.HasPrefix(got, "HTTP/1.1 200") || !strings.Contains(got, numbered(1)) {
+		t.Errorf("the first packet is %q", got)
+	}
+}
+
+func TestTheHeadComesAfterCommitAfter(t *testing.T) {
+	server := sandboxtest.NewServer(t, sandbox.Options{})
+	s := serve(t, chatTo(server, "commit_after 50ms"))
+	asked := 0
+	for proto, visitor := range protocols(t) {
+		for _, command := range []string{"/hang", "/slow-first 1h"} {
+			t.Run(proto+command, func(t *testing.T) {
+				ctx, leave := context.WithTimeout(t.Context(), patience)
+				defer leave()
+				resp := s.send(visitor, chatRequest(t, s.secure, saying(command)).WithContext(ctx))
+				request := server.Request(t, asked)
+				asked++
+				if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != "text/event-stream" {
+					t.Errorf("got %s, %q", resp.Status, resp.Header.Get("Content-Type"))
+				}
+				if n := len(request.EventTimes()); n != 0 {
+					t.Errorf("the head came after %d events", n)
+				}
+			})
+		}
+	}
+}
+
+func TestTheUpstreamIsCanceledWhenTheVisitorLeaves(t *testing.T) {
+	server := sandboxtest.NewServer(t, sandbox.Options{})
+	s := serve(t, `
+		log
+		@committed header X-Commit early
+		handle @committed {
+			`+chatTo(server, "commit_after 1ms")+`
+		}
+		handle {
+			`+chatTo(server, "commit_after off")+`
+		}`)
+	asked := 0
+	for proto, visitor := range protocols(t) {
+		for _, tc := range []struct {
+			phase, command, commit string
+			events                 int // that the visitor reads before leaving
+			status                 int
+		}{
+			{"before the head", "/silent", "", 0, statusClientClosed},
+			{"before the first event", "/hang", "", 0, statusClientClosed},
+			{"after the committed head", "/hang", "early", 0, http.StatusOK},
+			{"in the middle of a silent stream", "/stall 3", "", 3, http.StatusOK},
+			{"in the middle of a busy stream", "/endless", "", 3, http.StatusOK},
+			{"in the middle of an event", "/endless-event", "early", 0, http.StatusOK},
+		} {
+			name := proto + " " + tc.phase
+			t.Run(name, func(t *testing.T) {
+				ctx, leave := context.WithCancel(t.Context())
+				defer leave()
+				req := chatRequest(t, s.secure, saying(tc.command)).WithContext(ctx)
+				req.Header.Set("X-Test", name)
+				req.Header.Set("X-Commit", tc.commit)
+
+				gone := make(chan error, 1)
+				inPhase := make(chan struct{})
+				go func() {
+					if tc.status == statusClientClosed {
+						close(inPhase)
+					}
+					resp, err := visitor.RoundTrip(req)
+					if err != nil {
+						gone <- err
+						return
+					}
+					defer resp.Body.Close()
+					stream := bufio.NewReader(resp.Body)
+					for range 2 * tc.events { // an event and its blank line
+						if _, err := stream.ReadString('\n'); err != nil {
+							gone <- err
+							return
+						}
+					}
+					if tc.status == http.StatusOK {
+						close(inPhase)
+					}
+					_, err = io.Copy(io.Discard, stream)
+					gone <- err
+				}()
+
+				request := server.Request(t, asked)
+				asked++
+				select {
+				case <-inPhase:
+				case err := <-gone:
+					t.Fatalf("the exchange ended by itself: %v", err)
+				case <-time.After(patience):
+					t.Fatal("the visitor does not get so far")
+				}
+				if request.Canceled() {
+					t.Error("canceled before the visitor left")
+				}
+				left := time.Now()
+				leave()
+				if err := <-gone; err == nil {
+					t.Error("the visitor saw a whole answer")
+				}
+				request.Wait(t)
+				if !request.Canceled() {
+					t.Fatal("the upstream's request was not canceled")
+				}
+				if took := request.CanceledAt().Sub(left); took > time.Second {
+					t.Errorf("it took %s to cancel the upstream's request", took)
+				}
+				eventually(t, "the access log has the request", func() bool {
+					status, ok := s.loggedStatus(t, name)
+					if ok && status != tc.status {
+						t.Fatalf("the access log has status %d, want %d", status, tc.status)
+					}
+					return ok
+				})
+			})
+		}
+	}
+	for line := range strings.Lines(s.log()) {
+		if strings.Contains(line, `"level":"error"`) {
+			t.Errorf("a visitor who leaves is no error, but this was logged: %s", line)
+		}
+	}
+}
+
+// loggedStatus returns the status that the access log has for the request whose X-Test is name.
+func (s *site) loggedStatus(tb testing.TB, name string) (status int, ok bool) {
+	tb.Helper()
+	for line := range strings.Lines(s.log()) {
+		if !strings.Contains(line, `"logger":"http.log.access`) || !strings.HasSuffix(line, "\n") {
+			continue // of another logger, or being written
+		}
+		var access struct {
+			Status  int
+			Request struct{ Headers http.Header }
+		}
+		if err := json.Unmarshal([]byte(line), &access); err != nil {
+			tb.Fatalf("reading the log: %v: %s", err, line)
+		}
+		if access.Request.Headers.Get("X-Test") == name {
+			return access.Status, true
+		}
+	}
+	return 0, false
+}
+
+// bodyTap is a Caddy handler that tells a test how much of a request's body has been read.
+type bodyTap struct{}
+
+// tapped gets the number of bytes that each read of a body brought.
+var tapped = make(chan int, 100)
+
+func init() {
+	caddy.RegisterModule(new(bodyTap))
+	httpcaddyfile.RegisterHandlerDirective("body_tap", func(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+		return new(bodyTap), nil
+	})
+}
+
+func (*bodyTap) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.body_tap", New: func() caddy.Module { return new(bodyTap) }}
+}
+
+func (*bodyTap) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	r.Body = &tappedBody{r.Body}
+	return next.ServeHTTP(w, r)
+}
+
+type tappedBody struct{ io.ReadCloser }
+
+func (b *tappedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if n > 0 {
+		tapped <- n
+	}
+	return n, err
+}
+
+// net/http watches for the end of an HTTP/1.1 connection only once the body was read to its end, which a
+// JSON decoder that is content with the closing brace does not do where the end comes in a packet of its own.
+func TestTheUpstreamIsCanceledWhereTheBodyEndsInAPacketOfItsOwn(t *testing.T) {
+	for name, tc := range map[string]struct{ framing, before, last string }{
+		"the last byte":       {"Content-Length: " + strconv.Itoa(len(saying("/silent"))), saying("/silent")[:len(saying("/silent"))-1], "}"},
+		"a trailing newline":  {"Content-Length: " + strconv.Itoa(len(saying("/silent"))+1), saying("/silent"), "\n"},
+		"the terminating one": {"Transfer-Encoding: chunked", fmt.Sprintf("%x\r\n%s\r\n", len(saying("/silent")), saying("/silent")), "0\r\n\r\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := sandboxtest.NewServer(t, sandbox.Options{})
+			s := serve(t, "route {\nbody_tap\n"+chatTo(server, "")+"\n}")
+			conn := sendRaw(t, s, "POST "+chatPath+" HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"+tc.framing+"\r\n\r\n"+tc.before)
+			want := len(saying("/silent"))
+			if tc.last == "}" {
+				want--
+			}
+			for read := 0; read < want; {
+				select {
+				case n := <-tapped:
+					read += n
+				case <-time.After(patience):
+					t.Fatalf("%d bytes of the body were read", read)
+				}
+			}
+			if _, err := io.WriteString(conn, tc.last); err != nil {
+				t.Fatal(err)
+			}
+			request := server.Request(t, 0)
+			conn.Close()
+			request.Wait(t)
+			if !request.Canceled() {
+				t.Error("the upstream's request was not canceled")
+			}
+			for len(tapped) > 0 {
+				<-tapped
+			}
+		})
+	}
+}
+
+// rawChat is the text of an HTTP/1.1 request with the chat.
+func rawChat(chat string) string {
+	return fmt.Sprintf("POST %s HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", chatPath, len(chat), chat)
+}
+
+// sendRaw connects to the site over TCP and sends text.
+func sendRaw(tb testing.TB, s *site, text string) net.Conn {
+	tb.Helper()
+	conn, err := net.Dial("tcp", strings.TrimPrefix(s.plain, "http://"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { conn.Close() })
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		tb.Fatal(err)
+	}
+	if _, err := io.WriteString(conn, text); err != nil {
+		tb.Fatal(err)
+	}
+	return conn
+}
+
+// readChunks reads an answer over HTTP/1.1 and returns the chunks that its body came in.
+func readChunks(tb testing.TB, conn net.Conn) []string {
+	tb.Helper()
+	r := bufio.NewReader(conn)
+	text := textproto.NewReader(r)
+	line, err := text.ReadLine()
+	if err != nil || line != "HTTP/1.1 200 OK" {
+		tb.Fatalf("got the status line %q, %v", line, err)
+	}
+	header, err := text.ReadMIMEHeader()
+	if err != nil || header.Get("Transfer-Encoding") != "chunked" {
+		tb.Fatalf("got the header %v, %v", header, err)
+	}
+	var chunks []string
+	for {
+		line, err := text.ReadLine()
+		if err != nil {
+			tb.Fatalf("reading the size of chunk %d: %v", len(chunks), err)
+		}
+		size, err := strconv.ParseUint(line, 16, 31)
+		if err != nil {
+			tb.Fatalf("reading the size of chunk %d: %v", len(chunks), err)
+		}
+		if size == 0 {
+			return chunks
+		}
+		chunk := make([]byte, size+2)
+		if _, err := io.ReadFull(r, chunk); err != nil {
+			tb.Fatalf("reading chunk %d: %v", len(chunks), err)
+		}
+		chunks = append(chunks, string(chunk[:size]))
+	}
+}
+
+// endsEvent reports whether a stream that goes so far ends with a blank line. It need not know more than
+// the last line ends, since a chunk may end between the CR and the LF of the blank line.
+func endsEvent(stream string) bool {
+	return strings.HasSuffix(oneLineEnd.Replace(stream[max(0, len(stream)-4):]), "\n\n")
+}
+
+func TestChunksEndWithEvents(t *testing.T) {
+	server := sandboxtest.NewServer(t, sandbox.Options{})
+	s := serve(t, chatTo(server, ""))
+	// The first answer's chat is continued, so that the finishes of all of them tell the same id.
+	resp := s.ask(hello)
+	id := resp.Header.Get("X-Chat-Id")
+	readAll(t, resp)
+
+	for _, tc := range []struct {
+		command  string
+		inPieces bool
+	}{
+		{"/events 50", false},
+		{"/burst 10 /events 95", false},
+		{"/comments 2 /events 20", false},
+		{"/chunk 7 /events 50", false},
+		{"/chunk 7 /comments 2 /crlf /events 20", false},
+		{"/chunk 4096 /events 500", false},
+		{"/crlf /events 20", false},
+		{"/crlf /burst 10 /events 95", false},
+		{"/cr /events 20", false},
+		{"/chunk 7 /cr /events 20", false},
+		{"/large 4000", false},
+		{"/large 60000", false},
+		{"/chunk 1000 /large 60000", false},
+		{"/large 65400", false},
+		{"/large 300000", true},
+		{"/chunk 1000 /crlf /large 300000", true},
+		// A thousand events that are cut at every byte.
+		{"/chunk 1 /events 1000", false},
+	} {
+		t.Run(tc.command, func(t *testing.T) {
+			chat := strings.Replace(saying(tc.command), "{", `{"chatId":"`+id+`",`, 1)
+			want := askSandbox(t, server, chat)
+			chunks := readChunks(t, sendRaw(t, s, rawChat(chat)))
+			got := strings.Join(chunks, "")
+			if got != want {
+				t.Fatalf("the answer differs from the upstream's: %s", firstDifference(got, want))
+			}
+			if tc.inPieces {
+				if len(chunks) < 3 {
+					t.Errorf("the large event came in %d chunks", len(chunks))
+				}
+				return
+			}
+			at := 0
+			for i, chunk := range chunks {
+				at += len(chunk)
+				if !endsEvent(got[:at]) {
+					t.Fatalf("chunk %d of %d ends within an event: %.200q", i, len(chunks), chunk)
+				}
+			}
+		})
+	}
+}
+
+// askSandbox asks the upstream without the module between.
+func askSandbox(tb testing.TB, server *sandboxtest.Server, chat string) string {
+	tb.Helper()
+	req, err := http.NewRequestWithContext(tb.Context(), http.MethodPost, server.URL, strings.NewReader(chat))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+sandbox.Token)
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := server.Client().Do(req)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer resp.Body.Close()
+	return readAll(tb, resp)
+}

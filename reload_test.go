@@ -1,0 +1,252 @@
+package illumichat
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+
+	"github.com/illumichat/caddy-illumichat/sandbox"
+	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
+)
+
+// converseOverAll opens a stream over each protocol.
+func converseOverAll(tb testing.TB, s *site, u *handUpstream) map[string]*conversation {
+	tb.Helper()
+	streams := make(map[string]*conversation)
+	for proto, visitor := range protocols(tb) {
+		streams[proto] = converse(tb, u, visitor, chatRequest(tb, s.secure, hello))
+		if got := streams[proto].response.Proto; got != proto {
+			tb.Fatalf("the answer came over %s, want %s", got, proto)
+		}
+	}
+	return streams
+}
+
+func TestReloadsLoseNothing(t *testing.T) {
+	u := newHandUpstream(t)
+	// Each config knows the assistant under a name of its own.
+	version := func(n int) string { return chatToURL(u.url, fmt.Sprintf("alias v%d asst_demo", n)) }
+	named := func(n int) string { return strings.Replace(hello, "asst_demo", fmt.Sprintf("v%d", n), 1) }
+
+	s := serveWith(t, "", version(0))
+	streams := converseOverAll(t, s, u)
+	for n := 1; n <= 3; n++ {
+		s.reload(version(n))
+		for _, stream := range streams {
+			stream.step(t)
+		}
+		for proto, visitor := range protocols(t) {
+			t.Run(fmt.Sprintf("%s after reload %d", proto, n), func(t *testing.T) {
+				resp, err := visitor.RoundTrip(chatRequest(t, s.secure, named(n-1)))
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer resp.Body.Close()
+				wantError(t, resp, http.StatusForbidden, "forbidden:assistant")
+				converse(t, u, visitor, chatRequest(t, s.secure, named(n))).finish(t)
+			})
+		}
+	}
+	for _, stream := range streams {
+		stream.step(t)
+		stream.finish(t)
+	}
+}
+
+// Caddy closes the HTTP/3 connections of a replaced config when the grace period ends, and no others.
+func TestReloadTellsHTTP3BeforeTheGracePeriodEnds(t *testing.T) {
+	u := newHandUpstream(t)
+	s := serveWith(t, "grace_period 1s", chatToURL(u.url, ""))
+	streams := converseOverAll(t, s, u)
+	s.reload(chatToURL(u.url, "alias other asst_other"))
+
+	rest, err := io.ReadAll(streams["HTTP/3.0"].visitor)
+	if err != nil {
+		t.Errorf("the HTTP/3 stream ended before its end: %v", err)
+	}
+	if finish := onlyFinish(t, string(rest)); finish.FinishReason != "error" || finish.Code != "shutting_down:proxy" {
+		t.Errorf("the HTTP/3 stream has the finish %+v", finish)
+	}
+	<-streams["HTTP/3.0"].upstream.over
+
+	// This is what Caddy logs when it has waited long enough for the other two.
+	eventually(t, "the grace period has ended", func() bool { return strings.Contains(s.log(), `"msg":"server shutdown"`) })
+	for _, proto := range []string{"HTTP/1.1", "HTTP/2.0"} {
+		streams[proto].step(t)
+		streams[proto].finish(t)
+	}
+}
+
+// caddyConfig is the environment variable that tells TestCaddyProcess which config to run.
+const caddyConfig = "ILLUMICHAT_TEST_CADDY_CONFIG"
+
+// TestCaddyProcess is no test of its own but the process that TestExitTellsEveryone starts. Only there does Caddy
+// know that it exits.
+func TestCaddyProcess(t *testing.T) {
+	if config := os.Getenv(caddyConfig); config != "" {
+		os.Args = []string{"caddy", "run", "--config", config}
+		caddycmd.Main()
+	}
+}
+
+func TestExitTellsEveryone(t *testing.T) {
+	u := newHandUpstream(t)
+	s := newSite(t, "grace_period 1s")
+	config := filepath.Join(t.TempDir(), "caddy.json")
+	if err := os.WriteFile(config, s.adapt(chatToURL(u.url, "")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var output bytes.Buffer
+	process := exec.CommandContext(t.Context(), self, "-test.run=^TestCaddyProcess$")
+	process.Env = append(os.Environ(), caddyConfig+"="+config, "HOME="+t.TempDir())
+	process.Stdout, process.Stderr = &output, &output
+	if err := process.Start(); err != nil {
+		t.Fatal(err)
+	}
+	exited := make(chan error, 1)
+	go func() { exited <- process.Wait() }()
+	s.awaitTLS()
+
+	streams := converseOverAll(t, s, u)
+	if err := process.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	for proto, stream := range streams {
+		rest, err := io.ReadAll(stream.visitor)
+		if err != nil {
+			t.Errorf("%s: the stream ended before its end: %v", proto, err)
+		}
+		if finish := onlyFinish(t, string(rest)); finish.FinishReason != "error" || finish.Code != "shutting_down:proxy" {
+			t.Errorf("%s: got the finish %+v", proto, finish)
+		}
+	}
+	select {
+	case err := <-exited:
+		if err != nil {
+			t.Errorf("Caddy exited with %v:\n%s", err, output.String())
+		}
+	case <-time.After(patience):
+		t.Error("Caddy did not exit")
+	}
+}
+
+// ours finds the goroutines that run code of this package.
+func ours() string {
+	stacks := make([]byte, 1<<20)
+	stacks = stacks[:runtime.Stack(stacks, true)]
+	var found []string
+	for stack := range strings.SplitSeq(string(stacks), "\n\n") {
+		for _, method := range []string{".(*Handler).ServeHTTP", ".(*exchange).", ".(*relay).", ".(*sink).", ".(*watch)."} {
+			if strings.Contains(stack, "caddy-illumichat"+method) {
+				found = append(found, stack)
+				break
+			}
+		}
+	}
+	return strings.Join(found, "\n\n")
+}
+
+func openExchangeCount() int {
+	openExchanges.mu.Lock()
+	defer openExchanges.mu.Unlock()
+	return len(openExchanges.set)
+}
+
+func TestNothingIsLeftOfAnExchange(t *testing.T) {
+	server := sandboxtest.NewServer(t, sandbox.Options{})
+	s := serve(t, chatTo(server, "commit_after 10ms\nidle_timeout 50ms\nresponse_timeout 100ms\nheartbeat 5ms"))
+	visitors := protocols(t)
+
+	// The checks below must be able to see something.
+	ctx, leave := context.WithCancel(t.Context())
+	s.send(visitors["HTTP/1.1"], chatRequest(t, s.secure, saying("/endless")).WithContext(ctx))
+	if openExchangeCount() != 1 || ours() == "" {
+		t.Error("an open exchange is not seen")
+	}
+	leave()
+
+	const each = 5
+	done := make(chan error)
+	for _, visitor := range visitors {
+		// A connection that is shared must not depend on the patience of one who leaves.
+		if err := exchangeOnce(t.Context(), visitor, s.secure, "/events 1", false); err != nil {
+			t.Fatal(err)
+		}
+		for _, tc := range []struct {
+			command string
+			leaves  bool
+		}{
+			{"/events 100", false},
+			{"/large 200000", false},
+			{"/cut", false},
+			{"/reset", false},
+			{"/reset 0", false},
+			{"/stall", false},
+			{"/silent", false},
+			{"/hang", false},
+			{"/status 500", false},
+			{"/json", false},
+			{"/talk-on 20ms", false},
+			{"/echo-token", false},
+			{"/endless", true},
+			{"/endless-event", true},
+			{"/silent", true},
+		} {
+			go func() {
+				var errs error
+				for range each {
+					errs = errors.Join(errs, exchangeOnce(t.Context(), visitor, s.secure, tc.command, tc.leaves))
+				}
+				done <- errs
+			}()
+		}
+	}
+	for range len(visitors) * 15 {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	eventually(t, "all exchanges are closed", func() bool { return openExchangeCount() == 0 })
+	eventually(t, "all goroutines have ended", func() bool { return ours() == "" })
+	eventually(t, "the upstream's requests are over", func() bool { return server.Open() == 0 })
+}
+
+// exchangeOnce sends a chat and reads the answer to its end, or leaves soon.
+func exchangeOnce(ctx context.Context, visitor http.RoundTripper, origin, command string, leaves bool) error {
+	if leaves {
+		var leave context.CancelFunc
+		ctx, leave = context.WithTimeout(ctx, 30*time.Millisecond)
+		defer leave()
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, origin+chatPath, strings.NewReader(saying(command)))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := visitor.RoundTrip(req)
+	if err == nil {
+		_, err = io.Copy(io.Discard, resp.Body)
+		resp.Body.Close()
+	}
+	if err != nil && !leaves {
+		return fmt.Errorf("%s: %w", command, err)
+	}
+	return nil
+}

@@ -1,0 +1,645 @@
+package illumichat
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/illumichat/caddy-illumichat/sandbox"
+)
+
+// The events of the tests' streams.
+const (
+	delta  = `data: {"type":"text-delta","textDelta":"Hello"}` + "\n\n"
+	finish = `data: {"type":"finish","finishReason":"stop"}` + "\n\n"
+)
+
+// step is what an upstream's body does next: wait, then give data or fail.
+type step struct {
+	wait time.Duration
+	data string
+	err  error
+}
+
+// script is a body that follows steps, and then ends.
+type script struct {
+	ctx   context.Context
+	steps []step
+	reads func() // called before each read, if set
+}
+
+func (s *script) Read(p []byte) (int, error) {
+	if s.reads != nil {
+		s.reads()
+	}
+	if len(s.steps) == 0 {
+		return 0, io.EOF
+	}
+	next := &s.steps[0]
+	if next.wait > 0 {
+		select {
+		case <-time.After(next.wait):
+			next.wait = 0
+		case <-s.ctx.Done():
+			return 0, s.ctx.Err()
+		}
+	}
+	n := copy(p, next.data)
+	next.data = next.data[n:]
+	err := next.err
+	if next.data == "" {
+		s.steps = s.steps[1:]
+	} else {
+		err = nil
+	}
+	return n, err
+}
+
+func (s *script) Close() error { return nil }
+
+// visitor is a ResponseWriter that remembers what arrived, when, in which pieces.
+type visitor struct {
+	header http.Header
+	start  time.Time
+	block  func(p []byte) error // called before each write, if set
+
+	mu      sync.Mutex
+	status  int
+	chunks  []chunk
+	pending []byte // written and not flushed
+}
+
+type chunk struct {
+	at   time.Duration
+	data string
+}
+
+func (v *visitor) Header() http.Header { return v.header }
+
+func (v *visitor) WriteHeader(status int) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.status = status
+}
+
+func (v *visitor) Write(p []byte) (int, error) {
+	if v.block != nil {
+		if err := v.block(p); err != nil {
+			return 0, err
+		}
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.status == 0 {
+		v.status = http.StatusOK
+	}
+	v.pending = append(v.pending, p...)
+	return len(p), nil
+}
+
+func (v *visitor) FlushError() error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.chunks = append(v.chunks, chunk{time.Since(v.start), string(v.pending)})
+	v.pending = nil
+	return nil
+}
+
+// got is all that arrived.
+func (v *visitor) got() string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	var all strings.Builder
+	for _, c := range v.chunks {
+		all.WriteString(c.data)
+	}
+	return all.String() + string(v.pending)
+}
+
+// timeline is what arrived when, a piece a line.
+func (v *visitor) timeline() string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	var lines strings.Builder
+	for _, c := range v.chunks {
+		fmt.Fprintf(&lines, "%v %q\n", c.at, c.data)
+	}
+	return lines.String()
+}
+
+// fakeChat is one chat within the process: with a handler of the given subdirectives and an upstream that
+// accepts it and follows the steps. Time is real, unless it runs in a synctest bubble.
+type fakeChat struct {
+	subdirectives string
+	steps         []step
+	reads         func()          // called before each read of the upstream's body, if set
+	ctx           context.Context // of the visitor, if set
+	visitor       visitor
+}
+
+type fakeChatKey struct{}
+
+func (c *fakeChat) run(t testing.TB) {
+	t.Helper()
+	h := newHandler(t, c.subdirectives)
+	ctx := c.ctx
+	if ctx == nil {
+		ctx = t.Context()
+	}
+	r := httptest.NewRequestWithContext(context.WithValue(ctx, fakeChatKey{}, c), http.MethodPost, chatPath, strings.NewReader(hello))
+	r.Header.Set("Content-Type", "application/json")
+	c.visitor.header = make(http.Header)
+	c.visitor.start = time.Now()
+	if err := h.ServeHTTP(&c.visitor, r, nil); err != nil {
+		t.Errorf("the handler returned %v", err)
+	}
+}
+
+// RoundTrip is the upstream of the chat that r's context names.
+func (fakeChatKey) RoundTrip(r *http.Request) (*http.Response, error) {
+	c := r.Context().Value(fakeChatKey{}).(*fakeChat)
+	return &http.Response{
+		StatusCode: http.StatusOK,
+		Header:     http.Header{"Content-Type": {"text/event-stream"}},
+		Body:       &script{ctx: r.Context(), steps: c.steps, reads: c.reads},
+	}, nil
+}
+
+// handlers are those of newHandler, by their subdirectives: to provision one takes longer than a chat.
+var handlers = make(map[string]*Handler)
+
+// newHandler returns a handler whose upstream is that of a fakeChat.
+func newHandler(tb testing.TB, subdirectives string) *Handler {
+	tb.Helper()
+	if h, ok := handlers[subdirectives]; ok {
+		return h
+	}
+	tb.Setenv("SANDBOX_TOKEN", sandbox.Token)
+	h := new(Handler)
+	d := caddyfile.NewTestDispenser(fmt.Sprintf("illumichat {\n token {env.SANDBOX_TOKEN}\n assistants %s\n %s\n}",
+		sandbox.Assistant, subdirectives))
+	if err := h.UnmarshalCaddyfile(d); err != nil {
+		tb.Fatal(err)
+	}
+	ctx, _ := caddy.NewContext(caddy.Context{Context: context.Background()}) // for as long as the tests run
+	if err := h.Provision(ctx); err != nil {
+		tb.Fatal(err)
+	}
+	if err := h.Validate(); err != nil {
+		tb.Fatal(err)
+	}
+	h.logger = zap.NewNop()
+	h.transport = fakeChatKey{}
+	handlers[subdirectives] = h
+	return h
+}
+
+// answers are whole streams, with all that may stand in one.
+var answers = map[string]string{
+	"LF":        delta + delta + finish,
+	"CRLF":      strings.ReplaceAll(delta+delta+finish, "\n", "\r\n"),
+	"CR":        strings.ReplaceAll(delta+delta+finish, "\n", "\r"),
+	"mixed":     "data: a\r\n\ndata: b\n\r\ndata: c\r\r\n" + finish,
+	"UTF-8":     "data: grüße, 世界 🙂\n\n" + finish,
+	"BOM":       "\uFEFF" + finish,
+	"comments":  ": hi\n\n" + delta + ":\n\n: x\n" + finish,
+	"fields":    "event: message\nid: 1\nretry: 5\n" + delta + finish,
+	"lines":     "data: {\"type\":\ndata: \"text-delta\"}\n\n" + finish,
+	"not JSON":  "data: [DONE\n\n" + "data\n\n" + finish,
+	"blank":     "\n\n\n" + delta + "\n\n" + finish,
+	"quotes":    `data: {"type":"text-delta","textDelta":"{\"type\":\"finish\"}"}` + "\n\n" + finish,
+	"goes on":   finish + delta + ": bye\n\n",
+	"large":     "data: " + strings.Repeat("x", 10_000) + "\n\n" + finish,
+	"64 KiB":    "data: " + strings.Repeat("x", maxBuffer-8) + "\n\n" + finish,
+	"too large": delta + "data: " + strings.Repeat("grüße ", 40_000) + "\n\n" + delta + finish,
+	"large finish": delta + `data: {"type":"finish","finishReason":"stop","usage":"` +
+		strings.Repeat("x", 2*maxBuffer) + `"}` + "\n\n",
+}
+
+func TestStreamArrivesByteForByte(t *testing.T) {
+	for name, answer := range answers {
+		for _, size := range []int{1, 2, 3, 7, 100, 4095, 4096, 1 << 20} {
+			if size < 100 && len(answer) > 50_000 {
+				continue // slow, and no other cuts than those of the small ones
+			}
+			t.Run(fmt.Sprintf("%s in pieces of %d", name, size), func(t *testing.T) {
+				c := fakeChat{steps: pieces(answer, size)}
+				c.run(t)
+				if got := c.visitor.got(); got != answer {
+					t.Errorf("got %s", firstDifference(got, answer))
+				}
+			})
+		}
+	}
+}
+
+// pieces are the steps of an upstream that sends an answer in pieces of a size.
+func pieces(answer string, size int) []step {
+	var steps []step
+	for len(answer) > 0 {
+		n := min(size, len(answer))
+		steps = append(steps, step{data: answer[:n]})
+		answer = answer[n:]
+	}
+	return steps
+}
+
+func firstDifference(got, want string) string {
+	for i := range min(len(got), len(want)) {
+		if got[i] != want[i] {
+			return fmt.Sprintf("%d bytes, want %d; they differ from byte %d on: %.100q, want %.100q",
+				len(got), len(want), i, got[i:], want[i:])
+		}
+	}
+	return fmt.Sprintf("%d bytes, want %d", len(got), len(want))
+}
+
+// An answer of 1,000 events, cut between any two bytes.
+func TestStreamCutAtEveryByte(t *testing.T) {
+	var answer strings.Builder
+	for i := range 999 {
+		fmt.Fprintf(&answer, "data: {\"type\":\"text-delta\",\"textDelta\":\"piece %d, grüße\"}\n\n", i)
+	}
+	answer.WriteString(finish)
+	c := fakeChat{steps: pieces(answer.String(), 1)}
+	c.run(t)
+	if got := c.visitor.got(); got != answer.String() {
+		t.Errorf("got %s", firstDifference(got, answer.String()))
+	}
+	if n := len(c.visitor.chunks); n != 1000 {
+		t.Errorf("the 1000 events came in %d writes", n)
+	}
+}
+
+// Before the upstream is read again, the visitor has what its last bytes completed.
+func TestStreamFlushesAtOnce(t *testing.T) {
+	events := []string{delta, "data: a\r\n\r\n", "data: b\r\r", delta + delta, finish}
+	c := fakeChat{}
+	var due string
+	for _, e := range events {
+		c.steps = append(c.steps, step{data: e[:4]}, step{data: e[4:]})
+	}
+	reads := 0
+	c.reads = func() {
+		if reads > 0 && reads%2 == 0 {
+			due += events[reads/2-1]
+			if got := c.visitor.got(); got != due || len(c.visitor.pending) > 0 {
+				t.Errorf("before read %d the visitor has %q, want %q", reads, got, due)
+			}
+		}
+		reads++
+	}
+	c.run(t)
+}
+
+func TestStreamWritesEndWithEvents(t *testing.T) {
+	for name, answer := range answers {
+		if name == "too large" || name == "large finish" {
+			continue // these go in pieces
+		}
+		c := fakeChat{steps: pieces(answer, 5)}
+		c.run(t)
+		for _, chunk := range c.visitor.chunks {
+			if rest := scan(chunk.data).torn; rest != "" {
+				t.Errorf("%s: a write ends with %q", name, rest)
+			}
+		}
+	}
+}
+
+// A stream that the upstream ends at any byte: the visitor gets what was whole, and one finish.
+func TestStreamTornAtEveryByte(t *testing.T) {
+	for name, answer := range answers {
+		if len(answer) > 50_000 || name == "goes on" {
+			continue
+		}
+		for end := range len(answer) {
+			for _, err := range []error{io.EOF, io.ErrUnexpectedEOF} {
+				c := fakeChat{steps: []step{{data: answer[:end], err: err}}}
+				c.run(t)
+				whole := answer[:end]
+				if strings.HasSuffix(whole, "\n") || strings.HasSuffix(whole, "\r") {
+					whole += "\n\n" // the blank line may be all that an event lacks
+				}
+				want := slowEvents(whole)
+				if len(want) == 0 {
+					if c.visitor.status != http.StatusBadGateway {
+						t.Fatalf("%s to byte %d: got status %d: %s", name, end, c.visitor.status, c.visitor.got())
+					}
+					continue
+				}
+				got := slowEvents(c.visitor.got())
+				if last := onlyFinish(t, c.visitor.got()); last.FinishReason == "error" {
+					if last.Code != "closed:upstream" {
+						t.Fatalf("%s to byte %d: got %+v", name, end, last)
+					}
+					got = got[:len(got)-1]
+				}
+				if !slices.Equal(got, want) {
+					t.Fatalf("%s to byte %d: got %q, want %q", name, end, got, want)
+				}
+			}
+		}
+	}
+}
+
+func TestStreamEnds(t *testing.T) {
+	huge := "data: " + strings.Repeat("x", 2*maxBuffer)
+	for _, test := range []struct {
+		name   string
+		steps  []step
+		want   string // of the stream before the finish
+		code   string // of the finish that is ours; "": the upstream's
+		status int    // of the error instead of a stream
+	}{
+		{name: "EOF", steps: []step{{data: delta}}, want: delta, code: "closed:upstream"},
+		{name: "reset", steps: []step{{data: delta}, {err: errors.New("connection reset")}}, want: delta, code: "closed:upstream"},
+		{name: "a torn event", steps: []step{{data: delta + "data: x"}}, want: delta, code: "closed:upstream"},
+		{name: "an event without its blank line", steps: []step{{data: delta + "data: x\n"}}, want: delta + "data: x\n\n", code: "closed:upstream"},
+		{name: "the same with CRLF", steps: []step{{data: delta + "data: x\r\n"}}, want: delta + "data: x\r\n\n", code: "closed:upstream"},
+		{name: "the same with CR", steps: []step{{data: delta + "data: x\r"}}, want: delta + "data: x\r\r", code: "closed:upstream"},
+		{name: "a comment without its blank line", steps: []step{{data: delta + ": x\n"}}, want: delta, code: "closed:upstream"},
+		{name: "a finish without its blank line", steps: []step{{data: delta + finish[:len(finish)-1]}}, want: delta + finish},
+		{name: "nothing but a finish without its blank line", steps: []step{{data: finish[:len(finish)-1]}}, want: finish},
+		{name: "a quoted finish", steps: []step{{data: answers["quotes"][:len(answers["quotes"])-len(finish)]}},
+			want: answers["quotes"][:len(answers["quotes"])-len(finish)], code: "closed:upstream"},
+		{name: "a torn event of which parts are gone", steps: []step{{data: huge}}, code: "closed:upstream"},
+		{name: "the same after its line", steps: []step{{data: huge + "\r"}}, want: huge + "\r\r", code: "closed:upstream"},
+		{name: "a second finish", steps: []step{{data: finish + delta + finish + delta}}, want: finish + delta + delta},
+		{name: "a second finish, too large to be held", steps: []step{{data: finish + answers["large finish"]}}, want: finish + delta},
+		{name: "a torn rest after the finish", steps: []step{{data: finish + "data: x\n"}}, want: finish},
+		{name: "an error's finish", steps: []step{{data: `data: {"type":"finish","finishReason":"error"}` + "\n\n"}},
+			want: `data: {"type":"finish","finishReason":"error"}` + "\n\n"},
+		{name: "nothing", status: http.StatusBadGateway},
+		{name: "nothing but comments", steps: []step{{data: ": a\n\n: b\n\n"}}, status: http.StatusBadGateway},
+		{name: "nothing but a torn event", steps: []step{{data: "data: x"}}, status: http.StatusBadGateway},
+		{name: "a reset before the first event", steps: []step{{err: errors.New("connection reset")}}, status: http.StatusBadGateway},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c := fakeChat{steps: test.steps}
+			c.run(t)
+			got := c.visitor.got()
+			if test.status != 0 {
+				if c.visitor.status != test.status {
+					t.Errorf("got status %d: %s", c.visitor.status, got)
+				}
+				return
+			}
+			if test.code != "" {
+				if last := onlyFinish(t, got); last.FinishReason != "error" || last.Code != test.code || last.Error == "" {
+					t.Errorf("got finish %+v, want the code %s", last, test.code)
+				}
+				ours := bytes.LastIndex([]byte(got), []byte("data: {\"type\":\"finish\""))
+				got = got[:ours]
+			}
+			if test.want != "" && got != test.want {
+				t.Errorf("got %s", firstDifference(got, test.want))
+			}
+		})
+	}
+}
+
+// Times are virtual here, so they are exact.
+func TestStreamInTime(t *testing.T) {
+	const second = time.Second
+	for _, test := range []struct {
+		name          string
+		subdirectives string
+		steps         []step
+		want          string // what arrives when; ours is a finish of ours
+		status        int
+	}{
+		{
+			name:  "the head comes with the first event",
+			steps: []step{{wait: 4 * second, data: delta}, {data: finish}},
+			want:  "4s delta\n4s finish\n",
+		}, {
+			name:  "a silent upstream's head comes after commit_after",
+			steps: []step{{wait: 7 * second, data: delta}, {data: finish}},
+			want:  "5s \n7s delta\n7s finish\n",
+		}, {
+			name:  "a comment is no first event",
+			steps: []step{{wait: second, data: ":\n\n"}, {wait: 6 * second, data: finish}},
+			want:  "5s \n7s :..finish\n",
+		}, {
+			name:          "commit_after may be off",
+			subdirectives: "commit_after off",
+			steps:         []step{{wait: 29 * second, data: finish}},
+			want:          "29s finish\n",
+		}, {
+			name:          "a silent upstream without a head is a timeout",
+			subdirectives: "commit_after off",
+			steps:         []step{{wait: 31 * second, data: finish}},
+			status:        http.StatusGatewayTimeout,
+		}, {
+			name:  "and with a head, a finish that says so",
+			steps: []step{{wait: 31 * second, data: finish}},
+			want:  "5s \n20s :..\n30s ours timeout:upstream\n",
+		}, {
+			name:  "silence is filled",
+			steps: []step{{data: delta}, {wait: 29 * second, data: delta}, {wait: 16 * second, data: finish}},
+			want:  "0s delta\n15s :..\n29s delta\n44s :..\n45s finish\n",
+		}, {
+			name:          "as often as heartbeat says",
+			subdirectives: "heartbeat 3s",
+			steps:         []step{{data: delta}, {wait: 7 * second, data: finish}},
+			want:          "0s delta\n3s :..\n6s :..\n7s finish\n",
+		}, {
+			name:          "or not at all",
+			subdirectives: "heartbeat off",
+			steps:         []step{{data: delta}, {wait: 29 * second, data: finish}},
+			want:          "0s delta\n29s finish\n",
+		}, {
+			name:  "bytes that complete no event are no silence of the upstream, but to the visitor they are",
+			steps: []step{{data: delta}, {wait: 20 * second, data: "dat"}, {wait: 20 * second, data: "a: x\n\n"}, {data: finish}},
+			want:  "0s delta\n15s :..\n30s :..\n40s data: x..\n40s finish\n",
+		}, {
+			name:  "a stalled upstream is given up",
+			steps: []step{{data: delta}, {wait: 31 * second, data: finish}},
+			want:  "0s delta\n15s :..\n30s ours stalled:upstream\n",
+		}, {
+			name:  "within an event, too",
+			steps: []step{{wait: second, data: delta + "data: tor"}, {wait: time.Hour}},
+			want:  "1s delta\n16s :..\n31s ours stalled:upstream\n",
+		}, {
+			name:          "an answer without end is ended",
+			subdirectives: "max_duration 10s",
+			steps:         every(4*second, delta, 10),
+			want:          "4s delta\n8s delta\n10s ours max_duration:upstream\n",
+		}, {
+			name:          "and one that never begins",
+			subdirectives: "max_duration 3s",
+			steps:         []step{{wait: time.Hour}},
+			status:        http.StatusGatewayTimeout,
+		}, {
+			name:  "what follows a finish is passed on for two seconds",
+			steps: []step{{data: finish}, {wait: second, data: delta}, {wait: 2 * second, data: delta}},
+			want:  "0s finish\n1s delta\n",
+		}, {
+			name:  "a heartbeat never stands within an event that goes in pieces",
+			steps: []step{{data: "data: " + strings.Repeat("x", maxBuffer)}, {wait: 25 * second, data: "\n\n"}, {wait: 20 * second, data: finish}},
+			want:  "0s data: xx…\n25s xx…\n40s :..\n45s finish\n",
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := fakeChat{subdirectives: test.subdirectives, steps: test.steps}
+				c.run(t)
+				if test.status != 0 {
+					if c.visitor.status != test.status {
+						t.Errorf("got status %d: %s", c.visitor.status, c.visitor.got())
+					}
+					return
+				}
+				if got := inShort(c.visitor.timeline()); got != test.want {
+					t.Errorf("got\n%swant\n%s", got, test.want)
+				}
+			})
+		})
+	}
+}
+
+func every(wait time.Duration, data string, times int) []step {
+	steps := make([]step, times)
+	for i := range steps {
+		steps[i] = step{wait: wait, data: data}
+	}
+	return steps
+}
+
+// inShort names the usual events of a timeline, and writes line ends as dots.
+func inShort(timeline string) string {
+	var short strings.Builder
+	for line := range strings.Lines(timeline) {
+		at, data, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+		data = strings.Trim(data, `"`)
+		data = strings.ReplaceAll(strings.ReplaceAll(data, `\"`, `"`), `\n`, "\n")
+		data = strings.ReplaceAll(strings.ReplaceAll(data, delta, "delta"), finish, "finish")
+		if i := strings.Index(data, `"code":"`); i >= 0 {
+			code, _, _ := strings.Cut(data[i+len(`"code":"`):], `"`)
+			data = "ours " + code
+		}
+		if x := strings.Index(data, "xxx"); x >= 0 {
+			data = data[:x] + "xx…"
+		}
+		fmt.Fprintf(&short, "%s %s\n", at, strings.ReplaceAll(data, "\n", "."))
+	}
+	return short.String()
+}
+
+// A visitor who takes long is no silence of the upstream.
+func TestStreamSlowVisitor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := fakeChat{steps: []step{{data: delta}, {data: delta}, {data: finish}}}
+		c.visitor.block = func([]byte) error {
+			time.Sleep(29 * time.Second)
+			return nil
+		}
+		c.subdirectives = "idle_timeout 1s"
+		c.run(t)
+		if got, want := c.visitor.got(), delta+delta+finish; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+}
+
+// A visitor whose connection fails ends the exchange, also where the heartbeat is what finds it out.
+func TestStreamVisitorWhoseWritesFail(t *testing.T) {
+	for _, failing := range []string{delta, ":\n\n"} {
+		synctest.Test(t, func(t *testing.T) {
+			c := fakeChat{steps: []step{{data: finish[:5]}, {data: delta[5:]}, {wait: 20 * time.Second, data: delta}, {wait: time.Hour}}}
+			var ended time.Duration
+			c.visitor.block = func(p []byte) error {
+				ended = time.Since(c.visitor.start)
+				if string(p) == failing {
+					return errors.New("broken pipe")
+				}
+				return nil
+			}
+			c.run(t)
+			if took := time.Since(c.visitor.start); took != ended {
+				t.Errorf("the exchange ended after %s, its last write was at %s", took, ended)
+			}
+			if strings.Contains(c.visitor.got(), "finish") {
+				t.Errorf("the visitor got a finish: %q", c.visitor.got())
+			}
+		})
+	}
+}
+
+func TestVisitorWhoLeaves(t *testing.T) {
+	for name, steps := range map[string][]step{
+		"before the first event": {{wait: time.Hour}},
+		"in the stream":          {{data: delta}, {wait: 29 * time.Second, data: delta}, {wait: time.Hour}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, leave := context.WithTimeout(t.Context(), 4*time.Second)
+				defer leave()
+				c := fakeChat{steps: steps, ctx: ctx}
+				c.run(t)
+				if took := time.Since(c.visitor.start); took != 4*time.Second {
+					t.Errorf("the exchange took %s", took)
+				}
+				if strings.Contains(c.visitor.got(), "finish") {
+					t.Errorf("the visitor got %q", c.visitor.got())
+				}
+				if name == "before the first event" && c.visitor.status != statusClientClosed {
+					t.Errorf("got status %d", c.visitor.status)
+				}
+			})
+		})
+	}
+}
+
+// A panic of a writer beneath us would end the process if it stayed in the timer's goroutine.
+func TestPanicInTheTimerReachesTheHandler(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := fakeChat{steps: []step{{data: delta}, {wait: time.Hour}}}
+		c.visitor.block = func(p []byte) error {
+			if string(p) == ":\n\n" {
+				panic(http.ErrAbortHandler)
+			}
+			return nil
+		}
+		defer func() {
+			if p := recover(); p != http.ErrAbortHandler {
+				t.Errorf("recovered %v", p)
+			}
+		}()
+		c.run(t)
+		t.Error("the handler returned")
+	})
+}
+
+// The token is found wherever the parts of a large event are cut, and what was sent is ended.
+func TestTokenInALargeEvent(t *testing.T) {
+	for offset := -len(sandbox.Token) - 2; offset <= 2; offset++ {
+		text := strings.Repeat("x", maxBuffer+minBuffer+offset)
+		answer := "data: " + text + sandbox.Token + text + "\n\n" + finish
+		c := fakeChat{steps: pieces(answer, 1000)}
+		c.run(t)
+		got := c.visitor.got()
+		if strings.Contains(got, sandbox.Token) {
+			t.Fatalf("offset %d: the token got out", offset)
+		}
+		if last := onlyFinish(t, got); last.Code != "leak:upstream" {
+			t.Errorf("offset %d: got finish %+v", offset, last)
+		}
+	}
+}

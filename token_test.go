@@ -1,0 +1,434 @@
+package illumichat
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httputil"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/illumichat/caddy-illumichat/sandbox"
+	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
+)
+
+func writeFile(t *testing.T, path, content string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// fakeToken is a token of the documented form that is visibly none, and not that of the sandbox.
+func fakeToken(c string) string { return "ic_sandbox" + strings.Repeat(c, 33) }
+
+func TestTokenIsChecked(t *testing.T) {
+	longest := strings.Repeat("x", maxTokenLength)
+	tests := []struct {
+		what, value string
+		refused     string // what the error says of it; "" where it is a token
+		lineEnd     bool   // which a file may have, and nothing else
+	}{
+		{what: "documented", value: sandbox.Token},
+		{what: "shortest", value: strings.Repeat("x", minTokenLength)},
+		{what: "longest", value: longest},
+		{what: "all of printable ASCII", value: "!\"#$%&'()*+,-./0123456789:;<=>?@[]^_`|~"},
+
+		{what: "ending with LF", value: sandbox.Token + "\n", lineEnd: true},
+		{what: "ending with CR LF", value: sandbox.Token + "\r\n", lineEnd: true},
+		{what: "longest with CR LF", value: longest + "\r\n", lineEnd: true},
+		{what: "ending with two LF", value: sandbox.Token + "\n\n", refused: "control character"},
+		{what: "ending with two CR LF", value: sandbox.Token + "\r\n\r\n", refused: "control character"},
+		{what: "ending with a space", value: sandbox.Token + " ", refused: "space"},
+
+		{what: "empty", value: "", refused: "empty"},
+		{what: "too short", value: strings.Repeat("x", minTokenLength-1), refused: "shorter than 16 bytes"},
+		{what: "too long", value: longest + "x", refused: "longer than 2048 bytes"},
+		{what: "much too long", value: longest + longest, refused: "longer than 2048 bytes"},
+		{what: "too long with CR LF", value: longest + "x\r\n", refused: "longer than 2048 bytes"},
+		{what: "two words", value: "ic_sandbox0000000000 00000000000000000000000", refused: "space"},
+		{what: "a tab", value: "ic_sandbox0000000000\t00000000000000000000000", refused: "control character"},
+		{what: "a line end within", value: "ic_sandbox0000000000\n00000000000000000000000", refused: "control character"},
+		{what: "DEL", value: sandbox.Token + "\x7f", refused: "control character"},
+		{what: "not ASCII", value: sandbox.Token + "é", refused: "not ASCII"},
+		{what: "byte order mark", value: "\ufeff" + sandbox.Token, refused: "not ASCII"},
+	}
+	file := filepath.Join(t.TempDir(), "token")
+	for _, test := range tests {
+		t.Run(test.what, func(t *testing.T) {
+			t.Setenv("TEST_TOKEN", test.value)
+			writeFile(t, file, test.value)
+			for _, configured := range []string{"{env.TEST_TOKEN}", "{file." + file + "}", test.value} {
+				fromFile, literal := strings.HasPrefix(configured, "{file."), configured == test.value
+				refused := test.refused
+				if test.lineEnd && !fromFile {
+					refused = "the token" // for its line end, or for its length with that
+				}
+				source, err := newTokenSource(configured)
+				if refused == "" {
+					if err != nil {
+						t.Errorf("%.30q: %v", configured, err)
+						continue
+					}
+					token, err := source.get()
+					if want := strings.TrimRight(test.value, "\r\n"); err != nil || string(token.value) != want {
+						t.Errorf("%.30q: got %q, %v", configured, token.value, err)
+					}
+					continue
+				}
+				if err == nil {
+					t.Errorf("%.30q is accepted", configured)
+					continue
+				}
+				if !strings.Contains(err.Error(), refused) {
+					t.Errorf("%.30q: got %q, want %q in it", configured, err, refused)
+				}
+				if !literal && !strings.Contains(err.Error(), configured) && test.value != "" {
+					t.Errorf("%.30q: got %q, want the placeholder in it", configured, err)
+				}
+				if strings.Contains(err.Error(), "ic_sandbox") || strings.Contains(err.Error(), "xxxx") {
+					t.Errorf("%.30q: the error prints the token: %v", configured, err)
+				}
+			}
+		})
+	}
+}
+
+// A token that only holds a {file.PATH} is fixed when the config loads, as its parts come from everywhere.
+func TestTokenOfSeveralPlaceholders(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "token")
+	writeFile(t, file, strings.Repeat("0", 33)+"\n")
+	t.Setenv("TEST_PREFIX", "ic_")
+	source, err := newTokenSource("{env.TEST_PREFIX}sandbox{file." + file + "}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, file, "changed")
+	if token, err := source.get(); err != nil || string(token.value) != sandbox.Token {
+		t.Errorf("got %q, %v", token.value, err)
+	}
+}
+
+// askedWith returns the token that the n-th request brought upstream.
+func askedWith(t *testing.T, server *sandboxtest.Server, n int) string {
+	t.Helper()
+	token, ok := strings.CutPrefix(server.Request(t, n).Header.Get("Authorization"), "Bearer ")
+	if !ok {
+		t.Errorf("request %d has no bearer token", n)
+	}
+	return token
+}
+
+// fileSite is a site whose token is in a file.
+func fileSite(t *testing.T, server *sandboxtest.Server) (s *site, file string) {
+	t.Helper()
+	file = filepath.Join(t.TempDir(), "token")
+	writeFile(t, file, sandbox.Token+"\n")
+	return serve(t, fmt.Sprintf(`illumichat %s {
+		token {file.%s}
+		assistants %s
+		endpoint %s
+	}`, chatPath, file, sandbox.Assistant, server.URL)), file
+}
+
+func TestRotatedTokenNeedsNoReload(t *testing.T) {
+	server := sandboxtest.NewServer(t, sandbox.Options{})
+	s, file := fileSite(t, server)
+	tokens := []string{sandbox.Token, fakeToken("1"), fakeToken("2"), sandbox.Token}
+	for n, token := range tokens {
+		if n%2 == 0 {
+			writeFile(t, file, token+"\n")
+		} else { // as secret stores do it
+			next := file + ".next"
+			writeFile(t, next, token)
+			if err := os.Rename(next, file); err != nil {
+				t.Fatal(err)
+			}
+		}
+		resp := s.ask(hello)
+		if token == sandbox.Token {
+			onlyFinish(t, readAll(t, resp))
+		} else {
+			wantError(t, resp, http.StatusBadGateway, "unauthorized:upstream") // the sandbox knows its own alone
+		}
+		if got := askedWith(t, server, n); got != token {
+			t.Errorf("request %d was sent with %q, want %q", n, got, token)
+		}
+	}
+	if got := len(server.Requests()); got != len(tokens) {
+		t.Errorf("the upstream got %d requests, want %d", got, len(tokens))
+	}
+}
+
+// Where the file cannot be used, no older token is, and the log is not filled by it.
+func TestUnusableTokenFile(t *testing.T) {
+	for what, breakIt := range map[string]func(file string){
+		"removed":     func(string) {},
+		"a directory": func(file string) { mkdir(t, file) },
+		"empty":       func(file string) { writeFile(t, file, "") },
+		"a line end":  func(file string) { writeFile(t, file, "\n") },
+		"too short":   func(file string) { writeFile(t, file, "ic_sandbox\n") },
+		"two lines":   func(file string) { writeFile(t, file, sandbox.Token+"\n"+fakeToken("1")+"\n") },
+		"two words":   func(file string) { writeFile(t, file, sandbox.Token+" "+fakeToken("1")) },
+	} {
+		t.Run(what, func(t *testing.T) {
+			server := sandboxtest.NewServer(t, sandbox.Options{})
+			s, file := fileSite(t, server)
+			onlyFinish(t, readAll(t, s.ask(hello)))
+			server.Request(t, 0).Wait(t)
+
+			remove(t, file)
+			breakIt(file)
+			var answers sync.WaitGroup
+			for range 5 {
+				answers.Go(func() {
+					resp, err := http.DefaultTransport.RoundTrip(chatRequest(t, s.plain, hello))
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					defer resp.Body.Close()
+					text := wantError(t, resp, http.StatusBadGateway, "unauthorized:upstream")
+					if strings.Contains(text, "token") || strings.Contains(text, file) {
+						t.Errorf("the visitor is told %q", text)
+					}
+				})
+			}
+			answers.Wait()
+			if got := len(server.Requests()); got != 1 {
+				t.Errorf("the upstream got %d requests without a usable token", got-1)
+			}
+			var told []logLine
+			for _, line := range logLines(t, s.log()) {
+				if line.Level == "error" && line.Logger == "http.handlers.illumichat" {
+					told = append(told, line)
+				}
+				if strings.Contains(line.raw, "ic_sandbox") {
+					t.Errorf("the log holds the token: %s", line.raw)
+				}
+			}
+			if len(told) != 1 {
+				t.Errorf("the log has %d lines of errors, want 1: %+v", len(told), told)
+			} else if told[0].Code != "unauthorized:upstream" || !strings.Contains(told[0].Hint, "file") || told[0].Cause == "" {
+				t.Errorf("the log does not say what to do: %+v", told[0])
+			}
+
+			remove(t, file)
+			writeFile(t, file, fakeToken("2"))
+			wantError(t, s.ask(hello), http.StatusBadGateway, "unauthorized:upstream") // the sandbox knows its own alone
+			if got := askedWith(t, server, 1); got != fakeToken("2") {
+				t.Errorf("with the file back, the upstream was asked with %q", got)
+			}
+			writeFile(t, file, sandbox.Token)
+			onlyFinish(t, readAll(t, s.ask(hello)))
+		})
+	}
+}
+
+func remove(t *testing.T, path string) {
+	t.Helper()
+	if err := os.RemoveAll(path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func mkdir(t *testing.T, path string) {
+	t.Helper()
+	if err := os.Mkdir(path, 0o700); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestOccasionComesAgain(t *testing.T) {
+	var o occasion
+	for i, test := range []struct {
+		interval time.Duration
+		want     bool
+	}{{time.Hour, true}, {time.Hour, false}, {0, true}, {time.Hour, false}} {
+		if got := o.due(test.interval); got != test.want {
+			t.Errorf("step %d: it is due after %s: %v, want %v", i, test.interval, got, test.want)
+		}
+	}
+}
+
+func TestSecretDoesNotShow(t *testing.T) {
+	const value = sandbox.Token
+	s := secret{[]byte(value)}
+	shown := map[string]string{}
+	for _, verb := range []string{"%v", "%s", "%q", "%#v", "%+v", "%x", "%X"} {
+		shown[verb] = fmt.Sprintf(verb, s)
+		shown[verb+" of a pointer"] = fmt.Sprintf(verb, &s)
+		shown[verb+" in a slice"] = fmt.Sprintf(verb, []secret{s})
+	}
+	for what, v := range map[string]any{"value": s, "pointer": &s, "slice": []secret{s}} {
+		encoded, err := json.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		shown["JSON of a "+what] = string(encoded)
+		entry, err := zapcore.NewJSONEncoder(zapcore.EncoderConfig{}).EncodeEntry(zapcore.Entry{}, []zap.Field{zap.Any("any", v), zap.Reflect("reflect", v)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		shown["log field of a "+what] = entry.String()
+	}
+	b := []byte(value)[:8]
+	for _, form := range []string{
+		value, fmt.Sprintf("%x", b), fmt.Sprintf("%X", b), base64.StdEncoding.EncodeToString(b[:6]),
+		strings.Trim(fmt.Sprint(b), "[]"), strings.TrimSuffix(fmt.Sprintf("%#v", b), "}")[len("[]byte{"):],
+	} {
+		for how, got := range shown {
+			if strings.Contains(got, form) {
+				t.Errorf("%s shows it: %s", how, got)
+			}
+		}
+	}
+}
+
+// leakRequests are chats that end in every way there is.
+func leakRequests(t *testing.T, s *site) []*http.Request {
+	t.Helper()
+	var requests []*http.Request
+	for _, chat := range []string{
+		hello, "{", `{"messages":[]}`, `{"assistantId":"asst_other","messages":[{"role":"user","content":"Hello"}]}`,
+		`{"assistantId":"asst_demo","chatId":"unknown","messages":[{"role":"user","content":"Hello"}]}`,
+		saying("/status 400"), saying("/status 401"), saying("/status 403"), saying("/status 404"), saying("/status 407"), saying("/status 429 7"),
+		saying("/status 500"), saying("/status 503"), saying("/reset 0"), saying("/reset"), saying("/cut 0"), saying("/cut"), saying("/torn"),
+		saying("/bad-json"), saying("/gzip"), saying("/html"), saying("/json"), saying("/redirect"), saying("/no-content"), saying("/silent"), saying("/stall"),
+		saying("/echo-token"), saying("/echo-token-header"), saying("/echo-token-error"), saying("/echo-token-json"),
+	} {
+		requests = append(requests, chatRequest(t, s.plain, chat))
+	}
+	foreign := chatRequest(t, s.plain, hello)
+	foreign.Header.Set("Origin", "https://elsewhere.example")
+	foreign.Header.Set("Sec-Fetch-Site", "cross-site")
+	text := chatRequest(t, s.plain, hello)
+	text.Header.Set("Content-Type", "text/plain")
+	get := chatRequest(t, s.plain, hello)
+	get.Method = http.MethodGet
+	return append(requests, foreign, text, get)
+}
+
+// What a visitor, the log, the adapted config and the admin API show never holds the token, at the most
+// talkative that Caddy can be.
+func TestTokenLeaksNowhere(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "token")
+	writeFile(t, file, sandbox.Token+"\n")
+	t.Setenv("TEST_TOKEN", sandbox.Token)
+	const options = `grace_period 1ms
+		debug
+		servers {
+			trace
+			log_credentials
+		}`
+	for what, token := range map[string]string{"environment": "{env.TEST_TOKEN}", "file": "{file." + file + "}"} {
+		t.Run(what, func(t *testing.T) {
+			server := sandboxtest.NewServer(t, sandbox.Options{})
+			directives := fmt.Sprintf(`log
+				illumichat %s {
+					token %s
+					assistants %s
+					endpoint %s
+					response_timeout 300ms
+					idle_timeout 300ms
+				}`, chatPath, token, sandbox.Assistant, server.URL)
+			s := serveWith(t, options, directives)
+			hides := func(where, text string) {
+				t.Helper()
+				if strings.Contains(text, sandbox.Token) {
+					t.Errorf("%s holds the token: %s", where, text)
+				}
+			}
+			hides("the adapted config", string(s.adapt(directives)))
+
+			requests := leakRequests(t, s)
+			for _, req := range requests {
+				resp := s.send(http.DefaultTransport, req)
+				answer, err := httputil.DumpResponse(resp, true)
+				if err != nil {
+					t.Fatal(err)
+				}
+				hides("the answer", string(answer))
+			}
+			eventually(t, "all requests are in the access log", func() bool {
+				return strings.Count(s.log(), `"msg":"handled request"`) == len(requests)
+			})
+			for _, line := range logLines(t, s.log()) {
+				hides("the log", line.raw)
+			}
+			if !strings.Contains(s.log(), `"token":"`+token+`"`) {
+				t.Error("the option trace has not logged the handler")
+			}
+
+			hides("the admin API", adminConfig(t, s.adapt(directives)))
+		})
+	}
+}
+
+// adminConfig returns what the admin API shows of a config while that runs.
+func adminConfig(t *testing.T, config []byte) string {
+	t.Helper()
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(config, &fields); err != nil {
+		t.Fatal(err)
+	}
+	address := fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	fields["admin"] = json.RawMessage(fmt.Sprintf(`{"listen": %q, "config": {"persist": false}}`, address))
+	withAdmin, err := json.Marshal(fields)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := caddy.Load(withAdmin, true); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := caddy.Load(config, true); err != nil {
+			t.Error(err)
+		}
+	}()
+	resp, err := http.Get("http://" + address + "/config/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(body), `"handler":"illumichat"`) {
+		t.Fatalf("the admin API does not show the config: %d %s", resp.StatusCode, body)
+	}
+	return string(body)
+}
+
+// A literal token is in the config, and so in what Caddy prints of that; the line of a request does without it.
+func TestTraceRedactsALiteralToken(t *testing.T) {
+	server := sandboxtest.NewServer(t, sandbox.Options{})
+	for what, token := range map[string]string{"whole": sandbox.Token, "in part": "ic_sandbox0000000000000000000{env.TEST_REST}"} {
+		t.Run(what, func(t *testing.T) {
+			t.Setenv("TEST_REST", "00000000000000")
+			s := serveWith(t, "grace_period 1ms\nservers {\ntrace\n}",
+				fmt.Sprintf("illumichat %s {\ntoken %s\nassistants %s\nendpoint %s\n}", chatPath, token, sandbox.Assistant, server.URL))
+			before := len(s.log())
+			onlyFinish(t, readAll(t, s.ask(hello)))
+			log := s.log()[before:]
+			if !strings.Contains(log, `"token":"REDACTED"`) {
+				t.Errorf("there is no redacted token in the log: %s", log)
+			}
+			if strings.Contains(log, "ic_sandbox") {
+				t.Errorf("the log holds the token: %s", log)
+			}
+		})
+	}
+}
