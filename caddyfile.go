@@ -135,7 +135,7 @@ func (h *Handler) unmarshalEndpoint(d *caddyfile.Dispenser) error {
 }
 
 func (h *Handler) unmarshalAssistants(d *caddyfile.Dispenser) error {
-	if err := unmarshalWords(d, &h.Assistants, checkAssistant); err != nil {
+	if err := unmarshalWords(d, &h.Assistants, checkListed); err != nil {
 		return err
 	}
 	for _, id := range h.Assistants {
@@ -147,6 +147,14 @@ func (h *Handler) unmarshalAssistants(d *caddyfile.Dispenser) error {
 		}
 	}
 	return nil
+}
+
+// checkListed is checkAssistant for a list that may hold the word for any.
+func checkListed(id string) error {
+	if id == anyAssistant {
+		return nil
+	}
+	return checkAssistant(id)
 }
 
 func (h *Handler) unmarshalAlias(d *caddyfile.Dispenser) error {
@@ -205,12 +213,13 @@ func (h *Handler) unmarshalTransport(d *caddyfile.Dispenser) error {
 	if name == "http" && d.NextArg() { // which would skip it; others may take arguments
 		return d.Errf("unexpected argument '%s'", d.Val())
 	}
+	here := *d // afterwards, d is at the block's end
 	module, err := caddyfile.UnmarshalModule(d, transportNamespace+"."+name)
 	if err != nil {
 		return err
 	}
 	if _, err := usableTransport(module); err != nil {
-		return d.Errf("transport '%s': %w", name, err)
+		return here.Errf("transport '%s': %w", name, err)
 	}
 	h.TransportRaw = caddyconfig.JSONModuleObject(module, "protocol", name, nil)
 	return nil

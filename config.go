@@ -7,7 +7,9 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/caddyserver/caddy/v2"
 )
@@ -16,7 +18,6 @@ import (
 var (
 	errNoAssistants    = errors.New("assistants: at least one assistant is needed, or an alias of one")
 	errAnyAmongOthers  = errors.New("assistants: * allows any assistant, so none can be named beside it")
-	errEmptyAssistant  = errors.New("an assistant's id is empty")
 	errPassFieldIsOurs = errors.New("assistantId, messages and chatId are always forwarded")
 )
 
@@ -60,11 +61,15 @@ func replacePlaceholders(s string, check func(name, value string) error) (string
 // resolveEndpoint returns the URL that is configured, or the default where that comes out empty.
 func resolveEndpoint(configured string) (*url.URL, error) {
 	value, err := replacePlaceholders(configured, func(string, string) error { return nil })
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case value == "":
+		return parseEndpoint(defaultEndpoint)
 	}
-	if value == "" {
-		value = defaultEndpoint
+	// Within a URL, an empty placeholder is a mistake.
+	if value, err = expand(configured); err != nil {
+		return nil, err
 	}
 	return parseEndpoint(value)
 }
@@ -84,15 +89,33 @@ func parseEndpoint(s string) (*url.URL, error) {
 		return nil, errors.New("the URL holds credentials; the token is the only one that is sent")
 	case u.Hostname() == "":
 		return nil, fmt.Errorf("%q names no host", s)
+	case !validPort(u):
+		return nil, fmt.Errorf("%q has a port that does not exist", s)
 	case u.Fragment != "":
 		return nil, fmt.Errorf("%q has a fragment, which is never sent", s)
 	}
 	return u, nil
 }
 
+// validPort reports whether u has a usable port, or leaves it to its scheme.
+func validPort(u *url.URL) bool {
+	if u.Port() == "" {
+		return true
+	}
+	port, err := strconv.ParseUint(u.Port(), 10, 16)
+	return err == nil && port > 0
+}
+
+// checkAssistant checks an id after its placeholders are replaced. A * there would be an id, and not the
+// leave to talk to any assistant that whoever set it may have meant.
 func checkAssistant(id string) error {
-	if id == "" {
-		return errEmptyAssistant
+	switch {
+	case id == "":
+		return errors.New("an assistant's id is empty")
+	case id == anyAssistant:
+		return errors.New("* is no assistant's id; alone, and not by a placeholder, it allows any")
+	case strings.ContainsFunc(id, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }):
+		return fmt.Errorf("%q is no assistant's id: it holds a space or a control character", id)
 	}
 	return nil
 }

@@ -105,7 +105,13 @@ func TestConfigIsRefused(t *testing.T) {
 		{`"endpoint": "{env.TEST_FTP}"`, []string{"endpoint", "ftp://example.com"}},
 		{`"endpoint": "{evn.ILLUMICHAT_ENDPOINT}"`, []string{"endpoint", "{evn.ILLUMICHAT_ENDPOINT}"}},
 		{`"endpoint": "https://{http.request.host}/api/chat"`, []string{"endpoint", "{http.request.host}"}},
-		{`"endpoint": "https://{env.NOPE}/api/chat"`, []string{"endpoint", "host"}},
+		{`"endpoint": "https://{env.NOPE}/api/chat"`, []string{"endpoint", "{env.NOPE}"}},
+		{`"endpoint": "https://example.com:99999/"`, []string{"endpoint", "port"}},
+		{`"endpoint": "https://example.com:0/"`, []string{"endpoint", "port"}},
+		{`"assistants": ["asst one"]`, []string{"assistants", `"asst one"`}},
+		{`"aliases": {"any": "*"}`, []string{"aliases", "*"}},
+		{`"token": "{env.ILLUMICHAT_API_TOKEN"`, []string{"token", "brace"}},
+		{`"token": "$ILLUMICHAT_API_TOKEN"`, []string{"token", "dollar"}},
 		{`"endpoint": "ftp://example.com/api"`, []string{"endpoint", "ftp://example.com/api"}},
 		{`"endpoint": "/api/chat"`, []string{"endpoint", "/api/chat"}},
 		{`"endpoint": "https://user:hidden@example.com"`, []string{"endpoint", "credentials"}},
@@ -260,8 +266,8 @@ func TestAssistantsAreResolved(t *testing.T) {
 	}
 
 	// What a placeholder holds is an id, so that an environment cannot open the site to all of them.
-	if h, err = provision(t, `"assistants": ["{env.TEST_STAR}"]`); err == nil && h.rules.anyAssistant {
-		t.Error("a placeholder that holds * allows any assistant without a warning")
+	if _, err = provision(t, `"assistants": ["{env.TEST_STAR}"]`); err == nil || !strings.Contains(err.Error(), "*") {
+		t.Errorf("a placeholder that holds * gave the error %v", err)
 	}
 }
 

@@ -72,7 +72,7 @@ func (h *Handler) writeError(w http.ResponseWriter, r *http.Request, err error) 
 	h.logError(e)
 
 	header := w.Header()
-	maps.Copy(header, e.header)
+	maps.Copy(header, e.header.Clone()) // the original is everybody's, and other directives may edit this
 	header.Set("Content-Type", "application/json")
 	header.Set("Cache-Control", "no-store")
 	w.WriteHeader(e.status)

@@ -46,7 +46,7 @@ const anyAssistant = "*"
 
 // Handler answers chats of a web page with an IllumiChat assistant. A page posts
 // `{"messages": [{"role": "user", "content": "Hello"}]}` to the handler's path and reads the answer as an
-// event stream (`text/event-stream`), whose last event always is a `finish`.
+// event stream (`text/event-stream`), which always has exactly one `finish`.
 //
 // Errors are JSON, `{"error": "<text>", "code": "<type>:<context>"}`. They are written by the handler
 // itself, so `handle_errors` does not see them; `intercept` does.

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -397,7 +398,7 @@ func (p *parser) token() (jsontext.Token, error) {
 		return token, syntaxError(err)
 	}
 	if p.in.StackDepth() > maxNesting {
-		return token, errBadRequest("the body is nested deeper than %d levels", maxNesting)
+		return token, errBadRequest("%s is nested deeper than %d levels", fieldPath(p.in.StackPointer()), maxNesting)
 	}
 	return token, nil
 }
@@ -411,14 +412,42 @@ func (p *parser) write(tokens ...jsontext.Token) error {
 	return nil
 }
 
-// syntaxError says where a body stops being JSON.
+// syntaxError says where a body stops being JSON, in words that repeat none of it but names.
 func syntaxError(err error) error {
 	var syntax *jsontext.SyntacticError
 	switch {
 	case err == io.EOF:
 		return errBadRequest("the body is empty")
-	case errors.As(err, &syntax):
-		return errBadRequest("the body is not valid JSON: %v at byte %d", syntax.Err, syntax.ByteOffset)
+	case !errors.As(err, &syntax):
+		return errBadRequest("the body is not valid JSON").because(err)
+	case errors.Is(err, jsontext.ErrDuplicateName):
+		return errBadRequest("%s is given twice", fieldPath(syntax.JSONPointer))
 	}
-	return errBadRequest("the body is not valid JSON").because(err)
+	return errBadRequest("%s is not valid JSON, at byte %d", fieldPath(syntax.JSONPointer), syntax.ByteOffset)
+}
+
+// maxPathLength is how much of a field's path is told, in bytes: a visitor's names have no bound.
+const maxPathLength = 100
+
+// fieldPath writes a JSON Pointer (RFC 6901) as a page's author would: messages[2].role.
+func fieldPath(pointer jsontext.Pointer) string {
+	var path strings.Builder
+	for name := range pointer.Tokens() {
+		if _, err := strconv.ParseUint(name, 10, 64); err == nil {
+			fmt.Fprintf(&path, "[%s]", name)
+			continue
+		}
+		if path.Len() > 0 {
+			path.WriteByte('.')
+		}
+		path.WriteString(name)
+	}
+	switch p := path.String(); {
+	case p == "":
+		return "the body"
+	case len(p) > maxPathLength:
+		return strings.ToValidUTF8(p[:maxPathLength], "") + "…"
+	default:
+		return p
+	}
 }

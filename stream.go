@@ -149,11 +149,11 @@ func (r *relay) makeRoom() error {
 	switch {
 	case !r.buffer.full():
 		return nil
-	case r.whole > 0: // nothing but comments so far
-		return r.sendWhole()
 	case !r.open && !r.buffer.largest():
 		r.buffer.grow()
 		return nil
+	case r.whole > 0: // all comments: as many as this are waited with no longer
+		return r.sendWhole()
 	}
 	return r.sendPart()
 }
@@ -221,6 +221,11 @@ func (r *relay) end(err error) error {
 	}
 	if r.finished {
 		return nil
+	}
+	if r.whole > 0 && r.visitor.isCommitted() { // comments that waited for a first event
+		if err := r.sendWhole(); err != nil {
+			return err
+		}
 	}
 	return err
 }

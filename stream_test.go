@@ -387,6 +387,9 @@ func TestStreamEnds(t *testing.T) {
 			want: `data: {"type":"finish","finishReason":"error"}` + "\n\n"},
 		{name: "nothing", status: http.StatusBadGateway},
 		{name: "nothing but comments", steps: []step{{data: ": a\n\n: b\n\n"}}, status: http.StatusBadGateway},
+		{name: "nothing but many comments", steps: []step{{data: strings.Repeat(": keep-alive\n\n", 1000)}}, status: http.StatusBadGateway},
+		{name: "more comments than can be held", steps: []step{{data: strings.Repeat(": keep-alive\n\n", 10_000)}},
+			want: strings.Repeat(": keep-alive\n\n", 10_000), code: "closed:upstream"},
 		{name: "nothing but a torn event", steps: []step{{data: "data: x"}}, status: http.StatusBadGateway},
 		{name: "a reset before the first event", steps: []step{{err: errors.New("connection reset")}}, status: http.StatusBadGateway},
 	} {

@@ -73,6 +73,12 @@ func (s tokenSource) get() (secret, error) {
 	if s.path == "" {
 		return s.fixed, nil
 	}
+	// A pipe could keep a request waiting without bound.
+	if info, err := os.Stat(s.path); err != nil {
+		return secret{}, err
+	} else if !info.Mode().IsRegular() {
+		return secret{}, fmt.Errorf("%s is no regular file", s.path)
+	}
 	f, err := os.Open(s.path)
 	if err != nil {
 		return secret{}, err
@@ -111,6 +117,10 @@ func checkToken(token []byte) error {
 		if c <= ' ' || c >= 0x7f {
 			return errors.New("the token holds a space, a control character or a byte that is not ASCII")
 		}
+	}
+	// These are in no token (RFC 6750, § 2.1), but in a placeholder that was not written right.
+	if bytes.ContainsAny(token, "{}$") {
+		return errors.New("the token holds a brace or a dollar sign; a placeholder is written {env.NAME} or {file.PATH}")
 	}
 	return nil
 }
