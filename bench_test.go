@@ -126,6 +126,45 @@ func TestStreamMemory(t *testing.T) {
 	}
 }
 
+// A chat's body is not kept while its answer streams, which net/http alone would do.
+func TestStreamMemoryOfALargeChat(t *testing.T) {
+	const streams, size = 30, 500_000
+	end := make(chan struct{})
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		w.Header().Set("Content-Type", "text/event-stream")
+		_, _ = io.WriteString(w, delta)
+		_ = http.NewResponseController(w).Flush()
+		<-end
+		_, _ = io.WriteString(w, finish)
+	}))
+	t.Cleanup(upstream.Close)
+	s := serve(t, chatToURL(upstream.URL, ""))
+	transport := &http.Transport{MaxIdleConnsPerHost: streams}
+	t.Cleanup(transport.CloseIdleConnections)
+	chat := saying(strings.Repeat("x", size))
+	readAllLater := func(n int) (answers []*http.Response) {
+		for range n {
+			answers = append(answers, s.send(transport, chatRequest(t, s.plain, chat)))
+		}
+		return answers
+	}
+	answers := readAllLater(1) // what is allocated once
+	runtime.GC()
+	before := usedMemory()
+	answers = append(answers, readAllLater(streams)...)
+	runtime.GC()
+	per := (usedMemory() - before) / streams
+	close(end)
+	for _, resp := range answers {
+		onlyFinish(t, readAll(t, resp))
+	}
+	t.Logf("%d bytes a stream, of the visitor's and the upstream's ends too", per)
+	if per > size/2 {
+		t.Errorf("a stream takes %d bytes while its chat has %d", per, size)
+	}
+}
+
 // memoryOf is the heap and the stacks of n streams that wait for their second event.
 func memoryOf(t *testing.T, n int, stream func(io.Reader)) int {
 	t.Helper()

@@ -41,9 +41,6 @@ func (b *buffer) full() bool    { return b.n == len(*b.room) }
 func (b *buffer) largest() bool { return len(*b.room) == maxBuffer }
 func (b *buffer) add(n int)     { b.n += n }
 
-// append adds a byte to a buffer that is not full.
-func (b *buffer) append(c byte) { b.free()[0] = c }
-
 // grow makes twice the room.
 func (b *buffer) grow() { b.move(b.class + 1) }
 

@@ -183,10 +183,10 @@ func (h *Handler) unmarshalMaxBodySize(d *caddyfile.Dispenser) error {
 	}
 	size, err := humanize.ParseBytes(word)
 	if err != nil {
-		return d.Errf("max_body_size: '%s' is not a size", word)
+		return d.Errf("max_body_size: '%s' is not a size", printable(word))
 	}
 	if size == 0 || size > math.MaxInt64 {
-		return d.Errf("max_body_size: '%s' is out of range", word)
+		return d.Errf("max_body_size: '%s' is out of range", printable(word))
 	}
 	h.MaxBodySize = int64(size)
 	return nil
@@ -199,7 +199,7 @@ func (h *Handler) unmarshalMaxMessages(d *caddyfile.Dispenser) error {
 	}
 	n, err := strconv.Atoi(word)
 	if err != nil || n < 0 {
-		return d.Errf("max_messages: '%s' is not a whole number from 0", word)
+		return d.Errf("max_messages: '%s' is not a whole number from 0", printable(word))
 	}
 	h.MaxMessages = n
 	return nil
@@ -211,7 +211,10 @@ func (h *Handler) unmarshalTransport(d *caddyfile.Dispenser) error {
 	}
 	name := d.Val()
 	if name == "http" && d.NextArg() { // which would skip it; others may take arguments
-		return d.Errf("unexpected argument '%s'", d.Val())
+		return d.Errf("unexpected argument '%s'", printable(d.Val()))
+	}
+	if printable(name) != name {
+		return d.Err("unrecognized transport")
 	}
 	here := *d // afterwards, d is at the block's end
 	module, err := caddyfile.UnmarshalModule(d, transportNamespace+"."+name)
@@ -237,10 +240,10 @@ func unmarshalDuration(d *caddyfile.Dispenser, duration duration) error {
 	}
 	value, err := caddy.ParseDuration(word)
 	if err != nil {
-		return d.Errf("%s: parsing '%s': %w", duration.name, word, err)
+		return d.Errf("%s: '%s' is not a duration", duration.name, printable(word))
 	}
 	if value <= 0 {
-		return d.Errf("%s: '%s' is not a positive duration", duration.name, word)
+		return d.Errf("%s: '%s' is not a positive duration", duration.name, printable(word))
 	}
 	*duration.value = caddy.Duration(value)
 	return nil
@@ -268,7 +271,7 @@ func oneArg(d *caddyfile.Dispenser, word *string) error {
 	}
 	*word = d.Val()
 	if d.NextArg() {
-		return d.Errf("unexpected argument '%s'", d.Val())
+		return d.Errf("unexpected argument '%s'", printable(d.Val()))
 	}
 	return nil
 }

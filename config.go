@@ -84,7 +84,7 @@ func parseEndpoint(s string) (*url.URL, error) {
 		}
 		return nil, err
 	case u.Scheme != "http" && u.Scheme != "https":
-		return nil, fmt.Errorf("%q is not an http or https URL", s)
+		return nil, fmt.Errorf("%q is not an http or https URL", printable(s))
 	case u.User != nil:
 		return nil, errors.New("the URL holds credentials; the token is the only one that is sent")
 	case u.Hostname() == "":

@@ -89,9 +89,17 @@ func (h *Handler) logError(e *chatError) {
 		c.Write(
 			zap.Int("status", e.status),
 			zap.String("code", e.code),
-			zap.String("hint", e.hint),
+			hint(e),
 			zap.NamedError("cause", e.cause))
 	}
+}
+
+// hint is what the operator can do, where there is something.
+func hint(e *chatError) zap.Field {
+	if e.hint == "" {
+		return zap.Skip()
+	}
+	return zap.String("hint", e.hint)
 }
 
 // breakOff is why an answer has no finish of its own. It is told as a finish where the stream has begun, and

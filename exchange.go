@@ -34,7 +34,7 @@ func (h *Handler) newExchange(w http.ResponseWriter, r *http.Request, start time
 		visitor:     ex.visitor,
 		cancel:      ex.cancel,
 		end:         time.Duration(h.MaxDuration),
-		commitAfter: time.Duration(h.CommitAfter),
+		commitAfter: orNever(h.CommitAfter),
 		idle:        time.Duration(h.IdleTimeout),
 	}
 	if hard := ex.visitor.hardDeadline; !hard.IsZero() {
@@ -55,8 +55,8 @@ func (ex *exchange) close() {
 
 // ask sends the chat upstream and passes the answer on. An error means that nothing was sent to the
 // visitor.
-func (ex *exchange) ask(c *chat) error {
-	err := ex.try(c)
+func (ex *exchange) ask(body []byte) error {
+	err := ex.try(body)
 	var e *chatError
 	if errors.As(err, &e) {
 		return e.because(ex.loggable(e.cause))
@@ -64,14 +64,14 @@ func (ex *exchange) ask(c *chat) error {
 	return err
 }
 
-func (ex *exchange) try(c *chat) error {
+func (ex *exchange) try(body []byte) error {
 	var err error
 	if ex.token, err = ex.h.token.get(); err != nil {
 		e := errTokenUnusable.because(err)
 		e.quiet = !ex.h.tokenTrouble.due(time.Minute)
 		return e
 	}
-	req, err := ex.request(c)
+	req, err := ex.request(body)
 	if err != nil {
 		return errUnreachable.before.because(err)
 	}
@@ -95,8 +95,11 @@ func (ex *exchange) broken(reason *breakOff, err error) error {
 	if errors.As(cause, &panicked) {
 		panic(panicked.value) // here, net/http handles it as ever
 	}
-	if errors.Is(err, errVisitorGone) || cause != nil && !errors.As(cause, &reason) {
+	switch {
+	case errors.Is(err, errVisitorGone):
 		return ex.gone(err)
+	case cause != nil && !errors.As(cause, &reason):
+		return ex.gone(cause)
 	}
 	errors.As(err, &reason)
 	err = ex.loggable(err)
@@ -108,8 +111,10 @@ func (ex *exchange) broken(reason *breakOff, err error) error {
 		level = zapcore.ErrorLevel // there is something to do about it
 	}
 	ex.h.logger.Log(level, "the answer broke off",
-		zap.String("code", reason.code), zap.String("hint", reason.before.hint), zap.NamedError("cause", err))
-	_ = ex.visitor.finish(finishEvent(reason)) // whoever does not take it is gone
+		zap.String("code", reason.code), hint(reason.before), zap.NamedError("cause", err))
+	if err := ex.visitor.finish(finishEvent(reason)); err != nil {
+		return ex.gone(err)
+	}
 	return nil
 }
 
@@ -119,6 +124,11 @@ func (ex *exchange) gone(err error) error {
 		return errVisitorGone
 	}
 	ex.h.logger.Debug("the visitor left before the end of the answer", zap.NamedError("cause", ex.loggable(err)))
+	if ex.http3 && errors.Is(err, errVisitorGone) {
+		// HTTP/1 and 2 end a connection or stream that a write failed on. HTTP/3 would end this one as if the
+		// answer were complete, and a visitor who reads again would take it for that.
+		panic(http.ErrAbortHandler)
+	}
 	return nil
 }
 

@@ -37,7 +37,7 @@ func (f *finishReader) isFinish(ev []byte, first bool) bool {
 }
 
 // beginsFinish reports whether ev, the beginning of an event that is too large to be held, says that it
-// is a finish.
+// is a finish. What the rest of it says is not looked at.
 func (f *finishReader) beginsFinish(ev []byte, first bool) bool {
 	finish, _ := f.read(ev, first)
 	return finish
@@ -45,6 +45,7 @@ func (f *finishReader) beginsFinish(ev []byte, first bool) bool {
 
 // read reads the object that is an event's data as far as it goes.
 func (f *finishReader) read(ev []byte, first bool) (finish, whole bool) {
+	defer f.shrink()
 	f.data = appendData(f.data[:0], ev, first)
 	f.in = *bytes.NewBuffer(f.data)
 	f.json.Reset(&f.in, asBrowsersRead...)
@@ -81,6 +82,15 @@ func (f *finishReader) read(ev []byte, first bool) (finish, whole bool) {
 	}
 	_, err := f.json.ReadToken()
 	return finish, err == io.EOF
+}
+
+// shrink gives the memory of a large event back.
+func (f *finishReader) shrink() {
+	if cap(f.data) <= minBuffer {
+		return
+	}
+	f.data, f.name, f.in = nil, nil, bytes.Buffer{}
+	f.json.Reset(&f.in, asBrowsersRead...)
 }
 
 // string reads a string into memory that is used again.

@@ -297,13 +297,13 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) error {
 	if err := checkOrigin(r); err != nil {
 		return err
 	}
-	chat, err := h.rules.read(w, r)
+	body, err := h.rules.read(w, r)
 	if err != nil {
 		return err
 	}
 	ex := h.newExchange(w, r, start)
 	defer ex.close()
-	return ex.ask(chat)
+	return ex.ask(body)
 }
 
 // MarshalLogObject keeps the token out of logs that print the whole handler, as the server's `trace`

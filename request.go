@@ -73,14 +73,9 @@ type chatRules struct {
 	bodyTimeout  time.Duration
 }
 
-// chat is a checked request.
-type chat struct {
-	assistant string // the id that is asked
-	body      []byte // what is sent upstream, written anew from what was checked
-}
-
-// read reads the visitor's request to its end and checks it.
-func (c *chatRules) read(w http.ResponseWriter, r *http.Request) (*chat, error) {
+// read reads the visitor's request to its end and checks it. It returns the body that is sent upstream,
+// written anew from what was checked.
+func (c *chatRules) read(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || mediaType != "application/json" {
 		return nil, errMediaType
@@ -126,7 +121,7 @@ func bodyError(r *http.Request, err error) error {
 }
 
 // parse checks a body and writes it anew.
-func (c *chatRules) parse(body []byte) (*chat, error) {
+func (c *chatRules) parse(body []byte) ([]byte, error) {
 	p := newParser(c, body)
 	if err := p.chat(); err != nil {
 		return nil, err
@@ -135,7 +130,7 @@ func (c *chatRules) parse(body []byte) (*chat, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &chat{assistant: assistant, body: p.finish(assistant)}, nil
+	return p.finish(assistant), nil
 }
 
 // allowed returns the id of the assistant that a page means by name, "" being the only one.
@@ -170,7 +165,7 @@ type parser struct {
 
 func newParser(rules *chatRules, body []byte) *parser {
 	p := &parser{rules: rules, in: jsontext.NewDecoder(bytes.NewBuffer(body))}
-	p.body.Grow(len(body))
+	p.body.Grow(len(body) + len(`,"assistantId":""`) + maxChatIDLength) // so that it need not grow for the assistant
 	// The decoder has checked what the encoder gets.
 	p.out = jsontext.NewEncoder(&p.body, jsontext.AllowDuplicateNames(true))
 	return p

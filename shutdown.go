@@ -13,8 +13,9 @@ import (
 var openExchanges exchangeSet
 
 type exchangeSet struct {
-	mu  sync.Mutex
-	set map[*exchange]struct{}
+	mu     sync.Mutex
+	set    map[*exchange]struct{}
+	closed bool // the process exits, and has no time for further ones
 }
 
 func (s *exchangeSet) add(ex *exchange) {
@@ -24,12 +25,23 @@ func (s *exchangeSet) add(ex *exchange) {
 		s.set = make(map[*exchange]struct{})
 	}
 	s.set[ex] = struct{}{}
+	if s.closed {
+		ex.cancel(errShuttingDown)
+	}
 }
 
 func (s *exchangeSet) remove(ex *exchange) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.set, ex)
+}
+
+// close ends all exchanges, those that are yet to come included.
+func (s *exchangeSet) close() {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.end(func(*exchange) bool { return true })
 }
 
 // end ends the exchanges that match.
@@ -55,9 +67,11 @@ func (h *Handler) watchShutdown(ctx caddy.Context) {
 	server.RegisterOnShutdown(func() {
 		exiting := caddy.Exiting()
 		time.AfterFunc(grace-min(time.Second, grace/5), func() {
-			openExchanges.end(func(ex *exchange) bool {
-				return exiting || ex.h == h && ex.http3
-			})
+			if exiting {
+				openExchanges.close()
+				return
+			}
+			openExchanges.end(func(ex *exchange) bool { return ex.h == h && ex.http3 })
 		})
 	})
 }

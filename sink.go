@@ -32,6 +32,7 @@ type sink struct {
 
 	mu        sync.Mutex
 	committed bool          // the head is sent
+	hasBody   bool          // something but the head is sent
 	open      bool          // an event has been sent in part
 	sent      time.Duration // when the last byte went out, from start
 }
@@ -74,6 +75,7 @@ func (s *sink) commit() error {
 	if s.committed {
 		return nil
 	}
+	s.deadline()
 	s.writeHead()
 	return s.flush()
 }
@@ -83,6 +85,13 @@ func (s *sink) isCommitted() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.committed
+}
+
+// hasSent reports whether anything but the head was sent.
+func (s *sink) hasSent() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.hasBody
 }
 
 // write sends p at once, after the head. What p ends with is the end of an event, or where whole is
@@ -140,7 +149,7 @@ func (s *sink) writeHead() {
 }
 
 func (s *sink) send(p []byte, whole bool) error {
-	s.open = !whole
+	s.open, s.hasBody = !whole, true
 	s.deadline()
 	if _, err := s.w.Write(p); err != nil {
 		return visitorError(err)
@@ -149,7 +158,6 @@ func (s *sink) send(p []byte, whole bool) error {
 }
 
 func (s *sink) flush() error {
-	s.deadline()
 	err := s.control.Flush()
 	if err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return visitorError(err)
@@ -162,7 +170,7 @@ func (s *sink) flush() error {
 	return nil
 }
 
-// deadline bounds the write that follows, where the server does not.
+// deadline bounds the write and flush that follow, where the server does not.
 func (s *sink) deadline() {
 	if s.ownDeadlines {
 		at := time.Now().Add(s.timeout)

@@ -1,6 +1,9 @@
 package illumichat
 
-import "io"
+import (
+	"bytes"
+	"io"
+)
 
 // relay passes one upstream event stream on to one visitor, in one goroutine: what a read brings is
 // scanned, and the blocks that it completes are written and flushed at once. Only what is torn waits in the
@@ -10,10 +13,10 @@ type relay struct {
 	visitor *sink
 	watch   *watch
 
-	scanner scanner
-	json    finishReader
-	buffer  buffer
-	whole   int // bytes at the beginning of the buffer that are whole blocks
+	scanner  scanner
+	finishes finishReader
+	buffer   buffer
+	whole    int // bytes at the beginning of the buffer that are whole blocks
 
 	started  bool // something of the stream has left the buffer
 	begun    bool // the first event has come, or is too large to be waited for
@@ -89,6 +92,11 @@ func (r *relay) begin() {
 // sendWhole sends the whole blocks in the buffer.
 func (r *relay) sendWhole() error {
 	blocks := r.buffer.held()[:r.whole]
+	if !r.started && r.visitor.hasSent() {
+		// After a heartbeat, a byte order mark would be no longer the stream's first bytes, and make the first line
+		// another field.
+		blocks = bytes.TrimPrefix(blocks, byteOrderMark)
+	}
 	send := r.write
 	if r.finished || r.token.in(blocks) || mayFinish(blocks) {
 		send = r.inspect
@@ -122,7 +130,7 @@ func (r *relay) inspect(blocks []byte) error {
 				return err
 			}
 			return errLeak
-		case !r.json.isFinish(block, !r.started && at == 0):
+		case !r.finishes.isFinish(block, !r.started && at == 0):
 			// Sent with its neighbours.
 		case r.finished:
 			if err := r.write(blocks[from:at]); err != nil {
@@ -169,7 +177,7 @@ func (r *relay) sendPart() error {
 	}
 	if !r.open {
 		r.open = true
-		r.openFinish = r.json.beginsFinish(held, !r.started)
+		r.openFinish = r.finishes.beginsFinish(held, !r.started)
 		r.openDrop = r.openFinish && r.finished
 	}
 	part := held[:len(held)-r.token.len()+1]
@@ -214,7 +222,7 @@ func (r *relay) drop(n int) {
 // its blank line gets it; a torn one is dropped.
 func (r *relay) end(err error) error {
 	if c := r.scanner.missingEnd(); c != 0 && !r.finished {
-		r.buffer.append(c)
+		r.buffer.free()[0] = c // as if it had been read
 		if err := r.forward(1); err != nil {
 			return err
 		}

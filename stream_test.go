@@ -47,6 +47,9 @@ func (s *script) Read(p []byte) (int, error) {
 	if s.reads != nil {
 		s.reads()
 	}
+	if err := s.ctx.Err(); err != nil {
+		return 0, err
+	}
 	if len(s.steps) == 0 {
 		return 0, io.EOF
 	}
@@ -361,11 +364,12 @@ func TestStreamTornAtEveryByte(t *testing.T) {
 func TestStreamEnds(t *testing.T) {
 	huge := "data: " + strings.Repeat("x", 2*maxBuffer)
 	for _, test := range []struct {
-		name   string
-		steps  []step
-		want   string // of the stream before the finish
-		code   string // of the finish that is ours; "": the upstream's
-		status int    // of the error instead of a stream
+		name       string
+		steps      []step
+		want       string // of the stream before the finish
+		wantPrefix string
+		code       string // of the finish that is ours; "": the upstream's
+		status     int    // of the error instead of a stream
 	}{
 		{name: "EOF", steps: []step{{data: delta}}, want: delta, code: "closed:upstream"},
 		{name: "reset", steps: []step{{data: delta}, {err: errors.New("connection reset")}}, want: delta, code: "closed:upstream"},
@@ -383,6 +387,9 @@ func TestStreamEnds(t *testing.T) {
 		{name: "a second finish", steps: []step{{data: finish + delta + finish + delta}}, want: finish + delta + delta},
 		{name: "a second finish, too large to be held", steps: []step{{data: finish + answers["large finish"]}}, want: finish + delta},
 		{name: "a torn rest after the finish", steps: []step{{data: finish + "data: x\n"}}, want: finish},
+		{name: "a token after the finish", steps: []step{{data: finish + delta + "data: " + sandbox.Token + "\n\n" + delta}}, want: finish + delta},
+		{name: "the same in a read of its own", steps: []step{{data: finish}, {data: "data: " + sandbox.Token + "\n\n"}}, want: finish},
+		{name: "the same in an event too large to be held", steps: []step{{data: finish}, {data: huge + sandbox.Token + "\n\n"}}, wantPrefix: finish},
 		{name: "an error's finish", steps: []step{{data: `data: {"type":"finish","finishReason":"error"}` + "\n\n"}},
 			want: `data: {"type":"finish","finishReason":"error"}` + "\n\n"},
 		{name: "nothing", status: http.StatusBadGateway},
@@ -409,6 +416,9 @@ func TestStreamEnds(t *testing.T) {
 				}
 				ours := bytes.LastIndex([]byte(got), []byte("data: {\"type\":\"finish\""))
 				got = got[:ours]
+			}
+			if finishes := strings.Count(got, `"type":"finish"`); test.wantPrefix != "" && (!strings.HasPrefix(got, test.wantPrefix) || finishes != 1) {
+				t.Errorf("got %d finishes and %.100q", finishes, got)
 			}
 			if test.want != "" && got != test.want {
 				t.Errorf("got %s", firstDifference(got, test.want))
@@ -479,6 +489,15 @@ func TestStreamInTime(t *testing.T) {
 			name:  "within an event, too",
 			steps: []step{{wait: second, data: delta + "data: tor"}, {wait: time.Hour}},
 			want:  "1s delta\n16s :..\n31s ours stalled:upstream\n",
+		}, {
+			name:          "and counted from its last byte",
+			subdirectives: "heartbeat off",
+			steps:         []step{{data: delta}, {wait: 10 * second, data: "data: tor"}, {wait: time.Hour}},
+			want:          "0s delta\n40s ours stalled:upstream\n",
+		}, {
+			name:  "a byte order mark after a heartbeat would hide the first event",
+			steps: []step{{wait: 21 * second, data: "\uFEFF" + finish}},
+			want:  "5s \n20s :..\n21s finish\n",
 		}, {
 			name:          "an answer without end is ended",
 			subdirectives: "max_duration 10s",
@@ -628,6 +647,23 @@ func TestPanicInTheTimerReachesTheHandler(t *testing.T) {
 		c.run(t)
 		t.Error("the handler returned")
 	})
+}
+
+// What a large event has taken is given back as soon as the event is gone.
+func TestLargeEventGivesItsMemoryBack(t *testing.T) {
+	ex, relay := newBenchRelay(t, newHandler(t, "max_duration 1h"))
+	defer ex.close()
+	defer relay.release()
+	large := `data: {"type":"tool-result","result":"finish ` + strings.Repeat("x", 60_000) + "\"}\n\n"
+	if err := relay.copy(strings.NewReader(large + delta)); err != io.EOF {
+		t.Fatal(err)
+	}
+	if got := len(*relay.buffer.room); got != minBuffer {
+		t.Errorf("the buffer has %d bytes", got)
+	}
+	if got := cap(relay.finishes.data) + relay.finishes.in.Cap(); got > 2*minBuffer {
+		t.Errorf("the reader of finishes keeps %d bytes", got)
+	}
 }
 
 // The token is found wherever the parts of a large event are cut, and what was sent is ended.

@@ -1,8 +1,9 @@
 package illumichat
 
 import (
+	"io"
 	"net/http"
-	"net/http/httptrace"
+	"net/http/httptest"
 	"testing"
 	"time"
 
@@ -30,6 +31,9 @@ func TestStalledVisitor(t *testing.T) {
 				if !asked.Canceled() {
 					t.Errorf("%s: the upstream sent the whole answer", protocol)
 				}
+				if _, err := io.ReadAll(resp.Body); err == nil {
+					t.Errorf("%s: the answer looks complete to the visitor", protocol)
+				}
 				n++
 			}
 		})
@@ -55,22 +59,21 @@ func TestHardWriteDeadline(t *testing.T) {
 	}
 }
 
-// The deadline of our last write is no trap for what comes next on the connection.
-func TestConnectionIsGivenBack(t *testing.T) {
-	server := sandboxtest.NewServer(t, sandbox.Options{})
-	s := serveWith(t, "grace_period 1ms\n servers {\n timeouts {\n write_idle -1s\n }\n }",
-		chatTo(server, "write_timeout 100ms")+"\n respond /later 200 {\n body later\n }")
-	transport := protocols(t)["HTTP/1.1"]
-	onlyFinish(t, readAll(t, s.send(transport, chatRequest(t, s.secure, hello))))
-
-	time.Sleep(150 * time.Millisecond) // until the deadline of the last write has passed
-	var reused bool
-	trace := &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) { reused = info.Reused }}
-	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(t.Context(), trace), http.MethodGet, s.secure+"/later", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := readAll(t, s.send(transport, req)); got != "later" || !reused {
-		t.Errorf("got %q, over the same connection: %v", got, reused)
+// Deadlines of our own bound writes, and neither the pauses between them nor the end of the answer.
+func TestPausesAreNoStalls(t *testing.T) {
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		for _, event := range []string{delta, delta, finish} {
+			_, _ = io.WriteString(w, event)
+			_ = http.NewResponseController(w).Flush()
+			time.Sleep(150 * time.Millisecond) // longer than write_timeout
+		}
+	}))
+	t.Cleanup(upstream.Close)
+	s := serveWith(t, "grace_period 1ms\n servers {\n timeouts {\n write_idle -1s\n }\n }", chatToURL(upstream.URL, "write_timeout 50ms"))
+	for protocol, transport := range protocols(t) {
+		if got := readAll(t, s.send(transport, chatRequest(t, s.secure, hello))); got != delta+delta+finish {
+			t.Errorf("%s: got %q", protocol, got)
+		}
 	}
 }

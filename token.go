@@ -118,9 +118,9 @@ func checkToken(token []byte) error {
 			return errors.New("the token holds a space, a control character or a byte that is not ASCII")
 		}
 	}
-	// These are in no token (RFC 6750, § 2.1), but in a placeholder that was not written right.
-	if bytes.ContainsAny(token, "{}$") {
-		return errors.New("the token holds a brace or a dollar sign; a placeholder is written {env.NAME} or {file.PATH}")
+	// No token begins like this (RFC 6750, § 2.1), but a placeholder does that was not written right.
+	if token[0] == '{' || token[0] == '$' {
+		return errors.New("the token begins like a placeholder; one is written {env.NAME} or {file.PATH}")
 	}
 	return nil
 }

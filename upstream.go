@@ -9,6 +9,7 @@ import (
 	"math"
 	"mime"
 	"net/http"
+	"net/http/httptrace"
 	"strconv"
 	"strings"
 	"time"
@@ -46,9 +47,14 @@ var (
 )
 
 // request builds the request from what is ours alone: nothing of the visitor's headers goes upstream.
-func (ex *exchange) request(c *chat) (*http.Request, error) {
-	// The body's length is known, so that head and body go out in one write.
-	req, err := http.NewRequestWithContext(ex.ctx, http.MethodPost, ex.h.endpoint.String(), bytes.NewReader(c.body))
+func (ex *exchange) request(body []byte) (*http.Request, error) {
+	// Known to be in memory, head and body go out in one write. net/http keeps the reader for as long as the
+	// answer takes, so it has to let go of the bytes when they are sent.
+	reader := bytes.NewReader(body)
+	ctx := httptrace.WithClientTrace(ex.ctx, &httptrace.ClientTrace{
+		WroteRequest: func(httptrace.WroteRequestInfo) { reader.Reset(nil) },
+	})
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, ex.h.endpoint.String(), reader)
 	if err != nil {
 		return nil, err
 	}
@@ -101,10 +107,16 @@ func (ex *exchange) stream(resp *http.Response) error {
 	ex.watch.accept()
 
 	relay := newRelay(ex.token, ex.visitor, &ex.watch)
-	defer relay.release()
 	err := relay.copy(resp.Body)
 	ex.watch.stop()
-	if err == nil {
+	if !errors.Is(err, errVisitorGone) {
+		relay.release() // HTTP/2 may still look at the bytes of a write that failed
+	}
+	switch {
+	case err == nil:
+		return nil
+	case relay.finished && errors.Is(err, errLeak):
+		ex.h.logger.Error("the upstream sent the API token back after its finish; the rest of the answer is dropped")
 		return nil
 	}
 	return ex.broken(errClosed, err)

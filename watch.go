@@ -26,7 +26,7 @@ type watch struct {
 
 	end         time.Duration // of the whole exchange
 	response    time.Duration // the first event must have come by then
-	commitAfter time.Duration // negative: off
+	commitAfter time.Duration // or never
 	idle        time.Duration
 
 	waiting  atomic.Int64 // since when the upstream is waited for; negative while it is not
@@ -63,7 +63,7 @@ func (w *watch) stop() {
 
 // accept notes that the upstream has accepted the chat and its events are to come.
 func (w *watch) accept() {
-	if w.commitAfter < 0 {
+	if w.commitAfter == never {
 		return
 	}
 	at := w.now() + w.commitAfter
