@@ -70,7 +70,8 @@ serve_caddy() {
 		"$caddy" run --config "$tmp/$name.Caddyfile" --adapter caddyfile
 }
 
-# chat URL asks a question, and fails unless the answer streams in up to its finish.
+# chat URL asks a question, and fails unless the answer streams in up to its finish, with all four
+# types of event.
 chat() {
 	local url=$1 got want
 	got=$(curl --no-buffer --silent --show-error --ipv4 --max-time 60 \
@@ -81,7 +82,7 @@ chat() {
 		cat "$tmp/answer"
 		fail "the answer is $got"
 	fi
-	for want in '"type":"text-delta"' '"type":"finish"' '"finishReason":"stop"'; do
+	for want in '"type":"text-delta"' '"type":"tool-call"' '"type":"tool-result"' '"type":"finish"' '"finishReason":"stop"'; do
 		grep -qF "$want" "$tmp/answer" || {
 			cat "$tmp/answer"
 			fail "the answer has no $want"

@@ -1,0 +1,397 @@
+package illumichat
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/illumichat/caddy-illumichat/sandbox"
+	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
+)
+
+// pageClient is the client that people copy into their pages.
+const pageClient = "example/site/illumichat.js"
+
+// page is a page's client, which Node runs.
+type page struct {
+	requests *json.Encoder
+	seen     *json.Decoder
+	kill     func()
+}
+
+// pageRequest is what a page asks for, and when it stops the answer: "before" it is asked for, or by an
+// "abort" or a "break" after the first text.
+type pageRequest struct {
+	URL         string        `json:"url"`
+	Messages    []pageMessage `json:"messages"`
+	ChatID      string        `json:"chatId,omitempty"`
+	AssistantID string        `json:"assistantId,omitempty"`
+	Stop        string        `json:"stop,omitempty"`
+	ByBytes     bool          `json:"byBytes"` // each read of the answer gives one byte
+}
+
+type pageMessage struct {
+	Role    string `json:"role"`
+	Content string `json:"content"`
+}
+
+// pageView is what a page sees of an answer.
+type pageView struct {
+	Events []json.RawMessage `json:"events"`
+	Text   string            `json:"text"` // of all text-deltas
+	Error  pageError         `json:"error"`
+}
+
+// pageError is what the client throws; zero: nothing.
+type pageError struct {
+	Name       string `json:"name"`
+	Message    string `json:"message"`
+	Code       string `json:"code"`
+	Status     int    `json:"status"`
+	RetryAfter string `json:"retryAfter"` // the number as JavaScript writes it; empty: undefined
+}
+
+// chatFailed is the error of an answer that did not come, or not to its end.
+func chatFailed(status int, code string) pageError {
+	return pageError{Name: "ChatError", Status: status, Code: code}
+}
+
+// after is e with seconds to wait.
+func (e pageError) after(seconds string) pageError {
+	e.RetryAfter = seconds
+	return e
+}
+
+// requireProgram returns the path of a program that a test runs. A test whose program is missing skips, or
+// fails if the environment's ILLUMICHAT_TEST_REQUIRE, names with commas between, has it.
+func requireProgram(tb testing.TB, name string) string {
+	tb.Helper()
+	path, err := exec.LookPath(name)
+	switch {
+	case err == nil:
+	case slices.Contains(strings.Split(os.Getenv("ILLUMICHAT_TEST_REQUIRE"), ","), name):
+		tb.Fatalf("this test is required to run: %v", err)
+	default:
+		tb.Skipf("this test runs only with %s", name)
+	}
+	return path
+}
+
+// openPage starts a page, which the test's end closes.
+func openPage(tb testing.TB) *page {
+	tb.Helper()
+	node := exec.CommandContext(tb.Context(), requireProgram(tb, "node"), "testdata/page/visitor.mjs", pageClient)
+	node.Stderr = tb.Output()
+	stdin, err := node.StdinPipe()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	stdout, err := node.StdoutPipe()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if err := node.Start(); err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = node.Wait() }) // the end of the test's context has killed it
+	return &page{
+		requests: json.NewEncoder(stdin),
+		seen:     json.NewDecoder(stdout),
+		kill:     func() { _ = node.Process.Kill() },
+	}
+}
+
+// see has the page ask, and returns what it saw when the loop over the events was over.
+func (p *page) see(tb testing.TB, request pageRequest) pageView {
+	tb.Helper()
+	defer time.AfterFunc(patience, p.kill).Stop()
+	var view pageView
+	if err := p.requests.Encode(request); err != nil {
+		tb.Fatalf("asking the page: %v", err)
+	}
+	if err := p.seen.Decode(&view); err != nil {
+		tb.Fatalf("waiting for what the page sees: %v", err)
+	}
+	return view
+}
+
+// says is the messages of a chat that begins.
+func says(text string) []pageMessage {
+	return []pageMessage{{Role: "user", Content: text}}
+}
+
+// kinds is the types of the events, in a row of text-deltas the first one's only.
+func (v *pageView) kinds(tb testing.TB) string {
+	tb.Helper()
+	var kinds []string
+	for _, raw := range v.Events {
+		var e chatEvent
+		if err := json.Unmarshal(raw, &e); err != nil {
+			tb.Fatalf("reading %s: %v", raw, err)
+		}
+		if e.Type != "text-delta" || len(kinds) == 0 || kinds[len(kinds)-1] != e.Type {
+			kinds = append(kinds, e.Type)
+		}
+	}
+	return strings.Join(kinds, " ")
+}
+
+// holds reports whether data is one of the events.
+func (v *pageView) holds(data string) bool {
+	return slices.ContainsFunc(v.Events, func(raw json.RawMessage) bool { return string(raw) == data })
+}
+
+// chatID is the chat's id, which the first event tells.
+func (v *pageView) chatID(tb testing.TB) string {
+	tb.Helper()
+	if len(v.Events) == 0 {
+		tb.Fatalf("the page saw no events, but %+v", v.Error)
+	}
+	var first struct{ Type, ChatID string }
+	if err := json.Unmarshal(v.Events[0], &first); err != nil {
+		tb.Fatal(err)
+	}
+	if first.Type != "chat" || first.ChatID == "" {
+		tb.Fatalf("the first event is %s, want the chat's id", v.Events[0])
+	}
+	return first.ChatID
+}
+
+// bareChat is a chat endpoint with nothing between the page and the sandbox, so that what is broken arrives as
+// it is.
+func bareChat() http.Handler {
+	api := sandbox.New(sandbox.Options{})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Header.Set("Authorization", "Bearer "+sandbox.Token)
+		api.ServeHTTP(w, r)
+	})
+}
+
+// sandboxText is the text of the sandbox's usual answer, read without the page's client.
+func sandboxText(tb testing.TB, said string) string {
+	tb.Helper()
+	r := httptest.NewRequestWithContext(tb.Context(), http.MethodPost, chatPath, strings.NewReader(hello))
+	r.Header.Set("Content-Type", "application/json")
+	w := httptest.NewRecorder()
+	bareChat().ServeHTTP(w, r)
+	var text strings.Builder
+	for _, e := range decodeEvents(tb, w.Body.String()) {
+		text.WriteString(e.TextDelta)
+	}
+	const quoted = "“Hello”"
+	if strings.Count(text.String(), quoted) != 1 {
+		tb.Fatalf("the answer does not quote the question once: %q", text.String())
+	}
+	return strings.Replace(text.String(), quoted, "“"+said+"”", 1)
+}
+
+// The kinds of the sandbox's usual answer, and of its beginning.
+const (
+	wholeAnswer = "chat text-delta tool-call tool-result text-delta finish"
+	unfinished  = "chat text-delta tool-call tool-result text-delta"
+	someText    = "chat text-delta"
+)
+
+// firstWords is the text of the first three events of the sandbox's usual answer.
+const firstWords = "Hello! You said: "
+
+// pageCase is something that a page says, and what it is to see.
+type pageCase struct {
+	say   string
+	kinds string
+	text  string
+	err   pageError // with no Message, any will do
+	holds []string  // some of the events
+}
+
+// wholeAnswers are the cases in which it is all the same what is between the page and the sandbox.
+func wholeAnswers(tb testing.TB) []pageCase {
+	tb.Helper()
+	var thousand strings.Builder
+	for n := range 1000 {
+		fmt.Fprintf(&thousand, "event %d\n", n+1)
+	}
+	cases := []pageCase{
+		{
+			say: "Hello", kinds: wholeAnswer, text: sandboxText(tb, "Hello"),
+			holds: []string{
+				`{"type":"text-delta","textDelta":"Hello! "}`,
+				`{"type":"tool-call","toolName":"web_search","args":{"query":"Hello"}}`,
+			},
+		},
+		{
+			// A CR LF that is cut in two must not end an event at its first line.
+			say: "/multi-data /chunk 1 /crlf", kinds: wholeAnswer,
+			text:  "This event has three lines. " + sandboxText(tb, "/multi-data /chunk 1 /crlf"),
+			holds: []string{`{"type":"text-delta","textDelta":"This event has three lines. "}`},
+		},
+		{
+			say: "/extras", kinds: "chat mood text-delta tool-call tool-result text-delta finish",
+			text: "This event has a language. This one has an id. " + sandboxText(tb, "/extras"),
+			holds: []string{
+				`{"type":"mood","mood":"cheerful"}`,
+				`{"type":"text-delta","textDelta":"This event has a language. ","language":"en"}`,
+			},
+		},
+		{say: "/events 1000", kinds: "chat text-delta finish", text: thousand.String()},
+		{say: "/events 1000 /chunk 1 /crlf", kinds: "chat text-delta finish", text: thousand.String()},
+		{
+			say: "/error", kinds: unfinished, text: sandboxText(tb, "/error"),
+			err: chatFailed(http.StatusOK, ""),
+		},
+	}
+	for _, say := range []string{
+		"/chunk 1", "/chunk 1 /crlf", "/chunk 1 /cr", "/chunk 2 /crlf", "/crlf", "/cr",
+		"/comments 3", "/comments 3 /chunk 1", "/bad-json", "/two-finishes",
+	} {
+		cases = append(cases, pageCase{say: say, kinds: wholeAnswer, text: sandboxText(tb, say)})
+	}
+	return cases
+}
+
+// checkPage has the page make the request with what the cases say, one after the other.
+func checkPage(t *testing.T, p *page, request pageRequest, cases []pageCase) {
+	t.Helper()
+	request.AssistantID = sandbox.Assistant
+	for _, c := range cases {
+		t.Run(c.say, func(t *testing.T) {
+			request.Messages = says(c.say)
+			got := p.see(t, request)
+			if kinds := got.kinds(t); kinds != c.kinds {
+				t.Errorf("the page saw the events %q, want %q", kinds, c.kinds)
+			}
+			if got.Text != c.text {
+				t.Errorf("the page saw the text %.1000q, want %.1000q", got.Text, c.text)
+			}
+			if got.Error.Name != "" && got.Error.Message == "" {
+				t.Error("the error has no text")
+			}
+			if c.err.Message == "" {
+				got.Error.Message = ""
+			}
+			if got.Error != c.err {
+				t.Errorf("the page saw the error %+v, want %+v", got.Error, c.err)
+			}
+			for _, data := range c.holds {
+				if !got.holds(data) {
+					t.Errorf("the page did not see the event %s", data)
+				}
+			}
+		})
+	}
+}
+
+func TestPageOfSite(t *testing.T) {
+	p := openPage(t)
+	server := sandboxtest.NewServer(t, sandbox.Options{})
+	url := serve(t, chatTo(server, "")).plain + chatPath
+
+	t.Run("unknown assistant", func(t *testing.T) {
+		got := p.see(t, pageRequest{URL: url, AssistantID: "asst_other", Messages: says("Hello")})
+		got.Error.Message = ""
+		if want := chatFailed(http.StatusForbidden, "forbidden:assistant"); got.Error != want {
+			t.Errorf("the page saw the error %+v, want %+v", got.Error, want)
+		}
+	})
+
+	t.Run("chat that goes on", func(t *testing.T) {
+		// The site has one assistant, so the page need not name it.
+		first := p.see(t, pageRequest{URL: url, Messages: says("Hello")})
+		id := first.chatID(t)
+		second := p.see(t, pageRequest{URL: url, ChatID: id, Messages: says("/turns")})
+		if want := "1. Hello\n2. /turns\n"; second.Text != want {
+			t.Errorf("the chat's turns are %q, want %q; error %+v", second.Text, want, second.Error)
+		}
+		if got := second.chatID(t); got != id {
+			t.Errorf("the chat went on as %s, want %s", got, id)
+		}
+	})
+
+	// Events that come together must not be handed out once the page has stopped.
+	const endless = "/burst 10 /endless"
+	stopped := pageError{Name: "Stopped", Message: "the visitor has seen enough"}
+	for stop, want := range map[string]pageError{"abort": stopped, "break": {}} {
+		t.Run(stop, func(t *testing.T) {
+			asked := len(server.Requests())
+			got := p.see(t, pageRequest{URL: url, Messages: says(endless), Stop: stop})
+			if kinds := got.kinds(t); kinds != someText || got.Text != "event 1\n" {
+				t.Errorf("the page saw the events %q and the text %q after it stopped the answer", kinds, got.Text)
+			}
+			if got.Error != want {
+				t.Errorf("the page saw the error %+v, want %+v", got.Error, want)
+			}
+			request := server.Request(t, asked)
+			request.Wait(t)
+			if !request.Canceled() {
+				t.Error("the sandbox was not told that the page left")
+			}
+		})
+	}
+	t.Run("abort before the request", func(t *testing.T) {
+		got := p.see(t, pageRequest{URL: url, Messages: says("Hello"), Stop: "before"})
+		if len(got.Events) != 0 || got.Error != stopped {
+			t.Errorf("the page saw %d events and the error %+v, want none and %+v", len(got.Events), got.Error, stopped)
+		}
+	})
+
+	const quote = `{"type":"finish","finishReason":"stop"}`
+	closed := chatFailed(http.StatusOK, "closed:upstream")
+	tooMany := chatFailed(http.StatusTooManyRequests, "rate_limit:chat").after("5")
+	tooMany.Message = "Too many requests; please wait a little."
+	checkPage(t, p, pageRequest{URL: url}, append(wholeAnswers(t), []pageCase{
+		{say: "/cut", kinds: someText, text: firstWords, err: closed},
+		{say: "/torn", kinds: someText, text: firstWords, err: closed},
+		{say: "/reset", kinds: someText, text: firstWords, err: closed},
+		{say: "/no-blank", kinds: wholeAnswer, text: sandboxText(t, "/no-blank")},
+		{
+			say: "/quote-finish", kinds: "chat text-delta tool-call text-delta",
+			text: "A stream is complete with the event\n\ndata: " + quote + "\n\n" + quote, err: closed,
+		},
+		{say: "/large 100000", kinds: "chat text-delta finish", text: strings.Repeat("0123456789", 10_000)},
+		{say: "/status 400", err: chatFailed(http.StatusBadRequest, "bad_request:chat")},
+		{say: "/html", err: chatFailed(http.StatusBadGateway, "bad_gateway:upstream")},
+		{say: "/status 429 5", err: tooMany},
+	}...))
+}
+
+// Caddy mends some streams before a page sees them, and sends events whole. A page must do without that, too.
+func TestPageWithoutCaddy(t *testing.T) {
+	p := openPage(t)
+	server := httptest.NewServer(bareChat())
+	t.Cleanup(func() {
+		server.CloseClientConnections()
+		server.Close()
+	})
+
+	closed := chatFailed(http.StatusOK, "closed:connection")
+	checkPage(t, p, pageRequest{URL: server.URL, ByBytes: true}, append(wholeAnswers(t), []pageCase{
+		{say: "/cut", kinds: someText, text: firstWords, err: closed},
+		{say: "/torn", kinds: someText, text: firstWords, err: closed},
+		{say: "/reset 0", err: chatFailed(0, "unreachable:connection")},
+		{say: "/no-blank", kinds: unfinished, text: sandboxText(t, "/no-blank"), err: closed},
+		{say: "/html", err: chatFailed(http.StatusOK, "")},
+		{say: "/json", err: chatFailed(http.StatusOK, "")},
+		{say: "/status 503 7", err: chatFailed(http.StatusServiceUnavailable, "").after("7")},
+		{
+			say: "/status 429 Wed, 21 Oct 2015 07:28:00 GMT",
+			err: chatFailed(http.StatusTooManyRequests, "rate_limit:chat").after("0"),
+		},
+		{say: "/status 429 soon", err: chatFailed(http.StatusTooManyRequests, "rate_limit:chat")},
+	}...))
+
+	// What has come before a reset may be lost with it.
+	t.Run("/reset", func(t *testing.T) {
+		got := p.see(t, pageRequest{URL: server.URL, AssistantID: sandbox.Assistant, Messages: says("/reset")})
+		got.Error.Message = ""
+		if want := chatFailed(http.StatusOK, "broken:connection"); got.Error != want {
+			t.Errorf("the page saw the error %+v, want %+v", got.Error, want)
+		}
+	})
+}
