@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
@@ -109,16 +110,20 @@ const maxStreamMemory = 8 << 10
 func TestStreamMemory(t *testing.T) {
 	const streams = 500
 	h := newHandler(t, "max_duration 1h")
-	idle := memoryOf(t, streams, func(body io.Reader) {
-		_, _ = body.Read(make([]byte, 1))
-	})
-	ours := memoryOf(t, streams, func(body io.Reader) {
-		ex, relay := newBenchRelay(t, h)
-		defer ex.close()
-		defer relay.release()
-		_ = relay.copy(body)
-	})
-	per := (ours - idle) / streams
+	// What else the process does counts as well, so the least of some measurements is the truest.
+	per := math.MaxInt
+	for range 5 {
+		idle := memoryOf(t, streams, func(body io.Reader) {
+			_, _ = body.Read(make([]byte, 1))
+		})
+		ours := memoryOf(t, streams, func(body io.Reader) {
+			ex, relay := newBenchRelay(t, h)
+			defer ex.close()
+			defer relay.release()
+			_ = relay.copy(body)
+		})
+		per = min(per, (ours-idle)/streams)
+	}
 	t.Logf("%d bytes a stream, of which %d are the relay's and %d the exchange's", per,
 		unsafe.Sizeof(relay{})+minBuffer, unsafe.Sizeof(exchange{})+unsafe.Sizeof(sink{}))
 	if per > maxStreamMemory {
@@ -150,10 +155,8 @@ func TestStreamMemoryOfALargeChat(t *testing.T) {
 		return answers
 	}
 	answers := readAllLater(1) // what is allocated once
-	runtime.GC()
 	before := usedMemory()
 	answers = append(answers, readAllLater(streams)...)
-	runtime.GC()
 	per := (usedMemory() - before) / streams
 	close(end)
 	for _, resp := range answers {
@@ -170,7 +173,6 @@ func memoryOf(t *testing.T, n int, stream func(io.Reader)) int {
 	t.Helper()
 	waiting, end := make(chan struct{}), make(chan struct{})
 	done := make(chan struct{})
-	runtime.GC()
 	before := usedMemory()
 	for range n {
 		go func() {
@@ -181,7 +183,6 @@ func memoryOf(t *testing.T, n int, stream func(io.Reader)) int {
 	for range n {
 		<-waiting
 	}
-	runtime.GC()
 	used := usedMemory() - before
 	close(end)
 	for range n {
@@ -190,7 +191,12 @@ func memoryOf(t *testing.T, n int, stream func(io.Reader)) int {
 	return used
 }
 
+// usedMemory is the heap and the stacks, without what pools keep for two collections and what stacks have
+// to spare, of which each collection takes half.
 func usedMemory() int {
+	for range 4 {
+		runtime.GC()
+	}
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return int(m.HeapAlloc + m.StackInuse)

@@ -123,14 +123,16 @@ func (h *Handler) unmarshalToken(d *caddyfile.Dispenser) error {
 }
 
 func (h *Handler) unmarshalEndpoint(d *caddyfile.Dispenser) error {
-	if err := oneArg(d, &h.Endpoint); err != nil {
+	url, err := oneArg(d)
+	if err != nil {
 		return err
 	}
-	if !hasPlaceholder(h.Endpoint) {
-		if _, err := parseEndpoint(h.Endpoint); err != nil {
+	if !hasPlaceholder(url) {
+		if _, err := parseEndpoint(url); err != nil {
 			return d.Errf("endpoint: %w", err)
 		}
 	}
+	h.Endpoint = url
 	return nil
 }
 
@@ -177,8 +179,8 @@ func (h *Handler) unmarshalAlias(d *caddyfile.Dispenser) error {
 }
 
 func (h *Handler) unmarshalMaxBodySize(d *caddyfile.Dispenser) error {
-	var word string
-	if err := oneArg(d, &word); err != nil {
+	word, err := oneArg(d)
+	if err != nil {
 		return err
 	}
 	size, err := humanize.ParseBytes(word)
@@ -193,8 +195,8 @@ func (h *Handler) unmarshalMaxBodySize(d *caddyfile.Dispenser) error {
 }
 
 func (h *Handler) unmarshalMaxMessages(d *caddyfile.Dispenser) error {
-	var word string
-	if err := oneArg(d, &word); err != nil {
+	word, err := oneArg(d)
+	if err != nil {
 		return err
 	}
 	n, err := strconv.Atoi(word)
@@ -230,8 +232,8 @@ func (h *Handler) unmarshalTransport(d *caddyfile.Dispenser) error {
 
 // unmarshalDuration refuses 0 because that is the JSON for the default.
 func unmarshalDuration(d *caddyfile.Dispenser, duration duration) error {
-	var word string
-	if err := oneArg(d, &word); err != nil {
+	word, err := oneArg(d)
+	if err != nil {
 		return err
 	}
 	if word == "off" && duration.mayBeOff {
@@ -265,15 +267,15 @@ func unmarshalWords(d *caddyfile.Dispenser, words *[]string, check func(string) 
 }
 
 // oneArg reads exactly one argument.
-func oneArg(d *caddyfile.Dispenser, word *string) error {
+func oneArg(d *caddyfile.Dispenser) (string, error) {
 	if !d.NextArg() {
-		return d.ArgErr()
+		return "", d.ArgErr()
 	}
-	*word = d.Val()
+	word := d.Val()
 	if d.NextArg() {
-		return d.Errf("unexpected argument '%s'", printable(d.Val()))
+		return "", d.Errf("unexpected argument '%s'", printable(d.Val()))
 	}
-	return nil
+	return word, nil
 }
 
 // Interface guard

@@ -102,8 +102,8 @@ func hint(e *chatError) zap.Field {
 	return zap.String("hint", e.hint)
 }
 
-// breakOff is why an answer has no finish of its own. It is told as a finish where the stream has begun, and
-// as an error where nothing was sent.
+// breakOff is why an answer has no finish of its own. It is told as a finish where the stream has begun,
+// and as an error where nothing was sent.
 type breakOff struct {
 	code   string
 	text   string

@@ -125,8 +125,8 @@ func (ex *exchange) gone(err error) error {
 	}
 	ex.h.logger.Debug("the visitor left before the end of the answer", zap.NamedError("cause", ex.loggable(err)))
 	if ex.http3 && errors.Is(err, errVisitorGone) {
-		// HTTP/1 and 2 end a connection or stream that a write failed on. HTTP/3 would end this one as if the
-		// answer were complete, and a visitor who reads again would take it for that.
+		// HTTP/1 and 2 end a connection or stream that a write failed on. HTTP/3 would end this one as if
+		// the answer were complete, and a visitor who reads again would take it for that.
 		panic(http.ErrAbortHandler)
 	}
 	return nil

@@ -8,8 +8,8 @@ import (
 )
 
 // droppedHeaders are what an answer of the upstream may not tell the visitor: what belongs to its
-// connection (RFC 9110, § 7.6.1) and its body's form, and what would speak for the site or change how the answer is cached,
-// buffered or read.
+// connection (RFC 9110, § 7.6.1) and its body's form, and what would speak for the site or change how the
+// answer is cached, buffered or read.
 var droppedHeaders = headerSet(
 	"Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection",
 	"Te", "Trailer", "Transfer-Encoding", "Upgrade",

@@ -112,8 +112,8 @@ type Handler struct {
 	Heartbeat caddy.Duration `json:"heartbeat,omitempty"`
 
 	// How to reach the endpoint: a transport of `reverse_proxy`. For `http`, 1024 idle connections are
-	// kept per host and the write buffer is 1 KiB, unless set otherwise. `fastcgi`, `proxy_protocol` and HTTP/3
-	// are refused. Default: `http`.
+	// kept per host and the write buffer is 1 KiB, unless set otherwise. `fastcgi`, `proxy_protocol` and
+	// HTTP/3 are refused. Default: `http`.
 	TransportRaw json.RawMessage `json:"transport,omitempty" caddy:"namespace=http.reverse_proxy.transport inline_key=protocol"`
 
 	logger    *zap.Logger

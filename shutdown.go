@@ -56,8 +56,8 @@ func (s *exchangeSet) end(match func(*exchange) bool) {
 }
 
 // watchShutdown has open exchanges told, in time for a finish, when Caddy is going to close their
-// connections: at the end of the grace period all of them when the process exits, and those over HTTP/3 when a reload
-// replaces this handler's server. Without a grace period Caddy waits for them.
+// connections at the end of its grace period: all of them when the process exits, and those over HTTP/3
+// when a reload replaces this handler's server. Without a grace period Caddy waits for them.
 func (h *Handler) watchShutdown(ctx caddy.Context) {
 	server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	grace := gracePeriod(ctx)

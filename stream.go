@@ -93,8 +93,8 @@ func (r *relay) begin() {
 func (r *relay) sendWhole() error {
 	blocks := r.buffer.held()[:r.whole]
 	if !r.started && r.visitor.hasSent() {
-		// After a heartbeat, a byte order mark would be no longer the stream's first bytes, and make the first line
-		// another field.
+		// After a heartbeat, a byte order mark would be no longer the stream's first bytes, and make the
+		// first line another field.
 		blocks = bytes.TrimPrefix(blocks, byteOrderMark)
 	}
 	send := r.write
@@ -151,8 +151,8 @@ func (r *relay) finish() {
 	r.watch.finish()
 }
 
-// makeRoom sees to it that the next read has room: by growing the buffer for a large event, or by sending a part of one that is
-// too large for any.
+// makeRoom sees to it that the next read has room: by growing the buffer for a large event, or by sending
+// a part of one that is too large for any.
 func (r *relay) makeRoom() error {
 	switch {
 	case !r.buffer.full():

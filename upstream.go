@@ -48,8 +48,8 @@ var (
 
 // request builds the request from what is ours alone: nothing of the visitor's headers goes upstream.
 func (ex *exchange) request(body []byte) (*http.Request, error) {
-	// Known to be in memory, head and body go out in one write. net/http keeps the reader for as long as the
-	// answer takes, so it has to let go of the bytes when they are sent.
+	// Known to be in memory, head and body go out in one write. net/http keeps the reader for as long as
+	// the answer takes, so it has to let go of the bytes when they are sent.
 	reader := bytes.NewReader(body)
 	ctx := httptrace.WithClientTrace(ex.ctx, &httptrace.ClientTrace{
 		WroteRequest: func(httptrace.WroteRequestInfo) { reader.Reset(nil) },
