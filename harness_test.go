@@ -44,6 +44,7 @@ type site struct {
 	tb      testing.TB
 	global  string
 	storage string
+	tls     string // the files of the certificate and its key
 }
 
 // serve runs Caddy with a site of the given directives until the test ends. There can be one at a time.
@@ -62,25 +63,13 @@ func serveWith(tb testing.TB, global, directives string) *site {
 		}
 	})
 	s.reload(directives)
-	s.awaitTLS()
 	return s
-}
-
-// awaitTLS waits for the site's certificate, which is made in the background.
-func (s *site) awaitTLS() {
-	s.tb.Helper()
-	eventually(s.tb, "the site has its certificate", func() bool {
-		conn, err := tls.Dial("tcp", strings.TrimPrefix(s.secure, "https://"), &tls.Config{InsecureSkipVerify: true})
-		if err == nil {
-			conn.Close()
-		}
-		return err == nil
-	})
 }
 
 // newSite is a site that is not served yet.
 func newSite(tb testing.TB, global string) *site {
 	tb.Helper()
+	certFile, keyFile := writeCertificate(tb)
 	return &site{
 		plain:   fmt.Sprintf("http://127.0.0.1:%d", freePort(tb)),
 		secure:  fmt.Sprintf("https://localhost:%d", freePort(tb)),
@@ -88,6 +77,7 @@ func newSite(tb testing.TB, global string) *site {
 		tb:      tb,
 		global:  global,
 		storage: tb.TempDir(),
+		tls:     certFile + " " + keyFile,
 	}
 }
 
@@ -106,7 +96,6 @@ func (s *site) adapt(directives string) []byte {
 		persist_config off
 		skip_install_trust
 		default_bind 127.0.0.1
-		local_certs
 		auto_https disable_redirects
 		storage file_system %s
 		log {
@@ -115,10 +104,17 @@ func (s *site) adapt(directives string) []byte {
 		}
 		%s
 	}
-	%s, %s {
+	(site) {
 		%s
 	}
-	`, s.storage, s.logs, s.global, s.plain, s.secure, directives))
+	%s {
+		import site
+	}
+	%s {
+		tls %s
+		import site
+	}
+	`, s.storage, s.logs, s.global, directives, s.plain, s.secure, s.tls))
 }
 
 // adapt turns a Caddyfile into JSON.

@@ -3,6 +3,7 @@ package illumichat
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -122,7 +123,13 @@ func TestExitTellsEveryone(t *testing.T) {
 	}
 	exited := make(chan error, 1)
 	go func() { exited <- process.Wait() }()
-	s.awaitTLS()
+	eventually(t, "the process serves its site", func() bool {
+		conn, err := tls.Dial("tcp", strings.TrimPrefix(s.secure, "https://"), &tls.Config{InsecureSkipVerify: true})
+		if err == nil {
+			conn.Close()
+		}
+		return err == nil
+	})
 
 	streams := converseOverAll(t, s, u)
 	if err := process.Process.Signal(syscall.SIGTERM); err != nil {

@@ -23,10 +23,10 @@ import (
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
 
-func writeFile(t *testing.T, path, content string) {
-	t.Helper()
+func writeFile(tb testing.TB, path, content string) {
+	tb.Helper()
 	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 
