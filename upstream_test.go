@@ -621,9 +621,11 @@ func TestNoSilentRepeat(t *testing.T) {
 			open.Go(func() { answerOnce(conn, asked) })
 		}
 	})
-	t.Cleanup(open.Wait)
+	t.Cleanup(func() {
+		listener.Close()
+		open.Wait()
+	})
 	s := serve(t, chatToURL("http://"+listener.Addr().String(), ""))
-	t.Cleanup(func() { listener.Close() })
 
 	if body := readAll(t, s.ask(hello)); body != finishLine {
 		t.Fatalf("got %q", body)
