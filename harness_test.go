@@ -84,14 +84,12 @@ func newSite(tb testing.TB, global string) *site {
 // reload replaces the site's directives.
 func (s *site) reload(directives string) {
 	s.tb.Helper()
-	if err := caddy.Load(s.adapt(directives), true); err != nil {
-		s.tb.Fatalf("loading the config: %v", err)
-	}
+	load(s.tb, s.adapt(directives))
 }
 
 func (s *site) adapt(directives string) []byte {
 	s.tb.Helper()
-	return adapt(s.tb, fmt.Sprintf(`{
+	return matchLoaded(s.tb, adapt(s.tb, fmt.Sprintf(`{
 		admin off
 		persist_config off
 		skip_install_trust
@@ -114,7 +112,7 @@ func (s *site) adapt(directives string) []byte {
 		tls %s
 		import site
 	}
-	`, s.storage, s.logs, s.global, directives, s.plain, s.secure, s.tls))
+	`, s.storage, s.logs, s.global, directives, s.plain, s.secure, s.tls)))
 }
 
 // adapt turns a Caddyfile into JSON.

@@ -1,0 +1,109 @@
+package illumichat
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"math/big"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+func init() { caddy.RegisterModule(loaded{}) }
+
+// loaded makes every handshake come after the loading of the config, for the race detector: Caddy may start
+// its HTTP app before its TLS app, whose fields handshakes then read without a lock (as of v2.11.9).
+type loaded struct{}
+
+var loading sync.RWMutex
+
+func (loaded) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "tls.handshake_match.loaded", New: func() caddy.Module { return new(loaded) }}
+}
+
+// Match holds a handshake up while a config loads.
+func (loaded) Match(*tls.ClientHelloInfo) bool {
+	loading.RLock()
+	defer loading.RUnlock()
+	return true
+}
+
+// load loads a config.
+func load(tb testing.TB, config []byte) {
+	tb.Helper()
+	loading.Lock()
+	defer loading.Unlock()
+	if err := caddy.Load(config, true); err != nil {
+		tb.Fatalf("loading the config: %v", err)
+	}
+}
+
+// matchLoaded adds the matcher to the TLS connection policies of a config.
+func matchLoaded(tb testing.TB, config []byte) []byte {
+	tb.Helper()
+	var decoded map[string]any
+	if err := json.Unmarshal(config, &decoded); err != nil {
+		tb.Fatal(err)
+	}
+	apps := decoded["apps"].(map[string]any)
+	for _, server := range apps["http"].(map[string]any)["servers"].(map[string]any) {
+		policies, _ := server.(map[string]any)["tls_connection_policies"].([]any)
+		for _, policy := range policies {
+			match, _ := policy.(map[string]any)["match"].(map[string]any)
+			if match == nil {
+				match = make(map[string]any)
+			}
+			match["loaded"] = struct{}{}
+			policy.(map[string]any)["match"] = match
+		}
+	}
+	config, err := json.Marshal(decoded)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return config
+}
+
+// certificate makes a certificate of localhost for the tests' sites: one that Caddy made would come in the
+// background, at any time until the site is stopped.
+var certificate = sync.OnceValues(func() (cert, key []byte) {
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1),
+		DNSNames:     []string{"localhost"},
+		NotBefore:    time.Now().Add(-time.Hour),
+		NotAfter:     time.Now().Add(time.Hour),
+	}
+	signed, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	if err != nil {
+		panic(err)
+	}
+	encoded, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		panic(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: signed}),
+		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: encoded})
+})
+
+// writeCertificate writes the certificate and its key to files, and returns their names.
+func writeCertificate(tb testing.TB) (certFile, keyFile string) {
+	tb.Helper()
+	cert, key := certificate()
+	dir := tb.TempDir()
+	certFile, keyFile = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	writeFile(tb, certFile, string(cert))
+	writeFile(tb, keyFile, string(key))
+	return certFile, keyFile
+}
