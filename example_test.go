@@ -58,9 +58,7 @@ func TestExampleServesItsPageAndAChat(t *testing.T) {
 			t.Errorf("stopping Caddy: %v", err)
 		}
 	})
-	if err := caddy.Load(config, true); err != nil {
-		t.Fatal(err)
-	}
+	load(t, config)
 
 	files, err := filepath.Glob("example/site/*")
 	if err != nil || len(files) == 0 {

@@ -25,7 +25,7 @@ type finishReader struct {
 	json jsontext.Decoder
 	in   bytes.Buffer
 	data []byte
-	name []byte
+	text []byte
 }
 
 var asBrowsersRead = []json.Options{jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)}
@@ -54,28 +54,18 @@ func (f *finishReader) read(ev []byte, first bool) (finish, whole bool) {
 		return false, false
 	}
 	for f.json.PeekKind() == '"' {
-		name, err := f.string()
+		name, err := f.json.ReadValue()
 		if err != nil {
 			return finish, false
 		}
-		if string(name) != "type" {
-			if err := f.json.SkipValue(); err != nil {
-				return finish, false
-			}
-			continue
-		}
-		if f.json.PeekKind() != '"' {
-			finish = false
-			if err := f.json.SkipValue(); err != nil {
-				return finish, false
-			}
-			continue
-		}
-		value, err := f.string()
+		isType := f.isString(name, "type")
+		value, err := f.json.ReadValue()
 		if err != nil {
 			return finish, false
 		}
-		finish = string(value) == typeFinish
+		if isType {
+			finish = f.isString(value, typeFinish)
+		}
 	}
 	if token, err := f.json.ReadToken(); err != nil || token.Kind() != '}' {
 		return finish, false
@@ -89,19 +79,18 @@ func (f *finishReader) shrink() {
 	if cap(f.data) <= minBuffer {
 		return
 	}
-	f.data, f.name, f.in = nil, nil, bytes.Buffer{}
+	f.data, f.text, f.in = nil, nil, bytes.Buffer{}
 	f.json.Reset(&f.in, asBrowsersRead...)
 }
 
-// string reads a string into memory that is used again.
-func (f *finishReader) string() ([]byte, error) {
-	value, err := f.json.ReadValue()
-	if err != nil {
-		return nil, err
+// isString reports whether value is the string s.
+func (f *finishReader) isString(value jsontext.Value, s string) bool {
+	if value.Kind() != '"' {
+		return false
 	}
 	// The only fault a string that was read can have is that it is no valid UTF-8, which is replaced.
-	f.name, _ = jsontext.AppendUnquote(f.name[:0], value)
-	return f.name, nil
+	f.text, _ = jsontext.AppendUnquote(f.text[:0], value)
+	return string(f.text) == s
 }
 
 // finishEvent is the event that ends a stream which has none of its own.

@@ -165,7 +165,7 @@ type parser struct {
 
 func newParser(rules *chatRules, body []byte) *parser {
 	p := &parser{rules: rules, in: jsontext.NewDecoder(bytes.NewBuffer(body))}
-	p.body.Grow(len(body) + len(`,"assistantId":""`) + maxChatIDLength) // so that it need not grow for the assistant
+	p.body.Grow(len(body) + 256) // with room for the assistant, for which it would be doubled
 	// The decoder has checked what the encoder gets.
 	p.out = jsontext.NewEncoder(&p.body, jsontext.AllowDuplicateNames(true))
 	return p

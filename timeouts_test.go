@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -37,6 +38,26 @@ func TestStalledVisitor(t *testing.T) {
 				n++
 			}
 		})
+	}
+}
+
+// An answer in JSON that such a visitor did not take does not look complete either: over HTTP/3, whose
+// streams would not tell by themselves.
+func TestStalledVisitorOfJSON(t *testing.T) {
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, `"`+strings.Repeat("x", maxJSONAnswer-2)+`"`)
+	}))
+	t.Cleanup(upstream.Close)
+	s := serve(t, chatToURL(upstream.URL, "write_timeout 200ms"))
+	resp := s.send(protocols(t)["HTTP/3.0"], chatRequest(t, s.secure, hello))
+	eventually(t, "the visitor is given up", func() bool {
+		openExchanges.mu.Lock()
+		defer openExchanges.mu.Unlock()
+		return len(openExchanges.set) == 0
+	})
+	if body, err := io.ReadAll(resp.Body); err == nil {
+		t.Errorf("the answer looks complete to the visitor, with %d bytes of %d", len(body), maxJSONAnswer)
 	}
 }
 

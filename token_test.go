@@ -17,8 +17,6 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
-	"github.com/caddyserver/caddy/v2"
-
 	"github.com/illumichat/caddy-illumichat/sandbox"
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
@@ -389,14 +387,8 @@ func adminConfig(t *testing.T, config []byte) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := caddy.Load(withAdmin, true); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := caddy.Load(config, true); err != nil {
-			t.Error(err)
-		}
-	}()
+	load(t, withAdmin)
+	defer load(t, config)
 	resp, err := http.Get("http://" + address + "/config/")
 	if err != nil {
 		t.Fatal(err)

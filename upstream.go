@@ -136,7 +136,9 @@ func (ex *exchange) json(resp *http.Response) error {
 		return ex.broken(errLeak, errLeak)
 	}
 	ex.visitor.prepare(ex.answerHeader(resp.Header), "application/json")
-	_ = ex.visitor.write(body, true) // whoever does not take it is gone
+	if err := ex.visitor.write(body, true); err != nil {
+		return ex.gone(err)
+	}
 	return nil
 }
 
