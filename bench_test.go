@@ -48,8 +48,7 @@ func newBenchRelay(tb testing.TB, h *Handler) (*exchange, *relay) {
 	if ex.token, err = h.token.get(); err != nil {
 		tb.Fatal(err)
 	}
-	ex.watch.response = ex.watch.end
-	ex.watch.run()
+	ex.watch.startTry(ex.watch.end, ex.cancel)
 	return ex, newRelay(ex.token, ex.visitor, &ex.watch)
 }
 

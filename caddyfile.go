@@ -46,6 +46,11 @@ func parseCaddyfile(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 //		max_duration     <duration>
 //		heartbeat        <interval> | off
 //
+//		retry {
+//			attempts <n>
+//			backoff  <first> [<cap>]
+//			on       <status...>
+//		}
 //		transport        <name> {
 //			...
 //		}
@@ -57,13 +62,12 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.Errf("unexpected argument '%s'", printable(d.Val()))
 	}
-	seen := make(map[string]bool)
+	seen := make(specified)
 	for d.NextBlock(0) {
 		name := d.Val()
-		if seen[name] && name != "alias" {
-			return d.Errf("%s is already specified", name)
+		if err := seen.add(d); err != nil && name != "alias" {
+			return err
 		}
-		seen[name] = true
 		if err := h.unmarshalSubdirective(d, name); err != nil {
 			return err
 		}
@@ -74,6 +78,19 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if len(h.Assistants) == 0 && len(h.Aliases) == 0 {
 		return d.WrapErr(errNoAssistants)
 	}
+	return nil
+}
+
+// specified are the subdirectives of a block so far.
+type specified map[string]bool
+
+// add refuses a second one of a name.
+func (s specified) add(d *caddyfile.Dispenser) error {
+	name := d.Val()
+	if s[name] {
+		return d.Errf("%s is already specified", name)
+	}
+	s[name] = true
 	return nil
 }
 
@@ -100,6 +117,8 @@ func (h *Handler) unmarshalSubdirective(d *caddyfile.Dispenser, name string) err
 		return unmarshalWords(d, &h.Roles, checkRole)
 	case "pass_fields":
 		return unmarshalWords(d, &h.PassFields, checkPassField)
+	case "retry":
+		return h.Retry.unmarshalCaddyfile(d)
 	case "transport":
 		return h.unmarshalTransport(d)
 	}
@@ -207,6 +226,83 @@ func (h *Handler) unmarshalMaxMessages(d *caddyfile.Dispenser) error {
 	return nil
 }
 
+func (c *Retry) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	if d.NextArg() {
+		return d.Errf("unexpected argument '%s'", printable(d.Val()))
+	}
+	seen := make(specified)
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		name := d.Val()
+		if err := seen.add(d); err != nil {
+			return err
+		}
+		var err error
+		switch name {
+		case "attempts":
+			err = c.unmarshalAttempts(d)
+		case "backoff":
+			err = c.unmarshalBackoff(d)
+		case "on":
+			err = c.unmarshalOn(d)
+		default:
+			err = d.Errf("unrecognized subdirective '%s' of retry", printable(name))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if len(seen) == 0 {
+		return d.Err("retry needs a block with attempts, backoff or on")
+	}
+	return nil
+}
+
+func (c *Retry) unmarshalAttempts(d *caddyfile.Dispenser) error {
+	word, err := oneArg(d)
+	if err != nil {
+		return err
+	}
+	if c.Attempts, err = strconv.Atoi(word); err != nil || c.Attempts < 1 {
+		return d.Errf("attempts: '%s' is not a whole number from 1", printable(word))
+	}
+	return nil
+}
+
+func (c *Retry) unmarshalBackoff(d *caddyfile.Dispenser) error {
+	args := d.RemainingArgs()
+	if len(args) < 1 || len(args) > 2 {
+		return d.Err("backoff takes the first pause and, if need be, the longest")
+	}
+	for i, value := range []*caddy.Duration{&c.Backoff, &c.BackoffCap}[:len(args)] {
+		if err := parseDuration(d, "backoff", args[i], value); err != nil {
+			return err
+		}
+	}
+	if len(args) == 2 {
+		if err := checkBackoffCap(c.Backoff, c.BackoffCap); err != nil {
+			return d.WrapErr(err)
+		}
+	}
+	return nil
+}
+
+func (c *Retry) unmarshalOn(d *caddyfile.Dispenser) error {
+	for d.NextArg() {
+		status, err := strconv.Atoi(d.Val())
+		if err != nil {
+			return d.Errf("on: '%s' is not a status", printable(d.Val()))
+		}
+		if err := checkRetryStatus(status); err != nil {
+			return d.Errf("on: %w", err)
+		}
+		c.On = append(c.On, status)
+	}
+	if len(c.On) == 0 {
+		return d.ArgErr()
+	}
+	return nil
+}
+
 func (h *Handler) unmarshalTransport(d *caddyfile.Dispenser) error {
 	if !d.NextArg() {
 		return d.ArgErr()
@@ -230,7 +326,6 @@ func (h *Handler) unmarshalTransport(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-// unmarshalDuration refuses 0 because that is the JSON for the default.
 func unmarshalDuration(d *caddyfile.Dispenser, duration duration) error {
 	word, err := oneArg(d)
 	if err != nil {
@@ -240,14 +335,19 @@ func unmarshalDuration(d *caddyfile.Dispenser, duration duration) error {
 		*duration.value = off
 		return nil
 	}
+	return parseDuration(d, duration.name, word, duration.value)
+}
+
+// parseDuration refuses 0 because that is the JSON for the default.
+func parseDuration(d *caddyfile.Dispenser, name, word string, duration *caddy.Duration) error {
 	value, err := caddy.ParseDuration(word)
 	if err != nil {
-		return d.Errf("%s: '%s' is not a duration", duration.name, printable(word))
+		return d.Errf("%s: '%s' is not a duration", name, printable(word))
 	}
 	if value <= 0 {
-		return d.Errf("%s: '%s' is not a positive duration", duration.name, printable(word))
+		return d.Errf("%s: '%s' is not a positive duration", name, printable(word))
 	}
-	*duration.value = caddy.Duration(value)
+	*duration = caddy.Duration(value)
 	return nil
 }
 

@@ -151,6 +151,11 @@ const everySubdirective = `illumichat {
 	write_timeout 4s
 	max_duration 5s
 	heartbeat 6s
+	retry {
+		attempts 2
+		backoff 7s 8s
+		on 408 599
+	}
 	transport http {
 		dial_timeout 7s
 	}
@@ -228,6 +233,8 @@ func TestEverySubdirectiveIsStrict(t *testing.T) {
 		{name: "write_timeout", example: "write_timeout 1s"},
 		{name: "max_duration", example: "max_duration 1s"},
 		{name: "heartbeat", example: "heartbeat 1s"},
+		// A word after the block would be the next subdirective.
+		{name: "retry", example: "retry {\nattempts 2\n}", takesMore: true, takesBlock: true},
 		{name: "transport", example: "transport http", takesBlock: true},
 	}
 	if want := len(options()); len(subdirectives) != want {
@@ -255,7 +262,7 @@ func TestEverySubdirectiveIsStrict(t *testing.T) {
 						lines = append(lines, needed)
 					}
 				}
-				wantAdaptError(t, directiveOf(lines...), test.names, 3+strings.Count(test.faulty, "\n"+s.name))
+				wantAdaptError(t, directiveOf(lines...), test.names, 3+strings.Count(test.faulty[:strings.LastIndex(test.faulty, s.name)], "\n"))
 			})
 		}
 	}

@@ -102,6 +102,13 @@ func TestConfigIsRefused(t *testing.T) {
 		{`"aliases": {"asst_demo": "asst_help"}`, []string{"aliases", "asst_demo"}},
 		{`"aliases": {"asst_of_env": "asst_help"}, "assistants": ["{env.TEST_ASSISTANT}"]`, []string{"aliases", "asst_of_env"}},
 
+		{`"retry": {"attempts": -1}`, []string{"retry", "attempts", "-1"}},
+		{`"retry": {"backoff": "-1s"}`, []string{"retry", "backoff", "-1s"}},
+		{`"retry": {"backoff": "2s", "backoff_cap": "1s"}`, []string{"retry", "backoff", "2s", "1s"}},
+		{`"retry": {"backoff_cap": "500ms"}`, []string{"retry", "backoff", "500ms", "1s"}},
+		{`"retry": {"on": [500, 400]}`, []string{"retry", "on", "400"}},
+		{`"retry": {"tries": 2}`, []string{"tries"}},
+
 		{`"endpoint": "{env.TEST_FTP}"`, []string{"endpoint", "ftp://example.com"}},
 		{`"endpoint": "{evn.ILLUMICHAT_ENDPOINT}"`, []string{"endpoint", "{evn.ILLUMICHAT_ENDPOINT}"}},
 		{`"endpoint": "https://{http.request.host}/api/chat"`, []string{"endpoint", "{http.request.host}"}},

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"maps"
 	"net/http"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -30,6 +31,9 @@ type chatError struct {
 	cause   error             // for the log alone
 	hint    string            // for the log alone: what the operator can do
 	quiet   bool              // the log has said it already
+
+	upstream   int           // the upstream's status, where it has answered
+	retryAfter time.Duration // the pause that the upstream asked for; 0: none
 }
 
 func (e *chatError) Error() string {
@@ -108,19 +112,37 @@ type breakOff struct {
 	code   string
 	text   string
 	before *chatError
+	again  bool  // another try may do better
+	cause  error // for the log alone
 }
 
-func (b *breakOff) Error() string { return b.code + ": " + b.text }
+func (b *breakOff) Error() string {
+	if b.cause != nil {
+		return b.code + ": " + b.text + ": " + b.cause.Error()
+	}
+	return b.code + ": " + b.text
+}
+
+func (b *breakOff) Unwrap() error { return b.cause }
+
+// because returns a copy of b that remembers its cause.
+func (b *breakOff) because(cause error) *breakOff {
+	c := *b
+	c.cause = cause
+	return &c
+}
 
 // The ways an answer can break off.
 var (
 	errUnreachable = &breakOff{
 		code: "closed:upstream", text: "the assistant cannot be reached",
 		before: statusError(http.StatusBadGateway),
+		again:  true,
 	}
 	errClosed = &breakOff{
 		code: "closed:upstream", text: "the answer broke off",
 		before: &chatError{status: http.StatusBadGateway, code: "bad_gateway:upstream", text: "the assistant did not answer"},
+		again:  true,
 	}
 	errStalled = &breakOff{
 		code: "stalled:upstream", text: "the answer stalled",
@@ -129,6 +151,7 @@ var (
 	errResponseTimeout = &breakOff{
 		code: "timeout:upstream", text: "the assistant took too long to answer",
 		before: statusError(http.StatusGatewayTimeout),
+		again:  true,
 	}
 	errMaxDuration = &breakOff{
 		code: "max_duration:upstream", text: "the answer took too long",
@@ -145,7 +168,7 @@ var (
 		code: "shutting_down:proxy", text: "the server is restarting; please try again",
 		before: &chatError{
 			status: http.StatusServiceUnavailable, code: "shutting_down:proxy",
-			text: "the server is restarting; please try again", header: http.Header{"Retry-After": {"1"}},
+			text: "the server is restarting; please try again", header: retryAfterHeader(time.Second),
 		},
 	}
 )

@@ -53,65 +53,58 @@ func (ex *exchange) close() {
 	ex.visitor.close()
 }
 
-// ask sends the chat upstream and passes the answer on. An error means that nothing was sent to the
-// visitor.
-func (ex *exchange) ask(body []byte) error {
-	err := ex.try(body)
-	var e *chatError
-	if errors.As(err, &e) {
-		return e.because(ex.loggable(e.cause))
-	}
-	return err
-}
-
-func (ex *exchange) try(body []byte) error {
+// readToken reads the token that all tries share.
+func (ex *exchange) readToken() error {
 	var err error
 	if ex.token, err = ex.h.token.get(); err != nil {
 		e := errTokenUnusable.because(err)
 		e.quiet = !ex.h.tokenTrouble.due(time.Minute)
 		return e
 	}
-	req, err := ex.request(body)
-	if err != nil {
-		return errUnreachable.before.because(err)
-	}
-	ex.watch.response = ex.watch.now() + time.Duration(ex.h.ResponseTimeout)
-	ex.watch.run()
-
-	resp, err := ex.h.transport.RoundTrip(req)
-	if err != nil {
-		return ex.broken(errUnreachable, err)
-	}
-	defer resp.Body.Close()
-	return ex.pass(resp)
+	return nil
 }
 
-// broken tells the visitor of an exchange that failed: by an error where nothing was sent, else by a
-// finish. Why it failed is the context's cause, if there is one, and otherwise reason.
-func (ex *exchange) broken(reason *breakOff, err error) error {
+// conclude tells the visitor why there is no more of an answer: by an error where nothing was sent, which it
+// returns, else by a finish.
+func (ex *exchange) conclude(err error) error {
 	ex.watch.stop()
+	if err == nil {
+		return nil
+	}
 	cause := context.Cause(ex.ctx)
-	var panicked *timerPanic
-	if errors.As(cause, &panicked) {
+	if panicked, ok := errors.AsType[*timerPanic](cause); ok {
 		panic(panicked.value) // here, net/http handles it as ever
 	}
-	switch {
-	case errors.Is(err, errVisitorGone):
+	if errors.Is(err, errVisitorGone) {
 		return ex.gone(err)
-	case cause != nil && !errors.As(cause, &reason):
+	}
+	if cause != nil {
+		if reason, ok := errors.AsType[*breakOff](cause); ok {
+			return ex.breakOff(reason)
+		}
 		return ex.gone(cause)
 	}
-	errors.As(err, &reason)
-	err = ex.loggable(err)
+	if reason, ok := errors.AsType[*breakOff](err); ok {
+		return ex.breakOff(reason)
+	}
+	if refusal, ok := errors.AsType[*chatError](err); ok {
+		return refusal.because(ex.loggable(refusal.cause))
+	}
+	return err
+}
+
+// breakOff tells the visitor of an answer that has no finish of its own.
+func (ex *exchange) breakOff(reason *breakOff) error {
+	cause := ex.loggable(reason.cause)
 	if !ex.visitor.isCommitted() {
-		return reason.before.because(err)
+		return reason.before.because(cause)
 	}
 	level := zapcore.WarnLevel
 	if reason.before.hint != "" {
 		level = zapcore.ErrorLevel // there is something to do about it
 	}
 	ex.h.logger.Log(level, "the answer broke off",
-		zap.String("code", reason.code), hint(reason.before), zap.NamedError("cause", err))
+		zap.String("code", reason.code), hint(reason.before), zap.NamedError("cause", cause))
 	if err := ex.visitor.finish(finishEvent(reason)); err != nil {
 		return ex.gone(err)
 	}

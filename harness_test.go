@@ -160,6 +160,9 @@ func chatToURL(endpoint, subdirectives string) string {
 	}`, chatPath, sandbox.Token, sandbox.Assistant, endpoint, subdirectives)
 }
 
+// once is the subdirective for a test of what becomes of one try.
+const once = "retry {\nattempts 1\n}"
+
 // saying is a chat with one message; the sandbox takes one that begins with a slash as a command.
 func saying(text string) string {
 	message, err := json.Marshal(text)

@@ -111,6 +111,9 @@ type Handler struct {
 	// connection for dead. -1 turns it off. Default: `15s`.
 	Heartbeat caddy.Duration `json:"heartbeat,omitempty"`
 
+	// When to ask the upstream once more, while nothing has been sent to the visitor.
+	Retry Retry `json:"retry,omitzero"`
+
 	// How to reach the endpoint: a transport of `reverse_proxy`. For `http`, 1024 idle connections are
 	// kept per host and the write buffer is 1 KiB, unless set otherwise. `fastcgi`, `proxy_protocol` and
 	// HTTP/3 are refused. Default: `http`.
@@ -121,6 +124,7 @@ type Handler struct {
 	token     tokenSource
 	endpoint  *url.URL
 	transport http.RoundTripper
+	state     *sharedState
 
 	tokenTrouble occasion // of telling that the token's file cannot be used
 }
@@ -151,6 +155,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.transport, err = h.loadTransport(ctx); err != nil {
 		return fmt.Errorf("transport: %w", err)
 	}
+	h.shareState()
 	h.watchShutdown(ctx)
 	h.warn()
 	return nil
@@ -168,6 +173,7 @@ func (h *Handler) setDefaults() {
 			*d.value = d.byDefault
 		}
 	}
+	h.Retry.setDefaults()
 }
 
 // duration is a configurable duration with its name in the config, for what applies to all of them.
@@ -274,6 +280,9 @@ func (h *Handler) Validate() error {
 			return fmt.Errorf("%s: %s is negative", d.name, time.Duration(*d.value))
 		}
 	}
+	if err := h.Retry.validate(); err != nil {
+		return fmt.Errorf("retry: %w", err)
+	}
 	return nil
 }
 
@@ -303,7 +312,11 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) error {
 	}
 	ex := h.newExchange(w, r, start)
 	defer ex.close()
-	return ex.ask(body)
+	answer, err := ex.ask(body)
+	if err == nil {
+		err = answer.pass()
+	}
+	return ex.conclude(err)
 }
 
 // MarshalLogObject keeps the token out of logs that print the whole handler, as the server's `trace`
@@ -323,6 +336,7 @@ func (h *Handler) MarshalLogObject(enc zapcore.ObjectEncoder) error {
 var (
 	_ caddy.Provisioner           = (*Handler)(nil)
 	_ caddy.Validator             = (*Handler)(nil)
+	_ caddy.CleanerUpper          = (*Handler)(nil)
 	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
 	_ zapcore.ObjectMarshaler     = (*Handler)(nil)
 )

@@ -291,7 +291,7 @@ func checkPage(t *testing.T, p *page, request pageRequest, cases []pageCase) {
 func TestPageOfSite(t *testing.T) {
 	p := openPage(t)
 	server := sandboxtest.NewServer(t, sandbox.Options{})
-	url := serve(t, chatTo(server, "")).plain + chatPath
+	url := serve(t, chatTo(server, once)).plain + chatPath
 
 	t.Run("unknown assistant", func(t *testing.T) {
 		got := p.see(t, pageRequest{URL: url, AssistantID: "asst_other", Messages: says("Hello")})

@@ -22,6 +22,9 @@ type relay struct {
 	begun    bool // the first event has come, or is too large to be waited for
 	finished bool // the finish was sent
 
+	ended bool
+	err   error // why there is no finish, if it has ended without
+
 	// An event that is too large to be held goes in parts.
 	open       bool // a part of it is sent, or was dropped
 	openFinish bool // it is a finish
@@ -35,20 +38,39 @@ func newRelay(token secret, visitor *sink, watch *watch) *relay {
 // release gives the buffer back.
 func (r *relay) release() { r.buffer.release() }
 
+// start relays body up to its first event, and returns why there is none. What goes wrong after that, copy
+// returns.
+func (r *relay) start(body io.Reader) error {
+	for !r.begun && !r.ended {
+		r.step(body)
+	}
+	if r.begun {
+		return nil
+	}
+	return r.err
+}
+
 // copy relays body to its end. It returns nil if there was a finish, and otherwise why there will be none.
 func (r *relay) copy(body io.Reader) error {
-	for {
-		r.watch.wait()
-		n, err := body.Read(r.buffer.free())
-		r.watch.busy()
-		if n > 0 {
-			if err := r.forward(n); err != nil {
-				return err
-			}
+	for !r.ended {
+		r.step(body)
+	}
+	return r.err
+}
+
+// step relays what one read brings.
+func (r *relay) step(body io.Reader) {
+	r.watch.wait()
+	n, err := body.Read(r.buffer.free())
+	r.watch.busy()
+	if n > 0 {
+		if failed := r.forward(n); failed != nil {
+			r.ended, r.err = true, failed
+			return
 		}
-		if err != nil {
-			return r.end(err)
-		}
+	}
+	if err != nil {
+		r.ended, r.err = true, r.end(err)
 	}
 }
 

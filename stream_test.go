@@ -7,18 +7,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"go.uber.org/zap"
-
-	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/illumichat/caddy-illumichat/sandbox"
 )
@@ -28,189 +21,6 @@ const (
 	delta  = `data: {"type":"text-delta","textDelta":"Hello"}` + "\n\n"
 	finish = `data: {"type":"finish","finishReason":"stop"}` + "\n\n"
 )
-
-// step is what an upstream's body does next: wait, then give data or fail.
-type step struct {
-	wait time.Duration
-	data string
-	err  error
-}
-
-// script is a body that follows steps, and then ends.
-type script struct {
-	ctx   context.Context
-	steps []step
-	reads func() // called before each read, if set
-}
-
-func (s *script) Read(p []byte) (int, error) {
-	if s.reads != nil {
-		s.reads()
-	}
-	if err := s.ctx.Err(); err != nil {
-		return 0, err
-	}
-	if len(s.steps) == 0 {
-		return 0, io.EOF
-	}
-	next := &s.steps[0]
-	if next.wait > 0 {
-		select {
-		case <-time.After(next.wait):
-			next.wait = 0
-		case <-s.ctx.Done():
-			return 0, s.ctx.Err()
-		}
-	}
-	n := copy(p, next.data)
-	next.data = next.data[n:]
-	err := next.err
-	if next.data == "" {
-		s.steps = s.steps[1:]
-	} else {
-		err = nil
-	}
-	return n, err
-}
-
-func (s *script) Close() error { return nil }
-
-// visitor is a ResponseWriter that remembers what arrived, when, in which pieces.
-type visitor struct {
-	header http.Header
-	start  time.Time
-	block  func(p []byte) error // called before each write, if set
-
-	mu      sync.Mutex
-	status  int
-	chunks  []chunk
-	pending []byte // written and not flushed
-}
-
-type chunk struct {
-	at   time.Duration
-	data string
-}
-
-func (v *visitor) Header() http.Header { return v.header }
-
-func (v *visitor) WriteHeader(status int) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.status = status
-}
-
-func (v *visitor) Write(p []byte) (int, error) {
-	if v.block != nil {
-		if err := v.block(p); err != nil {
-			return 0, err
-		}
-	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.status == 0 {
-		v.status = http.StatusOK
-	}
-	v.pending = append(v.pending, p...)
-	return len(p), nil
-}
-
-func (v *visitor) FlushError() error {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.chunks = append(v.chunks, chunk{time.Since(v.start), string(v.pending)})
-	v.pending = nil
-	return nil
-}
-
-// got is all that arrived.
-func (v *visitor) got() string {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	var all strings.Builder
-	for _, c := range v.chunks {
-		all.WriteString(c.data)
-	}
-	return all.String() + string(v.pending)
-}
-
-// timeline is what arrived when, a piece a line.
-func (v *visitor) timeline() string {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	var lines strings.Builder
-	for _, c := range v.chunks {
-		fmt.Fprintf(&lines, "%v %q\n", c.at, c.data)
-	}
-	return lines.String()
-}
-
-// fakeChat is one chat within the process: with a handler of the given subdirectives and an upstream that
-// accepts it and follows the steps. Time is real, unless it runs in a synctest bubble.
-type fakeChat struct {
-	subdirectives string
-	steps         []step
-	reads         func()          // called before each read of the upstream's body, if set
-	ctx           context.Context // of the visitor, if set
-	visitor       visitor
-}
-
-type fakeChatKey struct{}
-
-func (c *fakeChat) run(t testing.TB) {
-	t.Helper()
-	h := newHandler(t, c.subdirectives)
-	ctx := c.ctx
-	if ctx == nil {
-		ctx = t.Context()
-	}
-	r := httptest.NewRequestWithContext(context.WithValue(ctx, fakeChatKey{}, c), http.MethodPost, chatPath, strings.NewReader(hello))
-	r.Header.Set("Content-Type", "application/json")
-	c.visitor.header = make(http.Header)
-	c.visitor.start = time.Now()
-	if err := h.ServeHTTP(&c.visitor, r, nil); err != nil {
-		t.Errorf("the handler returned %v", err)
-	}
-}
-
-// RoundTrip is the upstream of the chat that r's context names.
-func (fakeChatKey) RoundTrip(r *http.Request) (*http.Response, error) {
-	c := r.Context().Value(fakeChatKey{}).(*fakeChat)
-	return &http.Response{
-		StatusCode: http.StatusOK,
-		Header:     http.Header{"Content-Type": {"text/event-stream"}},
-		Body:       &script{ctx: r.Context(), steps: c.steps, reads: c.reads},
-	}, nil
-}
-
-// handlers are those of newHandler, by their subdirectives: to provision one takes longer than a chat.
-var handlers = make(map[string]*Handler)
-
-// newHandler returns a handler whose upstream is that of a fakeChat.
-func newHandler(tb testing.TB, subdirectives string) *Handler {
-	tb.Helper()
-	if h, ok := handlers[subdirectives]; ok {
-		return h
-	}
-	tb.Setenv("SANDBOX_TOKEN", sandbox.Token)
-	h := new(Handler)
-	d := caddyfile.NewTestDispenser(fmt.Sprintf("illumichat {\n token {env.SANDBOX_TOKEN}\n assistants %s\n %s\n}",
-		sandbox.Assistant, subdirectives))
-	if err := h.UnmarshalCaddyfile(d); err != nil {
-		tb.Fatal(err)
-	}
-	ctx, _ := caddy.NewContext(caddy.Context{Context: context.Background()}) // for as long as the tests run
-	if err := h.Provision(ctx); err != nil {
-		tb.Fatal(err)
-	}
-	if err := h.Validate(); err != nil {
-		tb.Fatal(err)
-	}
-	h.logger = zap.NewNop()
-	h.transport = fakeChatKey{}
-	handlers[subdirectives] = h
-	return h
-}
 
 // answers are whole streams, with all that may stand in one.
 var answers = map[string]string{
@@ -333,7 +143,7 @@ func TestStreamTornAtEveryByte(t *testing.T) {
 		}
 		for end := range len(answer) {
 			for _, err := range []error{io.EOF, io.ErrUnexpectedEOF} {
-				c := fakeChat{steps: []step{{data: answer[:end], err: err}}}
+				c := fakeChat{subdirectives: once, steps: []step{{data: answer[:end], err: err}}}
 				c.run(t)
 				whole := answer[:end]
 				if strings.HasSuffix(whole, "\n") || strings.HasSuffix(whole, "\r") {
@@ -401,7 +211,7 @@ func TestStreamEnds(t *testing.T) {
 		{name: "a reset before the first event", steps: []step{{err: errors.New("connection reset")}}, status: http.StatusBadGateway},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			c := fakeChat{steps: test.steps}
+			c := fakeChat{subdirectives: once, steps: test.steps}
 			c.run(t)
 			got := c.visitor.got()
 			if test.status != 0 {

@@ -301,10 +301,11 @@ func leakRequests(t *testing.T, s *site) []*http.Request {
 	for _, chat := range []string{
 		hello, "{", `{"messages":[]}`, `{"assistantId":"asst_other","messages":[{"role":"user","content":"Hello"}]}`,
 		`{"assistantId":"asst_demo","chatId":"unknown","messages":[{"role":"user","content":"Hello"}]}`,
-		saying("/status 400"), saying("/status 401"), saying("/status 403"), saying("/status 404"), saying("/status 407"), saying("/status 429 7"),
+		saying("/status 400"), saying("/status 401"), saying("/status 403"), saying("/status 404"), saying("/status 407"), saying("/status 429"),
 		saying("/status 500"), saying("/status 503"), saying("/reset 0"), saying("/reset"), saying("/cut 0"), saying("/cut"), saying("/torn"),
 		saying("/bad-json"), saying("/gzip"), saying("/html"), saying("/json"), saying("/redirect"), saying("/no-content"), saying("/silent"), saying("/stall"),
 		saying("/echo-token"), saying("/echo-token-header"), saying("/echo-token-error"), saying("/echo-token-json"),
+		saying("/status 429 7"), hello, // during a cool-down
 	} {
 		requests = append(requests, chatRequest(t, s.plain, chat))
 	}
@@ -340,6 +341,9 @@ func TestTokenLeaksNowhere(t *testing.T) {
 					endpoint %s
 					response_timeout 300ms
 					idle_timeout 300ms
+					retry {
+						backoff 1ms 10ms
+					}
 				}`, chatPath, token, sandbox.Assistant, server.URL)
 			s := serveWith(t, options, directives)
 			hides := func(where, text string) {

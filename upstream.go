@@ -2,6 +2,7 @@ package illumichat
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"net/http/httptrace"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -25,8 +27,7 @@ const (
 	maxJSONAnswer  = 1 << 20  // bytes of an answer that is no stream
 	maxErrorAnswer = 64 << 10 // bytes of an error's body that are looked at
 
-	maxRetryAfter     = time.Hour   // the most that an upstream may have visitors wait
-	defaultRetryAfter = time.Second // where a 429 tells none
+	maxRetryAfter = time.Hour // the most that an upstream may have visitors wait
 )
 
 var (
@@ -46,15 +47,59 @@ var (
 	}
 )
 
+// answer is what the upstream has answered with and the visitor gets: a stream that has begun, or JSON.
+type answer struct {
+	ex    *exchange
+	body  io.ReadCloser
+	relay *relay // nil: it is JSON
+	json  []byte
+}
+
+// try asks the upstream once.
+func (ex *exchange) try(chat []byte, key string, turn turn) (*answer, error) {
+	defer turn.end()
+	ctx, cancel := context.WithCancelCause(ex.ctx)
+	ex.watch.startTry(time.Duration(ex.h.ResponseTimeout), cancel)
+	resp, err := ex.send(ctx, chat, key)
+	if err != nil {
+		err = errUnreachable.because(err)
+	} else {
+		ex.noteRateLimit(resp)
+		turn.answered()
+		var answer *answer
+		if answer, err = ex.accept(ctx, resp); err == nil {
+			return answer, nil // the exchange cancels it
+		}
+		resp.Body.Close()
+	}
+	ex.watch.endTry()
+	if timeout, ok := errors.AsType[*breakOff](context.Cause(ctx)); ok {
+		err = timeout
+	}
+	cancel(nil)
+	return nil, err
+}
+
+// send sends the request and returns the head of the answer. Where a kept connection turns out to be closed
+// before anything was written to it, nothing was asked, so the next connection is taken at once.
+func (ex *exchange) send(ctx context.Context, chat []byte, key string) (*http.Response, error) {
+	for {
+		body := &chatBody{Reader: bytes.NewReader(chat)}
+		req, err := ex.request(ctx, body, key)
+		if err != nil {
+			return nil, err
+		}
+		resp, err := ex.h.transport.RoundTrip(req)
+		if err == nil || !body.untouched() || ctx.Err() != nil {
+			return resp, err
+		}
+	}
+}
+
 // request builds the request from what is ours alone: nothing of the visitor's headers goes upstream.
-func (ex *exchange) request(body []byte) (*http.Request, error) {
-	// Known to be in memory, head and body go out in one write. net/http keeps the reader for as long as
-	// the answer takes, so it has to let go of the bytes when they are sent.
-	reader := bytes.NewReader(body)
-	ctx := httptrace.WithClientTrace(ex.ctx, &httptrace.ClientTrace{
-		WroteRequest: func(httptrace.WroteRequestInfo) { reader.Reset(nil) },
-	})
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, ex.h.endpoint.String(), reader)
+func (ex *exchange) request(ctx context.Context, body *chatBody, key string) (*http.Request, error) {
+	// Known to be in memory, head and body go out in one write.
+	req, err := http.NewRequestWithContext(body.watch(ctx), http.MethodPost, ex.h.endpoint.String(), body.Reader)
 	if err != nil {
 		return nil, err
 	}
@@ -66,20 +111,57 @@ func (ex *exchange) request(body []byte) (*http.Request, error) {
 		"Accept":          {"text/event-stream"},
 		"Accept-Encoding": {"identity"},
 		"User-Agent":      {userAgent},
-		// A string of RFC 9651, as draft-ietf-httpapi-idempotency-key-header has it.
-		"Idempotency-Key": {`"` + rand.Text() + `"`},
+		"Idempotency-Key": {key},
 	}
 	return req, nil
 }
 
-// pass hands an answer on as what it is.
-func (ex *exchange) pass(resp *http.Response) error {
+// newIdempotencyKey returns a value that an upstream can tell a repeated request by: a string of RFC 9651, as
+// draft-ietf-httpapi-idempotency-key-header has it.
+func newIdempotencyKey() string { return `"` + rand.Text() + `"` }
+
+// chatBody is the body of one request, and what became of it.
+type chatBody struct {
+	*bytes.Reader
+	kept    atomic.Bool // the connection was used before
+	written atomic.Bool // some of the request, maybe
+}
+
+// watch returns a context that has net/http tell what it does with the request.
+func (b *chatBody) watch(ctx context.Context) context.Context {
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn:      func(info httptrace.GotConnInfo) { b.kept.Store(info.Reused) },
+		WroteHeaders: func() { b.written.Store(true) },
+		WroteRequest: func(httptrace.WroteRequestInfo) {
+			b.written.Store(true)
+			// net/http keeps the reader for as long as the answer takes, so it has to let go of the bytes.
+			b.Reset(nil)
+		},
+	})
+}
+
+// untouched reports whether the request failed on a kept connection to which nothing was written.
+func (b *chatBody) untouched() bool { return b.kept.Load() && !b.written.Load() }
+
+// noteRateLimit starts the cool-down where the upstream says how long it is not to be asked.
+func (ex *exchange) noteRateLimit(resp *http.Response) {
+	if resp.StatusCode != http.StatusTooManyRequests {
+		return
+	}
+	wait, ok := retryAfter(resp.Header, time.Now())
+	if ok && wait > 0 && ex.h.state.coolDown.start(wait) {
+		ex.h.logger.Warn("the upstream limits the rate; until it may be asked again, chats are answered 429", zap.Duration("wait", wait))
+	}
+}
+
+// accept takes an answer for what it is.
+func (ex *exchange) accept(ctx context.Context, resp *http.Response) (*answer, error) {
 	if resp.StatusCode != http.StatusOK {
-		return ex.refused(resp)
+		return nil, ex.refused(ctx, resp)
 	}
 	for _, encoding := range resp.Header.Values("Content-Encoding") {
 		if !strings.EqualFold(encoding, "identity") {
-			return errNoChatAnswer.because(fmt.Errorf("it is encoded: %q", encoding))
+			return nil, errNoChatAnswer.because(fmt.Errorf("it is encoded: %q", encoding))
 		}
 	}
 	switch contentType := resp.Header.Get("Content-Type"); mediaType(contentType) {
@@ -88,7 +170,7 @@ func (ex *exchange) pass(resp *http.Response) error {
 	case "application/json":
 		return ex.json(resp)
 	default:
-		return errNoChatAnswer.because(fmt.Errorf("its type is %q", contentType))
+		return nil, errNoChatAnswer.because(fmt.Errorf("its type is %q", contentType))
 	}
 }
 
@@ -101,49 +183,62 @@ func mediaType(contentType string) string {
 	return t
 }
 
-// stream relays an event stream.
-func (ex *exchange) stream(resp *http.Response) error {
+// stream takes an event stream, up to its first event.
+func (ex *exchange) stream(resp *http.Response) (*answer, error) {
 	ex.visitor.prepare(ex.answerHeader(resp.Header), "text/event-stream")
 	ex.watch.accept()
-
-	relay := newRelay(ex.token, ex.visitor, &ex.watch)
-	err := relay.copy(resp.Body)
-	ex.watch.stop()
-	if !errors.Is(err, errVisitorGone) {
-		relay.release() // HTTP/2 may still look at the bytes of a write that failed
+	a := &answer{ex: ex, body: resp.Body, relay: newRelay(ex.token, ex.visitor, &ex.watch)}
+	if err := a.relay.start(resp.Body); err != nil {
+		return nil, a.over(err)
 	}
-	switch {
-	case err == nil:
-		return nil
-	case relay.finished && errors.Is(err, errLeak):
-		ex.h.logger.Error("the upstream sent the API token back after its finish; the rest of the answer is dropped")
-		return nil
-	}
-	return ex.broken(errClosed, err)
+	return a, nil
 }
 
-// json passes an answer on that is no stream but one JSON value.
-func (ex *exchange) json(resp *http.Response) error {
+// json takes an answer that is no stream but one JSON value.
+func (ex *exchange) json(resp *http.Response) (*answer, error) {
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxJSONAnswer+1))
-	ex.watch.stop()
-	if err != nil {
-		return ex.broken(errClosed, err)
-	}
-	if len(body) > maxJSONAnswer {
-		return errNoChatAnswer.because(fmt.Errorf("it is larger than %d bytes", maxJSONAnswer))
-	}
-	if ex.token.in(body) {
-		return ex.broken(errLeak, errLeak)
+	switch {
+	case err != nil:
+		return nil, errClosed.because(err)
+	case len(body) > maxJSONAnswer:
+		return nil, errNoChatAnswer.because(fmt.Errorf("it is larger than %d bytes", maxJSONAnswer))
+	case ex.token.in(body):
+		return nil, errLeak
 	}
 	ex.visitor.prepare(ex.answerHeader(resp.Header), "application/json")
-	if err := ex.visitor.write(body, true); err != nil {
-		return ex.gone(err)
+	return &answer{ex: ex, body: resp.Body, json: body}, nil
+}
+
+// pass passes the answer on to its end.
+func (a *answer) pass() error {
+	defer a.body.Close()
+	if a.relay == nil {
+		a.ex.watch.stop()
+		return a.ex.visitor.write(a.json, true)
 	}
-	return nil
+	return a.over(a.relay.copy(a.body))
+}
+
+// over gives back what a stream took, and returns why it has no finish, if it has none.
+func (a *answer) over(err error) error {
+	finished := a.relay.finished
+	if !errors.Is(err, errVisitorGone) {
+		a.relay.release() // HTTP/2 may still look at the bytes of a write that failed
+	}
+	switch _, known := errors.AsType[*breakOff](err); {
+	case err == nil:
+		return nil
+	case finished && errors.Is(err, errLeak):
+		a.ex.h.logger.Error("the upstream sent the API token back after its finish; the rest of the answer is dropped")
+		return nil
+	case known, errors.Is(err, errVisitorGone):
+		return err
+	}
+	return errClosed.because(err)
 }
 
 // refused turns an answer other than 200 into the error that the visitor gets.
-func (ex *exchange) refused(resp *http.Response) error {
+func (ex *exchange) refused(ctx context.Context, resp *http.Response) error {
 	status := resp.StatusCode
 	switch {
 	case status == http.StatusUnauthorized, status == http.StatusForbidden, status == http.StatusProxyAuthRequired:
@@ -152,13 +247,11 @@ func (ex *exchange) refused(resp *http.Response) error {
 		// A redirect is not followed: the token is for the configured host alone.
 		return errNoChatAnswer.because(fmt.Errorf("status %d", status))
 	}
-	e := statusError(status)
-	e.cause = fmt.Errorf("status %d", status)
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorAnswer+1))
-	ex.watch.stop()
-	if ex.ctx.Err() != nil {
-		return ex.broken(errClosed, err)
+	if ctx.Err() != nil {
+		return errClosed.because(err)
 	}
+	e := statusError(status)
 	if err == nil && len(body) <= maxErrorAnswer {
 		e.adopt(body)
 	}
@@ -166,8 +259,10 @@ func (ex *exchange) refused(resp *http.Response) error {
 		ex.h.logger.Error("the upstream sent the API token back; its words are replaced", zap.Int("status", status))
 		e = statusError(status)
 	}
-	if after, ok := retryAfter(resp.Header, time.Now()); ok || status == http.StatusTooManyRequests {
-		e.header = http.Header{"Retry-After": {strconv.Itoa(after)}}
+	e.cause = fmt.Errorf("status %d", status)
+	e.upstream = status
+	if wait, ok := retryAfter(resp.Header, time.Now()); ok {
+		e.retryAfter, e.header = wait, retryAfterHeader(wait)
 	}
 	return e
 }
@@ -213,14 +308,19 @@ func (e *chatError) adopt(body []byte) {
 	}
 }
 
-// retryAfter reads a Retry-After (RFC 9110, § 10.2.3): the seconds to wait, and whether the upstream said so.
-func retryAfter(header http.Header, now time.Time) (seconds int, ok bool) {
+// retryAfter reads a Retry-After (RFC 9110, § 10.2.3): how long to wait, and whether the upstream said so.
+func retryAfter(header http.Header, now time.Time) (wait time.Duration, ok bool) {
 	value := header.Get("Retry-After")
-	wait := defaultRetryAfter
 	if n, err := strconv.ParseUint(value, 10, 64); err == nil || errors.Is(err, strconv.ErrRange) {
-		wait, ok = time.Duration(min(n, uint64(maxRetryAfter/time.Second)))*time.Second, true
-	} else if at, err := http.ParseTime(value); err == nil {
-		wait, ok = min(max(at.Sub(now), 0), maxRetryAfter), true
+		return time.Duration(min(n, uint64(maxRetryAfter/time.Second))) * time.Second, true
 	}
-	return int(math.Ceil(wait.Seconds())), ok
+	if at, err := http.ParseTime(value); err == nil {
+		return min(max(at.Sub(now), 0), maxRetryAfter), true
+	}
+	return 0, false
+}
+
+// retryAfterHeader tells a visitor how long to wait, in whole seconds.
+func retryAfterHeader(wait time.Duration) http.Header {
+	return http.Header{"Retry-After": {strconv.Itoa(int(math.Ceil(wait.Seconds())))}}
 }

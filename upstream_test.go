@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"reflect"
 	"regexp"
 	"strconv"
@@ -260,7 +261,7 @@ func TestUpstreamErrors(t *testing.T) {
 		answers[row.name] = row.answer
 	}
 	upstream := newUpstream(t, byMessage(answers))
-	s := serve(t, chatToURL(upstream.URL, ""))
+	s := serve(t, chatToURL(upstream.URL, once))
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
 			resp := s.ask(saying(row.name))
@@ -294,7 +295,7 @@ func TestUpstreamTimeouts(t *testing.T) {
 	}
 	upstream := newUpstream(t, byMessage(answers))
 	for _, limit := range []string{"response_timeout", "max_duration"} {
-		s := serve(t, chatToURL(upstream.URL, limit+" 50ms"))
+		s := serve(t, chatToURL(upstream.URL, limit+" 50ms\n"+once))
 		for name := range answers {
 			t.Run(limit+"/"+name, func(t *testing.T) {
 				wantError(t, s.ask(saying(name)), http.StatusGatewayTimeout, "timeout:upstream")
@@ -304,7 +305,7 @@ func TestUpstreamTimeouts(t *testing.T) {
 }
 
 func TestUnreachableUpstream(t *testing.T) {
-	s := serve(t, chatToURL(fmt.Sprintf("http://127.0.0.1:%d", freePort(t)), ""))
+	s := serve(t, chatToURL(fmt.Sprintf("http://127.0.0.1:%d", freePort(t)), once))
 	wantError(t, s.ask(hello), http.StatusBadGateway, "bad_gateway:upstream")
 }
 
@@ -389,10 +390,13 @@ func TestRetryAfter(t *testing.T) {
 		}
 	}
 	upstream := newUpstream(t, byMessage(answers))
-	s := serve(t, chatToURL(upstream.URL, ""))
+	s := serve(t, "")
+	visitor := &http.Transport{DisableKeepAlives: true} // reloads close connections
 	for name, row := range rows {
 		t.Run(name, func(t *testing.T) {
-			resp := s.ask(saying(name))
+			// By another address, so that no other row's cool-down is on.
+			s.reload(chatToURL(upstream.URL+"/"+url.PathEscape(name), once))
+			resp := s.send(visitor, chatRequest(t, s.plain, saying(name)))
 			wantError(t, resp, row.status, "their_code:chat")
 			values := resp.Header.Values("Retry-After")
 			if row.least < 0 {
@@ -489,7 +493,7 @@ func TestTokenEcho(t *testing.T) {
 		answers[row.name] = row.answer
 	}
 	upstream := newUpstream(t, byMessage(answers))
-	s := serve(t, "log\nlog_append code {http.illumichat.code}\n"+chatToURL(upstream.URL, ""))
+	s := serve(t, "log\nlog_append code {http.illumichat.code}\n"+chatToURL(upstream.URL, once))
 	logged := len(s.log()) // Caddy itself logs a config, and so a token that is part of it
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
@@ -625,7 +629,7 @@ func TestNoSilentRepeat(t *testing.T) {
 		listener.Close()
 		open.Wait()
 	})
-	s := serve(t, chatToURL("http://"+listener.Addr().String(), ""))
+	s := serve(t, chatToURL("http://"+listener.Addr().String(), once))
 
 	if body := readAll(t, s.ask(hello)); body != finishLine {
 		t.Fatalf("got %q", body)

@@ -25,7 +25,6 @@ type watch struct {
 	cancel  context.CancelCauseFunc // ends the exchange
 
 	end         time.Duration // of the whole exchange
-	response    time.Duration // the first event must have come by then
 	commitAfter time.Duration // or never
 	idle        time.Duration
 
@@ -34,20 +33,44 @@ type watch struct {
 	commitAt atomic.Int64 // when to send the head of an accepted answer; 0 while there is none
 	finishBy atomic.Int64 // when to stop listening after a finish; 0 before
 
-	mu      sync.Mutex // held while the timer is looked at or set
-	timer   *time.Timer
-	at      time.Duration // when it fires
-	stopped bool
+	mu       sync.Mutex              // held while the timer is looked at or set
+	try      context.CancelCauseFunc // ends the try that is under way; nil: none is
+	response time.Duration           // the try's first event must have come by then
+	timer    *time.Timer
+	at       time.Duration // when it fires
+	stopped  bool
 }
 
 func (w *watch) now() time.Duration { return time.Since(w.start) }
 
-// run starts the timer.
-func (w *watch) run() {
+// left is how long the exchange may still take.
+func (w *watch) left() time.Duration { return w.end - w.now() }
+
+// startTry notes that the upstream is asked. The try is canceled if its first event has not come in time.
+func (w *watch) startTry(timeout time.Duration, cancel context.CancelCauseFunc) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.at = min(w.end, w.response)
-	w.timer = time.AfterFunc(w.at-w.now(), w.fire)
+	w.try = cancel
+	w.response = w.now() + timeout
+	if w.timer == nil {
+		w.at = min(w.end, w.response)
+		w.timer = time.AfterFunc(w.at-w.now(), w.fire)
+		return
+	}
+	w.setNoLaterThan(w.response)
+}
+
+// endTry notes that the try has failed. When it returns, the visitor has been sent a head or will be sent none
+// on its account.
+func (w *watch) endTry() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.forgetTry()
+}
+
+func (w *watch) forgetTry() {
+	w.try = nil
+	w.commitAt.Store(0)
 }
 
 // stop ends the watch. When it returns, nothing is being looked at, and nothing will be: whoever called
@@ -93,6 +116,10 @@ func (w *watch) busy() { w.waiting.Store(-1) }
 func (w *watch) noLaterThan(at time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.setNoLaterThan(at)
+}
+
+func (w *watch) setNoLaterThan(at time.Duration) {
 	if !w.stopped && at < w.at {
 		w.at = at
 		w.timer.Reset(at - w.now())
@@ -136,10 +163,15 @@ func (w *watch) due(now time.Duration) (next time.Duration, cause error) {
 	}
 
 	if !w.begun.Load() {
-		if now >= w.response {
-			return 0, errResponseTimeout
+		switch {
+		case w.try == nil:
+			// There is a pause before the next one.
+		case now >= w.response:
+			w.try(errResponseTimeout)
+			w.forgetTry()
+		default:
+			next = min(next, w.response)
 		}
-		next = min(next, w.response)
 	} else if since := time.Duration(w.waiting.Load()); since < 0 {
 		next = min(next, now+w.idle)
 	} else {

@@ -1,0 +1,87 @@
+package illumichat
+
+import (
+	"net/http"
+	"sync"
+	"time"
+)
+
+// afterTheFirst is how long the others are told to wait while one request tries out whether a cool-down is
+// over.
+const afterTheFirst = time.Second
+
+// coolDown keeps requests from an upstream that has answered 429 and said for how long. When that time is
+// over one request goes alone, and the others follow once it has an answer: they would all fail with it if
+// the upstream had meant it longer. The zero value is off.
+type coolDown struct {
+	mu    sync.Mutex
+	until time.Time // zero: off
+	alone bool      // one request has gone and has no answer yet
+}
+
+// start has nobody ask before wait is over. It reports whether the cool-down was off.
+func (c *coolDown) start(wait time.Duration) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	wasOff := c.until.IsZero()
+	if until := time.Now().Add(wait); until.After(c.until) {
+		c.until = until
+	}
+	return wasOff
+}
+
+// turn gives leave to ask, or tells how long to wait.
+func (c *coolDown) turn() (t turn, wait time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.until.IsZero() {
+		return turn{}, 0
+	}
+	if wait := time.Until(c.until); wait > 0 {
+		return turn{}, wait
+	}
+	if c.alone {
+		return turn{}, afterTheFirst
+	}
+	c.alone = true
+	return turn{c}, 0
+}
+
+// turn is one request's leave to ask. It has to be ended.
+type turn struct {
+	of *coolDown // nil unless the request goes alone
+}
+
+// answered ends the cool-down, unless the answer has prolonged it.
+func (t *turn) answered() {
+	if t.of == nil {
+		return
+	}
+	t.of.mu.Lock()
+	defer t.of.mu.Unlock()
+	if time.Until(t.of.until) <= 0 {
+		t.of.until = time.Time{}
+	}
+	t.of.alone = false
+	t.of = nil
+}
+
+// end gives the turn to the next one, where there was no answer.
+func (t *turn) end() {
+	if t.of == nil {
+		return
+	}
+	t.of.mu.Lock()
+	defer t.of.mu.Unlock()
+	t.of.alone = false
+	t.of = nil
+}
+
+// errCoolDown is what a request gets that is not sent.
+func errCoolDown(wait time.Duration) *chatError {
+	return &chatError{
+		status: http.StatusTooManyRequests, code: "rate_limit:chat",
+		text:   "the assistant is asked too often; try again later",
+		header: retryAfterHeader(wait),
+	}
+}

@@ -1,0 +1,288 @@
+package illumichat
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/illumichat/caddy-illumichat/sandbox"
+	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
+)
+
+// wantTurn asks for a turn, and checks how long to wait for it.
+func wantTurn(t *testing.T, c *coolDown, want time.Duration) turn {
+	t.Helper()
+	got, wait := c.turn()
+	if wait != want {
+		t.Errorf("after %v: got a wait of %v, want %v", time.Now().Second(), wait, want)
+	}
+	return got
+}
+
+func TestCoolDown(t *testing.T) {
+	const second = time.Second
+	synctest.Test(t, func(t *testing.T) {
+		var c coolDown
+		first := wantTurn(t, &c, 0)
+		wantTurn(t, &c, 0)
+
+		if !c.start(3 * second) {
+			t.Error("it was on")
+		}
+		wantTurn(t, &c, 3*second)
+		time.Sleep(second)
+		if c.start(second) {
+			t.Error("it was off")
+		}
+		wantTurn(t, &c, 2*second) // what ends sooner does not shorten it
+		first.answered()          // of before
+		wantTurn(t, &c, 2*second)
+		time.Sleep(2 * second)
+
+		alone := wantTurn(t, &c, 0)
+		wantTurn(t, &c, second)
+		time.Sleep(time.Hour)
+		wantTurn(t, &c, second)
+		alone.end() // without an answer: the next one goes alone
+		alone.end() // which says nothing more
+		alone = wantTurn(t, &c, 0)
+		wantTurn(t, &c, second)
+
+		c.start(5 * second) // it was not over
+		alone.answered()
+		alone.end()
+		wantTurn(t, &c, 5*second)
+		time.Sleep(5 * second)
+
+		alone = wantTurn(t, &c, 0)
+		wantTurn(t, &c, second)
+		alone.answered()
+		for range 3 {
+			all := wantTurn(t, &c, 0)
+			all.end()
+		}
+		if !c.start(second) {
+			t.Error("it was still on")
+		}
+	})
+}
+
+// Chats of one state, in virtual time: one runs into the limit, others come during the cool-down and at its end.
+func TestCoolDownOfChats(t *testing.T) {
+	const second = time.Second
+	synctest.Test(t, func(t *testing.T) {
+		state := new(sharedState)
+		chat := func(answers ...fakeAnswer) *fakeChat {
+			return &fakeChat{subdirectives: "retry {\nbackoff 1s 4s\n}", answers: answers, state: state}
+		}
+		refused := func(when string, least, most int) {
+			t.Helper()
+			c := chat(accepted())
+			c.run(t)
+			if len(c.tries) != 0 {
+				t.Errorf("%s: the upstream was asked", when)
+			}
+			c.checkError(t, http.StatusTooManyRequests, "rate_limit:chat")
+			checkRetryAfter(t, c.visitor.header, []int{least, most})
+		}
+
+		limited := chat(refusing(429, "Retry-After", "10"))
+		limited.run(t)
+		limited.checkError(t, http.StatusTooManyRequests, "their_code:chat")
+		checkRetryAfter(t, limited.visitor.header, []int{10, 10})
+
+		refused("at once", 10, 10)
+		time.Sleep(9*second + second/2)
+		refused("just before its end", 1, 1)
+		time.Sleep(second / 2)
+
+		// At its end one goes alone. What it gets is the end for the others, too.
+		var wg sync.WaitGroup
+		alone := chat(fakeAnswer{wait: 5 * second, steps: []step{{data: delta}, {wait: 5 * second, data: finish}}})
+		wg.Go(func() { alone.run(t) })
+		synctest.Wait()
+		refused("while one is alone", 1, 1)
+		time.Sleep(5*second - 1)
+		refused("while it has no answer", 1, 1)
+		time.Sleep(1)
+		synctest.Wait()
+		others := []*fakeChat{chat(accepted()), chat(accepted())}
+		for _, c := range others {
+			c.run(t)
+			c.checkStream(t, delta+finish, "")
+		}
+		wg.Wait()
+		alone.checkStream(t, delta+finish, "")
+
+		// Those who were told to wait for a short while do, and lose no try by waiting for one another.
+		var chats []*fakeChat
+		for range 10 {
+			c := chat(refusing(429, "Retry-After", "2"), refusing(500), accepted())
+			chats = append(chats, c)
+			wg.Go(func() { c.run(t) })
+			time.Sleep(time.Millisecond) // each is limited when the others are asking or waiting
+		}
+		wg.Wait()
+		asked := 0
+		for _, c := range chats {
+			if len(c.tries) > 0 {
+				asked++
+				c.checkStream(t, delta+finish, "")
+			} else {
+				c.checkError(t, http.StatusTooManyRequests, "rate_limit:chat")
+			}
+		}
+		if asked == 0 {
+			t.Error("nobody was asked for")
+		}
+	})
+}
+
+// Requests that were sent before the first of them was limited wait, each for its own pause, and then follow
+// the one that goes first.
+func TestCoolDownOfChatsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		state := new(sharedState)
+		var wg sync.WaitGroup
+		chats := make([]*fakeChat, 20)
+		for i := range chats {
+			limited := refusing(429, "Retry-After", "2")
+			limited.wait = time.Second + time.Duration(i)*time.Millisecond
+			chats[i] = &fakeChat{subdirectives: "retry {\nattempts 2\n}", answers: []fakeAnswer{limited, accepted()}, state: state}
+		}
+		chats[0].run(t)
+		time.Sleep(time.Hour)
+		for _, c := range chats[1:] {
+			wg.Go(func() { c.run(t) })
+		}
+		wg.Wait()
+		first := time.Duration(0)
+		for i, c := range chats {
+			c.checkStream(t, delta+finish, "")
+			if len(c.tries) != 2 {
+				t.Fatalf("chat %d was tried %d times", i, len(c.tries))
+			}
+			if i > 0 && (first == 0 || c.tries[1].at < first) {
+				first = c.tries[1].at
+			}
+		}
+		// The last one's cool-down holds for all.
+		if want := 3*time.Second + 19*time.Millisecond; first != want {
+			t.Errorf("the first one asked again after %v, want %v", first, want)
+		}
+	})
+}
+
+// Where the one that goes alone gets no answer, the next one does.
+func TestCoolDownWhenTheFirstLeaves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		state := new(sharedState)
+		state.coolDown.start(time.Second)
+		time.Sleep(time.Second)
+		ctx, leave := context.WithTimeout(t.Context(), time.Second)
+		defer leave()
+		gone := fakeChat{answers: []fakeAnswer{{wait: time.Hour}}, ctx: ctx, state: state}
+		gone.run(t)
+		broken := fakeChat{subdirectives: once, answers: []fakeAnswer{{err: errReset}}, state: state}
+		broken.run(t)
+		broken.checkError(t, http.StatusBadGateway, "bad_gateway:upstream")
+		next := fakeChat{state: state, answers: []fakeAnswer{accepted()}}
+		next.run(t)
+		next.checkStream(t, delta+finish, "")
+	})
+}
+
+// Who shares a cool-down: handlers of the same endpoint and token source, also those of the next configs.
+func TestCoolDownIsShared(t *testing.T) {
+	t.Setenv("TEST_TOKEN", sandbox.Token)
+	t.Setenv("TEST_TOKEN_2", sandbox.Token)
+	server := sandboxtest.NewServer(t, sandbox.Options{})
+	site := func(token, endpoint string) string {
+		return fmt.Sprintf("illumichat {\ntoken %s\nassistants asst_demo\nendpoint %s\n%s\n}", token, endpoint, once)
+	}
+	handle := func(path, directive string) string { return fmt.Sprintf("handle %s {\n%s\n}\n", path, directive) }
+	directives := handle("/first", site("{env.TEST_TOKEN}", server.URL)) +
+		handle("/same", site("{env.TEST_TOKEN}", server.URL)) +
+		handle("/token", site("{env.TEST_TOKEN_2}", server.URL)) +
+		handle("/endpoint", site("{env.TEST_TOKEN}", server.URL+"/2")) +
+		handle("/literal", site(sandbox.Token, server.URL))
+	s := serve(t, directives)
+
+	status := func(path, chat string) int {
+		t.Helper()
+		req := chatRequest(t, s.plain, chat)
+		req.URL.Path = path
+		resp := s.send(&http.Transport{DisableKeepAlives: true}, req)
+		readAll(t, resp)
+		return resp.StatusCode
+	}
+	want := func(wanted map[string]int) {
+		t.Helper()
+		for path, want := range wanted {
+			if got := status(path, hello); got != want {
+				t.Errorf("%s: got status %d, want %d", path, got, want)
+			}
+		}
+	}
+	want(map[string]int{"/first": 200, "/same": 200, "/token": 200, "/endpoint": 200, "/literal": 200})
+	if got := status("/first", saying("/status 429 1000000000")); got != http.StatusTooManyRequests {
+		t.Fatalf("got status %d", got)
+	}
+	limited := map[string]int{"/first": 429, "/same": 429, "/token": 200, "/endpoint": 200, "/literal": 200}
+	want(limited)
+	s.reload(directives)
+	want(limited)
+	s.reload(handle("/first", site("{env.TEST_TOKEN}", server.URL)))
+	s.reload(handle("/new", site("{env.TEST_TOKEN}", server.URL)) + handle("/literal", site(sandbox.Token, server.URL)))
+	want(map[string]int{"/new": 429, "/literal": 200})
+
+	asked := len(server.Requests())
+	want(map[string]int{"/new": 429})
+	if got := len(server.Requests()); got != asked {
+		t.Error("the upstream was asked during the cool-down")
+	}
+	if n := strings.Count(s.log(), "the upstream limits the rate"); n != 1 {
+		t.Errorf("the log tells %d times of one cool-down", n)
+	}
+	// What nobody uses any more is forgotten.
+	s.reload("")
+	sharedStates.Range(func(key, _ any) bool {
+		if key := key.(stateKey); strings.HasPrefix(key.endpoint, server.URL) {
+			t.Errorf("the state of %s is kept", key.endpoint)
+		}
+		return true
+	})
+}
+
+// The key of a state shows no token.
+func TestStateKeyHoldsNoSecret(t *testing.T) {
+	for _, token := range []string{sandbox.Token, "Bearer-" + sandbox.Token, sandbox.Token[:20] + "{env.REST}"} {
+		if key := fmt.Sprintf("%+v", newStateKey("https://example.com", token)); strings.Contains(key, "sandbox") {
+			t.Errorf("the key is %s", key)
+		}
+	}
+	if newStateKey("https://example.com", sandbox.Token) == newStateKey("https://example.com", fakeToken("2")) {
+		t.Error("two tokens have one key")
+	}
+}
+
+// A handler whose loading failed lets go of nothing that others use.
+func TestCleanupAfterAFailure(t *testing.T) {
+	setConfigEnv(t)
+	before, err := provision(t, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := provision(t, `"transport": {"protocol": "fastcgi"}`); err == nil {
+		t.Fatal("it was loaded")
+	}
+	key := newStateKey(before.endpoint.String(), before.Token)
+	if n, ok := sharedStates.References(key); !ok || n < 1 {
+		t.Errorf("the state has %d users", n)
+	}
+}

@@ -1,0 +1,257 @@
+package illumichat
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/illumichat/caddy-illumichat/sandbox"
+)
+
+// step is what an upstream's body does next: wait, then give data or fail.
+type step struct {
+	wait time.Duration
+	data string
+	err  error
+}
+
+// script is a body that follows steps, and then ends.
+type script struct {
+	ctx   context.Context
+	steps []step
+	reads func() // called before each read, if set
+}
+
+func (s *script) Read(p []byte) (int, error) {
+	if s.reads != nil {
+		s.reads()
+	}
+	if err := s.ctx.Err(); err != nil {
+		return 0, err
+	}
+	if len(s.steps) == 0 {
+		return 0, io.EOF
+	}
+	next := &s.steps[0]
+	if next.wait > 0 {
+		select {
+		case <-time.After(next.wait):
+			next.wait = 0
+		case <-s.ctx.Done():
+			return 0, s.ctx.Err()
+		}
+	}
+	n := copy(p, next.data)
+	next.data = next.data[n:]
+	err := next.err
+	if next.data == "" {
+		s.steps = s.steps[1:]
+	} else {
+		err = nil
+	}
+	return n, err
+}
+
+func (s *script) Close() error { return nil }
+
+// visitor is a ResponseWriter that remembers what arrived, when, in which pieces.
+type visitor struct {
+	header http.Header
+	start  time.Time
+	block  func(p []byte) error // called before each write, if set
+
+	mu      sync.Mutex
+	status  int
+	chunks  []chunk
+	pending []byte // written and not flushed
+}
+
+type chunk struct {
+	at   time.Duration
+	data string
+}
+
+func (v *visitor) Header() http.Header { return v.header }
+
+func (v *visitor) WriteHeader(status int) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.status = status
+}
+
+func (v *visitor) Write(p []byte) (int, error) {
+	if v.block != nil {
+		if err := v.block(p); err != nil {
+			return 0, err
+		}
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.status == 0 {
+		v.status = http.StatusOK
+	}
+	v.pending = append(v.pending, p...)
+	return len(p), nil
+}
+
+func (v *visitor) FlushError() error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.chunks = append(v.chunks, chunk{time.Since(v.start), string(v.pending)})
+	v.pending = nil
+	return nil
+}
+
+// got is all that arrived.
+func (v *visitor) got() string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	var all strings.Builder
+	for _, c := range v.chunks {
+		all.WriteString(c.data)
+	}
+	return all.String() + string(v.pending)
+}
+
+// timeline is what arrived when, a piece a line.
+func (v *visitor) timeline() string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	var lines strings.Builder
+	for _, c := range v.chunks {
+		fmt.Fprintf(&lines, "%v %q\n", c.at, c.data)
+	}
+	return lines.String()
+}
+
+// fakeChat is one chat within the process: with a handler of the given subdirectives and an upstream that
+// accepts it and follows the steps, or gives other answers. Time is real, unless it runs in a synctest bubble.
+type fakeChat struct {
+	subdirectives string
+	steps         []step
+	answers       []fakeAnswer    // one for each try, if set
+	reads         func()          // called before each read of the upstream's body, if set
+	ctx           context.Context // of the visitor, if set
+	state         *sharedState    // shared with others, if set
+	visitor       visitor
+
+	tries []fakeTry // that have been made
+}
+
+// fakeAnswer is how an upstream answers one try.
+type fakeAnswer struct {
+	wait   time.Duration // before the head
+	err    error         // instead of a head
+	status int           // 0: 200, with an event stream
+	header http.Header
+	steps  []step
+}
+
+// fakeTry is a request that an upstream got.
+type fakeTry struct {
+	at     time.Duration
+	header http.Header
+	body   string
+}
+
+type fakeChatKey struct{}
+
+func (c *fakeChat) run(t testing.TB) {
+	t.Helper()
+	h := newHandler(t, c.subdirectives)
+	if c.state == nil {
+		c.state = new(sharedState)
+	}
+	if h.state != c.state {
+		h.state = c.state
+	}
+	ctx := c.ctx
+	if ctx == nil {
+		ctx = t.Context()
+	}
+	r := httptest.NewRequestWithContext(context.WithValue(ctx, fakeChatKey{}, c), http.MethodPost, chatPath, strings.NewReader(hello))
+	r.Header.Set("Content-Type", "application/json")
+	c.visitor.header = make(http.Header)
+	c.visitor.start = time.Now()
+	if err := h.ServeHTTP(&c.visitor, r, nil); err != nil {
+		t.Errorf("the handler returned %v", err)
+	}
+}
+
+// RoundTrip is the upstream of the chat that r's context names.
+func (fakeChatKey) RoundTrip(r *http.Request) (*http.Response, error) {
+	c := r.Context().Value(fakeChatKey{}).(*fakeChat)
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.Context().Err(); err != nil {
+		return nil, err
+	}
+	c.tries = append(c.tries, fakeTry{time.Since(c.visitor.start), r.Header, string(body)})
+	answer := fakeAnswer{steps: c.steps}
+	if n := len(c.tries); c.answers != nil && n <= len(c.answers) {
+		answer = c.answers[n-1]
+	}
+	if answer.wait > 0 {
+		select {
+		case <-time.After(answer.wait):
+		case <-r.Context().Done():
+			return nil, r.Context().Err()
+		}
+	}
+	if answer.err != nil {
+		return nil, answer.err
+	}
+	header := answer.header.Clone()
+	if answer.status == 0 && header == nil {
+		header = http.Header{"Content-Type": {"text/event-stream"}}
+	}
+	return &http.Response{
+		StatusCode: cmp.Or(answer.status, http.StatusOK),
+		Header:     header,
+		Body:       &script{ctx: r.Context(), steps: slices.Clone(answer.steps), reads: c.reads},
+	}, nil
+}
+
+// handlers are those of newHandler, by their subdirectives: to provision one takes longer than a chat.
+var handlers = make(map[string]*Handler)
+
+// newHandler returns a handler whose upstream is that of a fakeChat.
+func newHandler(tb testing.TB, subdirectives string) *Handler {
+	tb.Helper()
+	if h, ok := handlers[subdirectives]; ok {
+		return h
+	}
+	tb.Setenv("SANDBOX_TOKEN", sandbox.Token)
+	h := new(Handler)
+	d := caddyfile.NewTestDispenser(fmt.Sprintf("illumichat {\n token {env.SANDBOX_TOKEN}\n assistants %s\n %s\n}",
+		sandbox.Assistant, subdirectives))
+	if err := h.UnmarshalCaddyfile(d); err != nil {
+		tb.Fatal(err)
+	}
+	ctx, _ := caddy.NewContext(caddy.Context{Context: context.Background()}) // for as long as the tests run
+	if err := h.Provision(ctx); err != nil {
+		tb.Fatal(err)
+	}
+	if err := h.Validate(); err != nil {
+		tb.Fatal(err)
+	}
+	h.logger = zap.NewNop()
+	h.transport = fakeChatKey{}
+	handlers[subdirectives] = h
+	return h
+}

@@ -1,0 +1,211 @@
+package illumichat
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"go.uber.org/zap"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+// What an operator left out.
+const (
+	defaultAttempts   = 3
+	defaultBackoff    = caddy.Duration(time.Second)
+	defaultBackoffCap = caddy.Duration(8 * time.Second)
+)
+
+// Retry tells when a chat is sent upstream once more. That happens only while nothing has been sent to the
+// visitor, and all of it within `max_duration`. Besides the statuses of `on`, a try is repeated whose
+// connection is refused or breaks, which takes longer than `response_timeout`, or whose stream ends before its
+// first event. All tries of a chat have the same `Idempotency-Key`.
+type Retry struct {
+	// How many tries there are in all; 1 turns retrying off. Default: 3.
+	Attempts int `json:"attempts,omitempty"`
+
+	// The pause before the second try. It doubles with each further one, and varies by a half in
+	// either direction. Default: `1s`.
+	Backoff caddy.Duration `json:"backoff,omitempty"`
+
+	// The longest pause. An upstream that asks for a longer one, by `Retry-After`, is not asked again.
+	// Default: `8s`, or `backoff` where that is longer.
+	BackoffCap caddy.Duration `json:"backoff_cap,omitempty"`
+
+	// The statuses of an answer that are worth another try, out of 408, 425, 429 and 500 to 599.
+	// Default: 429, 500, 502, 503 and 504.
+	On []int `json:"on,omitempty"`
+}
+
+func (c *Retry) setDefaults() {
+	if c.Attempts == 0 {
+		c.Attempts = defaultAttempts
+	}
+	if c.Backoff == 0 {
+		c.Backoff = defaultBackoff
+	}
+	if c.BackoffCap == 0 {
+		c.BackoffCap = max(defaultBackoffCap, c.Backoff)
+	}
+	if len(c.On) == 0 {
+		c.On = []int{
+			http.StatusTooManyRequests,
+			http.StatusInternalServerError,
+			http.StatusBadGateway,
+			http.StatusServiceUnavailable,
+			http.StatusGatewayTimeout,
+		}
+	}
+}
+
+func (c *Retry) validate() error {
+	switch {
+	case c.Attempts < 0:
+		return fmt.Errorf("attempts: %d is negative", c.Attempts)
+	case c.Backoff < 0:
+		return fmt.Errorf("backoff: %s is negative", time.Duration(c.Backoff))
+	}
+	if err := checkBackoffCap(c.Backoff, c.BackoffCap); err != nil {
+		return err
+	}
+	for _, status := range c.On {
+		if err := checkRetryStatus(status); err != nil {
+			return fmt.Errorf("on: %w", err)
+		}
+	}
+	return nil
+}
+
+// checkBackoffCap refuses a cap that the first pause would exceed.
+func checkBackoffCap(first, longest caddy.Duration) error {
+	if longest < first {
+		return fmt.Errorf("backoff: the longest pause, %s, is shorter than the first, %s", time.Duration(longest), time.Duration(first))
+	}
+	return nil
+}
+
+// checkRetryStatus refuses statuses that say that the request itself was wrong: it would be so again.
+func checkRetryStatus(status int) error {
+	switch {
+	case status == http.StatusRequestTimeout, status == http.StatusTooEarly, status == http.StatusTooManyRequests:
+		return nil
+	case status >= 500 && status <= 599:
+		return nil
+	}
+	return fmt.Errorf("status %d is not for retrying; only 408, 425, 429 and 500 to 599 are", status)
+}
+
+// tries are those of one exchange: what they send, how many there are, and how long to pause between two.
+type tries struct {
+	ex     *exchange
+	config *Retry
+	body   []byte
+	key    string // the Idempotency-Key
+
+	made    int
+	growing backoff.ExponentialBackOff
+	asked   time.Duration // the pause that the last answer asked for; 0: none
+	pause   time.Duration // the last one that was computed
+}
+
+// ask sends the chat upstream, again where that is safe, until there is an answer to pass on.
+func (ex *exchange) ask(body []byte) (*answer, error) {
+	if err := ex.readToken(); err != nil {
+		return nil, err
+	}
+	config := &ex.h.Retry
+	t := &tries{
+		ex:     ex,
+		config: config,
+		body:   body,
+		key:    newIdempotencyKey(),
+		growing: backoff.ExponentialBackOff{
+			InitialInterval:     time.Duration(config.Backoff),
+			MaxInterval:         time.Duration(config.BackoffCap),
+			Multiplier:          2,
+			RandomizationFactor: 0.5,
+		},
+	}
+	answer, err := backoff.Retry(ex.ctx, t.next,
+		backoff.WithBackOff(t),
+		backoff.WithMaxElapsedTime(max(ex.watch.left(), 1)), // 0 would be no limit
+		backoff.WithNotify(t.logPause))
+	return answer, t.withRetryAfter(err)
+}
+
+// next makes the next try, unless a cool-down is on. That refuses a new exchange at once; one that has asked
+// before waits for it as the upstream's own Retry-After would have it wait, and loses no try by it.
+func (t *tries) next() (*answer, error) {
+	turn, wait := t.ex.h.state.coolDown.turn()
+	if wait > 0 {
+		err := errCoolDown(wait)
+		if t.made == 0 {
+			return nil, backoff.Permanent(err)
+		}
+		t.asked = wait
+		return nil, err
+	}
+	t.made++
+	answer, err := t.ex.try(t.body, t.key, turn)
+	if err != nil && !t.repeatable(err) {
+		err = backoff.Permanent(err)
+	}
+	return answer, err
+}
+
+// repeatable reports whether a try that failed may be repeated, and notes the pause that it asked for.
+func (t *tries) repeatable(err error) bool {
+	if t.ex.visitor.isCommitted() {
+		return false
+	}
+	var status *chatError
+	if errors.As(err, &status) {
+		t.asked = status.retryAfter
+		return slices.Contains(t.config.On, status.upstream)
+	}
+	var broken *breakOff
+	return errors.As(err, &broken) && broken.again
+}
+
+// NextBackOff returns the pause before the next try, if there is one.
+func (t *tries) NextBackOff() time.Duration {
+	longest := time.Duration(t.config.BackoffCap)
+	t.pause = min(t.growing.NextBackOff(), longest)
+	if t.asked > 0 {
+		t.pause, t.asked = t.asked, 0
+	}
+	if t.made >= t.config.Attempts || t.pause > longest {
+		return backoff.Stop
+	}
+	return t.pause
+}
+
+// Reset makes the next pause the first.
+func (t *tries) Reset() { t.growing.Reset() }
+
+func (t *tries) logPause(err error, pause time.Duration) {
+	if c := t.ex.h.logger.Check(zap.DebugLevel, "trying again"); c != nil {
+		c.Write(zap.Int("tries", t.made), zap.Duration("pause", pause), zap.NamedError("cause", t.ex.loggable(err)))
+	}
+}
+
+// withRetryAfter tells a visitor who gets a 429 when to come back: where the upstream did not say so, after the
+// pause that would have been next.
+func (t *tries) withRetryAfter(err error) error {
+	var e *chatError
+	if !errors.As(err, &e) || e.status != http.StatusTooManyRequests || e.header != nil {
+		return err
+	}
+	if t.pause == 0 {
+		t.NextBackOff()
+	}
+	e.header = retryAfterHeader(t.pause)
+	return e
+}
+
+// Interface guard
+var _ backoff.BackOff = (*tries)(nil)

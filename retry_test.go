@@ -1,0 +1,358 @@
+package illumichat
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"math"
+	"net/http"
+	"net/http/httptrace"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/illumichat/caddy-illumichat/sandbox"
+	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
+)
+
+var errReset = errors.New("connection reset")
+
+// accepted is an answer that streams the steps, or the usual events.
+func accepted(steps ...step) fakeAnswer {
+	if steps == nil {
+		steps = []step{{data: delta + finish}}
+	}
+	return fakeAnswer{steps: steps}
+}
+
+// refusing is an answer with a status, the vendor's words and headers, which are names and values in turn.
+func refusing(status int, header ...string) fakeAnswer {
+	a := fakeAnswer{status: status, header: make(http.Header), steps: []step{{data: theirs}}}
+	for i := 0; i < len(header); i += 2 {
+		a.header.Set(header[i], header[i+1])
+	}
+	return a
+}
+
+// pausesOf are the pauses between the beginnings of tries.
+func (c *fakeChat) pauses() []time.Duration {
+	var pauses []time.Duration
+	for i := 1; i < len(c.tries); i++ {
+		pauses = append(pauses, c.tries[i].at-c.tries[i-1].at)
+	}
+	return pauses
+}
+
+// span is the least and the most that a time may be.
+type span struct{ least, most time.Duration }
+
+func exactly(d time.Duration) span { return span{d, d} }
+
+// about is a pause with its jitter.
+func about(d time.Duration) span { return span{d / 2, d * 3 / 2} }
+
+func (s span) holds(d time.Duration) bool { return s.least <= d && d <= s.most }
+
+// What is tried again, when, and what the visitor gets in the end. Time is virtual.
+func TestTries(t *testing.T) {
+	const second = time.Second
+	const whole = delta + finish
+	huge := strconv.FormatUint(math.MaxUint64, 10)
+	for _, test := range []struct {
+		name          string
+		subdirectives string
+		answers       []fakeAnswer
+		pauses        []span // between the tries
+		status        int    // 0: 200, and the stream of want
+		want          string
+		code          string // of the error or of a finish of ours
+		retryAfter    []int  // the least and the most of it, in seconds
+		took          span   // all of it, if set
+	}{
+		// What is repeated.
+		{name: "a 500 once", answers: []fakeAnswer{refusing(500), accepted()}, pauses: []span{about(second)}, want: whole},
+		{name: "a 502 and a 504", answers: []fakeAnswer{refusing(502), refusing(504), accepted()}, pauses: []span{about(second), about(2 * second)}, want: whole},
+		{name: "a 503 for good", answers: []fakeAnswer{refusing(503), refusing(503), refusing(503), accepted()},
+			pauses: []span{about(second), about(2 * second)}, status: 503, code: "their_code:chat"},
+		{name: "a 429 without Retry-After", answers: []fakeAnswer{refusing(429), accepted()}, pauses: []span{about(second)}, want: whole},
+		{name: "a 429 for good", answers: []fakeAnswer{refusing(429), refusing(429), refusing(429), accepted()},
+			pauses: []span{about(second), about(2 * second)}, status: 429, code: "their_code:chat", retryAfter: []int{2, 6}},
+		{name: "no connection", answers: []fakeAnswer{{err: errReset}, accepted()}, pauses: []span{about(second)}, want: whole},
+		{name: "never a connection", answers: []fakeAnswer{{err: errReset}, {err: errReset}, {err: errReset}, accepted()},
+			pauses: []span{about(second), about(2 * second)}, status: 502, code: "bad_gateway:upstream"},
+		{name: "a stream without events", answers: []fakeAnswer{accepted(step{data: ": hi\n\n"}), accepted()}, pauses: []span{about(second)}, want: whole},
+		{name: "a stream that breaks before its first event", answers: []fakeAnswer{accepted(step{data: "data: x", err: errReset}), accepted()},
+			pauses: []span{about(second)}, want: whole},
+		{name: "JSON that breaks off", answers: []fakeAnswer{{header: http.Header{"Content-Type": {"application/json"}}, steps: []step{{data: "{", err: errReset}}}, accepted()},
+			pauses: []span{about(second)}, want: whole},
+		{name: "silence", answers: []fakeAnswer{{wait: time.Hour}, accepted()}, pauses: []span{{30*second + second/2, 30*second + 3*second/2}}, want: whole},
+		{name: "silence after a head that is held back", subdirectives: "commit_after off", answers: []fakeAnswer{accepted(step{wait: time.Hour}), accepted()},
+			pauses: []span{{30*second + second/2, 30*second + 3*second/2}}, want: whole},
+		{name: "silence for good", answers: []fakeAnswer{{wait: time.Hour}, {wait: time.Hour}, {wait: time.Hour}, accepted()},
+			pauses: []span{{30 * second, 32 * second}, {31 * second, 33 * second}}, status: 504, code: "timeout:upstream", took: span{91 * second, 95 * second}},
+		{name: "silence, where time is short", subdirectives: "max_duration 40s", answers: []fakeAnswer{{wait: time.Hour}, {wait: time.Hour}, accepted()},
+			pauses: []span{{30 * second, 32 * second}}, status: 504, code: "timeout:upstream", took: exactly(40 * second)},
+
+		// What is not.
+		{name: "a wrong request", answers: []fakeAnswer{refusing(400), accepted()}, status: 400, code: "their_code:chat"},
+		{name: "an unknown assistant", answers: []fakeAnswer{refusing(404), accepted()}, status: 404, code: "their_code:chat"},
+		{name: "a token that is refused", answers: []fakeAnswer{refusing(401), accepted()}, status: 502, code: "unauthorized:upstream"},
+		{name: "a redirect", answers: []fakeAnswer{refusing(302), accepted()}, status: 502, code: "bad_gateway:upstream"},
+		{name: "a status that is not among the usual ones", answers: []fakeAnswer{refusing(501), accepted()}, status: 501, code: "their_code:chat"},
+		{name: "an answer that is none", answers: []fakeAnswer{{header: http.Header{"Content-Type": {"text/html"}}}, accepted()}, status: 502, code: "bad_gateway:upstream"},
+		{name: "the token in the first event", answers: []fakeAnswer{accepted(step{data: "data: " + sandbox.Token + "\n\n"}), accepted()}, status: 502, code: "bad_gateway:upstream"},
+		{name: "an answer that has begun", answers: []fakeAnswer{accepted(step{data: delta, err: errReset}), accepted()}, want: delta, code: "closed:upstream"},
+		{name: "an answer whose head was sent", answers: []fakeAnswer{accepted(step{wait: 6 * second, err: errReset}), accepted()}, code: "closed:upstream", took: exactly(6 * second)},
+		{name: "an answer whose head was sent, silent", answers: []fakeAnswer{accepted(step{wait: time.Hour}), accepted()}, want: ":\n\n", code: "timeout:upstream", took: exactly(30 * second)},
+		{name: "more comments than are held", answers: []fakeAnswer{accepted(step{data: strings.Repeat(":\n\n", maxBuffer/3+1), err: errReset}), accepted()},
+			want: strings.Repeat(":\n\n", maxBuffer/3+1), code: "closed:upstream"},
+
+		// How the operator wants it.
+		{name: "one attempt", subdirectives: once, answers: []fakeAnswer{refusing(500), accepted()}, status: 500, code: "their_code:chat"},
+		{name: "one attempt, and a 429", subdirectives: once, answers: []fakeAnswer{refusing(429), accepted()}, status: 429, code: "their_code:chat", retryAfter: []int{1, 2}},
+		{name: "another status", subdirectives: "retry {\non 408 501\n}", answers: []fakeAnswer{refusing(408), refusing(501), accepted()},
+			pauses: []span{about(second), about(2 * second)}, want: whole},
+		{name: "instead of the usual ones", subdirectives: "retry {\non 501\n}", answers: []fakeAnswer{refusing(429), accepted()}, status: 429, code: "their_code:chat", retryAfter: []int{1, 2}},
+		{name: "many attempts with short pauses", subdirectives: "retry {\nattempts 6\nbackoff 100ms 300ms\n}",
+			answers: []fakeAnswer{refusing(500), refusing(500), refusing(500), refusing(500), refusing(500), accepted()},
+			pauses: []span{about(100 * time.Millisecond), about(200 * time.Millisecond), {150 * time.Millisecond, 300 * time.Millisecond},
+				{150 * time.Millisecond, 300 * time.Millisecond}, {150 * time.Millisecond, 300 * time.Millisecond}}, want: whole},
+		{name: "a pause that does not fit", subdirectives: "max_duration 1s\nretry {\nbackoff 4s\n}", answers: []fakeAnswer{refusing(500), accepted()},
+			status: 500, code: "their_code:chat", took: exactly(0)},
+
+		// Retry-After.
+		{name: "seconds", answers: []fakeAnswer{refusing(429, "Retry-After", "3"), accepted()}, pauses: []span{exactly(3 * second)}, want: whole},
+		{name: "seconds of a 503", answers: []fakeAnswer{refusing(503, "Retry-After", "8"), accepted()}, pauses: []span{exactly(8 * second)}, want: whole},
+		{name: "a date", answers: []fakeAnswer{refusing(429, "Retry-After", "Sat, 01 Jan 2000 00:00:05 GMT"), accepted()}, pauses: []span{exactly(5 * second)}, want: whole},
+		{name: "the pause goes on growing", answers: []fakeAnswer{refusing(429, "Retry-After", "3"), refusing(500), accepted()}, pauses: []span{exactly(3 * second), about(2 * second)}, want: whole},
+		{name: "none to wait", answers: []fakeAnswer{refusing(429, "Retry-After", "0"), accepted()}, pauses: []span{about(second)}, want: whole},
+		{name: "longer than the longest pause", answers: []fakeAnswer{refusing(429, "Retry-After", "9"), accepted()}, status: 429, code: "their_code:chat", retryAfter: []int{9, 9}, took: exactly(0)},
+		{name: "longer, of a 503", answers: []fakeAnswer{refusing(503, "Retry-After", "9"), accepted()}, status: 503, code: "their_code:chat", retryAfter: []int{9, 9}, took: exactly(0)},
+		{name: "longer than there is time", subdirectives: "max_duration 5s", answers: []fakeAnswer{refusing(429, "Retry-After", "6"), accepted()},
+			status: 429, code: "their_code:chat", retryAfter: []int{6, 6}, took: exactly(0)},
+		{name: "longer than a life", answers: []fakeAnswer{refusing(429, "Retry-After", huge), accepted()}, status: 429, code: "their_code:chat", retryAfter: []int{3600, 3600}, took: exactly(0)},
+		{name: "a last one", answers: []fakeAnswer{refusing(500), refusing(500), refusing(429, "Retry-After", "3"), accepted()},
+			pauses: []span{about(second), about(2 * second)}, status: 429, code: "their_code:chat", retryAfter: []int{3, 3}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := fakeChat{subdirectives: test.subdirectives, answers: test.answers}
+				c.run(t)
+				took := time.Since(c.visitor.start)
+				if pauses := c.pauses(); !slices.EqualFunc(pauses, test.pauses, func(d time.Duration, s span) bool { return s.holds(d) }) {
+					t.Errorf("got the pauses %v, want %v", pauses, test.pauses)
+				}
+				if test.took != (span{}) && !test.took.holds(took) {
+					t.Errorf("it took %v, want %v", took, test.took)
+				}
+				if test.status == 0 {
+					c.checkStream(t, test.want, test.code)
+				} else {
+					c.checkError(t, test.status, test.code)
+				}
+				checkRetryAfter(t, c.visitor.header, test.retryAfter)
+				for _, try := range c.tries {
+					if try.body != c.tries[0].body || try.header.Get("Idempotency-Key") != c.tries[0].header.Get("Idempotency-Key") {
+						t.Errorf("the tries differ: %+v, %+v", try, c.tries[0])
+					}
+				}
+			})
+		})
+	}
+}
+
+// checkStream checks that the visitor got the stream, and a finish of ours with the code, if there is one.
+func (c *fakeChat) checkStream(t *testing.T, want, code string) {
+	t.Helper()
+	got := c.visitor.got()
+	if c.visitor.status != http.StatusOK {
+		t.Fatalf("got status %d: %s", c.visitor.status, got)
+	}
+	if code != "" {
+		if last := onlyFinish(t, got); last.FinishReason != "error" || last.Code != code {
+			t.Errorf("got the finish %+v, want the code %s", last, code)
+		}
+		got = got[:strings.LastIndex(got, `data: {"type":"finish"`)]
+	}
+	if !strings.HasPrefix(got, want) || strings.ReplaceAll(got[len(want):], ":\n\n", "") != "" { // heartbeats may follow
+		t.Errorf("got %s", firstDifference(got, want))
+	}
+}
+
+func (c *fakeChat) checkError(t *testing.T, status int, code string) {
+	t.Helper()
+	var e struct{ Code string }
+	if err := json.Unmarshal([]byte(c.visitor.got()), &e); err != nil {
+		t.Fatalf("got status %d and no error: %v: %q", c.visitor.status, err, c.visitor.got())
+	}
+	if c.visitor.status != status || e.Code != code {
+		t.Errorf("got status %d and code %s, want %d and %s", c.visitor.status, e.Code, status, code)
+	}
+}
+
+func checkRetryAfter(t *testing.T, header http.Header, want []int) {
+	t.Helper()
+	value := header.Get("Retry-After")
+	if want == nil {
+		if value != "" {
+			t.Errorf("got Retry-After: %s", value)
+		}
+		return
+	}
+	if got, err := strconv.Atoi(value); err != nil || got < want[0] || got > want[1] {
+		t.Errorf("got Retry-After: %q, want %d to %d", value, want[0], want[1])
+	}
+}
+
+// A visitor who leaves in a pause is not asked for again.
+func TestVisitorLeavesInAPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, leave := context.WithTimeout(t.Context(), 400*time.Millisecond)
+		defer leave()
+		c := fakeChat{answers: []fakeAnswer{refusing(500), accepted()}, ctx: ctx}
+		c.run(t)
+		if took := time.Since(c.visitor.start); took != 400*time.Millisecond {
+			t.Errorf("the exchange took %s", took)
+		}
+		if len(c.tries) != 1 || c.visitor.status != statusClientClosed {
+			t.Errorf("got status %d after %d tries", c.visitor.status, len(c.tries))
+		}
+	})
+}
+
+// However often it is tried, an exchange has the token that it began with.
+func TestTriesShareOneToken(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "token")
+	writeFile(t, file, fakeToken("1"))
+	upstream := newUpstream(t, func(w http.ResponseWriter, r *http.Request) {
+		if err := os.WriteFile(file, []byte(fakeToken("2")), 0o600); err != nil {
+			t.Error(err)
+		}
+		w.WriteHeader(http.StatusInternalServerError)
+	})
+	s := serve(t, strings.Replace(chatToURL(upstream.URL, "retry {\nbackoff 1ms\n}"), sandbox.Token, "{file."+file+"}", 1))
+	wantError(t, s.ask(hello), http.StatusInternalServerError, "server_error:upstream")
+	asked := upstream.take()
+	if len(asked) != 3 {
+		t.Fatalf("there were %d tries", len(asked))
+	}
+	for i, try := range asked {
+		if got, want := try.header.Get("Authorization"), "Bearer "+fakeToken("1"); got != want {
+			t.Errorf("try %d had the token %q", i+1, got)
+		}
+		if got := try.header.Get("Idempotency-Key"); got == "" || got != asked[0].header.Get("Idempotency-Key") {
+			t.Errorf("try %d had the key %q, the first %q", i+1, got, asked[0].header.Get("Idempotency-Key"))
+		}
+	}
+	if readAll(t, s.ask(hello)); upstream.take()[0].header.Get("Authorization") != "Bearer "+fakeToken("2") {
+		t.Error("the next exchange did not read the token anew")
+	}
+}
+
+// A connection that is refused, as between two lives of the upstream.
+func TestRefusedConnectionIsTriedAgain(t *testing.T) {
+	server := sandboxtest.NewServer(t, sandbox.Options{})
+	s := serve(t, chatTo(server, "retry {\nattempts 2\nbackoff 1ms\n}"))
+	server.Close()
+	wantError(t, s.ask(hello), http.StatusBadGateway, "bad_gateway:upstream")
+	eventually(t, "the log tells of the second try", func() bool { return strings.Contains(s.log(), `"msg":"trying again"`) })
+	if !strings.Contains(s.log(), "connection refused") {
+		t.Error("the log does not say why there was a second try")
+	}
+}
+
+// staleTransport fails like a kept connection that was closed, n times, and then asks.
+type staleTransport struct {
+	kept, wrote bool
+	n           int
+	asked       int
+}
+
+func (s *staleTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	s.asked++
+	trace := httptrace.ContextClientTrace(r.Context())
+	trace.GotConn(httptrace.GotConnInfo{Reused: s.kept})
+	if s.asked > s.n {
+		return fakeChatKey{}.RoundTrip(r)
+	}
+	if s.wrote {
+		trace.WroteHeaders()
+	}
+	return nil, errReset
+}
+
+// A kept connection that fails before anything was written to it is no try: the next one is taken at once.
+func TestStaleConnections(t *testing.T) {
+	for _, test := range []struct {
+		name        string
+		kept, wrote bool
+		status      int
+		asked       int
+	}{
+		{"kept", true, false, http.StatusOK, 6},
+		{"kept, and written to", true, true, http.StatusBadGateway, 1},
+		{"new", false, false, http.StatusBadGateway, 1},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHandler(t, once)
+				transport := &staleTransport{kept: test.kept, wrote: test.wrote, n: 5}
+				h.transport = transport
+				defer func() { h.transport = fakeChatKey{} }()
+				c := fakeChat{subdirectives: once, steps: []step{{data: delta + finish}}}
+				c.run(t)
+				if c.visitor.status != test.status || transport.asked != test.asked {
+					t.Errorf("got status %d from %d connections, want %d from %d", c.visitor.status, transport.asked, test.status, test.asked)
+				}
+				if took := time.Since(c.visitor.start); took != 0 {
+					t.Errorf("it took %s", took)
+				}
+			})
+		})
+	}
+}
+
+// A visitor who leaves while kept connections fail ends it.
+func TestStaleConnectionsAndAVisitorWhoLeaves(t *testing.T) {
+	h := newHandler(t, once)
+	transport := &staleTransport{kept: true, n: math.MaxInt}
+	h.transport = transport
+	defer func() { h.transport = fakeChatKey{} }()
+	ctx, leave := context.WithCancel(t.Context())
+	leave()
+	c := fakeChat{subdirectives: once, ctx: ctx}
+	c.run(t)
+	if c.visitor.status != statusClientClosed || transport.asked > 1 {
+		t.Errorf("got status %d from %d connections", c.visitor.status, transport.asked)
+	}
+}
+
+// An upstream that closes each connection while it is kept: no chat is lost, and none is asked for twice in a hurry.
+func TestClosedKeptConnections(t *testing.T) {
+	upstream := newUpstream(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", strconv.Itoa(len(finishLine)))
+		_, _ = io.WriteString(w, finishLine)
+	})
+	upstream.Config.IdleTimeout = 1 // a nanosecond
+	s := serve(t, chatToURL(upstream.URL, "retry {\nbackoff 1ms\n}"))
+	for i := range 300 {
+		if got := readAll(t, s.ask(hello)); got != finishLine {
+			t.Fatalf("chat %d: got %q", i, got)
+		}
+	}
+	keys := make(map[string]int)
+	for _, asked := range upstream.take() {
+		keys[asked.header.Get("Idempotency-Key")]++
+	}
+	for key, n := range keys {
+		if n != 1 {
+			t.Errorf("%d requests with the key %s were answered", n, key)
+		}
+	}
+}
