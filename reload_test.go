@@ -1,23 +1,15 @@
 package illumichat
 
 import (
-	"bytes"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"runtime"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
-
-	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 
 	"github.com/illumichat/caddy-illumichat/sandbox"
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
@@ -74,13 +66,7 @@ func TestReloadTellsHTTP3BeforeTheGracePeriodEnds(t *testing.T) {
 	streams := converseOverAll(t, s, u)
 	s.reload(chatToURL(u.url, "alias other asst_other"))
 
-	rest, err := io.ReadAll(streams["HTTP/3.0"].visitor)
-	if err != nil {
-		t.Errorf("the HTTP/3 stream ended before its end: %v", err)
-	}
-	if finish := onlyFinish(t, string(rest)); finish.FinishReason != "error" || finish.Code != "shutting_down:proxy" {
-		t.Errorf("the HTTP/3 stream has the finish %+v", finish)
-	}
+	streams["HTTP/3.0"].isShutDown(t, "HTTP/3.0")
 	<-streams["HTTP/3.0"].upstream.over
 
 	// This is what Caddy logs when it has waited long enough for the other two.
@@ -88,70 +74,6 @@ func TestReloadTellsHTTP3BeforeTheGracePeriodEnds(t *testing.T) {
 	for _, proto := range []string{"HTTP/1.1", "HTTP/2.0"} {
 		streams[proto].step(t)
 		streams[proto].finish(t)
-	}
-}
-
-// caddyConfig is the environment variable that tells TestCaddyProcess which config to run.
-const caddyConfig = "ILLUMICHAT_TEST_CADDY_CONFIG"
-
-// TestCaddyProcess is no test of its own but the process that TestExitTellsEveryone starts. Only there does Caddy
-// know that it exits.
-func TestCaddyProcess(t *testing.T) {
-	if config := os.Getenv(caddyConfig); config != "" {
-		os.Args = []string{"caddy", "run", "--config", config}
-		caddycmd.Main()
-	}
-}
-
-func TestExitTellsEveryone(t *testing.T) {
-	u := newHandUpstream(t)
-	s := newSite(t, "grace_period 1s")
-	config := filepath.Join(t.TempDir(), "caddy.json")
-	if err := os.WriteFile(config, s.adapt(chatToURL(u.url, "")), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var output bytes.Buffer
-	process := exec.CommandContext(t.Context(), self, "-test.run=^TestCaddyProcess$")
-	// The first handshake may come while the process still starts (see loaded), so that a race is no failure there.
-	process.Env = append(os.Environ(), caddyConfig+"="+config, "HOME="+t.TempDir(), "GORACE=exitcode=0")
-	process.Stdout, process.Stderr = &output, &output
-	if err := process.Start(); err != nil {
-		t.Fatal(err)
-	}
-	exited := make(chan error, 1)
-	go func() { exited <- process.Wait() }()
-	eventually(t, "the process serves its site", func() bool {
-		conn, err := tls.Dial("tcp", strings.TrimPrefix(s.secure, "https://"), &tls.Config{InsecureSkipVerify: true})
-		if err == nil {
-			conn.Close()
-		}
-		return err == nil
-	})
-
-	streams := converseOverAll(t, s, u)
-	if err := process.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	for proto, stream := range streams {
-		rest, err := io.ReadAll(stream.visitor)
-		if err != nil {
-			t.Errorf("%s: the stream ended before its end: %v", proto, err)
-		}
-		if finish := onlyFinish(t, string(rest)); finish.FinishReason != "error" || finish.Code != "shutting_down:proxy" {
-			t.Errorf("%s: got the finish %+v", proto, finish)
-		}
-	}
-	select {
-	case err := <-exited:
-		if err != nil {
-			t.Errorf("Caddy exited with %v:\n%s", err, output.String())
-		}
-	case <-time.After(patience):
-		t.Error("Caddy did not exit")
 	}
 }
 
@@ -179,7 +101,7 @@ func openExchangeCount() int {
 
 func TestNothingIsLeftOfAnExchange(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
-	s := serve(t, chatTo(server, "commit_after 10ms\nidle_timeout 50ms\nresponse_timeout 100ms\nheartbeat 5ms"))
+	s := serve(t, chatTo(server, "commit_after 10ms\nidle_timeout 50ms\nresponse_timeout 100ms\nheartbeat 5ms\nretry {\nbackoff 1ms\n}"))
 	visitors := protocols(t)
 
 	// The checks below must be able to see something.

@@ -55,24 +55,30 @@ func (s *exchangeSet) end(match func(*exchange) bool) {
 	}
 }
 
+func (s *exchangeSet) isEmpty() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.set) == 0
+}
+
 // watchShutdown has open exchanges told, in time for a finish, when Caddy is going to close their
 // connections at the end of its grace period: all of them when the process exits, and those over HTTP/3
 // when a reload replaces this handler's server. Without a grace period Caddy waits for them.
 func (h *Handler) watchShutdown(ctx caddy.Context) {
 	server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
-	grace := gracePeriod(ctx)
-	if !ok || grace == 0 {
+	if !ok {
 		return
 	}
+	grace := gracePeriod(ctx)
 	server.RegisterOnShutdown(func() {
-		exiting := caddy.Exiting()
-		time.AfterFunc(grace-min(time.Second, grace/5), func() {
-			if exiting {
-				openExchanges.close()
-				return
-			}
+		if caddy.Exiting() {
+			beforeTheEndOf(grace, openExchanges.close)
+			return
+		}
+		beforeTheEndOf(grace, func() {
 			openExchanges.end(func(ex *exchange) bool { return ex.h == h && ex.http3 })
 		})
+		exitLookout.watch(time.Duration(h.MaxDuration))
 	})
 }
 
@@ -84,4 +90,64 @@ func gracePeriod(ctx caddy.Context) time.Duration {
 		}
 	}
 	return 0
+}
+
+// beforeTheEndOf calls f while there is still time to send a finish in a grace period that begins now.
+func beforeTheEndOf(grace time.Duration, f func()) {
+	if grace > 0 {
+		time.AfterFunc(grace-min(time.Second, grace/5), f)
+	}
+}
+
+// exitLookout is for exchanges of replaced configs, which run on while the config that is active at the exit
+// may have no handler of ours that would be told of it.
+var exitLookout lookout
+
+// lookoutInterval is short beside the shortest grace period in which a finish is promised, 500 ms.
+const lookoutInterval = 50 * time.Millisecond
+
+type lookout struct {
+	mu    sync.Mutex
+	until time.Time // zero: nobody looks out
+}
+
+// watch looks out for the exit for as long as d, and for as long as there are open exchanges.
+func (l *lookout) watch(d time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.until.IsZero() {
+		go l.run()
+	}
+	if until := time.Now().Add(d); until.After(l.until) {
+		l.until = until
+	}
+}
+
+func (l *lookout) run() {
+	tick := time.NewTicker(lookoutInterval)
+	defer tick.Stop()
+	var app *caddyhttp.App
+	for l.goesOn() {
+		// Once the exit has begun there is no active config any more.
+		if active, err := caddy.ActiveContext().AppIfConfigured("http"); err == nil {
+			app, _ = active.(*caddyhttp.App)
+		}
+		<-tick.C
+		if caddy.Exiting() && app != nil {
+			time.AfterFunc(time.Duration(app.ShutdownDelay), func() {
+				beforeTheEndOf(time.Duration(app.GracePeriod), openExchanges.close)
+			})
+			return
+		}
+	}
+}
+
+func (l *lookout) goesOn() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if time.Now().After(l.until) || openExchanges.isEmpty() {
+		l.until = time.Time{}
+		return false
+	}
+	return true
 }

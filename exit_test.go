@@ -1,0 +1,177 @@
+package illumichat
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+)
+
+// caddyConfig is the environment variable that tells TestCaddyProcess which config to run.
+const caddyConfig = "ILLUMICHAT_TEST_CADDY_CONFIG"
+
+// TestCaddyProcess is no test of its own but the process of runCaddy.
+func TestCaddyProcess(t *testing.T) {
+	if config := os.Getenv(caddyConfig); config != "" {
+		os.Args = []string{"caddy", "run", "--config", config}
+		caddycmd.Main()
+	}
+}
+
+// caddyProcess is a Caddy that can exit, which one within the tests' own process cannot.
+type caddyProcess struct {
+	admin   string // the path of the admin API's socket
+	process *os.Process
+	output  bytes.Buffer
+	exited  chan error
+}
+
+// runCaddy serves the site in a process of its own.
+func runCaddy(tb testing.TB, s *site, directives string) *caddyProcess {
+	tb.Helper()
+	// A socket's path has to be short.
+	dir, err := os.MkdirTemp("", "caddy")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { os.RemoveAll(dir) })
+	p := &caddyProcess{admin: filepath.Join(dir, "admin"), exited: make(chan error, 1)}
+	config := filepath.Join(dir, "caddy.json")
+	writeFile(tb, config, string(p.withAdmin(tb, s.adapt(directives))))
+
+	self, err := os.Executable()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	command := exec.CommandContext(tb.Context(), self, "-test.run=^TestCaddyProcess$")
+	// The first handshake may come while the process still starts (see loaded), so that a race is no failure there.
+	command.Env = append(os.Environ(), caddyConfig+"="+config, "HOME="+dir, "GORACE=exitcode=0")
+	command.Stdout, command.Stderr = &p.output, &p.output
+	if err := command.Start(); err != nil {
+		tb.Fatal(err)
+	}
+	p.process = command.Process
+	go func() { p.exited <- command.Wait() }()
+	eventually(tb, "the process serves its site", func() bool {
+		conn, err := tls.Dial("tcp", strings.TrimPrefix(s.secure, "https://"), &tls.Config{InsecureSkipVerify: true})
+		if err == nil {
+			conn.Close()
+		}
+		return err == nil
+	})
+	return p
+}
+
+// withAdmin gives a config an admin API.
+func (p *caddyProcess) withAdmin(tb testing.TB, config []byte) []byte {
+	tb.Helper()
+	var fields map[string]any
+	if err := json.Unmarshal(config, &fields); err != nil {
+		tb.Fatal(err)
+	}
+	fields["admin"] = map[string]any{"listen": "unix/" + p.admin, "config": map[string]any{"persist": false}}
+	config, err := json.Marshal(fields)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return config
+}
+
+// reload replaces the config of the process.
+func (p *caddyProcess) reload(tb testing.TB, config []byte) {
+	tb.Helper()
+	client := http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", p.admin)
+		},
+	}}
+	defer client.CloseIdleConnections()
+	resp, err := client.Post("http://caddy/load", "application/json", bytes.NewReader(p.withAdmin(tb, config)))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if body := readAll(tb, resp); resp.StatusCode != http.StatusOK {
+		tb.Fatalf("the config was not loaded: %s: %s", resp.Status, body)
+	}
+}
+
+// exit has the process exit, as a service manager does.
+func (p *caddyProcess) exit(tb testing.TB) {
+	tb.Helper()
+	if err := p.process.Signal(syscall.SIGTERM); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// wait waits for the end of the process.
+func (p *caddyProcess) wait(tb testing.TB) {
+	tb.Helper()
+	select {
+	case err := <-p.exited:
+		if err != nil {
+			tb.Errorf("Caddy exited with %v:\n%s", err, p.output.String())
+		}
+	case <-time.After(patience):
+		tb.Error("Caddy did not exit")
+	}
+}
+
+func TestExitTellsEveryone(t *testing.T) {
+	u := newHandUpstream(t)
+	s := newSite(t, "grace_period 1s")
+	caddy := runCaddy(t, s, chatToURL(u.url, ""))
+	streams := converseOverAll(t, s, u)
+	caddy.exit(t)
+	for proto, stream := range streams {
+		stream.isShutDown(t, proto)
+	}
+	caddy.wait(t)
+}
+
+// Streams of a config that is replaced by one without this handler are told as well. The grace period is that
+// of the newest config, and begins when its shutdown_delay is over.
+func TestExitTellsStreamsOfReplacedConfigs(t *testing.T) {
+	u := newHandUpstream(t)
+	s := newSite(t, "") // with a grace period, the streams over HTTP/3 would end at the reload
+	caddy := runCaddy(t, s, chatToURL(u.url, ""))
+	streams := converseOverAll(t, s, u)
+	s.global = "grace_period 1s\nshutdown_delay 500ms"
+	caddy.reload(t, s.adapt("respond hello"))
+	for _, stream := range streams {
+		stream.step(t)
+	}
+	start := time.Now()
+	caddy.exit(t)
+	for proto, stream := range streams {
+		stream.isShutDown(t, proto)
+	}
+	if took := time.Since(start); took < 1200*time.Millisecond {
+		t.Errorf("the streams were ended after %s, before their time was up", took)
+	}
+	caddy.wait(t)
+}
+
+// isShutDown checks that the stream ends with a finish that says that the proxy exits.
+func (c *conversation) isShutDown(tb testing.TB, proto string) {
+	tb.Helper()
+	rest, err := io.ReadAll(c.visitor)
+	if err != nil {
+		tb.Errorf("%s: the stream ended before its end: %v", proto, err)
+	}
+	if finish := onlyFinish(tb, string(rest)); finish.FinishReason != "error" || finish.Code != "shutting_down:proxy" {
+		tb.Errorf("%s: got the finish %+v", proto, finish)
+	}
+}
