@@ -1,0 +1,414 @@
+package illumichat
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// stage is how far an answer goes before something happens.
+type stage struct {
+	name string
+	head bool
+	sent []string // of the body, in parts
+	rest string   // of it, if the answer went on
+
+	events string // the whole ones
+	whole  bool   // the finish is among them
+}
+
+// unended is an event that lacks but its blank line.
+const unended = `data: {"type":"text-delta","textDelta":"Bye"}` + "\n"
+
+var stages = []stage{
+	{name: "before the head", rest: delta + finish},
+	{name: "after the head", head: true, rest: delta + finish},
+	{name: "after a comment", head: true, sent: []string{": hello\n\n"}, rest: delta + finish},
+	{name: "in the first event", head: true, sent: []string{delta[:20]}, rest: delta[20:] + finish},
+	{name: "after an event", head: true, sent: []string{delta}, rest: finish, events: delta},
+	{name: "after two events at once", head: true, sent: []string{delta + delta}, rest: finish, events: delta + delta},
+	{name: "in a later event", head: true, sent: []string{delta + delta[:20]}, rest: delta[20:] + finish, events: delta},
+	{name: "after an event but for its blank line", head: true, sent: []string{delta + unended}, rest: "\n" + finish, events: delta + unended + "\n"},
+	{name: "in the finish", head: true, sent: []string{delta, finish[:20]}, rest: finish[20:], events: delta},
+	{name: "after the finish but for its blank line", head: true, sent: []string{delta, finish[:len(finish)-1]}, rest: "\n", events: delta + finish, whole: true},
+	{name: "after the finish", head: true, sent: []string{delta, finish}, events: delta + finish, whole: true},
+	{name: "in what follows the finish", head: true, sent: []string{finish, delta[:20]}, rest: delta[20:], events: finish, whole: true},
+}
+
+// play answers up to the stage.
+func (s *stage) play(w *wire) {
+	if s.head {
+		_ = w.head()
+	}
+	for _, part := range s.sent {
+		_ = w.send(part)
+	}
+}
+
+// goOn plays the rest.
+func (s *stage) goOn(w *wire) {
+	if !s.head {
+		_ = w.head()
+	}
+	_ = w.send(s.rest)
+	w.end()
+}
+
+// theTries counts the tries of each chat, by its text.
+type theTries struct {
+	mu   sync.Mutex
+	made map[string]int
+}
+
+func (t *theTries) add(text string) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.made == nil {
+		t.made = make(map[string]int)
+	}
+	t.made[text]++
+	return t.made[text]
+}
+
+func (t *theTries) of(text string) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.made[text]
+}
+
+// chatText is the text of the first message of what the upstream got.
+func chatText(body string) string {
+	var chat struct{ Messages []struct{ Content string } }
+	if err := json.Unmarshal([]byte(body), &chat); err != nil {
+		panic(err) // what goes upstream is checked
+	}
+	return chat.Messages[0].Content
+}
+
+// stageChat is a chat whose answer goes up to a stage by itself.
+type stageChat struct {
+	stage   *stage
+	proto   string
+	visitor http.RoundTripper
+	text    string
+	tries   *theTries
+	played  chan *wire // gets the first try when it is at the stage
+
+	over   chan struct{} // closed when the visitor has the answer
+	status int
+	got    string
+	err    error
+}
+
+// atEachStage runs a test with the chats of visitors of each protocol, for an upstream of each protocol. That goes on
+// from each stage as told, and answers a next try well. The test serves the directive.
+func atEachStage(t *testing.T, subdirectives string, goOn func(*stage, *wire), run func(t *testing.T, directive string, chats []*stageChat)) {
+	t.Helper()
+	for _, upstream := range []struct {
+		proto     string
+		start     func(testing.TB, func(*wire)) *wireUpstream
+		transport string
+	}{
+		{"HTTP/1.1", newWireUpstream, ""},
+		{"HTTP/2.0", newWireUpstream2, "transport http {\ntls_insecure_skip_verify\n}"},
+	} {
+		t.Run("upstream "+upstream.proto, func(t *testing.T) {
+			var tries theTries
+			var chats []*stageChat
+			byText := make(map[string]*stageChat)
+			for proto, visitor := range protocols(t) {
+				for i := range stages {
+					c := &stageChat{
+						stage: &stages[i], proto: proto, visitor: visitor, text: stages[i].name + ", " + proto, tries: &tries,
+						played: make(chan *wire, 1), over: make(chan struct{}),
+					}
+					chats = append(chats, c)
+					byText[c.text] = c
+				}
+			}
+			u := upstream.start(t, func(w *wire) {
+				c := byText[chatText(w.body)]
+				if tries.add(c.text) > 1 {
+					stages[0].goOn(w)
+					return
+				}
+				c.stage.play(w)
+				c.played <- w
+				goOn(c.stage, w)
+			})
+			run(t, chatToURL(u.url, subdirectives+"\n"+upstream.transport), chats)
+		})
+	}
+}
+
+// ask sends the chat and reads the answer to its end.
+func (c *stageChat) ask(ctx context.Context, tb testing.TB, s *site) {
+	defer close(c.over)
+	resp, err := c.visitor.RoundTrip(chatRequest(tb, s.secure, saying(c.text)).WithContext(ctx))
+	if err != nil {
+		c.err = err
+		return
+	}
+	defer resp.Body.Close()
+	if resp.Proto != c.proto {
+		tb.Errorf("the answer came over %s", resp.Proto)
+	}
+	var got []byte
+	got, c.err = io.ReadAll(resp.Body)
+	c.status, c.got = resp.StatusCode, string(got)
+}
+
+// askAll sends all chats at once and waits until they are at their stages.
+func askAll(ctx context.Context, t *testing.T, s *site, chats []*stageChat) map[*stageChat]*wire {
+	t.Helper()
+	for _, c := range chats {
+		go c.ask(ctx, t, s)
+	}
+	wires := make(map[*stageChat]*wire)
+	for _, c := range chats {
+		select {
+		case wires[c] = <-c.played:
+		case <-time.After(patience):
+			t.Fatalf("%s: the upstream was not asked", c.text)
+		}
+	}
+	return wires
+}
+
+// eachAnswer runs a subtest for the answer of each chat.
+func eachAnswer(t *testing.T, chats []*stageChat, check func(t *testing.T, c *stageChat)) {
+	t.Helper()
+	for _, c := range chats {
+		t.Run(c.text, func(t *testing.T) {
+			select {
+			case <-c.over:
+			case <-time.After(patience):
+				t.Fatal("the answer does not end")
+			}
+			check(t, c)
+		})
+	}
+}
+
+// checkBroken checks an answer that broke off at the stage: what was whole of it, and the finish that says why.
+// Where that is nothing, the chat was tried again.
+func (c *stageChat) checkBroken(t *testing.T, code string) {
+	t.Helper()
+	if c.err != nil || c.status != http.StatusOK {
+		t.Fatalf("got status %d, %v: %q", c.status, c.err, c.got)
+	}
+	got, want, tries := c.got, c.stage.events, 1
+	switch {
+	case want == "":
+		want, tries = delta+finish, 2
+	case !c.stage.whole:
+		if last := onlyFinish(t, got); last.FinishReason != "error" || last.Code != code {
+			t.Errorf("got the finish %+v, want the code %s", last, code)
+		}
+		got = got[:strings.LastIndex(got, `data: {"type":"finish"`)]
+	}
+	if made := c.tries.of(c.text); got != want || made != tries {
+		t.Errorf("got %q after %d tries, want %q after %d", got, made, want, tries)
+	}
+}
+
+const quickRetry = "\nretry {\nbackoff 1ms\n}"
+
+func TestFaultsAtEachStage(t *testing.T) {
+	for name, end := range map[string]func(*wire){
+		"ends in order":         func(w *wire) { w.end() },
+		"closes the connection": func(w *wire) { w.fin() },
+		"resets it":             func(w *wire) { w.reset() },
+		"breaks the protocol":   func(w *wire) { w.spoil() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			atEachStage(t, quickRetry, func(_ *stage, w *wire) { end(w) }, func(t *testing.T, directive string, chats []*stageChat) {
+				s := serve(t, directive)
+				for _, c := range chats {
+					c.ask(t.Context(), t, s) // one by one, because what ends an HTTP/2 connection ends all that is on it
+				}
+				eachAnswer(t, chats, func(t *testing.T, c *stageChat) { c.checkBroken(t, "closed:upstream") })
+			})
+		})
+	}
+}
+
+func stall(_ *stage, w *wire) { w.stall() }
+
+func TestStallsAtEachStage(t *testing.T) {
+	atEachStage(t, "response_timeout 500ms\nidle_timeout 500ms"+quickRetry, stall, func(t *testing.T, directive string, chats []*stageChat) {
+		askAll(t.Context(), t, serve(t, directive), chats)
+		eachAnswer(t, chats, func(t *testing.T, c *stageChat) { c.checkBroken(t, "stalled:upstream") })
+	})
+}
+
+func TestMaxDurationAtEachStage(t *testing.T) {
+	atEachStage(t, "max_duration 500ms"+quickRetry, stall, func(t *testing.T, directive string, chats []*stageChat) {
+		askAll(t.Context(), t, serve(t, directive), chats)
+		eachAnswer(t, chats, func(t *testing.T, c *stageChat) {
+			if c.stage.events != "" {
+				c.checkBroken(t, "max_duration:upstream")
+			} else if c.status != http.StatusGatewayTimeout || !strings.Contains(c.got, `"code":"timeout:upstream"`) || c.tries.of(c.text) != 1 {
+				t.Errorf("got status %d after %d tries: %s", c.status, c.tries.of(c.text), c.got)
+			}
+		})
+	})
+}
+
+// A visitor who leaves is not tried again for, and the upstream knows at once.
+func TestVisitorLeavesAtEachStage(t *testing.T) {
+	atEachStage(t, quickRetry, stall, func(t *testing.T, directive string, chats []*stageChat) {
+		ctx, leave := context.WithCancel(t.Context())
+		defer leave()
+		wires := askAll(ctx, t, serve(t, directive), chats)
+		leave()
+		for c, w := range wires {
+			select {
+			case <-w.gone:
+			case <-time.After(patience):
+				t.Errorf("%s: the upstream's request was not canceled", c.text)
+			}
+		}
+		eventually(t, "the exchanges are closed", func() bool { return openExchangeCount() == 0 })
+		eachAnswer(t, chats, func(t *testing.T, c *stageChat) {
+			if !strings.HasPrefix(c.stage.events, c.got) {
+				t.Errorf("the visitor saw %q", c.got)
+			}
+			if made := c.tries.of(c.text); made != 1 {
+				t.Errorf("there were %d tries", made)
+			}
+		})
+	})
+}
+
+// A reload changes nothing, whatever an answer is at.
+func TestReloadsAtEachStage(t *testing.T) {
+	goOn := make(chan struct{}, 1000)
+	atEachStage(t, "", func(s *stage, w *wire) {
+		select {
+		case <-goOn:
+			s.goOn(w)
+		case <-w.gone: // the test has failed
+		}
+	}, func(t *testing.T, directive string, chats []*stageChat) {
+		s := serveWith(t, "", directive)
+		askAll(t.Context(), t, s, chats)
+		for range 5 {
+			s.reload(directive)
+		}
+		for range chats {
+			goOn <- struct{}{}
+		}
+		eachAnswer(t, chats, func(t *testing.T, c *stageChat) {
+			if want := strings.Join(c.stage.sent, "") + c.stage.rest; c.err != nil || c.status != http.StatusOK || c.got != want {
+				t.Errorf("got status %d, %v: %q, want %q", c.status, c.err, c.got, want)
+			}
+		})
+	})
+}
+
+// At the exit everybody is told, whatever their answers are at.
+func TestExitAtEachStage(t *testing.T) {
+	atEachStage(t, "", stall, func(t *testing.T, directive string, chats []*stageChat) {
+		s := newSite(t, "grace_period 1s")
+		process := runCaddy(t, s, directive)
+		askAll(t.Context(), t, s, chats)
+		process.exit(t)
+		eachAnswer(t, chats, func(t *testing.T, c *stageChat) {
+			if c.stage.events != "" {
+				c.checkBroken(t, "shutting_down:proxy")
+			} else if c.status != http.StatusServiceUnavailable || !strings.Contains(c.got, `"code":"shutting_down:proxy"`) {
+				t.Errorf("got status %d: %s", c.status, c.got)
+			}
+		})
+		process.wait(t)
+	})
+}
+
+// A visitor may leave at any time before the upstream has got the chat, or while it is not asked. The test's
+// function returns when the chat is at that point.
+func TestVisitorLeavesBeforeTheUpstreamAnswers(t *testing.T) {
+	for _, test := range []struct {
+		phase string
+		begin func(t *testing.T, subdirectives string) (directive string, body io.Reader, reached func())
+	}{
+		{"reading the body", func(t *testing.T, subdirectives string) (string, io.Reader, func()) {
+			u := newWireUpstream(t, func(*wire) { t.Error("the upstream was asked") })
+			body, send := io.Pipe()
+			go func() { _, _ = io.WriteString(send, hello[:20]) }()
+			return "route {\nbody_tap\n" + chatToURL(u.url, subdirectives) + "\n}", body, func() { <-tapped }
+		}},
+		{"connecting", func(t *testing.T, subdirectives string) (string, io.Reader, func()) {
+			listener, err := net.Listen("tcp", "127.0.0.1:0") // which shakes no hands
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { listener.Close() })
+			return chatToURL("https://"+listener.Addr().String(), subdirectives), strings.NewReader(hello), func() {
+				conn, err := listener.Accept()
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				t.Cleanup(func() { conn.Close() })
+			}
+		}},
+		{"in a pause", func(t *testing.T, subdirectives string) (string, io.Reader, func()) {
+			asked := make(chan struct{}, 10)
+			u := newWireUpstream(t, func(w *wire) {
+				_ = w.json(http.StatusInternalServerError, nil)
+				asked <- struct{}{}
+			})
+			t.Cleanup(func() {
+				if len(asked) > 0 {
+					t.Error("the upstream was asked again")
+				}
+			})
+			return chatToURL(u.url, subdirectives), strings.NewReader(hello), func() { <-asked }
+		}},
+	} {
+		for proto, visitor := range protocols(t) {
+			t.Run(test.phase+"/"+proto, func(t *testing.T) {
+				directive, body, reached := test.begin(t, "retry {\nbackoff 1m\n}")
+				s := serve(t, "log\n"+directive)
+				ctx, leave := context.WithCancel(t.Context())
+				defer leave()
+				req := chatRequest(t, s.secure, "").WithContext(ctx)
+				req.Body, req.ContentLength = io.NopCloser(body), int64(len(hello))
+				req.Header.Set("X-Test", "leaves")
+				answered := make(chan *http.Response, 1)
+				go func() {
+					resp, err := visitor.RoundTrip(req)
+					if err == nil {
+						resp.Body.Close()
+					}
+					answered <- resp
+				}()
+				reached()
+				leave()
+				if pipe, ok := body.(io.Closer); ok {
+					pipe.Close() // the client would wait for more
+				}
+				if resp := <-answered; resp != nil {
+					t.Errorf("the visitor was answered with %s", resp.Status)
+				}
+				eventually(t, "the access log says that the visitor left", func() bool {
+					status, ok := s.loggedStatus(t, "leaves")
+					if ok && status != statusClientClosed {
+						t.Fatalf("the access log has status %d", status)
+					}
+					return ok
+				})
+				if n := openExchangeCount(); n != 0 {
+					t.Errorf("%d exchanges are open", n)
+				}
+			})
+		}
+	}
+}
