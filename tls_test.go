@@ -10,6 +10,7 @@ import (
 	"encoding/pem"
 	"math/big"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -29,9 +30,15 @@ func (loaded) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "tls.handshake_match.loaded", New: func() caddy.Module { return new(loaded) }}
 }
 
-// Match holds a handshake up while a config loads.
-func (loaded) Match(*tls.ClientHelloInfo) bool {
-	loading.RLock()
+// Match holds a handshake up while a config loads. Over QUIC the loading would wait for the handshake, so it fails.
+func (loaded) Match(hello *tls.ClientHelloInfo) bool {
+	if slices.Contains(hello.SupportedProtos, "h3") {
+		if !loading.TryRLock() {
+			return false
+		}
+	} else {
+		loading.RLock()
+	}
 	defer loading.RUnlock()
 	return true
 }

@@ -1,0 +1,111 @@
+package illumichat
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// BenchmarkVisitorLeaves is how long it takes from a visitor's leaving to the upstream's knowing: the median is to be
+// under 10 ms.
+func BenchmarkVisitorLeaves(b *testing.B) {
+	for _, upstream := range []struct {
+		proto     string
+		start     func(testing.TB, func(*wire)) *wireUpstream
+		transport string
+	}{
+		{"HTTP/1.1", newWireUpstream, ""},
+		{"HTTP/2.0", newWireUpstream2, "transport http {\ntls_insecure_skip_verify\n}"},
+	} {
+		asked := make(chan *wire, 1)
+		u := upstream.start(b, func(w *wire) {
+			if chatText(w.body) == "stream" {
+				_ = w.head()
+				_ = w.send(delta)
+			}
+			asked <- w
+			w.stall()
+		})
+		s := serve(b, chatToURL(u.url, upstream.transport))
+		leaveBy := map[string]func(b *testing.B, text string, ready func()){
+			"FIN": func(b *testing.B, text string, ready func()) {
+				conn := sendRaw(b, s, rawChat(saying(text)))
+				if text == "stream" {
+					readEvent(b, conn)
+				}
+				ready()
+				conn.Close()
+			},
+		}
+		for proto, visitor := range protocols(b) {
+			if proto == "HTTP/1.1" {
+				continue // is the FIN above
+			}
+			leaveBy[proto] = func(b *testing.B, text string, ready func()) {
+				ctx, leave := context.WithCancel(b.Context())
+				defer leave()
+				req := chatRequest(b, s.secure, saying(text)).WithContext(ctx)
+				if text == "stream" {
+					resp, err := visitor.RoundTrip(req)
+					if err != nil {
+						b.Fatal(err)
+					}
+					defer resp.Body.Close()
+					readEvent(b, resp.Body)
+					ready()
+					return
+				}
+				done := make(chan struct{})
+				go func() {
+					defer close(done)
+					if _, err := visitor.RoundTrip(req); err == nil {
+						b.Error("there was an answer")
+					}
+				}()
+				ready()
+				leave()
+				<-done
+			}
+		}
+		for _, name := range slices.Sorted(maps.Keys(leaveBy)) {
+			for _, phase := range []string{"wait", "stream"} {
+				b.Run("visitor "+name+"/upstream "+upstream.proto+"/"+phase, func(b *testing.B) {
+					var took []time.Duration
+					for b.Loop() {
+						var w *wire
+						var left time.Time
+						leaveBy[name](b, phase, func() {
+							w = <-asked
+							left = time.Now()
+						})
+						<-w.gone
+						took = append(took, time.Since(left))
+					}
+					slices.Sort(took)
+					b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "ms/median")
+					b.ReportMetric(float64(took[len(took)*99/100].Microseconds())/1000, "ms/p99")
+				})
+			}
+		}
+	}
+}
+
+// readEvent reads up to the end of the first event.
+func readEvent(tb testing.TB, answer io.Reader) {
+	tb.Helper()
+	in := bufio.NewReader(answer)
+	for {
+		line, err := in.ReadString('\n')
+		if err != nil {
+			tb.Fatalf("reading the first event: %v", err)
+		}
+		if strings.HasPrefix(line, "data:") {
+			return
+		}
+	}
+}

@@ -1,0 +1,450 @@
+package illumichat
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/illumichat/caddy-illumichat/sandbox"
+)
+
+// The environment variables with the size of the soak test, in exchanges, and with the seed of another run.
+const (
+	soakSize = "ILLUMICHAT_TEST_SOAK"
+	soakSeed = "ILLUMICHAT_TEST_SEED"
+)
+
+// soakPlan is what is to happen in one exchange.
+type soakPlan struct {
+	id    int
+	tries [defaultAttempts]soakTry
+	proto string // of the visitor
+	path  string // of the upstream
+
+	leaves time.Duration // when the visitor leaves; 0: they do not
+	slow   bool          // the visitor reads slowly
+}
+
+// soakTry is how the upstream answers one try.
+type soakTry struct {
+	status int // other than 200; 0: it streams
+	events int
+	large  bool // the first event is too large to be held
+	finish bool
+	rest   string // what comes after that
+	ends   int    // how it ends: an index of soakEnds
+	lines  string // how they end
+
+	seed uint64 // of where the bytes are cut
+}
+
+var soakEnds = []func(*wire){
+	func(w *wire) { w.end() },
+	func(w *wire) { w.fin() },
+	func(w *wire) { w.reset() },
+	func(w *wire) { w.spoil() },
+	(*wire).stall,
+}
+
+func newSoakPlan(seed uint64, id int) *soakPlan {
+	random := rand.New(rand.NewPCG(seed, uint64(id)))
+	oneOf := func(n int) bool { return random.IntN(n) == 0 }
+	p := &soakPlan{
+		id:    id,
+		proto: []string{"HTTP/1.1", "HTTP/2.0", "HTTP/3.0"}[random.IntN(3)],
+		path:  []string{"/1", "/2"}[random.IntN(2)],
+		slow:  oneOf(20),
+	}
+	if oneOf(5) {
+		p.leaves = time.Duration(1 + random.IntN(int([]time.Duration{30, 300}[random.IntN(2)]*time.Millisecond)))
+	}
+	for i := range p.tries {
+		try := soakTry{
+			events: random.IntN(8),
+			large:  oneOf(50),
+			lines:  []string{"\n", "\n", "\r\n", "\r"}[random.IntN(4)],
+			seed:   random.Uint64(),
+		}
+		switch random.IntN(6) {
+		case 0: // as it should be
+			try.finish = true
+		case 1:
+			try.status = []int{400, 404, 429, 500, 503}[random.IntN(5)]
+		case 2: // a finish, and then something
+			try.finish = true
+			try.rest = []string{"", finish, "data: torn", ": bye\n\n", delta[:30]}[random.IntN(5)]
+			try.ends = random.IntN(len(soakEnds))
+		default:
+			try.rest = []string{"", "data: torn", ": bye\n\n", delta[:30]}[random.IntN(4)]
+			try.ends = random.IntN(len(soakEnds))
+		}
+		p.tries[i] = try
+	}
+	return p
+}
+
+// soakText is the text of the n-th event of a try, from 1.
+func (p *soakPlan) soakText(try, n int) string {
+	text := fmt.Sprintf("%d %d %d", p.id, try, n)
+	if n == 1 && p.tries[try-1].large {
+		text += " " + strings.Repeat("x", 100_000)
+	}
+	return text
+}
+
+// answer answers the try of the number, from 1.
+func (p *soakPlan) answer(w *wire, number int) {
+	try := &p.tries[number-1]
+	if try.status != 0 {
+		_ = w.json(try.status, nil)
+		return
+	}
+	var body strings.Builder
+	for n := 1; n <= try.events; n++ {
+		fmt.Fprintf(&body, "data: {\"type\":\"text-delta\",\"textDelta\":%q}\n\n", p.soakText(number, n))
+	}
+	if try.finish {
+		body.WriteString(finish)
+	}
+	body.WriteString(try.rest)
+	text := strings.ReplaceAll(body.String(), "\n", try.lines)
+
+	random := rand.New(rand.NewPCG(try.seed, 0))
+	if w.head() != nil {
+		return
+	}
+	for len(text) > 0 {
+		n := min(len(text), 1+random.IntN(200))
+		if random.IntN(4) == 0 {
+			n = len(text)
+		}
+		if w.send(text[:n]) != nil {
+			return
+		}
+		text = text[n:]
+		if random.IntN(4) == 0 {
+			time.Sleep(time.Duration(random.IntN(int(time.Millisecond))))
+		}
+	}
+	soakEnds[try.ends](w)
+}
+
+// soak is the state of the test.
+type soak struct {
+	site     *site
+	visitors map[string]http.RoundTripper
+	tries    theTries
+
+	mu   sync.Mutex
+	keys map[string]string // Idempotency-Key → chat
+
+	plans    []*soakPlan
+	outcomes sync.Map // what became of exchanges → *atomic.Int64
+}
+
+func (s *soak) answer(w *wire) {
+	text := chatText(w.body)
+	number := s.tries.add(text)
+	s.mu.Lock()
+	if chat, ok := s.keys[w.key]; number > 1 && chat != text || number == 1 && ok {
+		s.site.tb.Errorf("try %d of chat %s has the key of chat %q", number, text, chat)
+	}
+	s.keys[w.key] = text
+	s.mu.Unlock()
+	id, err := strconv.Atoi(text)
+	if err != nil || number > defaultAttempts {
+		s.site.tb.Errorf("chat %s was tried %d times", text, number)
+		return
+	}
+	s.plans[id].answer(w, number)
+}
+
+func (s *soak) count(outcome string) {
+	n, _ := s.outcomes.LoadOrStore(outcome, new(atomic.Int64))
+	n.(*atomic.Int64).Add(1)
+}
+
+// run has the visitor of a plan ask. It returns what is wrong with what they got.
+func (s *soak) run(p *soakPlan) error {
+	ctx, leave := context.WithCancel(s.site.tb.Context())
+	defer leave()
+	if p.leaves > 0 {
+		ctx, leave = context.WithTimeout(ctx, p.leaves)
+		defer leave()
+	}
+	text := strconv.Itoa(p.id)
+	resp, err := s.send(ctx, p, text)
+	if err != nil {
+		if p.leaves > 0 {
+			s.count("left before the answer")
+			return nil
+		}
+		return fmt.Errorf("not answered after %d tries: %w", s.tries.of(text), err)
+	}
+	defer resp.Body.Close()
+	var body io.Reader = resp.Body
+	if p.slow {
+		body = &slowReader{body}
+	}
+	got, err := io.ReadAll(body)
+	switch finishes := strings.Count(string(got), `"type":"finish"`); {
+	case p.leaves > 0 && (err != nil || finishes == 0): // the end of what they got may look like any other
+		s.count("left in the answer")
+		if finishes > 1 {
+			return fmt.Errorf("%d finishes", finishes)
+		}
+		return nil
+	case err != nil:
+		return fmt.Errorf("the answer broke off: %w after %.500q", err, got)
+	case resp.StatusCode != http.StatusOK:
+		return s.checkError(p, resp.StatusCode, string(got))
+	}
+	return s.checkStream(p, string(got))
+}
+
+// send sends the chat. A connection that a reload closes under a request is the visitor's to replace, as long as
+// the upstream was not asked. So is one over HTTP/3 that comes with a reload and that Caddy has nobody serve.
+func (s *soak) send(ctx context.Context, p *soakPlan, text string) (*http.Response, error) {
+	for start := time.Now(); ; {
+		attempt, giveUp := context.WithCancel(ctx)
+		unserved := time.AfterFunc(2*time.Second, func() {
+			if s.tries.of(text) == 0 {
+				giveUp()
+			}
+		})
+		req := chatRequest(s.site.tb, s.site.secure, saying(text)).WithContext(attempt)
+		req.URL.Path = p.path
+		resp, err := s.visitors[p.proto].RoundTrip(req)
+		unserved.Stop()
+		if err == nil {
+			context.AfterFunc(ctx, giveUp)
+			return resp, nil
+		}
+		giveUp()
+		if ctx.Err() != nil || s.tries.of(text) > 0 || time.Since(start) > patience {
+			return nil, err
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+type slowReader struct{ io.Reader }
+
+func (r *slowReader) Read(p []byte) (int, error) {
+	time.Sleep(time.Millisecond)
+	return r.Reader.Read(p[:min(len(p), 100)])
+}
+
+// checkStream checks that a stream holds the events of one try, in order and once each, and one finish that tells the
+// truth about it. That try is the last.
+func (s *soak) checkStream(p *soakPlan, got string) error {
+	decoded := decodeEvents(s.site.tb, got)
+	number := s.tries.of(strconv.Itoa(p.id))
+	if p.mayLoseRequests() && decoded[0].Type != typeFinish {
+		_, _ = fmt.Sscanf(decoded[0].TextDelta, "%d %d", new(int), &number)
+	}
+	try := &p.tries[number-1]
+	events, finished := 0, false
+	for _, e := range decoded {
+		switch {
+		case e.Type == typeFinish && finished:
+			return fmt.Errorf("a second finish: %.500q", got)
+		case e.Type == typeFinish:
+			finished = true
+			s.count("finish " + e.FinishReason + " " + e.Code)
+			switch {
+			case p.mayLoseRequests() && events == 0:
+				// The try is not known.
+			case e.Code == "" && (!try.finish || events != try.events):
+				return fmt.Errorf("passed off as whole after %d events of %d: %.500q", events, try.events, got)
+			case e.Code == "closed:upstream" && try.finish && events == try.events && !p.mayLoseRequests():
+				return fmt.Errorf("an answer that was whole is said to have broken off: %.500q", got)
+			}
+		case finished:
+			return fmt.Errorf("an event follows the finish: %.500q", got)
+		default:
+			events++
+			if try.large && events == 1 && strings.HasPrefix(e.Type, "not JSON") && len(decoded) == 2 {
+				continue // it broke off when parts of it were gone
+			}
+			if events > try.events || e.TextDelta != p.soakText(number, events) {
+				return fmt.Errorf("event %d of try %d is %+.200v", events, number, e)
+			}
+		}
+	}
+	if !finished {
+		return fmt.Errorf("no finish: %.500q", got)
+	}
+	return nil
+}
+
+// mayLoseRequests reports whether the end of one exchange's connection can be that of another one, whose request the
+// upstream may then not have read or answered.
+func (p *soakPlan) mayLoseRequests() bool { return p.path == "/2" }
+
+// checkError checks that an error stands for the last try, which had no event to show.
+func (s *soak) checkError(p *soakPlan, status int, got string) error {
+	made := s.tries.of(strconv.Itoa(p.id))
+	s.count("status " + strconv.Itoa(status))
+	if !strings.HasPrefix(got, `{"error":`) {
+		return fmt.Errorf("status %d, but no error: %.500q", status, got)
+	}
+	if status == http.StatusGatewayTimeout || p.mayLoseRequests() {
+		return nil // the machine is busy, or the try is not known
+	}
+	try := &p.tries[made-1]
+	want := try.status
+	if want == 0 {
+		want = http.StatusBadGateway
+	}
+	switch {
+	case status != want:
+		return fmt.Errorf("status %d, want %d of try %d: %s", status, want, made, got)
+	case try.status == 0 && (try.events > 0 || try.finish) && !try.large:
+		return fmt.Errorf("status %d, but try %d had an event: %s", status, made, got)
+	case status != http.StatusBadRequest && status != http.StatusNotFound && made < defaultAttempts:
+		return fmt.Errorf("status %d after %d tries", status, made)
+	}
+	return nil
+}
+
+// TestSoak sends random chats to upstreams that fail at random, from visitors some of whom leave, while Caddy reloads
+// again and again. None of them may get an untrue answer, and nothing may be left in the end.
+func TestSoak(t *testing.T) {
+	exchanges, seed := 500, uint64(1)
+	if value := os.Getenv(soakSize); value != "" {
+		exchanges, _ = strconv.Atoi(value)
+	}
+	if value := os.Getenv(soakSeed); value != "" {
+		seed, _ = strconv.ParseUint(value, 10, 64)
+	}
+	t.Logf("%d exchanges with the seed %d", exchanges, seed)
+
+	// What Caddy keeps for good is not ours.
+	serveOnce(t)
+	before := goleak.IgnoreCurrent()
+
+	s := &soak{keys: make(map[string]string)}
+	for id := range exchanges {
+		s.plans = append(s.plans, newSoakPlan(seed, id))
+	}
+	upstreams := []*wireUpstream{newWireUpstream(t, s.answer), newWireUpstream2(t, s.answer)}
+	// Connections that were in use at a reload are kept for as long as others.
+	const quick = "commit_after 20ms\nheartbeat 10ms\nresponse_timeout 300ms\nidle_timeout 300ms\nretry {\nbackoff 1ms 5ms\n}\ntransport http {\nkeepalive 500ms\n"
+	directives := handleAt("/1", upstreams[0].url, quick+"}") +
+		handleAt("/2", upstreams[1].url, quick+"tls_insecure_skip_verify\n}")
+	s.site = newSite(t, "")
+	s.site.tb = t
+	s.site.reload(directives)
+	s.visitors = protocols(t)
+
+	reloads := keepReloading(s.site, directives)
+	var next atomic.Int64
+	var visitors sync.WaitGroup
+	for range 48 {
+		visitors.Go(func() {
+			for id := int(next.Add(1)) - 1; id < exchanges; id = int(next.Add(1)) - 1 {
+				if err := s.run(s.plans[id]); err != nil {
+					t.Errorf("chat %d by %s, upstream %s: %v", id, s.plans[id].proto, s.plans[id].path, err)
+				}
+			}
+		})
+	}
+	visitors.Wait()
+	t.Logf("%d reloads", reloads())
+
+	var outcomes []string
+	s.outcomes.Range(func(outcome, n any) bool {
+		outcomes = append(outcomes, fmt.Sprintf("%s: %d", outcome, n.(*atomic.Int64).Load()))
+		return true
+	})
+	slices.Sort(outcomes)
+	t.Logf("outcomes:\n%s", strings.Join(outcomes, "\n"))
+	if len(outcomes) < 8 {
+		t.Error("too little has happened to prove anything")
+	}
+
+	eventually(t, "all exchanges are closed", func() bool { return openExchangeCount() == 0 })
+	if err := caddy.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	for _, visitor := range s.visitors {
+		switch visitor := visitor.(type) {
+		case io.Closer:
+			visitor.Close()
+		case interface{ CloseIdleConnections() }:
+			visitor.CloseIdleConnections()
+		}
+	}
+	for _, u := range upstreams {
+		eventually(t, "all connections to the upstream are closed", func() bool {
+			u.mu.Lock()
+			defer u.mu.Unlock()
+			return len(u.conns) == 0
+		})
+		u.close()
+	}
+	var leaked error
+	defer func() {
+		if leaked != nil {
+			t.Error(leaked)
+		}
+	}()
+	eventually(t, "all goroutines have ended", func() bool {
+		leaked = goleak.Find(before,
+			// Caddy's, which end by themselves.
+			goleak.IgnoreAnyFunction("github.com/DeRuina/timberjack.(*Logger).millRun"),
+			goleak.IgnoreAnyFunction("github.com/caddyserver/certmagic.keepLockfileFresh"))
+		return leaked == nil
+	})
+}
+
+// serveOnce has Caddy start and stop.
+func serveOnce(tb testing.TB) {
+	tb.Helper()
+	newSite(tb, "").reload("respond hello")
+	if err := caddy.Stop(); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// handleAt has a site ask an endpoint at a path.
+func handleAt(path, endpoint, subdirectives string) string {
+	return fmt.Sprintf("handle %s {\nillumichat {\ntoken %s\nassistants %s\nendpoint %s\n%s\n}\n}\n",
+		path, sandbox.Token, sandbox.Assistant, endpoint, subdirectives)
+}
+
+// keepReloading reloads a site until the returned function is called, which tells how often.
+func keepReloading(s *site, directives string) (stop func() int) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan int)
+	go func() {
+		for n := 0; ; n++ {
+			select {
+			case <-ctx.Done():
+				done <- n
+				return
+			case <-time.After(100 * time.Millisecond):
+				s.reload(directives)
+			}
+		}
+	}()
+	return func() int {
+		cancel()
+		return <-done
+	}
+}
