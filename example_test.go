@@ -121,3 +121,23 @@ func TestReadmeCaddyfilesAdapt(t *testing.T) {
 		})
 	}
 }
+
+var fencedJSON = regexp.MustCompile("(?s)```json\n(\\{\n\t\"handler\": \"illumichat\",.*?\n\\})\n```")
+
+func TestReadmeJSONLoads(t *testing.T) {
+	t.Setenv("ILLUMICHAT_API_TOKEN", sandbox.Token)
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := fencedJSON.FindAllSubmatch(readme, -1)
+	if len(blocks) == 0 {
+		t.Fatal("README.md has no JSON of the handler")
+	}
+	for _, block := range blocks {
+		config := fmt.Sprintf(`{"apps": {"http": {"servers": {"srv0": {"listen": [":80"], "routes": [{"handle": [%s]}]}}}}}`, block[1])
+		if err := validate(t, []byte(config)); err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -107,6 +107,7 @@ type tries struct {
 	key    string // the Idempotency-Key
 
 	made    int
+	silent  bool // the last one ran into response_timeout
 	growing backoff.ExponentialBackOff
 	asked   time.Duration // the pause that the last answer asked for; 0: none
 	pause   time.Duration // the last one that was computed
@@ -149,8 +150,13 @@ func (t *tries) next() (*answer, error) {
 		t.asked = wait
 		return nil, err
 	}
+	if t.silent {
+		// Its connection may have been dead, and then others that are as old may be, too.
+		t.ex.h.dropIdleConnections()
+	}
 	t.made++
 	answer, err := t.ex.try(t.body, t.key, turn)
+	t.silent = errors.Is(err, errResponseTimeout)
 	if err != nil && !t.repeatable(err) {
 		err = backoff.Permanent(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
@@ -24,7 +25,21 @@ func (h *Handler) loadTransport(ctx caddy.Context) (http.RoundTripper, error) {
 	if err != nil {
 		return nil, err
 	}
-	return usableTransport(module)
+	transport, err := usableTransport(module)
+	if t, ok := transport.(*reverseproxy.HTTPTransport); ok {
+		// Caddy has no option for this. Where nothing has come for a third of the time that a try has, a ping finds
+		// out whether the connection still lives, so that a try on a dead one fails in time for another.
+		ping := time.Duration(h.ResponseTimeout) / 3
+		t.Transport.HTTP2 = &http.HTTP2Config{SendPingTimeout: ping, PingTimeout: ping}
+	}
+	return transport, err
+}
+
+// dropIdleConnections has the next tries dial anew.
+func (h *Handler) dropIdleConnections() {
+	if t, ok := h.transport.(*reverseproxy.HTTPTransport); ok {
+		t.Transport.CloseIdleConnections()
+	}
 }
 
 // withTransportDefaults fills in what suits many small requests to one host, where the operator left it

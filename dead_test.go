@@ -1,0 +1,159 @@
+package illumichat
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"sync"
+	"testing"
+
+	"github.com/illumichat/caddy-illumichat/sandbox"
+	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
+)
+
+// freezer passes connections on to an upstream until they are frozen: like those through a firewall that has
+// forgotten them, they then stay open and bring nothing any more.
+type freezer struct {
+	url string
+
+	mu     sync.Mutex
+	frozen chan struct{} // closed, and replaced, by freeze
+}
+
+func newFreezer(tb testing.TB, upstream string) *freezer {
+	tb.Helper()
+	u, err := url.Parse(upstream)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	to := u.Host
+	u.Host = listener.Addr().String()
+	f := &freezer{url: u.String(), frozen: make(chan struct{})}
+	var work sync.WaitGroup
+	over := make(chan struct{})
+	work.Go(func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			work.Go(func() { f.pass(conn, to, over) })
+		}
+	})
+	tb.Cleanup(func() {
+		listener.Close()
+		close(over)
+		work.Wait()
+	})
+	return f
+}
+
+func (f *freezer) pass(conn net.Conn, to string, over <-chan struct{}) {
+	defer conn.Close()
+	upstream, err := net.Dial("tcp", to)
+	if err != nil {
+		return
+	}
+	defer upstream.Close()
+	f.mu.Lock()
+	frozen := f.frozen
+	f.mu.Unlock()
+	ended := make(chan struct{}, 2)
+	for _, way := range [][2]net.Conn{{conn, upstream}, {upstream, conn}} {
+		go func() {
+			_, _ = io.Copy(&thawed{way[0], frozen}, way[1])
+			ended <- struct{}{}
+		}()
+	}
+	select {
+	case <-ended:
+	case <-over:
+		return
+	}
+	select {
+	case <-frozen: // the end does not get through either
+		<-over
+	default:
+	}
+}
+
+// freeze freezes all connections that there are.
+func (f *freezer) freeze() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	close(f.frozen)
+	f.frozen = make(chan struct{})
+}
+
+// thawed is a writer that takes everything, and does nothing with it once it is frozen.
+type thawed struct {
+	io.Writer
+	frozen <-chan struct{}
+}
+
+func (t *thawed) Write(p []byte) (int, error) {
+	select {
+	case <-t.frozen:
+		return len(p), nil
+	default:
+		return t.Writer.Write(p)
+	}
+}
+
+// Kept connections that have died without a word cost a chat one try, however many there are.
+func TestDeadConnections(t *testing.T) {
+	const subdirectives = "response_timeout 900ms\nretry {\nattempts 2\nbackoff 50ms\n}\n"
+	t.Run("HTTP/1.1", func(t *testing.T) {
+		const kept = 5
+		var together sync.WaitGroup // so that there is a connection for each
+		together.Add(kept)
+		u := newWireUpstream(t, func(w *wire) {
+			if chatText(w.body) == "together" {
+				together.Done()
+				together.Wait()
+			}
+			stages[0].goOn(w)
+		})
+		f := newFreezer(t, u.url)
+		s := serve(t, chatToURL(f.url, subdirectives))
+		var visitors sync.WaitGroup
+		for range kept {
+			visitors.Go(func() { readAll(t, s.ask(saying("together"))) })
+		}
+		visitors.Wait()
+		f.freeze()
+		wantWhole(t, s.ask(hello))
+	})
+	for name, stream := range map[string]bool{"HTTP/2.0": false, "HTTP/2.0 with another stream": true} {
+		t.Run(name, func(t *testing.T) {
+			server := sandboxtest.NewTLSServer(t, sandbox.Options{})
+			f := newFreezer(t, server.URL)
+			s := serve(t, chatToURL(f.url, subdirectives+"transport http {\ntls_insecure_skip_verify\n}"))
+			wantWhole(t, s.ask(saying("/events 3")))
+			var other *http.Response
+			if stream {
+				other = s.ask(saying("/stall"))
+			}
+			f.freeze()
+			wantWhole(t, s.ask(saying("/events 3")))
+			if stream {
+				// Sooner than by idle_timeout.
+				if last := onlyFinish(t, readAll(t, other)); last.Code != "closed:upstream" {
+					t.Errorf("got the finish %+v", last)
+				}
+			}
+		})
+	}
+}
+
+func wantWhole(t *testing.T, resp *http.Response) {
+	t.Helper()
+	if got := readAll(t, resp); resp.StatusCode != http.StatusOK || onlyFinish(t, got).FinishReason != "stop" {
+		t.Errorf("got %s: %s", resp.Status, got)
+	}
+}
