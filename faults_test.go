@@ -110,14 +110,7 @@ type stageChat struct {
 // from each stage as told, and answers a next try well. The test serves the directive.
 func atEachStage(t *testing.T, subdirectives string, goOn func(*stage, *wire), run func(t *testing.T, directive string, chats []*stageChat)) {
 	t.Helper()
-	for _, upstream := range []struct {
-		proto     string
-		start     func(testing.TB, func(*wire)) *wireUpstream
-		transport string
-	}{
-		{"HTTP/1.1", newWireUpstream, ""},
-		{"HTTP/2.0", newWireUpstream2, "transport http {\ntls_insecure_skip_verify\n}"},
-	} {
+	for _, upstream := range wireUpstreams {
 		t.Run("upstream "+upstream.proto, func(t *testing.T) {
 			var tries theTries
 			var chats []*stageChat

@@ -14,14 +14,7 @@ import (
 // BenchmarkVisitorLeaves is how long it takes from a visitor's leaving to the upstream's knowing: the median is to be
 // under 10 ms.
 func BenchmarkVisitorLeaves(b *testing.B) {
-	for _, upstream := range []struct {
-		proto     string
-		start     func(testing.TB, func(*wire)) *wireUpstream
-		transport string
-	}{
-		{"HTTP/1.1", newWireUpstream, ""},
-		{"HTTP/2.0", newWireUpstream2, "transport http {\ntls_insecure_skip_verify\n}"},
-	} {
+	for _, upstream := range wireUpstreams {
 		asked := make(chan *wire, 1)
 		u := upstream.start(b, func(w *wire) {
 			if chatText(w.body) == "stream" {

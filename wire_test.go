@@ -50,6 +50,19 @@ type wire struct {
 // stall falls silent until the request is given up.
 func (w *wire) stall() { <-w.gone }
 
+// wireUpstreams are the upstreams of each protocol, and what a directive needs for them.
+var wireUpstreams = []struct {
+	proto     string
+	start     func(testing.TB, func(*wire)) *wireUpstream
+	transport string
+}{
+	{"HTTP/1.1", newWireUpstream, ""},
+	{"HTTP/2.0", newWireUpstream2, "transport http {\n" + anyCertificate + "\n}"},
+}
+
+// anyCertificate is the option of a transport that trusts the tests' upstreams.
+const anyCertificate = "tls_insecure_skip_verify"
+
 // newWireUpstream listens for HTTP/1.1.
 func newWireUpstream(tb testing.TB, answer func(*wire)) *wireUpstream {
 	tb.Helper()

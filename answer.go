@@ -1,0 +1,109 @@
+package illumichat
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+)
+
+const maxJSONAnswer = 1 << 20 // bytes of an answer that is no stream
+
+var errNoChatAnswer = &chatError{
+	status: http.StatusBadGateway, code: "bad_gateway:upstream",
+	text: "the assistant's answer is not a chat's",
+}
+
+// answer is what the upstream has answered with and the visitor gets: a stream that has begun, or JSON.
+type answer struct {
+	ex    *exchange
+	body  io.ReadCloser
+	relay *relay // nil: it is JSON
+	json  []byte
+}
+
+// accept takes an answer for what it is.
+func (ex *exchange) accept(ctx context.Context, resp *http.Response) (*answer, error) {
+	if resp.StatusCode != http.StatusOK {
+		return nil, ex.refused(ctx, resp)
+	}
+	for _, encoding := range resp.Header.Values("Content-Encoding") {
+		if !strings.EqualFold(encoding, "identity") {
+			return nil, errNoChatAnswer.because(fmt.Errorf("it is encoded: %q", encoding))
+		}
+	}
+	switch contentType := resp.Header.Get("Content-Type"); mediaType(contentType) {
+	case "text/event-stream", "text/plain", "application/octet-stream", "":
+		return ex.stream(resp)
+	case "application/json":
+		return ex.json(resp)
+	default:
+		return nil, errNoChatAnswer.because(fmt.Errorf("its type is %q", contentType))
+	}
+}
+
+// mediaType is a Content-Type without its parameters, broken ones too.
+func mediaType(contentType string) string {
+	t, _, err := mime.ParseMediaType(contentType)
+	if err != nil && !errors.Is(err, mime.ErrInvalidMediaParameter) && contentType != "" {
+		return "?"
+	}
+	return t
+}
+
+// stream takes an event stream, up to its first event.
+func (ex *exchange) stream(resp *http.Response) (*answer, error) {
+	ex.visitor.prepare(ex.answerHeader(resp.Header), "text/event-stream")
+	ex.watch.accept()
+	a := &answer{ex: ex, body: resp.Body, relay: newRelay(ex.token, ex.visitor, &ex.watch)}
+	if err := a.relay.start(resp.Body); err != nil {
+		return nil, a.over(err)
+	}
+	return a, nil
+}
+
+// json takes an answer that is no stream but one JSON value.
+func (ex *exchange) json(resp *http.Response) (*answer, error) {
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxJSONAnswer+1))
+	switch {
+	case err != nil:
+		return nil, errClosed.because(err)
+	case len(body) > maxJSONAnswer:
+		return nil, errNoChatAnswer.because(fmt.Errorf("it is larger than %d bytes", maxJSONAnswer))
+	case ex.token.in(body):
+		return nil, errLeak
+	}
+	ex.visitor.prepare(ex.answerHeader(resp.Header), "application/json")
+	return &answer{ex: ex, body: resp.Body, json: body}, nil
+}
+
+// pass passes the answer on to its end.
+func (a *answer) pass() error {
+	defer a.body.Close()
+	if a.relay == nil {
+		a.ex.watch.stop()
+		return a.ex.visitor.write(a.json, true)
+	}
+	return a.over(a.relay.copy(a.body))
+}
+
+// over gives back what a stream took, and returns why it has no finish, if it has none.
+func (a *answer) over(err error) error {
+	finished := a.relay.finished
+	if !errors.Is(err, errVisitorGone) {
+		a.relay.release() // HTTP/2 may still look at the bytes of a write that failed
+	}
+	switch _, known := errors.AsType[*breakOff](err); {
+	case err == nil:
+		return nil
+	case finished && errors.Is(err, errLeak):
+		a.ex.h.logger.Error("the upstream sent the API token back after its finish; the rest of the answer is dropped")
+		return nil
+	case known, errors.Is(err, errVisitorGone):
+		return err
+	}
+	return errClosed.because(err)
+}
