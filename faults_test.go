@@ -21,6 +21,7 @@ type stage struct {
 
 	events string // the whole ones
 	whole  bool   // the finish is among them
+	part   string // how the part begins that has been sent of one that is too large to be held
 }
 
 // unended is an event that lacks but its blank line.
@@ -34,6 +35,8 @@ var stages = []stage{
 	{name: "after an event", head: true, sent: []string{delta}, rest: finish, events: delta},
 	{name: "after two events at once", head: true, sent: []string{delta + delta}, rest: finish, events: delta + delta},
 	{name: "in a later event", head: true, sent: []string{delta + delta[:20]}, rest: delta[20:] + finish, events: delta},
+	{name: "after an event that is no JSON", head: true, sent: []string{"data: {oops\n\n"}, rest: finish, events: "data: {oops\n\n"},
+	{name: "in a line that does not end", head: true, sent: []string{delta, "data: ", strings.Repeat("x", 3*maxBuffer)}, rest: "\n\n" + finish, events: delta, part: "data: xxx"},
 	{name: "after an event but for its blank line", head: true, sent: []string{delta + unended}, rest: "\n" + finish, events: delta + unended + "\n"},
 	{name: "in the finish", head: true, sent: []string{delta, finish[:20]}, rest: finish[20:], events: delta},
 	{name: "after the finish but for its blank line", head: true, sent: []string{delta, finish[:len(finish)-1]}, rest: "\n", events: delta + finish, whole: true},
@@ -206,6 +209,13 @@ func (c *stageChat) checkBroken(t *testing.T, code string) {
 		}
 		got = got[:strings.LastIndex(got, `data: {"type":"finish"`)]
 	}
+	if c.stage.part != "" {
+		part, begun := strings.CutPrefix(got, want)
+		if !begun || !strings.HasPrefix(part, c.stage.part) || strings.ReplaceAll(part, "x", "") != "data: \n\n" {
+			t.Errorf("the event that was torn is %.20q … %q", part, part[len(part)-20:])
+		}
+		got = want
+	}
 	if made := c.tries.of(c.text); got != want || made != tries {
 		t.Errorf("got %q after %d tries, want %q after %d", got, made, want, tries)
 	}
@@ -228,6 +238,51 @@ func TestFaultsAtEachStage(t *testing.T) {
 				}
 				eachAnswer(t, chats, func(t *testing.T, c *stageChat) { c.checkBroken(t, "closed:upstream") })
 			})
+		})
+	}
+}
+
+// An upstream that closes a connection in order says which requests it has not looked at: those are tried again. The
+// others it answers.
+func TestHTTP2UpstreamCloses(t *testing.T) {
+	for name, answer := range map[string]func(w *wire, number int){
+		"and refuses the request": func(w *wire, number int) {
+			if number == 1 {
+				w.refuse()
+				return
+			}
+			stages[0].goOn(w)
+		},
+		"and has not looked at the request": func(w *wire, number int) {
+			if number == 1 {
+				w.goAway(false)
+				w.stall()
+				return
+			}
+			stages[0].goOn(w)
+		},
+		"and answers the request": func(w *wire, number int) {
+			_ = w.head()
+			_ = w.send(delta)
+			w.goAway(true)
+			_ = w.send(finish)
+			w.end()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var tries theTries
+			u := newWireUpstream2(t, func(w *wire) { answer(w, tries.add("")) })
+			s := serve(t, chatToURL(u.url, quickRetry+"\ntransport http {\n"+anyCertificate+"\n}"))
+			if got := readAll(t, s.ask(hello)); got != delta+finish {
+				t.Errorf("got %q", got)
+			}
+			want := 2
+			if strings.Contains(name, "answers") {
+				want = 1
+			}
+			if made := tries.of(""); made != want {
+				t.Errorf("there were %d tries, want %d", made, want)
+			}
 		})
 	}
 }
@@ -270,8 +325,8 @@ func TestVisitorLeavesAtEachStage(t *testing.T) {
 		}
 		eventually(t, "the exchanges are closed", func() bool { return openExchangeCount() == 0 })
 		eachAnswer(t, chats, func(t *testing.T, c *stageChat) {
-			if !strings.HasPrefix(c.stage.events, c.got) {
-				t.Errorf("the visitor saw %q", c.got)
+			if sent := strings.Join(c.stage.sent, ""); !strings.HasPrefix(c.stage.events, c.got) && (c.stage.part == "" || !strings.HasPrefix(sent, c.got)) {
+				t.Errorf("the visitor saw %.500q", c.got)
 			}
 			if made := c.tries.of(c.text); made != 1 {
 				t.Errorf("there were %d tries", made)

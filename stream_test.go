@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -490,5 +491,42 @@ func TestTokenInALargeEvent(t *testing.T) {
 		if last := onlyFinish(t, got); last.Code != "leak:upstream" {
 			t.Errorf("offset %d: got finish %+v", offset, last)
 		}
+	}
+}
+
+// However a stream ends, its buffer goes back to where it came from. Only HTTP/2 may still look at the bytes of a write
+// that failed.
+func TestBufferIsGivenBack(t *testing.T) {
+	for name, test := range map[string]struct {
+		body  io.Reader
+		block error // of the visitor's writes
+		kept  bool
+	}{
+		"with a finish":            {body: strings.NewReader(delta + finish)},
+		"without":                  {body: strings.NewReader(delta)},
+		"before an event":          {body: strings.NewReader(": hi\n\n")},
+		"with the token":           {body: strings.NewReader(delta + "data: " + sandbox.Token + "\n\n")},
+		"in a large event":         {body: strings.NewReader("data: " + strings.Repeat("x", 10*maxBuffer))},
+		"with a visitor who left":  {body: strings.NewReader(delta + finish), block: errReset, kept: true},
+		"with an upstream's error": {body: iotest.ErrReader(errReset)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHandler(t, "")
+			v := &visitor{header: make(http.Header), block: func([]byte) error { return test.block }}
+			ex := h.newExchange(v, benchRequest, time.Now())
+			defer ex.close()
+			ex.token = secret{[]byte(sandbox.Token)}
+			resp := &http.Response{Body: io.NopCloser(test.body)}
+			ex.watch.startTry(time.Hour, ex.cancel)
+			a, err := ex.stream(resp)
+			if err == nil {
+				_ = a.pass()
+			} else if a != nil {
+				t.Error("there is an answer and an error")
+			}
+			if a != nil && (a.relay.buffer.room != nil) != test.kept {
+				t.Errorf("the buffer is given back: %v", a.relay.buffer.room == nil)
+			}
+		})
 	}
 }

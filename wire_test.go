@@ -44,6 +44,10 @@ type wire struct {
 	reset func() // resets it, or in HTTP/2 the stream
 	spoil func() // breaks the protocol
 
+	// In HTTP/2 alone.
+	refuse func()          // resets the stream as one that was not looked at
+	goAway func(last bool) // says that it is closing, and whether this is its last request or was not looked at
+
 	gone <-chan struct{} // closed when the request was given up
 }
 
@@ -338,6 +342,14 @@ func (c *conn2) newStream(f *http2.MetaHeadersFrame) *stream2 {
 		spoil: func() {
 			_ = c.write(func() error { return c.framer.WriteGoAway(id, http2.ErrCodeProtocol, nil) })
 			c.Close()
+		},
+		refuse: func() { _ = c.write(func() error { return c.framer.WriteRSTStream(id, http2.ErrCodeRefusedStream) }) },
+		goAway: func(last bool) {
+			until := id
+			if !last {
+				until = 0
+			}
+			_ = c.write(func() error { return c.framer.WriteGoAway(until, http2.ErrCodeNo, nil) })
 		},
 		gone: s.gone,
 	}
