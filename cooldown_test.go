@@ -107,9 +107,9 @@ func TestCoolDownOfChats(t *testing.T) {
 		wg.Go(func() { alone.run(t) })
 		synctest.Wait()
 		refused("while one is alone", 1, 1)
-		time.Sleep(5*second - 1)
+		time.Sleep(5*second - time.Nanosecond)
 		refused("while it has no answer", 1, 1)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		others := []*fakeChat{chat(accepted()), chat(accepted())}
 		for _, c := range others {

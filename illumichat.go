@@ -90,7 +90,8 @@ type Handler struct {
 	// How long the visitor's whole request body may take. Default: `30s`.
 	BodyTimeout caddy.Duration `json:"body_timeout,omitempty"`
 
-	// How long to wait from the sending of a request to the first event of its answer. Default: `30s`.
+	// How long one try may take, from the sending of the request to the first event of its answer. An HTTP/2
+	// connection on which nothing has come for a third of it is pinged. Default: `30s`.
 	ResponseTimeout caddy.Duration `json:"response_timeout,omitempty"`
 
 	// How long to hold an accepted answer's head back while its first event has not come. Until then, an
@@ -104,7 +105,8 @@ type Handler struct {
 	// How long one write to the visitor may block before the visitor is given up. Default: `30s`.
 	WriteTimeout caddy.Duration `json:"write_timeout,omitempty"`
 
-	// How long a whole exchange may take, from the request to the end of its answer. Default: `2m`.
+	// How long a whole exchange may take, from the request to the end of its answer, all tries included.
+	// Default: `2m`.
 	MaxDuration caddy.Duration `json:"max_duration,omitempty"`
 
 	// After how much silence a comment is sent to the visitor, so that nothing between takes the
