@@ -20,6 +20,7 @@ var errNoChatAnswer = &chatError{
 // answer is what the upstream has answered with and the visitor gets: a stream that has begun, or JSON.
 type answer struct {
 	ex    *exchange
+	ctx   context.Context // of the try
 	body  io.ReadCloser
 	relay *relay // nil: it is JSON
 	json  []byte
@@ -37,9 +38,9 @@ func (ex *exchange) accept(ctx context.Context, resp *http.Response) (*answer, e
 	}
 	switch contentType := resp.Header.Get("Content-Type"); mediaType(contentType) {
 	case "text/event-stream", "text/plain", "application/octet-stream", "":
-		return ex.stream(resp)
+		return ex.stream(ctx, resp)
 	case "application/json":
-		return ex.json(resp)
+		return ex.json(ctx, resp)
 	default:
 		return nil, errNoChatAnswer.because(fmt.Errorf("its type is %q", contentType))
 	}
@@ -55,10 +56,10 @@ func mediaType(contentType string) string {
 }
 
 // stream takes an event stream, up to its first event.
-func (ex *exchange) stream(resp *http.Response) (*answer, error) {
+func (ex *exchange) stream(ctx context.Context, resp *http.Response) (*answer, error) {
 	ex.visitor.prepare(ex.answerHeader(resp.Header), "text/event-stream")
 	ex.watch.accept()
-	a := &answer{ex: ex, body: resp.Body, relay: newRelay(ex.token, ex.visitor, &ex.watch)}
+	a := &answer{ex: ex, ctx: ctx, body: resp.Body, relay: newRelay(ex.token, ex.visitor, &ex.watch)}
 	if err := a.relay.start(resp.Body); err != nil {
 		return nil, a.over(err)
 	}
@@ -66,7 +67,7 @@ func (ex *exchange) stream(resp *http.Response) (*answer, error) {
 }
 
 // json takes an answer that is no stream but one JSON value.
-func (ex *exchange) json(resp *http.Response) (*answer, error) {
+func (ex *exchange) json(ctx context.Context, resp *http.Response) (*answer, error) {
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxJSONAnswer+1))
 	switch {
 	case err != nil:
@@ -77,7 +78,7 @@ func (ex *exchange) json(resp *http.Response) (*answer, error) {
 		return nil, errLeak
 	}
 	ex.visitor.prepare(ex.answerHeader(resp.Header), "application/json")
-	return &answer{ex: ex, body: resp.Body, json: body}, nil
+	return &answer{ex: ex, ctx: ctx, body: resp.Body, json: body}, nil
 }
 
 // pass passes the answer on to its end.
@@ -104,6 +105,9 @@ func (a *answer) over(err error) error {
 		return nil
 	case known, errors.Is(err, errVisitorGone):
 		return err
+	}
+	if timeout, ok := errors.AsType[*breakOff](context.Cause(a.ctx)); ok {
+		return timeout
 	}
 	return errClosed.because(err)
 }

@@ -1,6 +1,7 @@
 package illumichat
 
 import (
+	"errors"
 	"net/http"
 	"sync"
 	"time"
@@ -83,5 +84,6 @@ func errCoolDown(wait time.Duration) *chatError {
 		status: http.StatusTooManyRequests, code: "rate_limit:chat",
 		text:   "the assistant is asked too often; try again later",
 		header: retryAfterHeader(wait),
+		cause:  errors.New("a cool-down is on"),
 	}
 }

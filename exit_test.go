@@ -1,6 +1,7 @@
 package illumichat
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/tls"
@@ -160,6 +161,69 @@ func TestExitTellsStreamsOfReplacedConfigs(t *testing.T) {
 	}
 	if took := time.Since(start); took < 1200*time.Millisecond {
 		t.Errorf("the streams were ended after %s, before their time was up", took)
+	}
+	caddy.wait(t)
+}
+
+// Caddy does not wait at the exit for servers whose grace period after a reload is over. Their streams are told all the
+// same, whether the newest config has a handler of ours or not.
+func TestExitTellsStreamsThatOutlivedTheGracePeriodOfAReload(t *testing.T) {
+	u := newHandUpstream(t)
+	for name, directives := range map[string]string{"with a handler": chatToURL(u.url, "alias other asst_other"), "without": "respond hello"} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, "grace_period 600ms")
+			caddy := runCaddy(t, s, chatToURL(u.url, ""))
+			streams := converseOverAll(t, s, u)
+			caddy.reload(t, s.adapt(directives))
+			streams["HTTP/3.0"].isShutDown(t, "HTTP/3.0") // by the reload
+			delete(streams, "HTTP/3.0")
+			eventually(t, "the grace period has ended", func() bool { return strings.Contains(s.log(), `"msg":"server shutdown"`) })
+			for _, stream := range streams {
+				stream.step(t)
+			}
+			caddy.exit(t)
+			for proto, stream := range streams {
+				stream.isShutDown(t, proto)
+			}
+			caddy.wait(t)
+		})
+	}
+}
+
+// A chat whose body was on its way at the reload becomes a stream afterwards.
+func TestExitTellsStreamsThatBeginAfterAReload(t *testing.T) {
+	u := newHandUpstream(t)
+	s := newSite(t, "")
+	caddy := runCaddy(t, s, chatToURL(u.url, ""))
+	head, body, _ := strings.Cut(rawChat(hello), "\r\n\r\n")
+	conn := sendRaw(t, s, head+"\r\nExpect: 100-continue\r\n\r\n")
+	in := bufio.NewReader(conn)
+	read := func() *http.Response {
+		resp, err := http.ReadResponse(in, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp
+	}
+	if resp := read(); resp.StatusCode != http.StatusContinue { // which says that the body is being read
+		t.Fatalf("got %s", resp.Status)
+	}
+	s.global = "grace_period 1s"
+	caddy.reload(t, s.adapt("respond hello"))
+	time.Sleep(2 * lookoutInterval) // it must not have ended, though there was no stream yet
+	if _, err := io.WriteString(conn, body); err != nil {
+		t.Fatal(err)
+	}
+	c := &conversation{upstream: u.next(t), events: 1}
+	c.upstream.say(t, numbered(1))
+	c.response = read()
+	c.visitor = bufio.NewReader(c.response.Body)
+	c.hear(t, numbered(1))
+	start := time.Now()
+	caddy.exit(t)
+	c.isShutDown(t, "HTTP/1.1")
+	if took := time.Since(start); took > time.Second {
+		t.Errorf("the finish came after %s, when the grace period was over", took)
 	}
 	caddy.wait(t)
 }

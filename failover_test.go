@@ -31,7 +31,8 @@ func TestFailoverScenarios(t *testing.T) {
 		{"503 for good", []fakeAnswer{refusing(503), refusing(503), refusing(503)}, 3, 503, "their_code:chat", "", about(3 * second)},
 		{"reset before headers", []fakeAnswer{{err: errReset}}, 2, 200, delta + finish, "", about(second)},
 		{"total silence", []fakeAnswer{{wait: time.Hour}, {wait: time.Hour}, {wait: time.Hour}}, 3, 504, "timeout:upstream", "", span{90 * second, longest}},
-		{"a first token after 20 s", []fakeAnswer{accepted(step{wait: 20 * second, data: delta + finish})}, 1, 200, ":\n\n" + delta + finish, "", exactly(20 * second)},
+		// The head comes after 5 s, a heartbeat after 20 s.
+		{"a first token after more than 20 s", []fakeAnswer{accepted(step{wait: 21 * second, data: delta + finish})}, 1, 200, ":\n\n" + delta + finish, "", exactly(21 * second)},
 		{"cut", []fakeAnswer{accepted(step{data: delta}, cut)}, 1, 200, delta + delta, "closed:upstream", exactly(0)},
 		{"stall", []fakeAnswer{accepted(step{data: delta}, step{wait: time.Hour})}, 1, 200, delta + ":\n\n", "stalled:upstream", exactly(30 * second)},
 		{"no end marker", []fakeAnswer{accepted(step{data: delta})}, 1, 200, delta, "closed:upstream", exactly(0)},

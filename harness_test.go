@@ -85,6 +85,11 @@ func newSite(tb testing.TB, global string) *site {
 func (s *site) reload(directives string) {
 	s.tb.Helper()
 	load(s.tb, s.adapt(directives))
+	// A connection that the old config's listener has taken and not accepted is reset when it closes.
+	for _, url := range []string{s.plain, s.secure} {
+		address := "127.0.0.1" + url[strings.LastIndex(url, ":"):]
+		eventually(s.tb, "the old listener is closed", func() bool { return caddy.ListenerUsage("tcp", address) <= 1 })
+	}
 }
 
 func (s *site) adapt(directives string) []byte {

@@ -90,8 +90,8 @@ type Handler struct {
 	// How long the visitor's whole request body may take. Default: `30s`.
 	BodyTimeout caddy.Duration `json:"body_timeout,omitempty"`
 
-	// How long one try may take, from the sending of the request to the first event of its answer. An HTTP/2
-	// connection on which nothing has come for a third of it is pinged. Default: `30s`.
+	// How long one try may take, from the sending of the request to the first event of its answer.
+	// Default: `30s`.
 	ResponseTimeout caddy.Duration `json:"response_timeout,omitempty"`
 
 	// How long to hold an accepted answer's head back while its first event has not come. Until then, an
@@ -99,7 +99,8 @@ type Handler struct {
 	// however long it takes. Default: `5s`.
 	CommitAfter caddy.Duration `json:"commit_after,omitempty"`
 
-	// The longest silence of the upstream within a stream. Default: `30s`.
+	// The longest silence of the upstream within a stream. An HTTP/2 connection that has been silent for half
+	// of it is pinged, and given up if that is not answered in the other half. Default: `30s`.
 	IdleTimeout caddy.Duration `json:"idle_timeout,omitempty"`
 
 	// How long one write to the visitor may block before the visitor is given up. Default: `30s`.

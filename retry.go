@@ -107,7 +107,6 @@ type tries struct {
 	key    string // the Idempotency-Key
 
 	made    int
-	silent  bool // the last one ran into response_timeout
 	growing backoff.ExponentialBackOff
 	asked   time.Duration // the pause that the last answer asked for; 0: none
 	pause   time.Duration // the last one that was computed
@@ -150,13 +149,12 @@ func (t *tries) next() (*answer, error) {
 		t.asked = wait
 		return nil, err
 	}
-	if t.silent {
+	t.made++
+	answer, err := t.ex.try(t.body, t.key, turn)
+	if errors.Is(err, errResponseTimeout) {
 		// Its connection may have been dead, and then others that are as old may be, too.
 		t.ex.h.dropIdleConnections()
 	}
-	t.made++
-	answer, err := t.ex.try(t.body, t.key, turn)
-	t.silent = errors.Is(err, errResponseTimeout)
 	if err != nil && !t.repeatable(err) {
 		err = backoff.Permanent(err)
 	}
@@ -194,6 +192,9 @@ func (t *tries) NextBackOff() time.Duration {
 func (t *tries) Reset() { t.growing.Reset() }
 
 func (t *tries) logPause(err error, pause time.Duration) {
+	if status, ok := errors.AsType[*chatError](err); ok {
+		err = status.cause // without the upstream's words
+	}
 	if c := t.ex.h.logger.Check(zap.DebugLevel, "trying again"); c != nil {
 		c.Write(zap.Int("tries", t.made), zap.Duration("pause", pause), zap.NamedError("cause", t.ex.loggable(err)))
 	}

@@ -110,6 +110,8 @@ func TestTries(t *testing.T) {
 		{name: "an answer that has begun", answers: []fakeAnswer{accepted(step{data: delta, err: errReset}), accepted()}, want: delta, code: "closed:upstream"},
 		{name: "an answer whose head was sent", answers: []fakeAnswer{accepted(step{wait: 6 * second, err: errReset}), accepted()}, code: "closed:upstream", took: exactly(6 * second)},
 		{name: "an answer whose head was sent, silent", answers: []fakeAnswer{accepted(step{wait: time.Hour}), accepted()}, want: ":\n\n", code: "timeout:upstream", took: exactly(30 * second)},
+		{name: "silence after an event but for its blank line", answers: []fakeAnswer{accepted(step{data: unended}, step{wait: time.Hour}), accepted()},
+			want: ":\n\n" + unended + "\n", code: "timeout:upstream", took: exactly(30 * second)},
 		{name: "more comments than are held", answers: []fakeAnswer{accepted(step{data: strings.Repeat(":\n\n", maxBuffer/3+1), err: errReset}), accepted()},
 			want: strings.Repeat(":\n\n", maxBuffer/3+1), code: "closed:upstream"},
 
@@ -292,17 +294,19 @@ func TestStaleConnections(t *testing.T) {
 	for _, test := range []struct {
 		name        string
 		kept, wrote bool
+		n           int // of those that fail
 		status      int
 		asked       int
 	}{
-		{"kept", true, false, http.StatusOK, 6},
-		{"kept, and written to", true, true, http.StatusBadGateway, 1},
-		{"new", false, false, http.StatusBadGateway, 1},
+		{"kept", true, false, 5, http.StatusOK, 6},
+		{"kept, and without end", true, false, math.MaxInt, http.StatusBadGateway, 1 + maxStale},
+		{"kept, and written to", true, true, 5, http.StatusBadGateway, 1},
+		{"new", false, false, 5, http.StatusBadGateway, 1},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := newHandler(t, once)
-				transport := &staleTransport{kept: test.kept, wrote: test.wrote, n: 5}
+				transport := &staleTransport{kept: test.kept, wrote: test.wrote, n: test.n}
 				h.transport = transport
 				defer func() { h.transport = fakeChatKey{} }()
 				c := fakeChat{subdirectives: once, steps: []step{{data: delta + finish}}}
@@ -335,11 +339,13 @@ func TestStaleConnectionsAndAVisitorWhoLeaves(t *testing.T) {
 
 // An upstream that closes each connection while it is kept: no chat is lost, and none is asked for twice in a hurry.
 func TestClosedKeptConnections(t *testing.T) {
-	upstream := newUpstream(t, func(w http.ResponseWriter, r *http.Request) {
+	upstream := newUnstartedUpstream(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Length", strconv.Itoa(len(finishLine)))
 		_, _ = io.WriteString(w, finishLine)
 	})
 	upstream.Config.IdleTimeout = 1 // a nanosecond
+	upstream.Start()
+	t.Cleanup(upstream.Close)
 	s := serve(t, chatToURL(upstream.URL, "retry {\nbackoff 1ms\n}"))
 	for i := range 300 {
 		if got := readAll(t, s.ask(hello)); got != finishLine {

@@ -1,6 +1,7 @@
 package illumichat
 
 import (
+	"context"
 	"sync"
 	"time"
 
@@ -15,7 +16,8 @@ var openExchanges exchangeSet
 type exchangeSet struct {
 	mu     sync.Mutex
 	set    map[*exchange]struct{}
-	closed bool // the process exits, and has no time for further ones
+	closed bool      // the process exits, and has no time for further ones
+	until  time.Time // the end of its grace period, once that has begun
 }
 
 func (s *exchangeSet) add(ex *exchange) {
@@ -34,6 +36,14 @@ func (s *exchangeSet) remove(ex *exchange) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.set, ex)
+}
+
+// closeWithin ends all exchanges when a grace period that begins now is nearly over.
+func (s *exchangeSet) closeWithin(grace time.Duration) {
+	s.mu.Lock()
+	s.until = time.Now().Add(grace)
+	s.mu.Unlock()
+	beforeTheEndOf(grace, s.close)
 }
 
 // close ends all exchanges, those that are yet to come included.
@@ -55,10 +65,30 @@ func (s *exchangeSet) end(match func(*exchange) bool) {
 	}
 }
 
-func (s *exchangeSet) isEmpty() bool {
+// awaitExit has the process wait for the exchanges that are still open when Caddy has nothing more to wait for.
+// That does not wait for a server that a reload has replaced longer than the grace period after that reload.
+func (s *exchangeSet) awaitExit() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.set) == 0
+	open, until := len(s.set), s.until
+	s.mu.Unlock()
+	if open == 0 {
+		return
+	}
+	if !time.Now().Before(until) {
+		s.close()
+		until = time.Now().Add(time.Second)
+	}
+	for open > 0 && time.Now().Before(until) {
+		time.Sleep(10 * time.Millisecond)
+		s.mu.Lock()
+		open = len(s.set)
+		s.mu.Unlock()
+	}
+	time.Sleep(20 * time.Millisecond) // in which their last bytes are written
+}
+
+func init() {
+	caddy.OnExit(func(context.Context) { openExchanges.awaitExit() })
 }
 
 // watchShutdown has open exchanges told, in time for a finish, when Caddy is going to close their
@@ -72,7 +102,7 @@ func (h *Handler) watchShutdown(ctx caddy.Context) {
 	grace := gracePeriod(ctx)
 	server.RegisterOnShutdown(func() {
 		if caddy.Exiting() {
-			beforeTheEndOf(grace, openExchanges.close)
+			openExchanges.closeWithin(grace)
 			return
 		}
 		beforeTheEndOf(grace, func() {
@@ -111,7 +141,7 @@ type lookout struct {
 	until time.Time // zero: nobody looks out
 }
 
-// watch looks out for the exit for as long as d, and for as long as there are open exchanges.
+// watch looks out for the exit for as long as d, in which all exchanges end that have begun.
 func (l *lookout) watch(d time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -135,7 +165,7 @@ func (l *lookout) run() {
 		<-tick.C
 		if caddy.Exiting() && app != nil {
 			time.AfterFunc(time.Duration(app.ShutdownDelay), func() {
-				beforeTheEndOf(time.Duration(app.GracePeriod), openExchanges.close)
+				openExchanges.closeWithin(time.Duration(app.GracePeriod))
 			})
 			return
 		}
@@ -145,7 +175,7 @@ func (l *lookout) run() {
 func (l *lookout) goesOn() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if time.Now().After(l.until) || openExchanges.isEmpty() {
+	if time.Now().After(l.until) {
 		l.until = time.Time{}
 		return false
 	}

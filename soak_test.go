@@ -2,6 +2,7 @@ package illumichat
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -219,6 +220,7 @@ func (s *soak) run(p *soakPlan) error {
 // send sends the chat. A connection that a reload closes under a request is the visitor's to replace, as long as
 // the upstream was not asked. So is one over HTTP/3 that comes with a reload and that Caddy has nobody serve.
 func (s *soak) send(ctx context.Context, p *soakPlan, text string) (*http.Response, error) {
+	var errs []error
 	for start := time.Now(); ; {
 		attempt, giveUp := context.WithCancel(ctx)
 		unserved := time.AfterFunc(2*time.Second, func() {
@@ -235,8 +237,9 @@ func (s *soak) send(ctx context.Context, p *soakPlan, text string) (*http.Respon
 			return resp, nil
 		}
 		giveUp()
+		errs = append(errs, fmt.Errorf("after %s: %w", time.Since(start), err))
 		if ctx.Err() != nil || s.tries.of(text) > 0 || time.Since(start) > patience {
-			return nil, err
+			return nil, errors.Join(errs...)
 		}
 		time.Sleep(time.Millisecond)
 	}
@@ -344,7 +347,7 @@ func TestSoak(t *testing.T) {
 	}
 	upstreams := []*wireUpstream{newWireUpstream(t, s.answer), newWireUpstream2(t, s.answer)}
 	// Connections that were in use at a reload are kept for as long as others.
-	const quick = "commit_after 20ms\nheartbeat 10ms\nresponse_timeout 300ms\nidle_timeout 300ms\nretry {\nbackoff 1ms 5ms\n}\ntransport http {\nkeepalive 500ms\n"
+	const quick = "max_duration 5s\ncommit_after 20ms\nheartbeat 10ms\nresponse_timeout 300ms\nidle_timeout 300ms\nretry {\nbackoff 1ms 5ms\n}\ntransport http {\nkeepalive 500ms\n"
 	directives := handleAt("/1", upstreams[0].url, quick+"}") +
 		handleAt("/2", upstreams[1].url, quick+"tls_insecure_skip_verify\n}")
 	s.site = newSite(t, "")

@@ -504,11 +504,10 @@ func TestBufferIsGivenBack(t *testing.T) {
 	}{
 		"with a finish":            {body: strings.NewReader(delta + finish)},
 		"without":                  {body: strings.NewReader(delta)},
-		"before an event":          {body: strings.NewReader(": hi\n\n")},
 		"with the token":           {body: strings.NewReader(delta + "data: " + sandbox.Token + "\n\n")},
 		"in a large event":         {body: strings.NewReader("data: " + strings.Repeat("x", 10*maxBuffer))},
 		"with a visitor who left":  {body: strings.NewReader(delta + finish), block: errReset, kept: true},
-		"with an upstream's error": {body: iotest.ErrReader(errReset)},
+		"with an upstream's error": {body: io.MultiReader(strings.NewReader(delta), iotest.ErrReader(errReset))},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHandler(t, "")
@@ -518,14 +517,13 @@ func TestBufferIsGivenBack(t *testing.T) {
 			ex.token = secret{[]byte(sandbox.Token)}
 			resp := &http.Response{Body: io.NopCloser(test.body)}
 			ex.watch.startTry(time.Hour, ex.cancel)
-			a, err := ex.stream(resp)
-			if err == nil {
-				_ = a.pass()
-			} else if a != nil {
-				t.Error("there is an answer and an error")
+			a, err := ex.stream(ex.ctx, resp)
+			if err != nil {
+				t.Fatal(err)
 			}
-			if a != nil && (a.relay.buffer.room != nil) != test.kept {
-				t.Errorf("the buffer is given back: %v", a.relay.buffer.room == nil)
+			_ = a.pass()
+			if kept := a.relay.buffer.room != nil; kept != test.kept {
+				t.Errorf("the buffer is kept: %v", kept)
 			}
 		})
 	}

@@ -27,15 +27,15 @@ func (h *Handler) loadTransport(ctx caddy.Context) (http.RoundTripper, error) {
 	}
 	transport, err := usableTransport(module)
 	if t, ok := transport.(*reverseproxy.HTTPTransport); ok {
-		// Caddy has no option for this. Where nothing has come for a third of the time that a try has, a ping finds
-		// out whether the connection still lives, so that a try on a dead one fails in time for another.
-		ping := time.Duration(h.ResponseTimeout) / 3
+		// Caddy has no option for this. An HTTP/2 connection that has died without a word takes one request after the
+		// other. A ping finds that out before the connection has been silent for longer than a stream may be.
+		ping := time.Duration(h.IdleTimeout) / 2
 		t.Transport.HTTP2 = &http.HTTP2Config{SendPingTimeout: ping, PingTimeout: ping}
 	}
 	return transport, err
 }
 
-// dropIdleConnections has the next tries dial anew.
+// dropIdleConnections has further tries dial anew.
 func (h *Handler) dropIdleConnections() {
 	if t, ok := h.transport.(*reverseproxy.HTTPTransport); ok {
 		t.Transport.CloseIdleConnections()

@@ -50,9 +50,9 @@ func (ex *exchange) try(chat []byte, key string, turn turn) (*answer, error) {
 	} else {
 		ex.noteRateLimit(resp)
 		turn.answered()
-		var answer *answer
-		if answer, err = ex.accept(ctx, resp); err == nil {
-			return answer, nil // the exchange cancels it
+		var a *answer
+		if a, err = ex.accept(ctx, resp); err == nil {
+			return a, nil // the exchange cancels it
 		}
 		resp.Body.Close()
 	}
@@ -64,17 +64,20 @@ func (ex *exchange) try(chat []byte, key string, turn turn) (*answer, error) {
 	return nil, err
 }
 
+// maxStale is how many kept connections may fail one after the other.
+const maxStale = 10
+
 // send sends the request and returns the head of the answer. Where a kept connection turns out to be closed
 // before anything was written to it, nothing was asked, so the next connection is taken at once.
 func (ex *exchange) send(ctx context.Context, chat []byte, key string) (*http.Response, error) {
-	for {
+	for stale := 0; ; stale++ {
 		body := &chatBody{Reader: bytes.NewReader(chat)}
 		req, err := ex.request(ctx, body, key)
 		if err != nil {
 			return nil, err
 		}
 		resp, err := ex.h.transport.RoundTrip(req)
-		if err == nil || !body.untouched() || ctx.Err() != nil {
+		if err == nil || !body.untouched() || stale == maxStale || ctx.Err() != nil {
 			return resp, err
 		}
 	}

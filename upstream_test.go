@@ -44,8 +44,15 @@ type asked struct {
 
 func newUpstream(tb testing.TB, answer http.HandlerFunc) *upstream {
 	tb.Helper()
+	u := newUnstartedUpstream(answer)
+	u.Start()
+	tb.Cleanup(u.Close)
+	return u
+}
+
+func newUnstartedUpstream(answer http.HandlerFunc) *upstream {
 	u := new(upstream)
-	u.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	u.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body) // what broke off is recorded as far as it came
 		u.mu.Lock()
 		u.asked = append(u.asked, asked{r.Header, string(body)})
@@ -53,7 +60,6 @@ func newUpstream(tb testing.TB, answer http.HandlerFunc) *upstream {
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		answer(w, r)
 	}))
-	tb.Cleanup(u.Close)
 	return u
 }
 
