@@ -107,6 +107,7 @@ func TestConfigIsRefused(t *testing.T) {
 		{`"retry": {"backoff": "2s", "backoff_cap": "1s"}`, []string{"retry", "backoff", "2s", "1s"}},
 		{`"retry": {"backoff_cap": "500ms"}`, []string{"retry", "backoff", "500ms", "1s"}},
 		{`"retry": {"on": [500, 400]}`, []string{"retry", "on", "400"}},
+		{`"retry": {"on": [499]}`, []string{"retry", "on", "499"}},
 		{`"retry": {"tries": 2}`, []string{"tries"}},
 
 		{`"endpoint": "{env.TEST_FTP}"`, []string{"endpoint", "ftp://example.com"}},

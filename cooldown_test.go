@@ -55,11 +55,17 @@ func TestCoolDown(t *testing.T) {
 
 		c.start(5 * second) // it was not over
 		alone.answered()
-		alone.end()
 		wantTurn(t, &c, 5*second)
 		time.Sleep(5 * second)
 
+		next := wantTurn(t, &c, 0)
+		alone.end() // says nothing about the next one
+		alone.answered()
+		wantTurn(t, &c, second)
+		next.end()
 		alone = wantTurn(t, &c, 0)
+		next.end()
+		next.answered()
 		wantTurn(t, &c, second)
 		alone.answered()
 		for range 3 {
@@ -169,6 +175,11 @@ func TestCoolDownOfChatsAtOnce(t *testing.T) {
 			}
 			if i > 0 && (first == 0 || c.tries[1].at < first) {
 				first = c.tries[1].at
+			}
+		}
+		for i, c := range chats[1:] {
+			if c.tries[1].at > first+afterTheFirst {
+				t.Errorf("chat %d asked again after %v, the first one after %v", i+1, c.tries[1].at, first)
 			}
 		}
 		// The last one's cool-down holds for all.

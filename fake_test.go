@@ -145,6 +145,7 @@ type fakeChat struct {
 	answers       []fakeAnswer    // one for each try, if set
 	reads         func()          // called before each read of the upstream's body, if set
 	ctx           context.Context // of the visitor, if set
+	body          io.Reader       // of the visitor's request, if set
 	state         *sharedState    // shared with others, if set
 	visitor       visitor
 
@@ -182,7 +183,10 @@ func (c *fakeChat) run(t testing.TB) {
 	if ctx == nil {
 		ctx = t.Context()
 	}
-	r := httptest.NewRequestWithContext(context.WithValue(ctx, fakeChatKey{}, c), http.MethodPost, chatPath, strings.NewReader(hello))
+	if c.body == nil {
+		c.body = strings.NewReader(hello)
+	}
+	r := httptest.NewRequestWithContext(context.WithValue(ctx, fakeChatKey{}, c), http.MethodPost, chatPath, c.body)
 	r.Header.Set("Content-Type", "application/json")
 	c.visitor.header = make(http.Header)
 	c.visitor.start = time.Now()

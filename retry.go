@@ -132,7 +132,7 @@ func (ex *exchange) ask(body []byte) (*answer, error) {
 	}
 	answer, err := backoff.Retry(ex.ctx, t.next,
 		backoff.WithBackOff(t),
-		backoff.WithMaxElapsedTime(max(ex.watch.left(), 1)), // 0 would be no limit
+		backoff.WithMaxElapsedTime(ex.watch.left()),
 		backoff.WithNotify(t.logPause))
 	return answer, t.withRetryAfter(err)
 }

@@ -107,6 +107,8 @@ func TestTries(t *testing.T) {
 		{name: "a status that is not among the usual ones", answers: []fakeAnswer{refusing(501), accepted()}, status: 501, code: "their_code:chat"},
 		{name: "an answer that is none", answers: []fakeAnswer{{header: http.Header{"Content-Type": {"text/html"}}}, accepted()}, status: 502, code: "bad_gateway:upstream"},
 		{name: "the token in the first event", answers: []fakeAnswer{accepted(step{data: "data: " + sandbox.Token + "\n\n"}), accepted()}, status: 502, code: "bad_gateway:upstream"},
+		{name: "the token in JSON", answers: []fakeAnswer{{header: http.Header{"Content-Type": {"application/json"}}, steps: []step{{data: `"` + sandbox.Token + `"`}}}, accepted()},
+			status: 502, code: "bad_gateway:upstream"},
 		{name: "an answer that has begun", answers: []fakeAnswer{accepted(step{data: delta, err: errReset}), accepted()}, want: delta, code: "closed:upstream"},
 		{name: "an answer whose head was sent", answers: []fakeAnswer{accepted(step{wait: 6 * second, err: errReset}), accepted()}, code: "closed:upstream", took: exactly(6 * second)},
 		{name: "an answer whose head was sent, silent", answers: []fakeAnswer{accepted(step{wait: time.Hour}), accepted()}, want: ":\n\n", code: "timeout:upstream", took: exactly(30 * second)},
@@ -133,6 +135,7 @@ func TestTries(t *testing.T) {
 		{name: "seconds of a 503", answers: []fakeAnswer{refusing(503, "Retry-After", "8"), accepted()}, pauses: []span{exactly(8 * second)}, want: whole},
 		{name: "a date", answers: []fakeAnswer{refusing(429, "Retry-After", "Sat, 01 Jan 2000 00:00:05 GMT"), accepted()}, pauses: []span{exactly(5 * second)}, want: whole},
 		{name: "the pause goes on growing", answers: []fakeAnswer{refusing(429, "Retry-After", "3"), refusing(500), accepted()}, pauses: []span{exactly(3 * second), about(2 * second)}, want: whole},
+		{name: "and is not kept", answers: []fakeAnswer{refusing(429, "Retry-After", "3"), {err: errReset}, accepted()}, pauses: []span{exactly(3 * second), about(2 * second)}, want: whole},
 		{name: "none to wait", answers: []fakeAnswer{refusing(429, "Retry-After", "0"), accepted()}, pauses: []span{about(second)}, want: whole},
 		{name: "longer than the longest pause", answers: []fakeAnswer{refusing(429, "Retry-After", "9"), accepted()}, status: 429, code: "their_code:chat", retryAfter: []int{9, 9}, took: exactly(0)},
 		{name: "longer, of a 503", answers: []fakeAnswer{refusing(503, "Retry-After", "9"), accepted()}, status: 503, code: "their_code:chat", retryAfter: []int{9, 9}, took: exactly(0)},
@@ -210,6 +213,49 @@ func checkRetryAfter(t *testing.T, header http.Header, want []int) {
 	if got, err := strconv.Atoi(value); err != nil || got < want[0] || got > want[1] {
 		t.Errorf("got Retry-After: %q, want %d to %d", value, want[0], want[1])
 	}
+}
+
+// Pauses vary, so that visitors who were refused together do not come back together.
+func TestPausesVary(t *testing.T) {
+	pauses := make(map[time.Duration]bool)
+	for range 10 {
+		synctest.Test(t, func(t *testing.T) {
+			c := fakeChat{answers: []fakeAnswer{refusing(500), accepted()}}
+			c.run(t)
+			pauses[c.pauses()[0]] = true
+		})
+	}
+	if len(pauses) < 5 {
+		t.Errorf("ten pauses were of %d lengths", len(pauses))
+	}
+}
+
+// laterReader gives its bytes after a while.
+type laterReader struct {
+	after time.Duration
+	io.Reader
+}
+
+func (r *laterReader) Read(p []byte) (int, error) {
+	time.Sleep(r.after)
+	r.after = 0
+	return r.Reader.Read(p)
+}
+
+// What the visitor's body took is no longer there for pauses.
+func TestPausesFitInWhatIsLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := fakeChat{
+			subdirectives: "max_duration 10s\nretry {\nbackoff 8s\n}",
+			body:          &laterReader{9 * time.Second, strings.NewReader(hello)},
+			answers:       []fakeAnswer{refusing(500), accepted()},
+		}
+		c.run(t)
+		c.checkError(t, http.StatusInternalServerError, "their_code:chat")
+		if took := time.Since(c.visitor.start); took != 9*time.Second {
+			t.Errorf("it took %s", took)
+		}
+	})
 }
 
 // A visitor who leaves in a pause is not asked for again.
