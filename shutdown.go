@@ -65,26 +65,29 @@ func (s *exchangeSet) end(match func(*exchange) bool) {
 	}
 }
 
-// awaitExit has the process wait for the exchanges that are still open when Caddy has nothing more to wait for.
-// That does not wait for a server that a reload has replaced longer than the grace period after that reload.
+// awaitExit has the process wait for exchanges that are still open when Caddy itself waits no longer. It does not wait
+// for servers whose grace period after a reload is over.
 func (s *exchangeSet) awaitExit() {
 	s.mu.Lock()
-	open, until := len(s.set), s.until
+	open, told, until := len(s.set), s.closed, s.until
 	s.mu.Unlock()
-	if open == 0 {
+	switch late := !time.Now().Before(until); {
+	case open == 0, late && told:
 		return
-	}
-	if !time.Now().Before(until) {
+	case late:
 		s.close()
 		until = time.Now().Add(time.Second)
 	}
-	for open > 0 && time.Now().Before(until) {
+	for !s.isEmpty() && time.Now().Before(until) {
 		time.Sleep(10 * time.Millisecond)
-		s.mu.Lock()
-		open = len(s.set)
-		s.mu.Unlock()
 	}
 	time.Sleep(20 * time.Millisecond) // in which their last bytes are written
+}
+
+func (s *exchangeSet) isEmpty() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.set) == 0
 }
 
 func init() {
