@@ -257,7 +257,7 @@ func (r *slowReader) Read(p []byte) (int, error) {
 func (s *soak) checkStream(p *soakPlan, got string) error {
 	decoded := decodeEvents(s.site.tb, got)
 	number := s.tries.of(strconv.Itoa(p.id))
-	if p.mayLoseRequests() && decoded[0].Type != typeFinish {
+	if p.mayLoseRequests() && len(decoded) > 0 && decoded[0].Type != typeFinish {
 		_, _ = fmt.Sscanf(decoded[0].TextDelta, "%d %d", new(int), &number)
 	}
 	try := &p.tries[number-1]
@@ -319,8 +319,6 @@ func (s *soak) checkError(p *soakPlan, status int, got string) error {
 		return fmt.Errorf("status %d, want %d of try %d: %s", status, want, made, got)
 	case try.status == 0 && (try.events > 0 || try.finish) && !try.large:
 		return fmt.Errorf("status %d, but try %d had an event: %s", status, made, got)
-	case status != http.StatusBadRequest && status != http.StatusNotFound && made < defaultAttempts:
-		return fmt.Errorf("status %d after %d tries", status, made)
 	}
 	return nil
 }
@@ -436,13 +434,17 @@ func keepReloading(s *site, directives string) (stop func() int) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan int)
 	go func() {
+		pause := 100 * time.Millisecond
 		for n := 0; ; n++ {
 			select {
 			case <-ctx.Done():
 				done <- n
 				return
-			case <-time.After(100 * time.Millisecond):
+			case <-time.After(pause):
+				start := time.Now()
 				s.reload(directives)
+				// On a busy machine, no request of a kept connection would else get through between two.
+				pause = max(pause, 5*time.Since(start))
 			}
 		}
 	}()
