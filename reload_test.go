@@ -65,15 +65,17 @@ func TestReloadTellsHTTP3BeforeTheGracePeriodEnds(t *testing.T) {
 	s := serveWith(t, "grace_period 1s", chatToURL(u.url, ""))
 	streams := converseOverAll(t, s, u)
 	s.reload(chatToURL(u.url, "alias other asst_other"))
+	newer := converse(t, u, protocols(t)["HTTP/3.0"], chatRequest(t, s.secure, hello))
 
 	streams["HTTP/3.0"].isShutDown(t, "HTTP/3.0")
 	<-streams["HTTP/3.0"].upstream.over
 
 	// This is what Caddy logs when it has waited long enough for the other two.
 	eventually(t, "the grace period has ended", func() bool { return strings.Contains(s.log(), `"msg":"server shutdown"`) })
-	for _, proto := range []string{"HTTP/1.1", "HTTP/2.0"} {
-		streams[proto].step(t)
-		streams[proto].finish(t)
+	streams["HTTP/3.0"] = newer // which is none of the old config's
+	for _, stream := range streams {
+		stream.step(t)
+		stream.finish(t)
 	}
 }
 
