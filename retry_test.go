@@ -408,3 +408,14 @@ func TestClosedKeptConnections(t *testing.T) {
 		}
 	}
 }
+
+// The log tells of a pause what it was for, without the upstream's words, which may quote the chat.
+func TestLogOfAPauseLeavesTheUpstreamsWordsOut(t *testing.T) {
+	u := newUpstream(t, answering(http.StatusInternalServerError, theirs))
+	s := serve(t, chatToURL(u.URL, "retry {\nattempts 2\nbackoff 1ms\n}"))
+	wantError(t, s.ask(hello), http.StatusInternalServerError, "their_code:chat")
+	eventually(t, "the log tells of the pause", func() bool { return strings.Contains(s.log(), `"msg":"trying again"`) })
+	if log := s.log(); !strings.Contains(log, `"cause":"status 500"`) || strings.Contains(log, "Their words") {
+		t.Errorf("got the log %s", log)
+	}
+}
