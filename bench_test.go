@@ -40,10 +40,20 @@ func (d *discard) SetWriteDeadline(time.Time) error { return nil }
 // benchRequest is shared, because a request is net/http's and not ours.
 var benchRequest = httptest.NewRequestWithContext(context.Background(), http.MethodPost, chatPath, nil)
 
+// openExchange lets benchRequest in.
+func openExchange(tb testing.TB, h *Handler, w http.ResponseWriter) *exchange {
+	tb.Helper()
+	admission, err := h.admit(w.Header(), benchRequest)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return h.newExchange(w, benchRequest, admission, time.Now())
+}
+
 // newBenchRelay returns what relays a stream, with its timer running.
 func newBenchRelay(tb testing.TB, h *Handler) (*exchange, *relay) {
 	tb.Helper()
-	ex := h.newExchange(&discard{make(http.Header)}, benchRequest, time.Now())
+	ex := openExchange(tb, h, &discard{make(http.Header)})
 	var err error
 	if ex.token, err = h.token.get(); err != nil {
 		tb.Fatal(err)

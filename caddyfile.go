@@ -38,6 +38,10 @@ func parseCaddyfile(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 //		roles            <role...>
 //		pass_fields      <field...>
 //
+//		limit                  <n> <window> [<key>]
+//		max_streams            <n>
+//		max_streams_per_client <n>
+//
 //		body_timeout     <duration>
 //		response_timeout <duration>
 //		commit_after     <duration> | off
@@ -56,7 +60,7 @@ func parseCaddyfile(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 //		}
 //	}
 //
-// Only `alias` may be repeated.
+// Only `alias` and `limit` may be repeated.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the directive's name
 	if d.NextArg() {
@@ -65,7 +69,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	seen := make(specified)
 	for d.NextBlock(0) {
 		name := d.Val()
-		if err := seen.add(d); err != nil && name != "alias" {
+		if err := seen.add(d); err != nil && name != "alias" && name != "limit" {
 			return err
 		}
 		if err := h.unmarshalSubdirective(d, name); err != nil {
@@ -112,11 +116,17 @@ func (h *Handler) unmarshalSubdirective(d *caddyfile.Dispenser, name string) err
 	case "max_body_size":
 		return h.unmarshalMaxBodySize(d)
 	case "max_messages":
-		return h.unmarshalMaxMessages(d)
+		return unmarshalCount(d, &h.MaxMessages)
 	case "roles":
 		return unmarshalWords(d, &h.Roles, checkRole)
 	case "pass_fields":
 		return unmarshalWords(d, &h.PassFields, checkPassField)
+	case "limit":
+		return h.unmarshalLimit(d)
+	case "max_streams":
+		return unmarshalCount(d, &h.MaxStreams)
+	case "max_streams_per_client":
+		return unmarshalCount(d, &h.MaxStreamsPerClient)
 	case "retry":
 		return h.Retry.unmarshalCaddyfile(d)
 	case "transport":
@@ -213,16 +223,31 @@ func (h *Handler) unmarshalMaxBodySize(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-func (h *Handler) unmarshalMaxMessages(d *caddyfile.Dispenser) error {
-	word, err := oneArg(d)
-	if err != nil {
+func (h *Handler) unmarshalLimit(d *caddyfile.Dispenser) error {
+	args := d.RemainingArgs()
+	if len(args) < 2 || len(args) > 3 {
+		return d.Err("limit takes a number of requests, a window of time and, if need be, a key")
+	}
+	var l Limit
+	var err error
+	if l.Requests, err = strconv.Atoi(args[0]); err != nil {
+		return d.Errf("limit: '%s' is not a whole number", printable(args[0]))
+	}
+	if err := parseDuration(d, "limit", args[1], &l.Window); err != nil {
 		return err
 	}
-	n, err := strconv.Atoi(word)
-	if err != nil || n < 0 {
-		return d.Errf("max_messages: '%s' is not a whole number from 0", printable(word))
+	if len(args) == 3 {
+		if l.Key = args[2]; l.Key == "" {
+			return d.Err("limit: the key is empty")
+		}
 	}
-	h.MaxMessages = n
+	if err := l.validate(); err != nil {
+		return d.Errf("limit: %w", err)
+	}
+	h.Limits = append(h.Limits, l)
+	if err := checkLimits(h.Limits); err != nil {
+		return d.Errf("limit: %w", err)
+	}
 	return nil
 }
 
@@ -323,6 +348,21 @@ func (h *Handler) unmarshalTransport(d *caddyfile.Dispenser) error {
 		return here.Errf("transport '%s': %w", name, err)
 	}
 	h.TransportRaw = caddyconfig.JSONModuleObject(module, "protocol", name, nil)
+	return nil
+}
+
+// unmarshalCount reads a number of which 0 means no limit.
+func unmarshalCount(d *caddyfile.Dispenser, count *int) error {
+	name := d.Val()
+	word, err := oneArg(d)
+	if err != nil {
+		return err
+	}
+	n, err := strconv.Atoi(word)
+	if err != nil || n < 0 {
+		return d.Errf("%s: '%s' is not a whole number from 0", name, printable(word))
+	}
+	*count = n
 	return nil
 }
 

@@ -144,6 +144,10 @@ const everySubdirective = `illumichat {
 	max_messages 50
 	roles user
 	pass_fields temperature
+	limit 20 1h
+	limit 2000 1d site
+	max_streams 100
+	max_streams_per_client 3
 	body_timeout 1s
 	response_timeout 2s
 	commit_after off
@@ -226,6 +230,10 @@ func TestEverySubdirectiveIsStrict(t *testing.T) {
 		{name: "max_messages", example: "max_messages 5"},
 		{name: "roles", example: "roles user", takesMore: true},
 		{name: "pass_fields", example: "pass_fields temperature", takesMore: true},
+		// It may be repeated, but not for the same window and key.
+		{name: "limit", example: "limit 20 1h site", surplus: "limit"},
+		{name: "max_streams", example: "max_streams 5"},
+		{name: "max_streams_per_client", example: "max_streams_per_client 5"},
 		{name: "body_timeout", example: "body_timeout 1s"},
 		{name: "response_timeout", example: "response_timeout 1s"},
 		{name: "commit_after", example: "commit_after off"},

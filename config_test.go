@@ -1,6 +1,7 @@
 package illumichat
 
 import (
+	"cmp"
 	"encoding/json"
 	"maps"
 	"os"
@@ -139,6 +140,20 @@ func TestConfigIsRefused(t *testing.T) {
 		{`"pass_fields": ["chatID"]`, []string{"pass_fields", `"chatID"`}},
 		{`"pass_fields": ["MESSAGES"]`, []string{"pass_fields", `"MESSAGES"`}},
 
+		{`"limits": {}`, []string{"limits"}},
+		{`"limits": [{}]`, []string{"limits[0]", "requests, 0,"}},
+		{`"limits": [{"requests": 20}]`, []string{"limits[0]", "window of 0s"}},
+		{`"limits": [{"requests": 20, "window": "1h"}, {"requests": 0, "window": "1h", "key": "site"}]`, []string{"limits[1]", "requests, 0,"}},
+		{`"limits": [{"requests": -1, "window": "1h"}]`, []string{"limits[0]", "requests, -1,"}},
+		{`"limits": [{"requests": 1000000001, "window": "1h"}]`, []string{"limits[0]", "requests, 1000000001,"}},
+		{`"limits": [{"requests": 20, "window": "999ms"}]`, []string{"limits[0]", "999ms", "1s"}},
+		{`"limits": [{"requests": 20, "window": -1}]`, []string{"limits[0]", "window"}},
+		{`"limits": [{"requests": 20, "window": "1h", "per": "client"}]`, []string{"per"}},
+		{`"limits": [{"requests": 20, "window": "1h"}, {"requests": 30, "window": "1h"}]`, []string{"limits", "1h"}},
+		{`"limits": [{"requests": 20, "window": "1h"}, {"requests": 30, "window": "60m", "key": "{http.vars.client_ip}"}]`, []string{"limits", "1h"}},
+		{`"max_streams": -1`, []string{"max_streams", "-1"}},
+		{`"max_streams_per_client": -1`, []string{"max_streams_per_client", "-1"}},
+
 		{`"body_timeout": -1`, []string{"body_timeout"}},
 		{`"response_timeout": -1`, []string{"response_timeout"}},
 		{`"commit_after": -2`, []string{"commit_after"}},
@@ -177,20 +192,22 @@ func TestConfigIsRefused(t *testing.T) {
 func TestDefaults(t *testing.T) {
 	setConfigEnv(t)
 	want := map[string]any{
-		"MaxBodySize":     int64(1048576),
-		"MaxMessages":     0,
-		"Roles":           []string{"user", "assistant"},
-		"BodyTimeout":     caddy.Duration(30 * time.Second),
-		"ResponseTimeout": caddy.Duration(30 * time.Second),
-		"CommitAfter":     caddy.Duration(5 * time.Second),
-		"IdleTimeout":     caddy.Duration(30 * time.Second),
-		"WriteTimeout":    caddy.Duration(30 * time.Second),
-		"MaxDuration":     caddy.Duration(2 * time.Minute),
-		"Heartbeat":       caddy.Duration(15 * time.Second),
+		"MaxBodySize":         int64(1048576),
+		"MaxMessages":         0,
+		"MaxStreams":          0,
+		"MaxStreamsPerClient": 0,
+		"Roles":               []string{"user", "assistant"},
+		"BodyTimeout":         caddy.Duration(30 * time.Second),
+		"ResponseTimeout":     caddy.Duration(30 * time.Second),
+		"CommitAfter":         caddy.Duration(5 * time.Second),
+		"IdleTimeout":         caddy.Duration(30 * time.Second),
+		"WriteTimeout":        caddy.Duration(30 * time.Second),
+		"MaxDuration":         caddy.Duration(2 * time.Minute),
+		"Heartbeat":           caddy.Duration(15 * time.Second),
 	}
 	for what, fields := range map[string]string{
 		"left out": ``,
-		"zero": `"max_body_size": 0, "max_messages": 0, "roles": [], "body_timeout": 0, "response_timeout": 0, "commit_after": 0,
+		"zero": `"max_body_size": 0, "max_messages": 0, "max_streams": 0, "max_streams_per_client": 0, "roles": [], "body_timeout": 0, "response_timeout": 0, "commit_after": 0,
 			"idle_timeout": 0, "write_timeout": 0, "max_duration": 0, "heartbeat": 0`,
 	} {
 		t.Run(what, func(t *testing.T) {
@@ -342,23 +359,25 @@ func TestWarnings(t *testing.T) {
 	setConfigEnv(t)
 	const oddToken = "odd-but-long-enough-to-be-one"
 	t.Setenv("TEST_ODD_TOKEN", oddToken)
-	const token, assistants = "token {env.ILLUMICHAT_API_TOKEN}", "assistants asst_demo"
+	const token, assistants = "token {env.ILLUMICHAT_API_TOKEN}", "assistants asst_demo\nlimit 20 1h"
 	tests := map[string]struct {
 		lines string
 		want  string // a piece of the one warning; "" for none
+		level string // "" for warn
 	}{
-		"a clean config":              {token + "\n" + assistants, ""},
-		"a token in a file":           {"token {file.testdata/token}\n" + assistants, ""},
-		"a literal token":             {"token " + sandbox.Token + "\n" + assistants, "the token is part of the config"},
-		"a token of another form":     {"token {env.TEST_ODD_TOKEN}\n" + assistants, "documented form"},
-		"any assistant":               {token + "\nassistants *", "every assistant"},
-		"an endpoint in the clear":    {token + "\n" + assistants + "\nendpoint http://chat.example.com/api/chat", "not encrypted"},
-		"an endpoint on 127.0.0.1":    {token + "\n" + assistants + "\nendpoint http://127.0.0.1:8081/api/chat", ""},
-		"an endpoint on 127.9.9.9":    {token + "\n" + assistants + "\nendpoint http://127.9.9.9/api/chat", ""},
-		"an endpoint on ::1":          {token + "\n" + assistants + "\nendpoint http://[::1]:8081/api/chat", ""},
-		"an endpoint on localhost":    {token + "\n" + assistants + "\nendpoint http://localhost:8081/api/chat", ""},
-		"an endpoint in the network":  {token + "\n" + assistants + "\nendpoint http://10.0.0.1/api/chat", "not encrypted"},
-		"an endpoint named localhost": {token + "\n" + assistants + "\nendpoint http://localhost.example.com/api/chat", "not encrypted"},
+		"a clean config":              {token + "\n" + assistants, "", ""},
+		"a token in a file":           {"token {file.testdata/token}\n" + assistants, "", ""},
+		"a literal token":             {"token " + sandbox.Token + "\n" + assistants, "the token is part of the config", ""},
+		"a token of another form":     {"token {env.TEST_ODD_TOKEN}\n" + assistants, "documented form", ""},
+		"no limit":                    {token + "\nassistants asst_demo\nmax_streams 10", "no limit is set", "info"},
+		"any assistant":               {token + "\nassistants *\nlimit 20 1h", "every assistant", ""},
+		"an endpoint in the clear":    {token + "\n" + assistants + "\nendpoint http://chat.example.com/api/chat", "not encrypted", ""},
+		"an endpoint on 127.0.0.1":    {token + "\n" + assistants + "\nendpoint http://127.0.0.1:8081/api/chat", "", ""},
+		"an endpoint on 127.9.9.9":    {token + "\n" + assistants + "\nendpoint http://127.9.9.9/api/chat", "", ""},
+		"an endpoint on ::1":          {token + "\n" + assistants + "\nendpoint http://[::1]:8081/api/chat", "", ""},
+		"an endpoint on localhost":    {token + "\n" + assistants + "\nendpoint http://localhost:8081/api/chat", "", ""},
+		"an endpoint in the network":  {token + "\n" + assistants + "\nendpoint http://10.0.0.1/api/chat", "not encrypted", ""},
+		"an endpoint named localhost": {token + "\n" + assistants + "\nendpoint http://localhost.example.com/api/chat", "not encrypted", ""},
 	}
 	s := serve(t, "respond 404")
 	for what, test := range tests {
@@ -379,7 +398,7 @@ func TestWarnings(t *testing.T) {
 			switch {
 			case test.want == "" && len(got) != 0:
 				t.Errorf("got %q, want nothing", got)
-			case test.want != "" && (len(got) != 1 || !strings.HasPrefix(got[0], "warn: ") || !strings.Contains(got[0], test.want)):
+			case test.want != "" && (len(got) != 1 || !strings.HasPrefix(got[0], cmp.Or(test.level, "warn")+": ") || !strings.Contains(got[0], test.want)):
 				t.Errorf("got %q, want one warning with %q in it", got, test.want)
 			}
 		})

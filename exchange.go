@@ -14,18 +14,19 @@ import (
 
 // exchange is one chat with the upstream, from the request to the end of the answer.
 type exchange struct {
-	h       *Handler
-	ctx     context.Context // of the request upstream; its cause says why the exchange ended
-	cancel  context.CancelCauseFunc
-	visitor *sink
-	watch   watch
-	http3   bool // how the visitor came
-	token   secret
+	h         *Handler
+	admission *admission
+	ctx       context.Context // of the request upstream; its cause says why the exchange ended
+	cancel    context.CancelCauseFunc
+	visitor   *sink
+	watch     watch
+	http3     bool // how the visitor came
+	token     secret
 }
 
-// newExchange prepares to ask on behalf of the visitor, whose request began at start.
-func (h *Handler) newExchange(w http.ResponseWriter, r *http.Request, start time.Time) *exchange {
-	ex := &exchange{h: h, http3: r.ProtoMajor == 3}
+// newExchange prepares to ask on behalf of the visitor, who is let in and whose request began at start.
+func (h *Handler) newExchange(w http.ResponseWriter, r *http.Request, a *admission, start time.Time) *exchange {
+	ex := &exchange{h: h, admission: a, http3: r.ProtoMajor == 3}
 	// Not a child of the config's context, which a reload cancels.
 	ex.ctx, ex.cancel = context.WithCancelCause(r.Context())
 	ex.visitor = newSink(w, r, start, time.Duration(h.WriteTimeout), orNever(h.Heartbeat))
@@ -51,6 +52,7 @@ func (ex *exchange) close() {
 	ex.watch.stop()
 	ex.cancel(nil)
 	ex.visitor.close()
+	ex.admission.leave()
 }
 
 // readToken reads the token that all tries share.

@@ -147,6 +147,7 @@ type fakeChat struct {
 	ctx           context.Context // of the visitor, if set
 	body          io.Reader       // of the visitor's request, if set
 	state         *sharedState    // shared with others, if set
+	handler       *Handler        // shared with others, state and limits and all, if set
 	visitor       visitor
 
 	tries []fakeTry // that have been made
@@ -172,12 +173,15 @@ type fakeChatKey struct{}
 
 func (c *fakeChat) run(t testing.TB) {
 	t.Helper()
-	h := newHandler(t, c.subdirectives)
-	if c.state == nil {
-		c.state = new(sharedState)
-	}
-	if h.state != c.state {
-		h.state = c.state
+	h := c.handler
+	if h == nil {
+		h = newHandler(t, c.subdirectives)
+		if c.state == nil {
+			c.state = new(sharedState)
+		}
+		if h.state != c.state {
+			h.state = c.state
+		}
 	}
 	ctx := c.ctx
 	if ctx == nil {
@@ -240,6 +244,25 @@ func newHandler(tb testing.TB, subdirectives string) *Handler {
 	if h, ok := handlers[subdirectives]; ok {
 		return h
 	}
+	h := loadHandler(tb, subdirectives)
+	handlers[subdirectives] = h
+	return h
+}
+
+// newHandlerOfItsOwn is newHandler for a test of limits: they begin with it, and end with it.
+func newHandlerOfItsOwn(tb testing.TB, subdirectives string) *Handler {
+	tb.Helper()
+	h := loadHandler(tb, subdirectives)
+	tb.Cleanup(func() {
+		if err := h.Cleanup(); err != nil {
+			tb.Error(err)
+		}
+	})
+	return h
+}
+
+func loadHandler(tb testing.TB, subdirectives string) *Handler {
+	tb.Helper()
 	tb.Setenv("SANDBOX_TOKEN", sandbox.Token)
 	h := new(Handler)
 	d := caddyfile.NewTestDispenser(fmt.Sprintf("illumichat {\n token {env.SANDBOX_TOKEN}\n assistants %s\n %s\n}",
@@ -256,6 +279,5 @@ func newHandler(tb testing.TB, subdirectives string) *Handler {
 	}
 	h.logger = zap.NewNop()
 	h.transport = fakeChatKey{}
-	handlers[subdirectives] = h
 	return h
 }

@@ -87,6 +87,17 @@ type Handler struct {
 	// Further top-level fields of the body that are forwarded as they are. All others are dropped.
 	PassFields []string `json:"pass_fields,omitempty"`
 
+	// How many chats are sent upstream in a time: all of these limits have to let one in. None by default, so
+	// that whoever finds the chat can spend the token's quota; that is noted when the config loads.
+	Limits []Limit `json:"limits,omitempty"`
+
+	// The most chats that may be open at once; each further one is answered 503. Default: 0, no limit.
+	MaxStreams int `json:"max_streams,omitempty"`
+
+	// The most chats that one client may have open at once, by the key that limits have by default; each
+	// further one is answered 429. Default: 0, no limit.
+	MaxStreamsPerClient int `json:"max_streams_per_client,omitempty"`
+
 	// How long the visitor's whole request body may take. Default: `30s`.
 	BodyTimeout caddy.Duration `json:"body_timeout,omitempty"`
 
@@ -128,8 +139,10 @@ type Handler struct {
 	endpoint  *url.URL
 	transport http.RoundTripper
 	state     *sharedState
+	limits    []*limit
 
-	tokenTrouble occasion // of telling that the token's file cannot be used
+	tokenTrouble   occasion // of telling that the token's file cannot be used
+	streamsTrouble occasion // of telling that max_streams is reached
 }
 
 // CaddyModule returns the Caddy module information.
@@ -175,6 +188,9 @@ func (h *Handler) setDefaults() {
 		if *d.value == 0 {
 			*d.value = d.byDefault
 		}
+	}
+	for i := range h.Limits {
+		h.Limits[i].setDefaults()
 	}
 	h.Retry.setDefaults()
 }
@@ -252,6 +268,9 @@ func (h *Handler) warn() {
 	if h.endpoint.Scheme == "http" && !isLoopback(h.endpoint.Hostname()) {
 		h.logger.Warn("the endpoint is not encrypted, so the token can be read on the way to it", zap.String("endpoint", h.endpoint.String()))
 	}
+	if len(h.Limits) == 0 {
+		h.logger.Info("no limit is set, so whoever finds the chat can spend the token's quota")
+	}
 }
 
 // Validate checks what cannot be right, whatever it resolves to.
@@ -278,6 +297,20 @@ func (h *Handler) Validate() error {
 			return fmt.Errorf("pass_fields: %w", err)
 		}
 	}
+	if h.MaxStreams < 0 {
+		return fmt.Errorf("max_streams: %d is negative", h.MaxStreams)
+	}
+	if h.MaxStreamsPerClient < 0 {
+		return fmt.Errorf("max_streams_per_client: %d is negative", h.MaxStreamsPerClient)
+	}
+	for i, l := range h.Limits {
+		if err := l.validate(); err != nil {
+			return fmt.Errorf("limits[%d]: %w", i, err)
+		}
+	}
+	if err := checkLimits(h.Limits); err != nil {
+		return fmt.Errorf("limits: %w", err)
+	}
 	for _, d := range h.durations() {
 		if *d.value < 0 && (*d.value != off || !d.mayBeOff) {
 			return fmt.Errorf("%s: %s is negative", d.name, time.Duration(*d.value))
@@ -302,7 +335,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 	return nil
 }
 
-// serve is the way of a request: may this page ask, is it a valid chat, ask upstream, relay the answer.
+// serve is the way of a request: may this page ask, is it a valid chat, is there room, ask upstream, relay the
+// answer.
 // An error means that nothing was sent yet.
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request) error {
 	start := time.Now()
@@ -313,7 +347,11 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	ex := h.newExchange(w, r, start)
+	admission, err := h.admit(w.Header(), r)
+	if err != nil {
+		return err
+	}
+	ex := h.newExchange(w, r, admission, start)
 	defer ex.close()
 	answer, err := ex.ask(body)
 	if err == nil {

@@ -1,46 +1,126 @@
 package illumichat
 
 import (
+	"cmp"
 	"crypto/sha256"
-	"encoding/hex"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"slices"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// sharedState is what all handlers of the process that ask one endpoint with one token have in common, because
-// the upstream counts them as one. A reload keeps it: the new config's handlers take it over before the old
-// ones let go of it.
-type sharedState struct {
-	coolDown coolDown
+// clientPlaceholder is the key of a limit that has none of its own. Its value honours `trusted_proxies`.
+const clientPlaceholder = "{http.vars." + caddyhttp.ClientIPVarKey + "}"
+
+const (
+	maxLimit     = 1_000_000_000 // requests
+	minWindow    = caddy.Duration(time.Second)
+	maxKeyLength = 256 // bytes; of a longer key the hash is kept
+)
+
+// Limit bounds how many chats are sent upstream for one key in a window of time. The window slides: of the
+// fixed window before the current one, what is left of it counts, as if its chats had been spread evenly. A
+// chat counts once, whatever the number of its tries, just before the first one. What never reaches the
+// upstream does not count.
+//
+// At most 131072 keys are remembered; the least recently used are forgotten. So that whoever has many
+// addresses is bounded, too, a public site wants a second limit with one key for all.
+type Limit struct {
+	// How many chats are let in per window and key. Required.
+	Requests int `json:"requests,omitempty"`
+
+	// The length of the window; at least `1s`. Required.
+	Window caddy.Duration `json:"window,omitempty"`
+
+	// What is counted apart: a placeholder, or a fixed word for one count of all chats. IP addresses are
+	// taken without their zone, mapped ones as IPv4, and IPv6 as its /64 network. Default:
+	// `{http.vars.client_ip}`, the client as the server's `trusted_proxies` tell it. Chats for which a
+	// placeholder comes out empty have one count together; of a key over 256 bytes the hash is taken.
+	Key string `json:"key,omitempty"`
 }
 
-var sharedStates = caddy.NewUsagePool()
+func (l *Limit) setDefaults() { l.Key = l.keyOrDefault() }
 
-// stateKey tells states apart. It holds no secret.
-type stateKey struct {
-	endpoint string
-	token    string // where it comes from: the placeholder, or the hash of what is no placeholder
-}
+func (l *Limit) keyOrDefault() string { return cmp.Or(l.Key, clientPlaceholder) }
 
-func newStateKey(endpoint, configuredToken string) stateKey {
-	if isPlaceholder(configuredToken) {
-		return stateKey{endpoint, configuredToken}
+func (l *Limit) validate() error {
+	switch {
+	case l.Requests < 1 || l.Requests > maxLimit:
+		return fmt.Errorf("the number of requests, %d, is not from 1 to %d", l.Requests, maxLimit)
+	case l.Window < minWindow:
+		return fmt.Errorf("a window of %s is shorter than %s", time.Duration(l.Window), time.Duration(minWindow))
 	}
-	hash := sha256.Sum256([]byte(configuredToken))
-	return stateKey{endpoint, "sha256:" + hex.EncodeToString(hash[:])}
+	return nil
 }
 
-// shareState takes part in the state. Cleanup gives that up.
-func (h *Handler) shareState() {
-	state, _ := sharedStates.LoadOrStore(newStateKey(h.endpoint.String(), h.Token), new(sharedState))
-	h.state = state.(*sharedState)
-}
-
-// Cleanup lets go of what the handler shares. Streams that are open may still use it.
-func (h *Handler) Cleanup() error {
-	if h.state == nil { // provisioning failed before
-		return nil
+// checkLimits refuses a limit of which there is one already.
+func checkLimits(limits []Limit) error {
+	for i, l := range limits {
+		if slices.ContainsFunc(limits[:i], l.same) {
+			return fmt.Errorf("there are two for a window of %s and the same key", time.Duration(l.Window))
+		}
 	}
-	_, err := sharedStates.Delete(newStateKey(h.endpoint.String(), h.Token))
-	return err
+	return nil
+}
+
+// same reports whether both count the same requests together.
+func (l *Limit) same(other Limit) bool {
+	return other.Window == l.Window && other.keyOrDefault() == l.keyOrDefault()
+}
+
+func (l *Limit) windowKey(state stateKey) windowKey {
+	return windowKey{state: state, length: time.Duration(l.Window), key: l.Key}
+}
+
+// limit is a Limit in use.
+type limit struct {
+	Limit
+	window *window
+	usedUp occasion // of telling that all visitors are shut out
+}
+
+func newLimit(l Limit, w *window) *limit { return &limit{Limit: l, window: w} }
+
+func (l *limit) n() uint64 { return uint64(l.Requests) }
+
+// byClient reports whether each client is counted apart, so that it may know its count.
+func (l *limit) byClient() bool { return l.Key == clientPlaceholder }
+
+// keyOf returns what r is counted under.
+func (l *limit) keyOf(r *http.Request, client string) string {
+	switch {
+	case l.byClient():
+		return client
+	case !hasPlaceholder(l.Key):
+		return l.Key
+	}
+	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	return normalizeKey(repl.ReplaceAll(l.Key, ""))
+}
+
+// clientOf returns the key of the client that sent r.
+func clientOf(r *http.Request) string {
+	ip, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
+	return normalizeKey(ip)
+}
+
+// normalizeKey gives the ways to write one address one key. Whoever has an IPv6 address has a whole /64.
+func normalizeKey(key string) string {
+	if ip, err := netip.ParseAddr(key); err == nil {
+		ip = ip.Unmap().WithZone("")
+		if ip.Is4() {
+			return ip.String()
+		}
+		network, _ := ip.Prefix(64) // which an IPv6 address has
+		return network.String()
+	}
+	if len(key) > maxKeyLength {
+		hash := sha256.Sum256([]byte(key))
+		return string(hash[:])
+	}
+	return key
 }

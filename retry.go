@@ -137,17 +137,16 @@ func (ex *exchange) ask(body []byte) (*answer, error) {
 	return answer, t.withRetryAfter(err)
 }
 
-// next makes the next try, unless a cool-down is on. That refuses a new exchange at once; one that has asked
-// before waits for it as the upstream's own Retry-After would have it wait, and loses no try by it.
+// next makes the next try, unless a cool-down is on: it waits for that as the upstream's own Retry-After would have
+// it wait, and loses no try by it. The first try has its turn already.
 func (t *tries) next() (*answer, error) {
-	turn, wait := t.ex.h.state.coolDown.turn()
-	if wait > 0 {
-		err := errCoolDown(wait)
-		if t.made == 0 {
-			return nil, backoff.Permanent(err)
+	turn := t.ex.admission.takeTurn()
+	if t.made > 0 {
+		var wait time.Duration
+		if turn, wait = t.ex.h.state.coolDown.turn(); wait > 0 {
+			t.asked = wait
+			return nil, errCoolDown(wait)
 		}
-		t.asked = wait
-		return nil, err
 	}
 	t.made++
 	answer, err := t.ex.try(t.body, t.key, turn)

@@ -512,7 +512,7 @@ func TestBufferIsGivenBack(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			h := newHandler(t, "")
 			v := &visitor{header: make(http.Header), block: func([]byte) error { return test.block }}
-			ex := h.newExchange(v, benchRequest, time.Now())
+			ex := openExchange(t, h, v)
 			defer ex.close()
 			ex.token = secret{[]byte(sandbox.Token)}
 			resp := &http.Response{Body: io.NopCloser(test.body)}

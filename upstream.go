@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"net/http"
 	"net/http/httptrace"
 	"strconv"
@@ -77,6 +76,9 @@ func (ex *exchange) send(ctx context.Context, chat []byte, key string) (*http.Re
 			return nil, err
 		}
 		resp, err := ex.h.transport.RoundTrip(req)
+		if err == nil || !body.unsent() {
+			ex.admission.reached = true
+		}
 		if err == nil || !body.untouched() || stale == maxStale || ctx.Err() != nil {
 			return resp, err
 		}
@@ -110,6 +112,7 @@ func newIdempotencyKey() string { return `"` + rand.Text() + `"` }
 // chatBody is the body of one request, and what became of it.
 type chatBody struct {
 	*bytes.Reader
+	traced  atomic.Bool // the transport tells what it does
 	kept    atomic.Bool // the connection was used before
 	written atomic.Bool // some of the request, maybe
 }
@@ -117,6 +120,7 @@ type chatBody struct {
 // watch returns a context that has net/http tell what it does with the request.
 func (b *chatBody) watch(ctx context.Context) context.Context {
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GetConn:      func(string) { b.traced.Store(true) },
 		GotConn:      func(info httptrace.GotConnInfo) { b.kept.Store(info.Reused) },
 		WroteHeaders: func() { b.written.Store(true) },
 		WroteRequest: func(httptrace.WroteRequestInfo) {
@@ -126,6 +130,9 @@ func (b *chatBody) watch(ctx context.Context) context.Context {
 		},
 	})
 }
+
+// unsent reports whether nothing of the request was written to any connection.
+func (b *chatBody) unsent() bool { return b.traced.Load() && !b.written.Load() }
 
 // untouched reports whether the request failed on a kept connection to which nothing was written.
 func (b *chatBody) untouched() bool { return b.kept.Load() && !b.written.Load() }
@@ -226,5 +233,8 @@ func retryAfter(header http.Header, now time.Time) (wait time.Duration, ok bool)
 
 // retryAfterHeader tells a visitor how long to wait, in whole seconds.
 func retryAfterHeader(wait time.Duration) http.Header {
-	return http.Header{"Retry-After": {strconv.Itoa(int(math.Ceil(wait.Seconds())))}}
+	return http.Header{"Retry-After": {strconv.Itoa(seconds(wait))}}
 }
+
+// seconds is d in whole seconds, rounded up.
+func seconds(d time.Duration) int { return int((d + time.Second - 1) / time.Second) }

@@ -1,0 +1,497 @@
+package illumichat
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/illumichat/caddy-illumichat/sandbox"
+	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
+)
+
+// behindProxy has the sites of a test believe the test when it says which client it is.
+const behindProxy = "grace_period 1ms\nservers {\ntrusted_proxies static 127.0.0.1/32\ntrusted_proxies_strict\n}"
+
+// askAs sends a chat, on a connection of its own, to a site that is behindProxy.
+func (s *site) askAs(client, chat string) *http.Response {
+	s.tb.Helper()
+	req := chatRequest(s.tb, s.plain, chat)
+	req.Header.Set("X-Forwarded-For", client)
+	return s.send(oneShot, req)
+}
+
+// oneShot keeps no connection that a reload may close.
+var oneShot = &http.Transport{DisableKeepAlives: true}
+
+// wantLetIn checks that a chat is answered, and what the client is told to have left; "" for nothing.
+func wantLetIn(t *testing.T, resp *http.Response, left string) {
+	t.Helper()
+	if body := readAll(t, resp); resp.StatusCode != http.StatusOK {
+		t.Errorf("got status %d: %s", resp.StatusCode, body)
+	}
+	wantLeft(t, resp, left)
+}
+
+// wantUsedUp checks that a chat is refused because of a limit, and returns after how many seconds there is room.
+func wantUsedUp(t *testing.T, resp *http.Response, left string) int {
+	t.Helper()
+	wantError(t, resp, http.StatusTooManyRequests, "rate_limit:chat")
+	wantLeft(t, resp, left)
+	wait, err := strconv.Atoi(resp.Header.Get("Retry-After"))
+	if err != nil || wait < 1 {
+		t.Errorf("got Retry-After: %q", resp.Header.Get("Retry-After"))
+	}
+	return wait
+}
+
+var afterHowLong = regexp.MustCompile(`;t=[1-9][0-9]*\b`)
+
+// wantLeft checks a RateLimit field but for the seconds, which depend on the time.
+func wantLeft(t *testing.T, resp *http.Response, want string) {
+	t.Helper()
+	got := strings.Join(resp.Header.Values("RateLimit"), " + ")
+	if got := afterHowLong.ReplaceAllString(got, ";t=_"); got != want {
+		t.Errorf("got RateLimit: %s, want %s", got, want)
+	}
+	if policy := resp.Header.Get("RateLimit-Policy"); (policy == "") != (want == "") {
+		t.Errorf("got RateLimit-Policy: %s", policy)
+	}
+}
+
+func TestLimit(t *testing.T) {
+	upstream := newUpstream(t, finishing)
+	s := serveWith(t, behindProxy, chatToURL(upstream.URL, "limit 3 1h"))
+
+	first := s.askAs("192.0.2.1", hello)
+	if got, want := first.Header.Get("RateLimit-Policy"), `"client";q=3;w=3600`; got != want {
+		t.Errorf("got RateLimit-Policy: %s, want %s", got, want)
+	}
+	wantLetIn(t, first, `"client";r=2;t=_`)
+	wantLetIn(t, s.askAs("192.0.2.1", hello), `"client";r=1;t=_`)
+	wantLetIn(t, s.askAs("192.0.2.1", hello), `"client";r=0;t=_`)
+	for range 3 {
+		resp := s.askAs("192.0.2.1", hello)
+		// A third of the next hour has to pass.
+		if wait := wantUsedUp(t, resp, `"client";r=0;t=_`); wait < 1200 || wait > 4800 {
+			t.Errorf("got Retry-After: %d", wait)
+		}
+		if got, want := resp.Header.Get("RateLimit"), `"client";r=0;t=`+resp.Header.Get("Retry-After"); got != want {
+			t.Errorf("got RateLimit: %s, want %s", got, want)
+		}
+	}
+	wantLetIn(t, s.askAs("192.0.2.2", hello), `"client";r=2;t=_`)
+	if got := len(upstream.take()); got != 4 {
+		t.Errorf("the upstream was asked %d times, want 4", got)
+	}
+}
+
+// What all visitors use up together is told to none of them, but to the operator.
+func TestLimitOfTheSite(t *testing.T) {
+	upstream := newUpstream(t, finishing)
+	s := serveWith(t, behindProxy, chatToURL(upstream.URL, "limit 2 1h site"))
+	wantLetIn(t, s.askAs("192.0.2.1", hello), "")
+	wantLetIn(t, s.askAs("192.0.2.2", hello), "")
+	wantUsedUp(t, s.askAs("192.0.2.3", hello), "")
+	wantUsedUp(t, s.askAs("192.0.2.1", hello), "")
+	if n := strings.Count(s.log(), "a limit of all visitors together is used up"); n != 1 {
+		t.Errorf("the log tells %d times that the limit is used up, want once", n)
+	}
+}
+
+// A chat counts in all of its limits or in none.
+func TestLimits(t *testing.T) {
+	upstream := newUpstream(t, finishing)
+	s := serveWith(t, behindProxy, chatToURL(upstream.URL, "limit 5 1h\nlimit 3 1h site\nlimit 4 90s"))
+	first := s.askAs("192.0.2.1", hello)
+	if got, want := first.Header.Get("RateLimit-Policy"), `"client";q=5;w=3600, "client-2";q=4;w=90`; got != want {
+		t.Errorf("got RateLimit-Policy: %s, want %s", got, want)
+	}
+	wantLetIn(t, first, `"client";r=4;t=_, "client-2";r=3;t=_`)
+	wantLetIn(t, s.askAs("192.0.2.1", hello), `"client";r=3;t=_, "client-2";r=2;t=_`)
+	wantLetIn(t, s.askAs("192.0.2.1", hello), `"client";r=2;t=_, "client-2";r=1;t=_`)
+	for range 3 {
+		wantUsedUp(t, s.askAs("192.0.2.1", hello), `"client";r=2;t=_, "client-2";r=1;t=_`)
+	}
+	wantUsedUp(t, s.askAs("192.0.2.2", hello), `"client";r=5, "client-2";r=4`)
+	// With more for the site, the others are as they were.
+	s.reload(chatToURL(upstream.URL, "limit 5 1h\nlimit 9 1h site\nlimit 4 90s"))
+	wantLetIn(t, s.askAs("192.0.2.1", hello), `"client";r=1;t=_, "client-2";r=0;t=_`)
+	// The longest wait is told.
+	if wait := wantUsedUp(t, s.askAs("192.0.2.1", hello), `"client";r=1;t=_, "client-2";r=0;t=_`); wait > 180 {
+		t.Errorf("got Retry-After: %d", wait)
+	}
+}
+
+// Retry-After is the least whole second after which a chat is let in.
+func TestLimitInVirtualTime(t *testing.T) {
+	for _, limit := range []Limit{
+		{Requests: 1, Window: 1}, {Requests: 4, Window: 10}, {Requests: 7, Window: 60}, {Requests: 20, Window: 3600}, {Requests: 1000, Window: 7},
+	} {
+		t.Run(fmt.Sprintf("%d in %ds", limit.Requests, limit.Window), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHandlerOfItsOwn(t, fmt.Sprintf("limit %d %ds", limit.Requests, limit.Window))
+				chat := func() (status, wait int) {
+					c := fakeChat{handler: h, answers: []fakeAnswer{accepted()}}
+					c.run(t)
+					wait, _ = strconv.Atoi(c.visitor.header.Get("Retry-After"))
+					return c.visitor.status, wait
+				}
+				time.Sleep(1234567 * time.Microsecond)
+				for range limit.Requests {
+					if status, _ := chat(); status != http.StatusOK {
+						t.Fatalf("got status %d", status)
+					}
+				}
+				for range 50 {
+					status, wait := chat()
+					if status == http.StatusOK {
+						continue // there was room for more than one
+					}
+					if status != http.StatusTooManyRequests || wait < 1 {
+						t.Fatalf("got status %d and a wait of %d s", status, wait)
+					}
+					time.Sleep(time.Duration(wait-1) * time.Second)
+					if wait > 1 {
+						if status, again := chat(); status != http.StatusTooManyRequests || again != 1 {
+							t.Fatalf("a second before: got status %d and a wait of %d s", status, again)
+						}
+					}
+					time.Sleep(time.Second)
+					if status, _ := chat(); status != http.StatusOK {
+						t.Fatalf("after the wait: got status %d", status)
+					}
+				}
+			})
+		})
+	}
+}
+
+// Each way to write a key has the same count, and each key one of its own.
+func TestKeys(t *testing.T) {
+	upstream := newUpstream(t, finishing)
+	s := serve(t, chatToURL(upstream.URL, "limit 1 1h {http.request.header.X-Key}"))
+	ask := func(key string) *http.Response {
+		req := chatRequest(t, s.plain, hello)
+		if key != "" {
+			req.Header.Set("X-Key", key)
+		}
+		return s.send(oneShot, req)
+	}
+	long := strings.Repeat("x", maxKeyLength)
+	for _, keys := range [][]string{ // each group has one count
+		{"", ""},
+		{"anna", "anna"},
+		{"Anna"},
+		{"{env.HOME}", "{env.HOME}"},
+		{"192.0.2.1", "::ffff:192.0.2.1", "::ffff:c000:201", "::FFFF:192.0.2.1%eth0"},
+		{"192.0.2.2"},
+		{"192.0.2.01"}, // is no address
+		{"2001:db8::1", "2001:db8::2", "2001:DB8:0:0::", "2001:db8::ffff:ffff:ffff:ffff", "2001:db8::1%eth0"},
+		{"2001:db8:0:1::1"},
+		{"fe80::1%eth0", "fe80::1%eth1"},
+		{"::1", "::1%lo"},
+		{long, long},
+		{long + "y", long + "y"},
+		{long + "z"},
+	} {
+		wantLetIn(t, ask(keys[0]), "")
+		for _, key := range keys[1:] {
+			wantUsedUp(t, ask(key), "")
+		}
+	}
+}
+
+// Whom a client says to be is believed where a proxy is trusted, and nowhere else.
+func TestClientIsNotWhoItSaysToBe(t *testing.T) {
+	upstream := newUpstream(t, finishing)
+	s := serve(t, chatToURL(upstream.URL, "limit 1 1h"))
+	wantLetIn(t, s.askAs("192.0.2.1", hello), `"client";r=0;t=_`)
+	wantUsedUp(t, s.askAs("192.0.2.2", hello), `"client";r=0;t=_`)
+}
+
+// What fails before it reaches the upstream does not count.
+func TestWhatDoesNotCount(t *testing.T) {
+	server := sandboxtest.NewServer(t, sandbox.Options{})
+	tokenFile := filepath.Join(t.TempDir(), "token")
+	writeToken := func(token string) {
+		t.Helper()
+		if err := os.WriteFile(tokenFile, []byte(token), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	writeToken(sandbox.Token)
+	directive := func(endpoint string) string {
+		return fmt.Sprintf("illumichat %s {\ntoken {file.%s}\nassistants asst_demo\nendpoint %s\nlimit 2 1h\nmax_body_size 1KiB\nmax_streams_per_client 1\n%s\n}",
+			chatPath, tokenFile, endpoint, once)
+	}
+	s := serve(t, directive(server.URL))
+	wantLetIn(t, s.askAs("", hello), `"client";r=1;t=_`)
+
+	refused := func(status int, code string, change func(*http.Request)) {
+		t.Helper()
+		req := chatRequest(t, s.plain, hello)
+		change(req)
+		wantError(t, s.send(oneShot, req), status, code)
+	}
+	body := func(text string) func(*http.Request) {
+		return func(req *http.Request) {
+			*req = *chatRequest(t, s.plain, text)
+		}
+	}
+	for range 3 {
+		refused(405, "method_not_allowed:chat", func(req *http.Request) { req.Method = http.MethodPut })
+		refused(403, "forbidden:origin", func(req *http.Request) { req.Header.Set("Sec-Fetch-Site", "cross-site") })
+		refused(415, "unsupported_media_type:chat", func(req *http.Request) { req.Header.Set("Content-Type", "text/plain") })
+		refused(413, "too_large:chat", body(saying(strings.Repeat("x", 2000))))
+		refused(400, "bad_request:chat", body("{}"))
+		refused(403, "forbidden:assistant", body(strings.Replace(hello, "asst_demo", "asst_other", 1)))
+		writeToken("")
+		refused(502, "unauthorized:upstream", body(hello))
+		writeToken(sandbox.Token)
+	}
+	// A second stream of the client, while one is open that is not counted yet.
+	slow := s.askAs("", saying("/endless"))
+	wantError(t, s.askAs("", hello), 429, "rate_limit:chat")
+	slow.Body.Close()
+	eventually(t, "the stream's slot is free", func() bool { return openExchangeCount() == 0 })
+	wantUsedUp(t, s.askAs("", hello), `"client";r=0;t=_`)
+	if got := len(server.Requests()); got != 2 {
+		t.Errorf("the upstream was asked %d times, want 2", got)
+	}
+
+	// An upstream that is not there.
+	nobody := fmt.Sprintf("http://127.0.0.1:%d", freePort(t))
+	s.reload(directive(nobody))
+	for range 5 {
+		wantError(t, s.askAs("", hello), 502, "bad_gateway:upstream")
+	}
+
+	// The upstream's own limit counts once, the cool-down after it does not.
+	second := sandboxtest.NewServer(t, sandbox.Options{})
+	s.reload(directive(second.URL))
+	wantError(t, s.askAs("", saying("/status 429 1")), 429, "rate_limit:chat")
+	for range 5 {
+		resp := s.askAs("", hello)
+		wantError(t, resp, 429, "rate_limit:chat")
+		wantLeft(t, resp, "")
+	}
+	eventually(t, "the cool-down is over", func() bool { return s.askAs("", hello).StatusCode == http.StatusOK })
+	wantUsedUp(t, s.askAs("", hello), `"client";r=0;t=_`)
+}
+
+// A chat counts once, however many tries it takes and whatever comes of them.
+func TestWhatCountsOnce(t *testing.T) {
+	for what, answers := range map[string][]fakeAnswer{
+		"tries that fail":             {refusing(500), refusing(503), accepted()},
+		"an error":                    {refusing(400)},
+		"a connection that breaks":    {{err: errReset}, {err: errReset}, {err: errReset}},
+		"an answer that breaks":       {accepted(step{data: delta}, step{err: errReset})},
+		"an answer without an event":  {accepted(step{err: errReset}), accepted(step{err: errReset}), accepted(step{err: errReset})},
+		"a try that takes long":       {{wait: time.Hour}, {wait: time.Hour}, {wait: time.Hour}},
+		"a token that is refused":     {refusing(401)},
+		"an upstream that is limited": {refusing(429, "Retry-After", "1"), accepted()},
+	} {
+		t.Run(what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHandlerOfItsOwn(t, "limit 5 24h")
+				c := fakeChat{handler: h, answers: answers}
+				c.run(t)
+				if len(c.tries) != len(answers) {
+					t.Errorf("there were %d tries, want %d", len(c.tries), len(answers))
+				}
+				if left := h.limits[0].window.usage("").left(5); left != 4 {
+					t.Errorf("%d are left of 5", left)
+				}
+				if h.state.slots.taken != 0 || len(h.state.slots.byClient) != 0 {
+					t.Errorf("these slots are taken: %+v", h.state.slots)
+				}
+			})
+		})
+	}
+}
+
+// Counts are shared by handlers of the same endpoint and token, and live on across reloads.
+func TestLimitsAreShared(t *testing.T) {
+	t.Setenv("TEST_TOKEN", sandbox.Token)
+	t.Setenv("TEST_TOKEN_2", sandbox.Token)
+	server := sandboxtest.NewServer(t, sandbox.Options{})
+	at := func(path, token, endpoint, limits string) string {
+		return fmt.Sprintf("handle %s {\nillumichat {\ntoken %s\nassistants asst_demo\nendpoint %s\n%s\n}\n}\n", path, token, endpoint, limits)
+	}
+	first := func(limits string) string { return at("/first", "{env.TEST_TOKEN}", server.URL, limits) }
+	s := serve(t, first("limit 3 1h\nlimit 100 1h site")+
+		at("/same", "{env.TEST_TOKEN}", server.URL, "limit 3 1h")+
+		at("/more", "{env.TEST_TOKEN}", server.URL, "limit 5 60m {client_ip}")+
+		at("/window", "{env.TEST_TOKEN}", server.URL, "limit 3 2h")+
+		at("/token", "{env.TEST_TOKEN_2}", server.URL, "limit 3 1h")+
+		at("/endpoint", "{env.TEST_TOKEN}", server.URL+"/2", "limit 3 1h"))
+	ask := func(path string) *http.Response {
+		t.Helper()
+		req := chatRequest(t, s.plain, hello)
+		req.URL.Path = path
+		return s.send(oneShot, req)
+	}
+	left := func(path, want string) {
+		t.Helper()
+		wantLetIn(t, ask(path), want)
+	}
+	left("/first", `"client";r=2;t=_`)
+	left("/same", `"client";r=1;t=_`)
+	left("/more", `"client";r=2;t=_`)
+	left("/window", `"client";r=2;t=_`)
+	left("/token", `"client";r=2;t=_`)
+	left("/endpoint", `"client";r=2;t=_`)
+
+	s.reload(first("limit 10 1h\nlimit 100 1h site"))
+	left("/first", `"client";r=6;t=_`)
+	s.reload(first("limit 10 1h\nlimit 5 2h"))
+	left("/first", `"client";r=5;t=_, "client-2";r=4;t=_`) // whose window nobody had in between
+	s.reload(first("limit 2 1h"))
+	wantUsedUp(t, ask("/first"), `"client";r=0;t=_`)
+
+	s.reload("")
+	sharedWindows.Range(func(key, _ any) bool {
+		if key := key.(windowKey); strings.HasPrefix(key.state.endpoint, server.URL) {
+			t.Errorf("the window %+v is kept", key)
+		}
+		return true
+	})
+}
+
+func TestMaxStreams(t *testing.T) {
+	u := newHandUpstream(t)
+	config := func(subdirectives string) string { return chatToURL(u.url, subdirectives) }
+	s := serveWith(t, "", config("max_streams 3\nlimit 100 1h")) // a grace period would end the HTTP/3 stream
+	streams := converseOverAll(t, s, u)
+
+	full := func(what string) {
+		t.Helper()
+		for range 2 {
+			resp := s.askAs("", hello)
+			wantError(t, resp, http.StatusServiceUnavailable, "overloaded:chat")
+			checkRetryAfter(t, resp.Header, []int{1, 1})
+			wantLeft(t, resp, `"client";r=97;t=_`) // what is refused does not count
+			if t.Failed() {
+				t.Fatal(what)
+			}
+		}
+	}
+	full("three streams are open")
+	s.reload(config("max_streams 3\nlimit 100 1h"))
+	full("three streams of the config before are open")
+	if n := strings.Count(s.log(), "max_streams is reached"); n < 2 || n > 5 { // an error for each config, and debug lines
+		t.Errorf("the log tells %d times that there are too many", n)
+	}
+	errors := 0
+	for _, line := range logLines(t, s.log()) {
+		if line.Level == "error" && line.Code == "overloaded:chat" {
+			errors++
+			if !strings.Contains(line.Hint, "max_streams") {
+				t.Errorf("the log does not say what to do: %s", line.raw)
+			}
+		}
+	}
+	if errors != 2 {
+		t.Errorf("the log has %d errors, want one for each config", errors)
+	}
+
+	streams["HTTP/2.0"].finish(t)
+	<-streams["HTTP/2.0"].upstream.over
+	eventually(t, "a slot is free", func() bool { return openExchangeCount() == 2 })
+	next := converse(t, u, protocols(t)["HTTP/1.1"], chatRequest(t, s.secure, hello))
+	if resp := s.askAs("", hello); resp.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("got status %d while three streams are open", resp.StatusCode)
+	}
+	s.reload(config("max_streams 4\nlimit 100 1h"))
+	streams["HTTP/2.0"] = converse(t, u, protocols(t)["HTTP/1.1"], chatRequest(t, s.secure, hello))
+	for _, stream := range streams {
+		stream.finish(t)
+	}
+	next.finish(t)
+}
+
+func TestMaxStreamsPerClient(t *testing.T) {
+	server := sandboxtest.NewServer(t, sandbox.Options{})
+	s := serveWith(t, behindProxy, chatTo(server, "max_streams_per_client 2\nmax_streams 5"))
+	open := func(client string) *http.Response {
+		t.Helper()
+		resp := s.askAs(client, saying("/endless"))
+		if resp.StatusCode != http.StatusOK {
+			t.Fatalf("got status %d", resp.StatusCode)
+		}
+		return resp
+	}
+	tooMany := func(client string) {
+		t.Helper()
+		resp := s.askAs(client, hello)
+		wantError(t, resp, http.StatusTooManyRequests, "rate_limit:chat")
+		checkRetryAfter(t, resp.Header, []int{1, 1})
+	}
+	one, two := open("2001:db8::1"), open("2001:db8::2")
+	tooMany("2001:db8::3")
+	other := open("192.0.2.1")
+	one.Body.Close()
+	eventually(t, "a slot is free", func() bool { return openExchangeCount() == 2 })
+	three := open("2001:db8::3")
+	tooMany("2001:db8::1")
+	s.reload(chatTo(server, "max_streams_per_client 2\nmax_streams 5"))
+	tooMany("2001:db8::1")
+	for _, resp := range []*http.Response{two, other, three} {
+		resp.Body.Close()
+	}
+	eventually(t, "all slots are free", func() bool { return openExchangeCount() == 0 })
+	wantLetIn(t, s.askAs("2001:db8::1", hello), "")
+	sharedStates.Range(func(_, state any) bool {
+		state.(*sharedState).mu.Lock()
+		defer state.(*sharedState).mu.Unlock()
+		if slots := state.(*sharedState).slots; slots.taken != 0 || len(slots.byClient) != 0 {
+			t.Errorf("these slots are taken: %+v", slots)
+		}
+		return true
+	})
+}
+
+// However many ask at once, no more are let in than there is room for, and each that is let in is told another number.
+func TestAdmissionsAtOnce(t *testing.T) {
+	upstream := newUpstream(t, finishing)
+	const requests, limit = 200, 50
+	s := serve(t, chatToURL(upstream.URL, fmt.Sprintf("limit %d 24h\nlimit %d 12h site", limit, limit+10)))
+	transport := &http.Transport{MaxConnsPerHost: 20}
+	t.Cleanup(transport.CloseIdleConnections)
+	var mu sync.Mutex
+	var left []string
+	var wg sync.WaitGroup
+	for range requests {
+		wg.Go(func() {
+			resp, err := transport.RoundTrip(chatRequest(t, s.plain, hello))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer resp.Body.Close()
+			readAll(t, resp)
+			if resp.StatusCode == http.StatusOK {
+				mu.Lock()
+				defer mu.Unlock()
+				left = append(left, afterHowLong.ReplaceAllString(resp.Header.Get("RateLimit"), ""))
+			}
+		})
+	}
+	wg.Wait()
+	slices.Sort(left)
+	if len(left) != limit || len(slices.Compact(left)) != limit {
+		t.Errorf("%d were let in, want %d: %q", len(left), limit, left)
+	}
+	if got := len(upstream.take()); got != limit {
+		t.Errorf("the upstream was asked %d times, want %d", got, limit)
+	}
+}

@@ -1,0 +1,40 @@
+package illumichat
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// tellClient sets the fields of draft-ietf-httpapi-ratelimit-headers-10: the limits that the client has for
+// itself, what is left of each, and after how many seconds there is more. Limits that others use up as well
+// are not told: they would tell strangers what there is to burn.
+func tellClient(header http.Header, charges []charge) {
+	var policies, limits []string
+	for _, c := range charges {
+		if !c.limit.byClient() {
+			continue
+		}
+		name := "client"
+		if n := len(policies); n > 0 {
+			name = fmt.Sprintf("client-%d", n+1)
+		}
+		policies = append(policies, fmt.Sprintf("%q;q=%d;w=%d", name, c.limit.Requests, seconds(time.Duration(c.limit.Window))))
+		limits = append(limits, fmt.Sprintf("%q;%s", name, c.left()))
+	}
+	if len(policies) > 0 {
+		header.Set("RateLimit-Policy", strings.Join(policies, ", "))
+		header.Set("RateLimit", strings.Join(limits, ", "))
+	}
+}
+
+// left is what is left of a limit, as parameters of a service limit item (§ 4.1).
+func (c *charge) left() string {
+	n := c.limit.n()
+	left := c.usage.left(n)
+	if left == n {
+		return fmt.Sprintf("r=%d", left) // and there will not be more
+	}
+	return fmt.Sprintf("r=%d;t=%d", left, seconds(c.usage.wait(n, left+1)))
+}

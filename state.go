@@ -1,0 +1,73 @@
+package illumichat
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+// sharedState is what all handlers of the process that ask one endpoint with one token have in common, because
+// the upstream counts them as one. A reload keeps it: the new config's handlers take it over before the old
+// ones let go of it.
+type sharedState struct {
+	coolDown coolDown
+
+	mu    sync.Mutex // guards the slots, and the windows of the limits
+	slots slots
+}
+
+var (
+	sharedStates  = caddy.NewUsagePool()
+	sharedWindows = caddy.NewUsagePool()
+)
+
+// stateKey tells states apart. It holds no secret.
+type stateKey struct {
+	endpoint string
+	token    string // where it comes from: the placeholder, or the hash of what is no placeholder
+}
+
+// windowKey tells the windows of limits apart: a limit whose number changes goes on with what was counted.
+type windowKey struct {
+	state  stateKey
+	length time.Duration
+	key    string // the configured one
+}
+
+func newStateKey(endpoint, configuredToken string) stateKey {
+	if isPlaceholder(configuredToken) {
+		return stateKey{endpoint, configuredToken}
+	}
+	hash := sha256.Sum256([]byte(configuredToken))
+	return stateKey{endpoint, "sha256:" + hex.EncodeToString(hash[:])}
+}
+
+// shareState takes part in the state. Cleanup gives that up.
+func (h *Handler) shareState() {
+	key := newStateKey(h.endpoint.String(), h.Token)
+	state, _ := sharedStates.LoadOrStore(key, new(sharedState))
+	h.state = state.(*sharedState)
+	for _, l := range h.Limits {
+		shared, _ := sharedWindows.LoadOrStore(l.windowKey(key), newWindow(time.Duration(l.Window)))
+		h.limits = append(h.limits, newLimit(l, shared.(*window)))
+	}
+}
+
+// Cleanup lets go of what the handler shares. Streams that are open may still use it.
+func (h *Handler) Cleanup() error {
+	if h.state == nil { // provisioning failed before
+		return nil
+	}
+	key := newStateKey(h.endpoint.String(), h.Token)
+	var errs error
+	for _, l := range h.Limits {
+		_, err := sharedWindows.Delete(l.windowKey(key))
+		errs = errors.Join(errs, err)
+	}
+	_, err := sharedStates.Delete(key)
+	return errors.Join(errs, err)
+}
