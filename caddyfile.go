@@ -37,6 +37,7 @@ func parseCaddyfile(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 //		max_messages     <n>
 //		roles            <role...>
 //		pass_fields      <field...>
+//		allow_origins    <origin...>
 //
 //		limit                  <n> <window> [<key>]
 //		max_streams            <n>
@@ -121,6 +122,8 @@ func (h *Handler) unmarshalSubdirective(d *caddyfile.Dispenser, name string) err
 		return unmarshalWords(d, &h.Roles, checkRole)
 	case "pass_fields":
 		return unmarshalWords(d, &h.PassFields, checkPassField)
+	case "allow_origins":
+		return unmarshalWords(d, &h.AllowOrigins, checkAllowedOrigin)
 	case "limit":
 		return h.unmarshalLimit(d)
 	case "max_streams":
@@ -221,6 +224,11 @@ func (h *Handler) unmarshalMaxBodySize(d *caddyfile.Dispenser) error {
 	}
 	h.MaxBodySize = int64(size)
 	return nil
+}
+
+func checkAllowedOrigin(word string) error {
+	_, err := parseOrigin(word)
+	return err
 }
 
 func (h *Handler) unmarshalLimit(d *caddyfile.Dispenser) error {

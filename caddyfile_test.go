@@ -144,6 +144,7 @@ const everySubdirective = `illumichat {
 	max_messages 50
 	roles user
 	pass_fields temperature
+	allow_origins https://www.example.com
 	limit 20 1h
 	limit 2000 1d site
 	max_streams 100
@@ -230,6 +231,7 @@ func TestEverySubdirectiveIsStrict(t *testing.T) {
 		{name: "max_messages", example: "max_messages 5"},
 		{name: "roles", example: "roles user", takesMore: true},
 		{name: "pass_fields", example: "pass_fields temperature", takesMore: true},
+		{name: "allow_origins", example: "allow_origins https://www.example.com"},
 		// It may be repeated, but not for the same window and key.
 		{name: "limit", example: "limit 20 1h site", surplus: "limit"},
 		{name: "max_streams", example: "max_streams 5"},

@@ -87,6 +87,11 @@ type Handler struct {
 	// Further top-level fields of the body that are forwarded as they are. All others are dropped.
 	PassFields []string `json:"pass_fields,omitempty"`
 
+	// Other origins whose pages may ask, and read the answers: a scheme, a host and maybe a port, such as
+	// `https://www.example.com`. Pages of the site itself always may, and so may what is no browser. There is no
+	// wildcard, and cookies are no part of it. Default: none.
+	AllowOrigins []string `json:"allow_origins,omitempty"`
+
 	// How many chats are sent upstream in a time: all of these limits have to let one in. None by default, so
 	// that whoever finds the chat can spend the token's quota; that is noted when the config loads.
 	Limits []Limit `json:"limits,omitempty"`
@@ -134,6 +139,7 @@ type Handler struct {
 	TransportRaw json.RawMessage `json:"transport,omitempty" caddy:"namespace=http.reverse_proxy.transport inline_key=protocol"`
 
 	logger    *zap.Logger
+	origins   origins
 	rules     chatRules
 	token     tokenSource
 	endpoint  *url.URL
@@ -164,6 +170,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	if h.endpoint, err = resolveEndpoint(h.Endpoint); err != nil {
 		return fmt.Errorf("endpoint: %w", err)
+	}
+	if h.origins, err = newOrigins(h.AllowOrigins); err != nil {
+		return fmt.Errorf("allow_origins: %w", err)
 	}
 	if h.rules, err = h.newChatRules(); err != nil {
 		return err
@@ -325,8 +334,7 @@ func (h *Handler) Validate() error {
 // ServeHTTP answers one chat. It writes errors itself and returns nil, because a chat page needs them in
 // a shape of their own.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
-	if isPreflight(r) {
-		w.WriteHeader(http.StatusNoContent)
+	if h.origins.share(w, r) {
 		return nil
 	}
 	if err := h.serve(w, r); err != nil {
@@ -340,7 +348,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 // An error means that nothing was sent yet.
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request) error {
 	start := time.Now()
-	if err := checkOrigin(r); err != nil {
+	if err := h.origins.check(r); err != nil {
 		return err
 	}
 	body, err := h.rules.read(w, r)

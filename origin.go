@@ -1,10 +1,21 @@
 package illumichat
 
-import "net/http"
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+	"unicode"
 
-// crossOrigin decides whether a page may ask: by the browser's Sec-Fetch-Site, else by comparing Origin
-// with Host. A request with neither, of curl or a server, passes.
-var crossOrigin = http.NewCrossOriginProtection()
+	"github.com/rs/cors"
+	"golang.org/x/net/idna"
+)
+
+// preflightMaxAge is how long a browser may remember what a preflight has said. None remembers it longer than
+// two hours or a day.
+const preflightMaxAge = 2 * time.Hour
 
 var (
 	errMethod = &chatError{
@@ -17,20 +28,109 @@ var (
 	}
 )
 
-// isPreflight reports whether r is a CORS preflight (Fetch Standard, § 3.3.2).
-func isPreflight(r *http.Request) bool {
-	return r.Method == http.MethodOptions &&
-		r.Header.Get("Origin") != "" &&
-		r.Header.Get("Access-Control-Request-Method") != ""
+var (
+	errAnyOrigin  = errors.New("* would let any page of the web spend the token's quota; list the origins that may")
+	errNullOrigin = errors.New("null is the origin of any page in a sandbox, and of files; it says nothing about whose page it is")
+)
+
+// origins decide which pages may ask, and read the answers: those of the site itself, and those of the other
+// origins that are allowed.
+type origins struct {
+	// By the browser's Sec-Fetch-Site, else by comparing Origin with Host. A request with neither, of
+	// curl or a server, passes.
+	protection *http.CrossOriginProtection
+
+	sharing *cors.Cors // nil where no other origin is allowed
 }
 
-// checkOrigin lets POST requests of the site's own pages pass.
-func checkOrigin(r *http.Request) error {
+func newOrigins(allowed []string) (origins, error) {
+	o := origins{protection: http.NewCrossOriginProtection()}
+	if len(allowed) == 0 {
+		return o, nil // to cors, this would mean all
+	}
+	var normal []string
+	for _, configured := range allowed {
+		origin, err := parseOrigin(configured)
+		if err != nil {
+			return o, err
+		}
+		if err := o.protection.AddTrustedOrigin(origin); err != nil {
+			return o, err
+		}
+		normal = append(normal, origin)
+	}
+	o.sharing = cors.New(cors.Options{
+		AllowedOrigins: normal,
+		// The others are let through to be refused with an answer that a page can read.
+		AllowedMethods: []string{
+			http.MethodPost, http.MethodGet, http.MethodHead, http.MethodPut, http.MethodPatch, http.MethodDelete,
+		},
+		AllowedHeaders: []string{"*"}, // none goes upstream
+		ExposedHeaders: []string{"*"},
+		MaxAge:         int(preflightMaxAge.Seconds()),
+	})
+	return o, nil
+}
+
+// share lets pages of allowed origins read the answer. A CORS preflight (Fetch Standard, § 3.3.2) has its answer
+// by that.
+func (o *origins) share(w http.ResponseWriter, r *http.Request) (answered bool) {
+	asksForMethod := r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != ""
+	preflight := asksForMethod && r.Header.Get("Origin") != ""
+	switch {
+	case o.sharing == nil && preflight:
+		w.WriteHeader(http.StatusNoContent)
+	case o.sharing != nil && (preflight || !asksForMethod):
+		o.sharing.HandlerFunc(w, r)
+	}
+	return preflight
+}
+
+// check lets POST requests pass of pages that may ask.
+func (o *origins) check(r *http.Request) error {
 	if r.Method != http.MethodPost {
 		return errMethod
 	}
-	if err := crossOrigin.Check(r); err != nil {
+	if err := o.protection.Check(r); err != nil {
 		return errOrigin.because(err)
 	}
 	return nil
+}
+
+// parseOrigin returns an origin as browsers serialize it (RFC 6454, § 6.2).
+func parseOrigin(s string) (string, error) {
+	if strings.Contains(s, "*") {
+		return "", errAnyOrigin
+	}
+	if s == "null" {
+		return "", errNullOrigin
+	}
+	_, authority, _ := strings.Cut(s, "://")
+	u, err := url.Parse(strings.ToLower(s))
+	if err != nil || u.Scheme == "" || u.Hostname() == "" || !validPort(u) || strings.ContainsAny(authority, `/?#@\`) {
+		return "", fmt.Errorf("'%s' is no origin; one is a scheme, a host and maybe a port, and nothing else, such as https://www.example.com", printable(s))
+	}
+	switch u.Scheme {
+	case "ftp", "file", "ws", "wss": // others may be an app's
+		return "", fmt.Errorf("'%s' is no page's origin", s)
+	}
+	host := u.Hostname()
+	switch {
+	case strings.Contains(host, ":"):
+		host = "[" + host + "]"
+	case !isASCII(host):
+		if host, err = idna.Lookup.ToASCII(host); err != nil {
+			return "", fmt.Errorf("'%s' is no origin: %w", s, err)
+		}
+	}
+	if port := u.Port(); port != "" && port != defaultPorts[u.Scheme] {
+		host += ":" + port
+	}
+	return u.Scheme + "://" + host, nil
+}
+
+var defaultPorts = map[string]string{"http": "80", "https": "443"}
+
+func isASCII(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r > unicode.MaxASCII })
 }
