@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -87,9 +88,22 @@ func (s *site) reload(directives string) {
 	load(s.tb, s.adapt(directives))
 	// A connection that the old config's listener has taken and not accepted is reset when it closes.
 	for _, url := range []string{s.plain, s.secure} {
-		address := "127.0.0.1" + url[strings.LastIndex(url, ":"):]
-		eventually(s.tb, "the old listener is closed", func() bool { return caddy.ListenerUsage("tcp", address) <= 1 })
+		port := url[strings.LastIndex(url, ":")+1:]
+		eventually(s.tb, "the old listener is closed", func() bool {
+			return caddy.ListenerUsage("tcp", "127.0.0.1:"+port) <= 1 && listeners(port) <= 1
+		})
 	}
+}
+
+// listeners returns how many sockets listen at a TCP port, where the system is Linux: Caddy stops to count a
+// listener just before it closes it.
+func listeners(port string) int {
+	sockets, err := os.ReadFile("/proc/net/tcp")
+	if err != nil {
+		return 0
+	}
+	n, _ := strconv.Atoi(port)
+	return strings.Count(string(sockets), fmt.Sprintf(" 0100007F:%04X 00000000:0000 0A ", n))
 }
 
 func (s *site) adapt(directives string) []byte {
