@@ -173,7 +173,7 @@ func newParser(rules *chatRules, body []byte) *parser {
 
 // chat reads the whole body.
 func (p *parser) chat() error {
-	if err := p.begin('{', "the body"); err != nil {
+	if err := p.begin('{', place{-1, "the body"}); err != nil {
 		return err
 	}
 	var seenMessages bool
@@ -248,7 +248,7 @@ func (p *parser) messages() error {
 	if err := p.write(jsontext.String(fieldMessages)); err != nil {
 		return err
 	}
-	if err := p.begin('[', fieldMessages); err != nil {
+	if err := p.begin('[', place{-1, fieldMessages}); err != nil {
 		return err
 	}
 	n := 0
@@ -266,9 +266,25 @@ func (p *parser) messages() error {
 	return p.end()
 }
 
+// place is a message, or a field of it or of the body. Its text is made only where there is an error: there can
+// be very many messages.
+type place struct {
+	message int // its index; none: -1
+	field   string
+}
+
+func (p place) String() string {
+	switch {
+	case p.message < 0:
+		return p.field
+	case p.field == "":
+		return fmt.Sprintf("%s[%d]", fieldMessages, p.message)
+	}
+	return fmt.Sprintf("%s[%d].%s", fieldMessages, p.message, p.field)
+}
+
 func (p *parser) message(n int) error {
-	path := fmt.Sprintf("%s[%d]", fieldMessages, n)
-	if err := p.begin('{', path); err != nil {
+	if err := p.begin('{', place{n, ""}); err != nil {
 		return err
 	}
 	var seenRole, seenContent bool
@@ -284,12 +300,12 @@ func (p *parser) message(n int) error {
 		switch {
 		case name == fieldRole:
 			seenRole = true
-			err = p.role(path)
+			err = p.role(n)
 		case name == fieldContent:
 			seenContent = true
-			err = p.content(path)
+			err = p.content(n)
 		case strings.EqualFold(name, fieldRole), strings.EqualFold(name, fieldContent):
-			return errBadRequest("%s.%s must be written in lower case", path, name)
+			return errBadRequest("%s must be written in lower case", place{n, name})
 		default:
 			err = p.copyValue(p.out)
 		}
@@ -299,42 +315,41 @@ func (p *parser) message(n int) error {
 	}
 	switch {
 	case !seenRole:
-		return errBadRequest("%s.%s is missing", path, fieldRole)
+		return errBadRequest("%s is missing", place{n, fieldRole})
 	case !seenContent:
-		return errBadRequest("%s.%s is missing", path, fieldContent)
+		return errBadRequest("%s is missing", place{n, fieldContent})
 	}
 	return p.end()
 }
 
-func (p *parser) role(path string) error {
+func (p *parser) role(n int) error {
 	token, err := p.token()
 	if err != nil {
 		return err
 	}
 	if token.Kind() != '"' || !slices.Contains(p.rules.roles, token.String()) {
-		return errBadRequest("%s.%s must be one of: %s", path, fieldRole, strings.Join(p.rules.roles, ", "))
+		return errBadRequest("%s must be one of: %s", place{n, fieldRole}, strings.Join(p.rules.roles, ", "))
 	}
 	return p.write(token)
 }
 
 // content reads a string or an array, neither of them empty.
-func (p *parser) content(path string) error {
-	errContent := errBadRequest("%s.%s must be a string or an array, and not empty", path, fieldContent)
+func (p *parser) content(n int) error {
 	if p.in.PeekKind() != '[' {
 		token, err := p.token()
 		if err != nil {
 			return err
 		}
 		if token.Kind() != '"' || token.String() == "" {
-			return errContent
+			return errContent(n)
 		}
 		return p.write(token)
 	}
-	if err := p.begin('[', path); err != nil {
+	if err := p.begin('[', place{n, fieldContent}); err != nil {
 		return err
 	}
 	if p.in.PeekKind() == ']' {
-		return errContent
+		return errContent(n)
 	}
 	for p.in.PeekKind() != ']' {
 		if err := p.copyValue(p.out); err != nil {
@@ -342,6 +357,10 @@ func (p *parser) content(path string) error {
 		}
 	}
 	return p.end()
+}
+
+func errContent(n int) error {
+	return errBadRequest("%s must be a string or an array, and not empty", place{n, fieldContent})
 }
 
 // copyValue copies the next value to out, or checks and drops it where there is none.
@@ -363,16 +382,16 @@ func (p *parser) copyValue(out *jsontext.Encoder) error {
 }
 
 // begin copies the opening delimiter of what must be an object or array.
-func (p *parser) begin(kind jsontext.Kind, path string) error {
+func (p *parser) begin(kind jsontext.Kind, at place) error {
 	token, err := p.token()
 	if err != nil {
 		return err
 	}
 	if token.Kind() != kind {
 		if kind == '{' {
-			return errBadRequest("%s must be an object", path)
+			return errBadRequest("%s must be an object", at)
 		}
-		return errBadRequest("%s must be an array", path)
+		return errBadRequest("%s must be an array", at)
 	}
 	return p.write(token)
 }
