@@ -1,11 +1,15 @@
 # shellcheck shell=bash disable=SC2154 # tmp and bin are lib.sh's, sandbox_token is smoke.sh's.
 # What is checked without asking the module anything.
 
-# A token of the documented form counts as real unless its name says that it is not.
+# check_secrets looks for tokens of the documented form and for private keys, in all files and in all that ever was in
+# one. A token counts as real unless its name says that it is not.
 check_secrets() {
-	local found
-	found=$(git grep --untracked -noIE '\bic_[A-Za-z0-9]{40}\b' | grep -vE ':ic_(sandbox|test|demo|example)[A-Za-z0-9]*$' | cut -d: -f1,2) || true
-	[[ -z $found ]] || fail "these lines hold what looks like a real token:"$'\n'"$found"
+	local found secret='\bic_[A-Za-z0-9]{40}\b|-----BEGIN [A-Z ]*PRIVATE KEY-----' fake='ic_(sandbox|test|demo|example)[A-Za-z0-9]*$'
+	found=$(git grep --untracked -noIE "$secret" | grep -vE ":$fake" | cut -d: -f1,2) || true
+	[[ -z $found ]] || fail "these lines hold what looks like a real secret:"$'\n'"$found"
+	found=$(git log --all --patch --format='commit %h' | grep -oE "^commit .*|$secret" | awk '/^commit / { commit = $2; next } { print commit ": " $0 }' |
+		grep -vE ": $fake" | cut -d: -f1 | sort -u) || true
+	[[ -z $found ]] || fail "these commits hold what looks like a real secret:"$'\n'"$found"
 }
 
 check_gofmt() {
