@@ -35,10 +35,11 @@ func errLimit(l *limit, wait time.Duration) *chatError {
 	}
 }
 
-// admission is the leave of one request to be sent upstream, and what it takes up for that.
+// admission is the leave of one request to be sent upstream, and what it takes up for that. It has to be left.
 type admission struct {
-	state   *sharedState
-	turn    turn // of the cool-down, for the first try
+	handler *Handler
+	header  http.Header // of the answer
+	turn    turn        // of the cool-down, for the first try
 	client  string
 	charges []charge
 	reached bool // the upstream, maybe
@@ -54,32 +55,31 @@ type charge struct {
 
 // admit lets a request in if there is room for it, and tells a client in header how much it has left.
 func (h *Handler) admit(header http.Header, r *http.Request) (*admission, error) {
-	turn, wait := h.state.coolDown.turn()
-	if wait > 0 {
-		return nil, errCoolDown(wait)
-	}
-	a := &admission{state: h.state, turn: turn, client: clientOf(r)}
+	a := &admission{handler: h, header: header, client: clientOf(r)}
 	for _, l := range h.limits {
 		a.charges = append(a.charges, charge{limit: l, key: l.keyOf(r, a.client)})
 	}
-	err := a.enter(h)
+	var wait time.Duration
+	if a.turn, wait = h.state.coolDown.turn(); wait > 0 {
+		return nil, errCoolDown(wait)
+	}
+	err := a.enter()
 	tellClient(header, a.charges)
 	if err != nil {
 		a.turn.end()
+		h.noteUsedUp(a.charges)
 		return nil, err
 	}
 	return a, nil
 }
 
-// enter counts the request in all its limits and and gives it a slot, or neither if there is no room.
-func (a *admission) enter(h *Handler) error {
-	a.state.mu.Lock()
-	defer a.state.mu.Unlock()
-	for i := range a.charges {
-		c := &a.charges[i]
-		c.usage = c.limit.window.usage(c.key)
-	}
-	if err := a.refusal(h); err != nil {
+// enter counts the request in all its limits and gives it a slot, or neither if there is no room.
+func (a *admission) enter() error {
+	state := a.handler.state
+	state.mu.Lock()
+	defer state.mu.Unlock()
+	a.look()
+	if err := a.refusal(); err != nil {
 		return err
 	}
 	for i := range a.charges {
@@ -87,24 +87,33 @@ func (a *admission) enter(h *Handler) error {
 		c.window = c.limit.window.add(c.key)
 		c.usage.now++
 	}
-	a.state.slots.take(a.client)
+	state.slots.take(a.client)
+	a.handler.users.Add(1)
 	return nil
 }
 
+// look notes what is used of the limits.
+func (a *admission) look() {
+	for i := range a.charges {
+		c := &a.charges[i]
+		c.usage = c.limit.window.usage(c.key)
+	}
+}
+
 // refusal returns why there is no room, if there is none.
-func (a *admission) refusal(h *Handler) error {
-	var usedUp *limit
+func (a *admission) refusal() error {
+	var usedUp *charge
 	var longest time.Duration
-	for _, c := range a.charges {
-		if wait := c.usage.wait(c.limit.n(), 1); wait > longest {
-			usedUp, longest = c.limit, wait
+	for i := range a.charges {
+		if wait := a.charges[i].wait(); wait > longest {
+			usedUp, longest = &a.charges[i], wait
 		}
 	}
-	slots := &a.state.slots
+	h := a.handler
+	slots := &h.state.slots
 	switch {
 	case usedUp != nil:
-		h.noteUsedUp(usedUp, longest)
-		return errLimit(usedUp, longest)
+		return errLimit(usedUp.limit, longest)
 	case h.MaxStreamsPerClient > 0 && slots.byClient[a.client] >= h.MaxStreamsPerClient:
 		return errClientStreams
 	case h.MaxStreams > 0 && slots.taken >= h.MaxStreams:
@@ -115,14 +124,21 @@ func (a *admission) refusal(h *Handler) error {
 	return nil
 }
 
-// noteUsedUp tells the operator of a limit that shuts all visitors out.
-func (h *Handler) noteUsedUp(l *limit, wait time.Duration) {
-	if !hasPlaceholder(l.Key) && l.usedUp.due(time.Minute) {
-		h.logger.Warn("a limit of all visitors together is used up",
-			zap.Int("requests", l.Requests),
-			zap.Duration("window", time.Duration(l.Window)),
-			zap.String("key", l.Key),
-			zap.Duration("wait", wait))
+// wait returns how long it takes until the limit has room for one more.
+func (c *charge) wait() time.Duration { return c.usage.wait(c.limit.n(), 1) }
+
+// noteUsedUp tells the operator of limits that shut out more than one client.
+func (h *Handler) noteUsedUp(charges []charge) {
+	for _, c := range charges {
+		l := c.limit
+		if wait := c.wait(); wait > 0 && (c.key == "" || !hasPlaceholder(l.Key)) && l.usedUp.due(time.Minute) {
+			h.logger.Warn("a limit of many visitors together is used up",
+				zap.Int("requests", l.Requests),
+				zap.Duration("window", time.Duration(l.Window)),
+				zap.String("key", l.Key),
+				zap.Bool("key_is_empty", c.key == ""),
+				zap.Duration("wait", wait))
+		}
 	}
 }
 
@@ -133,16 +149,28 @@ func (a *admission) takeTurn() turn {
 	return t
 }
 
-// leave gives back what the request takes up; what it counts, only if it did not reach the upstream.
+// leave gives back what the request takes up. What did not reach the upstream does not count, and the client, who has
+// no answer yet, is told that.
 func (a *admission) leave() {
 	a.turn.end()
-	a.state.mu.Lock()
-	defer a.state.mu.Unlock()
-	a.state.slots.giveBack(a.client)
+	a.exit()
+	if !a.reached {
+		tellClient(a.header, a.charges)
+	}
+	_ = a.handler.letGo() // there is nobody to tell
+}
+
+// exit undoes enter.
+func (a *admission) exit() {
+	state := a.handler.state
+	state.mu.Lock()
+	defer state.mu.Unlock()
+	state.slots.giveBack(a.client)
 	if a.reached {
 		return
 	}
 	for _, c := range a.charges {
 		c.limit.window.takeBack(c.key, c.window)
 	}
+	a.look()
 }

@@ -32,6 +32,27 @@ func (s *site) askAs(client, chat string) *http.Response {
 // oneShot keeps no connection that a reload may close.
 var oneShot = &http.Transport{DisableKeepAlives: true}
 
+// takenSlots returns how many slots are taken, of all states, and -1 where those of the clients are others.
+func takenSlots() int {
+	taken := 0
+	sharedStates.Range(func(_, value any) bool {
+		state := value.(*sharedState)
+		state.mu.Lock()
+		defer state.mu.Unlock()
+		byClient := 0
+		for _, n := range state.slots.byClient {
+			byClient += n
+		}
+		if byClient != state.slots.taken || state.slots.taken == 0 && len(state.slots.byClient) != 0 {
+			taken = -1
+			return false
+		}
+		taken += state.slots.taken
+		return true
+	})
+	return taken
+}
+
 // wantLetIn checks that a chat is answered, and what the client is told to have left; "" for nothing.
 func wantLetIn(t *testing.T, resp *http.Response, left string) {
 	t.Helper()
@@ -92,6 +113,14 @@ func TestLimit(t *testing.T) {
 	if got := len(upstream.take()); got != 4 {
 		t.Errorf("the upstream was asked %d times, want 4", got)
 	}
+	for _, line := range logLines(t, s.log()) {
+		if strings.Contains(line.Msg, "used up") {
+			t.Errorf("one client's limit is told as if it were the site's: %s", line.raw)
+		}
+		if line.Logger == "http.handlers.illumichat" && strings.Contains(line.raw, "192.0.2.") {
+			t.Errorf("the log has the client's address: %s", line.raw)
+		}
+	}
 }
 
 // What all visitors use up together is told to none of them, but to the operator.
@@ -102,7 +131,7 @@ func TestLimitOfTheSite(t *testing.T) {
 	wantLetIn(t, s.askAs("192.0.2.2", hello), "")
 	wantUsedUp(t, s.askAs("192.0.2.3", hello), "")
 	wantUsedUp(t, s.askAs("192.0.2.1", hello), "")
-	if n := strings.Count(s.log(), "a limit of all visitors together is used up"); n != 1 {
+	if n := strings.Count(s.log(), "a limit of many visitors together is used up"); n != 1 {
 		t.Errorf("the log tells %d times that the limit is used up, want once", n)
 	}
 }
@@ -175,6 +204,76 @@ func TestLimitInVirtualTime(t *testing.T) {
 	}
 }
 
+// Of limits that are used up, the longest wait is told, in whatever order they are.
+func TestTheLongestWaitIsTold(t *testing.T) {
+	for _, limits := range []string{"limit 1 1m\nlimit 1 1h site", "limit 1 1h site\nlimit 1 1m"} {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHandlerOfItsOwn(t, limits)
+			for range 2 {
+				c := fakeChat{handler: h, answers: []fakeAnswer{accepted()}}
+				c.run(t)
+				if len(c.tries) == 0 {
+					checkRetryAfter(t, c.visitor.header, []int{7200, 7200})
+				} else if h.state.slots.taken != 0 {
+					t.Error("the slot is not given back")
+				}
+			}
+		})
+	}
+}
+
+// Who goes alone at the end of a cool-down gives the turn to the next one where it does not come to a try, and does
+// not take the turn of another one when it ends.
+func TestCoolDownWithLimits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHandlerOfItsOwn(t, "limit 3 1h\nmax_streams 2\nheartbeat off")
+		chat := func(answers ...fakeAnswer) *fakeChat { return &fakeChat{handler: h, answers: answers} }
+		coolDown := func() {
+			h.state.coolDown.start(time.Second)
+			time.Sleep(time.Second)
+		}
+
+		// The first one is not let in.
+		coolDown()
+		h.state.slots.take("other")
+		h.state.slots.take("other")
+		refused := chat()
+		refused.run(t)
+		refused.checkError(t, http.StatusServiceUnavailable, "overloaded:chat")
+		h.state.slots.giveBack("other")
+		h.state.slots.giveBack("other")
+
+		// The next one has no token.
+		token := h.token
+		h.token = tokenSource{path: filepath.Join(t.TempDir(), "missing")}
+		unable := chat()
+		unable.run(t)
+		unable.checkError(t, http.StatusBadGateway, "unauthorized:upstream")
+		h.token = token
+
+		// This one goes alone, and is answered for long.
+		long := chat(accepted(step{data: delta}, step{wait: 20 * time.Second, data: finish}))
+		var wg sync.WaitGroup
+		wg.Go(func() { long.run(t) })
+		synctest.Wait()
+		if len(long.tries) != 1 {
+			t.Fatal("it did not get its turn")
+		}
+		// In the meantime another one goes alone, whose answer takes longer.
+		coolDown()
+		alone := chat(fakeAnswer{wait: 25 * time.Second, status: 500}, accepted())
+		wg.Go(func() { alone.run(t) })
+		synctest.Wait()
+		time.Sleep(time.Until(long.visitor.start.Add(21 * time.Second)))
+		synctest.Wait()
+		if _, wait := h.state.coolDown.turn(); wait != afterTheFirst {
+			t.Errorf("when the first one's answer ended, the turn was free: the wait is %v", wait)
+		}
+		wg.Wait()
+		long.checkStream(t, delta+finish, "")
+	})
+}
+
 // Each way to write a key has the same count, and each key one of its own.
 func TestKeys(t *testing.T) {
 	upstream := newUpstream(t, finishing)
@@ -207,6 +306,16 @@ func TestKeys(t *testing.T) {
 		for _, key := range keys[1:] {
 			wantUsedUp(t, ask(key), "")
 		}
+	}
+}
+
+func TestLongKeysAreNotKept(t *testing.T) {
+	long := strings.Repeat("x", maxKeyLength)
+	if got := normalizeKey(long); got != long {
+		t.Errorf("got %d bytes", len(got))
+	}
+	if got := normalizeKey(long + "x"); len(got) != 32 {
+		t.Errorf("got %d bytes, want a hash", len(got))
 	}
 }
 
@@ -256,13 +365,14 @@ func TestWhatDoesNotCount(t *testing.T) {
 		refused(403, "forbidden:assistant", body(strings.Replace(hello, "asst_demo", "asst_other", 1)))
 		writeToken("")
 		refused(502, "unauthorized:upstream", body(hello))
+		wantLeft(t, s.askAs("", hello), `"client";r=1;t=_`)
 		writeToken(sandbox.Token)
 	}
 	// A second stream of the client, while one is open that is not counted yet.
 	slow := s.askAs("", saying("/endless"))
 	wantError(t, s.askAs("", hello), 429, "rate_limit:chat")
 	slow.Body.Close()
-	eventually(t, "the stream's slot is free", func() bool { return openExchangeCount() == 0 })
+	eventually(t, "the stream's slot is free", func() bool { return takenSlots() == 0 })
 	wantUsedUp(t, s.askAs("", hello), `"client";r=0;t=_`)
 	if got := len(server.Requests()); got != 2 {
 		t.Errorf("the upstream was asked %d times, want 2", got)
@@ -272,7 +382,9 @@ func TestWhatDoesNotCount(t *testing.T) {
 	nobody := fmt.Sprintf("http://127.0.0.1:%d", freePort(t))
 	s.reload(directive(nobody))
 	for range 5 {
-		wantError(t, s.askAs("", hello), 502, "bad_gateway:upstream")
+		resp := s.askAs("", hello)
+		wantError(t, resp, 502, "bad_gateway:upstream")
+		wantLeft(t, resp, `"client";r=2`)
 	}
 
 	// The upstream's own limit counts once, the cool-down after it does not.
@@ -406,7 +518,7 @@ func TestMaxStreams(t *testing.T) {
 
 	streams["HTTP/2.0"].finish(t)
 	<-streams["HTTP/2.0"].upstream.over
-	eventually(t, "a slot is free", func() bool { return openExchangeCount() == 2 })
+	eventually(t, "a slot is free", func() bool { return takenSlots() == 2 })
 	next := converse(t, u, protocols(t)["HTTP/1.1"], chatRequest(t, s.secure, hello))
 	if resp := s.askAs("", hello); resp.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("got status %d while three streams are open", resp.StatusCode)
@@ -440,7 +552,7 @@ func TestMaxStreamsPerClient(t *testing.T) {
 	tooMany("2001:db8::3")
 	other := open("192.0.2.1")
 	one.Body.Close()
-	eventually(t, "a slot is free", func() bool { return openExchangeCount() == 2 })
+	eventually(t, "a slot is free", func() bool { return takenSlots() == 2 })
 	three := open("2001:db8::3")
 	tooMany("2001:db8::1")
 	s.reload(chatTo(server, "max_streams_per_client 2\nmax_streams 5"))
@@ -448,16 +560,9 @@ func TestMaxStreamsPerClient(t *testing.T) {
 	for _, resp := range []*http.Response{two, other, three} {
 		resp.Body.Close()
 	}
-	eventually(t, "all slots are free", func() bool { return openExchangeCount() == 0 })
+	eventually(t, "all slots are free", func() bool { return takenSlots() == 0 })
 	wantLetIn(t, s.askAs("2001:db8::1", hello), "")
-	sharedStates.Range(func(_, state any) bool {
-		state.(*sharedState).mu.Lock()
-		defer state.(*sharedState).mu.Unlock()
-		if slots := state.(*sharedState).slots; slots.taken != 0 || len(slots.byClient) != 0 {
-			t.Errorf("these slots are taken: %+v", slots)
-		}
-		return true
-	})
+	eventually(t, "all slots are free", func() bool { return takenSlots() == 0 })
 }
 
 // However many ask at once, no more are let in than there is room for, and each that is let in is told another number.
@@ -493,5 +598,94 @@ func TestAdmissionsAtOnce(t *testing.T) {
 	}
 	if got := len(upstream.take()); got != limit {
 		t.Errorf("the upstream was asked %d times, want %d", got, limit)
+	}
+}
+
+// A visitor who leaves when the upstream has the chat has used it up, whether or not there was an answer.
+func TestLeavingCounts(t *testing.T) {
+	for _, upstream := range wireUpstreams {
+		t.Run(upstream.proto, func(t *testing.T) {
+			asked := make(chan *wire)
+			u := upstream.start(t, func(w *wire) {
+				asked <- w
+				w.stall()
+			})
+			s := serve(t, chatToURL(u.url, upstream.transport+"\nlimit 3 1h"))
+			for range 3 {
+				conn := sendRaw(t, s, rawChat(hello))
+				w := <-asked
+				conn.Close()
+				<-w.gone
+				eventually(t, "the slot is free", func() bool { return takenSlots() == 0 })
+			}
+			wantUsedUp(t, s.askAs("", hello), `"client";r=0;t=_`)
+		})
+	}
+}
+
+// A slot is given back even where what is around the handler panics.
+func TestPanicsGiveSlotsBack(t *testing.T) {
+	h := newHandlerOfItsOwn(t, "limit 10 1h")
+	defer func() {
+		if recover() == nil {
+			t.Error("there was no panic")
+		}
+		if h.state.slots.taken != 0 {
+			t.Errorf("these slots are taken: %+v", h.state.slots)
+		}
+	}()
+	c := fakeChat{handler: h, answers: []fakeAnswer{accepted()}}
+	c.visitor.block = func([]byte) error { panic("a writer around the handler") }
+	c.run(t)
+}
+
+// A config without the chat in between does not forget streams that are open, nor what was counted meanwhile.
+func TestOpenStreamsKeepTheState(t *testing.T) {
+	u := newHandUpstream(t)
+	config := chatToURL(u.url, "max_streams 1\nlimit 3 1h")
+	s := serve(t, config)
+	stream := converse(t, u, http.DefaultTransport, chatRequest(t, s.plain, hello))
+	s.reload("respond 204")
+	s.reload(config)
+	resp := s.askAs("", hello)
+	wantError(t, resp, http.StatusServiceUnavailable, "overloaded:chat")
+	wantLeft(t, resp, `"client";r=2;t=_`)
+	stream.finish(t)
+	eventually(t, "the slot is free", func() bool { return takenSlots() == 0 })
+	next := converse(t, u, oneShot, chatRequest(t, s.plain, hello))
+	s.reload("respond 204")
+	next.finish(t)
+	eventually(t, "the state is forgotten", func() bool {
+		kept := false
+		sharedWindows.Range(func(key, _ any) bool {
+			kept = kept || strings.HasPrefix(key.(windowKey).state.endpoint, u.url)
+			return true
+		})
+		sharedStates.Range(func(key, _ any) bool {
+			kept = kept || strings.HasPrefix(key.(stateKey).endpoint, u.url)
+			return true
+		})
+		return !kept
+	})
+}
+
+// The operator is told of a limit whose key comes out empty for all that it refuses.
+func TestEmptyKeysAreTold(t *testing.T) {
+	upstream := newUpstream(t, finishing)
+	s := serve(t, chatToURL(upstream.URL, "limit 1 1h {http.nonsense}"))
+	wantLetIn(t, s.askAs("", hello), "")
+	wantUsedUp(t, s.askAs("", hello), "")
+	wantUsedUp(t, s.askAs("", hello), "")
+	told := 0
+	for _, line := range logLines(t, s.log()) {
+		if strings.Contains(line.Msg, "is used up") {
+			told++
+			if !strings.Contains(line.raw, "{http.nonsense}") || !strings.Contains(line.raw, `"key_is_empty":true`) {
+				t.Errorf("the log does not say why: %s", line.raw)
+			}
+		}
+	}
+	if told != 1 {
+		t.Errorf("the log tells it %d times, want once", told)
 	}
 }

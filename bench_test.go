@@ -47,6 +47,7 @@ func openExchange(tb testing.TB, h *Handler, w http.ResponseWriter) *exchange {
 	if err != nil {
 		tb.Fatal(err)
 	}
+	tb.Cleanup(admission.leave)
 	return h.newExchange(w, benchRequest, admission, time.Now())
 }
 

@@ -153,6 +153,7 @@ func TestConfigIsRefused(t *testing.T) {
 		{`"allow_origins": ["https://www.example .com"]`, []string{"allow_origins", "'https://www.example .com'"}},
 		{`"allow_origins": ["https://-ü-.example"]`, []string{"allow_origins", "ü"}},
 		{`"allow_origins": ["{env.TEST_FTP}"]`, []string{"allow_origins", "{env.TEST_FTP}"}},
+		{`"allow_origins": ["http://[fe80::1%25eth0]"]`, []string{"allow_origins", "eth0"}},
 		{`"allow_origins": ["wss://www.example.com"]`, []string{"allow_origins", "wss"}},
 		{`"allow_origins": "https://www.example.com"`, []string{"allow_origins"}},
 
@@ -163,6 +164,7 @@ func TestConfigIsRefused(t *testing.T) {
 		{`"limits": [{"requests": -1, "window": "1h"}]`, []string{"limits[0]", "requests, -1,"}},
 		{`"limits": [{"requests": 1000000001, "window": "1h"}]`, []string{"limits[0]", "requests, 1000000001,"}},
 		{`"limits": [{"requests": 20, "window": "999ms"}]`, []string{"limits[0]", "999ms", "1s"}},
+		{`"limits": [{"requests": 20, "window": "367d"}]`, []string{"limits[0]", "8808h", "8784h"}},
 		{`"limits": [{"requests": 20, "window": -1}]`, []string{"limits[0]", "window"}},
 		{`"limits": [{"requests": 20, "window": "1h", "per": "client"}]`, []string{"per"}},
 		{`"limits": [{"requests": 20, "window": "1h"}, {"requests": 30, "window": "1h"}]`, []string{"limits", "1h"}},

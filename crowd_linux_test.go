@@ -62,14 +62,7 @@ func isOver(t *testing.T) {
 	t.Helper()
 	eventually(t, "all exchanges are closed", func() bool { return openExchangeCount() == 0 })
 	eventually(t, "all goroutines have ended", func() bool { return ours() == "" })
-	sharedStates.Range(func(_, state any) bool {
-		state.(*sharedState).mu.Lock()
-		defer state.(*sharedState).mu.Unlock()
-		if slots := state.(*sharedState).slots; slots.taken != 0 || len(slots.byClient) != 0 {
-			t.Errorf("these slots are taken: %+v", slots)
-		}
-		return true
-	})
+	eventually(t, "all slots are free", func() bool { return takenSlots() == 0 })
 }
 
 // isServed checks that an ordinary visitor has an answer.
@@ -207,7 +200,7 @@ func TestVisitorsWhoDoNotRead(t *testing.T) {
 			s.reload(chatToURL(upstream.URL, fmt.Sprintf("write_timeout 1h\nmax_duration 1h\nmax_streams_per_client %d", each)))
 			upstream.asked.Store(0)
 			conns = come(t, s)
-			eventually(t, "some answers are open", func() bool { return openExchangeCount() == each })
+			eventually(t, "some answers are open", func() bool { return takenSlots() == each })
 			resp := s.ask(hello)
 			wantError(t, resp, http.StatusTooManyRequests, "rate_limit:chat")
 			if asked := upstream.asked.Load(); asked != each {

@@ -52,7 +52,6 @@ func (ex *exchange) close() {
 	ex.watch.stop()
 	ex.cancel(nil)
 	ex.visitor.close()
-	ex.admission.leave()
 }
 
 // readToken reads the token that all tries share.

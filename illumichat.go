@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -146,6 +147,7 @@ type Handler struct {
 	transport http.RoundTripper
 	state     *sharedState
 	limits    []*limit
+	users     atomic.Int64 // of the state: the config, and open chats
 
 	tokenTrouble   occasion // of telling that the token's file cannot be used
 	streamsTrouble occasion // of telling that max_streams is reached
@@ -359,6 +361,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	defer admission.leave()
 	ex := h.newExchange(w, r, admission, start)
 	defer ex.close()
 	answer, err := ex.ask(body)

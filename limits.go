@@ -19,6 +19,7 @@ const clientPlaceholder = "{http.vars." + caddyhttp.ClientIPVarKey + "}"
 const (
 	maxLimit     = 1_000_000_000 // requests
 	minWindow    = caddy.Duration(time.Second)
+	maxWindow    = caddy.Duration(366 * 24 * time.Hour)
 	maxKeyLength = 256 // bytes; of a longer key the hash is kept
 )
 
@@ -33,7 +34,7 @@ type Limit struct {
 	// How many chats are let in per window and key. Required.
 	Requests int `json:"requests,omitempty"`
 
-	// The length of the window; at least `1s`. Required.
+	// The length of the window, from `1s` to `366d`. Required.
 	Window caddy.Duration `json:"window,omitempty"`
 
 	// What is counted apart: a placeholder, or a fixed word for one count of all chats. IP addresses are
@@ -53,6 +54,8 @@ func (l *Limit) validate() error {
 		return fmt.Errorf("the number of requests, %d, is not from 1 to %d", l.Requests, maxLimit)
 	case l.Window < minWindow:
 		return fmt.Errorf("a window of %s is shorter than %s", time.Duration(l.Window), time.Duration(minWindow))
+	case l.Window > maxWindow:
+		return fmt.Errorf("a window of %s is longer than %s", time.Duration(l.Window), time.Duration(maxWindow))
 	}
 	return nil
 }
@@ -111,11 +114,11 @@ func clientOf(r *http.Request) string {
 // normalizeKey gives the ways to write one address one key. Whoever has an IPv6 address has a whole /64.
 func normalizeKey(key string) string {
 	if ip, err := netip.ParseAddr(key); err == nil {
-		ip = ip.Unmap().WithZone("")
+		ip = ip.Unmap()
 		if ip.Is4() {
 			return ip.String()
 		}
-		network, _ := ip.Prefix(64) // which an IPv6 address has
+		network, _ := ip.Prefix(64) // which an IPv6 address has, and no zone
 		return network.String()
 	}
 	if len(key) > maxKeyLength {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -72,19 +73,30 @@ func newOrigins(allowed []string) (origins, error) {
 	return o, nil
 }
 
-// share lets pages of allowed origins read the answer. A CORS preflight (Fetch Standard, § 3.3.2) has its answer
-// by that.
+// share lets pages of allowed origins read the answer. To a CORS preflight (Fetch Standard, § 3.3.2), that is the
+// answer.
 func (o *origins) share(w http.ResponseWriter, r *http.Request) (answered bool) {
-	asksForMethod := r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != ""
-	preflight := asksForMethod && r.Header.Get("Origin") != ""
-	switch {
-	case o.sharing == nil && preflight:
-		w.WriteHeader(http.StatusNoContent)
-	case o.sharing != nil && (preflight || !asksForMethod):
-		o.sharing.HandlerFunc(w, r)
+	if o.sharing != nil {
+		// Values that it sets are everybody's, and other directives may edit those of an answer.
+		fields := make(justHeader)
+		o.sharing.HandlerFunc(fields, r)
+		for name, values := range fields {
+			w.Header()[name] = append(w.Header()[name], values...)
+		}
 	}
-	return preflight
+	if r.Method != http.MethodOptions || r.Header.Get("Origin") == "" || r.Header.Get("Access-Control-Request-Method") == "" {
+		return false
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return true
 }
+
+// justHeader is a ResponseWriter that has nothing but a header.
+type justHeader http.Header
+
+func (h justHeader) Header() http.Header       { return http.Header(h) }
+func (justHeader) WriteHeader(int)             {}
+func (justHeader) Write(p []byte) (int, error) { return len(p), nil }
 
 // check lets POST requests pass of pages that may ask.
 func (o *origins) check(r *http.Request) error {
@@ -107,7 +119,7 @@ func parseOrigin(s string) (string, error) {
 	}
 	_, authority, _ := strings.Cut(s, "://")
 	u, err := url.Parse(strings.ToLower(s))
-	if err != nil || u.Scheme == "" || u.Hostname() == "" || !validPort(u) || strings.ContainsAny(authority, `/?#@\`) {
+	if err != nil || u.Scheme == "" || u.Hostname() == "" || !validPort(u) || strings.ContainsAny(authority, `/?#@\%`) {
 		return "", fmt.Errorf("'%s' is no origin; one is a scheme, a host and maybe a port, and nothing else, such as https://www.example.com", printable(s))
 	}
 	switch u.Scheme {
@@ -115,15 +127,14 @@ func parseOrigin(s string) (string, error) {
 		return "", fmt.Errorf("'%s' is no page's origin", s)
 	}
 	host := u.Hostname()
-	switch {
-	case strings.Contains(host, ":"):
-		host = "[" + host + "]"
-	case !isASCII(host):
+	if ip, err := netip.ParseAddr(host); err == nil && ip.Is6() {
+		host = "[" + ip.String() + "]"
+	} else if !isASCII(host) {
 		if host, err = idna.Lookup.ToASCII(host); err != nil {
 			return "", fmt.Errorf("'%s' is no origin: %w", s, err)
 		}
 	}
-	if port := u.Port(); port != "" && port != defaultPorts[u.Scheme] {
+	if port := strings.TrimLeft(u.Port(), "0"); port != "" && port != defaultPorts[u.Scheme] {
 		host += ":" + port
 	}
 	return u.Scheme + "://" + host, nil

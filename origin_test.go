@@ -22,6 +22,7 @@ func TestParseOrigin(t *testing.T) {
 		"http://192.0.2.1:8080":           "http://192.0.2.1:8080",
 		"http://[2001:DB8::1]:8080":       "http://[2001:db8::1]:8080",
 		"https://[::1]:443":               "https://[::1]",
+		"https://[2001:0db8:0:0::1]:0443": "https://[2001:db8::1]",
 		"https://Bücher.example":          "https://xn--bcher-kva.example",
 		"capacitor://localhost":           "capacitor://localhost",
 		"chrome-extension://abcdefghijkl": "chrome-extension://abcdefghijkl",
@@ -110,6 +111,27 @@ func TestPreflight(t *testing.T) {
 	}
 }
 
+// What a directive does to the header of one answer is not done to others.
+func TestHeadersAreNotShared(t *testing.T) {
+	upstream := newUpstream(t, finishing)
+	chat := chatToURL(upstream.URL, "allow_origins https://shop.example.com\nlimit 100 1h")
+	s := serve(t, "handle /edited/* {\nheader >Vary Origin Edited\nuri strip_prefix /edited\n"+chat+"\n}\nhandle {\n"+chat+"\n}")
+	for _, path := range []string{"", "/edited", ""} {
+		for _, method := range []string{http.MethodPost, http.MethodOptions} {
+			req := chatRequest(t, s.plain+path, hello)
+			req.Method = method
+			req.Header.Set("Origin", "https://shop.example.com")
+			req.Header.Set("Access-Control-Request-Method", "POST")
+			resp := s.send(http.DefaultTransport, req)
+			readAll(t, resp)
+			edited := strings.Contains(resp.Header.Get("Vary"), "Edited")
+			if edited != (path != "") {
+				t.Errorf("%s %s: got Vary: %q", method, path, resp.Header.Values("Vary"))
+			}
+		}
+	}
+}
+
 // A page of an allowed origin can read each answer, and no other page can have one.
 func TestAllowedOrigins(t *testing.T) {
 	upstream := newUpstream(t, func(w http.ResponseWriter, r *http.Request) {
@@ -150,6 +172,8 @@ func TestAllowedOrigins(t *testing.T) {
 		{name: "another method", change: func(r *http.Request) { r.Method = "GET" }, status: 405},
 		{name: "a method that needs a preflight", change: func(r *http.Request) { r.Method = "PUT" }, status: 405},
 		{name: "OPTIONS", change: func(r *http.Request) { r.Method = "OPTIONS" }, status: 405},
+		{name: "a preflight without an origin", header: fields{"Origin": "", "Access-Control-Request-Method": "POST"},
+			change: func(r *http.Request) { r.Method = "OPTIONS" }, status: 405, closed: true},
 		{name: "a bad chat", change: func(r *http.Request) { setBody(r, "{}") }, status: 400},
 		{name: "a large chat", change: func(r *http.Request) { setBody(r, saying(strings.Repeat("x", 2000))) }, status: 413},
 		{name: "another assistant", change: func(r *http.Request) { setBody(r, strings.Replace(hello, "demo", "else", 1)) }, status: 403},

@@ -46,7 +46,7 @@ func newStateKey(endpoint, configuredToken string) stateKey {
 	return stateKey{endpoint, "sha256:" + hex.EncodeToString(hash[:])}
 }
 
-// shareState takes part in the state. Cleanup gives that up.
+// shareState takes part in the state.
 func (h *Handler) shareState() {
 	key := newStateKey(h.endpoint.String(), h.Token)
 	state, _ := sharedStates.LoadOrStore(key, new(sharedState))
@@ -55,11 +55,21 @@ func (h *Handler) shareState() {
 		shared, _ := sharedWindows.LoadOrStore(l.windowKey(key), newWindow(time.Duration(l.Window)))
 		h.limits = append(h.limits, newLimit(l, shared.(*window)))
 	}
+	h.users.Store(1)
 }
 
-// Cleanup lets go of what the handler shares. Streams that are open may still use it.
+// Cleanup lets go of what the handler shares, once its open chats have ended.
 func (h *Handler) Cleanup() error {
 	if h.state == nil { // provisioning failed before
+		return nil
+	}
+	return h.letGo()
+}
+
+// letGo gives up the state for one of the handler's users. Each open chat is one, so that a config without this handler
+// in between does not forget them.
+func (h *Handler) letGo() error {
+	if h.users.Add(-1) > 0 {
 		return nil
 	}
 	key := newStateKey(h.endpoint.String(), h.Token)

@@ -42,6 +42,13 @@ func (h *Handler) dropIdleConnections() {
 	}
 }
 
+// tellsWhatIsSent reports whether the transport calls the hooks of net/http/httptrace, as net/http's does and another's
+// may not.
+func (h *Handler) tellsWhatIsSent() bool {
+	_, ok := h.transport.(*reverseproxy.HTTPTransport)
+	return ok
+}
+
 // withTransportDefaults fills in what suits many small requests to one host, where the operator left it
 // out: reverse_proxy's 32 kept connections would have most requests of a busy site dial anew, and a chat
 // needs no large write buffer.

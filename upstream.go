@@ -76,7 +76,7 @@ func (ex *exchange) send(ctx context.Context, chat []byte, key string) (*http.Re
 			return nil, err
 		}
 		resp, err := ex.h.transport.RoundTrip(req)
-		if err == nil || !body.unsent() {
+		if err == nil || body.written.Load() || !ex.h.tellsWhatIsSent() {
 			ex.admission.reached = true
 		}
 		if err == nil || !body.untouched() || stale == maxStale || ctx.Err() != nil {
@@ -112,7 +112,6 @@ func newIdempotencyKey() string { return `"` + rand.Text() + `"` }
 // chatBody is the body of one request, and what became of it.
 type chatBody struct {
 	*bytes.Reader
-	traced  atomic.Bool // the transport tells what it does
 	kept    atomic.Bool // the connection was used before
 	written atomic.Bool // some of the request, maybe
 }
@@ -120,7 +119,6 @@ type chatBody struct {
 // watch returns a context that has net/http tell what it does with the request.
 func (b *chatBody) watch(ctx context.Context) context.Context {
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GetConn:      func(string) { b.traced.Store(true) },
 		GotConn:      func(info httptrace.GotConnInfo) { b.kept.Store(info.Reused) },
 		WroteHeaders: func() { b.written.Store(true) },
 		WroteRequest: func(httptrace.WroteRequestInfo) {
@@ -130,9 +128,6 @@ func (b *chatBody) watch(ctx context.Context) context.Context {
 		},
 	})
 }
-
-// unsent reports whether nothing of the request was written to any connection.
-func (b *chatBody) unsent() bool { return b.traced.Load() && !b.written.Load() }
 
 // untouched reports whether the request failed on a kept connection to which nothing was written.
 func (b *chatBody) untouched() bool { return b.kept.Load() && !b.written.Load() }
