@@ -29,7 +29,7 @@ var (
 func errLimit(l *limit, wait time.Duration) *chatError {
 	return &chatError{
 		status: http.StatusTooManyRequests, code: "rate_limit:chat",
-		text:   "you have sent too many chats; try again later",
+		text:   "too many chats were sent; try again later",
 		header: retryAfterHeader(wait),
 		cause:  fmt.Errorf("the limit of %d in %s is used up", l.Requests, time.Duration(l.Window)),
 	}
@@ -43,6 +43,7 @@ type admission struct {
 	client  string
 	charges []charge
 	reached bool // the upstream, maybe
+	holds   bool // the state
 }
 
 // charge is a request that counts against a limit.
@@ -88,7 +89,10 @@ func (a *admission) enter() error {
 		c.usage.now++
 	}
 	state.slots.take(a.client)
-	a.handler.users.Add(1)
+	// Requests come to a handler even when its config was replaced and nothing was open.
+	if a.holds = a.handler.users > 0; a.holds {
+		a.handler.users++
+	}
 	return nil
 }
 
@@ -157,7 +161,9 @@ func (a *admission) leave() {
 	if !a.reached {
 		tellClient(a.header, a.charges)
 	}
-	_ = a.handler.letGo() // there is nobody to tell
+	if a.holds {
+		_ = a.handler.letGo() // there is nobody to tell
+	}
 }
 
 // exit undoes enter.

@@ -2,6 +2,7 @@ package illumichat
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -667,6 +668,33 @@ func TestOpenStreamsKeepTheState(t *testing.T) {
 		})
 		return !kept
 	})
+}
+
+// A request that comes to the handler of a replaced config lets go of nothing that the new one uses.
+func TestLateRequestsLeaveTheStateAlone(t *testing.T) {
+	upstream := newUpstream(t, finishing)
+	config := chatToURL(upstream.URL, "limit 3 1h")
+	s := serveWith(t, "", config) // no grace period, which would end
+	users := func() int {
+		n, _ := sharedStates.References(newStateKey(upstream.URL, sandbox.Token))
+		return n
+	}
+	want := users()
+	late := s.dial(fmt.Sprintf("Content-Length: %d", len(hello)))
+	if _, err := io.WriteString(late, hello[:10]); err != nil {
+		t.Fatal(err)
+	}
+	readAll(t, s.askAs("", hello)) // after which the other one has surely come
+	s.reload(config)
+	eventually(t, "the old config lets go", func() bool { return users() == want })
+	if _, err := io.WriteString(late, hello[10:]); err != nil {
+		t.Fatal(err)
+	}
+	wantLetIn(t, readResponse(t, late), `"client";r=1;t=_`)
+	eventually(t, "the chat is over", func() bool { return takenSlots() == 0 && ours() == "" })
+	if got := users(); got != want {
+		t.Errorf("the state has %d users, want %d", got, want)
+	}
 }
 
 // The operator is told of a limit whose key comes out empty for all that it refuses.

@@ -12,7 +12,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -147,7 +146,7 @@ type Handler struct {
 	transport http.RoundTripper
 	state     *sharedState
 	limits    []*limit
-	users     atomic.Int64 // of the state: the config, and open chats
+	users     int // of the state: the config, and open chats
 
 	tokenTrouble   occasion // of telling that the token's file cannot be used
 	streamsTrouble occasion // of telling that max_streams is reached

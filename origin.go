@@ -14,8 +14,7 @@ import (
 	"golang.org/x/net/idna"
 )
 
-// preflightMaxAge is how long a browser may remember what a preflight has said. None remembers it longer than
-// two hours or a day.
+// preflightMaxAge is how long a browser may remember what a preflight has said. Chrome takes no more than this.
 const preflightMaxAge = 2 * time.Hour
 
 var (

@@ -16,7 +16,7 @@ import (
 type sharedState struct {
 	coolDown coolDown
 
-	mu    sync.Mutex // guards the slots, and the windows of the limits
+	mu    sync.Mutex // guards the slots, the windows of the limits, and who uses the state
 	slots slots
 }
 
@@ -55,7 +55,7 @@ func (h *Handler) shareState() {
 		shared, _ := sharedWindows.LoadOrStore(l.windowKey(key), newWindow(time.Duration(l.Window)))
 		h.limits = append(h.limits, newLimit(l, shared.(*window)))
 	}
-	h.users.Store(1)
+	h.users = 1
 }
 
 // Cleanup lets go of what the handler shares, once its open chats have ended.
@@ -69,7 +69,11 @@ func (h *Handler) Cleanup() error {
 // letGo gives up the state for one of the handler's users. Each open chat is one, so that a config without this handler
 // in between does not forget them.
 func (h *Handler) letGo() error {
-	if h.users.Add(-1) > 0 {
+	h.state.mu.Lock()
+	h.users--
+	last := h.users == 0
+	h.state.mu.Unlock()
+	if !last {
 		return nil
 	}
 	key := newStateKey(h.endpoint.String(), h.Token)
