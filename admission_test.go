@@ -375,6 +375,11 @@ func TestWhatDoesNotCount(t *testing.T) {
 	slow.Body.Close()
 	eventually(t, "the stream's slot is free", func() bool { return takenSlots() == 0 })
 	wantUsedUp(t, s.askAs("", hello), `"client";r=0;t=_`)
+	// What is wrong with a request is told first, and so it is to those who have used up their limit.
+	refused(403, "forbidden:origin", func(req *http.Request) { req.Header.Set("Sec-Fetch-Site", "cross-site") })
+	refused(413, "too_large:chat", body("["+saying(strings.Repeat("x", 2000))))
+	refused(400, "bad_request:chat", body("{}"))
+	refused(403, "forbidden:assistant", body(strings.Replace(hello, "asst_demo", "asst_other", 1)))
 	if got := len(server.Requests()); got != 2 {
 		t.Errorf("the upstream was asked %d times, want 2", got)
 	}
