@@ -236,20 +236,35 @@ func (b *idleBody) Read(p []byte) (int, error) {
 
 // BenchmarkExchange is what a short chat costs us, without what the connections cost.
 func BenchmarkExchange(b *testing.B) {
-	h := newHandler(b, "")
 	answer := strings.Repeat(delta, 19) + finish
-	b.ReportAllocs()
-	for b.Loop() {
-		c := &fakeChat{steps: []step{{data: answer}}}
-		c.visitor.header = make(http.Header)
-		r := httptest.NewRequestWithContext(context.WithValue(context.Background(), fakeChatKey{}, c),
-			http.MethodPost, chatPath, strings.NewReader(hello))
-		r.Header.Set("Content-Type", "application/json")
-		if err := h.ServeHTTP(&c.visitor, r, nil); err != nil {
-			b.Fatal(err)
-		}
-		if c.visitor.status != http.StatusOK {
-			b.Fatal(fmt.Sprint("status ", c.visitor.status))
-		}
+	for _, bench := range []struct {
+		name, subdirectives string
+		status              int
+	}{
+		{"without limits", "", http.StatusOK},
+		{"with limits", "limit 1000000000 1h\nlimit 1000000000 24h site\nmax_streams 1000\nmax_streams_per_client 1000", http.StatusOK},
+		{"refused", "limit 1 366d", http.StatusTooManyRequests},
+	} {
+		b.Run(bench.name, func(b *testing.B) {
+			h := newHandlerOfItsOwn(b, bench.subdirectives)
+			chat := func() int {
+				c := &fakeChat{steps: []step{{data: answer}}}
+				c.visitor.header = make(http.Header)
+				r := httptest.NewRequestWithContext(context.WithValue(context.Background(), fakeChatKey{}, c),
+					http.MethodPost, chatPath, strings.NewReader(hello))
+				r.Header.Set("Content-Type", "application/json")
+				if err := h.ServeHTTP(&c.visitor, r, nil); err != nil {
+					b.Fatal(err)
+				}
+				return c.visitor.status
+			}
+			chat() // which may use the limit up
+			b.ReportAllocs()
+			for b.Loop() {
+				if status := chat(); status != bench.status {
+					b.Fatal(fmt.Sprint("status ", status))
+				}
+			}
+		})
 	}
 }
