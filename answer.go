@@ -94,6 +94,7 @@ func (a *answer) pass() error {
 // over gives back what a stream took, and returns why it has no finish, if it has none.
 func (a *answer) over(err error) error {
 	finished := a.relay.finished
+	a.relay.note(a.ex.record)
 	if !errors.Is(err, errVisitorGone) {
 		a.relay.release() // HTTP/2 may still look at the bytes of a write that failed
 	}

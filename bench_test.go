@@ -48,7 +48,7 @@ func openExchange(tb testing.TB, h *Handler, w http.ResponseWriter) *exchange {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(admission.leave)
-	return h.newExchange(w, benchRequest, admission, time.Now())
+	return h.newExchange(w, benchRequest, admission, new(record), time.Now())
 }
 
 // newBenchRelay returns what relays a stream, with its timer running.

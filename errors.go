@@ -10,8 +10,6 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
-
-	"github.com/caddyserver/caddy/v2"
 )
 
 // statusClientClosed is what Caddy and nginx log for a client that left before the answer.
@@ -64,15 +62,14 @@ func (e *chatError) body() []byte {
 }
 
 // writeError answers with err. Nothing may have been sent before.
-func (h *Handler) writeError(w http.ResponseWriter, r *http.Request, err error) {
+func (h *Handler) writeError(w http.ResponseWriter, c *record, err error) {
 	var e *chatError
 	if !errors.As(err, &e) {
+		c.outcome, c.cause = left, causeLeft
 		w.WriteHeader(statusClientClosed)
 		return
 	}
-	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
-		repl.Set("http.illumichat.code", e.code)
-	}
+	c.code = e.code
 	h.logError(e)
 
 	header := w.Header()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"os"
 	"time"
 
 	"go.uber.org/zap"
@@ -16,6 +17,7 @@ import (
 type exchange struct {
 	h         *Handler
 	admission *admission
+	record    *record
 	ctx       context.Context // of the request upstream; its cause says why the exchange ended
 	cancel    context.CancelCauseFunc
 	visitor   *sink
@@ -25,8 +27,9 @@ type exchange struct {
 }
 
 // newExchange prepares to ask on behalf of the visitor, who is let in and whose request began at start.
-func (h *Handler) newExchange(w http.ResponseWriter, r *http.Request, a *admission, start time.Time) *exchange {
-	ex := &exchange{h: h, admission: a, http3: r.ProtoMajor == 3}
+func (h *Handler) newExchange(w http.ResponseWriter, r *http.Request, a *admission, c *record, start time.Time) *exchange {
+	c.outcome = failed
+	ex := &exchange{h: h, admission: a, record: c, http3: r.ProtoMajor == 3}
 	// Not a child of the config's context, which a reload cancels.
 	ex.ctx, ex.cancel = context.WithCancelCause(r.Context())
 	ex.visitor = newSink(w, r, start, time.Duration(h.WriteTimeout), orNever(h.Heartbeat))
@@ -52,6 +55,7 @@ func (ex *exchange) close() {
 	ex.watch.stop()
 	ex.cancel(nil)
 	ex.visitor.close()
+	ex.record.bytes = ex.visitor.bytes
 }
 
 // readToken reads the token that all tries share.
@@ -70,6 +74,7 @@ func (ex *exchange) readToken() error {
 func (ex *exchange) conclude(err error) error {
 	ex.watch.stop()
 	if err == nil {
+		ex.record.outcome = answered
 		return nil
 	}
 	cause := context.Cause(ex.ctx)
@@ -100,6 +105,7 @@ func (ex *exchange) breakOff(reason *breakOff) error {
 	if !ex.visitor.isCommitted() {
 		return reason.before.because(cause)
 	}
+	ex.record.outcome, ex.record.cause, ex.record.finishReason = broken, reason.code, "error"
 	level := zapcore.WarnLevel
 	if reason.before.hint != "" {
 		level = zapcore.ErrorLevel // there is something to do about it
@@ -114,6 +120,10 @@ func (ex *exchange) breakOff(reason *breakOff) error {
 
 // gone ends the exchange of a visitor who left or does not read.
 func (ex *exchange) gone(err error) error {
+	ex.record.outcome, ex.record.cause, ex.record.finishReason = left, causeLeft, ""
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		ex.record.cause = causeStalled
+	}
 	if !ex.visitor.isCommitted() {
 		return errVisitorGone
 	}

@@ -26,6 +26,8 @@ type finishReader struct {
 	in   bytes.Buffer
 	data []byte
 	text []byte
+
+	reason []byte // the finishReason of the event that was read last, unless it is longer than any that is known
 }
 
 var asBrowsersRead = []json.Options{jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)}
@@ -47,6 +49,7 @@ func (f *finishReader) beginsFinish(ev []byte, first bool) bool {
 func (f *finishReader) read(ev []byte, first bool) (finish, whole bool) {
 	defer f.shrink()
 	f.data = appendData(f.data[:0], ev, first)
+	f.reason = f.reason[:0]
 	f.in = *bytes.NewBuffer(f.data)
 	f.json.Reset(&f.in, asBrowsersRead...)
 
@@ -58,13 +61,16 @@ func (f *finishReader) read(ev []byte, first bool) (finish, whole bool) {
 		if err != nil {
 			return finish, false
 		}
-		isType := f.isString(name, "type")
+		isType, isReason := f.isString(name, "type"), f.isString(name, "finishReason")
 		value, err := f.json.ReadValue()
 		if err != nil {
 			return finish, false
 		}
-		if isType {
+		switch {
+		case isType:
 			finish = f.isString(value, typeFinish)
+		case isReason && len(value) <= maxLogged:
+			f.reason = unquote(f.reason, value)
 		}
 	}
 	if token, err := f.json.ReadToken(); err != nil || token.Kind() != '}' {
@@ -85,12 +91,18 @@ func (f *finishReader) shrink() {
 
 // isString reports whether value is the string s.
 func (f *finishReader) isString(value jsontext.Value, s string) bool {
+	f.text = unquote(f.text, value)
+	return value.Kind() == '"' && string(f.text) == s
+}
+
+// unquote returns the string that value is, in the memory of dst; what is no string is empty.
+func unquote(dst []byte, value jsontext.Value) []byte {
 	if value.Kind() != '"' {
-		return false
+		return dst[:0]
 	}
 	// The only fault a string that was read can have is that it is no valid UTF-8, which is replaced.
-	f.text, _ = jsontext.AppendUnquote(f.text[:0], value)
-	return string(f.text) == s
+	dst, _ = jsontext.AppendUnquote(dst[:0], value)
+	return dst
 }
 
 // finishEvent is the event that ends a stream which has none of its own.

@@ -55,7 +55,20 @@ const anyAssistant = "*"
 //
 // Placeholder | Description
 // ------------|------------
-// `{http.illumichat.code}` | The code of a refusal or error, such as `forbidden:assistant`; not set where there was none
+// `{http.illumichat.outcome}` | `refused` (not sent upstream), `failed` (no answer), `answered`, `broken` (an answer without the upstream's finish) or `left` (by the visitor)
+// `{http.illumichat.assistant}` | The id of the assistant, once it is allowed
+// `{http.illumichat.alias}` | The name under which the page knows the assistant
+// `{http.illumichat.chat}` | `new` or `continued`
+// `{http.illumichat.tries}` | How many times the upstream was asked
+// `{http.illumichat.upstream_status}` | The status of its last answer
+// `{http.illumichat.first_event_ms}` | Milliseconds from the request to the first event
+// `{http.illumichat.events}` | Events that the visitor was sent, the upstream's finish included
+// `{http.illumichat.bytes}` | Bytes of the answer
+// `{http.illumichat.finish_reason}` | The `finishReason` of the finish that the visitor was sent
+// `{http.illumichat.cause}` | Why the answer has no finish of the upstream's, such as `closed:upstream` or `left:visitor`
+// `{http.illumichat.code}` | The code of a refusal or error, such as `forbidden:assistant`
+//
+// They have their values when the request is over, and are empty where there is none.
 type Handler struct {
 	// The API token. It should be a placeholder, `{env.NAME}` or `{file.PATH}`: a literal token shows in
 	// the config, and is warned about. A token that is exactly one `{file.PATH}` is read anew for each
@@ -338,8 +351,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 	if h.origins.share(w, r) {
 		return nil
 	}
-	if err := h.serve(w, r); err != nil {
-		h.writeError(w, r, err)
+	c := newRecord(r)
+	if err := h.serve(w, r, c); err != nil {
+		h.writeError(w, c, err)
 	}
 	return nil
 }
@@ -347,23 +361,24 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 // serve is the way of a request: may this page ask, is it a valid chat, is there room, ask upstream, relay the
 // answer.
 // An error means that nothing was sent yet.
-func (h *Handler) serve(w http.ResponseWriter, r *http.Request) error {
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request, c *record) error {
 	start := time.Now()
 	if err := h.origins.check(r); err != nil {
 		return err
 	}
-	body, err := h.rules.read(w, r)
+	asked, err := h.rules.read(w, r)
 	if err != nil {
 		return err
 	}
+	asked.note(c)
 	admission, err := h.admit(w.Header(), r)
 	if err != nil {
 		return err
 	}
 	defer admission.leave()
-	ex := h.newExchange(w, r, admission, start)
+	ex := h.newExchange(w, r, admission, c, start)
 	defer ex.close()
-	answer, err := ex.ask(body)
+	answer, err := ex.ask(asked.body)
 	if err == nil {
 		err = answer.pass()
 	}

@@ -73,16 +73,23 @@ type chatRules struct {
 	bodyTimeout  time.Duration
 }
 
-// read reads the visitor's request to its end and checks it. It returns the body that is sent upstream,
-// written anew from what was checked.
-func (c *chatRules) read(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+// chat is what a visitor asks for, checked.
+type chat struct {
+	body      []byte // that is sent upstream, written anew from what was checked
+	assistant string
+	alias     string // under which the page knows the assistant, where that is not its id
+	continued bool   // it has an id
+}
+
+// read reads the visitor's request to its end and checks it.
+func (c *chatRules) read(w http.ResponseWriter, r *http.Request) (chat, error) {
 	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || mediaType != "application/json" {
-		return nil, errMediaType
+		return chat{}, errMediaType
 	}
 	body, err := c.readBody(w, r)
 	if err != nil {
-		return nil, err
+		return chat{}, err
 	}
 	return c.parse(body)
 }
@@ -121,35 +128,39 @@ func bodyError(r *http.Request, err error) error {
 }
 
 // parse checks a body and writes it anew.
-func (c *chatRules) parse(body []byte) ([]byte, error) {
+func (c *chatRules) parse(body []byte) (chat, error) {
 	p := newParser(c, body)
 	if err := p.chat(); err != nil {
-		return nil, err
+		return chat{}, err
 	}
-	assistant, err := c.allowed(p.assistant)
+	name, id, err := c.allowed(p.assistant)
 	if err != nil {
-		return nil, err
+		return chat{}, err
 	}
-	return p.finish(assistant), nil
+	checked := chat{body: p.finish(id), assistant: id, continued: p.continued}
+	if name != id {
+		checked.alias = name
+	}
+	return checked, nil
 }
 
-// allowed returns the id of the assistant that a page means by name, "" being the only one.
-func (c *chatRules) allowed(name string) (string, error) {
+// allowed returns the configured name and the id of the assistant that a page means by name, "" being the only one.
+func (c *chatRules) allowed(name string) (configured, id string, err error) {
 	if name == "" {
 		if len(c.assistants) != 1 || c.anyAssistant {
-			return "", errBadRequest("%s is missing", fieldAssistant)
+			return "", "", errBadRequest("%s is missing", fieldAssistant)
 		}
-		for _, id := range c.assistants {
-			return id, nil
+		for configured, id := range c.assistants {
+			return configured, id, nil
 		}
 	}
 	if id, ok := c.assistants[name]; ok {
-		return id, nil
+		return name, id, nil
 	}
 	if c.anyAssistant {
-		return name, nil
+		return name, name, nil
 	}
-	return "", errAssistant
+	return "", "", errAssistant
 }
 
 // parser reads a chat strictly (RFC 8259, and no name twice in an object, as RFC 7493 has it) and copies
@@ -161,6 +172,7 @@ type parser struct {
 	body  bytes.Buffer
 
 	assistant string
+	continued bool
 }
 
 func newParser(rules *chatRules, body []byte) *parser {
@@ -230,6 +242,7 @@ func (p *parser) chatID() error {
 	if len(id) > maxChatIDLength {
 		return errBadRequest("%s is longer than %d bytes", fieldChat, maxChatIDLength)
 	}
+	p.continued = true
 	return p.write(jsontext.String(fieldChat), jsontext.String(id))
 }
 

@@ -595,7 +595,8 @@ func FuzzParseChat(f *testing.F) {
 	f.Add([]byte(chatWith(`,"assistantId":"helper","model":[1e400,{}],"chatId":"c"`)))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		want, ok := slowParse(&fuzzRules, body)
-		got, err := fuzzRules.parse(slices.Clone(body))
+		chat, err := fuzzRules.parse(slices.Clone(body))
+		got := chat.body
 		if err != nil {
 			var refusal *chatError
 			if !errors.As(err, &refusal) || refusalCodes[refusal.status] != refusal.code {

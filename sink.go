@@ -35,6 +35,7 @@ type sink struct {
 	hasBody   bool          // something but the head is sent
 	open      bool          // an event has been sent in part
 	sent      time.Duration // when the last byte went out, from start
+	bytes     int64         // of the body
 }
 
 func newSink(w http.ResponseWriter, r *http.Request, start time.Time, timeout, interval time.Duration) *sink {
@@ -151,7 +152,9 @@ func (s *sink) writeHead() {
 func (s *sink) send(p []byte, whole bool) error {
 	s.open, s.hasBody = !whole, true
 	s.deadline()
-	if _, err := s.w.Write(p); err != nil {
+	n, err := s.w.Write(p)
+	s.bytes += int64(n)
+	if err != nil {
 		return visitorError(err)
 	}
 	return s.flush()

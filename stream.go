@@ -3,6 +3,7 @@ package illumichat
 import (
 	"bytes"
 	"io"
+	"time"
 )
 
 // relay passes one upstream event stream on to one visitor, in one goroutine: what a read brings is
@@ -22,6 +23,11 @@ type relay struct {
 	begun    bool // the first event has come, or is too large to be waited for
 	finished bool // the finish was sent
 
+	finishReason string
+
+	events     int64
+	firstEvent time.Duration // when it came
+
 	ended bool
 	err   error // why there is no finish, if it has ended without
 
@@ -33,6 +39,14 @@ type relay struct {
 
 func newRelay(token secret, visitor *sink, watch *watch) *relay {
 	return &relay{token: token, visitor: visitor, watch: watch, buffer: newBuffer()}
+}
+
+// note tells how far the stream went.
+func (r *relay) note(c *record) {
+	c.events, c.firstEvent = r.events, r.firstEvent
+	if r.finished {
+		c.finishReason = r.finishReason
+	}
 }
 
 // release gives the buffer back.
@@ -81,6 +95,9 @@ func (r *relay) forward(n int) error {
 	for at < r.buffer.n {
 		n, block := r.scanner.next(r.buffer.held()[at:])
 		at += n
+		if block == event {
+			r.events++
+		}
 		switch {
 		case block == torn:
 			// All is scanned.
@@ -108,6 +125,7 @@ func (r *relay) forward(n int) error {
 // begin marks the first event, after which the upstream's silences count.
 func (r *relay) begin() {
 	r.begun = true
+	r.firstEvent = r.watch.now()
 	r.watch.begin()
 }
 
@@ -159,6 +177,7 @@ func (r *relay) inspect(blocks []byte) error {
 				return err
 			}
 			from = at + n
+			r.events--
 		default:
 			r.finish()
 		}
@@ -170,6 +189,7 @@ func (r *relay) inspect(blocks []byte) error {
 // finish notes the finish. What follows it is passed on for a while.
 func (r *relay) finish() {
 	r.finished = true
+	r.finishReason = string(r.finishes.reason)
 	r.watch.finish()
 }
 
@@ -229,6 +249,9 @@ func (r *relay) sendRest(n int) error {
 
 func (r *relay) writeOpen(p []byte, whole bool) error {
 	if r.openDrop {
+		if whole {
+			r.events--
+		}
 		return nil
 	}
 	return r.visitor.write(p, whole)

@@ -41,12 +41,14 @@ var (
 // try asks the upstream once.
 func (ex *exchange) try(chat []byte, key string, turn turn) (*answer, error) {
 	defer turn.end()
+	ex.record.tries++
 	ctx, cancel := context.WithCancelCause(ex.ctx)
 	ex.watch.startTry(time.Duration(ex.h.ResponseTimeout), cancel)
 	resp, err := ex.send(ctx, chat, key)
 	if err != nil {
 		err = errUnreachable.because(err)
 	} else {
+		ex.record.upstreamStatus = resp.StatusCode
 		ex.noteRateLimit(resp)
 		turn.answered()
 		var a *answer

@@ -1,0 +1,152 @@
+package illumichat
+
+import (
+	"net/http"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// outcome is what became of a request.
+type outcome string
+
+const (
+	refused  outcome = "refused"  // not sent upstream
+	failed   outcome = "failed"   // there was no answer
+	answered outcome = "answered" // to the upstream's finish
+	broken   outcome = "broken"   // the answer began, and has no finish of the upstream's
+	left     outcome = "left"     // by the visitor, before the end
+)
+
+// The causes of an answer's end that lie with the visitor.
+const (
+	causeLeft    = "left:visitor"
+	causeStalled = "stalled:visitor" // did not read for write_timeout
+)
+
+// maxLogged is how much of a word is logged that others have chosen, in bytes.
+const maxLogged = 100
+
+// record is what there is to say of one request when it is over. It is written by the handler's goroutine alone.
+type record struct {
+	outcome   outcome
+	assistant string // the id that is asked, once that is allowed
+	alias     string // under which the page knows it
+	continued bool   // an earlier chat
+
+	tries          int
+	upstreamStatus int           // of the last try that had an answer
+	firstEvent     time.Duration // from the request's begin; 0: there was none
+	events, bytes  int64         // that the visitor was sent
+	finishReason   string
+	cause          string // of an end without the upstream's finish
+	code           string // of a refusal or error
+}
+
+// newRecord puts a record on the request's line in the access log, and behind its placeholders.
+func newRecord(r *http.Request) *record {
+	c := &record{outcome: refused}
+	if extra, ok := r.Context().Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok {
+		extra.Add(zap.Object("illumichat", c)) // which is looked at when the request is over
+	}
+	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
+		repl.Map(c.placeholder)
+	}
+	return c
+}
+
+// note tells what is asked for.
+func (c chat) note(r *record) {
+	r.assistant, r.alias, r.continued = c.assistant, c.alias, c.continued
+}
+
+// recordFields are the names of what is known, in the log and as placeholders. A value is a string, an int64, or nil
+// where there is none.
+var recordFields = []struct {
+	name  string
+	value func(*record) any
+}{
+	{"outcome", func(c *record) any { return string(c.outcome) }},
+	{"assistant", func(c *record) any { return orNone(c.assistant) }},
+	{"alias", func(c *record) any { return orNone(c.alias) }},
+	{"chat", (*record).chat},
+	{"tries", func(c *record) any { return ifPositive(int64(c.tries)) }},
+	{"upstream_status", func(c *record) any { return ifPositive(int64(c.upstreamStatus)) }},
+	{"first_event_ms", (*record).firstEventMillis},
+	{"events", func(c *record) any { return ifPositive(c.events) }},
+	{"bytes", func(c *record) any { return ifPositive(c.bytes) }},
+	{"finish_reason", func(c *record) any { return orNone(c.finishReason) }},
+	{"cause", func(c *record) any { return orNone(c.cause) }},
+	{"code", func(c *record) any { return orNone(c.code) }},
+}
+
+func (c *record) firstEventMillis() any {
+	if c.firstEvent == 0 {
+		return nil
+	}
+	return c.firstEvent.Milliseconds()
+}
+
+func (c *record) chat() any {
+	switch {
+	case c.assistant == "":
+		return nil
+	case c.continued:
+		return "continued"
+	}
+	return "new"
+}
+
+func orNone(s string) any {
+	if s == "" {
+		return nil
+	}
+	return shorten(s)
+}
+
+func ifPositive(n int64) any {
+	if n <= 0 {
+		return nil
+	}
+	return n
+}
+
+// shorten cuts what others have chosen.
+func shorten(s string) string {
+	if len(s) <= maxLogged {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxLogged], "") + "…"
+}
+
+// MarshalLogObject leaves out what there is not.
+func (c *record) MarshalLogObject(enc zapcore.ObjectEncoder) error {
+	for _, field := range recordFields {
+		switch value := field.value(c).(type) {
+		case string:
+			enc.AddString(field.name, value)
+		case int64:
+			enc.AddInt64(field.name, value)
+		}
+	}
+	return nil
+}
+
+// placeholder is the value of {http.illumichat.*}; empty where there is none.
+func (c *record) placeholder(key string) (any, bool) {
+	name, ok := strings.CutPrefix(key, "http.illumichat.")
+	if !ok {
+		return nil, false
+	}
+	for _, field := range recordFields {
+		if field.name == name {
+			return field.value(c), true
+		}
+	}
+	return nil, false
+}
