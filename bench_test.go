@@ -40,15 +40,14 @@ func (d *discard) SetWriteDeadline(time.Time) error { return nil }
 // benchRequest is shared, because a request is net/http's and not ours.
 var benchRequest = httptest.NewRequestWithContext(context.Background(), http.MethodPost, chatPath, nil)
 
-// openExchange lets benchRequest in.
+// openExchange lets benchRequest in. Its admission has to be left.
 func openExchange(tb testing.TB, h *Handler, w http.ResponseWriter) *exchange {
 	tb.Helper()
 	admission, err := h.admit(w.Header(), benchRequest)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	tb.Cleanup(admission.leave)
-	return h.newExchange(w, benchRequest, admission, new(record), time.Now())
+	return h.newExchange(w, benchRequest, admission, &record{start: time.Now()})
 }
 
 // newBenchRelay returns what relays a stream, with its timer running.
@@ -78,6 +77,7 @@ func BenchmarkRelay(b *testing.B) {
 	} {
 		b.Run(bench.name, func(b *testing.B) {
 			ex, relay := newBenchRelay(b, newHandler(b, "max_duration 1h"))
+			defer ex.admission.leave()
 			defer ex.close()
 			defer relay.release()
 			data := strings.Repeat(bench.event, bench.batch)
@@ -97,6 +97,7 @@ func BenchmarkRelay(b *testing.B) {
 // An event costs no allocation, whatever it holds.
 func TestRelayDoesNotAllocatePerEvent(t *testing.T) {
 	ex, relay := newBenchRelay(t, newHandler(t, "max_duration 1h"))
+	defer ex.admission.leave()
 	defer ex.close()
 	defer relay.release()
 	body := &events{data: `data: {"type":"text-delta","textDelta":"when we finish"}` + "\n\n"}
@@ -134,6 +135,7 @@ func TestStreamMemory(t *testing.T) {
 		})
 		ours := memoryOf(t, streams, func(body io.Reader) {
 			ex, relay := newBenchRelay(t, h)
+			defer ex.admission.leave()
 			defer ex.close()
 			defer relay.release()
 			_ = relay.copy(body)

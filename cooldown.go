@@ -31,6 +31,16 @@ func (c *coolDown) start(wait time.Duration) bool {
 	return wasOff
 }
 
+// left returns how long it lasts.
+func (c *coolDown) left() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.until.IsZero() {
+		return 0
+	}
+	return max(time.Until(c.until), 0)
+}
+
 // turn gives leave to ask, or tells how long to wait.
 func (c *coolDown) turn() (t turn, wait time.Duration) {
 	c.mu.Lock()

@@ -69,7 +69,10 @@ func (h *Handler) writeError(w http.ResponseWriter, c *record, err error) {
 		w.WriteHeader(statusClientClosed)
 		return
 	}
-	c.code = e.code
+	c.code, c.codeLabel = e.code, e.code
+	if e.upstream != 0 {
+		c.codeLabel = statusError(e.upstream).code
+	}
 	h.logError(e)
 
 	header := w.Header()
@@ -109,8 +112,9 @@ type breakOff struct {
 	code   string
 	text   string
 	before *chatError
-	again  bool  // another try may do better
-	cause  error // for the log alone
+	again  bool   // another try may do better
+	try    string // what a try is called in metrics that ends like this
+	cause  error  // for the log alone
 }
 
 func (b *breakOff) Error() string {
@@ -135,24 +139,29 @@ var (
 		code: "closed:upstream", text: "the assistant cannot be reached",
 		before: statusError(http.StatusBadGateway),
 		again:  true,
+		try:    "unreachable",
 	}
 	errClosed = &breakOff{
 		code: "closed:upstream", text: "the answer broke off",
 		before: &chatError{status: http.StatusBadGateway, code: "bad_gateway:upstream", text: "the assistant did not answer"},
 		again:  true,
+		try:    "broken",
 	}
 	errStalled = &breakOff{
 		code: "stalled:upstream", text: "the answer stalled",
 		before: statusError(http.StatusGatewayTimeout),
+		try:    "stalled",
 	}
 	errResponseTimeout = &breakOff{
 		code: "timeout:upstream", text: "the assistant took too long to answer",
 		before: statusError(http.StatusGatewayTimeout),
 		again:  true,
+		try:    "timeout",
 	}
 	errMaxDuration = &breakOff{
 		code: "max_duration:upstream", text: "the answer took too long",
 		before: statusError(http.StatusGatewayTimeout),
+		try:    "max_duration",
 	}
 	errLeak = &breakOff{
 		code: "leak:upstream", text: "the answer was stopped",
@@ -160,6 +169,7 @@ var (
 			status: http.StatusBadGateway, code: "bad_gateway:upstream", text: "the answer was stopped",
 			hint: "the upstream sent the API token back in its answer",
 		},
+		try: "leak",
 	}
 	errShuttingDown = &breakOff{
 		code: "shutting_down:proxy", text: "the server is restarting; please try again",
@@ -167,6 +177,7 @@ var (
 			status: http.StatusServiceUnavailable, code: "shutting_down:proxy",
 			text: "the server is restarting; please try again", header: retryAfterHeader(time.Second),
 		},
+		try: "shutting_down",
 	}
 )
 

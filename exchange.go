@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -24,10 +25,14 @@ type exchange struct {
 	watch     watch
 	http3     bool // how the visitor came
 	token     secret
+
+	leftAt  atomic.Int64 // when the visitor left, from the start; 0: not yet
+	unwatch func() bool  // ends looking for that
 }
 
-// newExchange prepares to ask on behalf of the visitor, who is let in and whose request began at start.
-func (h *Handler) newExchange(w http.ResponseWriter, r *http.Request, a *admission, c *record, start time.Time) *exchange {
+// newExchange prepares to ask on behalf of the visitor, who is let in.
+func (h *Handler) newExchange(w http.ResponseWriter, r *http.Request, a *admission, c *record) *exchange {
+	start := c.start
 	c.outcome = failed
 	ex := &exchange{h: h, admission: a, record: c, http3: r.ProtoMajor == 3}
 	// Not a child of the config's context, which a reload cancels.
@@ -45,6 +50,7 @@ func (h *Handler) newExchange(w http.ResponseWriter, r *http.Request, a *admissi
 		left := hard.Sub(start)
 		ex.watch.end = min(ex.watch.end, left-min(time.Second, left/5))
 	}
+	ex.unwatch = context.AfterFunc(r.Context(), func() { ex.leftAt.Store(int64(ex.watch.now())) })
 	openExchanges.add(ex)
 	return ex
 }
@@ -52,6 +58,7 @@ func (h *Handler) newExchange(w http.ResponseWriter, r *http.Request, a *admissi
 // close gives everything back.
 func (ex *exchange) close() {
 	openExchanges.remove(ex)
+	ex.unwatch()
 	ex.watch.stop()
 	ex.cancel(nil)
 	ex.visitor.close()
@@ -123,6 +130,9 @@ func (ex *exchange) gone(err error) error {
 	ex.record.outcome, ex.record.cause, ex.record.finishReason = left, causeLeft, ""
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		ex.record.cause = causeStalled
+	}
+	if at := time.Duration(ex.leftAt.Load()); at > 0 {
+		ex.record.cancelled = ex.watch.now() - at
 	}
 	if !ex.visitor.isCommitted() {
 		return errVisitorGone

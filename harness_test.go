@@ -71,9 +71,10 @@ func serveWith(tb testing.TB, global, directives string) *site {
 func newSite(tb testing.TB, global string) *site {
 	tb.Helper()
 	certFile, keyFile := writeCertificate(tb)
+	ports := freePorts(tb, 2)
 	return &site{
-		plain:   fmt.Sprintf("http://127.0.0.1:%d", freePort(tb)),
-		secure:  fmt.Sprintf("https://localhost:%d", freePort(tb)),
+		plain:   fmt.Sprintf("http://127.0.0.1:%d", ports[0]),
+		secure:  fmt.Sprintf("https://localhost:%d", ports[1]),
 		logs:    filepath.Join(tb.TempDir(), "caddy.log"),
 		tb:      tb,
 		global:  global,
@@ -156,12 +157,21 @@ func (s *site) log() string {
 
 func freePort(tb testing.TB) int {
 	tb.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatal(err)
+	return freePorts(tb, 1)[0]
+}
+
+// freePorts returns ports that differ.
+func freePorts(tb testing.TB, n int) (ports []int) {
+	tb.Helper()
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			tb.Fatal(err)
+		}
+		defer l.Close()
+		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	return ports
 }
 
 // chatTo is an illumichat directive that asks server, with further subdirectives.

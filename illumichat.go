@@ -196,6 +196,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	h.shareState()
 	h.watchShutdown(ctx)
+	if err := metrics.register(ctx.GetMetricsRegistry()); err != nil {
+		return fmt.Errorf("registering metrics: %w", err)
+	}
 	h.warn()
 	return nil
 }
@@ -352,6 +355,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 		return nil
 	}
 	c := newRecord(r)
+	defer metrics.observe(c)
 	if err := h.serve(w, r, c); err != nil {
 		h.writeError(w, c, err)
 	}
@@ -362,7 +366,6 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 // answer.
 // An error means that nothing was sent yet.
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, c *record) error {
-	start := time.Now()
 	if err := h.origins.check(r); err != nil {
 		return err
 	}
@@ -376,7 +379,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, c *record) error
 		return err
 	}
 	defer admission.leave()
-	ex := h.newExchange(w, r, admission, c, start)
+	ex := h.newExchange(w, r, admission, c)
 	defer ex.close()
 	answer, err := ex.ask(asked.body)
 	if err == nil {

@@ -34,7 +34,9 @@ const maxLogged = 100
 
 // record is what there is to say of one request when it is over. It is written by the handler's goroutine alone.
 type record struct {
+	start     time.Time
 	outcome   outcome
+	label     string // of the assistant, in metrics
 	assistant string // the id that is asked, once that is allowed
 	alias     string // under which the page knows it
 	continued bool   // an earlier chat
@@ -44,13 +46,15 @@ type record struct {
 	firstEvent     time.Duration // from the request's begin; 0: there was none
 	events, bytes  int64         // that the visitor was sent
 	finishReason   string
-	cause          string // of an end without the upstream's finish
-	code           string // of a refusal or error
+	cause          string        // of an end without the upstream's finish
+	code           string        // of a refusal or error
+	codeLabel      string        // the same in metrics: no words of the upstream's
+	cancelled      time.Duration // after the visitor had left; 0: it was not so
 }
 
 // newRecord puts a record on the request's line in the access log, and behind its placeholders.
 func newRecord(r *http.Request) *record {
-	c := &record{outcome: refused}
+	c := &record{start: time.Now(), outcome: refused}
 	if extra, ok := r.Context().Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok {
 		extra.Add(zap.Object("illumichat", c)) // which is looked at when the request is over
 	}
@@ -62,7 +66,7 @@ func newRecord(r *http.Request) *record {
 
 // note tells what is asked for.
 func (c chat) note(r *record) {
-	r.assistant, r.alias, r.continued = c.assistant, c.alias, c.continued
+	r.assistant, r.alias, r.label, r.continued = c.assistant, c.alias, c.label, c.continued
 }
 
 // recordFields are the names of what is known, in the log and as placeholders. A value is a string, an int64, or nil

@@ -78,6 +78,7 @@ type chat struct {
 	body      []byte // that is sent upstream, written anew from what was checked
 	assistant string
 	alias     string // under which the page knows the assistant, where that is not its id
+	label     string // the configured name of the assistant, for metrics
 	continued bool   // it has an id
 }
 
@@ -137,7 +138,10 @@ func (c *chatRules) parse(body []byte) (chat, error) {
 	if err != nil {
 		return chat{}, err
 	}
-	checked := chat{body: p.finish(id), assistant: id, continued: p.continued}
+	checked := chat{body: p.finish(id), assistant: id, label: name, continued: p.continued}
+	if _, listed := c.assistants[name]; !listed {
+		checked.label = otherAssistant
+	}
 	if name != id {
 		checked.alias = name
 	}

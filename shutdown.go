@@ -38,6 +38,12 @@ func (s *exchangeSet) remove(ex *exchange) {
 	delete(s.set, ex)
 }
 
+func (s *exchangeSet) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.set)
+}
+
 // closeWithin ends all exchanges when a grace period that begins now is nearly over.
 func (s *exchangeSet) closeWithin(grace time.Duration) {
 	s.mu.Lock()

@@ -27,6 +27,7 @@ type relay struct {
 
 	events     int64
 	firstEvent time.Duration // when it came
+	gaps       gaps
 
 	ended bool
 	err   error // why there is no finish, if it has ended without
@@ -44,6 +45,8 @@ func newRelay(token secret, visitor *sink, watch *watch) *relay {
 // note tells how far the stream went.
 func (r *relay) note(c *record) {
 	c.events, c.firstEvent = r.events, r.firstEvent
+	r.gaps.note(r.watch.now(), r.events)
+	metrics.gaps.merge(&r.gaps)
 	if r.finished {
 		c.finishReason = r.finishReason
 	}
@@ -74,7 +77,7 @@ func (r *relay) copy(body io.Reader) error {
 
 // step relays what one read brings.
 func (r *relay) step(body io.Reader) {
-	r.watch.wait()
+	r.gaps.note(r.watch.wait(), r.events)
 	n, err := body.Read(r.buffer.free())
 	r.watch.busy()
 	if n > 0 {

@@ -463,6 +463,7 @@ func TestPanicInTheTimerReachesTheHandler(t *testing.T) {
 // What a large event has taken is given back as soon as the event is gone.
 func TestLargeEventGivesItsMemoryBack(t *testing.T) {
 	ex, relay := newBenchRelay(t, newHandler(t, "max_duration 1h"))
+	defer ex.admission.leave()
 	defer ex.close()
 	defer relay.release()
 	large := `data: {"type":"tool-result","result":"finish ` + strings.Repeat("x", 60_000) + "\"}\n\n"
@@ -513,6 +514,7 @@ func TestBufferIsGivenBack(t *testing.T) {
 			h := newHandler(t, "")
 			v := &visitor{header: make(http.Header), block: func([]byte) error { return test.block }}
 			ex := openExchange(t, h, v)
+			defer ex.admission.leave()
 			defer ex.close()
 			ex.token = secret{[]byte(sandbox.Token)}
 			resp := &http.Response{Body: io.NopCloser(test.body)}

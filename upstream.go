@@ -39,8 +39,9 @@ var (
 )
 
 // try asks the upstream once.
-func (ex *exchange) try(chat []byte, key string, turn turn) (*answer, error) {
+func (ex *exchange) try(chat []byte, key string, turn turn) (a *answer, err error) {
 	defer turn.end()
+	defer func() { metrics.tries.WithLabelValues(ex.tryLabel(err)).Inc() }()
 	ex.record.tries++
 	ctx, cancel := context.WithCancelCause(ex.ctx)
 	ex.watch.startTry(time.Duration(ex.h.ResponseTimeout), cancel)
@@ -51,7 +52,6 @@ func (ex *exchange) try(chat []byte, key string, turn turn) (*answer, error) {
 		ex.record.upstreamStatus = resp.StatusCode
 		ex.noteRateLimit(resp)
 		turn.answered()
-		var a *answer
 		if a, err = ex.accept(ctx, resp); err == nil {
 			return a, nil // the exchange cancels it
 		}

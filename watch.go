@@ -109,7 +109,11 @@ func (w *watch) finish() {
 
 // wait notes that the upstream is waited for from now on, and busy that it is not: what then takes
 // time is the visitor.
-func (w *watch) wait() { w.waiting.Store(int64(w.now())) }
+func (w *watch) wait() (now time.Duration) {
+	now = w.now()
+	w.waiting.Store(int64(now))
+	return now
+}
 func (w *watch) busy() { w.waiting.Store(-1) }
 
 // noLaterThan moves the timer forward to at.

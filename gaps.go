@@ -1,0 +1,112 @@
+package illumichat
+
+import (
+	"math"
+	"math/bits"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+)
+
+// The buckets of gaps double from 1/1024 s to 32 s, and there is one for what is longer.
+const (
+	firstGap   = -10 // the first bucket's bound, as a power of two
+	lastGap    = 5
+	gapBuckets = lastGap - firstGap + 2
+)
+
+// gaps counts the times between the events of one stream. It is the stream's own, so that an event takes no lock and
+// waits for no other stream's.
+type gaps struct {
+	events  int64         // that have come
+	last    time.Duration // when the last one came
+	sum     time.Duration
+	buckets [gapBuckets]uint32
+}
+
+// note counts the events that have come since the last time, all of them at once. It is called when there is a time at
+// hand: to look at the clock for each of them is what would be dear.
+func (g *gaps) note(now time.Duration, events int64) {
+	came := events - g.events
+	if came <= 0 {
+		return
+	}
+	if g.events > 0 {
+		g.buckets[gapBucket(now-g.last)]++
+		g.sum += now - g.last
+	}
+	g.buckets[0] += uint32(came - 1)
+	g.events, g.last = events, now
+}
+
+// gapBucket returns the first bucket whose bound is not less than gap.
+func gapBucket(gap time.Duration) int {
+	units := (uint64(max(gap, 1))<<-firstGap - 1) / uint64(time.Second) // whole ones that are surely passed
+	return min(bits.Len64(units), gapBuckets-1)
+}
+
+// gapCollector is the histogram of the gaps of all streams, from which Prometheus may take its buckets as they are or as
+// those of a native histogram of schema 0, whose bounds are the powers of two.
+type gapCollector struct {
+	desc *prometheus.Desc
+
+	mu      sync.Mutex
+	sum     float64
+	buckets [gapBuckets]uint64
+}
+
+func newGapCollector(name, help string) *gapCollector {
+	return &gapCollector{desc: prometheus.NewDesc(name, help, nil, nil)}
+}
+
+// merge adds what a stream has counted, at its end.
+func (c *gapCollector) merge(g *gaps) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.sum += g.sum.Seconds()
+	for i, n := range g.buckets {
+		c.buckets[i] += uint64(n)
+	}
+}
+
+// Describe and Collect make it a prometheus.Collector, with itself as the only metric.
+func (c *gapCollector) Describe(descs chan<- *prometheus.Desc) { descs <- c.desc }
+
+func (c *gapCollector) Collect(collected chan<- prometheus.Metric) { collected <- c }
+
+// Desc and Write make it a prometheus.Metric.
+func (c *gapCollector) Desc() *prometheus.Desc { return c.desc }
+
+func (c *gapCollector) Write(metric *dto.Metric) error {
+	c.mu.Lock()
+	sum, buckets := c.sum, c.buckets
+	c.mu.Unlock()
+
+	h := &dto.Histogram{
+		SampleSum: &sum,
+		// What is shorter than the first bound is the native histogram's zero.
+		Schema:        new(int32),
+		ZeroThreshold: ptr(math.Ldexp(1, firstGap)),
+		ZeroCount:     ptr(buckets[0]),
+		PositiveSpan:  []*dto.BucketSpan{{Offset: ptr(int32(firstGap + 1)), Length: ptr(uint32(gapBuckets - 1))}},
+	}
+	var count uint64
+	var before int64
+	for i, n := range buckets {
+		count += n
+		if i > 0 {
+			h.PositiveDelta = append(h.PositiveDelta, int64(n)-before)
+			before = int64(n)
+		}
+		if i < gapBuckets-1 {
+			h.Bucket = append(h.Bucket, &dto.Bucket{UpperBound: ptr(math.Ldexp(1, firstGap+i)), CumulativeCount: ptr(count)})
+		}
+	}
+	h.SampleCount = &count
+	metric.Histogram = h
+	return nil
+}
+
+func ptr[T any](v T) *T { return &v }

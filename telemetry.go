@@ -1,0 +1,162 @@
+package illumichat
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// otherAssistant is the label of all assistants that are allowed without being listed: what visitors may choose is no
+// label.
+const otherAssistant = "other"
+
+// metrics are those of all handlers of the process. Each config has a registry of its own, and gets the same ones, so that
+// a reload loses no count.
+var metrics = newMetricSet()
+
+type metricSet struct {
+	requests   *prometheus.CounterVec
+	firstEvent *prometheus.HistogramVec
+	duration   *prometheus.HistogramVec
+	gaps       *gapCollector
+	events     *prometheus.CounterVec
+	bytes      *prometheus.CounterVec
+	finishes   *prometheus.CounterVec
+	tries      *prometheus.CounterVec
+	refusals   *prometheus.CounterVec
+	cancel     prometheus.Histogram
+	streams    prometheus.GaugeFunc
+	coolDown   coolDownCollector
+}
+
+func newMetricSet() *metricSet {
+	return &metricSet{
+		requests:   newCounter("requests_total", "Requests, by what became of them.", "assistant", "outcome"),
+		firstEvent: newHistogram("first_event_seconds", "Time from a request to the first event of its answer.", []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30}, "assistant"),
+		duration:   newHistogram("duration_seconds", "Time from a request to its end.", []float64{.1, .5, 1, 2.5, 5, 10, 30, 60, 120}, "assistant", "outcome"),
+		gaps:       newGapCollector(metricName("event_gap_seconds"), "Time between two events of an answer, counted at its end."),
+		events:     newCounter("events_total", "Events that visitors were sent.", "assistant"),
+		bytes:      newCounter("bytes_total", "Bytes of answers that visitors were sent.", "assistant"),
+		finishes:   newCounter("finishes_total", "Finishes that visitors were sent; those of the upstream have no cause.", "reason", "cause"),
+		tries:      newCounter("tries_total", "Requests to the upstream, by what became of them.", "outcome"),
+		refusals:   newCounter("refusals_total", "Errors that visitors were sent instead of an answer.", "code"),
+		cancel: prometheus.NewHistogram(histogramOpts("cancel_seconds", "Time from a visitor's leaving to the upstream's being cancelled.",
+			prometheus.ExponentialBuckets(.0001, 4, 8))),
+		streams: prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: metricName("streams"), Help: "Chats that are open.",
+		}, func() float64 { return float64(openExchanges.count()) }),
+		coolDown: coolDownCollector{prometheus.NewDesc(metricName("cool_down_seconds"),
+			"Time until the upstream is asked again, after it has limited the rate; 0 if there is no cool-down.", []string{"endpoint"}, nil)},
+	}
+}
+
+func metricName(name string) string { return prometheus.BuildFQName("caddy", "illumichat", name) }
+
+func newCounter(name, help string, labels ...string) *prometheus.CounterVec {
+	return prometheus.NewCounterVec(prometheus.CounterOpts{Name: metricName(name), Help: help}, labels)
+}
+
+func newHistogram(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+	return prometheus.NewHistogramVec(histogramOpts(name, help, buckets), labels)
+}
+
+// histogramOpts makes a histogram that a server may scrape as a native one, or by its buckets.
+func histogramOpts(name, help string, buckets []float64) prometheus.HistogramOpts {
+	return prometheus.HistogramOpts{
+		Name: metricName(name), Help: help, Buckets: buckets,
+		NativeHistogramBucketFactor:     1.1,
+		NativeHistogramMaxBucketNumber:  100,
+		NativeHistogramMinResetDuration: time.Hour,
+	}
+}
+
+// register has a config's registry collect the metrics. Another handler of the config may have done that.
+func (m *metricSet) register(registry *prometheus.Registry) error {
+	for _, collector := range []prometheus.Collector{
+		m.requests, m.firstEvent, m.duration, m.gaps, m.events, m.bytes, m.finishes, m.tries, m.refusals, m.cancel, m.streams, m.coolDown,
+	} {
+		err := registry.Register(collector)
+		if _, registered := errors.AsType[prometheus.AlreadyRegisteredError](err); err != nil && !registered {
+			return err
+		}
+	}
+	return nil
+}
+
+// observe counts a request that is over.
+func (m *metricSet) observe(c *record) {
+	m.requests.WithLabelValues(c.label, string(c.outcome)).Inc()
+	m.duration.WithLabelValues(c.label, string(c.outcome)).Observe(time.Since(c.start).Seconds())
+	if c.code != "" {
+		m.refusals.WithLabelValues(c.codeLabel).Inc()
+	}
+	if c.firstEvent > 0 {
+		m.firstEvent.WithLabelValues(c.label).Observe(c.firstEvent.Seconds())
+	}
+	if c.bytes > 0 {
+		m.events.WithLabelValues(c.label).Add(float64(c.events))
+		m.bytes.WithLabelValues(c.label).Add(float64(c.bytes))
+	}
+	if c.firstEvent > 0 && (c.outcome == answered || c.outcome == broken) {
+		m.finishes.WithLabelValues(reasonLabel(c.finishReason), c.cause).Inc()
+	}
+	if c.cancelled > 0 {
+		m.cancel.Observe(c.cancelled.Seconds())
+	}
+}
+
+// reasonLabel is a finishReason as the API documents it.
+func reasonLabel(reason string) string {
+	switch reason {
+	case "stop", "length", "error":
+		return reason
+	}
+	return "other"
+}
+
+// tryLabel is what became of a try.
+func (ex *exchange) tryLabel(err error) string {
+	if cause := context.Cause(ex.ctx); cause != nil {
+		if _, ours := errors.AsType[*breakOff](cause); !ours {
+			return "left"
+		}
+	}
+	if b, ok := errors.AsType[*breakOff](err); ok {
+		return b.try
+	}
+	e, ok := errors.AsType[*chatError](err)
+	switch {
+	case !ok:
+		return "answered"
+	case e.code == errTokenRefused.code:
+		return "unauthorized"
+	case e.upstream == 0:
+		return "no_chat"
+	case e.upstream == http.StatusTooManyRequests:
+		return "rate_limited"
+	case e.upstream >= 500:
+		return "server_error"
+	}
+	return "client_error"
+}
+
+// coolDownCollector collects how long the cool-downs of all endpoints last.
+type coolDownCollector struct{ desc *prometheus.Desc }
+
+func (c coolDownCollector) Describe(descs chan<- *prometheus.Desc) { descs <- c.desc }
+
+// Collect has one value for each endpoint: the longest, where it is asked with several tokens.
+func (c coolDownCollector) Collect(collected chan<- prometheus.Metric) {
+	longest := make(map[string]time.Duration)
+	sharedStates.Range(func(key, state any) bool {
+		endpoint := key.(stateKey).endpoint
+		longest[endpoint] = max(longest[endpoint], state.(*sharedState).coolDown.left())
+		return true
+	})
+	for endpoint, left := range longest {
+		collected <- prometheus.MustNewConstMetric(c.desc, prometheus.GaugeValue, left.Seconds(), endpoint)
+	}
+}

@@ -1,0 +1,199 @@
+package illumichat
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/illumichat/caddy-illumichat/sandbox"
+	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
+)
+
+// scrape returns our metrics by name and labels, without our prefix.
+func scrape(t *testing.T, s *site) map[string]float64 {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.plain+"/metrics", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	values := make(map[string]float64)
+	for line := range strings.Lines(readAll(t, s.send(oneShot, req))) {
+		metric, ok := strings.CutPrefix(line, "caddy_illumichat_")
+		if !ok {
+			continue
+		}
+		name, number, _ := strings.Cut(strings.TrimSpace(metric), "} ")
+		if name == strings.TrimSpace(metric) {
+			name, number, _ = strings.Cut(name, " ")
+		} else {
+			name += "}"
+		}
+		if values[name], err = strconv.ParseFloat(number, 64); err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+	}
+	return values
+}
+
+// changes are the counters that have grown between two scrapes, but for buckets and sums, which depend on the time.
+func changes(before, after map[string]float64) []string {
+	var grown []string
+	for _, name := range slices.Sorted(maps.Keys(after)) {
+		metric, _, _ := strings.Cut(name, "{")
+		if strings.HasSuffix(metric, "_bucket") || strings.HasSuffix(metric, "_sum") || metric == "bytes_total" {
+			continue
+		}
+		if n := after[name] - before[name]; n != 0 {
+			grown = append(grown, fmt.Sprintf("%s %v", name, n))
+		}
+	}
+	return grown
+}
+
+// What a scrape says after each kind of ending.
+func TestMetrics(t *testing.T) {
+	server := sandboxtest.NewServer(t, sandbox.Options{})
+	config := "metrics /metrics\n" + chatTo(server, "alias help asst_demo\nheartbeat off\nidle_timeout 200ms\nresponse_timeout 300ms\nretry {\nattempts 2\nbackoff 1ms\n}")
+	s := serve(t, config)
+	const demo = `{assistant="asst_demo"`
+	finished := func(label string, events int, outcome string) []string {
+		want := []string{
+			fmt.Sprintf(`duration_seconds_count{assistant=%q,outcome=%q} 1`, label, outcome),
+			fmt.Sprintf(`event_gap_seconds_count %d`, events-1),
+			fmt.Sprintf(`events_total{assistant=%q} %d`, label, events),
+			fmt.Sprintf(`first_event_seconds_count{assistant=%q} 1`, label),
+			fmt.Sprintf(`requests_total{assistant=%q,outcome=%q} 1`, label, outcome),
+			`tries_total{outcome="answered"} 1`,
+		}
+		return want
+	}
+	refusedBy := func(label, outcome, code string, tries ...string) []string {
+		want := []string{
+			fmt.Sprintf(`duration_seconds_count{assistant=%q,outcome=%q} 1`, label, outcome),
+			fmt.Sprintf(`refusals_total{code=%q} 1`, code),
+			fmt.Sprintf(`requests_total{assistant=%q,outcome=%q} 1`, label, outcome),
+		}
+		return append(want, tries...)
+	}
+	for _, row := range []struct {
+		name, chat string
+		leave      bool
+		want       []string
+	}{
+		{name: "an answer", chat: saying("/events 3"),
+			want: append(finished("asst_demo", 4, "answered"), `finishes_total{cause="",reason="stop"} 1`)},
+		{name: "an alias", chat: strings.Replace(saying("/events 3"), "asst_demo", "help", 1),
+			want: append(finished("help", 4, "answered"), `finishes_total{cause="",reason="stop"} 1`)},
+		{name: "a cut", chat: saying("/cut 3"),
+			want: append(finished("asst_demo", 3, "broken"), `finishes_total{cause="closed:upstream",reason="error"} 1`)},
+		{name: "an assistant that is not allowed", chat: strings.Replace(hello, "asst_demo", "asst_else", 1),
+			want: refusedBy("", "refused", "forbidden:assistant")},
+		{name: "a status", chat: saying("/status 503"),
+			want: refusedBy("asst_demo", "failed", "overloaded:upstream", `tries_total{outcome="server_error"} 2`)},
+		{name: "a limit", chat: saying("/status 429"),
+			want: refusedBy("asst_demo", "failed", "rate_limit:upstream", `tries_total{outcome="rate_limited"} 2`)},
+		{name: "a bad request", chat: saying("/status 400"),
+			want: refusedBy("asst_demo", "failed", "bad_request:upstream", `tries_total{outcome="client_error"} 1`)},
+		{name: "a token that is refused", chat: saying("/status 401"),
+			want: refusedBy("asst_demo", "failed", "unauthorized:upstream", `tries_total{outcome="unauthorized"} 1`)},
+		{name: "no event", chat: saying("/hang"),
+			want: refusedBy("asst_demo", "failed", "timeout:upstream", `tries_total{outcome="timeout"} 2`)},
+		{name: "a reset before an answer", chat: saying("/reset 0"),
+			want: refusedBy("asst_demo", "failed", "bad_gateway:upstream", `tries_total{outcome="unreachable"} 2`)},
+		{name: "a visitor who leaves", chat: saying("/stall"), leave: true, want: []string{
+			`cancel_seconds_count 1`,
+			`duration_seconds_count{assistant="asst_demo",outcome="left"} 1`,
+			`event_gap_seconds_count 2`,
+			`events_total` + demo + `} 3`,
+			`first_event_seconds_count` + demo + `} 1`,
+			`requests_total{assistant="asst_demo",outcome="left"} 1`,
+			`tries_total{outcome="answered"} 1`,
+		}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			before := scrape(t, s)
+			ctx, leave := context.WithCancel(t.Context())
+			defer leave()
+			resp := s.send(oneShot, chatRequest(t, s.plain, row.chat).WithContext(ctx))
+			if row.leave {
+				answer := bufio.NewReader(resp.Body)
+				for range 3 {
+					nextEvent(t, answer)
+				}
+				if got := scrape(t, s)["streams"]; got != 1 {
+					t.Errorf("%v streams are open, want 1", got)
+				}
+				leave()
+			} else {
+				readAll(t, resp)
+			}
+			eventually(t, "the request is over", func() bool {
+				return requestsOf(scrape(t, s)) > requestsOf(before)
+			})
+			after := scrape(t, s)
+			slices.Sort(row.want)
+			if got := changes(before, after); !slices.Equal(got, row.want) {
+				t.Errorf("got\n\t%s\nwant\n\t%s", strings.Join(got, "\n\t"), strings.Join(row.want, "\n\t"))
+			}
+			if row.leave && after["cancel_seconds_sum"]-before["cancel_seconds_sum"] > 1 {
+				t.Errorf("it took %v s to cancel", after["cancel_seconds_sum"]-before["cancel_seconds_sum"])
+			}
+		})
+	}
+
+	// A reload loses no count, and neither two handlers in one config nor another config are in one another's way.
+	before := scrape(t, s)
+	s.reload(config)
+	after := scrape(t, s)
+	if got := changes(before, after); len(got) != 0 || len(after) < 20 {
+		t.Errorf("after a reload: got %q", got)
+	}
+	readAll(t, s.askAs("", saying("/events 1")))
+	eventually(t, "the request is counted", func() bool { return requestsOf(scrape(t, s)) > requestsOf(before) })
+}
+
+func requestsOf(metrics map[string]float64) (n float64) {
+	for name, value := range metrics {
+		if strings.HasPrefix(name, "requests_total{") {
+			n += value
+		}
+	}
+	return n
+}
+
+// What visitors may choose is no label.
+func TestMetricsOfAnyAssistant(t *testing.T) {
+	upstream := newUpstream(t, finishing)
+	s := serve(t, "metrics /metrics\n"+strings.Replace(chatToURL(upstream.URL, ""), "assistants asst_demo", "assistants *", 1))
+	for _, name := range []string{"asst_one", "asst_two"} {
+		readAll(t, s.askAs("", strings.Replace(hello, "asst_demo", name, 1)))
+	}
+	eventually(t, "the requests are counted", func() bool {
+		return scrape(t, s)[`requests_total{assistant="other",outcome="answered"}`] >= 2
+	})
+	for name := range scrape(t, s) {
+		if strings.Contains(name, "asst_one") {
+			t.Errorf("the visitor's word is a label: %s", name)
+		}
+	}
+}
+
+// How long a cool-down lasts, for each endpoint.
+func TestCoolDownMetric(t *testing.T) {
+	server := sandboxtest.NewServer(t, sandbox.Options{})
+	s := serve(t, "metrics /metrics\n"+chatTo(server, once))
+	name := fmt.Sprintf("cool_down_seconds{endpoint=%q}", server.URL)
+	if got, ok := scrape(t, s)[name]; !ok || got != 0 {
+		t.Errorf("without a cool-down: got %v, %v", got, ok)
+	}
+	readAll(t, s.askAs("", saying("/status 429 100")))
+	if got := scrape(t, s)[name]; got < 90 || got > 100 {
+		t.Errorf("in a cool-down: got %v", got)
+	}
+}
