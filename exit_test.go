@@ -93,20 +93,32 @@ func (p *caddyProcess) withAdmin(tb testing.TB, config []byte) []byte {
 // reload replaces the config of the process.
 func (p *caddyProcess) reload(tb testing.TB, config []byte) {
 	tb.Helper()
+	status, body, _ := p.ask(tb, http.MethodPost, "/load", p.withAdmin(tb, config))
+	if status != http.StatusOK {
+		tb.Fatalf("the config was not loaded: %d: %s", status, body)
+	}
+}
+
+// ask sends a request to the admin API.
+func (p *caddyProcess) ask(tb testing.TB, method, path string, body []byte) (status int, answer string, header http.Header) {
+	tb.Helper()
 	client := http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", p.admin)
 		},
 	}}
 	defer client.CloseIdleConnections()
-	resp, err := client.Post("http://caddy/load", "application/json", bytes.NewReader(p.withAdmin(tb, config)))
+	req, err := http.NewRequestWithContext(tb.Context(), method, "http://caddy"+path, bytes.NewReader(body))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := client.Do(req)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	defer resp.Body.Close()
-	if body := readAll(tb, resp); resp.StatusCode != http.StatusOK {
-		tb.Fatalf("the config was not loaded: %s: %s", resp.Status, body)
-	}
+	return resp.StatusCode, readAll(tb, resp), resp.Header
 }
 
 // exit has the process exit, as a service manager does.

@@ -14,6 +14,7 @@ import (
 // the upstream counts them as one. A reload keeps it: the new config's handlers take it over before the old
 // ones let go of it.
 type sharedState struct {
+	endpoint string // as anybody may see it
 	coolDown coolDown
 
 	mu    sync.Mutex // guards the slots, the windows of the limits, and who uses the state
@@ -49,13 +50,14 @@ func newStateKey(endpoint, configuredToken string) stateKey {
 // shareState takes part in the state.
 func (h *Handler) shareState() {
 	key := newStateKey(h.endpoint.String(), h.Token)
-	state, _ := sharedStates.LoadOrStore(key, new(sharedState))
+	state, _ := sharedStates.LoadOrStore(key, &sharedState{endpoint: publicURL(h.endpoint)})
 	h.state = state.(*sharedState)
 	for _, l := range h.Limits {
 		shared, _ := sharedWindows.LoadOrStore(l.windowKey(key), newWindow(time.Duration(l.Window)))
 		h.limits = append(h.limits, newLimit(l, shared.(*window)))
 	}
 	h.users = 1
+	loadedHandlers.add(h)
 }
 
 // Cleanup lets go of what the handler shares, once its open chats have ended.
@@ -63,6 +65,7 @@ func (h *Handler) Cleanup() error {
 	if h.state == nil { // provisioning failed before
 		return nil
 	}
+	loadedHandlers.remove(h)
 	return h.letGo()
 }
 

@@ -151,9 +151,9 @@ func (c coolDownCollector) Describe(descs chan<- *prometheus.Desc) { descs <- c.
 // Collect has one value for each endpoint: the longest, where it is asked with several tokens.
 func (c coolDownCollector) Collect(collected chan<- prometheus.Metric) {
 	longest := make(map[string]time.Duration)
-	sharedStates.Range(func(key, state any) bool {
-		endpoint := key.(stateKey).endpoint
-		longest[endpoint] = max(longest[endpoint], state.(*sharedState).coolDown.left())
+	sharedStates.Range(func(_, value any) bool {
+		state := value.(*sharedState)
+		longest[state.endpoint] = max(longest[state.endpoint], state.coolDown.left())
 		return true
 	})
 	for endpoint, left := range longest {

@@ -1,0 +1,180 @@
+package illumichat
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+func init() {
+	caddy.RegisterModule(adminAPI{})
+}
+
+const adminPath = "/illumichat/"
+
+// adminAPI is a part of Caddy's admin API: `GET /illumichat/` lists the handlers of the running config, and how they do.
+type adminAPI struct{}
+
+// CaddyModule returns the Caddy module information.
+func (adminAPI) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "admin.api.illumichat",
+		New: func() caddy.Module { return new(adminAPI) },
+	}
+}
+
+// Routes returns the one route.
+func (a adminAPI) Routes() []caddy.AdminRoute {
+	return []caddy.AdminRoute{{Pattern: adminPath, Handler: caddy.AdminHandlerFunc(a.list)}}
+}
+
+func (adminAPI) list(w http.ResponseWriter, r *http.Request) error {
+	if r.URL.Path != adminPath {
+		return caddy.APIError{HTTPStatus: http.StatusNotFound, Err: fmt.Errorf("there is nothing at %s", r.URL.Path)}
+	}
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		return caddy.APIError{HTTPStatus: http.StatusMethodNotAllowed, Err: errors.New("use GET")}
+	}
+	w.Header().Set("Content-Type", "application/json")
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", "\t")
+	return encoder.Encode(loadedHandlers.status())
+}
+
+// handlerStatus is a handler as the admin API shows it. None of its fields can hold a secret.
+type handlerStatus struct {
+	Endpoint   string            `json:"endpoint"` // without its query
+	Assistants []string          `json:"assistants"`
+	Aliases    map[string]string `json:"aliases,omitempty"` // name → assistant
+	Token      tokenOrigin       `json:"token"`
+	Streams    streamStatus      `json:"streams"`
+	Limits     []limitStatus     `json:"limits"`
+	CoolDown   float64           `json:"cool_down_seconds"` // 0: there is none
+}
+
+// streamStatus is about the open chats of all handlers that share the endpoint and the token.
+type streamStatus struct {
+	Open         int `json:"open"`
+	Clients      int `json:"clients"`
+	Max          int `json:"max,omitempty"`
+	MaxPerClient int `json:"max_per_client,omitempty"`
+}
+
+// limitStatus is a limit and its use.
+type limitStatus struct {
+	Requests int    `json:"requests"`
+	Window   string `json:"window"`
+	Key      string `json:"key"`            // as it is configured: no client's
+	Keys     int    `json:"keys"`           // that are remembered
+	Left     *int   `json:"left,omitempty"` // where there is one count for all
+}
+
+// tokenOrigin is where a token comes from, and never the token.
+type tokenOrigin string
+
+func newTokenOrigin(configured string) tokenOrigin {
+	if isPlaceholder(configured) {
+		return tokenOrigin(configured)
+	}
+	return "literal"
+}
+
+// publicURL is an endpoint as anybody may see it: a query could hold a key.
+func publicURL(endpoint *url.URL) string {
+	u := *endpoint
+	u.RawQuery, u.ForceQuery = "", false
+	return u.String()
+}
+
+// loadedHandlers are those that are provisioned and not cleaned up, in the order in which they were.
+var loadedHandlers handlerList
+
+type handlerList struct {
+	mu   sync.Mutex
+	list []*Handler
+}
+
+func (l *handlerList) add(h *Handler) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.list = append(l.list, h)
+}
+
+func (l *handlerList) remove(h *Handler) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.list = slices.DeleteFunc(l.list, func(other *Handler) bool { return other == h })
+}
+
+func (l *handlerList) status() []handlerStatus {
+	l.mu.Lock()
+	list := slices.Clone(l.list)
+	l.mu.Unlock()
+	status := make([]handlerStatus, len(list))
+	for i, h := range list {
+		status[i] = h.status()
+	}
+	return status
+}
+
+func (h *Handler) status() handlerStatus {
+	status := handlerStatus{
+		Endpoint:   publicURL(h.endpoint),
+		Assistants: []string{},
+		Token:      newTokenOrigin(h.Token),
+		Limits:     make([]limitStatus, len(h.limits)),
+		CoolDown:   h.state.coolDown.left().Seconds(),
+	}
+	if h.rules.anyAssistant {
+		status.Assistants = append(status.Assistants, anyAssistant)
+	}
+	for _, name := range slices.Sorted(maps.Keys(h.rules.assistants)) {
+		id := h.rules.assistants[name]
+		if _, alias := h.Aliases[name]; !alias {
+			status.Assistants = append(status.Assistants, id)
+			continue
+		}
+		if status.Aliases == nil {
+			status.Aliases = make(map[string]string)
+		}
+		status.Aliases[name] = id
+	}
+
+	h.state.mu.Lock()
+	defer h.state.mu.Unlock()
+	status.Streams = streamStatus{
+		Open: h.state.slots.taken, Clients: len(h.state.slots.byClient),
+		Max: h.MaxStreams, MaxPerClient: h.MaxStreamsPerClient,
+	}
+	for i, l := range h.limits {
+		status.Limits[i] = l.status()
+	}
+	return status
+}
+
+// status needs the state's lock.
+func (l *limit) status() limitStatus {
+	status := limitStatus{
+		Requests: l.Requests,
+		Window:   time.Duration(l.Window).String(),
+		Key:      l.Key,
+		Keys:     l.window.counts.Len(),
+	}
+	if !hasPlaceholder(l.Key) {
+		left := int(l.window.usage(l.Key).left(l.n()))
+		status.Left = &left
+	}
+	return status
+}
+
+// Interface guard
+var _ caddy.AdminRouter = adminAPI{}

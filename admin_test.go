@@ -1,0 +1,134 @@
+package illumichat
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/illumichat/caddy-illumichat/sandbox"
+	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
+)
+
+// adminList is what the admin API answers.
+func (p *caddyProcess) adminList(t *testing.T) []handlerStatus {
+	t.Helper()
+	status, body, header := p.ask(t, http.MethodGet, adminPath, nil)
+	if status != http.StatusOK || header.Get("Content-Type") != "application/json" {
+		t.Fatalf("got status %d, Content-Type %q: %s", status, header.Get("Content-Type"), body)
+	}
+	for _, secret := range []string{sandbox.Token, "hidden", `"127.0.0.1"`} {
+		if strings.Contains(body, secret) {
+			t.Errorf("the answer holds %s: %s", secret, body)
+		}
+	}
+	var list []handlerStatus
+	if err := json.Unmarshal([]byte(body), &list); err != nil {
+		t.Fatalf("%v: %s", err, body)
+	}
+	return list
+}
+
+func TestAdmin(t *testing.T) {
+	t.Setenv("TEST_TOKEN", sandbox.Token)
+	server := sandboxtest.NewServer(t, sandbox.Options{})
+	s := newSite(t, "grace_period 1s")
+	directive := func(path, token, more string) string {
+		return fmt.Sprintf("illumichat %s {\ntoken %s\nendpoint %s?key=hidden\n%s\n}\n", path, token, server.URL, more)
+	}
+	p := runCaddy(t, s, directive(chatPath, "{env.TEST_TOKEN}", `assistants asst_demo asst_other
+		alias help asst_demo
+		limit 5 1h
+		limit 9 24h site
+		max_streams 7
+		max_streams_per_client 3
+		`+once))
+
+	want := handlerStatus{
+		Endpoint:   server.URL,
+		Assistants: []string{"asst_demo", "asst_other"},
+		Aliases:    map[string]string{"help": "asst_demo"},
+		Token:      "{env.TEST_TOKEN}",
+		Streams:    streamStatus{Max: 7, MaxPerClient: 3},
+		Limits: []limitStatus{
+			{Requests: 5, Window: "1h0m0s", Key: "{http.vars.client_ip}"},
+			{Requests: 9, Window: "24h0m0s", Key: "site", Left: new(int)},
+		},
+	}
+	check := func(when string, open, counted int) {
+		t.Helper()
+		*want.Limits[1].Left = 9 - counted
+		for i := range want.Limits {
+			want.Limits[i].Keys = min(counted, 1)
+		}
+		want.Streams.Open, want.Streams.Clients = open, min(open, 1)
+		var got []handlerStatus
+		eventually(t, when, func() bool { // a chat's end may not have been seen yet
+			got = p.adminList(t)
+			return len(got) > 0 && got[0].Streams.Open == open
+		})
+		if len(got) != 2 { // the site has two servers
+			t.Fatalf("%s: %d handlers are listed", when, len(got))
+		}
+		for _, got := range got {
+			if !reflect.DeepEqual(got, want) {
+				t.Errorf("%s: got\n%+v\nwant\n%+v", when, got, want)
+			}
+		}
+	}
+	check("at first", 0, 0)
+	readAll(t, s.askAs("", saying("/events 1")))
+	check("after a chat", 0, 1)
+	open := s.askAs("", saying("/stall"))
+	check("during a chat", 1, 2)
+	open.Body.Close()
+	check("when its visitor has left", 0, 2)
+	readAll(t, s.askAs("", saying("/status 429 100")))
+	for _, got := range p.adminList(t) {
+		if got.CoolDown < 90 || got.CoolDown > 100 {
+			t.Errorf("the cool-down lasts %v s", got.CoolDown)
+		}
+	}
+
+	if status, body, _ := p.ask(t, http.MethodGet, adminPath+"else", nil); status != http.StatusNotFound {
+		t.Errorf("another path: got status %d: %s", status, body)
+	}
+	if status, _, header := p.ask(t, http.MethodPost, adminPath, nil); status != http.StatusMethodNotAllowed || header.Get("Allow") != "GET, HEAD" {
+		t.Errorf("a POST: got status %d, Allow: %q", status, header.Get("Allow"))
+	}
+
+	// A reload replaces what is listed.
+	p.reload(t, s.adapt(directive(chatPath, sandbox.Token, "assistants *\n"+once)))
+	want = handlerStatus{Endpoint: server.URL, Assistants: []string{"*"}, Token: "literal", Limits: []limitStatus{}}
+	var got []handlerStatus
+	eventually(t, "the old handlers are gone", func() bool {
+		got = p.adminList(t)
+		return len(got) == 2
+	})
+	for _, got := range got {
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("after a reload: got\n%+v\nwant\n%+v", got, want)
+		}
+	}
+	p.reload(t, s.adapt("respond 204"))
+	eventually(t, "none is left", func() bool { return len(p.adminList(t)) == 0 })
+	p.exit(t)
+	p.wait(t)
+}
+
+// Where a token comes from is told by a whole placeholder or not at all.
+func TestTokenOriginIsNoToken(t *testing.T) {
+	for configured, want := range map[string]tokenOrigin{
+		"{env.TOKEN}":                      "{env.TOKEN}",
+		"{file./run/secrets/token}":        "{file./run/secrets/token}",
+		sandbox.Token:                      "literal",
+		sandbox.Token[:20] + "{env.REST}":  "literal",
+		"{env.FIRST}" + sandbox.Token[20:]: "literal",
+	} {
+		if got := newTokenOrigin(configured); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
