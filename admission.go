@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 )
 
 var (
@@ -121,9 +122,7 @@ func (a *admission) refusal() error {
 	case h.MaxStreamsPerClient > 0 && slots.byClient[a.client] >= h.MaxStreamsPerClient:
 		return errClientStreams
 	case h.MaxStreams > 0 && slots.taken >= h.MaxStreams:
-		e := *errStreams
-		e.quiet = !h.streamsTrouble.due(time.Minute)
-		return &e
+		return errStreams
 	}
 	return nil
 }
@@ -135,14 +134,15 @@ func (c *charge) wait() time.Duration { return c.usage.wait(c.limit.n(), 1) }
 func (h *Handler) noteUsedUp(charges []charge) {
 	for _, c := range charges {
 		l := c.limit
-		if wait := c.wait(); wait > 0 && (c.key == "" || !hasPlaceholder(l.Key)) && l.usedUp.due(time.Minute) {
-			h.logger.Warn("a limit of many visitors together is used up",
-				zap.Int("requests", l.Requests),
-				zap.Duration("window", time.Duration(l.Window)),
-				zap.String("key", l.Key),
-				zap.Bool("key_is_empty", c.key == ""),
-				zap.Duration("wait", wait))
+		wait := c.wait()
+		if wait == 0 || c.key != "" && hasPlaceholder(l.Key) {
+			continue
 		}
+		window := time.Duration(l.Window)
+		h.troubles.tell(zapcore.WarnLevel, fmt.Sprintf("limit %s %s", window, l.Key), "a limit of many visitors together is used up",
+			"raise the limit if the quota allows for more; where its key is empty, see whether the placeholder is right",
+			zap.Int("requests", l.Requests), zap.Duration("window", window), zap.String("key", l.Key),
+			zap.Bool("key_is_empty", c.key == ""), zap.Duration("wait", wait))
 	}
 }
 

@@ -15,6 +15,7 @@ const maxJSONAnswer = 1 << 20 // bytes of an answer that is no stream
 var errNoChatAnswer = &chatError{
 	status: http.StatusBadGateway, code: "bad_gateway:upstream",
 	text: "the assistant's answer is not a chat's",
+	hint: "see whether endpoint is the URL of the chat API",
 }
 
 // answer is what the upstream has answered with and the visitor gets: a stream that has begun, or JSON.
@@ -102,7 +103,7 @@ func (a *answer) over(err error) error {
 	case err == nil:
 		return nil
 	case finished && errors.Is(err, errLeak):
-		a.ex.h.logger.Error("the upstream sent the API token back after its finish; the rest of the answer is dropped")
+		a.ex.h.tellOfLeak("the rest of the answer, after its finish, is dropped")
 		return nil
 	case known, errors.Is(err, errVisitorGone):
 		return err

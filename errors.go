@@ -28,7 +28,6 @@ type chatError struct {
 	header  http.Header       // sent along
 	cause   error             // for the log alone
 	hint    string            // for the log alone: what the operator can do
-	quiet   bool              // the log has said it already
 
 	upstream   int           // the upstream's status, where it has answered
 	retryAfter time.Duration // the pause that the upstream asked for; 0: none
@@ -50,6 +49,12 @@ func (e *chatError) because(cause error) *chatError {
 	return &c
 }
 
+// withHint returns e, with what the operator can do.
+func (e *chatError) withHint(hint string) *chatError {
+	e.hint = hint
+	return e
+}
+
 // body is e as it is sent.
 func (e *chatError) body() []byte {
 	// Text of the upstream is valid UTF-8, or it would not have been taken over: nothing here can fail.
@@ -69,10 +74,7 @@ func (h *Handler) writeError(w http.ResponseWriter, c *record, err error) {
 		w.WriteHeader(statusClientClosed)
 		return
 	}
-	c.code, c.codeLabel = e.code, e.code
-	if e.upstream != 0 {
-		c.codeLabel = statusError(e.upstream).code
-	}
+	c.code, c.codeLabel = e.code, e.label()
 	h.logError(e)
 
 	header := w.Header()
@@ -85,25 +87,31 @@ func (h *Handler) writeError(w http.ResponseWriter, c *record, err error) {
 
 // logError tells the operator of failures that are not the visitor's.
 func (h *Handler) logError(e *chatError) {
-	level := zapcore.DebugLevel
-	if e.status >= http.StatusInternalServerError && !e.quiet {
-		level = zapcore.ErrorLevel
-	}
-	if c := h.logger.Check(level, "the chat failed"); c != nil {
-		c.Write(
-			zap.Int("status", e.status),
-			zap.String("code", e.code),
-			hint(e),
-			zap.NamedError("cause", e.cause))
+	fields := []zap.Field{zap.Int("status", e.status), zap.String("code", e.code), zap.NamedError("cause", e.cause)}
+	if level := e.level(); level > zapcore.DebugLevel {
+		h.troubles.tell(level, e.label()+" "+e.hint, "the chat failed", e.hint, fields...)
+	} else if c := h.logger.Check(level, "the chat failed"); c != nil {
+		c.Write(fields...)
 	}
 }
 
-// hint is what the operator can do, where there is something.
-func hint(e *chatError) zap.Field {
-	if e.hint == "" {
-		return zap.Skip()
+// level is how much an error is the operator's matter.
+func (e *chatError) level() zapcore.Level {
+	switch {
+	case e.status < http.StatusInternalServerError, e.code == errShuttingDown.code:
+		return zapcore.DebugLevel
+	case e.code == errStreams.code:
+		return zapcore.WarnLevel
 	}
-	return zap.String("hint", e.hint)
+	return zapcore.ErrorLevel
+}
+
+// label is the code, without words of the upstream's.
+func (e *chatError) label() string {
+	if e.upstream != 0 {
+		return statusError(e.upstream).code
+	}
+	return e.code
 }
 
 // breakOff is why an answer has no finish of its own. It is told as a finish where the stream has begun,
@@ -126,6 +134,17 @@ func (b *breakOff) Error() string {
 
 func (b *breakOff) Unwrap() error { return b.cause }
 
+// level is how much it is the operator's matter.
+func (b *breakOff) level() zapcore.Level {
+	switch b.code {
+	case errShuttingDown.code:
+		return zapcore.DebugLevel
+	case errLeak.code:
+		return zapcore.ErrorLevel
+	}
+	return zapcore.WarnLevel
+}
+
 // because returns a copy of b that remembers its cause.
 func (b *breakOff) because(cause error) *breakOff {
 	c := *b
@@ -137,30 +156,31 @@ func (b *breakOff) because(cause error) *breakOff {
 var (
 	errUnreachable = &breakOff{
 		code: "closed:upstream", text: "the assistant cannot be reached",
-		before: statusError(http.StatusBadGateway),
+		before: statusError(http.StatusBadGateway).withHint("see whether this machine can reach the endpoint"),
 		again:  true,
 		try:    "unreachable",
 	}
 	errClosed = &breakOff{
 		code: "closed:upstream", text: "the answer broke off",
-		before: &chatError{status: http.StatusBadGateway, code: "bad_gateway:upstream", text: "the assistant did not answer"},
-		again:  true,
-		try:    "broken",
+		before: &chatError{status: http.StatusBadGateway, code: "bad_gateway:upstream", text: "the assistant did not answer",
+			hint: "the upstream, or something on the way to it, closes connections before the answer is complete"},
+		again: true,
+		try:   "broken",
 	}
 	errStalled = &breakOff{
 		code: "stalled:upstream", text: "the answer stalled",
-		before: statusError(http.StatusGatewayTimeout),
+		before: statusError(http.StatusGatewayTimeout).withHint("raise idle_timeout if the assistant pauses for longer"),
 		try:    "stalled",
 	}
 	errResponseTimeout = &breakOff{
 		code: "timeout:upstream", text: "the assistant took too long to answer",
-		before: statusError(http.StatusGatewayTimeout),
+		before: statusError(http.StatusGatewayTimeout).withHint("raise response_timeout if the assistant takes longer to begin"),
 		again:  true,
 		try:    "timeout",
 	}
 	errMaxDuration = &breakOff{
 		code: "max_duration:upstream", text: "the answer took too long",
-		before: statusError(http.StatusGatewayTimeout),
+		before: statusError(http.StatusGatewayTimeout).withHint("raise max_duration if answers take longer"),
 		try:    "max_duration",
 	}
 	errLeak = &breakOff{

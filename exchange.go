@@ -69,9 +69,7 @@ func (ex *exchange) close() {
 func (ex *exchange) readToken() error {
 	var err error
 	if ex.token, err = ex.h.token.get(); err != nil {
-		e := errTokenUnusable.because(err)
-		e.quiet = !ex.h.tokenTrouble.due(time.Minute)
-		return e
+		return errTokenUnusable.because(err)
 	}
 	return nil
 }
@@ -113,12 +111,8 @@ func (ex *exchange) breakOff(reason *breakOff) error {
 		return reason.before.because(cause)
 	}
 	ex.record.outcome, ex.record.cause, ex.record.finishReason = broken, reason.code, "error"
-	level := zapcore.WarnLevel
-	if reason.before.hint != "" {
-		level = zapcore.ErrorLevel // there is something to do about it
-	}
-	ex.h.logger.Log(level, "the answer broke off",
-		zap.String("code", reason.code), hint(reason.before), zap.NamedError("cause", cause))
+	ex.h.troubles.tell(reason.level(), reason.code, "the answer broke off", reason.before.hint,
+		zap.String("code", reason.code), zap.NamedError("cause", cause))
 	if err := ex.visitor.finish(finishEvent(reason)); err != nil {
 		return ex.gone(err)
 	}
@@ -137,7 +131,12 @@ func (ex *exchange) gone(err error) error {
 	if !ex.visitor.isCommitted() {
 		return errVisitorGone
 	}
-	ex.h.logger.Debug("the visitor left before the end of the answer", zap.NamedError("cause", ex.loggable(err)))
+	if ex.record.cause == causeStalled {
+		ex.h.troubles.tell(zapcore.WarnLevel, causeStalled, "a visitor did not read the answer",
+			"raise write_timeout if the connections of your visitors are that slow", zap.NamedError("cause", ex.loggable(err)))
+	} else {
+		ex.h.logger.Debug("the visitor left before the end of the answer", zap.NamedError("cause", ex.loggable(err)))
+	}
 	if ex.http3 && errors.Is(err, errVisitorGone) {
 		// HTTP/1 and 2 end a connection or stream that a write failed on. HTTP/3 would end this one as if
 		// the answer were complete, and a visitor who reads again would take it for that.

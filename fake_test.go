@@ -278,6 +278,7 @@ func loadHandler(tb testing.TB, subdirectives string) *Handler {
 		tb.Fatal(err)
 	}
 	h.logger = zap.NewNop()
+	h.troubles.logger = h.logger
 	h.transport = fakeChatKey{}
 	return h
 }

@@ -67,7 +67,7 @@ func (ex *exchange) answerHeader(upstream http.Header) http.Header {
 func (ex *exchange) leaks(name string, values []string) bool {
 	for _, value := range values {
 		if ex.token.in([]byte(value)) {
-			ex.h.logger.Error("the upstream sent the API token back; the header is dropped", zap.String("header", name))
+			ex.h.tellOfLeak("the header is dropped", zap.String("header", name))
 			return true
 		}
 	}

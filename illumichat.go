@@ -160,9 +160,7 @@ type Handler struct {
 	state     *sharedState
 	limits    []*limit
 	users     int // of the state: the config, and open chats
-
-	tokenTrouble   occasion // of telling that the token's file cannot be used
-	streamsTrouble occasion // of telling that max_streams is reached
+	troubles  troubles
 }
 
 // CaddyModule returns the Caddy module information.
@@ -176,6 +174,7 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 // Provision fills in defaults, resolves placeholders and loads the transport.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.logger = ctx.Logger()
+	h.troubles.logger = h.logger
 	h.setDefaults()
 
 	var err error

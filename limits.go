@@ -83,7 +83,6 @@ func (l *Limit) windowKey(state stateKey) windowKey {
 type limit struct {
 	Limit
 	window *window
-	usedUp occasion // of telling that many visitors are shut out
 }
 
 func newLimit(l Limit, w *window) *limit { return &limit{Limit: l, window: w} }

@@ -7,8 +7,6 @@ import (
 	"io"
 	"os"
 	"regexp"
-	"sync/atomic"
-	"time"
 )
 
 // Bounds of a token's length, in bytes. Less is no secret; more would not fit beside an event's piece
@@ -123,13 +121,4 @@ func checkToken(token []byte) error {
 		return errors.New("the token begins like a placeholder; one is written {env.NAME} or {file.PATH}")
 	}
 	return nil
-}
-
-// occasion keeps what each request would repeat from filling the log.
-type occasion struct{ last atomic.Int64 }
-
-// due reports whether the last time is interval ago, and makes this the last one if so.
-func (o *occasion) due(interval time.Duration) bool {
-	last, now := o.last.Load(), time.Now().UnixNano()
-	return now-last >= int64(interval) && o.last.CompareAndSwap(last, now)
 }

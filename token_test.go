@@ -12,7 +12,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -245,18 +244,6 @@ func mkdir(t *testing.T, path string) {
 	t.Helper()
 	if err := os.Mkdir(path, 0o700); err != nil {
 		t.Fatal(err)
-	}
-}
-
-func TestOccasionComesAgain(t *testing.T) {
-	var o occasion
-	for i, test := range []struct {
-		interval time.Duration
-		want     bool
-	}{{time.Hour, true}, {time.Hour, false}, {0, true}, {time.Hour, false}} {
-		if got := o.due(test.interval); got != test.want {
-			t.Errorf("step %d: it is due after %s: %v, want %v", i, test.interval, got, test.want)
-		}
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 )
 
 const (
@@ -141,7 +142,8 @@ func (ex *exchange) noteRateLimit(resp *http.Response) {
 	}
 	wait, ok := retryAfter(resp.Header, time.Now())
 	if ok && wait > 0 && ex.h.state.coolDown.start(wait) {
-		ex.h.logger.Warn("the upstream limits the rate; until it may be asked again, chats are answered 429", zap.Duration("wait", wait))
+		ex.h.troubles.tell(zapcore.WarnLevel, "cool-down", "the upstream limits the rate; until it may be asked again, chats are answered 429",
+			"set a limit that is lower than the upstream's, or have that raised", zap.Duration("wait", wait))
 	}
 }
 
@@ -164,7 +166,7 @@ func (ex *exchange) refused(ctx context.Context, resp *http.Response) error {
 		e.adopt(body)
 	}
 	if ex.token.in(body) || ex.token.in(e.body()) {
-		ex.h.logger.Error("the upstream sent the API token back; its words are replaced", zap.Int("status", status))
+		ex.h.tellOfLeak("its words are replaced", zap.Int("status", status))
 		e = statusError(status)
 	}
 	e.cause = fmt.Errorf("status %d", status)
@@ -173,6 +175,12 @@ func (ex *exchange) refused(ctx context.Context, resp *http.Response) error {
 		e.retryAfter, e.header = wait, retryAfterHeader(wait)
 	}
 	return e
+}
+
+// tellOfLeak tells the operator of a token that would have gone out.
+func (h *Handler) tellOfLeak(what string, fields ...zap.Field) {
+	h.troubles.tell(zapcore.ErrorLevel, "leak: "+what, "the upstream sent the API token back; "+what,
+		"revoke the token, and tell IllumiChat", fields...)
 }
 
 // statusError is what an upstream's 4xx or 5xx means where it does not say so in the documented shape.
@@ -195,6 +203,9 @@ func statusError(status int) *chatError {
 		e.code, e.text = "bad_request:upstream", "the assistant does not accept this chat"
 	default:
 		e.code, e.text = "server_error:upstream", "the assistant failed"
+	}
+	if status >= 500 {
+		e.hint = "the upstream has a fault of its own; if that goes on, tell IllumiChat"
 	}
 	return e
 }
