@@ -56,6 +56,7 @@ func parseCaddyfile(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 //			backoff  <first> [<cap>]
 //			on       <status...>
 //		}
+//		propagate_trace
 //		transport        <name> {
 //			...
 //		}
@@ -132,6 +133,12 @@ func (h *Handler) unmarshalSubdirective(d *caddyfile.Dispenser, name string) err
 		return unmarshalCount(d, &h.MaxStreamsPerClient)
 	case "retry":
 		return h.Retry.unmarshalCaddyfile(d)
+	case "propagate_trace":
+		if d.NextArg() {
+			return d.Errf("unexpected argument '%s'", printable(d.Val()))
+		}
+		h.PropagateTrace = true
+		return nil
 	case "transport":
 		return h.unmarshalTransport(d)
 	}

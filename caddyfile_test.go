@@ -161,6 +161,7 @@ const everySubdirective = `illumichat {
 		backoff 7s 8s
 		on 408 599
 	}
+	propagate_trace
 	transport http {
 		dial_timeout 7s
 	}
@@ -220,6 +221,7 @@ func TestEverySubdirectiveIsStrict(t *testing.T) {
 	subdirectives := []struct {
 		name, example string
 		takesMore     bool // than one word
+		takesNone     bool // no word at all
 		takesBlock    bool
 		surplus       string // what the error about a surplus word names; "" for that word
 	}{
@@ -245,6 +247,7 @@ func TestEverySubdirectiveIsStrict(t *testing.T) {
 		{name: "heartbeat", example: "heartbeat 1s"},
 		// A word after the block would be the next subdirective.
 		{name: "retry", example: "retry {\nattempts 2\n}", takesMore: true, takesBlock: true},
+		{name: "propagate_trace", example: "propagate_trace", takesNone: true},
 		{name: "transport", example: "transport http", takesBlock: true},
 	}
 	if want := len(options()); len(subdirectives) != want {
@@ -257,7 +260,7 @@ func TestEverySubdirectiveIsStrict(t *testing.T) {
 			fine         bool
 		}{
 			{what: "repeated", faulty: s.example + "\n" + s.example, names: s.name},
-			{what: "without a word", faulty: s.name, names: s.name},
+			{what: "without a word", faulty: s.name, names: s.name, fine: s.takesNone},
 			{what: "with a surplus word", faulty: s.example + " surplus", names: cmp.Or(s.surplus, "surplus"), fine: s.takesMore},
 			{what: "with a block", faulty: s.example + " {\nmore\n}", names: "'{'", fine: s.takesBlock},
 		} {

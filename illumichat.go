@@ -146,6 +146,10 @@ type Handler struct {
 	// When to ask the upstream once more, while nothing has been sent to the visitor.
 	Retry Retry `json:"retry,omitzero"`
 
+	// Whether the upstream is told of the trace that the `tracing` directive has begun, by a `traceparent` header
+	// (W3C Trace Context). Default: false, because the upstream is another company's.
+	PropagateTrace bool `json:"propagate_trace,omitempty"`
+
 	// How to reach the endpoint: a transport of `reverse_proxy`. For `http`, 1024 idle connections are
 	// kept per host and the write buffer is 1 KiB, unless set otherwise. `fastcgi`, `proxy_protocol` and
 	// HTTP/3 are refused. Default: `http`.
@@ -354,7 +358,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 		return nil
 	}
 	c := newRecord(r)
-	defer metrics.observe(c)
+	defer c.over()
 	if err := h.serve(w, r, c); err != nil {
 		h.writeError(w, c, err)
 	}

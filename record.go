@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
@@ -50,6 +51,8 @@ type record struct {
 	code           string        // of a refusal or error
 	codeLabel      string        // the same in metrics: no words of the upstream's
 	cancelled      time.Duration // after the visitor had left; 0: it was not so
+
+	span trace.Span // of the upstream's part; nil: there is none
 }
 
 // newRecord puts a record on the request's line in the access log, and behind its placeholders.
@@ -67,6 +70,12 @@ func newRecord(r *http.Request) *record {
 // note tells what is asked for.
 func (c chat) note(r *record) {
 	r.assistant, r.alias, r.label, r.continued = c.assistant, c.alias, c.label, c.continued
+}
+
+// over tells what became of the request to all who want to know.
+func (c *record) over() {
+	metrics.observe(c)
+	c.endSpan()
 }
 
 // recordFields are the names of what is known, in the log and as placeholders. A value is a string, an int64, or nil

@@ -117,6 +117,7 @@ func (ex *exchange) ask(body []byte) (*answer, error) {
 	if err := ex.readToken(); err != nil {
 		return nil, err
 	}
+	ex.startSpan()
 	config := &ex.h.Retry
 	t := &tries{
 		ex:     ex,

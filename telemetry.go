@@ -117,6 +117,9 @@ func reasonLabel(reason string) string {
 	return "other"
 }
 
+// tryAnswered is the label of a try whose answer is passed on.
+const tryAnswered = "answered"
+
 // tryLabel is what became of a try.
 func (ex *exchange) tryLabel(err error) string {
 	if cause := context.Cause(ex.ctx); cause != nil {
@@ -130,7 +133,7 @@ func (ex *exchange) tryLabel(err error) string {
 	e, ok := errors.AsType[*chatError](err)
 	switch {
 	case !ok:
-		return "answered"
+		return tryAnswered
 	case e.code == errTokenRefused.code:
 		return "unauthorized"
 	case e.upstream == 0:

@@ -42,7 +42,12 @@ var (
 // try asks the upstream once.
 func (ex *exchange) try(chat []byte, key string, turn turn) (a *answer, err error) {
 	defer turn.end()
-	defer func() { metrics.tries.WithLabelValues(ex.tryLabel(err)).Inc() }()
+	status := 0
+	defer func() {
+		label := ex.tryLabel(err)
+		metrics.tries.WithLabelValues(label).Inc()
+		ex.traceTry(status, label)
+	}()
 	ex.record.tries++
 	ctx, cancel := context.WithCancelCause(ex.ctx)
 	ex.watch.startTry(time.Duration(ex.h.ResponseTimeout), cancel)
@@ -50,7 +55,8 @@ func (ex *exchange) try(chat []byte, key string, turn turn) (a *answer, err erro
 	if err != nil {
 		err = errUnreachable.because(err)
 	} else {
-		ex.record.upstreamStatus = resp.StatusCode
+		status = resp.StatusCode
+		ex.record.upstreamStatus = status
 		ex.noteRateLimit(resp)
 		turn.answered()
 		if a, err = ex.accept(ctx, resp); err == nil {
@@ -105,6 +111,7 @@ func (ex *exchange) request(ctx context.Context, body *chatBody, key string) (*h
 		"User-Agent":      {userAgent},
 		"Idempotency-Key": {key},
 	}
+	ex.propagate(ctx, req.Header)
 	return req, nil
 }
 
