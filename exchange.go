@@ -125,8 +125,8 @@ func (ex *exchange) gone(err error) error {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		ex.record.cause = causeStalled
 	}
-	if at := time.Duration(ex.leftAt.Load()); at > 0 {
-		ex.record.cancelled = ex.watch.now() - at
+	if ex.ctx.Err() != nil {
+		ex.record.cancelled = ex.sinceLeft()
 	}
 	if !ex.visitor.isCommitted() {
 		return errVisitorGone
@@ -143,6 +143,15 @@ func (ex *exchange) gone(err error) error {
 		panic(http.ErrAbortHandler)
 	}
 	return nil
+}
+
+// sinceLeft returns how long ago the visitor left, where the request says so. It is no more than a moment if nobody has
+// noted the time yet.
+func (ex *exchange) sinceLeft() time.Duration {
+	if at := time.Duration(ex.leftAt.Load()); at > 0 {
+		return ex.watch.now() - at
+	}
+	return time.Nanosecond
 }
 
 // loggable keeps the token out of the log where err quotes an upstream that sent it back.

@@ -202,6 +202,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := metrics.register(ctx.GetMetricsRegistry()); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
+	metrics.beginFor(&h.rules)
 	h.warn()
 	return nil
 }

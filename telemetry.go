@@ -3,7 +3,9 @@ package illumichat
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -33,7 +35,7 @@ type metricSet struct {
 }
 
 func newMetricSet() *metricSet {
-	return &metricSet{
+	m := &metricSet{
 		requests:   newCounter("requests_total", "Requests, by what became of them.", "assistant", "outcome"),
 		firstEvent: newHistogram("first_event_seconds", "Time from a request to the first event of its answer.", []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30}, "assistant"),
 		duration:   newHistogram("duration_seconds", "Time from a request to its end.", []float64{.1, .5, 1, 2.5, 5, 10, 30, 60, 120}, "assistant", "outcome"),
@@ -50,6 +52,42 @@ func newMetricSet() *metricSet {
 		}, func() float64 { return float64(openExchanges.count()) }),
 		coolDown: coolDownCollector{prometheus.NewDesc(metricName("cool_down_seconds"),
 			"Time until the upstream is asked again, after it has limited the rate; 0 if there is no cool-down.", []string{"endpoint"}, nil)},
+	}
+	m.begin()
+	return m
+}
+
+// begin has what is alerted on count from 0: a series that begins with 1 has not increased.
+func (m *metricSet) begin() {
+	for _, e := range []*chatError{
+		errMethod, errOrigin, errMediaType, errBodyTimeout, errAssistant, errTooLarge(""), errBadRequest(""), errTokenUnusable,
+		errClientStreams, errStreams, errNoChatAnswer, errShuttingDown.before,
+		statusError(400), statusError(404), statusError(413), statusError(429), statusError(500), statusError(502), statusError(503), statusError(504),
+	} {
+		m.refusals.WithLabelValues(e.label())
+	}
+	for _, label := range []string{tryAnswered, "unauthorized", "no_chat", "rate_limited", "server_error", "client_error", "left"} {
+		m.tries.WithLabelValues(label)
+	}
+	for _, b := range []*breakOff{errUnreachable, errClosed, errStalled, errResponseTimeout, errMaxDuration, errLeak, errShuttingDown} {
+		m.tries.WithLabelValues(b.try)
+		m.finishes.WithLabelValues("error", b.code)
+	}
+	for _, reason := range []string{"stop", "length", "error", "other"} {
+		m.finishes.WithLabelValues(reason, "")
+	}
+}
+
+// beginFor does that for a handler's assistants.
+func (m *metricSet) beginFor(rules *chatRules) {
+	labels := slices.Collect(maps.Keys(rules.assistants))
+	if rules.anyAssistant {
+		labels = append(labels, otherAssistant)
+	}
+	for _, label := range labels {
+		for _, o := range []outcome{refused, failed, answered, broken, left} {
+			m.requests.WithLabelValues(label, string(o))
+		}
 	}
 }
 

@@ -1,0 +1,137 @@
+package illumichat
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/illumichat/caddy-illumichat/sandbox"
+	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
+)
+
+// ourMetric is the name of one of our metrics, as it is queried.
+var ourMetric = regexp.MustCompile(`caddy_illumichat_[a-z_]+`)
+
+// The example's configuration and rules are right, and its rules alert when they should.
+func TestMonitoringExample(t *testing.T) {
+	promtool := requireProgram(t, "promtool")
+	for _, args := range [][]string{{"check", "config", "prometheus.yml"}, {"test", "rules", "alerts_test.yml"}} {
+		command := exec.CommandContext(t.Context(), promtool, args...)
+		command.Dir = "example/monitoring"
+		if output, err := command.CombinedOutput(); err != nil {
+			t.Errorf("promtool %s: %v\n%s", strings.Join(args, " "), err, output)
+		}
+	}
+}
+
+// What the example asks for is there, from the start, and so is what the README tells of.
+func TestMonitoredMetricsExist(t *testing.T) {
+	server := sandboxtest.NewServer(t, sandbox.Options{})
+	s := serve(t, "metrics /metrics\n"+chatTo(server, ""))
+	readAll(t, s.askAs("", saying("/events 2"))) // histograms of assistants begin with it
+	exported := make(map[string]bool)
+	eventually(t, "the chat is counted", func() bool {
+		for name, value := range scrape(t, s) {
+			name, _, _ = strings.Cut(name, "{")
+			exported[strings.TrimSuffix(strings.TrimSuffix(strings.TrimSuffix(name, "_bucket"), "_sum"), "_count")] = true
+			exported[name] = exported[name] || value >= 0
+		}
+		return exported["first_event_seconds_bucket"]
+	})
+	for _, file := range []string{"README.md", "example/monitoring/alerts.yml", "example/monitoring/alerts_test.yml"} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := ourMetric.FindAllString(string(text), -1)
+		if file == "README.md" {
+			_, table, _ := strings.Cut(string(text), "| `caddy_illumichat_…` |")
+			table, _, _ = strings.Cut(table, "\n\n")
+			for _, name := range regexp.MustCompile("(?m)^\\| (`[^|]*`) \\|").FindAllStringSubmatch(table, -1) {
+				for word := range strings.SplitSeq(name[1], ", ") {
+					found = append(found, "caddy_illumichat_"+strings.Trim(word, "`"))
+				}
+			}
+		}
+		if len(found) < 5 {
+			t.Errorf("%s: %d metrics are named", file, len(found))
+		}
+		for _, name := range found {
+			if !exported[strings.TrimPrefix(name, "caddy_illumichat_")] {
+				t.Errorf("%s: there is no metric %s", file, name)
+			}
+		}
+	}
+	for _, name := range []string{`refusals_total{code="unauthorized:upstream"}`, `refusals_total{code="rate_limit:chat"}`,
+		`finishes_total{cause="leak:upstream",reason="error"}`, `tries_total{outcome="leak"}`, `requests_total{assistant="asst_demo",outcome="failed"}`} {
+		if _, ok := scrape(t, s)[name]; !ok {
+			t.Errorf("%s does not begin with 0", name)
+		}
+	}
+}
+
+// A real Prometheus takes our histograms as native ones, the one that we make ourselves included.
+func TestPrometheusScrapes(t *testing.T) {
+	prometheus := requireProgram(t, "prometheus")
+	server := sandboxtest.NewServer(t, sandbox.Options{})
+	s := serve(t, "metrics /metrics\n"+chatTo(server, ""))
+	before := scrape(t, s)
+	readAll(t, s.askAs("", saying("/events 5")))
+	eventually(t, "the chat is counted", func() bool { return scrape(t, s)["event_gap_seconds_count"] == before["event_gap_seconds_count"]+5 })
+	total := scrape(t, s)["event_gap_seconds_count"]
+
+	dir := t.TempDir()
+	config := filepath.Join(dir, "prometheus.yml")
+	writeFile(t, config, fmt.Sprintf("global:\n  scrape_interval: 100ms\nscrape_configs:\n  - job_name: caddy\n    static_configs:\n      - targets: [%q]\n",
+		strings.TrimPrefix(s.plain, "http://")))
+	address := fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	command := exec.CommandContext(t.Context(), prometheus, "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "data"),
+		"--web.listen-address="+address, "--enable-feature=native-histograms", "--log.level=error")
+	command.Stdout, command.Stderr = t.Output(), t.Output()
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = command.Process.Kill()
+		_ = command.Wait()
+	})
+	query := func(promQL string) string {
+		resp, err := http.Get("http://" + address + "/api/v1/query?query=" + url.QueryEscape(promQL))
+		if err != nil {
+			return ""
+		}
+		defer resp.Body.Close()
+		var answer struct {
+			Data struct {
+				Result []struct{ Value [2]any }
+			}
+		}
+		if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || len(answer.Data.Result) == 0 {
+			return ""
+		}
+		return fmt.Sprint(answer.Data.Result[0].Value[1])
+	}
+	for promQL, want := range map[string]string{
+		"histogram_count(caddy_illumichat_event_gap_seconds)":                 fmt.Sprint(total),
+		"histogram_count(sum(caddy_illumichat_first_event_seconds)) > bool 0": "1",
+		// All of these gaps are within the zero bucket or some of the first ones.
+		"histogram_quantile(1, caddy_illumichat_event_gap_seconds) <= bool 64":  "1",
+		"histogram_quantile(0.01, caddy_illumichat_event_gap_seconds) < bool 1": "1",
+	} {
+		var got string
+		eventually(t, promQL, func() bool {
+			got = query(promQL)
+			return got != ""
+		})
+		if got != want {
+			t.Errorf("%s is %s, want %s", promQL, got, want)
+		}
+	}
+}
