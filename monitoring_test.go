@@ -45,7 +45,9 @@ func TestMonitoredMetricsExist(t *testing.T) {
 		}
 		return exported["first_event_seconds_bucket"]
 	})
-	for _, file := range []string{"README.md", "example/monitoring/alerts.yml", "example/monitoring/alerts_test.yml"} {
+	for _, file := range []string{
+		"README.md", "example/monitoring/alerts.yml", "example/monitoring/alerts_test.yml", "example/monitoring/dashboard.json",
+	} {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
@@ -102,21 +104,23 @@ func TestPrometheusScrapes(t *testing.T) {
 		_ = command.Process.Kill()
 		_ = command.Wait()
 	})
-	query := func(promQL string) string {
+	// query returns the first value, or what is wrong with the query.
+	query := func(promQL string) (value, wrong string) {
 		resp, err := http.Get("http://" + address + "/api/v1/query?query=" + url.QueryEscape(promQL))
 		if err != nil {
-			return ""
+			return "", ""
 		}
 		defer resp.Body.Close()
 		var answer struct {
-			Data struct {
+			Error string
+			Data  struct {
 				Result []struct{ Value [2]any }
 			}
 		}
 		if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || len(answer.Data.Result) == 0 {
-			return ""
+			return "", answer.Error
 		}
-		return fmt.Sprint(answer.Data.Result[0].Value[1])
+		return fmt.Sprint(answer.Data.Result[0].Value[1]), ""
 	}
 	for promQL, want := range map[string]string{
 		"histogram_count(caddy_illumichat_event_gap_seconds)":                 fmt.Sprint(total),
@@ -127,11 +131,51 @@ func TestPrometheusScrapes(t *testing.T) {
 	} {
 		var got string
 		eventually(t, promQL, func() bool {
-			got = query(promQL)
+			got, _ = query(promQL)
 			return got != ""
 		})
 		if got != want {
 			t.Errorf("%s is %s, want %s", promQL, got, want)
 		}
 	}
+
+	// The dashboard asks nothing that Prometheus does not understand.
+	for _, expr := range dashboardQueries(t) {
+		promQL := strings.NewReplacer("$__rate_interval", "1m", "$assistant", ".*").Replace(expr)
+		if _, wrong := query(promQL); wrong != "" {
+			t.Errorf("%s: %s", expr, wrong)
+		}
+	}
+}
+
+// dashboardQueries are those of the example's dashboard.
+func dashboardQueries(t *testing.T) (queries []string) {
+	t.Helper()
+	text, err := os.ReadFile("example/monitoring/dashboard.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var dashboard struct {
+		Panels []struct {
+			ID      int
+			Targets []struct{ Expr string }
+		}
+	}
+	if err := json.Unmarshal(text, &dashboard); err != nil {
+		t.Fatal(err)
+	}
+	ids := make(map[int]bool)
+	for _, panel := range dashboard.Panels {
+		if ids[panel.ID] || len(panel.Targets) == 0 {
+			t.Errorf("panel %d is there twice, or asks nothing", panel.ID)
+		}
+		ids[panel.ID] = true
+		for _, target := range panel.Targets {
+			queries = append(queries, target.Expr)
+		}
+	}
+	if len(queries) < 12 {
+		t.Errorf("the dashboard has %d queries", len(queries))
+	}
+	return queries
 }
