@@ -23,6 +23,11 @@ check_modules() {
 	(cd tools && go mod tidy -diff)
 }
 
+check_vet() {
+	go vet ./...
+	(cd tools && go vet ./...)
+}
+
 build_tools() {
 	(cd tools && go build -o "$bin/" tool)
 }
