@@ -52,7 +52,7 @@ func (adminAPI) list(w http.ResponseWriter, r *http.Request) error {
 
 // handlerStatus is a handler as the admin API shows it. None of its fields can hold a secret.
 type handlerStatus struct {
-	Endpoint   string            `json:"endpoint"` // without its query
+	Endpoint   string            `json:"endpoint"` // as anybody may see it
 	Assistants []string          `json:"assistants"`
 	Aliases    map[string]string `json:"aliases,omitempty"` // name → assistant
 	Token      tokenOrigin       `json:"token"`
@@ -88,10 +88,13 @@ func newTokenOrigin(configured string) tokenOrigin {
 	return "literal"
 }
 
-// publicURL is an endpoint as anybody may see it: a query could hold a key.
-func publicURL(endpoint *url.URL) string {
-	u := *endpoint
-	u.RawQuery, u.ForceQuery = "", false
+// publicEndpoint is the endpoint as anybody may see it. A query could hold a key, and so could what a placeholder stands
+// for, but not in the host's name.
+func (h *Handler) publicEndpoint() string {
+	u := url.URL{Scheme: h.endpoint.Scheme, Host: h.endpoint.Host}
+	if !hasPlaceholder(h.Endpoint) {
+		u.Path, u.RawPath = h.endpoint.Path, h.endpoint.RawPath
+	}
 	return u.String()
 }
 
@@ -128,7 +131,7 @@ func (l *handlerList) status() []handlerStatus {
 
 func (h *Handler) status() handlerStatus {
 	status := handlerStatus{
-		Endpoint:   publicURL(h.endpoint),
+		Endpoint:   h.publicEndpoint(),
 		Assistants: []string{},
 		Token:      newTokenOrigin(h.Token),
 		Limits:     make([]limitStatus, len(h.limits)),

@@ -60,7 +60,8 @@ func mediaType(contentType string) string {
 func (ex *exchange) stream(ctx context.Context, resp *http.Response) (*answer, error) {
 	ex.visitor.prepare(ex.answerHeader(resp.Header), "text/event-stream")
 	ex.watch.accept()
-	a := &answer{ex: ex, ctx: ctx, body: resp.Body, relay: newRelay(ex.token, ex.visitor, &ex.watch)}
+	ex.relay = newRelay(ex.token, ex.visitor, &ex.watch)
+	a := &answer{ex: ex, ctx: ctx, body: resp.Body, relay: ex.relay}
 	if err := a.relay.start(resp.Body); err != nil {
 		return nil, a.over(err)
 	}
@@ -95,7 +96,6 @@ func (a *answer) pass() error {
 // over gives back what a stream took, and returns why it has no finish, if it has none.
 func (a *answer) over(err error) error {
 	finished := a.relay.finished
-	a.relay.note(a.ex.record)
 	if !errors.Is(err, errVisitorGone) {
 		a.relay.release() // HTTP/2 may still look at the bytes of a write that failed
 	}

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/caddyserver/caddy/v2"
 )
@@ -114,6 +115,8 @@ func checkAssistant(id string) error {
 		return errors.New("an assistant's id is empty")
 	case id == anyAssistant:
 		return errors.New("* is no assistant's id; alone, and not by a placeholder, it allows any")
+	case !utf8.ValidString(id):
+		return fmt.Errorf("%q is no assistant's id: it is not valid UTF-8", id)
 	case strings.ContainsFunc(id, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }):
 		return fmt.Errorf("%q is no assistant's id: it holds a space or a control character", id)
 	}
@@ -124,6 +127,9 @@ func checkAssistant(id string) error {
 func checkAlias(name, id string, listed []string) error {
 	if name == "" {
 		return errors.New("the name is empty")
+	}
+	if !utf8.ValidString(name) {
+		return fmt.Errorf("the name %q is not valid UTF-8", name)
 	}
 	if slices.Contains(listed, name) {
 		return fmt.Errorf("'%s' is the id of a listed assistant", name)

@@ -52,6 +52,7 @@ func setConfigEnv(t *testing.T) (missing string) {
 		"TEST_STAR":            "*",
 		"TEST_FTP":             "ftp://example.com",
 		"TEST_EMPTY":           "",
+		"TEST_NOT_UTF8":        "asst_\xff",
 	} {
 		t.Setenv(name, value)
 	}
@@ -95,6 +96,7 @@ func TestConfigIsRefused(t *testing.T) {
 		{`"assistants": ["{http.request.host}"]`, []string{"assistants", "{http.request.host}"}},
 		{`"assistants": ["asst_{env.NOPE}"]`, []string{"assistants", "{env.NOPE}"}},
 
+		{`"assistants": ["{env.TEST_NOT_UTF8}"]`, []string{"assistants", "UTF-8"}},
 		{`"aliases": {"": "asst_help"}`, []string{"aliases", "empty"}},
 		{`"aliases": {"help": ""}`, []string{"aliases", "empty"}},
 		{`"aliases": {"help": "{env.NOPE}"}`, []string{"aliases", "help", "{env.NOPE}"}},

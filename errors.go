@@ -75,6 +75,10 @@ func (h *Handler) writeError(w http.ResponseWriter, c *record, err error) {
 		return
 	}
 	c.code, c.codeLabel = e.code, e.label()
+	c.outcome = refused
+	if c.admitted {
+		c.outcome = failed
+	}
 	h.logError(e)
 
 	header := w.Header()
@@ -87,7 +91,7 @@ func (h *Handler) writeError(w http.ResponseWriter, c *record, err error) {
 
 // logError tells the operator of failures that are not the visitor's.
 func (h *Handler) logError(e *chatError) {
-	fields := []zap.Field{zap.Int("status", e.status), zap.String("code", e.code), zap.NamedError("cause", e.cause)}
+	fields := []zap.Field{zap.Int("status", e.status), zap.String("code", shorten(e.code)), zap.NamedError("cause", e.cause)}
 	if level := e.level(); level > zapcore.DebugLevel {
 		h.troubles.tell(level, e.label()+" "+e.hint, "the chat failed", e.hint, fields...)
 	} else if c := h.logger.Check(level, "the chat failed"); c != nil {
@@ -98,9 +102,9 @@ func (h *Handler) logError(e *chatError) {
 // level is how much an error is the operator's matter.
 func (e *chatError) level() zapcore.Level {
 	switch {
-	case e.status < http.StatusInternalServerError, e.code == errShuttingDown.code:
+	case e.status < http.StatusInternalServerError, e.label() == errShuttingDown.code:
 		return zapcore.DebugLevel
-	case e.code == errStreams.code:
+	case e.label() == errStreams.code:
 		return zapcore.WarnLevel
 	}
 	return zapcore.ErrorLevel
@@ -187,7 +191,7 @@ var (
 		code: "leak:upstream", text: "the answer was stopped",
 		before: &chatError{
 			status: http.StatusBadGateway, code: "bad_gateway:upstream", text: "the answer was stopped",
-			hint: "the upstream sent the API token back in its answer",
+			hint: "the upstream sent the API token back: revoke it, and tell IllumiChat",
 		},
 		try: "leak",
 	}

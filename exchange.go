@@ -23,7 +23,8 @@ type exchange struct {
 	cancel    context.CancelCauseFunc
 	visitor   *sink
 	watch     watch
-	http3     bool // how the visitor came
+	relay     *relay // of the last stream
+	http3     bool   // how the visitor came
 	token     secret
 
 	leftAt  atomic.Int64 // when the visitor left, from the start; 0: not yet
@@ -33,7 +34,7 @@ type exchange struct {
 // newExchange prepares to ask on behalf of the visitor, who is let in.
 func (h *Handler) newExchange(w http.ResponseWriter, r *http.Request, a *admission, c *record) *exchange {
 	start := c.start
-	c.outcome = failed
+	c.admitted = true
 	ex := &exchange{h: h, admission: a, record: c, http3: r.ProtoMajor == 3}
 	// Not a child of the config's context, which a reload cancels.
 	ex.ctx, ex.cancel = context.WithCancelCause(r.Context())
@@ -63,6 +64,9 @@ func (ex *exchange) close() {
 	ex.cancel(nil)
 	ex.visitor.close()
 	ex.record.bytes = ex.visitor.bytes
+	if ex.relay != nil {
+		ex.relay.note(ex.record)
+	}
 }
 
 // readToken reads the token that all tries share.
@@ -121,6 +125,10 @@ func (ex *exchange) breakOff(reason *breakOff) error {
 
 // gone ends the exchange of a visitor who left or does not read.
 func (ex *exchange) gone(err error) error {
+	if ex.relay != nil && ex.relay.told {
+		ex.record.outcome = answered // what would have followed does not matter
+		return nil
+	}
 	ex.record.outcome, ex.record.cause, ex.record.finishReason = left, causeLeft, ""
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		ex.record.cause = causeStalled

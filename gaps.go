@@ -10,10 +10,10 @@ import (
 	dto "github.com/prometheus/client_model/go"
 )
 
-// The buckets of gaps double from 1/1024 s to 32 s, and there is one for what is longer.
+// The buckets of gaps double from 1/1024 s to 1024 s, and there is one for what is longer.
 const (
 	firstGap   = -10 // the first bucket's bound, as a power of two
-	lastGap    = 5
+	lastGap    = 10
 	gapBuckets = lastGap - firstGap + 2
 )
 

@@ -296,7 +296,7 @@ func (h *Handler) warn() {
 		h.logger.Warn("visitors may talk to every assistant of the token's workspace; list the ones that are meant for them")
 	}
 	if h.endpoint.Scheme == "http" && !isLoopback(h.endpoint.Hostname()) {
-		h.logger.Warn("the endpoint is not encrypted, so the token can be read on the way to it", zap.String("endpoint", h.endpoint.String()))
+		h.logger.Warn("the endpoint is not encrypted, so the token can be read on the way to it", zap.String("endpoint", h.publicEndpoint()))
 	}
 	if len(h.Limits) == 0 {
 		h.logger.Info("no limit is set, so whoever finds the chat can spend the token's quota")

@@ -24,10 +24,12 @@ const (
 	left     outcome = "left"     // by the visitor, before the end
 )
 
-// The causes of an answer's end that lie with the visitor.
+// The causes of an answer's end that are not told to the visitor.
 const (
 	causeLeft    = "left:visitor"
 	causeStalled = "stalled:visitor" // did not read for write_timeout
+
+	causePanic = "panic:proxy" // of a module around ours, or of ours
 )
 
 // maxLogged is how much of a word is logged that others have chosen, in bytes.
@@ -36,7 +38,8 @@ const maxLogged = 100
 // record is what there is to say of one request when it is over. It is written by the handler's goroutine alone.
 type record struct {
 	start     time.Time
-	outcome   outcome
+	outcome   outcome // empty until it is over
+	admitted  bool
 	label     string // of the assistant, in metrics
 	assistant string // the id that is asked, once that is allowed
 	alias     string // under which the page knows it
@@ -57,7 +60,7 @@ type record struct {
 
 // newRecord puts a record on the request's line in the access log, and behind its placeholders.
 func newRecord(r *http.Request) *record {
-	c := &record{start: time.Now(), outcome: refused}
+	c := &record{start: time.Now()}
 	if extra, ok := r.Context().Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok {
 		extra.Add(zap.Object("illumichat", c)) // which is looked at when the request is over
 	}
@@ -74,8 +77,14 @@ func (c chat) note(r *record) {
 
 // over tells what became of the request to all who want to know.
 func (c *record) over() {
-	metrics.observe(c)
+	if c.outcome == "" { // something has panicked
+		c.outcome, c.cause = failed, causePanic
+		if c.bytes > 0 {
+			c.outcome = broken
+		}
+	}
 	c.endSpan()
+	metrics.observe(c)
 }
 
 // recordFields are the names of what is known, in the log and as placeholders. A value is a string, an int64, or nil
@@ -84,7 +93,7 @@ var recordFields = []struct {
 	name  string
 	value func(*record) any
 }{
-	{"outcome", func(c *record) any { return string(c.outcome) }},
+	{"outcome", func(c *record) any { return orNone(string(c.outcome)) }},
 	{"assistant", func(c *record) any { return orNone(c.assistant) }},
 	{"alias", func(c *record) any { return orNone(c.alias) }},
 	{"chat", (*record).chat},

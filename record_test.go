@@ -9,6 +9,10 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
 
 	"github.com/illumichat/caddy-illumichat/sandbox"
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
@@ -160,5 +164,76 @@ func TestRecordOfAnyAssistant(t *testing.T) {
 	readAll(t, s.ask(strings.Replace(hello, "asst_demo", strings.Repeat("ü", 1000), 1)))
 	if got := nextRecord(t, s, 1).Illumichat["assistant"]; got != strings.Repeat("ü", maxLogged/2)+"…" {
 		t.Errorf("got the assistant %v", got)
+	}
+}
+
+// recordOf runs a chat and returns what its placeholders say when it is over.
+func recordOf(t *testing.T, c *fakeChat) string {
+	t.Helper()
+	repl := caddy.NewReplacer()
+	c.ctx = context.WithValue(t.Context(), caddy.ReplacerCtxKey, repl)
+	func() {
+		defer func() { _ = recover() }()
+		c.run(t)
+	}()
+	line := recordLine{Illumichat: make(map[string]any)}
+	for _, field := range recordFields {
+		if value, ok := repl.Get("http.illumichat." + field.name); ok && value != nil {
+			line.Illumichat[field.name] = value
+		}
+	}
+	return line.summary()
+}
+
+// Only what the visitor was sent counts as sent, and a finish that was sent is the end.
+func TestRecordOfWhatWasSent(t *testing.T) {
+	leak := "data: " + sandbox.Token + "\n\n"
+	const upstreams = "assistant:asst_demo chat:new tries:1 upstream_status:200 "
+	for _, row := range []struct {
+		name  string
+		steps []step
+		more  string // subdirectives
+		fails int    // the visitor's write that fails; 0: none
+		panic bool
+		want  string
+	}{
+		{name: "the token after an event", steps: []step{{data: delta + leak + delta + finish}},
+			want: "outcome:broken " + upstreams + "first_event_ms:1000 events:1 bytes:_ finish_reason:error cause:leak:upstream"},
+		{name: "the token in the first event", steps: []step{{data: leak + delta + finish}},
+			want: "outcome:failed " + upstreams + "code:bad_gateway:upstream"},
+		{name: "a second finish and what follows it", steps: []step{{data: delta + finish + finish + delta}},
+			want: "outcome:answered " + upstreams + "first_event_ms:1000 events:3 bytes:_ finish_reason:stop"},
+		{name: "a write that fails", steps: []step{{data: delta}, {data: delta + delta + finish}}, fails: 2,
+			want: "outcome:left " + upstreams + "first_event_ms:1000 events:1 bytes:_ cause:left:visitor"},
+		{name: "a write that fails after the finish", steps: []step{{data: delta + finish}, {wait: time.Second, data: delta}}, fails: 2,
+			want: "outcome:answered " + upstreams + "first_event_ms:1000 events:2 bytes:_ finish_reason:stop"},
+		{name: "no event after the head", steps: []step{{wait: 20 * time.Second}}, more: "commit_after 1s\nresponse_timeout 10s",
+			want: "outcome:broken " + upstreams + "bytes:_ finish_reason:error cause:timeout:upstream"},
+		{name: "the token as a reason", steps: []step{{data: `data: {"type":"finish","finishReason":"\u0069` + sandbox.Token[1:] + "\"}\n\n"}},
+			want: "outcome:answered " + upstreams + "first_event_ms:1000 events:1 bytes:_"},
+		{name: "a panic", steps: []step{{data: delta}, {data: delta}}, fails: 2, panic: true,
+			want: "outcome:broken " + upstreams + "first_event_ms:1000 events:1 bytes:_ cause:panic:proxy"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				writes := 0
+				c := &fakeChat{
+					subdirectives: "heartbeat off\nretry {\nattempts 1\n}\n" + row.more,
+					answers:       []fakeAnswer{{wait: time.Second, steps: row.steps}},
+				}
+				c.visitor.block = func([]byte) error {
+					if writes++; writes == row.fails {
+						if row.panic {
+							panic("a writer around the handler")
+						}
+						return errReset
+					}
+					return nil
+				}
+				if got := recordOf(t, c); got != strings.Replace(row.want, "first_event_ms:1000", "first_event_ms:_", 1) {
+					t.Errorf("got  %s\nwant %s", got, row.want)
+				}
+			})
+		})
 	}
 }

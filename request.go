@@ -120,12 +120,12 @@ func bodyError(r *http.Request, err error) error {
 	case errors.As(err, &tooLarge):
 		return errTooLarge("the request body is larger than %d bytes", tooLarge.Limit)
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return errBodyTimeout.because(err)
+		return errBodyTimeout.because(withoutAddress(err))
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.As(err, &network), len(r.TransferEncoding) == 0:
 		return errVisitorGone
 	}
 	// HTTP/1.1 alone has a coding of the body that can be malformed while the connection lives.
-	return errBadRequest("the chunks of the request body are malformed").because(err)
+	return errBadRequest("the chunks of the request body are malformed").because(withoutAddress(err))
 }
 
 // parse checks a body and writes it anew.

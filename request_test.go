@@ -478,6 +478,11 @@ func TestSlowBody(t *testing.T) {
 	if asked := upstream.take(); len(asked) != 0 {
 		t.Errorf("the upstream got %d requests", len(asked))
 	}
+	for _, line := range logLines(t, s.log()) {
+		if line.Logger == "http.handlers.illumichat" && strings.Contains(line.Cause, "127.0.0.1") {
+			t.Errorf("the log has the visitor's address: %s", line.raw)
+		}
+	}
 }
 
 // tornRequest is a chat whose last byte does not come before the end of ctx.

@@ -3,6 +3,7 @@ package illumichat
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -191,4 +192,12 @@ func (s *sink) setDeadline(at time.Time) {
 }
 
 // visitorError marks a failed write as the visitor's end of the exchange.
-func visitorError(err error) error { return fmt.Errorf("%w: %w", errVisitorGone, err) }
+func visitorError(err error) error { return fmt.Errorf("%w: %w", errVisitorGone, withoutAddress(err)) }
+
+// withoutAddress keeps a visitor's address out of the log, which net's errors would tell.
+func withoutAddress(err error) error {
+	if e, ok := errors.AsType[*net.OpError](err); ok {
+		return fmt.Errorf("%s: %w", e.Op, e.Err)
+	}
+	return err
+}

@@ -50,7 +50,7 @@ func newStateKey(endpoint, configuredToken string) stateKey {
 // shareState takes part in the state.
 func (h *Handler) shareState() {
 	key := newStateKey(h.endpoint.String(), h.Token)
-	state, _ := sharedStates.LoadOrStore(key, &sharedState{endpoint: publicURL(h.endpoint)})
+	state, _ := sharedStates.LoadOrStore(key, &sharedState{endpoint: h.publicEndpoint()})
 	h.state = state.(*sharedState)
 	for _, l := range h.Limits {
 		shared, _ := sharedWindows.LoadOrStore(l.windowKey(key), newWindow(time.Duration(l.Window)))

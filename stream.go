@@ -21,11 +21,13 @@ type relay struct {
 
 	started  bool // something of the stream has left the buffer
 	begun    bool // the first event has come, or is too large to be waited for
-	finished bool // the finish was sent
+	finished bool // the finish has come
+	told     bool // and was sent
 
 	finishReason string
 
-	events     int64
+	waiting    int64         // events that are to be sent
+	events     int64         // and that were sent
 	firstEvent time.Duration // when it came
 	gaps       gaps
 
@@ -42,12 +44,15 @@ func newRelay(token secret, visitor *sink, watch *watch) *relay {
 	return &relay{token: token, visitor: visitor, watch: watch, buffer: newBuffer()}
 }
 
-// note tells how far the stream went.
+// note tells how far the stream went, for the visitor.
 func (r *relay) note(c *record) {
+	if !r.visitor.hasSent() {
+		return
+	}
 	c.events, c.firstEvent = r.events, r.firstEvent
 	r.gaps.note(r.watch.now(), r.events)
 	metrics.gaps.merge(&r.gaps)
-	if r.finished {
+	if r.told {
 		c.finishReason = r.finishReason
 	}
 }
@@ -61,7 +66,7 @@ func (r *relay) start(body io.Reader) error {
 	for !r.begun && !r.ended {
 		r.step(body)
 	}
-	if r.begun {
+	if r.begun && (!r.ended || r.visitor.isCommitted()) {
 		return nil
 	}
 	return r.err
@@ -99,7 +104,7 @@ func (r *relay) forward(n int) error {
 		n, block := r.scanner.next(r.buffer.held()[at:])
 		at += n
 		if block == event {
-			r.events++
+			r.waiting++
 		}
 		switch {
 		case block == torn:
@@ -149,7 +154,15 @@ func (r *relay) sendWhole() error {
 	}
 	r.drop(r.whole)
 	r.whole = 0
+	r.sent()
 	return nil
+}
+
+// sent notes that what was waiting is with the visitor.
+func (r *relay) sent() {
+	r.events += r.waiting
+	r.waiting = 0
+	r.told = r.finished
 }
 
 func (r *relay) write(blocks []byte) error {
@@ -163,15 +176,17 @@ func (r *relay) write(blocks []byte) error {
 // one that holds the token ends the stream before it.
 func (r *relay) inspect(blocks []byte) error {
 	split := scanner{started: r.started}
-	from, at := 0, 0
+	from, at, left := 0, 0, r.waiting
 	for at < len(blocks) {
-		n, _ := split.next(blocks[at:])
+		n, kind := split.next(blocks[at:])
 		block := blocks[at : at+n]
 		switch {
 		case r.token.in(block):
 			if err := r.write(blocks[from:at]); err != nil {
 				return err
 			}
+			r.waiting -= left
+			r.sent()
 			return errLeak
 		case !r.finishes.isFinish(block, !r.started && at == 0):
 			// Sent with its neighbours.
@@ -180,11 +195,14 @@ func (r *relay) inspect(blocks []byte) error {
 				return err
 			}
 			from = at + n
-			r.events--
+			r.waiting--
 		default:
 			r.finish()
 		}
 		at += n
+		if kind == event {
+			left--
+		}
 	}
 	return r.write(blocks[from:])
 }
@@ -192,7 +210,9 @@ func (r *relay) inspect(blocks []byte) error {
 // finish notes the finish. What follows it is passed on for a while.
 func (r *relay) finish() {
 	r.finished = true
-	r.finishReason = string(r.finishes.reason)
+	if !r.token.in(r.finishes.reason) { // it could have been written another way
+		r.finishReason = string(r.finishes.reason)
+	}
 	r.watch.finish()
 }
 
@@ -247,13 +267,14 @@ func (r *relay) sendRest(n int) error {
 	if r.openFinish && !r.finished {
 		r.finish()
 	}
+	r.sent()
 	return nil
 }
 
 func (r *relay) writeOpen(p []byte, whole bool) error {
 	if r.openDrop {
 		if whole {
-			r.events--
+			r.waiting--
 		}
 		return nil
 	}

@@ -138,7 +138,7 @@ func (m *metricSet) observe(c *record) {
 		m.events.WithLabelValues(c.label).Add(float64(c.events))
 		m.bytes.WithLabelValues(c.label).Add(float64(c.bytes))
 	}
-	if c.firstEvent > 0 && (c.outcome == answered || c.outcome == broken) {
+	if c.outcome == broken || c.outcome == answered && c.firstEvent > 0 {
 		m.finishes.WithLabelValues(reasonLabel(c.finishReason), c.cause).Inc()
 	}
 	if c.cancelled > 0 {
@@ -172,7 +172,7 @@ func (ex *exchange) tryLabel(err error) string {
 	switch {
 	case !ok:
 		return tryAnswered
-	case e.code == errTokenRefused.code:
+	case e.upstream == 0 && e.code == errTokenRefused.code:
 		return "unauthorized"
 	case e.upstream == 0:
 		return "no_chat"

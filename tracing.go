@@ -1,6 +1,7 @@
 package illumichat
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"strconv"
@@ -29,7 +30,7 @@ func (ex *exchange) startSpan() {
 		semconv.GenAIProviderNameKey.String("illumichat"),
 		semconv.GenAIAgentID(shorten(ex.record.assistant)),
 		semconv.HTTPRequestMethodPost,
-		semconv.URLFull(publicURL(endpoint)),
+		semconv.URLFull(ex.h.publicEndpoint()),
 		semconv.ServerAddress(endpoint.Hostname()),
 	}
 	if port, err := strconv.Atoi(endpoint.Port()); err == nil {
@@ -72,7 +73,7 @@ func (c *record) endSpan() {
 	}
 	switch c.outcome {
 	case failed:
-		c.fail(c.codeLabel)
+		c.fail(cmp.Or(c.codeLabel, c.cause))
 	case broken:
 		c.fail(c.cause)
 	}
@@ -86,6 +87,8 @@ func (c *record) fail(why string) {
 // propagate tells the upstream of the trace, as the W3C's Trace Context has it.
 func (ex *exchange) propagate(ctx context.Context, header http.Header) {
 	if ex.h.PropagateTrace {
+		// Not the tracestate, which may be the visitor's words or those of the site's other services.
+		defer header.Del("Tracestate")
 		propagation.TraceContext{}.Inject(trace.ContextWithSpan(ctx, ex.record.span), propagation.HeaderCarrier(header))
 	}
 }

@@ -148,6 +148,7 @@ func TestTracingDirective(t *testing.T) {
 		req := chatRequest(t, s.plain, hello)
 		req.URL.Path = path
 		req.Header.Set("Traceparent", "00-"+id+"-b7ad6b7169203331-01")
+		req.Header.Set("Tracestate", "visitor=anna")
 		req.Header.Set("Baggage", "user=anna")
 		readAll(t, s.send(oneShot, req))
 		asked := upstream.take()
@@ -158,8 +159,10 @@ func TestTracingDirective(t *testing.T) {
 		if told && (!strings.HasPrefix(got, "00-"+id) || strings.Contains(got, "b7ad6b7169203331")) || !told && got != "" {
 			t.Errorf("%s: the upstream got Traceparent: %q", path, got)
 		}
-		if got := asked[0].header.Get("Baggage"); got != "" {
-			t.Errorf("%s: the upstream got Baggage: %q", path, got)
+		for _, name := range []string{"Baggage", "Tracestate"} {
+			if got := asked[0].header.Get(name); got != "" {
+				t.Errorf("%s: the upstream got %s: %q", path, name, got)
+			}
 		}
 	}
 }

@@ -80,7 +80,7 @@ func TestTroublesOfChats(t *testing.T) {
 		{"no answer", "/reset 0", "error", "reach"},
 		{"a cut", "/cut 2", "warn", "closes connections"},
 		{"a stall", "/stall", "warn", "idle_timeout"},
-		{"a leak", "/echo-token", "error", "sent the API token back"},
+		{"a leak", "/echo-token", "error", "revoke"},
 		{"a limit of the upstream", "/status 429 1", "warn", "limit"},
 		{"a bad request", "/status 400", "", ""},
 		{"an unknown chat", "/status 404", "", ""},
@@ -139,6 +139,9 @@ func TestStalledVisitorsAreTold(t *testing.T) {
 	for _, line := range logLines(t, s.log()) {
 		if line.Msg == "a visitor did not read the answer" && line.Level == "warn" && strings.Contains(line.Hint, "write_timeout") {
 			told++
+			if strings.Contains(line.raw, "127.0.0.1") || !strings.Contains(line.Cause, "timeout") {
+				t.Errorf("the line has the visitor's address, or not why: %s", line.raw)
+			}
 		}
 	}
 	if told != 1 {

@@ -42,6 +42,9 @@ var (
 // try asks the upstream once.
 func (ex *exchange) try(chat []byte, key string, turn turn) (a *answer, err error) {
 	defer turn.end()
+	if err := ex.ctx.Err(); err != nil {
+		return nil, errUnreachable.because(err)
+	}
 	status := 0
 	defer func() {
 		label := ex.tryLabel(err)
