@@ -34,6 +34,7 @@ func (p *caddyProcess) adminList(t *testing.T) []handlerStatus {
 func TestAdmin(t *testing.T) {
 	t.Setenv("TEST_TOKEN", sandbox.Token)
 	server := sandboxtest.NewServer(t, sandbox.Options{})
+	t.Setenv("TEST_ENDPOINT", server.URL+"/hidden/chat")
 	s := newSite(t, "grace_period 1s")
 	directive := func(path, token, more string) string {
 		return fmt.Sprintf("illumichat %s {\ntoken %s\nendpoint %s?key=hidden\n%s\n}\n", path, token, server.URL, more)
@@ -100,8 +101,8 @@ func TestAdmin(t *testing.T) {
 	}
 
 	// A reload replaces what is listed.
-	p.reload(t, s.adapt(directive(chatPath, sandbox.Token, "assistants *\n"+once)))
-	want = handlerStatus{Endpoint: server.URL, Assistants: []string{"*"}, Token: "literal", Limits: []limitStatus{}}
+	p.reload(t, s.adapt(strings.Replace(directive(chatPath, sandbox.Token, "assistants *\n"+once), server.URL+"?key=hidden", "{env.TEST_ENDPOINT}", 1)))
+	want = handlerStatus{Endpoint: strings.TrimSuffix(server.URL, "/api/chat"), Assistants: []string{"*"}, Token: "literal", Limits: []limitStatus{}}
 	var got []handlerStatus
 	eventually(t, "the old handlers are gone", func() bool {
 		got = p.adminList(t)

@@ -40,13 +40,19 @@ func TestCoolDown(t *testing.T) {
 			t.Error("it was off")
 		}
 		wantTurn(t, &c, 2*second) // what ends sooner does not shorten it
-		first.answered()          // of before
+		if left := c.left(); left != 2*second {
+			t.Errorf("it lasts %v", left)
+		}
+		first.answered() // of before
 		wantTurn(t, &c, 2*second)
 		time.Sleep(2 * second)
 
 		alone := wantTurn(t, &c, 0)
 		wantTurn(t, &c, second)
 		time.Sleep(time.Hour)
+		if left := c.left(); left != 0 {
+			t.Errorf("when it is over, it lasts %v", left)
+		}
 		wantTurn(t, &c, second)
 		alone.end() // without an answer: the next one goes alone
 		alone.end() // which says nothing more

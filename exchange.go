@@ -153,13 +153,13 @@ func (ex *exchange) gone(err error) error {
 	return nil
 }
 
-// sinceLeft returns how long ago the visitor left, where the request says so. It is no more than a moment if nobody has
-// noted the time yet.
+// sinceLeft returns how long ago the visitor left: no more than a moment, if nobody has noted the time yet.
 func (ex *exchange) sinceLeft() time.Duration {
+	const moment = time.Nanosecond
 	if at := time.Duration(ex.leftAt.Load()); at > 0 {
-		return ex.watch.now() - at
+		return max(ex.watch.now()-at, moment)
 	}
-	return time.Nanosecond
+	return moment
 }
 
 // loggable keeps the token out of the log where err quotes an upstream that sent it back.

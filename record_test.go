@@ -171,7 +171,10 @@ func TestRecordOfAnyAssistant(t *testing.T) {
 func recordOf(t *testing.T, c *fakeChat) string {
 	t.Helper()
 	repl := caddy.NewReplacer()
-	c.ctx = context.WithValue(t.Context(), caddy.ReplacerCtxKey, repl)
+	if c.ctx == nil {
+		c.ctx = t.Context()
+	}
+	c.ctx = context.WithValue(c.ctx, caddy.ReplacerCtxKey, repl)
 	func() {
 		defer func() { _ = recover() }()
 		c.run(t)
@@ -235,5 +238,15 @@ func TestRecordOfWhatWasSent(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// What was not sent is no try.
+func TestRecordOfAVisitorWhoHasLeft(t *testing.T) {
+	ctx, leave := context.WithCancel(t.Context())
+	leave()
+	c := &fakeChat{ctx: ctx}
+	if got, want := recordOf(t, c), "outcome:left assistant:asst_demo chat:new cause:left:visitor"; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }

@@ -10,6 +10,11 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
+
+	dto "github.com/prometheus/client_model/go"
+	"go.uber.org/zap/zapcore"
 
 	"github.com/illumichat/caddy-illumichat/sandbox"
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
@@ -106,6 +111,13 @@ func TestMetrics(t *testing.T) {
 			want: refusedBy("asst_demo", "failed", "timeout:upstream", `tries_total{outcome="timeout"} 2`)},
 		{name: "a reset before an answer", chat: saying("/reset 0"),
 			want: refusedBy("asst_demo", "failed", "bad_gateway:upstream", `tries_total{outcome="unreachable"} 2`)},
+		{name: "a leak at once", chat: saying("/echo-token 0"),
+			want: refusedBy("asst_demo", "failed", "bad_gateway:upstream", `tries_total{outcome="leak"} 1`)},
+		{name: "JSON", chat: saying("/json"), want: []string{
+			`duration_seconds_count{assistant="asst_demo",outcome="answered"} 1`,
+			`requests_total{assistant="asst_demo",outcome="answered"} 1`,
+			`tries_total{outcome="answered"} 1`,
+		}},
 		{name: "a visitor who leaves", chat: saying("/stall"), leave: true, want: []string{
 			`cancel_seconds_count 1`,
 			`duration_seconds_count{assistant="asst_demo",outcome="left"} 1`,
@@ -196,4 +208,40 @@ func TestCoolDownMetric(t *testing.T) {
 	if got := scrape(t, s)[name]; got < 90 || got > 100 {
 		t.Errorf("in a cool-down: got %v", got)
 	}
+}
+
+// The upstream's words decide about no label and no level.
+func TestLabelsAreNotTheUpstreams(t *testing.T) {
+	for _, code := range []string{"overloaded:chat", "shutting_down:proxy", "unauthorized:upstream"} {
+		e := statusError(http.StatusInternalServerError)
+		e.upstream, e.code = http.StatusInternalServerError, code
+		if e.level() != zapcore.ErrorLevel || e.label() != "server_error:upstream" {
+			t.Errorf("%s: got the level %s and the label %s", code, e.level(), e.label())
+		}
+		ex := &exchange{ctx: t.Context()}
+		if got := ex.tryLabel(e); got != "server_error" {
+			t.Errorf("%s: the try is labelled %s", code, got)
+		}
+	}
+}
+
+// The time to cancel counts from the visitor's leaving.
+func TestCancelTime(t *testing.T) {
+	cancels := func() (n uint64, seconds float64) {
+		var metric dto.Metric
+		if err := metrics.cancel.Write(&metric); err != nil {
+			t.Fatal(err)
+		}
+		return metric.Histogram.GetSampleCount(), metric.Histogram.GetSampleSum()
+	}
+	synctest.Test(t, func(t *testing.T) {
+		n, sum := cancels()
+		ctx, leave := context.WithTimeout(t.Context(), 10*time.Second)
+		defer leave()
+		c := &fakeChat{ctx: ctx, answers: []fakeAnswer{accepted(step{data: delta}, step{wait: 20 * time.Second})}}
+		c.run(t)
+		if after, sumAfter := cancels(); after != n+1 || sumAfter-sum > 1 {
+			t.Errorf("%d were cancelled, in %v s", after-n, sumAfter-sum)
+		}
+	})
 }
