@@ -66,11 +66,17 @@ func runCaddy(tb testing.TB, s *site, directives string) *caddyProcess {
 	p.process = command.Process
 	go func() { p.exited <- command.Wait() }()
 	eventually(tb, "the process serves its site", func() bool {
-		conn, err := tls.Dial("tcp", strings.TrimPrefix(s.secure, "https://"), &tls.Config{InsecureSkipVerify: true})
-		if err == nil {
-			conn.Close()
+		secure, err := tls.Dial("tcp", strings.TrimPrefix(s.secure, "https://"), &tls.Config{InsecureSkipVerify: true})
+		if err != nil {
+			return false
 		}
-		return err == nil
+		secure.Close()
+		plain, err := net.Dial("tcp", strings.TrimPrefix(s.plain, "http://"))
+		if err != nil {
+			return false
+		}
+		plain.Close()
+		return true
 	})
 	return p
 }
