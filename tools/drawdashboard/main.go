@@ -144,7 +144,7 @@ const (
 	left, top      = 46, 34 // of a panel, to its curves
 	right, bottom  = 12, 44
 	headline       = 34
-	legendWidth    = 6.2 // of a letter
+	legendWidth    = 5.5 // of a letter
 	legendLineHigh = 14
 )
 
