@@ -64,8 +64,21 @@ func TestReloadTellsHTTP3BeforeTheGracePeriodEnds(t *testing.T) {
 	u := newHandUpstream(t)
 	s := serveWith(t, "grace_period 1s", chatToURL(u.url, ""))
 	streams := converseOverAll(t, s, u)
-	s.reload(chatToURL(u.url, "alias other asst_other"))
-	newer := converse(t, u, protocols(t)["HTTP/3.0"], chatRequest(t, s.secure, hello))
+	s.reload("header X-Config newer\n" + chatToURL(u.url, ""))
+	// A QUIC connection that comes during a reload can still be accepted by the old config.
+	var visitor http.RoundTripper
+	eventually(t, "a connection is with the new config", func() bool {
+		visitor = protocols(t)["HTTP/3.0"]
+		req := chatRequest(t, s.secure, "")
+		req.Method = http.MethodGet
+		resp, err := visitor.RoundTrip(req)
+		if err != nil {
+			return false
+		}
+		defer resp.Body.Close()
+		return resp.Header.Get("X-Config") == "newer"
+	})
+	newer := converse(t, u, visitor, chatRequest(t, s.secure, hello))
 
 	streams["HTTP/3.0"].isShutDown(t, "HTTP/3.0")
 	<-streams["HTTP/3.0"].upstream.over
