@@ -2,7 +2,9 @@ package illumichat
 
 import (
 	"errors"
+	"fmt"
 	"maps"
+	"net"
 	"net/http"
 	"time"
 
@@ -70,14 +72,14 @@ func (e *chatError) body() []byte {
 func (h *Handler) writeError(w http.ResponseWriter, c *record, err error) {
 	var e *chatError
 	if !errors.As(err, &e) {
-		c.outcome, c.cause = left, causeLeft
+		c.outcome, c.cause = outcomeLeft, causeLeft
 		w.WriteHeader(statusClientClosed)
 		return
 	}
 	c.code, c.codeLabel = e.code, e.label()
-	c.outcome = refused
+	c.outcome = outcomeRefused
 	if c.admitted {
-		c.outcome = failed
+		c.outcome = outcomeFailed
 	}
 	h.logError(e)
 
@@ -210,3 +212,11 @@ var errWithheld = errors.New("withheld, because it holds the API token, which th
 
 // errLingered ends the reading of what follows a finish.
 var errLingered = errors.New("the finish was a while ago")
+
+// withoutAddress keeps a visitor's address out of the log, which net's errors would tell.
+func withoutAddress(err error) error {
+	if e, ok := errors.AsType[*net.OpError](err); ok {
+		return fmt.Errorf("%s: %w", e.Op, e.Err)
+	}
+	return err
+}

@@ -83,7 +83,7 @@ func (ex *exchange) readToken() error {
 func (ex *exchange) conclude(err error) error {
 	ex.watch.stop()
 	if err == nil {
-		ex.record.outcome = answered
+		ex.record.outcome = outcomeAnswered
 		return nil
 	}
 	cause := context.Cause(ex.ctx)
@@ -114,7 +114,7 @@ func (ex *exchange) breakOff(reason *breakOff) error {
 	if !ex.visitor.isCommitted() {
 		return reason.before.because(cause)
 	}
-	ex.record.outcome, ex.record.cause, ex.record.finishReason = broken, reason.code, "error"
+	ex.record.outcome, ex.record.cause, ex.record.finishReason = outcomeBroken, reason.code, "error"
 	ex.h.troubles.tell(reason.level(), reason.code, "the answer broke off", reason.before.hint,
 		zap.String("code", reason.code), zap.NamedError("cause", cause))
 	if err := ex.visitor.finish(finishEvent(reason)); err != nil {
@@ -126,10 +126,10 @@ func (ex *exchange) breakOff(reason *breakOff) error {
 // gone ends the exchange of a visitor who left or does not read.
 func (ex *exchange) gone(err error) error {
 	if ex.relay != nil && ex.relay.told {
-		ex.record.outcome = answered // what would have followed does not matter
+		ex.record.outcome = outcomeAnswered // what would have followed does not matter
 		return nil
 	}
-	ex.record.outcome, ex.record.cause, ex.record.finishReason = left, causeLeft, ""
+	ex.record.outcome, ex.record.cause, ex.record.finishReason = outcomeLeft, causeLeft, ""
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		ex.record.cause = causeStalled
 	}

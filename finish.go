@@ -61,7 +61,8 @@ func (f *finishReader) read(ev []byte, first bool) (finish, whole bool) {
 		if err != nil {
 			return finish, false
 		}
-		isType, isReason := f.isString(name, "type"), f.isString(name, "finishReason")
+		f.text = unquote(f.text, name)
+		isType, isReason := string(f.text) == "type", string(f.text) == "finishReason"
 		value, err := f.json.ReadValue()
 		if err != nil {
 			return finish, false

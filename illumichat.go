@@ -367,8 +367,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 }
 
 // serve is the way of a request: may this page ask, is it a valid chat, is there room, ask upstream, relay the
-// answer.
-// An error means that nothing was sent yet.
+// answer. An error means that nothing was sent yet.
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, c *record) error {
 	if err := h.origins.check(r); err != nil {
 		return err

@@ -85,8 +85,6 @@ type limit struct {
 	window *window
 }
 
-func newLimit(l Limit, w *window) *limit { return &limit{Limit: l, window: w} }
-
 func (l *limit) n() uint64 { return uint64(l.Requests) }
 
 // byClient reports whether each client is counted apart, so that it may know its count.

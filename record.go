@@ -17,11 +17,11 @@ import (
 type outcome string
 
 const (
-	refused  outcome = "refused"  // not sent upstream
-	failed   outcome = "failed"   // there was no answer
-	answered outcome = "answered" // to the upstream's finish
-	broken   outcome = "broken"   // the answer began, and has no finish of the upstream's
-	left     outcome = "left"     // by the visitor, before the end
+	outcomeRefused  outcome = "refused"  // not sent upstream
+	outcomeFailed   outcome = "failed"   // there was no answer
+	outcomeAnswered outcome = "answered" // to the upstream's finish
+	outcomeBroken   outcome = "broken"   // the answer began, and has no finish of the upstream's
+	outcomeLeft     outcome = "left"     // by the visitor, before the end
 )
 
 // The causes of an answer's end that are not told to the visitor.
@@ -55,7 +55,8 @@ type record struct {
 	codeLabel      string        // the same in metrics: no words of the upstream's
 	cancelled      time.Duration // after the visitor had left; 0: it was not so
 
-	span trace.Span // of the upstream's part; nil: there is none
+	span  trace.Span    // of the upstream's part; nil: there is none
+	asked time.Duration // when that began, from the request's begin
 }
 
 // newRecord puts a record on the request's line in the access log, and behind its placeholders.
@@ -78,9 +79,9 @@ func (c chat) note(r *record) {
 // over tells what became of the request to all who want to know.
 func (c *record) over() {
 	if c.outcome == "" { // something has panicked
-		c.outcome, c.cause = failed, causePanic
+		c.outcome, c.cause = outcomeFailed, causePanic
 		if c.bytes > 0 {
-			c.outcome = broken
+			c.outcome = outcomeBroken
 		}
 	}
 	c.endSpan()

@@ -3,7 +3,6 @@ package illumichat
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -193,11 +192,3 @@ func (s *sink) setDeadline(at time.Time) {
 
 // visitorError marks a failed write as the visitor's end of the exchange.
 func visitorError(err error) error { return fmt.Errorf("%w: %w", errVisitorGone, withoutAddress(err)) }
-
-// withoutAddress keeps a visitor's address out of the log, which net's errors would tell.
-func withoutAddress(err error) error {
-	if e, ok := errors.AsType[*net.OpError](err); ok {
-		return fmt.Errorf("%s: %w", e.Op, e.Err)
-	}
-	return err
-}

@@ -54,7 +54,7 @@ func (h *Handler) shareState() {
 	h.state = state.(*sharedState)
 	for _, l := range h.Limits {
 		shared, _ := sharedWindows.LoadOrStore(l.windowKey(key), newWindow(time.Duration(l.Window)))
-		h.limits = append(h.limits, newLimit(l, shared.(*window)))
+		h.limits = append(h.limits, &limit{Limit: l, window: shared.(*window)})
 	}
 	h.users = 1
 	loadedHandlers.add(h)

@@ -176,7 +176,7 @@ func (r *relay) write(blocks []byte) error {
 // one that holds the token ends the stream before it.
 func (r *relay) inspect(blocks []byte) error {
 	split := scanner{started: r.started}
-	from, at, left := 0, 0, r.waiting
+	from, at, unseen := 0, 0, r.waiting
 	for at < len(blocks) {
 		n, kind := split.next(blocks[at:])
 		block := blocks[at : at+n]
@@ -185,7 +185,7 @@ func (r *relay) inspect(blocks []byte) error {
 			if err := r.write(blocks[from:at]); err != nil {
 				return err
 			}
-			r.waiting -= left
+			r.waiting -= unseen
 			r.sent()
 			return errLeak
 		case !r.finishes.isFinish(block, !r.started && at == 0):
@@ -201,7 +201,7 @@ func (r *relay) inspect(blocks []byte) error {
 		}
 		at += n
 		if kind == event {
-			left--
+			unseen--
 		}
 	}
 	return r.write(blocks[from:])

@@ -85,7 +85,7 @@ func (m *metricSet) beginFor(rules *chatRules) {
 		labels = append(labels, otherAssistant)
 	}
 	for _, label := range labels {
-		for _, o := range []outcome{refused, failed, answered, broken, left} {
+		for _, o := range []outcome{outcomeRefused, outcomeFailed, outcomeAnswered, outcomeBroken, outcomeLeft} {
 			m.requests.WithLabelValues(label, string(o))
 		}
 	}
@@ -138,7 +138,7 @@ func (m *metricSet) observe(c *record) {
 		m.events.WithLabelValues(c.label).Add(float64(c.events))
 		m.bytes.WithLabelValues(c.label).Add(float64(c.bytes))
 	}
-	if c.outcome == broken || c.outcome == answered && c.firstEvent > 0 {
+	if c.outcome == outcomeBroken || c.outcome == outcomeAnswered && c.firstEvent > 0 {
 		m.finishes.WithLabelValues(reasonLabel(c.finishReason), c.cause).Inc()
 	}
 	if c.cancelled > 0 {

@@ -24,6 +24,7 @@ func (ex *exchange) startSpan() {
 		ex.record.span = parent
 		return
 	}
+	ex.record.asked = ex.watch.now()
 	endpoint := ex.h.endpoint
 	attributes := []attribute.KeyValue{
 		semconv.GenAIOperationNameInvokeAgent,
@@ -66,15 +67,15 @@ func (c *record) endSpan() {
 		c.span.SetAttributes(semconv.HTTPResponseStatusCode(c.upstreamStatus))
 	}
 	if c.firstEvent > 0 {
-		c.span.SetAttributes(semconv.GenAIResponseTimeToFirstChunk(c.firstEvent.Seconds()))
+		c.span.SetAttributes(semconv.GenAIResponseTimeToFirstChunk((c.firstEvent - c.asked).Seconds()))
 	}
 	if c.finishReason != "" {
 		c.span.SetAttributes(semconv.GenAIResponseFinishReasons(shorten(c.finishReason)))
 	}
 	switch c.outcome {
-	case failed:
+	case outcomeFailed:
 		c.fail(cmp.Or(c.codeLabel, c.cause))
-	case broken:
+	case outcomeBroken:
 		c.fail(c.cause)
 	}
 }

@@ -79,9 +79,11 @@ url.full=https://beta.illumichat.com/api/chat
 		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := &fakeChat{answers: row.answers, subdirectives: "heartbeat off"}
+				// What the visitor takes for the request is no time of the upstream's.
+				c.body = &script{ctx: t.Context(), steps: []step{{wait: 3 * time.Second, data: hello}}}
 				if row.leaves > 0 {
 					var leave context.CancelFunc
-					c.ctx, leave = context.WithTimeout(t.Context(), row.leaves)
+					c.ctx, leave = context.WithTimeout(t.Context(), 3*time.Second+row.leaves)
 					defer leave()
 				}
 				spans := traced(t, c)

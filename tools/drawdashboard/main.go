@@ -189,8 +189,8 @@ func drawPanel(w io.Writer, p panel, lines []line, s source) {
 			left, py(tick), plotWide, left-5, py(tick)+3.5, scale.label(tick))
 	}
 	for i := 0; i <= steps; i += steps / 3 {
-		at := s.from.Add(time.Duration(i) * s.step).Sub(s.from)
-		fmt.Fprintf(w, `<text x="%.1f" y="%.1f" text-anchor="middle" font-size="10" fill="#777">%s</text>`+"\n", px(i), top+plotHigh+13, at.Round(time.Minute).String()[:len(at.Round(time.Minute).String())-2])
+		at := (time.Duration(i) * s.step).Round(time.Minute)
+		fmt.Fprintf(w, `<text x="%.1f" y="%.1f" text-anchor="middle" font-size="10" fill="#777">%s</text>`+"\n", px(i), top+plotHigh+13, strings.TrimSuffix(at.String(), "0s"))
 	}
 	for n := len(lines) - 1; n >= 0; n-- {
 		colour := colours[n%len(colours)]
