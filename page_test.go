@@ -26,13 +26,16 @@ type page struct {
 	kill     func()
 }
 
-// pageRequest is what a page asks for, and when it stops the answer: "before" it is asked for, or by an
-// "abort" or a "break" after the first text.
+// pageRequest is what a page says in one chat, and when it stops the last answer: "before" it is asked for, in the
+// "pause" before it is asked for again, or by an "abort" or a "break" after the first text.
 type pageRequest struct {
 	URL         string        `json:"url"`
-	Messages    []pageMessage `json:"messages"`
+	Say         []string      `json:"say"`
+	Messages    []pageMessage `json:"messages,omitempty"` // what was said before
 	ChatID      string        `json:"chatId,omitempty"`
 	AssistantID string        `json:"assistantId,omitempty"`
+	Tries       int           `json:"tries,omitempty"`
+	Again       bool          `json:"again"` // the last question is asked twice
 	Stop        string        `json:"stop,omitempty"`
 	ByBytes     bool          `json:"byBytes"` // each read of the answer gives one byte
 }
@@ -42,11 +45,21 @@ type pageMessage struct {
 	Content string `json:"content"`
 }
 
-// pageView is what a page sees of an answer.
+// pageView is what a page sees of the last answer, and of its chat then.
 type pageView struct {
-	Events []json.RawMessage `json:"events"`
-	Text   string            `json:"text"` // of all text-deltas
-	Error  pageError         `json:"error"`
+	Events  []json.RawMessage `json:"events"`
+	Text    string            `json:"text"` // of all text-deltas
+	Retries []pageRetry       `json:"retries"`
+	Error   pageError         `json:"error"`
+	ChatID  string            `json:"chatId"`
+	History []pageMessage     `json:"history"`
+}
+
+// pageRetry is what the client tells before it asks again, and how many seconds it then waits.
+type pageRetry struct {
+	Error pageError `json:"error"`
+	Wait  float64   `json:"wait"`
+	Slept float64   `json:"slept"`
 }
 
 // pageError is what the client throws; zero: nothing.
@@ -55,6 +68,7 @@ type pageError struct {
 	Message    string `json:"message"`
 	Code       string `json:"code"`
 	Status     int    `json:"status"`
+	Details    string `json:"details"`    // as JSON; empty: undefined
 	RetryAfter string `json:"retryAfter"` // the number as JavaScript writes it; empty: undefined
 }
 
@@ -122,11 +136,6 @@ func (p *page) see(tb testing.TB, request pageRequest) pageView {
 	return view
 }
 
-// says is the messages of a chat that begins.
-func says(text string) []pageMessage {
-	return []pageMessage{{Role: "user", Content: text}}
-}
-
 // kinds is the types of the events, in a row of text-deltas the first one's only.
 func (v *pageView) kinds(tb testing.TB) string {
 	tb.Helper()
@@ -146,22 +155,6 @@ func (v *pageView) kinds(tb testing.TB) string {
 // holds reports whether data is one of the events.
 func (v *pageView) holds(data string) bool {
 	return slices.ContainsFunc(v.Events, func(raw json.RawMessage) bool { return string(raw) == data })
-}
-
-// chatID is the chat's id, which the first event tells.
-func (v *pageView) chatID(tb testing.TB) string {
-	tb.Helper()
-	if len(v.Events) == 0 {
-		tb.Fatalf("the page saw no events, but %+v", v.Error)
-	}
-	var first struct{ Type, ChatID string }
-	if err := json.Unmarshal(v.Events[0], &first); err != nil {
-		tb.Fatal(err)
-	}
-	if first.Type != "chat" || first.ChatID == "" {
-		tb.Fatalf("the first event is %s, want the chat's id", v.Events[0])
-	}
-	return first.ChatID
 }
 
 // bareChat is a chat endpoint with nothing between the page and the sandbox, so that what is broken arrives as
@@ -194,9 +187,9 @@ func sandboxText(tb testing.TB, said string) string {
 
 // The kinds of the sandbox's usual answer, and of its beginning.
 const (
-	wholeAnswer = "chat text-delta tool-call tool-result text-delta finish"
-	unfinished  = "chat text-delta tool-call tool-result text-delta"
-	someText    = "chat text-delta"
+	wholeAnswer = "text-delta tool-call tool-result text-delta finish"
+	unfinished  = "text-delta tool-call tool-result text-delta"
+	someText    = "text-delta"
 )
 
 // firstWords is the text of the first three events of the sandbox's usual answer.
@@ -233,15 +226,15 @@ func wholeAnswers(tb testing.TB) []pageCase {
 			holds: []string{`{"type":"text-delta","textDelta":"This event has three lines. "}`},
 		},
 		{
-			say: "/extras", kinds: "chat mood text-delta tool-call tool-result text-delta finish",
+			say: "/extras", kinds: "mood text-delta tool-call tool-result text-delta finish",
 			text: "This event has a language. This one has an id. " + sandboxText(tb, "/extras"),
 			holds: []string{
 				`{"type":"mood","mood":"cheerful"}`,
 				`{"type":"text-delta","textDelta":"This event has a language. ","language":"en"}`,
 			},
 		},
-		{say: "/events 1000", kinds: "chat text-delta finish", text: thousand.String()},
-		{say: "/events 1000 /chunk 1 /crlf", kinds: "chat text-delta finish", text: thousand.String()},
+		{say: "/events 1000", kinds: "text-delta finish", text: thousand.String()},
+		{say: "/events 1000 /chunk 1 /crlf", kinds: "text-delta finish", text: thousand.String()},
 		{
 			say: "/error", kinds: unfinished, text: sandboxText(tb, "/error"),
 			err: chatFailed(http.StatusOK, ""),
@@ -260,9 +253,10 @@ func wholeAnswers(tb testing.TB) []pageCase {
 func checkPage(t *testing.T, p *page, request pageRequest, cases []pageCase) {
 	t.Helper()
 	request.AssistantID = sandbox.Assistant
+	request.Tries = 1
 	for _, c := range cases {
 		t.Run(c.say, func(t *testing.T) {
-			request.Messages = says(c.say)
+			request.Say = []string{c.say}
 			got := p.see(t, request)
 			if kinds := got.kinds(t); kinds != c.kinds {
 				t.Errorf("the page saw the events %q, want %q", kinds, c.kinds)
@@ -294,7 +288,7 @@ func TestPageOfSite(t *testing.T) {
 	url := serve(t, chatTo(server, once)).plain + chatPath
 
 	t.Run("unknown assistant", func(t *testing.T) {
-		got := p.see(t, pageRequest{URL: url, AssistantID: "asst_other", Messages: says("Hello")})
+		got := p.see(t, pageRequest{URL: url, AssistantID: "asst_other", Say: []string{"Hello"}})
 		got.Error.Message = ""
 		if want := chatFailed(http.StatusForbidden, "forbidden:assistant"); got.Error != want {
 			t.Errorf("the page saw the error %+v, want %+v", got.Error, want)
@@ -303,14 +297,21 @@ func TestPageOfSite(t *testing.T) {
 
 	t.Run("chat that goes on", func(t *testing.T) {
 		// The site has one assistant, so the page need not name it.
-		first := p.see(t, pageRequest{URL: url, Messages: says("Hello")})
-		id := first.chatID(t)
-		second := p.see(t, pageRequest{URL: url, ChatID: id, Messages: says("/turns")})
-		if want := "1. Hello\n2. /turns\n"; second.Text != want {
-			t.Errorf("the chat's turns are %q, want %q; error %+v", second.Text, want, second.Error)
+		first := p.see(t, pageRequest{URL: url, Say: []string{"Hello"}})
+		if first.ChatID == "" {
+			t.Fatalf("the page knows no chat; error %+v", first.Error)
 		}
-		if got := second.chatID(t); got != id {
-			t.Errorf("the chat went on as %s, want %s", got, id)
+		for name, request := range map[string]pageRequest{
+			"by its id": {URL: url, ChatID: first.ChatID, Say: []string{"/turns"}},
+			"kept":      {URL: url, Say: []string{"Hello", "/turns"}},
+		} {
+			second := p.see(t, request)
+			if want := "1. Hello\n2. /turns\n"; second.Text != want {
+				t.Errorf("%s: the chat's turns are %q, want %q; error %+v", name, second.Text, want, second.Error)
+			}
+			if name == "by its id" && second.ChatID != first.ChatID {
+				t.Errorf("the chat went on as %s, want %s", second.ChatID, first.ChatID)
+			}
 		}
 	})
 
@@ -320,7 +321,7 @@ func TestPageOfSite(t *testing.T) {
 	for stop, want := range map[string]pageError{"abort": stopped, "break": {}} {
 		t.Run(stop, func(t *testing.T) {
 			asked := len(server.Requests())
-			got := p.see(t, pageRequest{URL: url, Messages: says(endless), Stop: stop})
+			got := p.see(t, pageRequest{URL: url, Say: []string{endless}, Stop: stop})
 			if kinds := got.kinds(t); kinds != someText || got.Text != "event 1\n" {
 				t.Errorf("the page saw the events %q and the text %q after it stopped the answer", kinds, got.Text)
 			}
@@ -335,7 +336,7 @@ func TestPageOfSite(t *testing.T) {
 		})
 	}
 	t.Run("abort before the request", func(t *testing.T) {
-		got := p.see(t, pageRequest{URL: url, Messages: says("Hello"), Stop: "before"})
+		got := p.see(t, pageRequest{URL: url, Say: []string{"Hello"}, Stop: "before"})
 		if len(got.Events) != 0 || got.Error != stopped {
 			t.Errorf("the page saw %d events and the error %+v, want none and %+v", len(got.Events), got.Error, stopped)
 		}
@@ -345,17 +346,19 @@ func TestPageOfSite(t *testing.T) {
 	closed := chatFailed(http.StatusOK, "closed:upstream")
 	tooMany := chatFailed(http.StatusTooManyRequests, "rate_limit:chat").after("5")
 	tooMany.Message = "Too many requests; please wait a little."
+	badFields := chatFailed(http.StatusBadRequest, "bad_request:chat")
+	badFields.Details = `{"messages":"The sandbox was asked to refuse them."}`
 	checkPage(t, p, pageRequest{URL: url}, append(wholeAnswers(t), []pageCase{
 		{say: "/cut", kinds: someText, text: firstWords, err: closed},
 		{say: "/torn", kinds: someText, text: firstWords, err: closed},
 		{say: "/reset", kinds: someText, text: firstWords, err: closed},
 		{say: "/no-blank", kinds: wholeAnswer, text: sandboxText(t, "/no-blank")},
 		{
-			say: "/quote-finish", kinds: "chat text-delta tool-call text-delta",
+			say: "/quote-finish", kinds: "text-delta tool-call text-delta",
 			text: "A stream is complete with the event\n\ndata: " + quote + "\n\n" + quote, err: closed,
 		},
-		{say: "/large 100000", kinds: "chat text-delta finish", text: strings.Repeat("0123456789", 10_000)},
-		{say: "/status 400", err: chatFailed(http.StatusBadRequest, "bad_request:chat")},
+		{say: "/large 100000", kinds: "text-delta finish", text: strings.Repeat("0123456789", 10_000)},
+		{say: "/status 400", err: badFields},
 		{say: "/html", err: chatFailed(http.StatusBadGateway, "bad_gateway:upstream")},
 		{say: "/status 429 5", err: tooMany},
 	}...))
@@ -388,7 +391,7 @@ func TestPageWithoutCaddy(t *testing.T) {
 
 	// What has come before a reset may be lost with it.
 	t.Run("/reset", func(t *testing.T) {
-		got := p.see(t, pageRequest{URL: server.URL, AssistantID: sandbox.Assistant, Messages: says("/reset")})
+		got := p.see(t, pageRequest{URL: server.URL, AssistantID: sandbox.Assistant, Tries: 1, Say: []string{"/reset"}})
 		got.Error.Message = ""
 		if want := chatFailed(http.StatusOK, "broken:connection"); got.Error != want {
 			t.Errorf("the page saw the error %+v, want %+v", got.Error, want)

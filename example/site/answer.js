@@ -22,12 +22,26 @@ export class Answer {
 		this.element.setAttribute('aria-busy', 'true');
 	}
 
+	/** What the answer waits for; gone with its first event. */
+	#pause = create('p', 'pause');
+
+	/**
+	 * Says why the answer has not begun.
+	 *
+	 * @param {string} line
+	 */
+	wait(line) {
+		this.#pause.textContent = line;
+		this.element.append(this.#pause);
+	}
+
 	/**
 	 * Shows one event. The types it does not know are left alone.
 	 *
 	 * @param {import('./illumichat.js').ChatEvent} event
 	 */
 	show(event) {
+		this.#pause.remove();
 		switch (event.type) {
 			case 'text-delta':
 				this.#addText(event.textDelta);
@@ -116,6 +130,7 @@ export class Answer {
 	 * @param {HTMLElement[]} more
 	 */
 	#end(line, ...more) {
+		this.#pause.remove();
 		for (const call of this.#calls) call.state.textContent = 'no result';
 		this.#calls = [];
 		const end = create('p', 'end', line);

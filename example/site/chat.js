@@ -1,9 +1,9 @@
 import { Answer, create } from './answer.js';
-import { explain } from './explain.js';
-import { chat, ChatError } from './illumichat.js';
+import { explain, explainPause } from './explain.js';
+import { Chat, ChatError } from './illumichat.js';
 import { keepEndInView } from './scroll.js';
 
-const url = '/api/chat-proxy';
+const chat = new Chat('/api/chat-proxy');
 
 const log = find('#log', HTMLElement);
 const composer = find('#composer', HTMLFormElement);
@@ -13,12 +13,6 @@ const stop = find('#stop', HTMLButtonElement);
 const announcer = find('#announcer', HTMLElement);
 const scrollToEnd = keepEndInView(find('#scroller', HTMLElement), log);
 
-/** The conversation so far, sent whole with each question. @type {import('./illumichat.js').Message[]} */
-let history = [];
-
-/** The server's name for the conversation, once it has told one. @type {string | undefined} */
-let chatId;
-
 /** Whether an answer is on its way. */
 let answering = false;
 
@@ -26,13 +20,12 @@ let answering = false;
 let controller = new AbortController();
 
 /**
- * Asks one question, and shows its answer until it ends or breaks.
+ * Shows a question, and its answer until it ends or breaks.
  *
  * @param {string} content
+ * @param {(options: import('./illumichat.js').SendOptions) => ReturnType<Chat['send']>} ask asks the question
  */
-async function ask(content) {
-	const before = history;
-	const messages = [...before, { role: /** @type {const} */ ('user'), content }];
+async function showTurn(content, ask) {
 	const answer = new Answer();
 	const turn = create('section', 'turn');
 	turn.append(drawQuestion(content), answer.element);
@@ -51,16 +44,20 @@ async function ask(content) {
 
 	/** @param {string} [ending] how it ended, if not well */
 	const settle = (ending = '') => {
-		// A question without an answer is no part of the conversation: it may be the very thing that was refused.
-		if (answer.text) history = [...messages, { role: 'assistant', content: answer.text }];
 		announcer.textContent = `${answer.text} ${ending}`;
 		answering = false;
 		showState();
 	};
 
+	/** @type {import('./illumichat.js').SendOptions['onRetry']} */
+	const onRetry = (err, wait) => {
+		const why = explainPause(err, wait);
+		answer.wait(why);
+		announcer.textContent = why;
+	};
+
 	try {
-		for await (const event of chat({ url, messages, chatId, signal })) {
-			if (typeof event.chatId === 'string' && event.chatId) chatId = event.chatId;
+		for await (const event of ask({ signal, onRetry })) {
 			answer.show(event);
 			if (event.type === 'finish') settle();
 		}
@@ -68,8 +65,7 @@ async function ask(content) {
 		const again = create('button', 'again', 'Try again');
 		again.addEventListener('click', () => {
 			turn.remove();
-			history = before;
-			ask(content);
+			showTurn(content, (options) => chat.retry(options));
 			question.focus();
 		});
 		if (signal.aborted) {
@@ -124,7 +120,7 @@ composer.addEventListener('submit', (event) => {
 	const content = question.value.trim();
 	if (answering || content === '') return;
 	question.value = '';
-	ask(content);
+	showTurn(content, (options) => chat.send(content, options));
 });
 
 stop.addEventListener('click', () => controller.abort());

@@ -44,10 +44,23 @@ const wordsByStatus = {
  */
 export function explain(err) {
 	if (!(err instanceof ChatError)) return 'Something went wrong on this page.';
-	const [type] = err.code.split(':', 1);
-	const words = wordsByType[type] ?? wordsByStatus[err.status] ?? `That did not work: ${err.message}`;
-	if (err.retryAfter === undefined) return words;
-	return `${words} Try again ${fromNow(err.retryAfter)}.`;
+	if (err.retryAfter === undefined) return wordsFor(err);
+	return `${wordsFor(err)} Try again ${fromNow(err.retryAfter)}.`;
+}
+
+/**
+ * Says what went wrong before the page tries again by itself.
+ *
+ * @param {ChatError} err
+ * @param {number} wait seconds until then
+ */
+export function explainPause(err, wait) {
+	return `${wordsFor(err)} Trying again ${fromNow(Math.ceil(wait))}.`;
+}
+
+/** @param {ChatError} err */
+function wordsFor({ type, status, message }) {
+	return wordsByType[type] ?? wordsByStatus[status] ?? `That did not work: ${message}`;
 }
 
 /** @param {number} seconds */

@@ -1,8 +1,9 @@
 /**
- * A client for the chat endpoint of a site that runs caddy-illumichat. It posts a chat and hands out
- * the events of the answer as they arrive:
+ * A client for the chat endpoint of a site that runs caddy-illumichat. It posts a question with the
+ * conversation before it, and hands out the events of the answer as they arrive:
  *
- *	for await (const event of chat({ url: '/api/chat-proxy', messages })) {
+ *	const chat = new Chat('/api/chat-proxy');
+ *	for await (const event of chat.send('Hello')) {
  *		if (event.type === 'text-delta') show(event.textDelta);
  *	}
  *
@@ -14,64 +15,244 @@
  * One message of the chat.
  * @typedef {object} Message
  * @property {'user' | 'assistant'} role who wrote it
- * @property {string} content its text, not empty
+ * @property {string | object[]} content its text, or the parts that the API knows; not empty
  */
 
 /**
  * An event of the answer. Types and fields that are not listed here may come, and are handed out as
- * they are; any event may carry the id of the chat as `chatId`.
+ * they are.
  *
  * - `text-delta`: the next piece of the text.
  * - `tool-call`: the assistant calls a tool.
  * - `tool-result`: what the tool gave back.
  * - `finish`: the answer is complete, or ends at its length limit.
- * - `chat`: made by this client, first of all, where the head of the answer names the chat.
  *
- * @typedef {{ chatId?: string } & (
- *	| { type: 'text-delta', textDelta: string }
+ * @typedef {{ type: 'text-delta', textDelta: string }
  *	| { type: 'tool-call', toolName: string, args: unknown }
  *	| { type: 'tool-result', toolName: string, result: unknown }
- *	| { type: 'finish', finishReason: 'stop' | 'length' }
- *	| { type: 'chat' }
- * )} ChatEvent
+ *	| { type: 'finish', finishReason: 'stop' | 'length' }} ChatEvent
  */
+
+/**
+ * How to ask one question.
+ * @typedef {object} SendOptions
+ * @property {AbortSignal} [signal] stops the answer; the loop then throws the signal's reason
+ * @property {(err: ChatError, wait: number) => void} [onRetry] is told what went wrong before the question
+ *	is sent again in `wait` seconds
+ */
+
+/** @typedef {{ assistantId?: string, messages: Message[], chatId?: string }} Question */
+
+/** The first pause before a question is sent again, in milliseconds; it doubles with each further one. */
+const firstPause = 1000;
+
+/** The longest pause; a server that asks for more is not waited for. */
+const longestPause = 15_000;
+
+/** The statuses that another try may get over. A 504 is none: it has taken long enough already. */
+const passingStatuses = [429, 500, 502, 503];
+
+/** What ends an answer before its first event, and may not end the next one. */
+const passingCodes = ['unreachable:connection', 'broken:connection', 'closed:connection', 'closed:upstream', 'shutting_down:proxy'];
 
 /** The answer did not come, or did not come to its end. */
 export class ChatError extends Error {
 	/**
 	 * @param {string} message what went wrong, in the server's words where it gave any
-	 * @param {{ status?: number, code?: string, retryAfter?: number, cause?: unknown }} [details]
+	 * @param {{ status?: number, code?: string, details?: Record<string, string>, retryAfter?: number, cause?: unknown }} [about]
 	 */
-	constructor(message, { status = 0, code = '', retryAfter, cause } = {}) {
+	constructor(message, { status = 0, code = '', details, retryAfter, cause } = {}) {
 		super(message, { cause });
 		this.name = 'ChatError';
 		/** The HTTP status: 200 for an answer that broke off, 0 where no answer came at all. */
 		this.status = status;
 		/** What went wrong as `<type>:<context>`, such as `rate_limit:chat`; empty where the server did not say. */
 		this.code = code;
+		/** What is wrong with which field of the request, where the server said so. */
+		this.details = details;
 		/** The seconds to wait before the next try, where the server said so. */
 		this.retryAfter = retryAfter;
+	}
+
+	/** The first part of the code, such as `rate_limit`. */
+	get type() {
+		return this.code.split(':', 1)[0];
+	}
+}
+
+/** A conversation. It keeps what was said, and the name that the server has given it. */
+export class Chat {
+	/**
+	 * What was said so far, which is sent with each question. An answer that broke off or was stopped is in
+	 * it as far as it came; a question without any is not, because it may be the very thing that was refused.
+	 * It is replaced as it grows, so a copy is not needed to keep how it was.
+	 *
+	 * @type {Message[]}
+	 */
+	messages;
+
+	/** The chat's id, once the server has told one. @type {string | undefined} */
+	chatId;
+
+	#url;
+	#assistantId;
+	#tries;
+
+	/**
+	 * The question that was asked last, and how things stood before it.
+	 * @type {{ content: Message['content'], messages: Message[], chatId?: string } | undefined}
+	 */
+	#last;
+
+	/** Whether an answer is on its way. */
+	#answering = false;
+
+	/**
+	 * @param {string} url the chat endpoint
+	 * @param {object} [options]
+	 * @param {string} [options.assistantId] whom to ask, where the site has more than one assistant
+	 * @param {Message[]} [options.messages] a conversation to continue
+	 * @param {string} [options.chatId] the id of the chat to continue
+	 * @param {number} [options.tries] how often a question is sent at most, while nothing of an answer has
+	 *	come; default 3. Each counts in the limits of the site.
+	 */
+	constructor(url, { assistantId, messages = [], chatId, tries = 3 } = {}) {
+		this.#url = url;
+		this.#assistantId = assistantId;
+		this.#tries = tries;
+		this.messages = messages;
+		this.chatId = chatId;
+	}
+
+	/**
+	 * Asks a question. It is sent when the first event is asked for, and given up when the loop over the
+	 * events is left. The next one can be asked as soon as there is a `finish`.
+	 *
+	 * @param {string | object[]} content
+	 * @param {SendOptions} [options]
+	 * @returns {AsyncGenerator<ChatEvent, void, void>}
+	 * @throws {ChatError} when the answer does not come, or does not come to its end
+	 */
+	async *send(content, { signal, onRetry } = {}) {
+		if (this.#answering) throw new Error('an answer is still on its way');
+		this.#answering = true;
+		this.#last = { content, messages: this.messages, chatId: this.chatId };
+		const messages = [...this.messages, { role: /** @type {const} */ ('user'), content }];
+
+		let text = '';
+		let settled = false;
+		const settle = () => {
+			if (settled) return;
+			settled = true;
+			this.#answering = false;
+			if (text) this.messages = [...messages, { role: 'assistant', content: text }];
+		};
+
+		const question = { assistantId: this.#assistantId, messages, chatId: this.chatId };
+		try {
+			for await (const { event, chatId } of askUntilAnswered(this.#url, question, this.#tries, signal, onRetry)) {
+				if (chatId) this.chatId = chatId;
+				if (event.type === 'text-delta' && typeof event.textDelta === 'string') text += event.textDelta;
+				if (event.type === 'finish') settle();
+				yield event;
+			}
+		} finally {
+			settle();
+		}
+	}
+
+	/**
+	 * Asks the last question again, and forgets what came of it before.
+	 *
+	 * @param {SendOptions} [options]
+	 */
+	retry(options) {
+		if (!this.#last || this.#answering) throw new Error('there is no question to ask again');
+		const { content, messages, chatId } = this.#last;
+		this.messages = messages;
+		this.chatId = chatId;
+		return this.send(content, options);
 	}
 }
 
 /**
- * Asks for the next answer of a chat. The request is sent when the first event is asked for, and is
- * given up when the loop over the events is left.
+ * Asks a question, and asks it again while nothing of its answer has come and that may help.
  *
- * @param {object} options
- * @param {string} options.url the chat endpoint
- * @param {Message[]} options.messages the chat so far; the last message is the one to answer
- * @param {string} [options.chatId] the chat to continue, by the id that an earlier answer told
- * @param {string} [options.assistantId] whom to ask, where the site has more than one assistant
- * @param {AbortSignal} [options.signal] stops the answer; the loop then throws the signal's reason
- * @returns {AsyncGenerator<ChatEvent, void, void>}
- * @throws {ChatError} when the answer does not come, or does not come to its end
+ * @param {string} url
+ * @param {Question} question
+ * @param {number} tries
+ * @param {AbortSignal} [signal]
+ * @param {SendOptions['onRetry']} [onRetry]
  */
-export async function* chat({ url, messages, chatId, assistantId, signal }) {
-	const { status, headers, body } = await post(url, { assistantId, messages, chatId }, signal);
+async function* askUntilAnswered(url, question, tries, signal, onRetry) {
+	for (let tried = 1; ; tried++) {
+		let answered = false;
+		try {
+			for await (const event of ask(url, question, signal)) {
+				answered = true;
+				yield event;
+			}
+			return;
+		} catch (err) {
+			if (answered || tried >= tries || !(err instanceof ChatError) || !mayPass(err)) throw err;
+			const pause = pauseAfter(err, tried);
+			if (pause > longestPause) throw err;
+			onRetry?.(err, pause / 1000);
+			await sleep(pause, signal);
+		}
+	}
+}
 
-	const newChatId = headers.get('X-Chat-Id');
-	if (newChatId) yield { type: 'chat', chatId: newChatId };
+/** @param {ChatError} err */
+function mayPass({ status, code }) {
+	// The site's token is refused, which only its owner can change.
+	if (code === 'unauthorized:upstream') return false;
+	return passingStatuses.includes(status) || passingCodes.includes(code);
+}
+
+/**
+ * Returns how many milliseconds to wait before the next try. They vary, so that visitors who were turned away
+ * together do not come back together.
+ *
+ * @param {ChatError} err
+ * @param {number} tried how often the question was sent already
+ */
+function pauseAfter({ retryAfter }, tried) {
+	const backoff = Math.min(firstPause * 2 ** (tried - 1), longestPause) * (0.5 + Math.random() / 2);
+	return retryAfter === undefined ? backoff : retryAfter * 1000 + backoff / 2;
+}
+
+/**
+ * @param {number} milliseconds
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<void>}
+ */
+function sleep(milliseconds, signal) {
+	return new Promise((resolve, reject) => {
+		const stop = () => {
+			clearTimeout(timer);
+			reject(signal?.reason);
+		};
+		const timer = setTimeout(() => {
+			signal?.removeEventListener('abort', stop);
+			resolve();
+		}, milliseconds);
+		if (signal?.aborted) stop();
+		signal?.addEventListener('abort', stop, { once: true });
+	});
+}
+
+/**
+ * Asks a question once. Yields each event of the answer, and the chat's id where the head or an event tells it.
+ *
+ * @param {string} url
+ * @param {Question} question
+ * @param {AbortSignal} [signal]
+ * @returns {AsyncGenerator<{ event: ChatEvent, chatId: string | undefined }, void, void>}
+ */
+async function* ask(url, question, signal) {
+	const { status, headers, body } = await post(url, question, signal);
+	let chatId = chatIdOfHead(headers);
 
 	let finished = false;
 	try {
@@ -86,7 +267,8 @@ export async function* chat({ url, messages, chatId, assistantId, signal }) {
 				}
 				finished = true;
 			}
-			yield event;
+			if (event.chatId && typeof event.chatId === 'string') chatId = event.chatId;
+			yield { event, chatId };
 		}
 	} catch (err) {
 		// Once it is finished an answer is whole, whatever happens to its connection.
@@ -100,19 +282,31 @@ export async function* chat({ url, messages, chatId, assistantId, signal }) {
 }
 
 /**
- * Sends the request, and returns the response if it is an event stream.
+ * Finds the chat's id in the head of an answer. The API does not say in which header it may be.
+ *
+ * @param {Headers} headers
+ */
+function chatIdOfHead(headers) {
+	for (const [name, value] of headers) {
+		if (/(^|-)chat-?id$/.test(name) && value) return value;
+	}
+	return undefined;
+}
+
+/**
+ * Sends a question, and returns the response if it is an event stream.
  *
  * @param {string} url
- * @param {object} request
+ * @param {Question} question
  * @param {AbortSignal} [signal]
  */
-async function post(url, request, signal) {
+async function post(url, question, signal) {
 	let response;
 	try {
 		response = await fetch(url, {
 			method: 'POST',
 			headers: { 'Content-Type': 'application/json' },
-			body: JSON.stringify(request),
+			body: JSON.stringify(question),
 			signal,
 		});
 	} catch (err) {
@@ -134,16 +328,17 @@ async function post(url, request, signal) {
 }
 
 /**
- * Makes an error of what the server said, in an error body or in a last event: `{ error, code }`.
+ * Makes an error of what the server said, in an error body or in a last event: `{ error, code, details }`.
  *
  * @param {any} said
  * @param {string} otherwise the message where the server gave none
- * @param {{ status: number, retryAfter?: number }} details
+ * @param {{ status: number, retryAfter?: number }} about
  */
-function refusal(said, otherwise, details) {
-	const message = typeof said?.error === 'string' ? said.error : otherwise;
+function refusal(said, otherwise, about) {
+	const message = said?.error && typeof said.error === 'string' ? said.error : otherwise;
 	const code = typeof said?.code === 'string' ? said.code : '';
-	return new ChatError(message, { ...details, code });
+	const details = said?.details && typeof said.details === 'object' ? said.details : undefined;
+	return new ChatError(message, { ...about, code, details });
 }
 
 /**
