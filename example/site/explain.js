@@ -17,6 +17,7 @@ const wordsByType = {
 	stalled: tooSlow,
 	max_duration: tooSlow,
 	closed: brokeOff,
+	leak: brokeOff,
 	broken: brokeOff,
 	shutting_down: brokeOff,
 	bad_gateway: unreachable,

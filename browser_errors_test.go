@@ -1,0 +1,179 @@
+package illumichat
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	cdpnetwork "github.com/chromedp/cdproto/network"
+	cdppage "github.com/chromedp/cdproto/page"
+
+	"github.com/illumichat/caddy-illumichat/sandbox"
+	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
+)
+
+// hurry shortens all waiting of pages that are opened from now on.
+func (b *browser) hurry() {
+	b.tb.Helper()
+	call(b, cdppage.AddScriptToEvaluateOnNewDocument, cdppage.AddScriptToEvaluateOnNewDocumentParams{Source: `
+		const { setTimeout } = globalThis;
+		globalThis.setTimeout = (callback, milliseconds) => setTimeout(callback, Math.min(milliseconds, 10));
+	`})
+}
+
+// wantFailed waits for the end of the latest answer, and checks how the page tells that it failed.
+func (b *browser) wantFailed(words, code string) {
+	b.tb.Helper()
+	end := b.answered()
+	if !strings.HasPrefix(end, words) {
+		b.tb.Errorf("the page says %q, want %q", end, words)
+	}
+	if got := eval[string](b, lastTurn+`.querySelector(".end code")?.textContent ?? ""`); got != code {
+		b.tb.Errorf("the page shows the code %q, want %q", got, code)
+	}
+	if got := eval[string](b, lastTurn+`.querySelector(".end button")?.textContent ?? ""`); got != "Try again" {
+		b.tb.Errorf("the page has the button %q", got)
+	}
+	if said := eval[string](b, `document.querySelector("#announcer").textContent`); !strings.Contains(said, words) {
+		b.tb.Errorf("a screen reader reads %q, want %q", said, words)
+	}
+	if eval[bool](b, `document.querySelector("#send").hidden`) {
+		b.tb.Error("nothing further can be sent")
+	}
+}
+
+// What visitors are told of failures that they can meet on a site with the module.
+func TestBrowserTellsOfFailures(t *testing.T) {
+	b := openBrowser(t)
+	b.hurry()
+	server := sandboxtest.NewServer(t, sandbox.Options{})
+	strange := sandboxtest.NewServer(t, sandbox.Options{Token: "ic_test000000000000000000000000000000000000", Assistants: []string{"asst_other"}})
+	foreign := sandboxtest.NewServer(t, sandbox.Options{Assistants: []string{"asst_other"}})
+	s := serve(t, examplePage(t, server.URL, ""))
+
+	const (
+		broke   = "The answer broke off."
+		slow    = "The assistant took too long."
+		down    = "The assistant cannot be reached at the moment."
+		wrong   = "This chat is not set up correctly."
+		tooMany = "Too many messages for now. Try again in"
+	)
+	for _, tc := range []struct {
+		name          string
+		upstream      *sandboxtest.Server
+		subdirectives string
+		say           []string // the last one fails
+		words         string
+		code          string
+		text          string
+	}{
+		{"bad request", server, once, []string{"/status 400"}, "That did not work: The request", "bad_request:chat", ""},
+		{"token refused", strange, once, []string{"Hello"}, wrong, "unauthorized:upstream", ""},
+		{"no such assistant", foreign, once, []string{"Hello"}, wrong, "not_found:chat", ""},
+		{"too many messages in it", server, "max_messages 2", []string{"Hello", "Hello"}, "This conversation has grown too long.", "too_large:chat", ""},
+		{"too large", server, "max_body_size 100B", []string{strings.Repeat("long ", 20)}, "This conversation has grown too long.", "too_large:chat", ""},
+		{"limit", server, "limit 1 1h", []string{"Hello", "Hello"}, tooMany, "rate_limit:chat", ""},
+		{"upstream's limit", server, once, []string{"/status 429 100"}, tooMany, "rate_limit:chat", ""},
+		{"cool-down", server, once, []string{"/status 429 100", "Hello"}, tooMany, "rate_limit:chat", ""},
+		{"no answer of a chat", server, once, []string{"/html"}, down, "bad_gateway:upstream", ""},
+		{"too slow", server, once + "\nresponse_timeout 50ms\ncommit_after off", []string{"/silent"}, slow, "timeout:upstream", ""},
+		{"too slow after the head", server, once + "\nresponse_timeout 100ms\ncommit_after 1ms", []string{"/hang"}, slow, "timeout:upstream", ""},
+		{"cut", server, once, []string{"/cut"}, broke, "closed:upstream", firstWords},
+		{"reset", server, once, []string{"/reset"}, broke, "closed:upstream", firstWords},
+		{"stalled", server, "idle_timeout 100ms", []string{"/stall"}, slow, "stalled:upstream", firstWords},
+		{"endless", server, "max_duration 500ms", []string{"/drip 100 20ms /endless"}, slow, "max_duration:upstream", ""},
+		{"leak", server, once, []string{"/echo-token"}, broke, "leak:upstream", firstWords},
+		{"error", server, once, []string{"/error"}, "That did not work: ", "", sandboxText(t, "/error")},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			b := b.in(t)
+			// A cool-down and a limit live on in what blocks with the same endpoint share.
+			s.reload(examplePage(t, tc.upstream.URL+"?"+strconv.Itoa(len(tc.name)), tc.subdirectives))
+			b.open(s.plain)
+			for _, text := range tc.say {
+				b.say(text)
+				b.answered()
+			}
+			b.wantFailed(tc.words, tc.code)
+			if tc.text != "" && b.text() != tc.text {
+				t.Errorf("the answer is %q, want %q", b.text(), tc.text)
+			}
+		})
+	}
+
+	t.Run("busy", func(t *testing.T) {
+		b := b.in(t)
+		s.reload(examplePage(t, server.URL, "max_streams 1"))
+		s.ask(saying("/endless"))
+		b.open(s.plain)
+		b.say("Hello")
+		b.wantFailed("The assistant is busy. Try again in 1 second.", "overloaded:chat")
+	})
+	t.Run("offline", func(t *testing.T) {
+		b := b.in(t)
+		b.open(s.plain)
+		b.offline(true)
+		b.say("Hello")
+		b.wantFailed("The site cannot be reached. Check your connection.", "unreachable:connection")
+		b.offline(false)
+	})
+}
+
+// in is b for a part of a test.
+func (b *browser) in(tb testing.TB) *browser {
+	return &browser{tb: tb, tab: b.tab}
+}
+
+// offline takes the network away from the tab, or gives it back.
+func (b *browser) offline(is bool) {
+	b.tb.Helper()
+	conditions := &cdpnetwork.Conditions{Offline: is, DownloadThroughput: -1, UploadThroughput: -1}
+	call(b, cdpnetwork.EmulateNetworkConditionsByRule, cdpnetwork.EmulateNetworkConditionsByRuleParams{
+		MatchedNetworkConditions: []*cdpnetwork.Conditions{conditions},
+	})
+}
+
+// A page may meet any error of the README's table: something may stand between it and the chat, or it may be written anew.
+func TestBrowserTellsOfEveryError(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := regexp.MustCompile("(?m)^\\| (\\d{3}) \\| `([a-z_:]+)` \\|").FindAllStringSubmatch(string(readme), -1)
+	if len(rows) < 13 {
+		t.Fatalf("the README has %d errors", len(rows))
+	}
+	b := openBrowser(t)
+	b.hurry()
+	var status int
+	var code string
+	chat := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fails(status, code, "30")(w, r) }))
+	t.Cleanup(chat.Close)
+	s := serve(t, fmt.Sprintf("root example/site\nfile_server\nreverse_proxy %s %s", chatPath, chat.URL))
+	for _, row := range rows {
+		status, _ = strconv.Atoi(row[1])
+		code = row[2]
+		t.Run(row[1]+" "+code, func(t *testing.T) {
+			b := b.in(t)
+			b.open(s.plain)
+			b.say("Hello")
+			words := eval[string](b, fmt.Sprintf(`
+				Promise.all([import("/explain.js"), import("/illumichat.js")]).then(([{ explain }, { ChatError }]) =>
+					explain(new ChatError("that failed", { status: %d, code: %q, retryAfter: 30 })))`, status, code))
+			b.wantFailed(words, code)
+			switch code {
+			case "bad_request:chat", "method_not_allowed:chat", "unsupported_media_type:chat":
+				// A page that is wrong; nobody who visits it can do anything.
+			default:
+				if strings.Contains(words, "that failed") {
+					t.Errorf("a visitor is told %q", words)
+				}
+			}
+		})
+	}
+}

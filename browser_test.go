@@ -1,0 +1,253 @@
+package illumichat
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/chromedp/cdproto/cdp"
+	cdpinput "github.com/chromedp/cdproto/input"
+	cdplog "github.com/chromedp/cdproto/log"
+	cdppage "github.com/chromedp/cdproto/page"
+	cdpruntime "github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+
+	"github.com/illumichat/caddy-illumichat/sandbox"
+	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
+)
+
+// browser is a real Chromium with one tab.
+type browser struct {
+	tb  testing.TB
+	tab context.Context
+
+	mu     sync.Mutex
+	wrongs []string // what no page may do
+}
+
+// openBrowser starts a Chromium, which the test's end closes. The test fails if a page in it throws, opens a dialog, or
+// does what its Content-Security-Policy forbids.
+func openBrowser(tb testing.TB) *browser {
+	tb.Helper()
+	allocator, cancel := chromedp.NewExecAllocator(context.Background(), append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.ExecPath(requireProgram(tb, "chromium")),
+		chromedp.NoSandbox, // it does not start without for root, and the pages are ours
+		chromedp.DisableGPU,
+		chromedp.WindowSize(1280, 800),
+	)...)
+	tab, closeTab := chromedp.NewContext(allocator)
+	b := &browser{tb: tb, tab: tab}
+	tb.Cleanup(func() {
+		closeTab()
+		cancel()
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		for _, wrong := range b.wrongs {
+			tb.Errorf("in the browser: %s", wrong)
+		}
+	})
+	if err := chromedp.Listen(tab, b.notice); err != nil {
+		tb.Fatalf("starting Chromium: %v", err)
+	}
+	call(b, cdplog.Enable, cdp.Empty{})
+	return b
+}
+
+// notice keeps what no page may do.
+func (b *browser) notice(event any) {
+	var wrong string
+	switch e := event.(type) {
+	case *cdpruntime.EventExceptionThrown:
+		wrong = e.ExceptionDetails.Text
+		if e.ExceptionDetails.Exception != nil {
+			wrong += " " + e.ExceptionDetails.Exception.Description
+		}
+	case *cdplog.EventEntryAdded:
+		// An answer that is an error makes an entry as well, of the network's.
+		if e.Entry.Source == cdplog.EntrySourceNetwork || e.Entry.Level != cdplog.EntryLevelError {
+			return
+		}
+		wrong = fmt.Sprintf("%s: %s", e.Entry.Source, e.Entry.Text)
+	case *cdppage.EventJavascriptDialogOpening:
+		wrong = "a dialog says " + e.Message
+	default:
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.wrongs = append(b.wrongs, wrong)
+}
+
+// perform does something in the tab, and returns what came of it.
+func perform[T any](b *browser, action chromedp.Action[T]) T {
+	b.tb.Helper()
+	ctx, cancel := context.WithTimeout(b.tab, patience)
+	defer cancel()
+	result, err := chromedp.Run(ctx, action)
+	if err != nil {
+		b.tb.Fatalf("in the browser: %v", err)
+	}
+	return result
+}
+
+// call has the browser do what no page can.
+func call[P, R any](b *browser, command cdp.Command[P, R], params P) R {
+	b.tb.Helper()
+	return perform(b, func(ctx context.Context, t *chromedp.Target) (R, error) { return cdp.Call(ctx, t, command, params) })
+}
+
+// open loads a page.
+func (b *browser) open(url string) {
+	b.tb.Helper()
+	perform(b, chromedp.Navigate(url))
+}
+
+// eval runs JavaScript in the page, waits for its value if that is a promise, and returns it.
+func eval[T any](b *browser, expression string) T {
+	b.tb.Helper()
+	return perform(b, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
+}
+
+// eventually waits until an expression is true in the page.
+func (b *browser) eventually(expression string) {
+	b.tb.Helper()
+	is := false
+	defer func() {
+		if !is {
+			b.tb.Logf("the page shows:\n%s", eval[string](b, "document.body.innerText"))
+		}
+	}()
+	eventually(b.tb, expression, func() bool {
+		is = eval[bool](b, "Boolean("+expression+")")
+		return is
+	})
+}
+
+// press presses keys, wherever the focus is.
+func (b *browser) press(keys string) {
+	b.tb.Helper()
+	perform(b, chromedp.KeyEvent(keys))
+}
+
+// say writes a message as a visitor does, and sends it.
+func (b *browser) say(text string) {
+	b.tb.Helper()
+	perform(b, chromedp.Focus(chromedp.CSS("#question")))
+	call(b, cdpinput.InsertText, cdpinput.InsertTextParams{Text: text})
+	b.press(kb.Enter)
+}
+
+// lastTurn is the latest question with its answer, in JavaScript.
+const lastTurn = `document.querySelector("#log > :last-child")`
+
+// answered waits for the end of the latest answer, and returns the line that tells it.
+func (b *browser) answered() string {
+	b.tb.Helper()
+	b.eventually(lastTurn + `?.querySelector(".end")`)
+	return eval[string](b, lastTurn+`.querySelector(".end").innerText`)
+}
+
+// text is what the latest answer says.
+func (b *browser) text() string {
+	b.tb.Helper()
+	return eval[string](b, `Array.from(`+lastTurn+`.querySelectorAll(".text"), (e) => e.textContent).join("")`)
+}
+
+// focused is the id of the element that has the focus.
+func (b *browser) focused() string {
+	b.tb.Helper()
+	return eval[string](b, `document.activeElement.id`)
+}
+
+// examplePage is the site of example/Caddyfile, with further subdirectives of illumichat.
+func examplePage(tb testing.TB, endpoint, subdirectives string) (directives string) {
+	tb.Helper()
+	tb.Setenv("ILLUMICHAT_API_TOKEN", sandbox.Token)
+	tb.Setenv("ILLUMICHAT_ASSISTANT", sandbox.Assistant)
+	tb.Setenv("ILLUMICHAT_ENDPOINT", endpoint)
+	text, err := os.ReadFile("example/Caddyfile")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	const line = "\t\tendpoint {env.ILLUMICHAT_ENDPOINT}\n"
+	_, directives, found := strings.Cut(string(text), "\nhttp://localhost:8080 {\n")
+	if !found || strings.Count(directives, line) != 1 {
+		tb.Fatal("example/Caddyfile is not as this test knows it")
+	}
+	directives = directives[:strings.LastIndex(directives, "}")]
+	return strings.Replace(directives, line, line+subdirectives+"\n", 1)
+}
+
+// steps lets a sandbox send its events one by one.
+type steps chan struct{}
+
+func (s steps) wait(r *http.Request, _ int) {
+	select {
+	case <-s:
+	case <-r.Context().Done():
+	}
+}
+
+// A visitor with a keyboard and a screen reader asks, follows the answer as it is written, and asks again.
+func TestBrowserChats(t *testing.T) {
+	b := openBrowser(t)
+	events := make(steps)
+	server := sandboxtest.NewServer(t, sandbox.Options{OnEvent: events.wait})
+	b.open(serve(t, examplePage(t, server.URL, "")).plain)
+	eval[chromedp.Void](b, `
+		globalThis.announced = [];
+		const announcer = document.querySelector("#announcer");
+		new MutationObserver(() => announced.push(announcer.textContent)).observe(announcer, { childList: true });
+	`)
+	b.eventually(`document.activeElement.id === "question"`)
+
+	b.say("Hello")
+	for range 3 {
+		events <- struct{}{}
+	}
+	b.eventually(lastTurn + `.querySelector(".text")?.textContent === "` + firstWords + `"`)
+	if eval[bool](b, `document.querySelector("#stop").hidden`) || !eval[bool](b, `document.querySelector("#send").hidden`) {
+		t.Error("there is no Stop while the answer is written")
+	}
+	if got := b.focused(); got != "question" {
+		t.Errorf("the focus has gone to %q", got)
+	}
+
+	tool := lastTurn + `.querySelector(".tool")`
+	for !eval[bool](b, `Boolean(`+tool+`)`) {
+		shown := eval[int](b, lastTurn+`.textContent.length`)
+		events <- struct{}{}
+		b.eventually(fmt.Sprintf(lastTurn+`.textContent.length > %d`, shown))
+	}
+	b.eventually(tool + `.querySelector(".state").textContent === "running"`)
+	if got := eval[string](b, tool+`.innerText`); !strings.Contains(got, "web_search") || !strings.Contains(got, `{"query":"Hello"}`) {
+		t.Errorf("the tool shows %q", got)
+	}
+	events <- struct{}{}
+	b.eventually(tool + `.querySelector(".state").textContent === "done"`)
+
+	close(events)
+	if got, want := b.answered(), "Finished: stop"; got != want {
+		t.Errorf("the answer ends with %q, want %q", got, want)
+	}
+	want := sandboxText(t, "Hello")
+	if got := b.text(); got != want {
+		t.Errorf("the answer is %q, want %q", got, want)
+	}
+	announced := eval[[]string](b, `announced.map((text) => text.trim())`)
+	if !slices.Equal(announced, []string{"The assistant is answering.", strings.TrimSpace(want)}) {
+		t.Errorf("a screen reader has read %q", announced)
+	}
+
+	b.say("/turns")
+	b.answered()
+	if got, want := b.text(), "1. Hello\n2. /turns\n"; got != want {
+		t.Errorf("the chat's turns are %q, want %q", got, want)
+	}
+}

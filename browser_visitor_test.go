@@ -1,0 +1,154 @@
+package illumichat
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+
+	"github.com/illumichat/caddy-illumichat/sandbox"
+	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
+)
+
+func TestBrowserStops(t *testing.T) {
+	b := openBrowser(t)
+	server := sandboxtest.NewServer(t, sandbox.Options{})
+	b.open(serve(t, examplePage(t, server.URL, "")).plain)
+	b.say("/stall 3")
+	b.eventually(lastTurn + `.querySelector(".text")?.textContent === "` + firstWords + `"`)
+
+	b.press(kb.Tab)
+	if got := b.focused(); got != "stop" {
+		t.Fatalf("after the question, the keyboard comes to %q", got)
+	}
+	b.press(kb.Enter)
+	if got, want := b.answered(), "Stopped.\nTry again"; got != want {
+		t.Errorf("the answer ends with %q, want %q", got, want)
+	}
+	request := server.Request(t, 0)
+	request.Wait(t)
+	if !request.Canceled() {
+		t.Error("the upstream was not told that the visitor has stopped")
+	}
+	if got := b.text(); got != firstWords {
+		t.Errorf("of the answer there is %q, want %q", got, firstWords)
+	}
+	if got := b.focused(); got != "question" {
+		t.Errorf("after Stop, the focus is at %q", got)
+	}
+
+	b.say("/turns")
+	b.answered()
+	if got := eval[int](b, `document.querySelectorAll(".turn").length`); got != 2 {
+		t.Errorf("the page shows %d turns, want 2", got)
+	}
+	if got := eval[int](b, `document.querySelectorAll(".again").length`); got != 0 {
+		t.Errorf("%d earlier questions can be asked again", got)
+	}
+}
+
+// The visitor's own retry puts the new answer in the place of the broken one, in the page and in what is sent.
+func TestBrowserTriesAgain(t *testing.T) {
+	b := openBrowser(t)
+	site := newScriptedSite(t, sends(someDelta+goodEnd), sends(someDelta), sends(someDelta), sends(someDelta+goodEnd))
+	b.open(serve(t, examplePage(t, site.url, "")).plain)
+	b.say("First")
+	b.answered()
+	b.say("Second")
+	b.wantFailed("The answer broke off.", "closed:upstream")
+
+	for range 2 {
+		perform(b, chromedp.Focus(chromedp.CSS(".again")))
+		b.press(kb.Enter)
+		b.eventually(lastTurn + `.querySelector(".end")`)
+	}
+	b.eventually(lastTurn + `.querySelector(".end").textContent === "Finished: stop"`)
+	if got, want := eval[string](b, `Array.from(document.querySelectorAll(".question, .text"), (e) => e.textContent).join("|")`),
+		"First|Yes.|Second|Yes."; got != want {
+		t.Errorf("the page shows %q, want %q", got, want)
+	}
+	for i, q := range site.questions() {
+		var said []string
+		for _, m := range q.Messages {
+			said = append(said, m.Content)
+		}
+		want := "First|Yes.|Second"
+		if i == 0 {
+			want = "First"
+		}
+		if got := strings.Join(said, "|"); got != want {
+			t.Errorf("request %d is %q, want %q", i+1, got, want)
+		}
+	}
+}
+
+// The page's own retry tells what it waits for, and can be stopped.
+func TestBrowserAsksAgain(t *testing.T) {
+	b := openBrowser(t)
+	busy := fails(http.StatusTooManyRequests, "rate_limit:chat", "1")
+	site := newScriptedSite(t, busy, sends(someDelta+goodEnd), fails(http.StatusTooManyRequests, "rate_limit:chat", "10"))
+	s := serve(t, fmt.Sprintf("root example/site\nfile_server\nreverse_proxy %s %s", chatPath, site.url))
+	b.open(s.plain)
+
+	b.say("Hello")
+	b.eventually(lastTurn + `.querySelector(".pause")?.textContent === "Too many messages for now. Trying again in 2 seconds."`)
+	if got := eval[string](b, `document.querySelector("#announcer").textContent`); !strings.Contains(got, "Trying again") {
+		t.Errorf("a screen reader has read %q", got)
+	}
+	if got := b.answered(); got != "Finished: stop" || b.text() != "Yes." {
+		t.Errorf("the answer is %q, and ends with %q", b.text(), got)
+	}
+	if eval[bool](b, `Boolean(document.querySelector(".pause"))`) {
+		t.Error("the page still says that it waits")
+	}
+
+	b.say("Hello")
+	b.eventually(lastTurn + `.querySelector(".pause")`)
+	b.press(kb.Tab + kb.Enter)
+	if got, want := b.answered(), "Stopped.\nTry again"; got != want {
+		t.Errorf("the answer ends with %q, want %q", got, want)
+	}
+}
+
+// What an answer quotes may be anything, and is a text.
+func TestBrowserShowsMarkupAsText(t *testing.T) {
+	b := openBrowser(t)
+	server := sandboxtest.NewServer(t, sandbox.Options{})
+	s := serve(t, examplePage(t, server.URL, ""))
+	for _, said := range []string{
+		`<img src=x onerror="alert(1)"><script>alert(2)</script><style>*{display:none}</style>`,
+		`</p></article><iframe srcdoc="<script>alert(3)</script>"></iframe><a href="javascript:alert(4)">go</a>`,
+		"# Title **bold** `code` [link](javascript:alert(5)) ![i](x) &lt;b&gt; &amp;",
+		"<!-- <svg onload=alert(6)> \u202e ${7*7} {{7*7}}",
+	} {
+		b.open(s.plain)
+		b.say(said)
+		b.answered()
+		if got, want := b.text(), sandboxText(t, said); got != want {
+			t.Errorf("the answer is %q, want %q", got, want)
+		}
+	}
+	site := newScriptedSite(t,
+		sends(`data: {"type":"tool-call","toolName":"<b>t</b>","args":{"a":"<img src=x onerror=alert(7)>"}}`+"\n\n"+
+			`data: {"type":"tool-result","toolName":"<b>t</b>","result":"<script>alert(8)</script>"}`+"\n\n"+goodEnd),
+		fails(http.StatusConflict, "<b>x</b>:chat", ""))
+	s.reload(examplePage(t, site.url, once))
+	b.open(s.plain)
+	for range 2 {
+		b.say("Hello")
+		b.answered()
+	}
+
+	// All that the page makes is of these.
+	if got := eval[string](b, `
+		Array.from(new Set(Array.from(document.querySelectorAll("#log *"), (e) => e.localName))).sort().join(" ")
+	`); got != "article button code details div p pre section span summary" {
+		t.Errorf("the page has made %s", got)
+	}
+	if got := eval[string](b, lastTurn+`.querySelector(".end").textContent`); !strings.Contains(got, "<b>x</b>:chat") {
+		t.Errorf("the code is shown as %q", got)
+	}
+}
