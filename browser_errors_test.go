@@ -21,8 +21,8 @@ import (
 func (b *browser) hurry() {
 	b.tb.Helper()
 	call(b, cdppage.AddScriptToEvaluateOnNewDocument, cdppage.AddScriptToEvaluateOnNewDocumentParams{Source: `
-		const { setTimeout } = globalThis;
-		globalThis.setTimeout = (callback, milliseconds) => setTimeout(callback, Math.min(milliseconds, 10));
+		const wait = globalThis.setTimeout;
+		globalThis.setTimeout = (callback, milliseconds) => wait(callback, Math.min(milliseconds, 10));
 	`})
 }
 

@@ -16,7 +16,6 @@ import (
 	cdppage "github.com/chromedp/cdproto/page"
 	cdpruntime "github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
-	"github.com/chromedp/chromedp/kb"
 
 	"github.com/illumichat/caddy-illumichat/sandbox"
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
@@ -129,10 +128,19 @@ func (b *browser) eventually(expression string) {
 	})
 }
 
-// press presses keys, wherever the focus is.
-func (b *browser) press(keys string) {
+// The keys that do something in the page.
+var (
+	keyEnter = cdpinput.DispatchKeyEventParams{Key: "Enter", WindowsVirtualKeyCode: 13, Text: "\r"}
+	keyTab   = cdpinput.DispatchKeyEventParams{Key: "Tab", WindowsVirtualKeyCode: 9}
+)
+
+// press presses a key, wherever the focus is. (chromedp's KeyEvent sends the character of a key also where the page has
+// taken the key for itself.)
+func (b *browser) press(key cdpinput.DispatchKeyEventParams) {
 	b.tb.Helper()
-	perform(b, chromedp.KeyEvent(keys))
+	for _, key.Type = range []cdpinput.DispatchKeyEventType{cdpinput.DispatchKeyEventTypeKeyDown, cdpinput.DispatchKeyEventTypeKeyUp} {
+		call(b, cdpinput.DispatchKeyEvent, key)
+	}
 }
 
 // say writes a message as a visitor does, and sends it.
@@ -140,7 +148,7 @@ func (b *browser) say(text string) {
 	b.tb.Helper()
 	perform(b, chromedp.Focus(chromedp.CSS("#question")))
 	call(b, cdpinput.InsertText, cdpinput.InsertTextParams{Text: text})
-	b.press(kb.Enter)
+	b.press(keyEnter)
 }
 
 // lastTurn is the latest question with its answer, in JavaScript.

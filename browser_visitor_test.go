@@ -5,9 +5,9 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp"
-	"github.com/chromedp/chromedp/kb"
 
 	"github.com/illumichat/caddy-illumichat/sandbox"
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
@@ -20,11 +20,11 @@ func TestBrowserStops(t *testing.T) {
 	b.say("/stall 3")
 	b.eventually(lastTurn + `.querySelector(".text")?.textContent === "` + firstWords + `"`)
 
-	b.press(kb.Tab)
+	b.press(keyTab)
 	if got := b.focused(); got != "stop" {
 		t.Fatalf("after the question, the keyboard comes to %q", got)
 	}
-	b.press(kb.Enter)
+	b.press(keyEnter)
 	if got, want := b.answered(), "Stopped.\nTry again"; got != want {
 		t.Errorf("the answer ends with %q, want %q", got, want)
 	}
@@ -62,7 +62,7 @@ func TestBrowserTriesAgain(t *testing.T) {
 
 	for range 2 {
 		perform(b, chromedp.Focus(chromedp.CSS(".again")))
-		b.press(kb.Enter)
+		b.press(keyEnter)
 		b.eventually(lastTurn + `.querySelector(".end")`)
 	}
 	b.eventually(lastTurn + `.querySelector(".end").textContent === "Finished: stop"`)
@@ -107,7 +107,8 @@ func TestBrowserAsksAgain(t *testing.T) {
 
 	b.say("Hello")
 	b.eventually(lastTurn + `.querySelector(".pause")`)
-	b.press(kb.Tab + kb.Enter)
+	b.press(keyTab)
+	b.press(keyEnter)
 	if got, want := b.answered(), "Stopped.\nTry again"; got != want {
 		t.Errorf("the answer ends with %q, want %q", got, want)
 	}
@@ -150,5 +151,39 @@ func TestBrowserShowsMarkupAsText(t *testing.T) {
 	}
 	if got := eval[string](b, lastTurn+`.querySelector(".end").textContent`); !strings.Contains(got, "<b>x</b>:chat") {
 		t.Errorf("the code is shown as %q", got)
+	}
+}
+
+// Pages that were written as the API's guide has it take each chunk for whole lines. The upstream's chunks end anywhere.
+func TestBrowserWithNaivePage(t *testing.T) {
+	b := openBrowser(t)
+	server := sandboxtest.NewServer(t, sandbox.Options{Pace: 2 * time.Millisecond})
+	b.open(serve(t, chatTo(server, "heartbeat 5ms")+"\nroot testdata/page\nfile_server").plain + "/naive.html")
+	var numbered strings.Builder
+	for n := range 200 {
+		fmt.Fprintf(&numbered, "event %d\n", n+1)
+	}
+	for say, want := range map[string]string{
+		"Hello":                         sandboxText(t, "Hello"),
+		"Grüße, 世界 👋 /chunk 1":          sandboxText(t, "Grüße, 世界 👋 /chunk 1"),
+		"/events 200":                   numbered.String(),
+		"/events 200 /burst 7":          numbered.String(),
+		"/chunk 1 /events 200":          numbered.String(),
+		"/chunk 7 /events 200 /crlf":    numbered.String(),
+		"/drip 11 1ms /events 200":      numbered.String(),
+		"/events 200 /comments 2":       numbered.String(),
+		"/slow-first 100ms /events 200": numbered.String(),
+		"/large 4000":                   strings.Repeat("0123456789", 400),
+	} {
+		t.Run(say, func(t *testing.T) {
+			b := b.in(t)
+			eval[chromedp.Void](b, fmt.Sprintf(`ask(%q)`, say))
+			if got := eval[string](b, `document.querySelector("output").textContent`); got != want {
+				t.Errorf("the page shows %.300q, want %.300q", got, want)
+			}
+			if got := eval[string](b, `document.querySelector("output").dataset.end ?? ""`); got != "stop" {
+				t.Errorf("the page has seen the finish %q", got)
+			}
+		})
 	}
 }

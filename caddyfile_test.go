@@ -24,7 +24,7 @@ import (
 // update writes down what the adapter says, for the diff to be read:
 //
 //	go test -run TestGoldens . -args -update
-var update = flag.Bool("update", false, "rewrite the golden files of the Caddyfile adapter")
+var update = flag.Bool("update", false, "rewrite the golden files of the Caddyfile adapter, and the screenshots")
 
 // goldenSeparator stands between a Caddyfile and what it adapts to, as in Caddy's own golden files.
 const goldenSeparator = "----------\n"

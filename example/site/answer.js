@@ -4,6 +4,9 @@ const finishes = {
 	length: 'Finished: length (the answer reached its limit)',
 };
 
+/** From how many characters on a block of text ends with its line. */
+const blockLength = 2000;
+
 /** One answer in the log: its text as it streams in, the tools it calls, and how it ended. */
 export class Answer {
 	/** All of the text so far. */
@@ -11,8 +14,11 @@ export class Answer {
 
 	element = create('article', 'answer');
 
-	/** The text node that grows; a tool's box ends it. @type {Text | null} */
-	#growing = null;
+	/** Where the text is written; a tool's box ends it. @type {HTMLElement | null} */
+	#prose = null;
+
+	/** The end of it, which grows. */
+	#growing = document.createTextNode('');
 
 	/** The calls that wait for their result. @type {{ name: string, box: HTMLElement, state: HTMLElement }[]} */
 	#calls = [];
@@ -84,13 +90,29 @@ export class Answer {
 	#addText(delta) {
 		if (typeof delta !== 'string') return;
 		this.text += delta;
-		if (!this.#growing) {
-			this.#growing = document.createTextNode('');
-			const paragraph = create('p', 'text');
-			paragraph.append(this.#growing);
-			this.element.append(paragraph);
+		if (!this.#prose) {
+			this.#prose = create('div', 'text');
+			this.element.append(this.#prose);
+			this.#startBlock(this.#prose);
 		}
-		this.#growing.appendData(delta);
+		const end = this.#growing.length < blockLength ? 0 : delta.indexOf('\n') + 1;
+		if (end > 0) {
+			this.#growing.appendData(delta.slice(0, end));
+			this.#startBlock(this.#prose);
+		}
+		this.#growing.appendData(delta.slice(end));
+	}
+
+	/**
+	 * With each piece of a text the browser lays its whole block out anew, so a long text has many.
+	 *
+	 * @param {HTMLElement} prose
+	 */
+	#startBlock(prose) {
+		this.#growing = document.createTextNode('');
+		const block = create('div');
+		block.append(this.#growing);
+		prose.append(block);
 	}
 
 	/**
@@ -105,7 +127,7 @@ export class Answer {
 		summary.append(create('code', '', name), ' ', state);
 		box.append(summary, ...labelled('Arguments', args));
 		this.element.append(box);
-		this.#growing = null;
+		this.#prose = null;
 		this.#calls.push({ name, box, state });
 	}
 

@@ -1,0 +1,70 @@
+package illumichat
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	cdpheap "github.com/chromedp/cdproto/heapprofiler"
+	cdpperformance "github.com/chromedp/cdproto/performance"
+	"github.com/chromedp/chromedp"
+
+	"github.com/illumichat/caddy-illumichat/sandbox"
+	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
+)
+
+// metrics is what Chromium has counted and measured of the tab since it is open, without garbage.
+func (b *browser) metrics() map[string]float64 {
+	b.tb.Helper()
+	call(b, cdpheap.CollectGarbage, cdp.Empty{})
+	metrics := make(map[string]float64)
+	for _, m := range call(b, cdpperformance.GetMetrics, cdp.Empty{}).Metrics {
+		metrics[m.Name] = m.Value
+	}
+	return metrics
+}
+
+// A long answer neither holds the page up nor leaves anything behind but its text, as often as it comes.
+func TestBrowserTakesLongAnswers(t *testing.T) {
+	b := openBrowser(t)
+	call(b, cdpperformance.Enable, cdpperformance.EnableParams{})
+	server := sandboxtest.NewServer(t, sandbox.Options{Pace: time.Millisecond})
+	b.open(serve(t, examplePage(t, server.URL, "")).plain)
+	eval[chromedp.Void](b, `
+		globalThis.longest = 0;
+		new PerformanceObserver((tasks) => {
+			longest = Math.max(longest, ...tasks.getEntries().map((task) => task.duration));
+		}).observe({ type: "longtask" });
+	`)
+
+	before := b.metrics()
+	for range 3 {
+		// Some two seconds of text, many events a frame.
+		b.say("/events 10000 /burst 10")
+		if got := b.answered(); got != "Finished: stop" {
+			t.Fatalf("the answer ends with %q", got)
+		}
+		text := b.text()
+		if got := strings.Count(text, "\n"); got != 10_000 || !strings.HasSuffix(text, "\nevent 10000\n") {
+			t.Errorf("the page shows %d events, the last one is %q", got, text[max(0, len(text)-20):])
+		}
+		after := b.metrics()
+		grown := func(name string) float64 { return after[name] - before[name] }
+		t.Logf("%.0f KiB of heap, %.0f nodes, %.0f listeners, %.2f s of layout, %.2f s of script; longest task %.0f ms",
+			grown("JSHeapUsedSize")/1024, grown("Nodes"), grown("JSEventListeners"), grown("LayoutDuration"), grown("ScriptDuration"),
+			eval[float64](b, `longest`))
+		// The text is kept twice: as what the page shows, which is no part of this heap, and as what it sends next.
+		if grown("JSHeapUsedSize") > 1<<20 || grown("Nodes") > 300 || grown("JSEventListeners") > 2 {
+			t.Error("the page has grown by more than the answer")
+		}
+		before = after
+	}
+	// A task of more than 50 ms can be felt; a noisy machine gets some more.
+	if got := eval[float64](b, `longest`); got > 200 {
+		t.Errorf("a task took %.0f ms", got)
+	}
+	if got := eval[int](b, `Math.max(...Array.from(document.querySelectorAll(".text > *"), (block) => block.textContent.length))`); got > 2*2000 {
+		t.Errorf("a block of text has %d characters, all of which are laid out with each event", got)
+	}
+}

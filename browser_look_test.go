@@ -1,0 +1,107 @@
+package illumichat
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"testing"
+
+	cdpemulation "github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/chromedp"
+)
+
+// contrast finds the texts that stand out too little from what is behind them, by WCAG 2.2, success criterion 1.4.3.
+const contrast = `(() => {
+	const channels = (color) => color.match(/[\d.]+/g).map(Number);
+	const luminance = (color) => {
+		const [r, g, b] = channels(color).map((c) => c / 255).map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4));
+		return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+	};
+	const behind = (e) => {
+		for (; e; e = e.parentElement) {
+			const color = getComputedStyle(e).backgroundColor;
+			if ((channels(color)[3] ?? 1) > 0) return color;
+		}
+		return 'rgb(255, 255, 255)';
+	};
+	const poor = [];
+	for (const e of document.querySelectorAll('body *')) {
+		const says = Array.from(e.childNodes).some((n) => n.nodeType === Node.TEXT_NODE && n.data.trim());
+		if (!says && e.localName !== 'textarea' || e.disabled || !e.checkVisibility()) continue;
+		const [dark, light] = [luminance(getComputedStyle(e).color), luminance(behind(e))].sort((a, b) => a - b);
+		const ratio = (light + 0.05) / (dark + 0.05);
+		if (ratio < 4.5) poor.push(e.localName + '.' + e.className + ' ' + ratio.toFixed(2));
+	}
+	return poor;
+})()`
+
+// outside finds what does not fit into the page's width, and controls that are small for a finger, by WCAG 2.2, success
+// criterion 2.5.8.
+const outside = `Array.from(document.querySelectorAll('body *')).filter((e) => {
+	if (!e.checkVisibility() || e.closest('.visually-hidden')) return false;
+	const { left, right, width, height } = e.getBoundingClientRect();
+	return left < 0 || right > innerWidth || e.matches('button, summary') && (width < 24 || height < 24);
+}).map((e) => e.localName + '.' + e.className)`
+
+// The page fits a desk and a phone, and can be read by day and by night. With -args -update it takes the README's pictures.
+func TestBrowserLooks(t *testing.T) {
+	event := func(event string) string { return "data: " + event + "\n\n" }
+	say := func(text string) string { return event(fmt.Sprintf(`{"type":"text-delta","textDelta":%q}`, text)) }
+	shipping := say("Yes. A parcel to Norway takes three to five working days, and we tell you its number as soon as it is on its way.") +
+		goodEnd
+	order := say("Let me see where it is.") +
+		event(`{"type":"tool-call","toolName":"find_order","args":{"number":"10-4471"}}`) +
+		event(`{"type":"tool-result","toolName":"find_order","result":{"state":"on its way","carrier":"Posten","since":"Tuesday"}}`) +
+		say("Your order 10-4471 left us on Tuesday with Posten.\n\nI will ask them when it comes.") +
+		event(`{"type":"tool-call","toolName":"ask_carrier","args":{"carrier":"Posten"}}`)
+
+	b := openBrowser(t)
+	s := serve(t, examplePage(t, "http://127.0.0.1:1", ""))
+	for _, size := range []struct {
+		name          string
+		width, height int64
+	}{{"wide", 1000, 800}, {"narrow", 375, 720}} {
+		for _, scheme := range []string{"light", "dark"} {
+			t.Run(size.name+" "+scheme, func(t *testing.T) {
+				b := b.in(t)
+				site := newScriptedSite(t, sends(shipping), fails(http.StatusServiceUnavailable, "overloaded:chat", "90"),
+					func(w http.ResponseWriter, r *http.Request) {
+						sends(order)(w, r)
+						_ = http.NewResponseController(w).Flush()
+						<-r.Context().Done()
+					})
+				s.reload(examplePage(t, site.url, once))
+				call(b, cdpemulation.SetEmulatedMedia, cdpemulation.SetEmulatedMediaParams{Features: []*cdpemulation.MediaFeature{
+					{Name: "prefers-color-scheme", Value: scheme},
+					{Name: "prefers-reduced-motion", Value: "reduce"},
+				}})
+				perform(b, chromedp.EmulateViewport(size.width, size.height, chromedp.EmulateScale(2)))
+				b.open(s.plain)
+				b.say("Do you ship to Norway?")
+				b.answered()
+				b.say("And where is my order 10-4471?")
+				b.answered()
+				check := func() {
+					t.Helper()
+					if got := eval[[]string](b, contrast); len(got) > 0 {
+						t.Errorf("hard to read: %q", got)
+					}
+					if got := eval[[]string](b, outside); len(got) > 0 {
+						t.Errorf("outside of the page, or small: %q", got)
+					}
+				}
+				check()
+				perform(b, chromedp.Click(chromedp.CSS(".again")))
+				b.eventually(lastTurn + `.querySelectorAll(".tool").length === 2`)
+				check()
+				if *update {
+					picture := perform(b, chromedp.CaptureScreenshot())
+					if err := os.WriteFile(fmt.Sprintf("example/screenshots/%s-%s.png", size.name, scheme), picture, 0o644); err != nil {
+						t.Fatal(err)
+					}
+				}
+				perform(b, chromedp.Click(chromedp.CSS("#stop"))) // so that nobody waits for the answer's end
+			})
+		}
+	}
+}
