@@ -11,7 +11,9 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -35,6 +37,27 @@ const chatPath = "/api/chat-proxy"
 
 // hello is a chat that the sandbox answers with every type of event.
 const hello = `{"assistantId":"asst_demo","messages":[{"role":"user","content":"Hello"}]}`
+
+// requireProgram returns the path of a program that a test runs.
+func requireProgram(tb testing.TB, name string) string {
+	tb.Helper()
+	path, err := exec.LookPath(name)
+	require(tb, name, name, err)
+	return path
+}
+
+// require ends a test that lacks what it runs with, if err says so. The test skips, or fails if the environment's
+// ILLUMICHAT_TEST_REQUIRE, names with commas between, has the name.
+func require(tb testing.TB, name, what string, err error) {
+	tb.Helper()
+	switch {
+	case err == nil:
+	case slices.Contains(strings.Split(os.Getenv("ILLUMICHAT_TEST_REQUIRE"), ","), name):
+		tb.Fatalf("this test is required to run, with %s: %v", what, err)
+	default:
+		tb.Skipf("this test runs only with %s", what)
+	}
+}
 
 // site is a site that a real Caddy serves, over plain HTTP/1.1 and over TLS with HTTP/1.1, 2 and 3.
 type site struct {

@@ -5,12 +5,9 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/illumichat/caddy-illumichat/sandbox"
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
@@ -20,11 +17,7 @@ import (
 const pageClient = "example/site/illumichat.js"
 
 // page is a page's client, which Node runs.
-type page struct {
-	requests *json.Encoder
-	seen     *json.Decoder
-	kill     func()
-}
+type page struct{ *nodeScript }
 
 // pageRequest is what a page says in one chat, and when it stops the last answer: "before" it is asked for, in the
 // "pause" before it is asked for again, or by an "abort" or a "break" after the first text.
@@ -83,56 +76,17 @@ func (e pageError) after(seconds string) pageError {
 	return e
 }
 
-// requireProgram returns the path of a program that a test runs. A test whose program is missing skips, or
-// fails if the environment's ILLUMICHAT_TEST_REQUIRE, names with commas between, has it.
-func requireProgram(tb testing.TB, name string) string {
-	tb.Helper()
-	path, err := exec.LookPath(name)
-	switch {
-	case err == nil:
-	case slices.Contains(strings.Split(os.Getenv("ILLUMICHAT_TEST_REQUIRE"), ","), name):
-		tb.Fatalf("this test is required to run: %v", err)
-	default:
-		tb.Skipf("this test runs only with %s", name)
-	}
-	return path
-}
-
 // openPage starts a page, which the test's end closes.
-func openPage(tb testing.TB) *page {
+func openPage(tb testing.TB) page {
 	tb.Helper()
-	node := exec.CommandContext(tb.Context(), requireProgram(tb, "node"), "testdata/page/visitor.mjs", pageClient)
-	node.Stderr = tb.Output()
-	stdin, err := node.StdinPipe()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	stdout, err := node.StdoutPipe()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	if err := node.Start(); err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() { _ = node.Wait() }) // the end of the test's context has killed it
-	return &page{
-		requests: json.NewEncoder(stdin),
-		seen:     json.NewDecoder(stdout),
-		kill:     func() { _ = node.Process.Kill() },
-	}
+	return page{startScript(tb, "testdata/page/visitor.mjs", pageClient)}
 }
 
 // see has the page ask, and returns what it saw when the loop over the events was over.
-func (p *page) see(tb testing.TB, request pageRequest) pageView {
+func (p page) see(tb testing.TB, request pageRequest) pageView {
 	tb.Helper()
-	defer time.AfterFunc(patience, p.kill).Stop()
 	var view pageView
-	if err := p.requests.Encode(request); err != nil {
-		tb.Fatalf("asking the page: %v", err)
-	}
-	if err := p.seen.Decode(&view); err != nil {
-		tb.Fatalf("waiting for what the page sees: %v", err)
-	}
+	p.ask(tb, request, &view)
 	return view
 }
 
@@ -250,7 +204,7 @@ func wholeAnswers(tb testing.TB) []pageCase {
 }
 
 // checkPage has the page make the request with what the cases say, one after the other.
-func checkPage(t *testing.T, p *page, request pageRequest, cases []pageCase) {
+func checkPage(t *testing.T, p page, request pageRequest, cases []pageCase) {
 	t.Helper()
 	request.AssistantID = sandbox.Assistant
 	request.Tries = 1

@@ -1,0 +1,51 @@
+package illumichat
+
+import (
+	"encoding/json"
+	"os/exec"
+	"testing"
+	"time"
+)
+
+// nodeScript is a script that Node runs. It reads requests and prints a view for each, in lines of JSON.
+type nodeScript struct {
+	requests *json.Encoder
+	views    *json.Decoder
+	kill     func()
+}
+
+// startScript has Node run the file, which the test's end stops.
+func startScript(tb testing.TB, file string, args ...string) *nodeScript {
+	tb.Helper()
+	node := exec.CommandContext(tb.Context(), requireProgram(tb, "node"), append([]string{file}, args...)...)
+	node.Stderr = tb.Output()
+	stdin, err := node.StdinPipe()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	stdout, err := node.StdoutPipe()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if err := node.Start(); err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = node.Wait() }) // the end of the test's context has killed it
+	return &nodeScript{
+		requests: json.NewEncoder(stdin),
+		views:    json.NewDecoder(stdout),
+		kill:     func() { _ = node.Process.Kill() },
+	}
+}
+
+// ask sends the script a request and reads its view.
+func (s *nodeScript) ask(tb testing.TB, request, view any) {
+	tb.Helper()
+	defer time.AfterFunc(patience, s.kill).Stop()
+	if err := s.requests.Encode(request); err != nil {
+		tb.Fatalf("asking the script: %v", err)
+	}
+	if err := s.views.Decode(view); err != nil {
+		tb.Fatalf("waiting for what the script sees: %v", err)
+	}
+}
