@@ -2,6 +2,7 @@ package illumichat
 
 import (
 	"bytes"
+	"cmp"
 	"strings"
 	"testing"
 )
@@ -9,25 +10,50 @@ import (
 // oneLineEnd rewrites a stream so that a LF alone ends lines.
 var oneLineEnd = strings.NewReplacer("\r\n", "\n", "\r", "\n")
 
-// slowEvents reads the data of a stream's events in the plainest way there is: the whole stream at once,
-// line by line. What the scanner finds is compared with it.
+// streamEvent is an event as the HTML standard has it dispatched.
+type streamEvent struct {
+	Type string `json:"type"`
+	ID   string `json:"id"` // the last event ID, which stays until a stream sets another
+	Data string `json:"data"`
+}
+
+// slowEvents reads the data of a stream's events. What the scanner finds is compared with it.
 func slowEvents(stream string) []string {
+	var data []string
+	for _, e := range readEvents(stream) {
+		data = append(data, e.Data)
+	}
+	return data
+}
+
+// readEvents reads a stream in the plainest way there is: the whole stream at once, line by line.
+func readEvents(stream string) []streamEvent {
 	stream = strings.TrimPrefix(stream, "\uFEFF")
 	lines := strings.Split(oneLineEnd.Replace(stream), "\n")
 	lines = lines[:len(lines)-1] // what no line end follows is no line yet
 
-	var events, data []string
+	var events []streamEvent
+	var data []string
+	var kind, id string
 	for _, line := range lines {
 		if line == "" {
 			if data != nil {
-				events = append(events, strings.Join(data, "\n"))
+				events = append(events, streamEvent{cmp.Or(kind, "message"), id, strings.Join(data, "\n")})
 			}
-			data = nil
+			data, kind = nil, ""
 			continue
 		}
 		field, value, _ := strings.Cut(line, ":")
-		if field == "data" {
-			data = append(data, strings.TrimPrefix(value, " "))
+		value = strings.TrimPrefix(value, " ")
+		switch field {
+		case "data":
+			data = append(data, value)
+		case "event":
+			kind = value
+		case "id":
+			if !strings.Contains(value, "\x00") {
+				id = value
+			}
 		}
 	}
 	return events
