@@ -1,0 +1,25 @@
+/** Reads answers with fetch-event-source, which is for browsers. */
+import { addEvent, checkHead, visit } from './visits.mjs';
+
+// What it uses of a browser's globals.
+globalThis.window = globalThis;
+globalThis.document = { removeEventListener() {} };
+
+const { fetchEventSource } = await import('@microsoft/fetch-event-source');
+
+await visit(({ url, body }, view) => fetchEventSource(url, {
+	method: 'POST',
+	headers: { 'Content-Type': 'application/json' },
+	body,
+	openWhenHidden: true,
+	onopen: (response) => checkHead(response, view),
+	onmessage({ event, id, data, retry }) {
+		if (retry !== undefined) view.retry = retry;
+		// It tells of a message at each blank line, also where no data came, as after a comment.
+		if (data === '') view.comments++;
+		else addEvent(view, { event, id, data });
+	},
+	onerror(err) {
+		throw err; // or it would ask again
+	},
+}));
