@@ -33,6 +33,7 @@ var answers = map[string]string{
 	"BOM":       "\uFEFF" + finish,
 	"comments":  ": hi\n\n" + delta + ":\n\n: x\n" + finish,
 	"fields":    "event: message\nid: 1\nretry: 5\n" + delta + finish,
+	"types":     "event: mood\nid: 7\n" + delta + delta + "event: mood\nid: 8\n" + finish,
 	"lines":     "data: {\"type\":\ndata: \"text-delta\"}\n\n" + finish,
 	"not JSON":  "data: [DONE\n\n" + "data\n\n" + finish,
 	"blank":     "\n\n\n" + delta + "\n\n" + finish,
