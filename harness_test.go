@@ -46,6 +46,13 @@ func requireProgram(tb testing.TB, name string) string {
 	return path
 }
 
+// requirePackages has a test run only where npm has installed what is in testdata/clients.
+func requirePackages(tb testing.TB) {
+	tb.Helper()
+	_, err := os.Stat("testdata/clients/node_modules/.package-lock.json") // npm writes it last
+	require(tb, "npm", "the npm packages of testdata/clients (npm ci --ignore-scripts --prefix testdata/clients)", err)
+}
+
 // require ends a test that lacks what it runs with, if err says so. The test skips, or fails if the environment's
 // ILLUMICHAT_TEST_REQUIRE, names with commas between, has the name.
 func require(tb testing.TB, name, what string, err error) {

@@ -1,0 +1,428 @@
+package illumichat
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/tmaxmax/go-sse"
+
+	"github.com/illumichat/caddy-illumichat/sandbox"
+	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
+)
+
+// client is a client for event streams that is not ours.
+type client struct {
+	name string
+	open func(testing.TB, *site) asking
+
+	// waitsAfterCR: it waits for what follows a CR, as that might be a LF, and so never tells the last event of a
+	// stream that ends with a CR. The HTML standard has an event dispatched at once.
+	waitsAfterCR bool
+
+	// tellsEmpty: it also tells an event without data for each blank line that no data precedes, such as the one
+	// after a comment. The HTML standard has none dispatched there. Users have to skip these events, and the script
+	// does; so it skips those that have data which is empty.
+	tellsEmpty bool
+
+	proto         string // that the client tells
+	tellsComments bool
+	tellsRetry    bool
+	refusal       string // what its error says of an answer that is no stream; %d is the status
+}
+
+// asking posts a chat and reads the answer to its end.
+type asking func(tb testing.TB, chat string) clientView
+
+// clientView is what a client tells of an answer.
+type clientView struct {
+	Proto       string
+	Status      int
+	ContentType string
+	Code        string // of the error that came instead of a stream
+	Events      []streamEvent
+	Comments    int
+	Retry       int
+	Error       string
+}
+
+// clients are all the clients, with each protocol that they are tried with.
+func clients() []client {
+	const noStream = "no event stream, but status %d"
+	all := []client{
+		{
+			name: "eventsource-parser", open: openScript("testdata/clients/eventsource-parser.mjs"),
+			waitsAfterCR: true, tellsComments: true, tellsRetry: true, refusal: noStream,
+		},
+		{
+			name: "fetch-event-source", open: openScript("testdata/clients/fetch-event-source.mjs"),
+			tellsEmpty: true, tellsComments: true, tellsRetry: true, refusal: noStream,
+		},
+	}
+	for _, proto := range []string{"HTTP/1.1", "HTTP/2.0", "HTTP/3.0"} {
+		all = append(all, client{
+			name: "go-sse over " + proto, open: openGoSSE(proto), proto: proto,
+			refusal: "response validation failed: expected status code 200 OK, received %d",
+		})
+	}
+	for _, version := range []string{"1.1", "2"} {
+		all = append(all, client{
+			name: "curl over HTTP/" + version, open: openCurl(version), proto: "HTTP/" + version,
+			tellsComments: true, refusal: "exit status 22",
+		})
+	}
+	return all
+}
+
+// openScript has Node run a client.
+func openScript(file string) func(testing.TB, *site) asking {
+	return func(tb testing.TB, s *site) asking {
+		tb.Helper()
+		requirePackages(tb)
+		node := startScript(tb, file)
+		return func(tb testing.TB, chat string) (view clientView) {
+			tb.Helper()
+			node.ask(tb, map[string]string{"url": s.plain + chatPath, "body": chat}, &view)
+			return view
+		}
+	}
+}
+
+func openGoSSE(proto string) func(testing.TB, *site) asking {
+	return func(tb testing.TB, s *site) asking {
+		tb.Helper()
+		visitor := &http.Client{Transport: protocols(tb)[proto]}
+		return func(tb testing.TB, chat string) (view clientView) {
+			tb.Helper()
+			ctx, cancel := context.WithTimeout(tb.Context(), patience)
+			defer cancel()
+			reader := sse.Client{
+				HTTPClient: visitor,
+				Backoff:    sse.Backoff{MaxRetries: -1},
+				ResponseValidator: func(resp *http.Response) error {
+					view.noteHead(resp)
+					return sse.DefaultValidator(resp)
+				},
+			}
+			conn := reader.NewConnection(chatRequest(tb, s.secure, chat).WithContext(ctx))
+			conn.Buffer(nil, 1<<20) // its own would hold no event of more than 64 KiB
+			conn.SubscribeToAll(func(e sse.Event) {
+				view.Events = append(view.Events, streamEvent{cmp.Or(e.Type, "message"), e.LastEventID, e.Data})
+			})
+			// It takes the end of a stream for an error, unless the last LF comes apart from its CR.
+			if err := conn.Connect(); err != nil && !errors.Is(err, io.EOF) {
+				view.Error = err.Error()
+			}
+			return view
+		}
+	}
+}
+
+func (v *clientView) noteHead(resp *http.Response) {
+	v.Proto, v.Status, v.ContentType = resp.Proto, resp.StatusCode, resp.Header.Get("Content-Type")
+	if resp.StatusCode != http.StatusOK {
+		v.noteCode(resp.Body)
+	}
+}
+
+// noteCode reads the code of an error, if that is what the body is.
+func (v *clientView) noteCode(body io.Reader) {
+	var e struct{ Code string }
+	_ = json.NewDecoder(body).Decode(&e)
+	v.Code = e.Code
+}
+
+// curlTells is what curl writes to its standard error.
+const curlTells = `%{stderr}{"Proto":"HTTP/%{http_version}","Status":%{http_code},"ContentType":"%{content_type}"}`
+
+// curl is a command that posts a chat over TLS and prints the answer as it comes.
+func curl(ctx context.Context, tb testing.TB, s *site, version, chat string) *exec.Cmd {
+	tb.Helper()
+	certificate, _, _ := strings.Cut(s.tls, " ")
+	cmd := exec.CommandContext(ctx, requireProgram(tb, "curl"), "--no-buffer", "--silent", "--fail-with-body",
+		"--http"+version, "--cacert", certificate, "--write-out", curlTells,
+		"--header", "Content-Type: application/json", "--data-binary", "@-", s.secure+chatPath)
+	cmd.Stdin = strings.NewReader(chat)
+	return cmd
+}
+
+func openCurl(version string) func(testing.TB, *site) asking {
+	return func(tb testing.TB, s *site) asking {
+		tb.Helper()
+		requireProgram(tb, "curl")
+		return func(tb testing.TB, chat string) (view clientView) {
+			tb.Helper()
+			ctx, cancel := context.WithTimeout(tb.Context(), patience)
+			defer cancel()
+			cmd := curl(ctx, tb, s, version, chat)
+			var stdout, stderr bytes.Buffer
+			cmd.Stdout, cmd.Stderr = &stdout, &stderr
+			ended := cmd.Run()
+			if err := json.Unmarshal(stderr.Bytes(), &view); err != nil {
+				tb.Fatalf("curl says %q: %v; %v", stderr.String(), err, ended)
+			}
+			if ended != nil {
+				view.Error = ended.Error()
+				view.noteCode(bytes.NewReader(stdout.Bytes()))
+			}
+			view.Events = readEvents(stdout.String())
+			view.Comments = strings.Count("\n"+oneLineEnd.Replace(stdout.String()), "\n:")
+			return view
+		}
+	}
+}
+
+// witness is an upstream whose answers are also heard without what is between it and a client.
+type witness struct {
+	url string
+
+	mu    sync.Mutex
+	heard bytes.Buffer // the last answer
+}
+
+func newWitness(tb testing.TB, upstream http.Handler) *witness {
+	tb.Helper()
+	w := &witness{}
+	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		w.mu.Lock()
+		w.heard.Reset()
+		w.mu.Unlock()
+		upstream.ServeHTTP(witnessed{rw, w}, r)
+	}))
+	tb.Cleanup(func() {
+		server.CloseClientConnections()
+		server.Close()
+	})
+	w.url = server.URL
+	return w
+}
+
+// answer is the last answer.
+func (w *witness) answer() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.heard.String()
+}
+
+// witnessed is what an upstream writes its answer to.
+type witnessed struct {
+	http.ResponseWriter
+	witness *witness
+}
+
+func (w witnessed) Write(p []byte) (int, error) {
+	w.witness.mu.Lock()
+	w.witness.heard.Write(p)
+	w.witness.mu.Unlock()
+	return w.ResponseWriter.Write(p)
+}
+
+func (w witnessed) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// clientCase is an answer that clients are to read.
+type clientCase struct {
+	chat     string
+	code     string // of the finish that is ours
+	comments bool   // the answer must have some, of the upstream or ours
+	retry    int    // the interval that it sets
+}
+
+// checkClients has each client ask for each answer.
+func checkClients(t *testing.T, s *site, upstream *witness, cases map[string]clientCase) {
+	t.Helper()
+	for _, client := range clients() {
+		t.Run(client.name, func(t *testing.T) {
+			ask := client.open(t, s)
+			for name, c := range cases {
+				t.Run(name, func(t *testing.T) {
+					got := ask(t, c.chat)
+					client.check(t, got, upstream.answer(), c)
+				})
+			}
+		})
+	}
+}
+
+// check compares what the client tells with the upstream's answer as the HTML standard has it read.
+func (c *client) check(t *testing.T, got clientView, answer string, want clientCase) {
+	t.Helper()
+	if got.Error != "" {
+		t.Errorf("the client fails: %s", got.Error)
+	}
+	if got.Proto != c.proto || got.Status != http.StatusOK || got.ContentType != "text/event-stream" {
+		t.Errorf("the client tells of an answer over %q, %d, %q", got.Proto, got.Status, got.ContentType)
+	}
+	if want.comments && c.tellsComments && got.Comments == 0 {
+		t.Error("the client saw no comment")
+	}
+	if c.tellsRetry && got.Retry != want.retry {
+		t.Errorf("the client is to ask again after %d ms, want %d", got.Retry, want.retry)
+	}
+	if want.code != "" {
+		got.Events = cutFinish(t, got.Events, want.code)
+	}
+	events := readEvents(answer)
+	if c.waitsAfterCR && want.code == "" && strings.HasSuffix(answer, "\r") {
+		events = events[:len(events)-1]
+	}
+	if c.tellsEmpty {
+		events = slices.DeleteFunc(events, func(e streamEvent) bool { return e.Data == "" })
+	}
+	compareEvents(t, got.Events, events)
+}
+
+// cutFinish checks that the last event is a finish with a code, and returns the others.
+func cutFinish(t *testing.T, events []streamEvent, code string) []streamEvent {
+	t.Helper()
+	if len(events) == 0 {
+		t.Fatal("the client saw no events")
+	}
+	last := events[len(events)-1]
+	var e chatEvent
+	if err := json.Unmarshal([]byte(last.Data), &e); err != nil || e.Type != typeFinish || e.FinishReason != "error" || e.Code != code {
+		t.Errorf("the last event is %+v, want a finish with the code %s", last, code)
+	}
+	return events[:len(events)-1]
+}
+
+func compareEvents(t *testing.T, got, want []streamEvent) {
+	t.Helper()
+	for i := range min(len(got), len(want)) {
+		if got[i] != want[i] {
+			t.Fatalf("event %d is %.200q, want %.200q", i, got[i], want[i])
+		}
+	}
+	if len(got) != len(want) || len(want) == 0 {
+		t.Errorf("the client saw %d events, the upstream sent %d", len(got), len(want))
+	}
+}
+
+func TestClientsReadTheSandbox(t *testing.T) {
+	upstream := newWitness(t, sandbox.New(sandbox.Options{}))
+	s := serve(t, chatToURL(upstream.url, once+"\nheartbeat 5ms"))
+	cases := map[string]clientCase{
+		"usual":           {chat: hello},
+		"/drip 60 20ms":   {chat: saying("/events 5 /drip 60 20ms"), comments: true},
+		"/comments":       {chat: saying("/comments 3"), comments: true},
+		"/extras":         {chat: saying("/extras"), retry: 3000},
+		"/extras /crlf":   {chat: saying("/extras /chunk 1 /crlf"), retry: 3000},
+		"/cut":            {chat: saying("/cut"), code: "closed:upstream"},
+		"/cut /cr":        {chat: saying("/cut 20 /chunk 3 /cr"), code: "closed:upstream"},
+		"/quote-finish":   {chat: saying("/quote-finish"), code: "closed:upstream"},
+		"/torn":           {chat: saying("/torn"), code: "closed:upstream"},
+		"/torn in a text": {chat: saying("/torn 7 /chunk 1 /crlf"), code: "closed:upstream"},
+	}
+	for _, say := range []string{
+		"/chunk 1", "/crlf", "/chunk 1 /crlf", "/cr", "/chunk 1 /cr", "/comments 1 /chunk 5 /crlf", "/multi-data",
+		"/multi-data /chunk 1 /crlf", "/events 1000", "/events 1000 /burst 100 /crlf", "/large 100000",
+		"/large 300000 /chunk 4000", "/bad-json", "/error",
+	} {
+		cases[say] = clientCase{chat: saying(say)}
+	}
+	checkClients(t, s, upstream, cases)
+}
+
+// All that may stand in a stream, which the sandbox does not send.
+func TestClientsReadAnyStream(t *testing.T) {
+	upstream := newWitness(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var chat struct{ Messages []struct{ Content string } }
+		_ = json.NewDecoder(r.Body).Decode(&chat)
+		w.Header().Set("Content-Type", "text/event-stream")
+		_, _ = io.WriteString(w, answers[chat.Messages[0].Content])
+	}))
+	s := serve(t, chatToURL(upstream.url, ""))
+	cases := make(map[string]clientCase)
+	for name := range answers {
+		cases[name] = clientCase{chat: saying(name)}
+	}
+	fields := cases["fields"]
+	fields.retry = 5
+	cases["fields"] = fields
+	checkClients(t, s, upstream, cases)
+}
+
+// A stalled upstream's events are followed by nothing but our comments, until its stream is given up.
+func TestClientsSeeNothingInHeartbeats(t *testing.T) {
+	upstream := newWitness(t, sandbox.New(sandbox.Options{}))
+	s := serve(t, chatToURL(upstream.url, "heartbeat 5ms\nidle_timeout 300ms"))
+	checkClients(t, s, upstream, map[string]clientCase{
+		"/stall":     {chat: saying("/stall"), code: "stalled:upstream", comments: true},
+		"/stall /cr": {chat: saying("/stall /cr"), code: "stalled:upstream", comments: true},
+	})
+}
+
+func TestClientsTellErrors(t *testing.T) {
+	server := sandboxtest.NewServer(t, sandbox.Options{})
+	s := serve(t, chatTo(server, once))
+	for _, client := range clients() {
+		t.Run(client.name, func(t *testing.T) {
+			ask := client.open(t, s)
+			for say, want := range map[string]clientView{
+				"/status 400": {Status: http.StatusBadRequest, Code: "bad_request:chat"},
+				"/status 429": {Status: http.StatusTooManyRequests, Code: "rate_limit:chat"},
+				"/html":       {Status: http.StatusBadGateway, Code: "bad_gateway:upstream"},
+			} {
+				got := ask(t, saying(say))
+				if got.Status != want.Status || got.Code != want.Code || got.ContentType != "application/json" {
+					t.Errorf("%s: the client tells %+v", say, got)
+				}
+				refusal := strings.ReplaceAll(client.refusal, "%d", fmt.Sprint(want.Status))
+				if !strings.Contains(got.Error, refusal) {
+					t.Errorf("%s: the client's error is %q, want %q in it", say, got.Error, refusal)
+				}
+				if len(got.Events) != 0 {
+					t.Errorf("%s: the client saw %d events", say, len(got.Events))
+				}
+			}
+		})
+	}
+}
+
+func TestClientCurlShowsEventsAsTheyCome(t *testing.T) {
+	u := newHandUpstream(t)
+	s := serve(t, chatToURL(u.url, ""))
+	for _, version := range []string{"1.1", "2"} {
+		t.Run("HTTP/"+version, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			cmd := curl(ctx, t, s, version, hello)
+			stdout, err := cmd.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = cmd.Wait() }()
+			defer cancel() // ends curl if the test fails
+			answer := u.next(t)
+			shown := bufio.NewReader(stdout)
+			for n := range 5 {
+				answer.say(t, numbered(n+1))
+				if got := nextEvent(t, shown); got != numbered(n+1) {
+					t.Errorf("curl shows %q, want %q", got, numbered(n+1))
+				}
+			}
+			answer.say(t, stop)
+			answer.end()
+			if rest, err := io.ReadAll(shown); err != nil || string(rest) != stop {
+				t.Errorf("curl ends with %q, %v; want %q", rest, err, stop)
+			}
+			if err := cmd.Wait(); err != nil {
+				t.Errorf("curl ends with %v", err)
+			}
+		})
+	}
+}
