@@ -42,30 +42,7 @@ type caddyProcess struct {
 // runCaddy serves the site in a process of its own.
 func runCaddy(tb testing.TB, s *site, directives string) *caddyProcess {
 	tb.Helper()
-	// A socket's path has to be short.
-	dir, err := os.MkdirTemp("", "caddy")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() { os.RemoveAll(dir) })
-	p := &caddyProcess{admin: filepath.Join(dir, "admin"), exited: make(chan error, 1)}
-	config := filepath.Join(dir, "caddy.json")
-	writeFile(tb, config, string(p.withAdmin(tb, s.adapt(directives))))
-
-	self, err := os.Executable()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	command := exec.CommandContext(tb.Context(), self, "-test.run=^TestCaddyProcess$")
-	// The first handshake may come while the process still starts (see loaded), so that a race is no failure there.
-	command.Env = append(os.Environ(), caddyConfig+"="+config, "HOME="+dir, "GORACE=exitcode=0")
-	command.Stdout, command.Stderr = &p.output, &p.output
-	if err := command.Start(); err != nil {
-		tb.Fatal(err)
-	}
-	p.process = command.Process
-	go func() { p.exited <- command.Wait() }()
-	eventually(tb, "the process serves its site", func() bool {
+	return startCaddy(tb, s.adapt(directives), func() bool {
 		secure, err := tls.Dial("tcp", strings.TrimPrefix(s.secure, "https://"), &tls.Config{InsecureSkipVerify: true})
 		if err != nil {
 			return false
@@ -78,6 +55,39 @@ func runCaddy(tb testing.TB, s *site, directives string) *caddyProcess {
 		plain.Close()
 		return true
 	})
+}
+
+// startCaddy runs a config in a process of its own, and waits until it is ready. The process ends with the test.
+func startCaddy(tb testing.TB, config []byte, ready func() bool) *caddyProcess {
+	tb.Helper()
+	// A socket's path has to be short.
+	dir, err := os.MkdirTemp("", "caddy")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { os.RemoveAll(dir) })
+	p := &caddyProcess{admin: filepath.Join(dir, "admin"), exited: make(chan error, 1)}
+	file := filepath.Join(dir, "caddy.json")
+	writeFile(tb, file, string(p.withAdmin(tb, config)))
+
+	self, err := os.Executable()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	command := exec.CommandContext(tb.Context(), self, "-test.run=^TestCaddyProcess$")
+	// The first handshake may come while the process still starts (see loaded), so that a race is no failure there.
+	command.Env = append(os.Environ(), caddyConfig+"="+file, "HOME="+dir, "XDG_CONFIG_HOME="+dir, "XDG_DATA_HOME="+dir, "GORACE=exitcode=0")
+	command.Stdout, command.Stderr = &p.output, &p.output
+	if err := command.Start(); err != nil {
+		tb.Fatal(err)
+	}
+	p.process = command.Process
+	go func() {
+		p.exited <- command.Wait()
+		close(p.exited)
+	}()
+	tb.Cleanup(func() { <-p.exited })
+	eventually(tb, "the process serves its sites", ready)
 	return p
 }
 
