@@ -4,18 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/http"
 	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 
 	"github.com/illumichat/caddy-illumichat/sandbox"
-	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
 
 // adaptSilently adapts a Caddyfile that must not give rise to a warning.
@@ -32,60 +28,14 @@ func adaptSilently(tb testing.TB, caddyfile string) []byte {
 }
 
 func TestExampleServesItsPageAndAChat(t *testing.T) {
-	const address = "http://localhost:8080"
-	server := sandboxtest.NewServer(t, sandbox.Options{})
-	t.Setenv("ILLUMICHAT_API_TOKEN", sandbox.Token)
-	t.Setenv("ILLUMICHAT_ASSISTANT", sandbox.Assistant)
-	t.Setenv("ILLUMICHAT_ENDPOINT", server.URL)
-
-	text, err := os.ReadFile("example/Caddyfile")
-	if err != nil {
-		t.Fatal(err)
+	const site = "http://localhost:8080"
+	e := runExample(t, "Caddyfile", sandbox.Options{})
+	e.wantPage(t, site)
+	e.wantPolicy(t, site, "'self'")
+	if page := readExample(t, "site/chat.js"); !strings.Contains(page, chatPath) {
+		t.Errorf("the page does not ask %s", chatPath)
 	}
-	adaptSilently(t, string(text))
-	if n := strings.Count(string(text), "\n"+address+" {"); n != 1 {
-		t.Fatalf("the example has %d sites at %s", n, address)
-	}
-	s := newSite(t, "")
-	s.plain = fmt.Sprintf("http://localhost:%d", freePort(t))
-	config := adapt(t, "{\nadmin off\npersist_config off\ndefault_bind 127.0.0.1\ngrace_period 1ms\n}\n"+
-		strings.Replace(string(text), "\n"+address, "\n"+s.plain, 1))
-	if strings.Contains(string(config), sandbox.Token) {
-		t.Error("the adapted config holds the token")
-	}
-	t.Cleanup(func() {
-		if err := caddy.Stop(); err != nil {
-			t.Errorf("stopping Caddy: %v", err)
-		}
-	})
-	load(t, config)
-
-	files, err := filepath.Glob("example/site/*")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("the example has the files %q, %v", files, err)
-	}
-	for _, file := range files {
-		want, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		path := strings.TrimSuffix(strings.TrimPrefix(filepath.ToSlash(file), "example/site"), "index.html")
-		if status, body := s.fetch(t, http.MethodGet, path); status != http.StatusOK || body != string(want) {
-			t.Errorf("%s: got %d, %.100q", path, status, body)
-		}
-	}
-	page, err := os.ReadFile("example/site/chat.js")
-	if err != nil || !strings.Contains(string(page), chatPath) {
-		t.Errorf("the page does not ask %s: %v", chatPath, err)
-	}
-
-	resp := s.ask(hello)
-	if finish := onlyFinish(t, readAll(t, resp)); finish.FinishReason != "stop" {
-		t.Errorf("got the finish %+v", finish)
-	}
-	if resp.Header.Get("Content-Security-Policy") == "" {
-		t.Error("the site's own header is missing")
-	}
+	wantAnswer(t, e.chat(t, site, hello))
 }
 
 var (

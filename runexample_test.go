@@ -1,0 +1,261 @@
+package illumichat
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/illumichat/caddy-illumichat/sandbox"
+	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
+)
+
+// runningExample is an example that Caddy serves in a process of its own. Its methods take the URLs that its file tells of.
+type runningExample struct {
+	*caddyProcess
+	upstream *sandboxtest.Server
+	config   []byte // what its file says, in JSON and with other ports
+
+	ports    *strings.Replacer
+	commands []string // that its header tells to run
+	logs     string
+}
+
+var (
+	portOfExample    = regexp.MustCompile(`(?::|_port )(\d{4})\b`)
+	commandOfExample = regexp.MustCompile(`(?m)^(?:#\t)?(curl .*)$`)
+)
+
+// runExample serves a file below example/ until the test ends, as it is but for its ports, where its log goes and what it
+// stores, and its admin API.
+func runExample(t *testing.T, file string, options sandbox.Options) *runningExample {
+	t.Helper()
+	return runEdited(t, file, options, func(text string) string { return text })
+}
+
+// runEdited is runExample with another change.
+func runEdited(t *testing.T, file string, options sandbox.Options, edit func(text string) string) *runningExample {
+	t.Helper()
+	e := &runningExample{
+		upstream: sandboxtest.NewServer(t, options),
+		logs:     filepath.Join(t.TempDir(), "caddy.log"),
+	}
+	t.Setenv("ILLUMICHAT_API_TOKEN", sandbox.Token)
+	t.Setenv("ILLUMICHAT_ASSISTANT", sandbox.Assistant)
+	t.Setenv("ILLUMICHAT_ENDPOINT", e.upstream.URL)
+
+	text := readExample(t, file)
+	e.ports = freePortsFor(t, text)
+	edited := e.ports.Replace(edit(text))
+	header := text
+	if path.Ext(file) == ".json" {
+		header = readExample(t, path.Dir(file)+"/README.md")
+		e.config = []byte(edited)
+	} else {
+		e.config = adaptSilently(t, edited)
+	}
+	if strings.Contains(string(e.config), sandbox.Token) {
+		t.Error("the config holds the token")
+	}
+	if command := "go run ./cmd/caddy run --config example/" + file + "\n"; !strings.Contains(header, command) {
+		t.Errorf("the header does not say %q", command)
+	}
+	for _, command := range commandOfExample.FindAllStringSubmatch(header, -1) {
+		e.commands = append(e.commands, e.ports.Replace(command[1]))
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(e.log())
+		}
+	})
+	e.caddyProcess = startCaddy(t, e.isolated(t), func() bool {
+		return strings.Contains(e.log(), "serving initial configuration")
+	})
+	return e
+}
+
+func readExample(t *testing.T, file string) string {
+	t.Helper()
+	text, err := os.ReadFile("example/" + file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// freePortsFor replaces each port that the text names by a free one.
+func freePortsFor(t *testing.T, text string) *strings.Replacer {
+	t.Helper()
+	names := make(map[string]bool)
+	for _, match := range portOfExample.FindAllStringSubmatch(text, -1) {
+		names[match[1]] = true
+	}
+	ports := freePorts(t, len(names))
+	var replace []string
+	for name := range names {
+		for _, before := range []string{":", "_port "} {
+			replace = append(replace, before+name, before+strconv.Itoa(ports[0]))
+		}
+		ports = ports[1:]
+	}
+	return strings.NewReplacer(replace...)
+}
+
+// isolated is the config of a Caddy that is apart from all others of this machine.
+func (e *runningExample) isolated(t *testing.T) []byte {
+	t.Helper()
+	var fields map[string]any
+	if err := json.Unmarshal(e.config, &fields); err != nil {
+		t.Fatal(err)
+	}
+	fields["storage"] = map[string]any{"module": "file_system", "root": t.TempDir()}
+	fields["logging"] = map[string]any{"logs": map[string]any{
+		"default": map[string]any{"writer": map[string]any{"output": "file", "filename": e.logs}},
+	}}
+	servers := fields["apps"].(map[string]any)["http"].(map[string]any)["servers"].(map[string]any)
+	for _, server := range servers {
+		listen := server.(map[string]any)["listen"].([]any)
+		for i, address := range listen {
+			if port, ok := strings.CutPrefix(address.(string), ":"); ok {
+				listen[i] = "127.0.0.1:" + port
+			}
+		}
+	}
+	isolated, err := json.Marshal(fields)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return isolated
+}
+
+// log returns what Caddy has logged.
+func (e *runningExample) log() string {
+	log, _ := os.ReadFile(e.logs) // which is not there from the start
+	return string(log)
+}
+
+// loopback resolves names as browsers and curl do, for which every name below localhost is this machine.
+var loopback = &http.Transport{
+	DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+		_, port, err := net.SplitHostPort(address)
+		if err != nil {
+			return nil, err
+		}
+		return new(net.Dialer).DialContext(ctx, network, "127.0.0.1:"+port)
+	},
+	TLSClientConfig:    &tls.Config{InsecureSkipVerify: true},
+	DisableKeepAlives:  true,
+	DisableCompression: true,
+}
+
+// request makes a request to a URL of the example, with headers as "Name: value".
+func (e *runningExample) request(t *testing.T, method, url, body string, header ...string) *http.Request {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, e.ports.Replace(url), strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, field := range header {
+		name, value, _ := strings.Cut(field, ": ")
+		req.Header.Set(name, value)
+	}
+	return req
+}
+
+// chat posts a chat to a site of the example.
+func (e *runningExample) chat(t *testing.T, origin, chat string, header ...string) *http.Response {
+	t.Helper()
+	return roundTrip(t, loopback, e.request(t, http.MethodPost, origin+chatPath, chat, append(header, "Content-Type: application/json")...))
+}
+
+// get fetches what is at a URL of the example.
+func (e *runningExample) get(t *testing.T, url string, header ...string) *http.Response {
+	t.Helper()
+	return roundTrip(t, loopback, e.request(t, http.MethodGet, url, "", header...))
+}
+
+func roundTrip(t *testing.T, transport http.RoundTripper, req *http.Request) *http.Response {
+	t.Helper()
+	resp, err := transport.RoundTrip(req)
+	if err != nil {
+		t.Fatalf("sending the request: %v", err)
+	}
+	t.Cleanup(func() { resp.Body.Close() })
+	return resp
+}
+
+// wantAnswer checks that a chat was answered to its end.
+func wantAnswer(t *testing.T, resp *http.Response) {
+	t.Helper()
+	stream := readAll(t, resp)
+	if resp.StatusCode != http.StatusOK {
+		t.Fatalf("got %s: %s", resp.Status, stream)
+	}
+	if finish := onlyFinish(t, stream); finish.FinishReason != "stop" {
+		t.Errorf("got the finish %+v", finish)
+	}
+}
+
+// wantPage checks that a site has the page of example/site.
+func (e *runningExample) wantPage(t *testing.T, origin string, header ...string) {
+	t.Helper()
+	files, err := os.ReadDir("example/site")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		path := "/" + strings.TrimSuffix(file.Name(), "index.html")
+		resp := e.get(t, origin+path, header...)
+		if body := readAll(t, resp); resp.StatusCode != http.StatusOK || body != readExample(t, "site/"+file.Name()) {
+			t.Errorf("%s: got %s, %.100q", path, resp.Status, body)
+		}
+	}
+}
+
+// wantPolicy checks the headers that keep a page safe.
+func (e *runningExample) wantPolicy(t *testing.T, origin, connect string, header ...string) {
+	t.Helper()
+	resp := e.get(t, origin+"/", header...)
+	policy := resp.Header.Get("Content-Security-Policy")
+	for _, directive := range []string{"default-src 'none'", "script-src 'self'", "style-src 'self'", "connect-src " + e.ports.Replace(connect)} {
+		if !strings.Contains("; "+policy+";", "; "+directive+";") {
+			t.Errorf("%s: the policy does not say %s: %s", origin, directive, policy)
+		}
+	}
+	if got := resp.Header.Get("X-Content-Type-Options"); got != "nosniff" {
+		t.Errorf("%s: got X-Content-Type-Options %q", origin, got)
+	}
+}
+
+// runCommands runs the commands that the header tells, each of which must print what is wanted.
+func (e *runningExample) runCommands(t *testing.T, wanted ...string) {
+	t.Helper()
+	t.Run("commands", func(t *testing.T) {
+		requireProgram(t, "curl")
+		if len(e.commands) != len(wanted) {
+			t.Fatalf("the header tells %d commands, want %d", len(e.commands), len(wanted))
+		}
+		for i, command := range e.commands {
+			run := exec.CommandContext(t.Context(), "sh", "-c", command)
+			run.Env = append(os.Environ(), "NO_PROXY=*", "no_proxy=*")
+			if output, err := run.Output(); err != nil || !strings.Contains(string(output), wanted[i]) {
+				t.Errorf("%s\nprints, %v: %s", command, err, output)
+			}
+		}
+	})
+}
+
+// finished is what a command prints whose chat is answered to the end.
+const finished = `"finishReason":"stop"`
+
+// anyone is a chat that names no assistant.
+const anyone = `{"messages":[{"role":"user","content":"Hello"}]}`
