@@ -1,10 +1,13 @@
 package illumichat
 
 import (
+	"encoding/json"
 	"fmt"
 	"io/fs"
+	"net/http"
 	"os"
 	"path"
+	"reflect"
 	"regexp"
 	"strings"
 	"testing"
@@ -16,6 +19,7 @@ import (
 var testedExamples = map[string]func(*testing.T){
 	"Caddyfile":               TestExampleServesItsPageAndAChat,
 	"existing-site/Caddyfile": TestExampleOfAnExistingSite,
+	"production/Caddyfile":    TestExampleOfProduction,
 }
 
 func TestExamplesAreTestedAndListed(t *testing.T) {
@@ -67,5 +71,90 @@ func TestExampleOfAnExistingSite(t *testing.T) {
 	}
 	if got, want := readAll(t, before.chat(t, site, anyone)), "The app got POST "+chatPath+"."; got != want {
 		t.Errorf("without the directive, a chat is answered %q", got)
+	}
+}
+
+func TestExampleOfProduction(t *testing.T) {
+	const (
+		site    = "https://localhost:8443"
+		metrics = "http://localhost:9180/metrics"
+	)
+	e := runExample(t, "production/Caddyfile", sandbox.Options{})
+	eventually(t, "there is a certificate", func() bool { return strings.Contains(e.log(), "certificate obtained successfully") })
+	e.runCommands(t, finished, "caddy_illumichat_requests_total")
+	transports := protocols(t)
+	for name, transport := range transports {
+		resp := roundTrip(t, transport, e.request(t, http.MethodPost, site+chatPath, anyone, "Content-Type: application/json", "Accept-Encoding: gzip"))
+		if resp.Proto != name || resp.Header.Get("Content-Encoding") != "" {
+			t.Errorf("%s: the answer is over %s, %q", name, resp.Proto, resp.Header.Get("Content-Encoding"))
+		}
+		wantAnswer(t, resp)
+	}
+
+	e.wantPage(t, site)
+	e.wantPolicy(t, site, "'self'")
+	style := e.get(t, site+"/chat.css", "Accept-Encoding: gzip")
+	for name, want := range map[string]string{
+		"Content-Encoding":          "gzip",
+		"Alt-Svc":                   e.ports.Replace(`h3=":8443"; ma=2592000`),
+		"Strict-Transport-Security": "max-age=300",
+		"Referrer-Policy":           "same-origin",
+	} {
+		if got := style.Header.Get(name); got != want {
+			t.Errorf("got %s %q, want %q", name, got, want)
+		}
+	}
+	redirect := e.get(t, "http://localhost:8080/chat.css?n=1")
+	if got, want := redirect.Header.Get("Location"), e.ports.Replace(site+"/chat.css?n=1"); redirect.StatusCode != http.StatusPermanentRedirect || got != want {
+		t.Errorf("http: got %s to %q, want %q", redirect.Status, got, want)
+	}
+
+	eventually(t, "the chats are in the access log", func() bool {
+		return strings.Count(e.log(), `"illumichat":{"outcome":"answered"`) >= len(transports)
+	})
+	exported := readAll(t, e.get(t, metrics))
+	for _, name := range []string{"caddy_illumichat_requests_total", "caddy_http_requests_total"} {
+		if !strings.Contains(exported, "\n"+name+"{") {
+			t.Errorf("there is no metric %s", name)
+		}
+	}
+	if resp := e.get(t, site+"/metrics"); resp.StatusCode != http.StatusNotFound {
+		t.Errorf("the public gets %s for the metrics", resp.Status)
+	}
+
+	// The header's command and the protocols have asked already. As the window slides, one more than five may be let in.
+	refused := e.untilRefused(t, 21, func(int) *http.Response { return e.chat(t, site, anyone) })
+	if refused == 0 {
+		t.Error("a chat of a client that has asked less than five times is refused")
+	}
+
+	var config struct {
+		Apps struct {
+			HTTP struct {
+				GracePeriod json.Number `json:"grace_period"`
+				Servers     map[string]struct {
+					Listen       []string
+					WriteTimeout json.Number `json:"write_timeout"`
+				}
+			}
+		}
+	}
+	if err := json.Unmarshal(e.config, &config); err != nil {
+		t.Fatal(err)
+	}
+	if config.Apps.HTTP.GracePeriod == "" {
+		t.Error("there is no grace period")
+	}
+	private := 0
+	for name, server := range config.Apps.HTTP.Servers {
+		if server.WriteTimeout != "" {
+			t.Errorf("%s: a timeout cuts streams", name)
+		}
+		if reflect.DeepEqual(server.Listen, []string{e.ports.Replace("127.0.0.1:9180")}) {
+			private++
+		}
+	}
+	if private != 1 {
+		t.Error("others than this machine can reach the metrics")
 	}
 }

@@ -259,3 +259,22 @@ const finished = `"finishReason":"stop"`
 
 // anyone is a chat that names no assistant.
 const anyone = `{"messages":[{"role":"user","content":"Hello"}]}`
+
+// untilRefused asks until a limit of the client's refuses, and returns how many chats were answered. There must not be more
+// than most.
+func (e *runningExample) untilRefused(t *testing.T, most int, ask func(n int) *http.Response) int {
+	t.Helper()
+	for n := range most + 1 {
+		resp := ask(n)
+		if resp.StatusCode == http.StatusTooManyRequests {
+			wantError(t, resp, http.StatusTooManyRequests, "rate_limit:chat")
+			if seconds, err := strconv.Atoi(resp.Header.Get("Retry-After")); err != nil || seconds < 1 {
+				t.Errorf("got Retry-After %q", resp.Header.Get("Retry-After"))
+			}
+			return n
+		}
+		wantAnswer(t, resp)
+	}
+	t.Fatalf("%d chats were answered", most+1)
+	return 0
+}
