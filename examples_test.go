@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/http"
 	"os"
 	"path"
@@ -20,6 +21,7 @@ var testedExamples = map[string]func(*testing.T){
 	"Caddyfile":               TestExampleServesItsPageAndAChat,
 	"existing-site/Caddyfile": TestExampleOfAnExistingSite,
 	"production/Caddyfile":    TestExampleOfProduction,
+	"several-sites/Caddyfile": TestExampleOfSeveralSites,
 }
 
 func TestExamplesAreTestedAndListed(t *testing.T) {
@@ -157,4 +159,57 @@ func TestExampleOfProduction(t *testing.T) {
 	if private != 1 {
 		t.Error("others than this machine can reach the metrics")
 	}
+}
+
+func TestExampleOfSeveralSites(t *testing.T) {
+	const shop, docs, staff = "http://shop.localhost:8080", "http://docs.localhost:8080", "http://staff.localhost:8080"
+	naming := func(assistant string) string { return strings.Replace(hello, "asst_demo", assistant, 1) }
+
+	t.Run("as it is", func(t *testing.T) {
+		e := runExample(t, "several-sites/Caddyfile", sandbox.Options{})
+		e.runCommands(t, finished, "forbidden:assistant")
+		for _, site := range []string{shop, docs} {
+			e.wantPage(t, site)
+			e.wantPolicy(t, site, "'self'")
+			wantAnswer(t, e.chat(t, site, anyone))
+		}
+	})
+
+	t.Setenv("ILLUMICHAT_SALES", "asst_sales")
+	t.Setenv("ILLUMICHAT_GUIDE", "asst_guide")
+	e := runExample(t, "several-sites/Caddyfile", sandbox.Options{Assistants: []string{"asst_sales", "asst_guide"}})
+	asked := 0
+	for _, test := range []struct{ site, chat, assistant string }{
+		{shop, anyone, "asst_sales"},
+		{shop, naming("sales"), "asst_sales"},
+		{shop, naming("guide"), ""},
+		{docs, anyone, "asst_guide"},
+		{docs, naming("guide"), "asst_guide"},
+		{docs, naming("sales"), ""},
+		{staff, naming("sales"), "asst_sales"},
+		{staff, naming("guide"), "asst_guide"},
+	} {
+		resp := e.chat(t, test.site, test.chat)
+		if test.assistant == "" {
+			wantError(t, resp, http.StatusForbidden, "forbidden:assistant")
+			continue
+		}
+		wantAnswer(t, resp)
+		var upstream struct{ AssistantID string }
+		if err := json.Unmarshal(e.upstream.Request(t, asked).Body, &upstream); err != nil || upstream.AssistantID != test.assistant {
+			t.Errorf("%s: %s asked %q, %v, want %q", test.site, test.chat, upstream.AssistantID, err, test.assistant)
+		}
+		asked++
+	}
+	want := map[string]int{"shop": 2000 - 2, "docs": 500 - 2, "staff": 1000 - 2}
+	if left := e.limitsLeft(t); !maps.Equal(left, want) {
+		t.Errorf("%v chats are left, want %v", left, want)
+	}
+
+	// What a client asks at one site counts at all of them. As the window slides, one more than 20 may be let in.
+	asked += e.untilRefused(t, 21-asked, func(n int) *http.Response { return e.chat(t, []string{shop, docs}[n%2], anyone) })
+	if asked < 20 {
+		t.Errorf("%d chats were let in", asked)
+	}
+	wantError(t, e.chat(t, staff, naming("sales")), http.StatusTooManyRequests, "rate_limit:chat")
 }

@@ -278,3 +278,27 @@ func (e *runningExample) untilRefused(t *testing.T, most int, ask func(n int) *h
 	t.Fatalf("%d chats were answered", most+1)
 	return 0
 }
+
+// limitsLeft returns how many chats are left, by the keys that many visitors share.
+func (e *runningExample) limitsLeft(t *testing.T) map[string]int {
+	t.Helper()
+	_, body, _ := e.ask(t, http.MethodGet, "/illumichat/", nil)
+	var handlers []struct {
+		Limits []struct {
+			Key  string
+			Left *int
+		}
+	}
+	if err := json.Unmarshal([]byte(body), &handlers); err != nil {
+		t.Fatalf("%v: %s", err, body)
+	}
+	left := make(map[string]int)
+	for _, handler := range handlers {
+		for _, limit := range handler.Limits {
+			if limit.Left != nil {
+				left[limit.Key] = *limit.Left
+			}
+		}
+	}
+	return left
+}
