@@ -1,6 +1,7 @@
 package illumichat
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io/fs"
@@ -20,6 +21,7 @@ import (
 var testedExamples = map[string]func(*testing.T){
 	"Caddyfile":               TestExampleServesItsPageAndAChat,
 	"existing-site/Caddyfile": TestExampleOfAnExistingSite,
+	"login/Caddyfile":         TestExampleOfALogin,
 	"production/Caddyfile":    TestExampleOfProduction,
 	"several-sites/Caddyfile": TestExampleOfSeveralSites,
 }
@@ -212,4 +214,44 @@ func TestExampleOfSeveralSites(t *testing.T) {
 		t.Errorf("%d chats were let in", asked)
 	}
 	wantError(t, e.chat(t, staff, naming("sales")), http.StatusTooManyRequests, "rate_limit:chat")
+}
+
+func TestExampleOfALogin(t *testing.T) {
+	const byCaddy, byService = "http://localhost:8080", "http://localhost:8081"
+	login := func(name, password string) string {
+		return "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(name+":"+password))
+	}
+	alice, bob := login("alice", "wonderland"), login("bob", "builder")
+	e := runExample(t, "login/Caddyfile", sandbox.Options{})
+	e.runCommands(t, finished, finished)
+	for _, site := range []string{byCaddy, byService} {
+		for _, header := range []string{"Remote-User: alice", login("alice", "builder"), login("carol", "wonderland")} {
+			for _, resp := range []*http.Response{e.get(t, site+"/", header), e.get(t, site+"/illumichat.js", header), e.chat(t, site, anyone, header)} {
+				if resp.StatusCode != http.StatusUnauthorized || resp.Header.Get("WWW-Authenticate") == "" {
+					t.Errorf("%s: got %s with %s", site, resp.Status, header)
+				}
+			}
+		}
+		e.wantPage(t, site, alice)
+		e.wantPolicy(t, site, "'self'", alice)
+
+		// Whoever she says to be, she has 20 chats. As the window slides, one more may be let in.
+		asAlice := func(n int) *http.Response {
+			return e.chat(t, site, anyone, alice, fmt.Sprintf("Remote-User: bob%d", n))
+		}
+		if n := e.untilRefused(t, 21, asAlice); n < 19 {
+			t.Errorf("%s: alice has %d chats", site, n)
+		}
+		wantAnswer(t, e.chat(t, site, anyone, bob, "Remote-User: alice"))
+	}
+
+	// A service that names no user leaves nobody a choice of names.
+	nameless := runEdited(t, "login/Caddyfile", sandbox.Options{}, func(text string) string {
+		return strings.Replace(text, "\t\theader Remote-User {http.auth.user.id}\n", "", 1)
+	})
+	if n := nameless.untilRefused(t, 21, func(n int) *http.Response {
+		return nameless.chat(t, byService, anyone, bob, fmt.Sprintf("Remote-User: bob%d", n))
+	}); n < 20 {
+		t.Errorf("without a name, %d chats were let in", n)
+	}
 }
