@@ -22,6 +22,7 @@ var testedExamples = map[string]func(*testing.T){
 	"Caddyfile":               TestExampleServesItsPageAndAChat,
 	"existing-site/Caddyfile": TestExampleOfAnExistingSite,
 	"login/Caddyfile":         TestExampleOfALogin,
+	"other-origin/Caddyfile":  TestExampleOfAnotherOrigin,
 	"production/Caddyfile":    TestExampleOfProduction,
 	"several-sites/Caddyfile": TestExampleOfSeveralSites,
 }
@@ -253,5 +254,53 @@ func TestExampleOfALogin(t *testing.T) {
 		return nameless.chat(t, byService, anyone, bob, fmt.Sprintf("Remote-User: bob%d", n))
 	}); n < 20 {
 		t.Errorf("without a name, %d chats were let in", n)
+	}
+}
+
+func TestExampleOfAnotherOrigin(t *testing.T) {
+	const www, chat = "http://www.localhost:8080", "http://chat.localhost:8081"
+	e := runExample(t, "other-origin/Caddyfile", sandbox.Options{})
+	e.runCommands(t, finished, "forbidden:origin")
+	for path, file := range map[string][2]string{
+		"/":              {"other-origin/page/index.html", "text/html"},
+		"/page.js":       {"other-origin/page/page.js", "text/javascript"},
+		"/page.css":      {"other-origin/page/page.css", "text/css"},
+		"/illumichat.js": {"site/illumichat.js", "text/javascript"},
+		"/icon.svg":      {"site/icon.svg", "image/svg+xml"},
+	} {
+		resp := e.get(t, www+path)
+		if body := readAll(t, resp); resp.StatusCode != http.StatusOK || body != readExample(t, file[0]) {
+			t.Errorf("%s: got %s, %.100q", path, resp.Status, body)
+		}
+		if got := resp.Header.Get("Content-Type"); !strings.HasPrefix(got, file[1]) {
+			t.Errorf("%s: got Content-Type %q", path, got)
+		}
+	}
+	e.wantPolicy(t, www, chat)
+	if page := readExample(t, "other-origin/page/page.js"); !strings.Contains(page, "'"+chat+chatPath+"'") {
+		t.Errorf("the page does not ask %s%s", chat, chatPath)
+	}
+	inline := regexp.MustCompile(`<style|<script[^>]*>[^<]| (?:style|on[a-z]+)=`)
+	if found := inline.FindString(readExample(t, "other-origin/page/index.html")); found != "" {
+		t.Errorf("the page's policy forbids its %q", found)
+	}
+
+	origin := e.ports.Replace(www)
+	preflight := roundTrip(t, loopback, e.request(t, http.MethodOptions, chat+chatPath, "",
+		"Origin: "+origin, "Access-Control-Request-Method: POST", "Access-Control-Request-Headers: content-type"))
+	if preflight.StatusCode != http.StatusNoContent || preflight.Header.Get("Access-Control-Allow-Headers") != "content-type" {
+		t.Errorf("the preflight gets %s, %v", preflight.Status, preflight.Header)
+	}
+	asked := e.chat(t, chat, anyone, "Origin: "+origin, "Sec-Fetch-Site: same-site")
+	wantAnswer(t, asked)
+	for name, resp := range map[string]*http.Response{"preflight": preflight, "chat": asked} {
+		if got := resp.Header.Get("Access-Control-Allow-Origin"); got != origin {
+			t.Errorf("%s: got Access-Control-Allow-Origin %q", name, got)
+		}
+	}
+	stranger := e.chat(t, chat, anyone, "Origin: http://elsewhere.localhost", "Sec-Fetch-Site: same-site")
+	wantError(t, stranger, http.StatusForbidden, "forbidden:origin")
+	if got := stranger.Header.Get("Access-Control-Allow-Origin"); got != "" {
+		t.Errorf("a stranger gets Access-Control-Allow-Origin %q", got)
 	}
 }

@@ -1,0 +1,72 @@
+// A whole chat in a few lines. The client keeps its history.
+
+import { Chat, ChatError } from './illumichat.js';
+
+const chat = new Chat('http://chat.localhost:8081/api/chat-proxy');
+
+const log = document.getElementById('log');
+const form = document.querySelector('form');
+const question = document.getElementById('question');
+const send = document.getElementById('send');
+const stop = document.getElementById('stop');
+const status = document.getElementById('status');
+
+form.addEventListener('submit', async (submit) => {
+	submit.preventDefault();
+	const text = question.value.trim();
+	if (!text || send.hidden) return;
+
+	const stopping = new AbortController();
+	stop.onclick = () => stopping.abort();
+	show(text, 'user');
+	const answer = show('', 'assistant');
+	question.value = '';
+	busy(true);
+	status.textContent = 'The answer is on its way.';
+	try {
+		for await (const event of chat.send(text, { signal: stopping.signal })) {
+			switch (event.type) {
+				case 'text-delta':
+					// As text and never as HTML: an answer must not become a part of the page's code.
+					answer.append(event.textDelta);
+					break;
+				case 'tool-call':
+					status.textContent = `The assistant uses ${event.toolName}.`;
+					break;
+				case 'retry':
+					answer.textContent = '';
+					status.textContent = `Not yet: ${event.error.message}. The next try is in ${Math.ceil(event.wait)} s.`;
+					break;
+				case 'finish':
+					status.textContent = event.finishReason === 'length' ? 'The answer was too long to be written to its end.' : '';
+					break;
+			}
+		}
+	} catch (err) {
+		status.textContent = stopping.signal.aborted ? 'Stopped.' : explain(err);
+		// A question without an answer can be sent again.
+		if (!answer.textContent) question.value = text;
+	} finally {
+		busy(false);
+		question.focus();
+	}
+});
+
+function show(text, role) {
+	const line = document.createElement('p');
+	line.className = role;
+	line.textContent = text;
+	log.append(line);
+	return line;
+}
+
+function busy(is) {
+	send.hidden = is;
+	stop.hidden = !is;
+}
+
+function explain(err) {
+	if (!(err instanceof ChatError)) throw err;
+	const wait = err.retryAfter ? ` Try again in ${err.retryAfter} s.` : '';
+	return `There is no whole answer: ${err.message}.${wait}`;
+}
