@@ -11,6 +11,7 @@ import (
 	"path"
 	"reflect"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -21,6 +22,7 @@ import (
 var testedExamples = map[string]func(*testing.T){
 	"Caddyfile":               TestExampleServesItsPageAndAChat,
 	"existing-site/Caddyfile": TestExampleOfAnExistingSite,
+	"json/caddy.json":         TestExampleInJSON,
 	"login/Caddyfile":         TestExampleOfALogin,
 	"other-origin/Caddyfile":  TestExampleOfAnotherOrigin,
 	"production/Caddyfile":    TestExampleOfProduction,
@@ -302,5 +304,20 @@ func TestExampleOfAnotherOrigin(t *testing.T) {
 	wantError(t, stranger, http.StatusForbidden, "forbidden:origin")
 	if got := stranger.Header.Get("Access-Control-Allow-Origin"); got != "" {
 		t.Errorf("a stranger gets Access-Control-Allow-Origin %q", got)
+	}
+}
+
+func TestExampleInJSON(t *testing.T) {
+	const site = "http://localhost:8080"
+	e := runExample(t, "json/caddy.json", sandbox.Options{})
+	e.wantPage(t, site)
+	e.wantPolicy(t, site, "'self'")
+	if policy := e.get(t, site+"/").Header.Get("Content-Security-Policy"); !strings.Contains(readExample(t, "Caddyfile"), strconv.Quote(policy)) {
+		t.Errorf("the policy is not that of the main example: %s", policy)
+	}
+	wantAnswer(t, e.chat(t, site, hello))
+	e.runCommands(t, finished)
+	if left := e.limitsLeft(t)["site"]; left != 2000-len(e.upstream.Requests()) {
+		t.Errorf("%d chats are left for the day", left)
 	}
 }
