@@ -23,16 +23,17 @@ import (
 
 // browser is a real Chromium with one tab.
 type browser struct {
-	tb  testing.TB
-	tab context.Context
+	tb       testing.TB
+	tab      context.Context
+	expected []string // parts of what the test's page does although no page may
 
 	mu     sync.Mutex
-	wrongs []string // what no page may do
+	wrongs []string
 }
 
 // openBrowser starts a Chromium, which the test's end closes. The test fails if a page in it throws, opens a dialog, or
-// does what its Content-Security-Policy forbids.
-func openBrowser(tb testing.TB) *browser {
+// does what its Content-Security-Policy or another site forbids, unless that is expected.
+func openBrowser(tb testing.TB, expected ...string) *browser {
 	tb.Helper()
 	allocator, cancel := chromedp.NewExecAllocator(context.Background(), append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(requireProgram(tb, "chromium")),
@@ -41,7 +42,7 @@ func openBrowser(tb testing.TB) *browser {
 		chromedp.WindowSize(1280, 800),
 	)...)
 	tab, closeTab := chromedp.NewContext(allocator)
-	b := &browser{tb: tb, tab: tab}
+	b := &browser{tb: tb, tab: tab, expected: expected}
 	tb.Cleanup(func() {
 		closeTab()
 		cancel()
@@ -58,7 +59,7 @@ func openBrowser(tb testing.TB) *browser {
 	return b
 }
 
-// notice keeps what no page may do.
+// notice keeps what a page does and may not.
 func (b *browser) notice(event any) {
 	var wrong string
 	switch e := event.(type) {
@@ -76,6 +77,9 @@ func (b *browser) notice(event any) {
 	case *cdppage.EventJavascriptDialogOpening:
 		wrong = "a dialog says " + e.Message
 	default:
+		return
+	}
+	if slices.ContainsFunc(b.expected, func(part string) bool { return strings.Contains(wrong, part) }) {
 		return
 	}
 	b.mu.Lock()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -351,4 +352,12 @@ func TestPageWithoutCaddy(t *testing.T) {
 			t.Errorf("the page saw the error %+v, want %+v", got.Error, want)
 		}
 	})
+}
+
+// Pages in TypeScript, and editors, know the client by its JSDoc comments.
+func TestPageTypes(t *testing.T) {
+	requirePackages(t)
+	if output, err := exec.CommandContext(t.Context(), "testdata/clients/node_modules/.bin/tsc", "-p", "testdata/page").Output(); err != nil {
+		t.Errorf("checking the types: %v\n%s", err, output)
+	}
 }

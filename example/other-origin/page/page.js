@@ -23,8 +23,11 @@ form.addEventListener('submit', async (submit) => {
 	question.value = '';
 	busy(true);
 	status.textContent = 'The answer is on its way.';
+	const onRetry = (err, wait) => {
+		status.textContent = `Not yet: ${err.message}. The next try is in ${Math.ceil(wait)} s.`;
+	};
 	try {
-		for await (const event of chat.send(text, { signal: stopping.signal })) {
+		for await (const event of chat.send(text, { signal: stopping.signal, onRetry })) {
 			switch (event.type) {
 				case 'text-delta':
 					// As text and never as HTML: an answer must not become a part of the page's code.
@@ -32,10 +35,6 @@ form.addEventListener('submit', async (submit) => {
 					break;
 				case 'tool-call':
 					status.textContent = `The assistant uses ${event.toolName}.`;
-					break;
-				case 'retry':
-					answer.textContent = '';
-					status.textContent = `Not yet: ${event.error.message}. The next try is in ${Math.ceil(event.wait)} s.`;
 					break;
 				case 'finish':
 					status.textContent = event.finishReason === 'length' ? 'The answer was too long to be written to its end.' : '';

@@ -1,0 +1,68 @@
+package illumichat
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/illumichat/caddy-illumichat/sandbox"
+)
+
+// runOtherOrigin serves example/other-origin, where pages of the given origin may ask.
+func runOtherOrigin(t *testing.T, allowed string) *runningExample {
+	t.Helper()
+	const pages = "example/other-origin/page"
+	root := t.TempDir()
+	e := runEdited(t, "other-origin/Caddyfile", sandbox.Options{}, func(text string) string {
+		for _, part := range []string{"root " + pages, "allow_origins http://www.localhost:8080"} {
+			if strings.Count(text, part) != 1 {
+				t.Fatalf("the example does not say %q", part)
+			}
+		}
+		return strings.NewReplacer(pages, root, "allow_origins http://www.localhost:8080", "allow_origins "+allowed).Replace(text)
+	})
+	files, err := os.ReadDir(pages)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		writeFile(t, filepath.Join(root, file.Name()), e.ports.Replace(readExample(t, "other-origin/page/"+file.Name())))
+	}
+	return e
+}
+
+func TestBrowserOnAnotherOrigin(t *testing.T) {
+	const ask = `document.querySelector("#question").value = "Hello"; document.querySelector("#send").click()`
+	t.Run("allowed", func(t *testing.T) {
+		b := openBrowser(t)
+		e := runOtherOrigin(t, "http://www.localhost:8080")
+		b.open(e.ports.Replace("http://www.localhost:8080"))
+		eval[any](b, ask)
+		b.eventually(`!document.querySelector("#send").hidden && document.querySelector(".assistant")`)
+		if got, want := eval[string](b, `document.querySelector(".assistant").textContent`), sandboxText(t, "Hello"); got != want {
+			t.Errorf("the page shows %q, want %q", got, want)
+		}
+		if got := eval[string](b, `document.querySelector("#status").textContent`); got != "" {
+			t.Errorf("the page says %q", got)
+		}
+		// The chat's id is told in a header, which the page may read.
+		eval[any](b, ask)
+		b.eventually(`document.querySelectorAll(".assistant").length === 2 && !document.querySelector("#send").hidden`)
+		if got := e.upstream.Request(t, 1).Body; !strings.Contains(string(got), `"chatId":"`) {
+			t.Errorf("the page does not go on with the chat: %s", got)
+		}
+	})
+
+	t.Run("refused", func(t *testing.T) {
+		b := openBrowser(t, "blocked by CORS policy")
+		b.hurry()
+		e := runOtherOrigin(t, "http://shop.localhost:8080")
+		b.open(e.ports.Replace("http://www.localhost:8080"))
+		eval[any](b, ask)
+		b.eventually(`document.querySelector("#status").textContent.startsWith("There is no whole answer: the site cannot be reached.")`)
+		if n := len(e.upstream.Requests()); n != 0 {
+			t.Errorf("%d chats were sent upstream", n)
+		}
+	})
+}

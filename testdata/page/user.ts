@@ -1,0 +1,29 @@
+// A page in TypeScript, which is only compiled: it uses the client by its JSDoc types.
+import { Chat, ChatError, type ChatEvent, type Message } from '../../example/site/illumichat.js';
+
+export async function ask(chat: Chat, signal: AbortSignal): Promise<string> {
+	let text = '';
+	try {
+		for await (const event of chat.send('Hello', { signal, onRetry: (err: ChatError, wait: number) => void [err.type, wait] })) {
+			text += shown(event);
+		}
+	} catch (err) {
+		if (err instanceof ChatError && err.retryAfter !== undefined) return `${err.code} ${err.retryAfter.toFixed()}`;
+		throw err;
+	}
+	const history: Message[] = chat.messages;
+	return history.length > 0 ? text : (chat.chatId ?? '');
+}
+
+function shown(event: ChatEvent): string {
+	switch (event.type) {
+		case 'text-delta':
+			return event.textDelta;
+		case 'tool-call':
+			return event.toolName + JSON.stringify(event.args);
+		case 'tool-result':
+			return event.toolName + JSON.stringify(event.result);
+		case 'finish':
+			return event.finishReason satisfies 'stop' | 'length';
+	}
+}
