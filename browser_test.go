@@ -36,7 +36,7 @@ type browser struct {
 func openBrowser(tb testing.TB, expected ...string) *browser {
 	tb.Helper()
 	allocator, cancel := chromedp.NewExecAllocator(context.Background(), append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(requireProgram(tb, "chromium")),
+		chromedp.ExecPath(requireProgram(tb, "chromium", "chromium-browser", "google-chrome")),
 		chromedp.NoSandbox, // it does not start without for root, and the pages are ours
 		chromedp.DisableGPU,
 		chromedp.WindowSize(1280, 800),

@@ -38,10 +38,15 @@ const chatPath = "/api/chat-proxy"
 // hello is a chat that the sandbox answers with every type of event.
 const hello = `{"assistantId":"asst_demo","messages":[{"role":"user","content":"Hello"}]}`
 
-// requireProgram returns the path of a program that a test runs.
-func requireProgram(tb testing.TB, name string) string {
+// requireProgram returns the path of a program that a test runs, or of another one that does as well.
+func requireProgram(tb testing.TB, name string, others ...string) string {
 	tb.Helper()
 	path, err := exec.LookPath(name)
+	for _, other := range others {
+		if err != nil {
+			path, err = exec.LookPath(other)
+		}
+	}
 	require(tb, name, name, err)
 	return path
 }

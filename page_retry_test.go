@@ -101,6 +101,8 @@ func TestPageAsksAgain(t *testing.T) {
 	}{
 		"429":                        {fails(429, "rate_limit:chat", ""), 0.5, 1, "rate_limit:chat"},
 		"429 in 2 s":                 {fails(429, "rate_limit:chat", "2"), 2, 3, "rate_limit:chat"},
+		"429 in 15 s":                {fails(429, "rate_limit:chat", "15"), 15, 16, "rate_limit:chat"},
+		"429 in 16 s":                {fails(429, "rate_limit:chat", "16"), 0, 0, "rate_limit:chat"},
 		"429 in a minute":            {fails(429, "rate_limit:chat", "60"), 0, 0, "rate_limit:chat"},
 		"500":                        {fails(500, "server_error:upstream", ""), 0.5, 1, "server_error:upstream"},
 		"502":                        {fails(502, "bad_gateway:upstream", ""), 0.5, 1, "bad_gateway:upstream"},

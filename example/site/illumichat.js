@@ -43,11 +43,11 @@
 
 /** @typedef {{ assistantId?: string, messages: Message[], chatId?: string }} Question */
 
-/** The first pause before a question is sent again, in milliseconds; it doubles with each further one. */
-const firstPause = 1000;
+/** The first pause before a question is sent again, in seconds; it doubles with each further one. */
+const firstPause = 1;
 
-/** The longest pause; a server that asks for more is not waited for. */
-const longestPause = 15_000;
+/** The longest pause, in seconds; a server that asks for more is not waited for. */
+const longestPause = 15;
 
 /** The statuses that another try may get over. A 504 is none: it has taken long enough already. */
 const passingStatuses = [429, 500, 502, 503];
@@ -196,38 +196,42 @@ async function* askUntilAnswered(url, question, tries, signal, onRetry) {
 		} catch (err) {
 			if (answered || tried >= tries || !(err instanceof ChatError) || !mayPass(err)) throw err;
 			const pause = pauseAfter(err, tried);
-			if (pause > longestPause) throw err;
-			onRetry?.(err, pause / 1000);
+			onRetry?.(err, pause);
 			await sleep(pause, signal);
 		}
 	}
 }
 
-/** @param {ChatError} err */
-function mayPass({ status, code }) {
+/**
+ * Whether an error may pass, and soon.
+ *
+ * @param {ChatError} err
+ */
+function mayPass({ status, code, retryAfter = 0 }) {
+	if (retryAfter > longestPause) return false;
 	// The site's token is refused, which only its owner can change.
 	if (code === 'unauthorized:upstream') return false;
 	return passingStatuses.includes(status) || passingCodes.includes(code);
 }
 
 /**
- * Returns how many milliseconds to wait before the next try. They vary, so that visitors who were turned away
- * together do not come back together.
+ * Returns how many seconds to wait before the next try. They vary, so that visitors who were turned away together
+ * do not come back together.
  *
  * @param {ChatError} err
  * @param {number} tried how often the question was sent already
  */
 function pauseAfter({ retryAfter }, tried) {
 	const backoff = Math.min(firstPause * 2 ** (tried - 1), longestPause) * (0.5 + Math.random() / 2);
-	return retryAfter === undefined ? backoff : retryAfter * 1000 + backoff / 2;
+	return retryAfter === undefined ? backoff : retryAfter + backoff / 2;
 }
 
 /**
- * @param {number} milliseconds
+ * @param {number} seconds
  * @param {AbortSignal} [signal]
  * @returns {Promise<void>}
  */
-function sleep(milliseconds, signal) {
+function sleep(seconds, signal) {
 	return new Promise((resolve, reject) => {
 		const stop = () => {
 			clearTimeout(timer);
@@ -236,7 +240,7 @@ function sleep(milliseconds, signal) {
 		const timer = setTimeout(() => {
 			signal?.removeEventListener('abort', stop);
 			resolve();
-		}, milliseconds);
+		}, seconds * 1000);
 		if (signal?.aborted) stop();
 		signal?.addEventListener('abort', stop, { once: true });
 	});

@@ -1,0 +1,11 @@
+# Caddy with this module, as the documentation of Caddy's official image has it:
+#
+#	docker build --tag caddy-illumichat .
+
+FROM caddy:2.11.9-builder AS builder
+
+RUN xcaddy build --with github.com/illumichat/caddy-illumichat
+
+FROM caddy:2.11.9
+
+COPY --from=builder /usr/bin/caddy /usr/bin/caddy
