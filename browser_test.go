@@ -2,6 +2,10 @@ package illumichat
 
 import (
 	"context"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
 	"fmt"
 	"net/http"
 	"os"
@@ -23,26 +27,26 @@ import (
 
 // browser is a real Chromium with one tab.
 type browser struct {
-	tb       testing.TB
-	tab      context.Context
-	expected []string // parts of what the test's page does although no page may
+	tb  testing.TB
+	tab context.Context
 
 	mu     sync.Mutex
-	wrongs []string
+	wrongs []string // what pages have done and may not
 }
 
 // openBrowser starts a Chromium, which the test's end closes. The test fails if a page in it throws, opens a dialog, or
-// does what its Content-Security-Policy or another site forbids, unless that is expected.
-func openBrowser(tb testing.TB, expected ...string) *browser {
+// does what its Content-Security-Policy or another site forbids.
+func openBrowser(tb testing.TB, options ...chromedp.ExecAllocatorOption) *browser {
 	tb.Helper()
-	allocator, cancel := chromedp.NewExecAllocator(context.Background(), append(chromedp.DefaultExecAllocatorOptions[:],
+	options = slices.Concat(chromedp.DefaultExecAllocatorOptions[:], []chromedp.ExecAllocatorOption{
 		chromedp.ExecPath(requireProgram(tb, "chromium", "chromium-browser", "google-chrome")),
 		chromedp.NoSandbox, // it does not start without for root, and the pages are ours
 		chromedp.DisableGPU,
 		chromedp.WindowSize(1280, 800),
-	)...)
+	}, options)
+	allocator, cancel := chromedp.NewExecAllocator(context.Background(), options...)
 	tab, closeTab := chromedp.NewContext(allocator)
-	b := &browser{tb: tb, tab: tab, expected: expected}
+	b := &browser{tb: tb, tab: tab}
 	tb.Cleanup(func() {
 		closeTab()
 		cancel()
@@ -79,12 +83,21 @@ func (b *browser) notice(event any) {
 	default:
 		return
 	}
-	if slices.ContainsFunc(b.expected, func(part string) bool { return strings.Contains(wrong, part) }) {
-		return
-	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.wrongs = append(b.wrongs, wrong)
+}
+
+// wantWrong checks that pages have done something that they may not, and nothing else.
+func (b *browser) wantWrong(part string) {
+	b.tb.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	rest := slices.DeleteFunc(slices.Clone(b.wrongs), func(wrong string) bool { return strings.Contains(wrong, part) })
+	if len(rest) == len(b.wrongs) {
+		b.tb.Errorf("the browser does not say %q", part)
+	}
+	b.wrongs = rest
 }
 
 // perform does something in the tab, and returns what came of it.
@@ -261,5 +274,49 @@ func TestBrowserChats(t *testing.T) {
 	b.answered()
 	if got, want := b.text(), "1. Hello\n2. /turns\n"; got != want {
 		t.Errorf("the chat's turns are %q, want %q", got, want)
+	}
+}
+
+// The page streams over each protocol that browsers speak with a production site.
+func TestBrowserOverTLS(t *testing.T) {
+	events := make(steps, 100)
+	server := sandboxtest.NewServer(t, sandbox.Options{OnEvent: events.wait})
+	s := serve(t, examplePage(t, server.URL, ""))
+	encoded, _ := certificate()
+	block, _ := pem.Decode(encoded)
+	parsed, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := sha256.Sum256(parsed.RawSubjectPublicKeyInfo)
+	for protocol, flag := range map[string]chromedp.ExecAllocatorOption{
+		"h2": chromedp.Flag("disable-quic", true),
+		"h3": chromedp.Flag("origin-to-force-quic-on", strings.TrimPrefix(s.secure, "https://")),
+	} {
+		t.Run(protocol, func(t *testing.T) {
+			// For QUIC, errors of certificates cannot be ignored in general.
+			trust := chromedp.Flag("ignore-certificate-errors-spki-list", base64.StdEncoding.EncodeToString(key[:]))
+			b := openBrowser(t, trust, flag, chromedp.Flag("host-resolver-rules", "MAP localhost 127.0.0.1"))
+			b.open(s.secure)
+			for range 3 {
+				events <- struct{}{}
+			}
+			b.say("Hello")
+			b.eventually(lastTurn + `.querySelector(".text")?.textContent === "` + firstWords + `"`)
+			for range cap(events) {
+				events <- struct{}{}
+			}
+			b.answered()
+			if got, want := b.text(), sandboxText(t, "Hello"); got != want {
+				t.Errorf("the answer is %q, want %q", got, want)
+			}
+			used := eval[[]string](b, `performance.getEntriesByType("resource").filter((e) => e.name.endsWith("`+chatPath+`")).map((e) => e.nextHopProtocol)`)
+			if !slices.Equal(used, []string{protocol}) {
+				t.Errorf("the chat went over %q", used)
+			}
+			for len(events) > 0 {
+				<-events
+			}
+		})
 	}
 }

@@ -23,13 +23,13 @@ export class Answer {
 	/** The calls that wait for their result. @type {{ name: string, box: HTMLElement, state: HTMLElement }[]} */
 	#calls = [];
 
+	/** What the answer waits for; gone with its first event. */
+	#pause = create('p', 'pause');
+
 	constructor() {
 		this.element.setAttribute('aria-label', 'Assistant');
 		this.element.setAttribute('aria-busy', 'true');
 	}
-
-	/** What the answer waits for; gone with its first event. */
-	#pause = create('p', 'pause');
 
 	/**
 	 * Says why the answer has not begun.
