@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -195,16 +196,21 @@ func freePort(tb testing.TB) int {
 	return freePorts(tb, 1)[0]
 }
 
-// freePorts returns ports that differ.
+// freePorts returns ports that differ, out of a range that systems give to nobody by themselves: until the port is
+// listened at, any connection could else take it.
 func freePorts(tb testing.TB, n int) (ports []int) {
 	tb.Helper()
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	for tries := 0; len(ports) < n; tries++ {
+		port := 20_000 + rand.IntN(10_000)
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err != nil {
-			tb.Fatal(err)
+			if tries == 1000 {
+				tb.Fatal(err)
+			}
+			continue
 		}
 		defer l.Close()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+		ports = append(ports, port)
 	}
 	return ports
 }

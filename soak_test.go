@@ -35,6 +35,7 @@ type soakPlan struct {
 	tries [defaultAttempts]soakTry
 	proto string // of the visitor
 	path  string // of the upstream
+	said  string // by the visitor, in the last attempt
 
 	leaves time.Duration // when the visitor leaves; 0: they do not
 	slow   bool          // the visitor reads slowly
@@ -166,8 +167,8 @@ func (s *soak) answer(w *wire) {
 	}
 	s.keys[w.key] = text
 	s.mu.Unlock()
-	id, err := strconv.Atoi(text)
-	if err != nil || number > defaultAttempts {
+	var id int
+	if _, err := fmt.Sscan(text, &id); err != nil || number > defaultAttempts {
 		s.site.tb.Errorf("chat %s was tried %d times", text, number)
 		return
 	}
@@ -187,14 +188,13 @@ func (s *soak) run(p *soakPlan) error {
 		ctx, leave = context.WithTimeout(ctx, p.leaves)
 		defer leave()
 	}
-	text := strconv.Itoa(p.id)
-	resp, err := s.send(ctx, p, text)
+	resp, err := s.send(ctx, p)
 	if err != nil {
 		if p.leaves > 0 {
 			s.count("left before the answer")
 			return nil
 		}
-		return fmt.Errorf("not answered after %d tries: %w", s.tries.of(text), err)
+		return fmt.Errorf("not answered after %d tries: %w", s.tries.of(p.said), err)
 	}
 	defer resp.Body.Close()
 	var body io.Reader = resp.Body
@@ -218,17 +218,22 @@ func (s *soak) run(p *soakPlan) error {
 }
 
 // send sends the chat. A connection that a reload closes under a request is the visitor's to replace, as long as
-// the upstream was not asked. So is one over HTTP/3 that comes with a reload and that Caddy has nobody serve.
-func (s *soak) send(ctx context.Context, p *soakPlan, text string) (*http.Response, error) {
+// the upstream was not asked. So is one over HTTP/3 that comes with a reload and that Caddy has nobody serve. What is
+// given up may be asked all the same on a busy machine, so each attempt says something else.
+func (s *soak) send(ctx context.Context, p *soakPlan) (*http.Response, error) {
 	var errs []error
 	for start := time.Now(); ; {
+		said := fmt.Sprintf("%d %d", p.id, len(errs))
+		p.said = said
 		attempt, giveUp := context.WithCancel(ctx)
+		var gaveUp atomic.Bool
 		unserved := time.AfterFunc(2*time.Second, func() {
-			if s.tries.of(text) == 0 {
+			if s.tries.of(said) == 0 {
+				gaveUp.Store(true)
 				giveUp()
 			}
 		})
-		req := chatRequest(s.site.tb, s.site.secure, saying(text)).WithContext(attempt)
+		req := chatRequest(s.site.tb, s.site.secure, saying(said)).WithContext(attempt)
 		req.URL.Path = p.path
 		resp, err := s.visitors[p.proto].RoundTrip(req)
 		unserved.Stop()
@@ -238,7 +243,7 @@ func (s *soak) send(ctx context.Context, p *soakPlan, text string) (*http.Respon
 		}
 		giveUp()
 		errs = append(errs, fmt.Errorf("after %s: %w", time.Since(start), err))
-		if ctx.Err() != nil || s.tries.of(text) > 0 || time.Since(start) > patience {
+		if ctx.Err() != nil || s.tries.of(said) > 0 && !gaveUp.Load() || time.Since(start) > 3*patience {
 			return nil, errors.Join(errs...)
 		}
 		time.Sleep(time.Millisecond)
@@ -256,7 +261,7 @@ func (r *slowReader) Read(p []byte) (int, error) {
 // truth about it. That try is the last.
 func (s *soak) checkStream(p *soakPlan, got string) error {
 	decoded := decodeEvents(s.site.tb, got)
-	number := s.tries.of(strconv.Itoa(p.id))
+	number := s.tries.of(p.said)
 	if p.mayLoseRequests() && len(decoded) > 0 && decoded[0].Type != typeFinish {
 		_, _ = fmt.Sscanf(decoded[0].TextDelta, "%d %d", new(int), &number)
 	}
@@ -301,7 +306,7 @@ func (p *soakPlan) mayLoseRequests() bool { return p.path == "/2" }
 
 // checkError checks that an error stands for the last try, which had no event to show.
 func (s *soak) checkError(p *soakPlan, status int, got string) error {
-	made := s.tries.of(strconv.Itoa(p.id))
+	made := s.tries.of(p.said)
 	s.count("status " + strconv.Itoa(status))
 	if !strings.HasPrefix(got, `{"error":`) {
 		return fmt.Errorf("status %d, but no error: %.500q", status, got)
