@@ -16,12 +16,12 @@ import (
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
 
-// hurry shortens all waiting of pages that are opened from now on.
+// hurry shortens the pauses of pages that are opened from now on.
 func (b *browser) hurry() {
 	b.tb.Helper()
 	call(b, cdppage.AddScriptToEvaluateOnNewDocument, cdppage.AddScriptToEvaluateOnNewDocumentParams{Source: `
 		const wait = globalThis.setTimeout;
-		globalThis.setTimeout = (callback, milliseconds) => wait(callback, Math.min(milliseconds, 10));
+		globalThis.setTimeout = (callback, milliseconds) => wait(callback, milliseconds < 5000 ? 10 : milliseconds);
 	`})
 }
 
@@ -56,7 +56,7 @@ func TestBrowserTellsOfFailures(t *testing.T) {
 	s := serve(t, examplePage(t, server.URL, ""))
 
 	const (
-		broke   = "The answer broke off."
+		broke   = "The connection to the assistant broke off."
 		slow    = "The assistant took too long."
 		down    = "The assistant cannot be reached at the moment."
 		wrong   = "This chat is not set up correctly."
@@ -71,7 +71,7 @@ func TestBrowserTellsOfFailures(t *testing.T) {
 		code          string
 		text          string
 	}{
-		{"bad request", server, once, []string{"/status 400"}, "That did not work: The request", "bad_request:chat", ""},
+		{"bad request", server, once, []string{"/status 400"}, "That did not work: The request is not valid.", "bad_request:chat", ""},
 		{"token refused", strange, once, []string{"Hello"}, wrong, "unauthorized:upstream", ""},
 		{"no such assistant", foreign, once, []string{"Hello"}, wrong, "not_found:chat", ""},
 		{"too many messages in it", server, "max_messages 2", []string{"Hello", "Hello"}, "This conversation has grown too long.", "too_large:chat", ""},

@@ -60,8 +60,8 @@ func TestBrowserTakesLongAnswers(t *testing.T) {
 		}
 		before = after
 	}
-	// A task of more than 50 ms can be felt; a noisy machine gets some more.
-	if got := eval[float64](b, `longest`); got > 200 {
+	// A task of more than 50 ms can be felt; a noisy machine gets far more.
+	if got := eval[float64](b, `longest`); got > 500 {
 		t.Errorf("a task took %.0f ms", got)
 	}
 	if got := eval[int](b, `Math.max(...Array.from(document.querySelectorAll(".text > *"), (block) => block.textContent.length))`); got > 2*2000 {

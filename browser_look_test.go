@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"strings"
 	"testing"
 
 	cdpemulation "github.com/chromedp/cdproto/emulation"
@@ -102,6 +103,38 @@ func TestBrowserLooks(t *testing.T) {
 				}
 				perform(b, chromedp.Click(chromedp.CSS("#stop"))) // so that nobody waits for the answer's end
 			})
+		}
+	}
+}
+
+// Whatever has no place to break it at breaks anywhere, on the narrowest of screens, and what is written from right to left
+// stands there.
+func TestBrowserFitsLongWords(t *testing.T) {
+	b := openBrowser(t)
+	long := strings.Repeat("https://example.com/", 20)
+	site := newScriptedSite(t,
+		sends(fmt.Sprintf(`data: {"type":"text-delta","textDelta":%q}`+"\n\n"+`data: {"type":"tool-call","toolName":%[1]q,"args":%[1]q}`+"\n\n"+
+			`data: {"type":"finish","finishReason":%[1]q}`+"\n\n", long)),
+		func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusConflict)
+			_, _ = fmt.Fprintf(w, `{"error":%q,"code":%[1]q}`, long)
+		},
+		sends(`data: {"type":"text-delta","textDelta":"مرحبا!"}`+"\n\n"+goodEnd))
+	b.open(serve(t, examplePage(t, site.url, once)).plain)
+	perform(b, chromedp.EmulateViewport(320, 640))
+	for _, said := range []string{long, long, "مرحبا!"} {
+		b.say(said)
+		b.answered()
+	}
+	if got := eval[[]string](b, outside); len(got) > 0 {
+		t.Errorf("outside of the page, or small: %q", got)
+	}
+	if got := eval[int](b, `document.querySelector("#scroller").scrollWidth - document.querySelector("#scroller").clientWidth`); got != 0 {
+		t.Errorf("the conversation is %d px wider than the screen", got)
+	}
+	for _, selector := range []string{".question", ".text > div"} {
+		if got := eval[string](b, `getComputedStyle(`+lastTurn+`.querySelector("`+selector+`")).direction`); got != "rtl" {
+			t.Errorf("Arabic is written %s in %s", got, selector)
 		}
 	}
 }

@@ -39,7 +39,7 @@ func TestBrowserOnAnotherOrigin(t *testing.T) {
 		e := runOtherOrigin(t, "http://www.localhost:8080")
 		b.open(e.ports.Replace("http://www.localhost:8080"))
 		eval[any](b, ask)
-		b.eventually(`!document.querySelector("#send").hidden && document.querySelector(".assistant")`)
+		b.eventually(`!document.querySelector("#send").disabled && document.querySelector(".assistant")`)
 		if got, want := eval[string](b, `document.querySelector(".assistant").textContent`), sandboxText(t, "Hello"); got != want {
 			t.Errorf("the page shows %q, want %q", got, want)
 		}
@@ -48,7 +48,7 @@ func TestBrowserOnAnotherOrigin(t *testing.T) {
 		}
 		// The chat's id is told in a header, which the page may read.
 		eval[any](b, ask)
-		b.eventually(`document.querySelectorAll(".assistant").length === 2 && !document.querySelector("#send").hidden`)
+		b.eventually(`document.querySelectorAll(".assistant").length === 2 && !document.querySelector("#send").disabled`)
 		if got := e.upstream.Request(t, 1).Body; !strings.Contains(string(got), `"chatId":"`) {
 			t.Errorf("the page does not go on with the chat: %s", got)
 		}

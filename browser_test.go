@@ -265,8 +265,11 @@ func TestBrowserChats(t *testing.T) {
 	if got := b.text(); got != want {
 		t.Errorf("the answer is %q, want %q", got, want)
 	}
+	if got := eval[string](b, `Array.from(`+lastTurn+`.querySelector(".answer").children, (e) => e.className).join(" ")`); got != "text tool text end" {
+		t.Errorf("the answer shows %q", got)
+	}
 	announced := eval[[]string](b, `announced.map((text) => text.trim())`)
-	if !slices.Equal(announced, []string{"The assistant is answering.", strings.TrimSpace(want)}) {
+	if !slices.Equal(announced, []string{"The assistant is answering.", "The assistant uses web_search.", strings.TrimSpace(want)}) {
 		t.Errorf("a screen reader has read %q", announced)
 	}
 

@@ -3,10 +3,13 @@ package illumichat
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	cdpinput "github.com/chromedp/cdproto/input"
+	cdppage "github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 
 	"github.com/illumichat/caddy-illumichat/sandbox"
@@ -58,7 +61,7 @@ func TestBrowserTriesAgain(t *testing.T) {
 	b.say("First")
 	b.answered()
 	b.say("Second")
-	b.wantFailed("The answer broke off.", "closed:upstream")
+	b.wantFailed("The connection to the assistant broke off.", "closed:upstream")
 
 	for range 2 {
 		perform(b, chromedp.Focus(chromedp.CSS(".again")))
@@ -88,13 +91,13 @@ func TestBrowserTriesAgain(t *testing.T) {
 // The page's own retry tells what it waits for, and can be stopped.
 func TestBrowserAsksAgain(t *testing.T) {
 	b := openBrowser(t)
-	busy := fails(http.StatusTooManyRequests, "rate_limit:chat", "1")
+	busy := fails(http.StatusTooManyRequests, "rate_limit:chat", "2")
 	site := newScriptedSite(t, busy, sends(someDelta+goodEnd), fails(http.StatusTooManyRequests, "rate_limit:chat", "10"))
 	s := serve(t, fmt.Sprintf("root example/site\nfile_server\nreverse_proxy %s %s", chatPath, site.url))
 	b.open(s.plain)
 
 	b.say("Hello")
-	b.eventually(lastTurn + `.querySelector(".pause")?.textContent === "Too many messages for now. Trying again in 2 seconds."`)
+	b.eventually(lastTurn + `.querySelector(".pause")?.textContent === "Too many messages for now. Trying again in 3 seconds."`)
 	if got := eval[string](b, `document.querySelector("#announcer").textContent`); !strings.Contains(got, "Trying again") {
 		t.Errorf("a screen reader has read %q", got)
 	}
@@ -185,5 +188,125 @@ func TestBrowserWithNaivePage(t *testing.T) {
 				t.Errorf("the page has seen the finish %q", got)
 			}
 		})
+	}
+}
+
+// A visitor with a mouse or a finger, whose keyboard knows more than Latin letters.
+func TestBrowserTakesInput(t *testing.T) {
+	b := openBrowser(t)
+	server := sandboxtest.NewServer(t, sandbox.Options{})
+	b.open(serve(t, examplePage(t, server.URL, "")).plain)
+	turns := func() int { return eval[int](b, `document.querySelectorAll(".turn").length`) }
+
+	if !eval[bool](b, `document.querySelector("#send").disabled`) {
+		t.Error("nothing can be sent")
+	}
+	call(b, cdpinput.InsertText, cdpinput.InsertTextParams{Text: "/stall 3"})
+	for _, event := range []string{"isComposing: true", "keyCode: 229", "repeat: true", "shiftKey: true"} {
+		eval[chromedp.Void](b, `document.querySelector("#question").dispatchEvent(new KeyboardEvent("keydown", { key: "Enter", cancelable: true, `+event+` }))`)
+		if turns() != 0 {
+			t.Fatalf("Enter sends with %s", event)
+		}
+	}
+	perform(b, chromedp.Click(chromedp.CSS("#send")))
+	b.eventually(lastTurn + `?.querySelector(".text")?.textContent === "` + firstWords + `"`)
+	if got := b.focused(); got != "question" {
+		t.Errorf("after Send, the focus is at %q", got)
+	}
+
+	// One question at a time.
+	b.say("Another")
+	if got := eval[string](b, `document.querySelector("#question").value`); turns() != 1 || got != "Another" {
+		t.Errorf("while an answer is written, there are %d turns, and %q is kept", turns(), got)
+	}
+	perform(b, chromedp.Click(chromedp.CSS("#stop")))
+	b.answered()
+	perform(b, chromedp.Click(chromedp.CSS(".again")))
+	b.eventually(`document.querySelector("#log").getAttribute("aria-busy") === "true"`)
+	if got := b.focused(); got != "question" {
+		t.Errorf("after Try again, the focus is at %q", got)
+	}
+	perform(b, chromedp.Click(chromedp.CSS("#stop")))
+	b.answered()
+	if got := eval[[]string](b, `Array.from(document.querySelectorAll("[aria-busy]"), (e) => e.getAttribute("aria-busy"))`); slices.Contains(got, "true") {
+		t.Errorf("the page still says that it is busy: %q", got)
+	}
+	if got := turns(); got != 1 {
+		t.Errorf("there are %d turns, want 1", got)
+	}
+}
+
+// Tools run beside each other, and not all of them come to an end.
+func TestBrowserShowsTools(t *testing.T) {
+	b := openBrowser(t)
+	tool := func(kind, name, value string) string {
+		return fmt.Sprintf(`data: {"type":"tool-%s","toolName":%q,%s}`+"\n\n", kind, name, value)
+	}
+	site := newScriptedSite(t, sends(someDelta+
+		tool("call", "one", `"args":{"n":1}`)+tool("call", "two", `"args":{"n":2}`)+tool("call", "two", `"args":{"n":3}`)+
+		tool("result", "two", `"result":"first"`)+tool("result", "three", `"result":"alone"`)+
+		someDelta+`data: {"type":"finish","finishReason":"length"}`+"\n\n"+someDelta))
+	b.open(serve(t, examplePage(t, site.url, once)).plain)
+	b.say("Hello")
+	if got := b.answered(); got != "Finished: length (the answer reached its limit)" {
+		t.Errorf("the answer ends with %q", got)
+	}
+	want := []string{
+		"Yes.", `one no resultArguments{"n":1}`, `two doneArguments{"n":2}Resultfirst`, `two no resultArguments{"n":3}`,
+		"three doneResultalone", "Yes.", "Finished: length (the answer reached its limit)",
+	}
+	if got := eval[[]string](b, `Array.from(`+lastTurn+`.querySelector(".answer").children, (e) => e.textContent)`); !slices.Equal(got, want) {
+		t.Errorf("the page shows %q, want %q", got, want)
+	}
+	b.eventually(`document.querySelector("#announcer").textContent.includes("reached its limit")`)
+}
+
+// Who reads what is above stays there, while the answer goes on below.
+func TestBrowserLetsVisitorsScroll(t *testing.T) {
+	b := openBrowser(t)
+	events := make(steps)
+	server := sandboxtest.NewServer(t, sandbox.Options{OnEvent: events.wait})
+	b.open(serve(t, examplePage(t, server.URL, "")).plain)
+	const atEnd = `(() => { const s = document.querySelector("#scroller"); return s.scrollHeight - s.clientHeight - s.scrollTop < 16; })()`
+	more := func() {
+		for range 10 {
+			events <- struct{}{}
+		}
+	}
+	shown := func(n int) string { return fmt.Sprintf(lastTurn+`?.textContent.includes("event %d\n")`, n) }
+	b.say("/events 100")
+	for n := 10; n <= 60; n += 10 {
+		more()
+		b.eventually(shown(n))
+		b.eventually(atEnd)
+	}
+	top := eval[float64](b, `(document.querySelector("#scroller").scrollTop -= 200, document.querySelector("#scroller").scrollTop)`)
+	b.eventually(`!` + atEnd)
+	more()
+	b.eventually(shown(70))
+	if got := eval[float64](b, `new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(document.querySelector("#scroller").scrollTop))))`); got != top {
+		t.Errorf("the page has scrolled from %g to %g by itself", top, got)
+	}
+	eval[chromedp.Void](b, `document.querySelector("#scroller").scrollTop = 1e6`)
+	b.eventually(atEnd)
+	more()
+	b.eventually(shown(80))
+	b.eventually(atEnd)
+	perform(b, chromedp.Click(chromedp.CSS("#stop")))
+}
+
+// What a screen reader has been told is not found in the page for good.
+func TestBrowserFallsSilent(t *testing.T) {
+	b := openBrowser(t)
+	call(b, cdppage.AddScriptToEvaluateOnNewDocument, cdppage.AddScriptToEvaluateOnNewDocumentParams{Source: `
+		globalThis.setTimeout = (callback) => { globalThis.fallSilent = callback; };
+	`})
+	site := newScriptedSite(t, sends(someDelta+goodEnd))
+	b.open(serve(t, examplePage(t, site.url, once)).plain)
+	b.say("Hello")
+	b.eventually(`document.querySelector("#announcer").textContent.includes("Yes.")`)
+	eval[chromedp.Void](b, `fallSilent()`)
+	if got := eval[string](b, `document.querySelector("#announcer").textContent`); got != "" {
+		t.Errorf("the announcer still says %q", got)
 	}
 }

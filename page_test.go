@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -356,8 +358,19 @@ func TestPageWithoutCaddy(t *testing.T) {
 
 // Pages in TypeScript, and editors, know the client by its JSDoc comments.
 func TestPageTypes(t *testing.T) {
+	node := requireProgram(t, "node")
 	requirePackages(t)
-	if output, err := exec.CommandContext(t.Context(), "testdata/clients/node_modules/.bin/tsc", "-p", "testdata/page").Output(); err != nil {
+	check := exec.CommandContext(t.Context(), node, "testdata/clients/node_modules/typescript/bin/tsc", "-p", "testdata/page")
+	if output, err := check.CombinedOutput(); err != nil {
 		t.Errorf("checking the types: %v\n%s", err, output)
+	}
+}
+
+// The client at its edges, which no server comes to by itself.
+func TestPageClientAtItsEdges(t *testing.T) {
+	test := exec.CommandContext(t.Context(), requireProgram(t, "node"), "--test", "--test-reporter=spec", "testdata/page/client.test.mjs")
+	test.Env = append(os.Environ(), "CLIENT="+pageClient)
+	if output, err := test.CombinedOutput(); err != nil || !regexp.MustCompile(`tests [1-9]`).Match(output) {
+		t.Errorf("testing the client: %v\n%s", err, output)
 	}
 }

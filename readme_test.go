@@ -95,8 +95,9 @@ func TestReadmeScriptChats(t *testing.T) {
 	for _, script := range fenced(t, "js") {
 		// A page has an address, to which those of its requests are relative, and elements.
 		writeFile(t, filepath.Join(dir, "page.js"), fmt.Sprintf(`
-			const { fetch } = globalThis;
-			globalThis.fetch = (url, options) => fetch(new URL(url, %q), options);
+			globalThis.Request = class extends Request {
+				constructor(url, options) { super(new URL(url, %q), options); }
+			};
 		`, s.plain)+script+`
 			const element = { append: (text) => process.stdout.write(text) };
 			await ask('Hello', element);

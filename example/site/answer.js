@@ -1,9 +1,3 @@
-/** How an answer may end well. @type {Record<string, string>} */
-const finishes = {
-	stop: 'Finished: stop',
-	length: 'Finished: length (the answer reached its limit)',
-};
-
 /** From how many characters on a block of text ends with its line. */
 const blockLength = 2000;
 
@@ -26,6 +20,11 @@ export class Answer {
 	/** What the answer waits for; gone with its first event. */
 	#pause = create('p', 'pause');
 
+	/** Changes what it says when the waiting is over. */
+	#pauseTimer = 0;
+
+	#ended = false;
+
 	constructor() {
 		this.element.setAttribute('aria-label', 'Assistant');
 		this.element.setAttribute('aria-busy', 'true');
@@ -35,19 +34,22 @@ export class Answer {
 	 * Says why the answer has not begun.
 	 *
 	 * @param {string} line
+	 * @param {number} seconds how long that is true
 	 */
-	wait(line) {
+	wait(line, seconds) {
 		this.#pause.textContent = line;
 		this.element.append(this.#pause);
+		this.#pauseTimer = setTimeout(() => { this.#pause.textContent = 'Trying again.'; }, seconds * 1000);
 	}
 
 	/**
-	 * Shows one event. The types it does not know are left alone.
+	 * Shows one event. The types it does not know are left alone, and what comes when the answer is over.
 	 *
 	 * @param {import('./illumichat.js').ChatEvent} event
 	 */
 	show(event) {
-		this.#pause.remove();
+		if (this.#ended) return;
+		this.#resume();
 		switch (event.type) {
 			case 'text-delta':
 				this.#addText(event.textDelta);
@@ -59,7 +61,7 @@ export class Answer {
 				this.#addResult(event.toolName, event.result);
 				break;
 			case 'finish':
-				this.#end(finishes[event.finishReason] ?? `Finished: ${event.finishReason}`);
+				this.#end(describeFinish(event.finishReason));
 				break;
 		}
 	}
@@ -111,6 +113,7 @@ export class Answer {
 	#startBlock(prose) {
 		this.#growing = document.createTextNode('');
 		const block = create('div');
+		block.dir = 'auto';
 		block.append(this.#growing);
 		prose.append(block);
 	}
@@ -147,12 +150,18 @@ export class Answer {
 		call.box.append(...labelled('Result', result));
 	}
 
+	#resume() {
+		clearTimeout(this.#pauseTimer);
+		this.#pause.remove();
+	}
+
 	/**
 	 * @param {string} line
 	 * @param {HTMLElement[]} more
 	 */
 	#end(line, ...more) {
-		this.#pause.remove();
+		this.#ended = true;
+		this.#resume();
 		for (const call of this.#calls) call.state.textContent = 'no result';
 		this.#calls = [];
 		const end = create('p', 'end', line);
@@ -160,6 +169,16 @@ export class Answer {
 		this.element.append(end);
 		this.element.setAttribute('aria-busy', 'false');
 	}
+}
+
+/**
+ * Says how an answer has ended well.
+ *
+ * @param {unknown} reason
+ */
+export function describeFinish(reason) {
+	if (reason === 'length') return 'Finished: length (the answer reached its limit)';
+	return typeof reason === 'string' ? `Finished: ${reason}` : 'Finished';
 }
 
 /**

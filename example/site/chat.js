@@ -1,4 +1,4 @@
-import { Answer, create } from './answer.js';
+import { Answer, create, describeFinish } from './answer.js';
 import { explain, explainPause } from './explain.js';
 import { Chat, ChatError } from './illumichat.js';
 import { keepEndInView } from './scroll.js';
@@ -15,6 +15,9 @@ const scrollToEnd = keepEndInView(find('#scroller', HTMLElement), log);
 
 /** Whether an answer is on its way. */
 let answering = false;
+
+/** Empties the announcer. */
+let silence = 0;
 
 /** Stops the latest answer. */
 let controller = new AbortController();
@@ -40,11 +43,11 @@ async function showTurn(content, ask) {
 	const { signal } = controller;
 	answering = true;
 	showState();
-	announcer.textContent = 'The assistant is answering.';
+	announce('The assistant is answering.');
 
-	/** @param {string} [ending] how it ended, if not well */
-	const settle = (ending = '') => {
-		announcer.textContent = `${answer.text} ${ending}`;
+	/** @param {string} ending how it ended, if there is more to say than the answer */
+	const settle = (ending) => {
+		announce(`${answer.text} ${ending}`);
 		answering = false;
 		showState();
 	};
@@ -52,14 +55,17 @@ async function showTurn(content, ask) {
 	/** @type {import('./illumichat.js').SendOptions['onRetry']} */
 	const onRetry = (err, wait) => {
 		const why = explainPause(err, wait);
-		answer.wait(why);
-		announcer.textContent = why;
+		answer.wait(why, wait);
+		announce(why);
 	};
 
 	try {
 		for await (const event of ask({ signal, onRetry })) {
 			answer.show(event);
-			if (event.type === 'finish') settle();
+			if (event.type === 'tool-call') announce(`The assistant uses ${event.toolName}.`);
+			if (event.type === 'finish') {
+				settle(event.finishReason === 'stop' && answer.text ? '' : describeFinish(event.finishReason));
+			}
 		}
 	} catch (err) {
 		const again = create('button', 'again', 'Try again');
@@ -83,6 +89,7 @@ async function showTurn(content, ask) {
 /** @param {string} content */
 function drawQuestion(content) {
 	const element = create('article', 'question', content);
+	element.dir = 'auto';
 	element.setAttribute('aria-label', 'You');
 	return element;
 }
@@ -94,6 +101,17 @@ function drawQuestion(content) {
  */
 function code(err) {
 	return err instanceof ChatError && err.code ? [create('code', '', err.code)] : [];
+}
+
+/**
+ * Has a screen reader say something. It is gone when that has been said, so that nobody finds an answer twice.
+ *
+ * @param {string} text
+ */
+function announce(text) {
+	announcer.textContent = text;
+	clearTimeout(silence);
+	silence = setTimeout(() => { announcer.textContent = ''; }, 10_000);
 }
 
 /** Brings the buttons in line with whether an answer streams, and whether there is something to send. */
@@ -112,7 +130,8 @@ question.addEventListener('keydown', (event) => {
 	// Enter may also choose a word of an input method; Safari tells this by the key code alone.
 	if (event.key !== 'Enter' || event.shiftKey || event.isComposing || event.keyCode === 229) return;
 	event.preventDefault();
-	composer.requestSubmit();
+	// A key that is held down was not meant twice: it may have pressed Stop before.
+	if (!event.repeat) composer.requestSubmit();
 });
 
 composer.addEventListener('submit', (event) => {

@@ -3,40 +3,43 @@ import { ChatError } from './illumichat.js';
 const unreachable = 'The assistant cannot be reached at the moment.';
 const notAllowed = 'This chat is not set up correctly. Please tell the owner of the site.';
 const tooSlow = 'The assistant took too long.';
-const brokeOff = 'The answer broke off.';
+const tooMany = 'Too many messages for now.';
+const busy = 'The assistant is busy.';
+const tooLong = 'This conversation has grown too long. Send a shorter message, or reload the page to begin anew.';
+const brokeOff = 'The connection to the assistant broke off.';
 
-/** What to tell a visitor, by the type of an error's code. @type {Record<string, string>} */
-const wordsByType = {
-	rate_limit: 'Too many messages for now.',
-	overloaded: 'The assistant is busy.',
-	too_large: 'This conversation has grown too long. Send a shorter message, or reload the page to begin anew.',
-	unauthorized: notAllowed,
-	forbidden: notAllowed,
-	not_found: notAllowed,
-	timeout: tooSlow,
-	stalled: tooSlow,
-	max_duration: tooSlow,
-	closed: brokeOff,
-	leak: brokeOff,
-	broken: brokeOff,
-	shutting_down: brokeOff,
-	bad_gateway: unreachable,
-	server_error: unreachable,
-	unreachable: 'The site cannot be reached. Check your connection.',
-};
+/** What to tell a visitor, by an error's code or its type. */
+const wordsByCode = new Map([
+	['rate_limit', tooMany],
+	['overloaded', busy],
+	['too_large', tooLong],
+	['unauthorized', notAllowed],
+	['forbidden', notAllowed],
+	['not_found', notAllowed],
+	['timeout:chat', 'Sending the message took too long.'],
+	['timeout', tooSlow],
+	['stalled', tooSlow],
+	['max_duration', tooSlow],
+	['closed', brokeOff],
+	['broken', brokeOff],
+	['leak', brokeOff],
+	['shutting_down', brokeOff],
+	['bad_gateway', unreachable],
+	['server_error', unreachable],
+	['unreachable', 'The site cannot be reached. Check your connection.'],
+]);
 
-/** The same by the HTTP status, for errors without a code. @type {Record<number, string>} */
-const wordsByStatus = {
-	403: notAllowed,
-	404: notAllowed,
-	405: notAllowed,
-	413: wordsByType.too_large,
-	429: wordsByType.rate_limit,
-	500: unreachable,
-	502: unreachable,
-	503: wordsByType.overloaded,
-	504: tooSlow,
-};
+/** The same by the HTTP status, for errors without a code. */
+const wordsByStatus = new Map([
+	[401, 'You are not signed in any more. Reload the page to sign in.'],
+	[403, notAllowed],
+	[404, notAllowed],
+	[405, notAllowed],
+	[413, tooLong],
+	[429, tooMany],
+	[503, busy],
+	[504, tooSlow],
+]);
 
 /**
  * Says in words for a visitor what went wrong, and when it is worth another try.
@@ -60,8 +63,9 @@ export function explainPause(err, wait) {
 }
 
 /** @param {ChatError} err */
-function wordsFor({ type, status, message }) {
-	return wordsByType[type] ?? wordsByStatus[status] ?? `That did not work: ${message}`;
+function wordsFor({ code, type, status, message }) {
+	return wordsByCode.get(code) ?? wordsByCode.get(type) ?? wordsByStatus.get(status) ??
+		(status >= 500 ? unreachable : `That did not work: ${message.replace(/\.$/, '')}.`);
 }
 
 /** @param {number} seconds */
@@ -69,5 +73,6 @@ function fromNow(seconds) {
 	const words = new Intl.RelativeTimeFormat('en', { numeric: 'auto' });
 	if (seconds < 120) return words.format(seconds, 'second');
 	if (seconds < 120 * 60) return words.format(Math.ceil(seconds / 60), 'minute');
-	return words.format(Math.ceil(seconds / 3600), 'hour');
+	if (seconds < 48 * 60 * 60) return words.format(Math.ceil(seconds / 3600), 'hour');
+	return words.format(Math.ceil(seconds / 86_400), 'day');
 }

@@ -14,29 +14,29 @@
 /**
  * One message of the chat.
  * @typedef {object} Message
- * @property {'user' | 'assistant'} role who wrote it
+ * @property {string} role who wrote it: `user`, `assistant`, or another one that the site allows
  * @property {string | object[]} content its text, or the parts that the API knows; not empty
  */
 
 /**
- * An event of the answer. Types and fields that are not listed here may come, and are handed out as
- * they are.
+ * An event of the answer. Events of other types, and fields that are not listed here, may come as well, and
+ * are handed out as they are.
  *
  * - `text-delta`: the next piece of the text.
  * - `tool-call`: the assistant calls a tool.
  * - `tool-result`: what the tool gave back.
- * - `finish`: the answer is complete, or ends at its length limit.
+ * - `finish`: the answer is complete (`stop`), or ends at its length limit (`length`).
  *
  * @typedef {{ type: 'text-delta', textDelta: string }
  *	| { type: 'tool-call', toolName: string, args: unknown }
  *	| { type: 'tool-result', toolName: string, result: unknown }
- *	| { type: 'finish', finishReason: 'stop' | 'length' }} ChatEvent
+ *	| { type: 'finish', finishReason: string }} ChatEvent
  */
 
 /**
  * How to ask one question.
  * @typedef {object} SendOptions
- * @property {AbortSignal} [signal] stops the answer; the loop then throws the signal's reason
+ * @property {AbortSignal} [signal] stops the answer; before its `finish`, the loop then throws the signal's reason
  * @property {(err: ChatError, wait: number) => void} [onRetry] is told what went wrong before the question
  *	is sent again in `wait` seconds
  */
@@ -49,6 +49,13 @@ const firstPause = 1;
 /** The longest pause, in seconds; a server that asks for more is not waited for. */
 const longestPause = 15;
 
+/** How many characters of an error are read, and for how many milliseconds. */
+const longestError = 65_536;
+const errorPatience = 5000;
+
+/** The longest line of a stream, in characters. */
+const longestLine = 16 * 1024 * 1024;
+
 /** The statuses that another try may get over. A 504 is none: it has taken long enough already. */
 const passingStatuses = [429, 500, 502, 503];
 
@@ -59,7 +66,7 @@ const passingCodes = ['unreachable:connection', 'broken:connection', 'closed:con
 export class ChatError extends Error {
 	/**
 	 * @param {string} message what went wrong, in the server's words where it gave any
-	 * @param {{ status?: number, code?: string, details?: Record<string, string>, retryAfter?: number, cause?: unknown }} [about]
+	 * @param {{ status?: number, code?: string, details?: Record<string, unknown>, retryAfter?: number, cause?: unknown }} [about]
 	 */
 	constructor(message, { status = 0, code = '', details, retryAfter, cause } = {}) {
 		super(message, { cause });
@@ -84,8 +91,8 @@ export class ChatError extends Error {
 export class Chat {
 	/**
 	 * What was said so far, which is sent with each question. An answer that broke off or was stopped is in
-	 * it as far as it came; a question without any is not, because it may be the very thing that was refused.
-	 * It is replaced as it grows, so a copy is not needed to keep how it was.
+	 * it as far as it came; a question without any text for an answer is not, because it may be the very
+	 * thing that was refused. It is replaced as it grows, so a copy is not needed to keep how it was.
 	 *
 	 * @type {Message[]}
 	 */
@@ -132,6 +139,7 @@ export class Chat {
 	 * @param {SendOptions} [options]
 	 * @returns {AsyncGenerator<ChatEvent, void, void>}
 	 * @throws {ChatError} when the answer does not come, or does not come to its end
+	 * @throws {Error} when an answer is still on its way
 	 */
 	async *send(content, { signal, onRetry } = {}) {
 		if (this.#answering) throw new Error('an answer is still on its way');
@@ -148,10 +156,12 @@ export class Chat {
 			if (text) this.messages = [...messages, { role: 'assistant', content: text }];
 		};
 
+		const last = this.#last;
 		const question = { assistantId: this.#assistantId, messages, chatId: this.chatId };
 		try {
 			for await (const { event, chatId } of askUntilAnswered(this.#url, question, this.#tries, signal, onRetry)) {
-				if (chatId) this.chatId = chatId;
+				// An answer may be open still when the next question has been asked.
+				if (chatId && this.#last === last) this.chatId = chatId;
 				if (event.type === 'text-delta' && typeof event.textDelta === 'string') text += event.textDelta;
 				if (event.type === 'finish') settle();
 				yield event;
@@ -165,13 +175,16 @@ export class Chat {
 	 * Asks the last question again, and forgets what came of it before.
 	 *
 	 * @param {SendOptions} [options]
+	 * @returns {AsyncGenerator<ChatEvent, void, void>}
+	 * @throws {ChatError} when the answer does not come, or does not come to its end
+	 * @throws {Error} when an answer is still on its way, or nothing was asked
 	 */
-	retry(options) {
+	async *retry(options) {
 		if (!this.#last || this.#answering) throw new Error('there is no question to ask again');
 		const { content, messages, chatId } = this.#last;
 		this.messages = messages;
 		this.chatId = chatId;
-		return this.send(content, options);
+		yield* this.send(content, options);
 	}
 }
 
@@ -194,7 +207,7 @@ async function* askUntilAnswered(url, question, tries, signal, onRetry) {
 			}
 			return;
 		} catch (err) {
-			if (answered || tried >= tries || !(err instanceof ChatError) || !mayPass(err)) throw err;
+			if (answered || !(tried < tries) || !(err instanceof ChatError) || !mayPass(err)) throw err;
 			const pause = pauseAfter(err, tried);
 			onRetry?.(err, pause);
 			await sleep(pause, signal);
@@ -242,7 +255,7 @@ function sleep(seconds, signal) {
 			resolve();
 		}, seconds * 1000);
 		if (signal?.aborted) stop();
-		signal?.addEventListener('abort', stop, { once: true });
+		else signal?.addEventListener('abort', stop, { once: true });
 	});
 }
 
@@ -277,7 +290,8 @@ async function* ask(url, question, signal) {
 	} catch (err) {
 		// Once it is finished an answer is whole, whatever happens to its connection.
 		if (finished) return;
-		if (err instanceof ChatError || signal?.aborted) throw err;
+		signal?.throwIfAborted();
+		if (err instanceof ChatError) throw err;
 		throw new ChatError('the connection broke', { status, code: 'broken:connection', cause: err });
 	}
 	if (!finished) {
@@ -305,16 +319,17 @@ function chatIdOfHead(headers) {
  * @param {AbortSignal} [signal]
  */
 async function post(url, question, signal) {
+	const request = new Request(url, {
+		method: 'POST',
+		headers: { 'Content-Type': 'application/json' },
+		body: JSON.stringify(question),
+		signal,
+	});
 	let response;
 	try {
-		response = await fetch(url, {
-			method: 'POST',
-			headers: { 'Content-Type': 'application/json' },
-			body: JSON.stringify(question),
-			signal,
-		});
+		response = await fetch(request);
 	} catch (err) {
-		if (signal?.aborted) throw err;
+		signal?.throwIfAborted();
 		throw new ChatError('the site cannot be reached', { code: 'unreachable:connection', cause: err });
 	}
 	const { ok, status, headers, body } = response;
@@ -322,13 +337,40 @@ async function post(url, question, signal) {
 		return { status, headers, body };
 	}
 
-	// Something other than the chat endpoint may have answered, so the body may be anything.
-	const said = await response.json().catch(() => null);
+	const said = await readError(body);
 	signal?.throwIfAborted();
 	throw refusal(said, `the server answered ${status}, and no event stream`, {
 		status,
 		retryAfter: secondsUntil(headers.get('Retry-After')),
 	});
+}
+
+/**
+ * Reads the JSON of an error. Something other than the chat endpoint may have answered, so the body may be
+ * anything, without end too.
+ *
+ * @param {ReadableStream<Uint8Array> | null} body
+ */
+async function readError(body) {
+	if (!body) return null;
+	const reader = body.getReader();
+	const cancel = () => reader.cancel().catch(() => {});
+	const late = setTimeout(cancel, errorPatience);
+	const decoder = new TextDecoder();
+	let text = '';
+	try {
+		while (text.length < longestError) {
+			const { done, value } = await reader.read();
+			if (done) break;
+			text += decoder.decode(value, { stream: true });
+		}
+		return JSON.parse(text);
+	} catch {
+		return null;
+	} finally {
+		clearTimeout(late);
+		cancel();
+	}
 }
 
 /**
@@ -341,7 +383,7 @@ async function post(url, question, signal) {
 function refusal(said, otherwise, about) {
 	const message = said?.error && typeof said.error === 'string' ? said.error : otherwise;
 	const code = typeof said?.code === 'string' ? said.code : '';
-	const details = said?.details && typeof said.details === 'object' ? said.details : undefined;
+	const details = isObject(said?.details) ? said.details : undefined;
 	return new ChatError(message, { ...about, code, details });
 }
 
@@ -351,9 +393,11 @@ function refusal(said, otherwise, about) {
  * @param {string | null} retryAfter
  */
 function secondsUntil(retryAfter) {
-	if (!retryAfter) return undefined;
-	const seconds = /^\d+$/.test(retryAfter) ? Number(retryAfter) : (Date.parse(retryAfter) - Date.now()) / 1000;
-	return Number.isNaN(seconds) ? undefined : Math.max(0, Math.ceil(seconds));
+	const value = retryAfter?.trim() ?? '';
+	if (/^\d{1,9}$/.test(value)) return Number(value);
+	// Dates have names of months. Without one, Date.parse finds dates in what is none.
+	const date = /[a-z]/i.test(value) ? Date.parse(value) : NaN;
+	return Number.isNaN(date) ? undefined : Math.max(0, Math.ceil((date - Date.now()) / 1000));
 }
 
 /**
@@ -364,10 +408,15 @@ function secondsUntil(retryAfter) {
 function parseEvent(data) {
 	try {
 		const event = JSON.parse(data);
-		return typeof event === 'object' ? event : null;
+		return isObject(event) ? event : null;
 	} catch {
 		return null;
 	}
+}
+
+/** @param {unknown} value */
+function isObject(value) {
+	return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 /**
@@ -419,6 +468,9 @@ async function* readLines(body) {
 			lines[0] = line + lines[0];
 			line = lines.pop() ?? '';
 			yield* lines;
+			if (line.length > longestLine) {
+				throw new ChatError('the answer has a line without end', { status: 200, code: 'broken:connection' });
+			}
 		}
 	} finally {
 		// Nobody reads on, so the server need not write on. A broken stream cannot be cancelled, and need not be.

@@ -9,20 +9,26 @@ export function keepEndInView(scroller, content) {
 	let following = true;
 	let lastTop = 0;
 
+	// Where the end was when the visitor last saw it: the content may have grown since.
+	let seenEnd = 0;
+
 	const toEnd = () => {
 		following = true;
 		scroller.scrollTop = scroller.scrollHeight;
+		// Its scroll event may come together with one of the visitor's.
+		lastTop = scroller.scrollTop;
 	};
 
 	scroller.addEventListener('scroll', () => {
-		const below = scroller.scrollHeight - scroller.clientHeight - scroller.scrollTop;
-		// The content may have grown since this scroll, so only a way up shows that the visitor left the end.
-		following = below < 16 || (following && scroller.scrollTop >= lastTop);
-		lastTop = scroller.scrollTop;
+		const top = scroller.scrollTop;
+		// Away from the end, only a way up shows that the visitor left it.
+		following = top > seenEnd - 16 || (following && top >= lastTop);
+		lastTop = top;
 	});
 
 	const resizes = new ResizeObserver(() => {
 		if (following) toEnd();
+		seenEnd = scroller.scrollHeight - scroller.clientHeight;
 	});
 	resizes.observe(scroller);
 	resizes.observe(content);

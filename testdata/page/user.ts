@@ -24,6 +24,6 @@ function shown(event: ChatEvent): string {
 		case 'tool-result':
 			return event.toolName + JSON.stringify(event.result);
 		case 'finish':
-			return event.finishReason satisfies 'stop' | 'length';
+			return event.finishReason;
 	}
 }

@@ -1,6 +1,6 @@
 // A whole chat in a few lines. The client keeps its history.
 
-import { Chat, ChatError } from './illumichat.js';
+import { Chat } from './illumichat.js';
 
 const chat = new Chat('http://chat.localhost:8081/api/chat-proxy');
 
@@ -14,18 +14,18 @@ const status = document.getElementById('status');
 form.addEventListener('submit', async (submit) => {
 	submit.preventDefault();
 	const text = question.value.trim();
-	if (!text || send.hidden) return;
+	if (!text || send.disabled) return;
 
 	const stopping = new AbortController();
 	stop.onclick = () => stopping.abort();
+	const onRetry = (err, wait) => {
+		status.textContent = `Not yet: ${err.message}. The next try is in ${Math.ceil(wait)} s.`;
+	};
 	show(text, 'user');
 	const answer = show('', 'assistant');
 	question.value = '';
 	busy(true);
 	status.textContent = 'The answer is on its way.';
-	const onRetry = (err, wait) => {
-		status.textContent = `Not yet: ${err.message}. The next try is in ${Math.ceil(wait)} s.`;
-	};
 	try {
 		for await (const event of chat.send(text, { signal: stopping.signal, onRetry })) {
 			switch (event.type) {
@@ -44,28 +44,29 @@ form.addEventListener('submit', async (submit) => {
 	} catch (err) {
 		status.textContent = stopping.signal.aborted ? 'Stopped.' : explain(err);
 		// A question without an answer can be sent again.
-		if (!answer.textContent) question.value = text;
+		if (!answer.textContent && !question.value) question.value = text;
 	} finally {
 		busy(false);
-		question.focus();
 	}
 });
 
 function show(text, role) {
 	const line = document.createElement('p');
 	line.className = role;
+	line.dir = 'auto';
 	line.textContent = text;
 	log.append(line);
 	return line;
 }
 
 function busy(is) {
-	send.hidden = is;
-	stop.hidden = !is;
+	// A button that cannot be pressed must not keep the focus.
+	question.focus();
+	send.disabled = is;
+	stop.disabled = !is;
 }
 
 function explain(err) {
-	if (!(err instanceof ChatError)) throw err;
 	const wait = err.retryAfter ? ` Try again in ${err.retryAfter} s.` : '';
-	return `There is no whole answer: ${err.message}.${wait}`;
+	return `There is no whole answer: ${err.message.replace(/\.$/, '')}.${wait}`;
 }
