@@ -1,6 +1,8 @@
 # Caddy with this module, as the documentation of Caddy's official image has it:
 #
 #	docker build --tag caddy-illumichat .
+#
+# It has the newest release of the module; for another one, write its version behind the path: @v1.2.3.
 
 FROM caddy:2.11.9-builder AS builder
 

@@ -46,9 +46,26 @@ func TestBrowserOnAnotherOrigin(t *testing.T) {
 		if got := eval[string](b, `document.querySelector("#status").textContent`); got != "" {
 			t.Errorf("the page says %q", got)
 		}
-		// The chat's id is told in a header, which the page may read.
-		eval[any](b, ask)
+		// What is no text of the page's own is never markup.
+		eval[any](b, strings.Replace(ask, "Hello", "<b>/stall 3</b>", 1))
 		b.eventually(`document.querySelectorAll(".assistant").length === 2 && !document.querySelector("#send").disabled`)
+		if n := eval[int](b, `document.querySelectorAll("#log b").length`); n != 0 {
+			t.Errorf("the page has made %d elements of texts", n)
+		}
+		eval[any](b, strings.Replace(ask, "Hello", "/stall 3", 1))
+		b.eventually(`document.querySelectorAll(".assistant")[2]?.textContent`)
+		eval[any](b, `document.querySelector("#question").value = "a draft"; document.querySelector("#stop").click()`)
+		b.eventually(`document.querySelector("#status").textContent === "Stopped."`)
+		if got := eval[string](b, `document.querySelector("#question").value`); got != "a draft" {
+			t.Errorf("the draft is %q", got)
+		}
+		request := e.upstream.Request(t, 2)
+		request.Wait(t)
+		if !request.Canceled() {
+			t.Error("the upstream was not told that the visitor has stopped")
+		}
+
+		// The chat's id is told in a header, which the page may read.
 		if got := e.upstream.Request(t, 1).Body; !strings.Contains(string(got), `"chatId":"`) {
 			t.Errorf("the page does not go on with the chat: %s", got)
 		}

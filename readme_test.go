@@ -10,6 +10,10 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/dustin/go-humanize"
 
 	"github.com/illumichat/caddy-illumichat/sandbox"
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
@@ -204,6 +208,49 @@ func TestLinksLeadSomewhere(t *testing.T) {
 			if !slices.Contains(anchors, anchor) {
 				t.Errorf("%s: %s has no headline %s", file, target, anchor)
 			}
+		}
+	}
+}
+
+// The table of options tells the defaults that the code has.
+func TestReadmeTellsDefaults(t *testing.T) {
+	text := readme(t)
+	short := strings.NewReplacer("m0s", "m")
+	for option, value := range map[string]any{
+		"endpoint":         defaultEndpoint,
+		"max_body_size":    strings.ReplaceAll(humanize.IBytes(defaultMaxBodySize), ".0 ", ""),
+		"body_timeout":     defaultBodyTimeout,
+		"response_timeout": defaultResponseTimeout,
+		"commit_after":     defaultCommitAfter,
+		"idle_timeout":     defaultIdleTimeout,
+		"write_timeout":    defaultWriteTimeout,
+		"max_duration":     defaultMaxDuration,
+		"heartbeat":        defaultHeartbeat,
+		"— attempts":       defaultAttempts,
+		"— backoff":        fmt.Sprint(time.Duration(defaultBackoff), " ", time.Duration(defaultBackoffCap)),
+	} {
+		if d, ok := value.(caddy.Duration); ok {
+			value = short.Replace(time.Duration(d).String())
+		}
+		name := strings.Replace("`"+option+"`", "`— ", "— `", 1)
+		if row := fmt.Sprintf("\n| %s | `%v` |", name, value); !strings.Contains(text, row) {
+			t.Errorf("the README has no row %s", strings.TrimSpace(row))
+		}
+	}
+	module, err := os.ReadFile("go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := regexp.MustCompile(`(?m)^module (\S+)$`).FindSubmatch(module)
+	caddy := regexp.MustCompile(`(?m)^\tgithub.com/caddyserver/caddy/v2 (\S+)$`).FindSubmatch(module)
+	for _, part := range []string{
+		"\nxcaddy build --with " + string(path[1]) + "\n",
+		"\nBuild Caddy " + string(caddy[1]) + " or newer ",
+		"\ngo run ./cmd/caddy run --config example/Caddyfile\n",
+		"\ngo test ./...\n",
+	} {
+		if !strings.Contains(text, part) {
+			t.Errorf("the README does not say %q", part)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
+	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -32,6 +34,7 @@ type runningExample struct {
 
 var (
 	portOfExample    = regexp.MustCompile(`(?::|_port )(\d{4})\b`)
+	urlInComment     = regexp.MustCompile(`(?m)^#.*?[^:] (https?://[a-z.]+:\d{4})\b`)
 	commandOfExample = regexp.MustCompile(`(?m)^(?:#\t)?(curl .*)$`)
 )
 
@@ -68,6 +71,11 @@ func runEdited(t *testing.T, file string, options sandbox.Options, edit func(tex
 	}
 	if command := "go run ./cmd/caddy run --config example/" + file + "\n"; !strings.Contains(header, command) {
 		t.Errorf("the header does not say %q", command)
+	}
+	for _, match := range urlInComment.FindAllStringSubmatch(header, -1) {
+		if !strings.Contains(text, "\n"+match[1]+" {\n") {
+			t.Errorf("the header tells of %s, which is no site of the example", match[1])
+		}
 	}
 	for _, command := range commandOfExample.FindAllStringSubmatch(header, -1) {
 		e.commands = append(e.commands, e.ports.Replace(command[1]))
@@ -225,11 +233,10 @@ func (e *runningExample) wantPage(t *testing.T, origin string, header ...string)
 func (e *runningExample) wantPolicy(t *testing.T, origin, connect string, header ...string) {
 	t.Helper()
 	resp := e.get(t, origin+"/", header...)
-	policy := resp.Header.Get("Content-Security-Policy")
-	for _, directive := range []string{"default-src 'none'", "script-src 'self'", "style-src 'self'", "connect-src " + e.ports.Replace(connect)} {
-		if !strings.Contains("; "+policy+";", "; "+directive+";") {
-			t.Errorf("%s: the policy does not say %s: %s", origin, directive, policy)
-		}
+	want := "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src " + e.ports.Replace(connect) +
+		"; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+	if got := resp.Header.Get("Content-Security-Policy"); got != want {
+		t.Errorf("%s: the policy is %q, want %q", origin, got, want)
 	}
 	if got := resp.Header.Get("X-Content-Type-Options"); got != "nosniff" {
 		t.Errorf("%s: got X-Content-Type-Options %q", origin, got)
@@ -279,21 +286,75 @@ func (e *runningExample) untilRefused(t *testing.T, most int, ask func(n int) *h
 	return 0
 }
 
-// limitsLeft returns how many chats are left, by the keys that many visitors share.
-func (e *runningExample) limitsLeft(t *testing.T) map[string]int {
+// exampleHandler is what the admin API tells of a handler.
+type exampleHandler struct {
+	Streams struct {
+		Max          int
+		MaxPerClient int `json:"max_per_client"`
+	}
+	Limits []struct {
+		Requests int
+		Window   string
+		Key      string
+		Left     *int
+	}
+}
+
+func (e *runningExample) handlers(t *testing.T) (handlers []exampleHandler) {
 	t.Helper()
 	_, body, _ := e.ask(t, http.MethodGet, "/illumichat/", nil)
-	var handlers []struct {
-		Limits []struct {
-			Key  string
-			Left *int
-		}
-	}
 	if err := json.Unmarshal([]byte(body), &handlers); err != nil {
 		t.Fatalf("%v: %s", err, body)
 	}
+	return handlers
+}
+
+// wantLimits checks the limits of all handlers, each as "5/30s 2000/24h:site, 200 open, 3 a client", in any order.
+func (e *runningExample) wantLimits(t *testing.T, want ...string) {
+	t.Helper()
+	short := strings.NewReplacer("h0m0s", "h", "m0s", "m")
+	var got []string
+	for _, handler := range e.handlers(t) {
+		var limits []string
+		for _, limit := range handler.Limits {
+			text := fmt.Sprintf("%d/%s", limit.Requests, short.Replace(limit.Window))
+			if limit.Key != "{http.vars.client_ip}" {
+				text += ":" + limit.Key
+			}
+			limits = append(limits, text)
+		}
+		text := strings.Join(limits, " ")
+		if handler.Streams.Max > 0 {
+			text += fmt.Sprintf(", %d open", handler.Streams.Max)
+		}
+		if handler.Streams.MaxPerClient > 0 {
+			text += fmt.Sprintf(", %d a client", handler.Streams.MaxPerClient)
+		}
+		got = append(got, text)
+	}
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		t.Errorf("the limits are %q, want %q", got, want)
+	}
+}
+
+// wantPrivate checks that only this machine can reach a port of the example.
+func (e *runningExample) wantPrivate(t *testing.T, port string) {
+	t.Helper()
+	address := e.ports.Replace(port)
+	if n, private := strings.Count(string(e.config), address+`"`), strings.Count(string(e.config), `["127.0.0.1`+address+`"]`); private != 1 || n < 1 {
+		t.Errorf("others than this machine can reach %s", port)
+	}
+	if strings.Contains(string(e.config), `"listen":["`+address+`"]`) {
+		t.Errorf("all the world can reach %s", port)
+	}
+}
+
+// limitsLeft returns how many chats are left, by the keys that many visitors share.
+func (e *runningExample) limitsLeft(t *testing.T) map[string]int {
+	t.Helper()
 	left := make(map[string]int)
-	for _, handler := range handlers {
+	for _, handler := range e.handlers(t) {
 		for _, limit := range handler.Limits {
 			if limit.Left != nil {
 				left[limit.Key] = *limit.Left

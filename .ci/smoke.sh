@@ -16,6 +16,30 @@ smoke_quick_start() {
 	stop_servers
 }
 
+# The passwords of the login example, which are too slow for the race detector.
+smoke_login() {
+	local port sites commands command status
+	cp example/login/Caddyfile "$tmp/login.Caddyfile"
+	for port in 8080 8081 9091; do
+		sed -i "s/:$port\b/:$(free_port)/" "$tmp/login.Caddyfile"
+	done
+	mapfile -t sites < <(grep -oE '^http://localhost:[0-9]+' "$tmp/login.Caddyfile")
+	mapfile -t commands < <(sed -n 's/^#\t\(curl .*\)/\1/p' "$tmp/login.Caddyfile")
+	((${#sites[@]} == 2 && ${#commands[@]} == 2)) || fail "example/login/Caddyfile is not as this step knows it"
+
+	serve_caddy login "${sites[0]}" "$bin/caddy"
+	for command in "${commands[@]}" "${commands[0]/alice:wonderland/bob:builder}"; do
+		sh -c "$command" >"$tmp/answer" 2>"$tmp/log" || true
+		grep -qF '"finishReason":"stop"' "$tmp/answer" || {
+			cat "$tmp/log" "$tmp/answer"
+			fail "no answer to $command"
+		}
+		status=$(sh -c "${command/-u /-o /dev/null -sw '%{http_code}' -u wrong-}")
+		[[ $status == 401 ]] || fail "a wrong name gets $status"
+	done
+	stop_servers
+}
+
 # The build that users make. Its modules come from Go's cache, so that no published version of the
 # checkout's own module is looked up anywhere.
 build_xcaddy() {
