@@ -381,12 +381,18 @@ func nextEvent(tb testing.TB, stream *bufio.Reader) string {
 // eventually waits for a condition.
 func eventually(tb testing.TB, what string, condition func() bool) {
 	tb.Helper()
-	ctx, cancel := context.WithTimeout(tb.Context(), patience)
+	within(tb, patience, what, condition)
+}
+
+// within waits for a condition that may take longer than others.
+func within(tb testing.TB, limit time.Duration, what string, condition func() bool) {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), limit)
 	defer cancel()
 	for !condition() {
 		select {
 		case <-ctx.Done():
-			tb.Fatalf("this did not happen in %s: %s", patience, what)
+			tb.Fatalf("this did not happen in %s: %s", limit, what)
 		case <-time.After(2 * time.Millisecond):
 		}
 	}
