@@ -135,7 +135,9 @@ func TestExampleOfProduction(t *testing.T) {
 
 	wantError(t, e.chat(t, site, `{"messages":[`+strings.Repeat(`{"role":"user","content":"x"},`, 50)+`{"role":"user","content":"x"}]}`),
 		http.StatusRequestEntityTooLarge, "too_large:chat")
-	wantError(t, e.chat(t, site, saying(strings.Repeat("x", 64<<10))), http.StatusRequestEntityTooLarge, "too_large:chat")
+	// A connection of HTTP/1.1 that is to be closed could be reset before the answer to a large body is read.
+	large := e.request(t, http.MethodPost, site+chatPath, saying(strings.Repeat("x", 64<<10)), "Content-Type: application/json")
+	wantError(t, roundTrip(t, transports["HTTP/2.0"], large), http.StatusRequestEntityTooLarge, "too_large:chat")
 	e.wantLimits(t, "5/30s 20/1h 2000/24h:site, 200 open, 3 a client")
 
 	// The header's command and the protocols have asked already. As the window slides, one more than five may be let in.
