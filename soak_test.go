@@ -160,8 +160,8 @@ type soak struct {
 
 func (s *soak) answer(w *wire) {
 	text := chatText(w.body)
-	number := s.tries.add(text)
 	s.mu.Lock()
+	number := s.tries.add(text)
 	if chat, ok := s.keys[w.key]; number > 1 && chat != text || number == 1 && ok {
 		s.site.tb.Errorf("try %d of chat %s has the key of chat %q", number, text, chat)
 	}
@@ -350,7 +350,7 @@ func TestSoak(t *testing.T) {
 	}
 	upstreams := []*wireUpstream{newWireUpstream(t, s.answer), newWireUpstream2(t, s.answer)}
 	// Connections that were in use at a reload are kept for as long as others.
-	const quick = "max_duration 5s\ncommit_after 20ms\nheartbeat 10ms\nresponse_timeout 300ms\nidle_timeout 300ms\nretry {\nbackoff 1ms 5ms\n}\ntransport http {\nkeepalive 500ms\n"
+	const quick = "max_duration 5s\ncommit_after 20ms\nheartbeat 10ms\nresponse_timeout 1s\nidle_timeout 1s\nretry {\nbackoff 1ms 5ms\n}\ntransport http {\nkeepalive 500ms\n"
 	directives := handleAt("/1", upstreams[0].url, quick+"}") +
 		handleAt("/2", upstreams[1].url, quick+"tls_insecure_skip_verify\n}")
 	s.site = newSite(t, "")
