@@ -1,0 +1,52 @@
+package main
+
+import (
+	"fmt"
+	"time"
+)
+
+// growth is how a cost grows with something.
+type growth struct {
+	name        string // of the graph's file
+	title       string
+	x, y        string // what the axes tell
+	logarithmic bool   // the x axis
+	points      []int  // where it is measured
+	work        func(x int) *workload
+	cost        func(*result) float64
+}
+
+// growths are those that are drawn.
+var growths = []*growth{
+	{
+		name: "cpu-by-streams", title: "An event costs the same, however many streams there are",
+		x: "streams at once (4,000 events a second in all)", y: "CPU µs an event",
+		points: []int{1, 10, 100, 1000, 9000}, logarithmic: true,
+		work: func(x int) *workload {
+			const perSecond, seconds = 4000, 5
+			return &workload{
+				name: fmt.Sprintf("%d streams", x), streams: x, chats: 1, events: max(1, perSecond*seconds/x), burst: 1,
+				pause: time.Second * time.Duration(x) / perSecond, count: perEvent,
+			}
+		},
+		cost: func(res *result) float64 { return microseconds(res.cpu) },
+	},
+	{
+		name: "memory-by-streams", title: "A stream holds the same, however many there are",
+		x: "silent streams", y: "KiB a stream",
+		points: []int{100, 300, 1000, 3000, 9000}, logarithmic: true,
+		work: func(x int) *workload {
+			return &workload{name: fmt.Sprintf("%d silent streams", x), streams: x, chats: 1, events: 1, burst: 1, hold: true, count: perStream}
+		},
+		cost: func(res *result) float64 { return float64(res.memory) / 1024 },
+	},
+	{
+		name: "cpu-by-body", title: "The check of a request is linear in its body",
+		x: "KiB of the request's body, in messages of 100 bytes", y: "CPU µs a chat",
+		points: []int{1, 128, 256, 512, 1000},
+		work: func(x int) *workload {
+			return &workload{name: fmt.Sprintf("bodies of %d KiB", x), streams: 8, chats: 100, events: 1, burst: 1, body: x << 10, count: perChat}
+		},
+		cost: func(res *result) float64 { return microseconds(res.cpu) },
+	},
+}

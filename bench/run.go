@@ -1,0 +1,197 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"time"
+)
+
+const (
+	// longestRun bounds a run in which something hangs.
+	longestRun = 2 * time.Minute
+
+	// warmUp is what a fresh proxy and upstream do before they are measured.
+	warmUpStreams, warmUpChats, warmUpEvents = 32, 20, 20
+
+	// settling is how long held streams are left alone before their memory is measured.
+	settling = 2 * time.Second
+)
+
+// result is what one run has shown.
+type result struct {
+	cpu      time.Duration // of the proxy, for a unit of the workload
+	events   float64       // a second
+	first    time.Duration // the median
+	p50, p99 time.Duration // from the upstream's writing to the visitor's reading
+	memory   int           // bytes a held stream
+	lost     int
+	broken   int
+}
+
+// rig is what runs are made with.
+type rig struct {
+	caddy    string // the program
+	self     string // the program that is also the upstream
+	profiles string // the folder for profiles of Caddy; empty: none are made
+}
+
+// run has a workload done once, with an upstream and a proxy of its own.
+func (r *rig) run(ctx context.Context, w *workload, t *target) (*result, error) {
+	ctx, cancel := context.WithTimeout(ctx, longestRun)
+	defer cancel()
+	dir, err := os.MkdirTemp("", "bench")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+
+	upstream := freeAddress()
+	p, err := start(exec.Command(r.self, upstreamCommand, upstream))
+	if err != nil {
+		return nil, err
+	}
+	defer p.stop()
+	if err := p.listens(ctx, upstream); err != nil {
+		return nil, err
+	}
+	if t.name == direct {
+		return measure(w, &site{upstream, "Authorization: Bearer " + token + "\r\n"}, nil)
+	}
+
+	address, admin := freeAddress(), "off"
+	if r.profiles != "" {
+		admin = freeAddress()
+	}
+	cmd, err := t.command(dir, r.caddy, address, upstream, admin)
+	if err != nil {
+		return nil, err
+	}
+	proxy, err := start(cmd)
+	if err != nil {
+		return nil, err
+	}
+	defer proxy.stop()
+	if err := proxy.listens(ctx, address); err != nil {
+		return nil, err
+	}
+	if r.profiles != "" && t.needs == "" {
+		profile := filepath.Join(r.profiles, w.name+"-"+t.name+".pprof")
+		defer writeProfile(profile, "http://"+admin+"/debug/pprof/profile?seconds=3")()
+	}
+	return measure(w, &site{address: address}, proxy)
+}
+
+// writeProfile has a Go program profile itself, and returns what waits for that.
+func writeProfile(file, url string) (wait func()) {
+	done := make(chan error, 1)
+	go func() {
+		resp, err := http.Get(url)
+		if err != nil {
+			done <- err
+			return
+		}
+		defer resp.Body.Close()
+		profile, err := io.ReadAll(resp.Body)
+		done <- errors.Join(err, os.WriteFile(file, profile, 0o644))
+	}()
+	return func() {
+		if err := <-done; err != nil {
+			progress("%s: %v", file, err)
+		}
+	}
+}
+
+// measure has visitors do a workload at a site, which may be a proxy's.
+func measure(w *workload, s *site, proxy *process) (*result, error) {
+	use := func() (usage, error) {
+		if proxy == nil {
+			return usage{}, nil
+		}
+		return proxy.usage()
+	}
+	warmUp := &workload{streams: warmUpStreams, chats: warmUpChats, events: warmUpEvents, burst: 1}
+	if _, err := s.visit(warmUp, nil); err != nil {
+		return nil, fmt.Errorf("warming up: %w", err)
+	}
+
+	before, err := use()
+	if err != nil {
+		return nil, err
+	}
+	began := time.Now()
+	var held usage
+	var heldErr error
+	saw, err := s.visit(w, func() {
+		time.Sleep(settling)
+		held, heldErr = use()
+	})
+	took := time.Since(began)
+	if err := errors.Join(err, heldErr); err != nil {
+		return nil, err
+	}
+	after, err := use()
+	if err != nil {
+		return nil, err
+	}
+
+	units := saw.events
+	switch w.count {
+	case perChat:
+		units = saw.chats
+	case perStream:
+		units = w.streams
+	}
+	res := &result{
+		cpu:    (after.cpu - before.cpu) / time.Duration(max(units, 1)),
+		events: float64(saw.events) / took.Seconds(),
+		first:  percentile(saw.first, 0.5),
+		p50:    percentile(saw.latency, 0.5),
+		p99:    percentile(saw.latency, 0.99),
+		lost:   saw.lost,
+		broken: saw.broken,
+	}
+	if w.hold {
+		res.memory = (held.memory - before.memory) / w.streams
+	}
+	return res, nil
+}
+
+// percentile returns the duration that so much of all are not longer than. It sorts them.
+func percentile(all []time.Duration, part float64) time.Duration {
+	if len(all) == 0 {
+		return 0
+	}
+	slices.Sort(all)
+	return all[int(float64(len(all)-1)*part)]
+}
+
+// freeAddress returns an address that can be listened at, with a port that the system gives to no connection by itself.
+func freeAddress() string {
+	for {
+		address := fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(10_000))
+		if l, err := net.Listen("tcp", address); err == nil {
+			l.Close()
+			return address
+		}
+	}
+}
+
+// mostStreams returns how many streams at once a proxy can have that needs two files for each.
+func mostStreams() int {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return 1000
+	}
+	const others = 500
+	return int(min(limit.Max, 1<<20)-others) / 2
+}

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"embed"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// What all proxies are told, and what visitors ask for.
+const (
+	token     = "ic_test000000000000000000000000000000000000"
+	assistant = "asst_demo"
+)
+
+//go:embed targets/*.Caddyfile targets/nginx.conf targets/haproxy.cfg
+var configs embed.FS
+
+// target is a way for visitors to get to the upstream.
+type target struct {
+	name   string
+	config string // the file below targets
+	args   func(config string) []string
+
+	// needs is a program that has to be installed. The Caddy is built.
+	needs string
+}
+
+// Names of targets that the report speaks of.
+const (
+	direct   = "direct"
+	module   = "illumichat"
+	baseline = "reverse_proxy"
+)
+
+// targets are all of them, in the order of the report. Their configurations are as somebody would have them who knows the
+// program well.
+var targets = []*target{
+	{name: direct},
+	{name: module, config: "illumichat.Caddyfile", args: runCaddy},
+	{name: baseline, config: "reverse_proxy.Caddyfile", args: runCaddy},
+	{name: "nginx", config: "nginx.conf", needs: "nginx", args: func(config string) []string { return []string{"-c", config} }},
+	{name: "haproxy", config: "haproxy.cfg", needs: "haproxy", args: func(config string) []string { return []string{"-db", "-f", config} }},
+	{name: "express", config: "express/proxy.mjs", needs: "node", args: func(config string) []string { return []string{config} }},
+}
+
+func runCaddy(config string) []string {
+	return []string{"run", "--adapter", "caddyfile", "--config", config}
+}
+
+// missing tells what the target needs and this machine does not have.
+func (t *target) missing() string {
+	if t.needs == "" {
+		return ""
+	}
+	if _, err := exec.LookPath(t.needs); err != nil {
+		return t.needs + " is not installed"
+	}
+	if t.name == "express" {
+		if _, err := os.Stat("bench/targets/express/node_modules/express"); err != nil {
+			return "npm ci --prefix bench/targets/express has not been run"
+		}
+	}
+	return ""
+}
+
+// command makes the command that serves visitors at an address, and asks an upstream at another one. A Caddy has its admin
+// API at a third.
+func (t *target) command(dir, caddy, address, upstream, admin string) (*exec.Cmd, error) {
+	config := "bench/targets/" + t.config // a script finds its packages from where it lies
+	if text, err := configs.ReadFile("targets/" + t.config); err == nil {
+		config = filepath.Join(dir, t.config)
+		filled := strings.NewReplacer(
+			"@ADDRESS@", address, "@UPSTREAM@", upstream, "@TOKEN@", token, "@ASSISTANT@", assistant, "@DIRECTORY@", dir, "@ADMIN@", admin,
+		).Replace(string(text))
+		if err := os.WriteFile(config, []byte(filled), 0o600); err != nil {
+			return nil, err
+		}
+	}
+	program := caddy
+	if t.needs != "" {
+		program = t.needs
+	}
+	cmd := exec.Command(program, t.args(config)...)
+	cmd.Env = append(os.Environ(), "ADDRESS="+address, "UPSTREAM="+upstream, "ILLUMICHAT_API_TOKEN="+token,
+		"XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir, "NODE_ENV=production")
+	return cmd, nil
+}

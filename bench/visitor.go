@@ -1,0 +1,208 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// seen is what visitors saw in one run.
+type seen struct {
+	chats  int
+	events int
+	lost   int // events that did not come, or twice, or out of order
+	broken int // answers without a finish
+
+	first   []time.Duration // from a request to its first event
+	latency []time.Duration // of each event, from the upstream's writing it
+}
+
+func (s *seen) add(other *seen) {
+	s.chats += other.chats
+	s.events += other.events
+	s.lost += other.lost
+	s.broken += other.broken
+	s.first = append(s.first, other.first...)
+	s.latency = append(s.latency, other.latency...)
+}
+
+// site is where visitors chat.
+type site struct {
+	address string
+	header  string // lines of the requests' head
+}
+
+// visit has all visitors of a workload chat, and returns what they saw. Where the workload holds its streams, it calls
+// whenHeld while all of them are open.
+func (s *site) visit(w *workload, whenHeld func()) (*seen, error) {
+	var (
+		mu   sync.Mutex
+		all  seen
+		errs []error
+
+		visitors, opening sync.WaitGroup
+		leave             = make(chan struct{})
+		// Connections are made fast, but not all in one moment: the queue of a listener is short.
+		dialing = make(chan struct{}, 64)
+	)
+	opening.Add(w.streams)
+	for range w.streams {
+		visitors.Go(func() {
+			v := &visitor{site: s, dialing: dialing}
+			defer v.close()
+			opened := sync.OnceFunc(opening.Done)
+			defer opened()
+			err := v.visit(w, func() {
+				opened()
+				<-leave
+			})
+			mu.Lock()
+			defer mu.Unlock()
+			all.add(&v.seen)
+			if err != nil {
+				errs = append(errs, err)
+			}
+		})
+	}
+	if w.hold {
+		opening.Wait()
+		whenHeld()
+	}
+	close(leave)
+	visitors.Wait()
+	if len(errs) > 0 {
+		return nil, fmt.Errorf("%d visitors failed, the first one: %w", len(errs), errs[0])
+	}
+	return &all, nil
+}
+
+// visitor asks over one connection for as long as that is kept.
+type visitor struct {
+	site    *site
+	dialing chan struct{}
+
+	conn   net.Conn
+	reader *bufio.Reader
+	seen   seen
+}
+
+func (v *visitor) connect() error {
+	if v.conn != nil {
+		return nil
+	}
+	v.dialing <- struct{}{}
+	defer func() { <-v.dialing }()
+	conn, err := net.Dial("tcp", v.site.address)
+	if err != nil {
+		return err
+	}
+	_ = conn.SetDeadline(time.Now().Add(longestRun))
+	v.conn, v.reader = conn, bufio.NewReaderSize(conn, 4096)
+	return nil
+}
+
+func (v *visitor) close() {
+	if v.conn != nil {
+		v.conn.Close()
+		v.conn = nil
+	}
+}
+
+// visit makes the chats of a workload. What is wrong with an answer's stream is counted; an error makes the run void.
+func (v *visitor) visit(w *workload, hold func()) error {
+	body := w.chat()
+	for range w.chats {
+		resp, asked, err := v.ask(body)
+		if err != nil {
+			return err
+		}
+		v.seen.chats++
+		if w.hold {
+			v.readUntil(resp, asked, w.events)
+			hold()
+			return nil
+		}
+		if whole := v.readUntil(resp, asked, 0); !whole {
+			v.seen.broken++
+		}
+		if _, err := io.Copy(io.Discard, resp.Body); err != nil || resp.Close {
+			v.close()
+		}
+	}
+	// Each event was counted that came, and those that came in a wrong place as lost.
+	v.seen.lost += w.chats*w.events - v.seen.events
+	return nil
+}
+
+// ask posts a chat, and returns its answer once the head is there.
+func (v *visitor) ask(body []byte) (resp *http.Response, asked time.Time, err error) {
+	if err := v.connect(); err != nil {
+		return nil, asked, err
+	}
+	request := fmt.Appendf(nil, "POST /api/chat-proxy HTTP/1.1\r\nHost: %s\r\n%sContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
+		v.site.address, v.site.header, len(body), body)
+	asked = time.Now()
+	if _, err := v.conn.Write(request); err != nil {
+		return nil, asked, err
+	}
+	resp, err = http.ReadResponse(v.reader, nil)
+	if err != nil {
+		return nil, asked, fmt.Errorf("reading the head: %w", err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		text, _ := io.ReadAll(io.LimitReader(resp.Body, 300))
+		return nil, asked, fmt.Errorf("%s: %s", resp.Status, text)
+	}
+	return resp, asked, nil
+}
+
+// readUntil reads an answer until it has so many events, or if that is 0, to its finish. It reports whether it came so far.
+func (v *visitor) readUntil(resp *http.Response, asked time.Time, events int) bool {
+	lines := bufio.NewReaderSize(resp.Body, 4096)
+	for expected := 0; ; {
+		line, err := lines.ReadSlice('\n')
+		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
+			return false
+		}
+		if bytes.HasPrefix(line, []byte(finishBegins)) {
+			return true
+		}
+		number, sent, ok := parseEvent(line)
+		if !ok {
+			continue // a blank line, or a comment
+		}
+		now := time.Now()
+		if expected == 0 {
+			v.seen.first = append(v.seen.first, now.Sub(asked))
+		}
+		if number == expected {
+			v.seen.events++
+			v.seen.latency = append(v.seen.latency, now.Sub(sent))
+		}
+		expected = number + 1
+		if expected == events {
+			return true
+		}
+	}
+}
+
+// parseEvent reads the number of an event, and when it was sent.
+func parseEvent(line []byte) (number int, sent time.Time, ok bool) {
+	rest, ok := bytes.CutPrefix(line, []byte(eventBegins))
+	if !ok || len(rest) < len(eventStamp) {
+		return 0, sent, false
+	}
+	number, err := strconv.Atoi(string(rest[:10]))
+	if err != nil {
+		return 0, sent, false
+	}
+	nanoseconds, err := strconv.ParseInt(string(rest[11:30]), 10, 64)
+	return number, time.Unix(0, nanoseconds), err == nil
+}
