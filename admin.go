@@ -44,7 +44,7 @@ func (adminAPI) list(w http.ResponseWriter, r *http.Request) error {
 		w.Header().Set("Allow", "GET, HEAD")
 		return caddy.APIError{HTTPStatus: http.StatusMethodNotAllowed, Err: errors.New("use GET")}
 	}
-	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Type", typeJSON)
 	encoder := json.NewEncoder(w)
 	encoder.SetIndent("", "\t")
 	return encoder.Encode(loadedHandlers.status())

@@ -38,9 +38,9 @@ func (ex *exchange) accept(ctx context.Context, resp *http.Response) (*answer, e
 		}
 	}
 	switch contentType := resp.Header.Get("Content-Type"); mediaType(contentType) {
-	case "text/event-stream", "text/plain", "application/octet-stream", "":
+	case typeStream, "text/plain", "application/octet-stream", "":
 		return ex.stream(ctx, resp)
-	case "application/json":
+	case typeJSON:
 		return ex.json(ctx, resp)
 	default:
 		return nil, errNoChatAnswer.because(fmt.Errorf("its type is %q", contentType))
@@ -49,6 +49,10 @@ func (ex *exchange) accept(ctx context.Context, resp *http.Response) (*answer, e
 
 // mediaType is a Content-Type without its parameters, broken ones too.
 func mediaType(contentType string) string {
+	switch contentType {
+	case typeJSON, typeStream: // as they mostly are: without a parameter
+		return contentType
+	}
 	t, _, err := mime.ParseMediaType(contentType)
 	if err != nil && !errors.Is(err, mime.ErrInvalidMediaParameter) && contentType != "" {
 		return "?"
@@ -58,7 +62,7 @@ func mediaType(contentType string) string {
 
 // stream takes an event stream, up to its first event.
 func (ex *exchange) stream(ctx context.Context, resp *http.Response) (*answer, error) {
-	ex.visitor.prepare(ex.answerHeader(resp.Header), "text/event-stream")
+	ex.visitor.prepare(ex.answerHeader(resp.Header), typeStream)
 	ex.watch.accept()
 	ex.relay = newRelay(ex.token, ex.visitor, &ex.watch)
 	a := &answer{ex: ex, ctx: ctx, body: resp.Body, relay: ex.relay}
@@ -79,7 +83,7 @@ func (ex *exchange) json(ctx context.Context, resp *http.Response) (*answer, err
 	case ex.token.in(body):
 		return nil, errLeak
 	}
-	ex.visitor.prepare(ex.answerHeader(resp.Header), "application/json")
+	ex.visitor.prepare(ex.answerHeader(resp.Header), typeJSON)
 	return &answer{ex: ex, ctx: ctx, body: resp.Body, json: body}, nil
 }
 

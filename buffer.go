@@ -5,6 +5,8 @@ import "sync"
 const (
 	minBuffer = 4 << 10  // what a stream holds
 	maxBuffer = 64 << 10 // what an event may have it hold; a larger one goes in pieces
+
+	floodClass = 3 // the room for a flood of events, 32 KiB
 )
 
 // bufferPools has buffers of 4, 8, 16, 32 and 64 KiB.
@@ -44,10 +46,21 @@ func (b *buffer) add(n int)     { b.n += n }
 // grow makes twice the room.
 func (b *buffer) grow() { b.move(b.class + 1) }
 
-// drop removes the first n bytes, and gives a large room back as soon as the rest fits in the small one.
+// drop removes the first n bytes, and gives a large room back as soon as the rest fits in a smaller one.
 func (b *buffer) drop(n int) {
 	b.n = copy(*b.room, b.held()[n:])
-	if b.class > 0 && b.n < minBuffer {
+	if b.class > floodClass && b.n < minBuffer {
+		b.move(0)
+	}
+}
+
+// suit makes the room suit reads such as the last one, of n bytes, which may have filled it: in a flood, a larger one takes
+// more at once.
+func (b *buffer) suit(n int, filled bool) {
+	switch {
+	case filled && b.class < floodClass:
+		b.move(b.class + 1)
+	case !filled && n < minBuffer && b.class > 0 && b.n < minBuffer:
 		b.move(0)
 	}
 }

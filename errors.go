@@ -85,7 +85,7 @@ func (h *Handler) writeError(w http.ResponseWriter, c *record, err error) {
 
 	header := w.Header()
 	maps.Copy(header, e.header.Clone()) // the original is everybody's, and other directives may edit this
-	header.Set("Content-Type", "application/json")
+	header.Set("Content-Type", typeJSON)
 	header.Set("Cache-Control", "no-store")
 	w.WriteHeader(e.status)
 	_, _ = w.Write(e.body()) // whoever does not take it is gone

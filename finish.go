@@ -3,6 +3,7 @@ package illumichat
 import (
 	"bytes"
 	"io"
+	"sync"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -13,9 +14,21 @@ const typeFinish = "finish"
 // mayFinish is a cheap test whose no is certain: an event can be a finish only if its JSON holds the word
 // as it is, or letters of ASCII written as \u006X or \u007X.
 func mayFinish(events []byte) bool {
-	return bytes.Contains(events, []byte(typeFinish)) ||
-		bytes.Contains(events, []byte(`\u006`)) ||
-		bytes.Contains(events, []byte(`\u007`))
+	return bytes.Contains(events, []byte(typeFinish)) || escapesLetters(events)
+}
+
+// escapesLetters reports whether there is a \u006X or \u007X.
+func escapesLetters(p []byte) bool {
+	for {
+		i := bytes.IndexByte(p, '\\')
+		if i < 0 {
+			return false
+		}
+		p = p[i+1:]
+		if bytes.HasPrefix(p, []byte("u006")) || bytes.HasPrefix(p, []byte("u007")) {
+			return true
+		}
+	}
 }
 
 // finishReader tells a finish from other events. It reads an event's JSON as a browser would, to which
@@ -29,6 +42,9 @@ type finishReader struct {
 
 	reason []byte // the finishReason of the event that was read last, unless it is longer than any that is known
 }
+
+// finishReaders are those that no stream has at the moment.
+var finishReaders = sync.Pool{New: func() any { return new(finishReader) }}
 
 var asBrowsersRead = []json.Options{jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)}
 

@@ -94,3 +94,16 @@ func BenchmarkIsFinish(b *testing.B) {
 		}
 	}
 }
+
+// What mayFinish says no to is none.
+func FuzzMayFinish(f *testing.F) {
+	for _, text := range []string{"", `finish`, `\u0066inish`, `fin\u0069sh`, `\\u0066`, `\u007`, `\u00`, `\`, `\\\u006`, `\n\u0061`, strings.Repeat(`\`, 10)} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		want := strings.Contains(text, "finish") || strings.Contains(text, `\u006`) || strings.Contains(text, `\u007`)
+		if got := mayFinish([]byte(text)); got != want {
+			t.Errorf("%q: got %t", text, got)
+		}
+	})
+}

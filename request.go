@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -84,8 +85,7 @@ type chat struct {
 
 // read reads the visitor's request to its end and checks it.
 func (c *chatRules) read(w http.ResponseWriter, r *http.Request) (chat, error) {
-	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil || mediaType != "application/json" {
+	if !isJSON(r.Header.Get("Content-Type")) {
 		return chat{}, errMediaType
 	}
 	body, err := c.readBody(w, r)
@@ -93,6 +93,15 @@ func (c *chatRules) read(w http.ResponseWriter, r *http.Request) (chat, error) {
 		return chat{}, err
 	}
 	return c.parse(body)
+}
+
+// isJSON reports whether a body of this Content-Type is a page's JSON. Most pages say so without a parameter.
+func isJSON(contentType string) bool {
+	if contentType == typeJSON {
+		return true
+	}
+	mediaType, _, err := mime.ParseMediaType(contentType)
+	return err == nil && mediaType == typeJSON
 }
 
 // readBody reads the body to its end, and not just to the end of its JSON: only then does net/http
@@ -131,6 +140,7 @@ func bodyError(r *http.Request, err error) error {
 // parse checks a body and writes it anew.
 func (c *chatRules) parse(body []byte) (chat, error) {
 	p := newParser(c, body)
+	defer p.release()
 	if err := p.chat(); err != nil {
 		return chat{}, err
 	}
@@ -170,21 +180,46 @@ func (c *chatRules) allowed(name string) (configured, id string, err error) {
 // parser reads a chat strictly (RFC 8259, and no name twice in an object, as RFC 7493 has it) and copies
 // what goes upstream token by token, so that nothing the visitor wrote can be read in two ways.
 type parser struct {
+	*codec
 	rules *chatRules
-	in    *jsontext.Decoder
-	out   *jsontext.Encoder
+	read  int // bytes of the visitor's body
 	body  bytes.Buffer
 
 	assistant string
 	continued bool
 }
 
+// codec is what a parser reads and writes with.
+type codec struct {
+	in  *jsontext.Decoder
+	out *jsontext.Encoder
+}
+
+// codecs are kept, because what they remember of names takes more allocations than the rest of a chat. That of a large body
+// is not: it may have grown large.
+var codecs = sync.Pool{New: func() any {
+	return &codec{jsontext.NewDecoder(new(bytes.Buffer)), jsontext.NewEncoder(new(bytes.Buffer))}
+}}
+
+const mostKept = 16 << 10 // bytes of a body whose codec is kept
+
 func newParser(rules *chatRules, body []byte) *parser {
-	p := &parser{rules: rules, in: jsontext.NewDecoder(bytes.NewBuffer(body))}
+	p := &parser{codec: codecs.Get().(*codec), rules: rules, read: len(body)}
 	p.body.Grow(len(body) + 256) // with room for the assistant, for which it would be doubled
+	p.in.Reset(bytes.NewBuffer(body))
 	// The decoder has checked what the encoder gets.
-	p.out = jsontext.NewEncoder(&p.body, jsontext.AllowDuplicateNames(true))
+	p.out.Reset(&p.body, jsontext.AllowDuplicateNames(true))
 	return p
+}
+
+// release gives the codec back, without the bodies.
+func (p *parser) release() {
+	if p.read > mostKept {
+		return
+	}
+	p.in.Reset(new(bytes.Buffer))
+	p.out.Reset(new(bytes.Buffer))
+	codecs.Put(p.codec)
 }
 
 // chat reads the whole body.

@@ -29,9 +29,12 @@ type scanner struct {
 	n      int     // how many of them there are
 }
 
-// next scans p to the end of the first block that ends in it. It returns how many bytes that are and
-// what ended; all of p, and torn, where nothing does. The next call takes the bytes that follow.
-func (s *scanner) next(p []byte) (int, block) {
+// hasCR reports whether there is a CR in p. Few streams have any, and next is faster where there is none.
+func hasCR(p []byte) bool { return bytes.IndexByte(p, '\r') >= 0 }
+
+// next scans p, which may have a CR only if cr is true, to the end of the first block that ends in it. It returns how many
+// bytes that are and what ended; all of p, and torn, where nothing does. The next call takes the bytes that follow.
+func (s *scanner) next(p []byte, cr bool) (int, block) {
 	i := 0
 	if s.cr && len(p) > 0 {
 		s.cr = false
@@ -43,6 +46,18 @@ func (s *scanner) next(p []byte) (int, block) {
 	}
 	for i < len(p) {
 		s.within = true
+		// A line that comes whole need not be remembered. Most do.
+		if !cr && s.started && s.n == 0 {
+			end := bytes.IndexByte(p[i:], '\n')
+			if end == 0 {
+				return i + 1, s.endBlock()
+			}
+			if end > 0 {
+				s.data = s.data || isData(p[i:i+end])
+				i += end + 1
+				continue
+			}
+		}
 		end, found := lineEnd(p[i:])
 		s.note(p[i : i+end])
 		i += end
@@ -87,13 +102,16 @@ func (s *scanner) endLine() bool {
 	if !s.started {
 		line = bytes.TrimPrefix(line, byteOrderMark)
 	}
-	// A line without a colon is a field's name alone, its value empty.
-	if name, _, _ := bytes.Cut(line, []byte(":")); bytes.Equal(name, fieldData) {
-		s.data = true
-	}
+	s.data = s.data || isData(line)
 	s.n = 0
 	s.started = true
 	return len(line) == 0
+}
+
+// isData reports whether a line, or its beginning, is a data field. A line without a colon is a field's name alone, its
+// value empty.
+func isData(line []byte) bool {
+	return bytes.HasPrefix(line, fieldData) && (len(line) == len(fieldData) || line[len(fieldData)] == ':')
 }
 
 func (s *scanner) endBlock() block {
@@ -124,12 +142,12 @@ func appendData(dst, ev []byte, first bool) []byte {
 	}
 	for fields := 0; len(ev) > 0; {
 		end, _ := lineEnd(ev)
-		name, value, _ := bytes.Cut(ev[:end], []byte(":"))
-		if bytes.Equal(name, fieldData) {
+		if isData(ev[:end]) {
 			if fields > 0 {
 				dst = append(dst, '\n')
 			}
 			fields++
+			_, value, _ := bytes.Cut(ev[:end], []byte(":"))
 			dst = append(dst, bytes.TrimPrefix(value, []byte(" "))...)
 		}
 		ev = ev[min(end+1, len(ev)):] // the LF of a CRLF is one more empty line, which says nothing here

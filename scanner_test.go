@@ -73,7 +73,7 @@ func scan(pieces ...string) scanned {
 	first := true
 	for _, piece := range pieces {
 		for p := []byte(piece); len(p) > 0; {
-			n, ended := s.next(p)
+			n, ended := s.next(p, hasCR(p))
 			block = append(block, p[:n]...)
 			p = p[n:]
 			if ended == torn {
@@ -163,7 +163,7 @@ func TestScannerMissingEnd(t *testing.T) {
 	} {
 		var s scanner
 		for p := []byte(stream); len(p) > 0; {
-			n, _ := s.next(p)
+			n, _ := s.next(p, hasCR(p))
 			p = p[n:]
 		}
 		if got := s.missingEnd(); got != want {
@@ -197,8 +197,9 @@ func BenchmarkScanner(b *testing.B) {
 	b.ReportAllocs()
 	var s scanner
 	for b.Loop() {
+		cr := hasCR(p)
 		for rest := p; len(rest) > 0; {
-			n, _ := s.next(rest)
+			n, _ := s.next(rest, cr)
 			rest = rest[n:]
 		}
 	}

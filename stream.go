@@ -15,7 +15,7 @@ type relay struct {
 	watch   *watch
 
 	scanner  scanner
-	finishes finishReader
+	finishes *finishReader // nil before it is needed
 	buffer   buffer
 	whole    int // bytes at the beginning of the buffer that are whole blocks
 
@@ -57,8 +57,22 @@ func (r *relay) note(c *record) {
 	}
 }
 
-// release gives the buffer back.
-func (r *relay) release() { r.buffer.release() }
+// release gives the memory back that others can use.
+func (r *relay) release() {
+	r.buffer.release()
+	if r.finishes != nil {
+		finishReaders.Put(r.finishes)
+		r.finishes = nil
+	}
+}
+
+// finisher returns what knows a finish from other events.
+func (r *relay) finisher() *finishReader {
+	if r.finishes == nil {
+		r.finishes = finishReaders.Get().(*finishReader)
+	}
+	return r.finishes
+}
 
 // start relays body up to its first event, and returns why there is none. What goes wrong after that, copy
 // returns.
@@ -83,13 +97,15 @@ func (r *relay) copy(body io.Reader) error {
 // step relays what one read brings.
 func (r *relay) step(body io.Reader) {
 	r.gaps.note(r.watch.wait(), r.events)
-	n, err := body.Read(r.buffer.free())
+	room := r.buffer.free()
+	n, err := body.Read(room)
 	r.watch.busy()
 	if n > 0 {
 		if failed := r.forward(n); failed != nil {
 			r.ended, r.err = true, failed
 			return
 		}
+		r.buffer.suit(n, n == len(room))
 	}
 	if err != nil {
 		r.ended, r.err = true, r.end(err)
@@ -100,8 +116,9 @@ func (r *relay) step(body io.Reader) {
 func (r *relay) forward(n int) error {
 	at := r.buffer.n
 	r.buffer.add(n)
+	cr := hasCR(r.buffer.held()[at:])
 	for at < r.buffer.n {
-		n, block := r.scanner.next(r.buffer.held()[at:])
+		n, block := r.scanner.next(r.buffer.held()[at:], cr)
 		at += n
 		if block == event {
 			r.waiting++
@@ -145,11 +162,13 @@ func (r *relay) sendWhole() error {
 		// first line another field.
 		blocks = bytes.TrimPrefix(blocks, byteOrderMark)
 	}
-	send := r.write
-	if r.finished || r.token.in(blocks) || mayFinish(blocks) {
-		send = r.inspect
+	var err error
+	if leaks := r.token.in(blocks); leaks || r.finished || mayFinish(blocks) {
+		err = r.inspect(blocks, leaks)
+	} else {
+		err = r.write(blocks)
 	}
-	if err := send(blocks); err != nil {
+	if err != nil {
 		return err
 	}
 	r.drop(r.whole)
@@ -173,22 +192,23 @@ func (r *relay) write(blocks []byte) error {
 }
 
 // inspect sends blocks after a look at each: the first finish is noted, further ones are left out, and
-// one that holds the token ends the stream before it.
-func (r *relay) inspect(blocks []byte) error {
+// one that holds the token, where one leaks, ends the stream before it.
+func (r *relay) inspect(blocks []byte, leaks bool) error {
 	split := scanner{started: r.started}
 	from, at, unseen := 0, 0, r.waiting
+	cr := hasCR(blocks)
 	for at < len(blocks) {
-		n, kind := split.next(blocks[at:])
+		n, kind := split.next(blocks[at:], cr)
 		block := blocks[at : at+n]
 		switch {
-		case r.token.in(block):
+		case leaks && r.token.in(block):
 			if err := r.write(blocks[from:at]); err != nil {
 				return err
 			}
 			r.waiting -= unseen
 			r.sent()
 			return errLeak
-		case !r.finishes.isFinish(block, !r.started && at == 0):
+		case !mayFinish(block) || !r.finisher().isFinish(block, !r.started && at == 0):
 			// Sent with its neighbours.
 		case r.finished:
 			if err := r.write(blocks[from:at]); err != nil {
@@ -242,7 +262,7 @@ func (r *relay) sendPart() error {
 	}
 	if !r.open {
 		r.open = true
-		r.openFinish = r.finishes.beginsFinish(held, !r.started)
+		r.openFinish = r.finisher().beginsFinish(held, !r.started)
 		r.openDrop = r.openFinish && r.finished
 	}
 	part := held[:len(held)-r.token.len()+1]

@@ -479,6 +479,31 @@ func TestLargeEventGivesItsMemoryBack(t *testing.T) {
 	}
 }
 
+// A flood of events is read and written by more at once, for as long as it lasts.
+func TestFloodHasALargerRoom(t *testing.T) {
+	ex, relay := newBenchRelay(t, newHandler(t, "max_duration 1h"))
+	defer ex.admission.leave()
+	defer ex.close()
+	defer relay.release()
+	flood := strings.Repeat(delta, 1<<20/len(delta))
+	body := io.MultiReader(strings.NewReader(flood), iotest.OneByteReader(strings.NewReader(delta)))
+	for range 10 {
+		relay.step(body)
+	}
+	if got, want := len(*relay.buffer.room), minBuffer<<floodClass; got != want {
+		t.Errorf("in a flood, the buffer has %d bytes, want %d", got, want)
+	}
+	if err := relay.copy(body); err != io.EOF {
+		t.Fatal(err)
+	}
+	if got := len(*relay.buffer.room); got != minBuffer {
+		t.Errorf("after it, the buffer has %d bytes", got)
+	}
+	if got, want := relay.events, int64(strings.Count(flood, delta)+1); got != want {
+		t.Errorf("%d events were sent, want %d", got, want)
+	}
+}
+
 // The token is found wherever the parts of a large event are cut, and what was sent is ended.
 func TestTokenInALargeEvent(t *testing.T) {
 	for offset := -len(sandbox.Token) - 2; offset <= 2; offset++ {
@@ -517,7 +542,7 @@ func TestBufferIsGivenBack(t *testing.T) {
 			ex := openExchange(t, h, v)
 			defer ex.admission.leave()
 			defer ex.close()
-			ex.token = secret{[]byte(sandbox.Token)}
+			ex.token = newSecret([]byte(sandbox.Token))
 			resp := &http.Response{Body: io.NopCloser(test.body)}
 			ex.watch.startTry(time.Hour, ex.cancel)
 			a, err := ex.stream(ex.ctx, resp)

@@ -23,13 +23,51 @@ var documentedToken = regexp.MustCompile(`^ic_[0-9A-Za-z]{40}$`)
 var filePlaceholder = regexp.MustCompile(`^\{file\.([^{}]+)\}$`)
 
 // secret is an API token. Formatting or logging it does not show it.
-type secret struct{ value []byte }
+type secret struct {
+	value []byte
+	rare  int // where its byte is that texts have least
+}
+
+// byRarity are the bytes that texts have least, the rarest one first.
+const byRarity = "QXZJKVWYUGPHFBRLNOMDCTSEAI_qzxjkv9876543210"
+
+func newSecret(value []byte) secret {
+	s := secret{value: value}
+	for i := range byRarity {
+		if s.rare = bytes.IndexByte(value, byRarity[i]); s.rare >= 0 {
+			return s
+		}
+	}
+	s.rare = 0
+	return s
+}
 
 func (secret) String() string   { return "REDACTED" }
 func (secret) GoString() string { return "REDACTED" }
 
 // in reports whether p holds the token's exact bytes. No token is in nothing.
-func (s secret) in(p []byte) bool { return len(s.value) > 0 && bytes.Contains(p, s.value) }
+//
+// It is asked about every event, so it looks for the token's rarest byte: bytes.Contains looks for the first, and stops at
+// each of a text's as many as there are. Where the rare byte is not rare, that is the better way.
+func (s secret) in(p []byte) bool {
+	if len(p) < len(s.value) || len(s.value) == 0 {
+		return false
+	}
+	const enough = 8
+	for range enough {
+		i := bytes.IndexByte(p[s.rare:len(p)-len(s.value)+s.rare+1], s.value[s.rare])
+		if i < 0 {
+			return false
+		}
+		if bytes.HasPrefix(p[i:], s.value) {
+			return true
+		}
+		if p = p[i+1:]; len(p) < len(s.value) {
+			return false
+		}
+	}
+	return bytes.Contains(p, s.value)
+}
 
 func (s secret) len() int { return len(s.value) }
 
@@ -62,7 +100,7 @@ func newTokenSource(configured string) (tokenSource, error) {
 		}
 		return tokenSource{}, err
 	}
-	return tokenSource{fixed: secret{[]byte(value)}}, nil
+	return tokenSource{fixed: newSecret([]byte(value))}, nil
 }
 
 // get returns the token as it is now. A file that has become unreadable or malformed is an error: an
@@ -92,7 +130,7 @@ func (s tokenSource) get() (secret, error) {
 	if err := checkToken(value); err != nil {
 		return secret{}, err
 	}
-	return secret{value}, nil
+	return newSecret(value), nil
 }
 
 // documentedForm reports whether the token looks like those that the vendor issues.

@@ -249,7 +249,7 @@ func mkdir(t *testing.T, path string) {
 
 func TestSecretDoesNotShow(t *testing.T) {
 	const value = sandbox.Token
-	s := secret{[]byte(value)}
+	s := newSecret([]byte(value))
 	shown := map[string]string{}
 	for _, verb := range []string{"%v", "%s", "%q", "%#v", "%+v", "%x", "%X"} {
 		shown[verb] = fmt.Sprintf(verb, s)
@@ -414,4 +414,25 @@ func TestTraceRedactsALiteralToken(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The token is found wherever it is, by whatever byte it is looked for.
+func FuzzSecretIn(f *testing.F) {
+	for _, token := range []string{sandbox.Token, "aaaaaaaaaaaaaaaa", "Q" + strings.Repeat("a", 20), strings.Repeat("a", 20) + "Q", "================"} {
+		for _, text := range []string{
+			"", token, token[1:], token[:len(token)-1], "x" + token, token + "x", token[:10] + token, strings.Repeat(token[:1], 100),
+			strings.Repeat("Q", 20) + token, strings.Repeat(token[:len(token)-1]+"-", 20), strings.Repeat(token[:len(token)-1]+"-", 20) + token,
+		} {
+			f.Add(token, text)
+		}
+	}
+	f.Fuzz(func(t *testing.T, token, text string) {
+		if token == "" {
+			return
+		}
+		s := newSecret([]byte(token))
+		if got, want := s.in([]byte(text)), strings.Contains(text, token); got != want {
+			t.Errorf("%q in %q: got %t", token, text, got)
+		}
+	})
 }

@@ -97,6 +97,11 @@ func (ex *exchange) send(ctx context.Context, chat []byte, key string) (*http.Re
 	}
 }
 
+// sentHeader is what the header of every request has, made once.
+var sentHeader = struct{ contentType, accept, acceptEncoding, userAgent []string }{
+	[]string{typeJSON}, []string{typeStream}, []string{"identity"}, []string{userAgent},
+}
+
 // request builds the request from what is ours alone: nothing of the visitor's headers goes upstream.
 func (ex *exchange) request(ctx context.Context, body *chatBody, key string) (*http.Request, error) {
 	// Known to be in memory, head and body go out in one write.
@@ -108,10 +113,10 @@ func (ex *exchange) request(ctx context.Context, body *chatBody, key string) (*h
 	req.GetBody = nil
 	req.Header = http.Header{
 		"Authorization":   {ex.token.bearer()},
-		"Content-Type":    {"application/json"},
-		"Accept":          {"text/event-stream"},
-		"Accept-Encoding": {"identity"},
-		"User-Agent":      {userAgent},
+		"Content-Type":    sentHeader.contentType,
+		"Accept":          sentHeader.accept,
+		"Accept-Encoding": sentHeader.acceptEncoding,
+		"User-Agent":      sentHeader.userAgent,
 		"Idempotency-Key": {key},
 	}
 	ex.propagate(ctx, req.Header)
