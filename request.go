@@ -198,7 +198,7 @@ type codec struct {
 // codecs are kept, because what they remember of names takes more allocations than the rest of a chat. That of a large body
 // is not: it may have grown large.
 var codecs = sync.Pool{New: func() any {
-	return &codec{jsontext.NewDecoder(new(bytes.Buffer)), jsontext.NewEncoder(new(bytes.Buffer))}
+	return &codec{jsontext.NewDecoder(http.NoBody), jsontext.NewEncoder(io.Discard)}
 }}
 
 const mostKept = 16 << 10 // bytes of a body whose codec is kept
@@ -217,8 +217,8 @@ func (p *parser) release() {
 	if p.read > mostKept {
 		return
 	}
-	p.in.Reset(new(bytes.Buffer))
-	p.out.Reset(new(bytes.Buffer))
+	p.in.Reset(http.NoBody)
+	p.out.Reset(io.Discard)
 	codecs.Put(p.codec)
 }
 

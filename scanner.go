@@ -48,11 +48,10 @@ func (s *scanner) next(p []byte, cr bool) (int, block) {
 		s.within = true
 		// A line that comes whole need not be remembered. Most do.
 		if !cr && s.started && s.n == 0 {
-			end := bytes.IndexByte(p[i:], '\n')
-			if end == 0 {
+			if p[i] == '\n' {
 				return i + 1, s.endBlock()
 			}
-			if end > 0 {
+			if end := bytes.IndexByte(p[i:], '\n'); end > 0 {
 				s.data = s.data || isData(p[i:i+end])
 				i += end + 1
 				continue

@@ -1,6 +1,7 @@
 package illumichat
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net/http"
@@ -28,7 +29,7 @@ type sink struct {
 	hardDeadline time.Time // the server's own for the whole answer; zero: none
 	restore      func()    // puts the server's write timeout back
 	ownDeadlines bool      // the server sets none, so we do
-	http2        bool
+	http1, http2 bool
 
 	mu        sync.Mutex
 	committed bool          // the head is sent
@@ -42,7 +43,7 @@ func newSink(w http.ResponseWriter, r *http.Request, start time.Time, timeout, i
 	s := &sink{
 		w: w, control: http.NewResponseController(w),
 		start: start, timeout: timeout, interval: interval,
-		http2: r.ProtoMajor == 2,
+		http1: r.ProtoMajor == 1, http2: r.ProtoMajor == 2,
 	}
 	// Caddy sets a deadline for each write, which is cheaper to lengthen or shorten than to set another one.
 	if _, writer := caddyhttp.IdleTimeoutsFromContext(r.Context()); writer != nil {
@@ -152,12 +153,32 @@ func (s *sink) writeHead() {
 func (s *sink) send(p []byte, whole bool) error {
 	s.open, s.hasBody = !whole, true
 	s.deadline()
-	n, err := s.w.Write(p)
-	s.bytes += int64(n)
-	if err != nil {
-		return visitorError(err)
+	for len(p) > 0 {
+		n, err := s.w.Write(p[:s.firstChunk(p)])
+		s.bytes += int64(n)
+		if err != nil {
+			return visitorError(err)
+		}
+		p = p[n:]
 	}
 	return s.flush()
+}
+
+// oneWrite is how much goes to an HTTP/1 connection in one write, with the head and the end of its chunk: its buffer has
+// 4 KiB.
+const oneWrite = 4089
+
+// firstChunk returns how much of p is to be a chunk. What is somewhat more than goes in one write would take three: for what
+// fills the buffer, for the rest, which is not copied, and for the end of the chunk. As two chunks it takes two.
+func (s *sink) firstChunk(p []byte) int {
+	if !s.http1 || len(p) <= oneWrite || len(p) > 2*oneWrite {
+		return len(p)
+	}
+	// Each chunk ends with an event. Where lines do not end with LF alone, there is but one.
+	if end := bytes.LastIndex(p[:oneWrite], []byte("\n\n")); end >= 0 && len(p)-(end+2) <= oneWrite {
+		return end + 2
+	}
+	return len(p)
 }
 
 func (s *sink) flush() error {

@@ -65,7 +65,6 @@ func withTransportDefaults(raw json.RawMessage) (json.RawMessage, error) {
 		return nil, fmt.Errorf("keep_alive: %w", err)
 	}
 	setDefault(config, "write_buffer_size", "1024")
-	setDefault(config, "read_buffer_size", "3840")
 	setDefault(keepAlive, "max_idle_conns_per_host", "1024")
 	var err error
 	if config["keep_alive"], err = json.Marshal(keepAlive); err != nil {

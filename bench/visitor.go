@@ -125,19 +125,15 @@ func (v *visitor) visit(w *workload, hold func()) error {
 		}
 		v.seen.chats++
 		if w.hold {
-			v.readUntil(resp, asked, w.events)
+			v.read(resp, asked, w.events, true)
 			hold()
 			return nil
 		}
-		if whole := v.readUntil(resp, asked, 0); !whole {
-			v.seen.broken++
-		}
+		v.read(resp, asked, w.events, false)
 		if _, err := io.Copy(io.Discard, resp.Body); err != nil || resp.Close {
 			v.close()
 		}
 	}
-	// Each event was counted that came, and those that came in a wrong place as lost.
-	v.seen.lost += w.chats*w.events - v.seen.events
 	return nil
 }
 
@@ -163,16 +159,19 @@ func (v *visitor) ask(body []byte) (resp *http.Response, asked time.Time, err er
 	return resp, asked, nil
 }
 
-// readUntil reads an answer until it has so many events, or if that is 0, to its finish. It reports whether it came so far.
-func (v *visitor) readUntil(resp *http.Response, asked time.Time, events int) bool {
+// read reads an answer of so many events to its finish, or where it is held, to the last of them.
+func (v *visitor) read(resp *http.Response, asked time.Time, events int, held bool) {
+	expected := 0
+	defer func() { v.seen.lost += max(0, events-expected) }()
 	lines := bufio.NewReaderSize(resp.Body, 4096)
-	for expected := 0; ; {
+	for {
 		line, err := lines.ReadSlice('\n')
 		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
-			return false
+			v.seen.broken++
+			return
 		}
 		if bytes.HasPrefix(line, []byte(finishBegins)) {
-			return true
+			return
 		}
 		number, sent, ok := parseEvent(line)
 		if !ok {
@@ -182,13 +181,16 @@ func (v *visitor) readUntil(resp *http.Response, asked time.Time, events int) bo
 		if expected == 0 {
 			v.seen.first = append(v.seen.first, now.Sub(asked))
 		}
-		if number == expected {
-			v.seen.events++
-			v.seen.latency = append(v.seen.latency, now.Sub(sent))
+		if number < expected { // it has been there, or ought to have been
+			v.seen.lost++
+			continue
 		}
+		v.seen.lost += number - expected
 		expected = number + 1
-		if expected == events {
-			return true
+		v.seen.events++
+		v.seen.latency = append(v.seen.latency, now.Sub(sent))
+		if held && expected == events {
+			return
 		}
 	}
 }

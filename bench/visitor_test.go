@@ -1,0 +1,98 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+)
+
+// listen serves the rig's own upstream.
+func listen(t *testing.T) (address string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() { _ = serveUpstream(l) }()
+	return l.Addr().String()
+}
+
+func authorized(address string) *site {
+	return &site{address, "Authorization: Bearer " + token + "\r\n"}
+}
+
+func TestVisitorsSeeAllThatTheUpstreamSends(t *testing.T) {
+	s := authorized(listen(t))
+	for _, w := range []*workload{
+		{streams: 3, chats: 4, events: 50, burst: 1},
+		{streams: 3, chats: 2, events: 50, burst: 7},
+		{streams: 20, chats: 1, events: 5, burst: 1, pause: time.Millisecond},
+		{streams: 3, chats: 2, events: 1, burst: 1, body: 100_000},
+	} {
+		got, err := s.visit(w, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if chats := w.streams * w.chats; got.chats != chats || got.events != chats*w.events || len(got.first) != chats ||
+			len(got.latency) != got.events || got.lost != 0 || got.broken != 0 {
+			t.Errorf("%+v: saw %d chats and %d events, %d lost, %d broken", w, got.chats, got.events, got.lost, got.broken)
+		}
+	}
+}
+
+func TestVisitorsHoldTheirStreams(t *testing.T) {
+	s := authorized(listen(t))
+	held := 0
+	got, err := s.visit(&workload{streams: 10, chats: 1, events: 1, burst: 1, hold: true}, func() { held++ })
+	if err != nil || held != 1 || got.events != 10 || got.lost != 0 || got.broken != 0 {
+		t.Errorf("held %d times, saw %+v, %v", held, got, err)
+	}
+}
+
+// What a proxy loses, repeats or cuts is counted.
+func TestVisitorsCountWhatIsWrong(t *testing.T) {
+	event := func(n int) string {
+		return fmt.Sprintf("%s%010d %019d %s", eventBegins, n, time.Now().UnixNano(), eventEnds)
+	}
+	const finish = finishBegins + finishEnds
+	for name, tc := range map[string]struct {
+		stream       string
+		lost, broken int
+	}{
+		"whole":            {event(0) + event(1) + event(2) + finish, 0, 0},
+		"with comments":    {":\n\n" + event(0) + ": hello\n\n" + event(1) + event(2) + finish, 0, 0},
+		"one is missing":   {event(0) + event(2) + finish, 1, 0},
+		"the last one is":  {event(0) + event(1) + finish, 1, 0},
+		"one comes twice":  {event(0) + event(1) + event(1) + event(2) + finish, 1, 0},
+		"two are swapped":  {event(0) + event(2) + event(1) + finish, 2, 0},
+		"none":             {finish, 3, 0},
+		"without a finish": {event(0) + event(1) + event(2), 0, 1},
+		"torn":             {event(0) + event(1) + event(2)[:20], 1, 1},
+	} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(tc.stream)) }))
+		s := &site{address: strings.TrimPrefix(server.URL, "http://")}
+		got, err := s.visit(&workload{streams: 1, chats: 1, events: 3, burst: 1}, nil)
+		server.Close()
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if got.lost != tc.lost || got.broken != tc.broken {
+			t.Errorf("%s: %d lost and %d broken, want %d and %d", name, got.lost, got.broken, tc.lost, tc.broken)
+		}
+	}
+}
+
+func TestVisitorsRefuseErrors(t *testing.T) {
+	server := httptest.NewServer(http.NotFoundHandler())
+	defer server.Close()
+	s := &site{address: strings.TrimPrefix(server.URL, "http://")}
+	if _, err := s.visit(&workload{streams: 2, chats: 1, events: 1, burst: 1}, nil); err == nil || !strings.Contains(err.Error(), "404") {
+		t.Errorf("got the error %v", err)
+	}
+}
