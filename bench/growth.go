@@ -19,20 +19,20 @@ type growth struct {
 // growths are those that are drawn.
 var growths = []*growth{
 	{
-		name: "cpu-by-streams", title: "An event costs the same, however many streams there are",
+		name: "cpu-by-streams", title: "What an event costs, by how many streams there are",
 		x: "streams at once (4,000 events a second in all)", y: "CPU µs an event",
 		points: []int{1, 10, 100, 1000, 9000}, logarithmic: true,
 		work: func(x int) *workload {
-			const perSecond, seconds = 4000, 5
+			const perSecond, seconds = 4000, 10
 			return &workload{
-				name: fmt.Sprintf("%d streams", x), streams: x, chats: 1, events: max(1, perSecond*seconds/x), burst: 1,
-				pause: time.Second * time.Duration(x) / perSecond, count: perEvent,
+				name: fmt.Sprintf("%d streams", x), streams: x, chats: 1, events: 2 + perSecond*seconds/x, burst: 1,
+				pause: time.Second * time.Duration(x) / perSecond, steady: true, count: perEvent,
 			}
 		},
 		cost: func(res *result) float64 { return microseconds(res.cpu) },
 	},
 	{
-		name: "memory-by-streams", title: "A stream holds the same, however many there are",
+		name: "memory-by-streams", title: "What a stream holds, by how many there are",
 		x: "silent streams", y: "KiB a stream",
 		points: []int{100, 300, 1000, 3000, 9000}, logarithmic: true,
 		work: func(x int) *workload {
@@ -41,7 +41,7 @@ var growths = []*growth{
 		cost: func(res *result) float64 { return float64(res.memory) / 1024 },
 	},
 	{
-		name: "cpu-by-body", title: "The check of a request is linear in its body",
+		name: "cpu-by-body", title: "What a chat costs, by its body",
 		x: "KiB of the request's body, in messages of 100 bytes", y: "CPU µs a chat",
 		points: []int{1, 128, 256, 512, 1000},
 		work: func(x int) *workload {

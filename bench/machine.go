@@ -13,8 +13,7 @@ import (
 // describeMachine tells what results were got with: they mean little anywhere else.
 func describeMachine(caddy string, chosen []*target) string {
 	parts := []string{fmt.Sprintf("%d cores (%s)", runtime.NumCPU(), firstMatch("/proc/cpuinfo", `model name\s*: (.*)`)),
-		firstMatch("/proc/meminfo", `MemTotal:\s*(\d+ kB)`) + " of memory",
-		"Linux " + strings.TrimSpace(firstMatch("/proc/sys/kernel/osrelease", `(.*)`)),
+		"Linux " + firstMatch("/proc/sys/kernel/osrelease", `^([\d.]+)`),
 		runtime.Version(),
 	}
 	versions := map[string][]string{

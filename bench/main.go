@@ -199,7 +199,7 @@ func (b *bench) draw(ctx context.Context, write bool, page *bytes.Buffer) error 
 
 // What results stand between in bench/README.md.
 const (
-	resultsBegin = "<!-- results, by go run ./bench -growth -write -->\n"
+	resultsBegin = "<!-- results, by go run ./bench -write -->\n"
 	resultsEnd   = "<!-- end of results -->\n"
 )
 

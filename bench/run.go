@@ -120,7 +120,7 @@ func measure(w *workload, s *site, proxy *process) (*result, error) {
 		return proxy.usage()
 	}
 	warmUp := &workload{streams: warmUpStreams, chats: warmUpChats, events: warmUpEvents, burst: 1}
-	if _, err := s.visit(warmUp, nil); err != nil {
+	if _, err := s.visit(warmUp, func() {}); err != nil {
 		return nil, fmt.Errorf("warming up: %w", err)
 	}
 
@@ -129,14 +129,18 @@ func measure(w *workload, s *site, proxy *process) (*result, error) {
 		return nil, err
 	}
 	began := time.Now()
-	var held usage
-	var heldErr error
+	var open usage
+	var openErr error
 	saw, err := s.visit(w, func() {
-		time.Sleep(settling)
-		held, heldErr = use()
+		if w.hold {
+			time.Sleep(settling)
+		}
+		if w.hold || w.steady {
+			open, openErr = use()
+		}
 	})
 	took := time.Since(began)
-	if err := errors.Join(err, heldErr); err != nil {
+	if err := errors.Join(err, openErr); err != nil {
 		return nil, err
 	}
 	after, err := use()
@@ -145,11 +149,13 @@ func measure(w *workload, s *site, proxy *process) (*result, error) {
 	}
 
 	units := saw.events
-	switch w.count {
-	case perChat:
+	switch {
+	case w.count == perChat:
 		units = saw.chats
-	case perStream:
+	case w.count == perStream:
 		units = w.streams
+	case w.steady:
+		units, before.cpu = saw.steady, open.cpu
 	}
 	res := &result{
 		cpu:    (after.cpu - before.cpu) / time.Duration(max(units, 1)),
@@ -161,7 +167,7 @@ func measure(w *workload, s *site, proxy *process) (*result, error) {
 		broken: saw.broken,
 	}
 	if w.hold {
-		res.memory = (held.memory - before.memory) / w.streams
+		res.memory = (open.memory - before.memory) / w.streams
 	}
 	return res, nil
 }

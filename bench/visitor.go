@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -17,6 +18,7 @@ import (
 type seen struct {
 	chats  int
 	events int
+	steady int // events that came when all streams had begun
 	lost   int // events that did not come, or twice, or out of order
 	broken int // answers without a finish
 
@@ -27,6 +29,7 @@ type seen struct {
 func (s *seen) add(other *seen) {
 	s.chats += other.chats
 	s.events += other.events
+	s.steady += other.steady
 	s.lost += other.lost
 	s.broken += other.broken
 	s.first = append(s.first, other.first...)
@@ -39,15 +42,16 @@ type site struct {
 	header  string // lines of the requests' head
 }
 
-// visit has all visitors of a workload chat, and returns what they saw. Where the workload holds its streams, it calls
-// whenHeld while all of them are open.
-func (s *site) visit(w *workload, whenHeld func()) (*seen, error) {
+// visit has all visitors of a workload chat, and returns what they saw. It calls whenOpen when all of them have their first
+// event; where the workload holds its streams, they stay open until it returns.
+func (s *site) visit(w *workload, whenOpen func()) (*seen, error) {
 	var (
 		mu   sync.Mutex
 		all  seen
 		errs []error
 
 		visitors, opening sync.WaitGroup
+		open              atomic.Bool
 		leave             = make(chan struct{})
 		// Connections are made fast, but not all in one moment: the queue of a listener is short.
 		dialing = make(chan struct{}, 64)
@@ -55,14 +59,10 @@ func (s *site) visit(w *workload, whenHeld func()) (*seen, error) {
 	opening.Add(w.streams)
 	for range w.streams {
 		visitors.Go(func() {
-			v := &visitor{site: s, dialing: dialing}
+			v := &visitor{site: s, dialing: dialing, open: &open, opened: sync.OnceFunc(opening.Done), leave: leave}
 			defer v.close()
-			opened := sync.OnceFunc(opening.Done)
-			defer opened()
-			err := v.visit(w, func() {
-				opened()
-				<-leave
-			})
+			defer v.opened()
+			err := v.visit(w)
 			mu.Lock()
 			defer mu.Unlock()
 			all.add(&v.seen)
@@ -71,10 +71,9 @@ func (s *site) visit(w *workload, whenHeld func()) (*seen, error) {
 			}
 		})
 	}
-	if w.hold {
-		opening.Wait()
-		whenHeld()
-	}
+	opening.Wait()
+	open.Store(true)
+	whenOpen()
 	close(leave)
 	visitors.Wait()
 	if len(errs) > 0 {
@@ -87,6 +86,9 @@ func (s *site) visit(w *workload, whenHeld func()) (*seen, error) {
 type visitor struct {
 	site    *site
 	dialing chan struct{}
+	open    *atomic.Bool    // all streams have begun
+	opened  func()          // says that this one has
+	leave   <-chan struct{} // held streams need be held no longer
 
 	conn   net.Conn
 	reader *bufio.Reader
@@ -116,7 +118,7 @@ func (v *visitor) close() {
 }
 
 // visit makes the chats of a workload. What is wrong with an answer's stream is counted; an error makes the run void.
-func (v *visitor) visit(w *workload, hold func()) error {
+func (v *visitor) visit(w *workload) error {
 	body := w.chat()
 	for range w.chats {
 		resp, asked, err := v.ask(body)
@@ -126,7 +128,7 @@ func (v *visitor) visit(w *workload, hold func()) error {
 		v.seen.chats++
 		if w.hold {
 			v.read(resp, asked, w.events, true)
-			hold()
+			<-v.leave
 			return nil
 		}
 		v.read(resp, asked, w.events, false)
@@ -180,6 +182,10 @@ func (v *visitor) read(resp *http.Response, asked time.Time, events int, held bo
 		now := time.Now()
 		if expected == 0 {
 			v.seen.first = append(v.seen.first, now.Sub(asked))
+			v.opened()
+		}
+		if v.open.Load() {
+			v.seen.steady++
 		}
 		if number < expected { // it has been there, or ought to have been
 			v.seen.lost++

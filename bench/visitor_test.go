@@ -34,7 +34,7 @@ func TestVisitorsSeeAllThatTheUpstreamSends(t *testing.T) {
 		{streams: 20, chats: 1, events: 5, burst: 1, pause: time.Millisecond},
 		{streams: 3, chats: 2, events: 1, burst: 1, body: 100_000},
 	} {
-		got, err := s.visit(w, nil)
+		got, err := s.visit(w, func() {})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -76,7 +76,7 @@ func TestVisitorsCountWhatIsWrong(t *testing.T) {
 	} {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(tc.stream)) }))
 		s := &site{address: strings.TrimPrefix(server.URL, "http://")}
-		got, err := s.visit(&workload{streams: 1, chats: 1, events: 3, burst: 1}, nil)
+		got, err := s.visit(&workload{streams: 1, chats: 1, events: 3, burst: 1}, func() {})
 		server.Close()
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -92,7 +92,7 @@ func TestVisitorsRefuseErrors(t *testing.T) {
 	server := httptest.NewServer(http.NotFoundHandler())
 	defer server.Close()
 	s := &site{address: strings.TrimPrefix(server.URL, "http://")}
-	if _, err := s.visit(&workload{streams: 2, chats: 1, events: 1, burst: 1}, nil); err == nil || !strings.Contains(err.Error(), "404") {
+	if _, err := s.visit(&workload{streams: 2, chats: 1, events: 1, burst: 1}, func() {}); err == nil || !strings.Contains(err.Error(), "404") {
 		t.Errorf("got the error %v", err)
 	}
 }
