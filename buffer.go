@@ -6,7 +6,7 @@ const (
 	minBuffer = 4 << 10  // what a stream holds
 	maxBuffer = 64 << 10 // what an event may have it hold; a larger one goes in pieces
 
-	floodClass = 3 // the room for a flood of events, 32 KiB
+	floodClass = 2 // the room for a flood of events, 16 KiB
 )
 
 // bufferPools has buffers of 4, 8, 16, 32 and 64 KiB.
