@@ -12,7 +12,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"syscall"
 	"time"
 )
 
@@ -194,10 +193,6 @@ func freeAddress() string {
 
 // mostStreams returns how many streams at once a proxy can have that needs two files for each.
 func mostStreams() int {
-	var limit syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		return 1000
-	}
 	const others = 500
-	return int(min(limit.Max, 1<<20)-others) / 2
+	return int(min(mostFiles(), 1<<20)-others) / 2
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"embed"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,9 +12,6 @@ const (
 	token     = "ic_test000000000000000000000000000000000000"
 	assistant = "asst_demo"
 )
-
-//go:embed targets/*.Caddyfile targets/nginx.conf targets/haproxy.cfg
-var configs embed.FS
 
 // target is a way for visitors to get to the upstream.
 type target struct {
@@ -68,12 +64,16 @@ func (t *target) missing() string {
 // command makes the command that serves visitors at an address, and asks an upstream at another one. A Caddy has its admin
 // API at a third.
 func (t *target) command(dir, caddy, address, upstream, admin string) (*exec.Cmd, error) {
-	config := "bench/targets/" + t.config // a script finds its packages from where it lies
-	if text, err := configs.ReadFile("targets/" + t.config); err == nil {
-		config = filepath.Join(dir, t.config)
+	config := filepath.Join("bench", "targets", t.config)
+	if filepath.Ext(config) != ".mjs" { // a script finds its packages from where it lies, and is told by its environment
+		text, err := os.ReadFile(config)
+		if err != nil {
+			return nil, err
+		}
 		filled := strings.NewReplacer(
 			"@ADDRESS@", address, "@UPSTREAM@", upstream, "@TOKEN@", token, "@ASSISTANT@", assistant, "@DIRECTORY@", dir, "@ADMIN@", admin,
 		).Replace(string(text))
+		config = filepath.Join(dir, t.config)
 		if err := os.WriteFile(config, []byte(filled), 0o600); err != nil {
 			return nil, err
 		}
