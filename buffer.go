@@ -1,13 +1,28 @@
 package illumichat
 
-import "sync"
+import (
+	"sync"
+	"sync/atomic"
+)
 
 const (
 	minBuffer = 4 << 10  // what a stream holds
 	maxBuffer = 64 << 10 // what an event may have it hold; a larger one goes in pieces
-
-	floodClass = 2 // the room for a flood of events, 16 KiB
 )
+
+// In a flood, a larger room takes more of it at once, which saves two writes of three. Only so many streams have the largest:
+// their visitors may not read, and keep it.
+const (
+	floodClass      = 4 // 64 KiB
+	manyFloodsClass = 2 // 16 KiB, for those that come later
+	maxFloods       = 64
+
+	// lull is how many reads that a small room would have done for show that a flood is over.
+	lull = 8
+)
+
+// floods is how many streams have a room of floodClass for a flood.
+var floods atomic.Int32
 
 // bufferPools has buffers of 4, 8, 16, 32 and 64 KiB.
 var bufferPools [5]sync.Pool
@@ -25,7 +40,9 @@ func getBuffer(class int) *[]byte {
 type buffer struct {
 	room  *[]byte
 	class int
-	n     int // how many bytes are held, at the beginning of the room
+	n     int  // how many bytes are held, at the beginning of the room
+	flood bool // the room is one of those that floods counts
+	small int  // how many reads in a row would have done with a small room
 }
 
 func newBuffer() buffer { return buffer{room: getBuffer(0)} }
@@ -33,7 +50,13 @@ func newBuffer() buffer { return buffer{room: getBuffer(0)} }
 // release gives the room back. The buffer cannot be used afterwards.
 func (b *buffer) release() {
 	bufferPools[b.class].Put(b.room)
+	b.abandon()
+}
+
+// abandon is release for a room that somebody may still look at.
+func (b *buffer) abandon() {
 	b.room = nil
+	b.endFlood()
 }
 
 func (b *buffer) held() []byte { return (*b.room)[:b.n] }
@@ -49,25 +72,50 @@ func (b *buffer) grow() { b.move(b.class + 1) }
 // drop removes the first n bytes, and gives a large room back as soon as the rest fits in a smaller one.
 func (b *buffer) drop(n int) {
 	b.n = copy(*b.room, b.held()[n:])
-	if b.class > floodClass && b.n < minBuffer {
+	if b.class > manyFloodsClass && !b.flood && b.n < minBuffer {
 		b.move(0)
 	}
 }
 
-// suit makes the room suit reads such as the last one, of n bytes, which may have filled it: in a flood, a larger one takes
-// more at once.
+// suit makes the room suit reads such as the last one, of n bytes, which may have filled it.
 func (b *buffer) suit(n int, filled bool) {
-	switch {
-	case filled && b.class < floodClass:
-		b.move(b.class + 1)
-	case !filled && n < minBuffer && b.class > 0 && b.n < minBuffer:
+	large := b.n >= minBuffer // the event that is held
+	if filled && !large && b.class < floodClass {
+		b.moveToFlood()
+	}
+	if filled || large || n >= minBuffer {
+		b.small = 0
+		return
+	}
+	b.small++
+	if b.small >= lull && b.class > 0 {
 		b.move(0)
 	}
+}
+
+func (b *buffer) moveToFlood() {
+	if floods.Add(1) > maxFloods {
+		floods.Add(-1)
+		if b.class < manyFloodsClass {
+			b.move(manyFloodsClass)
+		}
+		return
+	}
+	b.move(floodClass)
+	b.flood = true
 }
 
 func (b *buffer) move(class int) {
 	room := getBuffer(class)
 	copy(*room, b.held())
 	bufferPools[b.class].Put(b.room)
+	b.endFlood()
 	b.room, b.class = room, class
+}
+
+func (b *buffer) endFlood() {
+	if b.flood {
+		b.flood = false
+		floods.Add(-1)
+	}
 }

@@ -65,6 +65,7 @@ func (ex *exchange) close() {
 	ex.visitor.close()
 	ex.record.bytes = ex.visitor.bytes
 	if ex.relay != nil {
+		ex.relay.buffer.abandon() // if nobody could release it
 		ex.relay.note(ex.record)
 	}
 }

@@ -504,6 +504,74 @@ func TestFloodHasALargerRoom(t *testing.T) {
 	}
 }
 
+// Only so many floods have the largest room at once, and each gives it back, however it ends.
+func TestFloodsAreBounded(t *testing.T) {
+	h := newHandler(t, "max_duration 1h")
+	flood := strings.Repeat(delta, 1<<20/len(delta))
+	begin := func(v *visitor) (*exchange, *relay) {
+		ex := openExchange(t, h, v)
+		ex.watch.startTry(time.Hour, ex.cancel)
+		ex.relay = newRelay(newSecret([]byte(sandbox.Token)), ex.visitor, &ex.watch)
+		return ex, ex.relay
+	}
+	end := func(ex *exchange) {
+		ex.close()
+		ex.admission.leave()
+	}
+
+	var open []*exchange
+	for i := range maxFloods + 10 {
+		ex, relay := begin(&visitor{header: make(http.Header)})
+		open = append(open, ex)
+		body := strings.NewReader(flood)
+		for range 5 {
+			relay.step(body)
+		}
+		want := minBuffer << floodClass
+		if i >= maxFloods {
+			want = minBuffer << manyFloodsClass
+		}
+		if got := len(*relay.buffer.room); got != want {
+			t.Errorf("flood %d has %d bytes, want %d", i, got, want)
+		}
+	}
+	for _, ex := range open {
+		end(ex)
+	}
+	if n := floods.Load(); n != 0 {
+		t.Fatalf("%d floods are left of those that were broken off", n)
+	}
+
+	for name, block := range map[string]func() error{
+		"left":     func() error { return errReset },
+		"panicked": func() error { panic("a writer around the handler") },
+	} {
+		blocked := false
+		ex, relay := begin(&visitor{header: make(http.Header), block: func([]byte) error {
+			if blocked {
+				return block()
+			}
+			return nil
+		}})
+		func() {
+			defer func() { _ = recover() }()
+			body := strings.NewReader(flood)
+			for range 5 {
+				relay.step(body)
+			}
+			blocked = true
+			_ = (&answer{ex: ex, ctx: ex.ctx, body: io.NopCloser(body), relay: relay}).pass()
+		}()
+		if floods.Load() == 0 {
+			t.Errorf("%s: there is no flood", name)
+		}
+		end(ex)
+		if n := floods.Load(); n != 0 {
+			t.Errorf("%s: %d floods are left", name, n)
+		}
+	}
+}
+
 // The token is found wherever the parts of a large event are cut, and what was sent is ended.
 func TestTokenInALargeEvent(t *testing.T) {
 	for offset := -len(sandbox.Token) - 2; offset <= 2; offset++ {
