@@ -92,7 +92,7 @@ func (a *answer) pass() error {
 	defer a.body.Close()
 	if a.relay == nil {
 		a.ex.watch.stop()
-		return a.ex.visitor.write(a.json, true)
+		return a.ex.visitor.whole(a.json)
 	}
 	return a.over(a.relay.copy(a.body))
 }

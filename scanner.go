@@ -11,10 +11,7 @@ const (
 	event                // a block with data
 )
 
-var (
-	byteOrderMark = []byte("\xEF\xBB\xBF")
-	fieldData     = []byte("data")
-)
+var byteOrderMark = []byte("\xEF\xBB\xBF")
 
 // scanner finds the blocks of an event stream by the rules of the HTML Standard, § 9.2.6 "Interpreting an
 // event stream", in whatever pieces the stream comes. It keeps no bytes but the first few of a line, and
@@ -110,7 +107,8 @@ func (s *scanner) endLine() bool {
 // isData reports whether a line, or its beginning, is a data field. A line without a colon is a field's name alone, its
 // value empty.
 func isData(line []byte) bool {
-	return bytes.HasPrefix(line, fieldData) && (len(line) == len(fieldData) || line[len(fieldData)] == ':')
+	const field = "data"
+	return len(line) >= len(field) && string(line[:len(field)]) == field && (len(line) == len(field) || line[len(field)] == ':')
 }
 
 func (s *scanner) endBlock() block {

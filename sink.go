@@ -1,11 +1,11 @@
 package illumichat
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -20,16 +20,17 @@ type sink struct {
 	w        http.ResponseWriter
 	control  *http.ResponseController
 	start    time.Time     // of the exchange
-	timeout  time.Duration // of one write
+	timeout  time.Duration // of one write, within what the server sets for the whole answer
 	interval time.Duration // between heartbeats; never: none
 
 	head        http.Header // of an accepted answer
 	contentType string
 
-	hardDeadline time.Time // the server's own for the whole answer; zero: none
-	restore      func()    // puts the server's write timeout back
-	ownDeadlines bool      // the server sets none, so we do
-	http1, http2 bool
+	hardDeadline time.Time                // the server's own for the whole answer; zero: none
+	deadlines    *http.ResponseController // sets those of the connection or stream
+	restore      func()                   // puts the server's write timeout back
+
+	relaying atomic.Int64 // since when a write of the relay's goes on, from start; 0: none does
 
 	mu        sync.Mutex
 	committed bool          // the head is sent
@@ -40,24 +41,34 @@ type sink struct {
 }
 
 func newSink(w http.ResponseWriter, r *http.Request, start time.Time, timeout, interval time.Duration) *sink {
-	s := &sink{
-		w: w, control: http.NewResponseController(w),
-		start: start, timeout: timeout, interval: interval,
-		http1: r.ProtoMajor == 1, http2: r.ProtoMajor == 2,
-	}
-	// Caddy sets a deadline for each write, which is cheaper to lengthen or shorten than to set another one.
-	if _, writer := caddyhttp.IdleTimeoutsFromContext(r.Context()); writer != nil {
-		s.hardDeadline = writer.Deadline.HardDeadline
-		s.restore = writer.Override(timeout, 0, 0)
+	control := http.NewResponseController(w)
+	s := &sink{w: w, control: control, start: start, timeout: timeout, interval: interval, deadlines: control}
+	_, writer := caddyhttp.IdleTimeoutsFromContext(r.Context())
+	if writer == nil {
+		if server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok && server.WriteTimeout > 0 {
+			s.hardDeadline = start.Add(time.Duration(server.WriteTimeout))
+		}
+		s.restore = s.clearDeadline
 		return s
 	}
-	s.ownDeadlines = true
-	if server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok && server.WriteTimeout > 0 {
-		s.hardDeadline = start.Add(time.Duration(server.WriteTimeout))
+	// Caddy would set a deadline twice for each event, which is a tenth of what an event costs.
+	s.hardDeadline = writer.Deadline.HardDeadline
+	s.deadlines, writer.Ctrl = writer.Ctrl, noDeadlines
+	restore := writer.Override(timeout, 0, 0)
+	s.clearDeadline()
+	s.restore = func() {
+		writer.Ctrl = s.deadlines
+		restore()
 	}
-	s.restore = func() { s.setDeadline(s.hardDeadline) }
 	return s
 }
+
+// noDeadlines is for a writer that is to set none.
+var noDeadlines = http.NewResponseController(deadlineIgnorer{})
+
+type deadlineIgnorer struct{ http.ResponseWriter }
+
+func (deadlineIgnorer) SetWriteDeadline(time.Time) error { return nil }
 
 // prepare sets the head of an accepted answer.
 func (s *sink) prepare(head http.Header, contentType string) {
@@ -77,7 +88,7 @@ func (s *sink) commit() error {
 	if s.committed {
 		return nil
 	}
-	s.deadline()
+	defer s.setDeadline()()
 	s.writeHead()
 	return s.flush()
 }
@@ -96,15 +107,41 @@ func (s *sink) hasSent() bool {
 	return s.hasBody
 }
 
-// write sends p at once, after the head. What p ends with is the end of an event, or where whole is
-// false, a part of one.
-func (s *sink) write(p []byte, whole bool) error {
+// relay sends p after the head, at once if it is to be flushed. What p ends with is the end of an event, or where whole is
+// false, a part of one. Whoever looks at the watch bounds it.
+func (s *sink) relay(p []byte, whole, flush bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.relaying.Store(int64(time.Since(s.start)))
+	defer s.relaying.Store(0)
 	if !s.committed {
 		s.writeHead()
 	}
-	return s.send(p, whole)
+	if err := s.write(p, whole); err != nil || !flush {
+		return err
+	}
+	return s.flush()
+}
+
+// endStalled ends a write of the relay's that has taken too long. It returns when it may be time to look again.
+func (s *sink) endStalled(now time.Duration) (next time.Duration) {
+	since := time.Duration(s.relaying.Load())
+	if since == 0 {
+		return now + s.timeout
+	}
+	if now-since >= s.timeout {
+		_ = s.deadlines.SetWriteDeadline(s.start) // which is over, so that the write fails
+	}
+	return since + s.timeout
+}
+
+// whole sends all of an answer that is no stream.
+func (s *sink) whole(p []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	defer s.setDeadline()()
+	s.writeHead()
+	return s.send(p)
 }
 
 // finish ends the stream with an event of our own, after the torn one if there is one.
@@ -115,7 +152,8 @@ func (s *sink) finish(ev []byte) error {
 		// Ends the line and then the block, whichever line end came last.
 		ev = append([]byte("\n\n"), ev...)
 	}
-	return s.send(ev, true)
+	defer s.setDeadline()()
+	return s.send(ev)
 }
 
 // heartbeat sends a comment if nothing was sent for long enough. It returns when the next may be due. It
@@ -134,7 +172,8 @@ func (s *sink) heartbeat() (next time.Duration, err error) {
 	case now-s.sent < s.interval:
 		return s.sent + s.interval, nil
 	}
-	err = s.send(heartbeatComment, true)
+	defer s.setDeadline()()
+	err = s.send(heartbeatComment)
 	return s.sent + s.interval, err
 }
 
@@ -150,35 +189,22 @@ func (s *sink) writeHead() {
 	s.w.WriteHeader(http.StatusOK)
 }
 
-func (s *sink) send(p []byte, whole bool) error {
-	s.open, s.hasBody = !whole, true
-	s.deadline()
-	for len(p) > 0 {
-		n, err := s.w.Write(p[:s.firstChunk(p)])
-		s.bytes += int64(n)
-		if err != nil {
-			return visitorError(err)
-		}
-		p = p[n:]
+// send sends p, which ends with an event, at once.
+func (s *sink) send(p []byte) error {
+	if err := s.write(p, true); err != nil {
+		return err
 	}
 	return s.flush()
 }
 
-// oneWrite is how much goes to an HTTP/1 connection in one write, with the head and the end of its chunk: its buffer has
-// 4 KiB.
-const oneWrite = 4089
-
-// firstChunk returns how much of p is to be a chunk. What is somewhat more than goes in one write would take three: for what
-// fills the buffer, for the rest, which is not copied, and for the end of the chunk. As two chunks it takes two.
-func (s *sink) firstChunk(p []byte) int {
-	if !s.http1 || len(p) <= oneWrite || len(p) > 2*oneWrite {
-		return len(p)
+func (s *sink) write(p []byte, whole bool) error {
+	s.open, s.hasBody = !whole, true
+	n, err := s.w.Write(p)
+	s.bytes += int64(n)
+	if err != nil {
+		return visitorError(err)
 	}
-	// Each chunk ends with an event. Where lines do not end with LF alone, there is but one.
-	if end := bytes.LastIndex(p[:oneWrite], []byte("\n\n")); end >= 0 && len(p)-(end+2) <= oneWrite {
-		return end + 2
-	}
-	return len(p)
+	return nil
 }
 
 func (s *sink) flush() error {
@@ -187,29 +213,22 @@ func (s *sink) flush() error {
 		return visitorError(err)
 	}
 	s.sent = time.Since(s.start)
-	if s.ownDeadlines && s.http2 {
-		// In HTTP/2 a deadline resets the stream when it passes, even between writes.
-		s.setDeadline(s.hardDeadline)
-	}
 	return nil
 }
 
-// deadline bounds the write and flush that follow, where the server does not.
-func (s *sink) deadline() {
-	if s.ownDeadlines {
-		at := time.Now().Add(s.timeout)
-		if !s.hardDeadline.IsZero() && s.hardDeadline.Before(at) {
-			at = s.hardDeadline
-		}
-		s.setDeadline(at)
+// setDeadline bounds the write and flush that follow. What it returns is to be called after them: in HTTP/2 a deadline
+// resets the stream when it passes, even between writes.
+func (s *sink) setDeadline() (clear func()) {
+	at := time.Now().Add(s.timeout)
+	if !s.hardDeadline.IsZero() && s.hardDeadline.Before(at) {
+		at = s.hardDeadline
 	}
+	_ = s.deadlines.SetWriteDeadline(at) // what cannot be set cannot be helped
+	return s.clearDeadline
 }
 
-func (s *sink) setDeadline(at time.Time) {
-	if err := s.control.SetWriteDeadline(at); err != nil {
-		s.ownDeadlines = false // some writer above the connection knows none
-	}
-}
+// clearDeadline puts the server's own back.
+func (s *sink) clearDeadline() { _ = s.deadlines.SetWriteDeadline(s.hardDeadline) }
 
 // visitorError marks a failed write as the visitor's end of the exchange.
 func visitorError(err error) error { return fmt.Errorf("%w: %w", errVisitorGone, withoutAddress(err)) }

@@ -21,6 +21,7 @@ type relay struct {
 
 	started  bool // something of the stream has left the buffer
 	begun    bool // the first event has come, or is too large to be waited for
+	read     bool // all of the stream has been read
 	finished bool // the finish has come
 	told     bool // and was sent
 
@@ -100,6 +101,7 @@ func (r *relay) step(body io.Reader) {
 	room := r.buffer.free()
 	n, err := body.Read(room)
 	r.watch.busy()
+	r.read = err == io.EOF
 	if n > 0 {
 		if failed := r.forward(n); failed != nil {
 			r.ended, r.err = true, failed
@@ -188,7 +190,9 @@ func (r *relay) write(blocks []byte) error {
 	if len(blocks) == 0 {
 		return nil
 	}
-	return r.visitor.write(blocks, true)
+	// What net/http flushes when the handler returns need not be flushed just before: it saves a short chat a write.
+	last := r.finished && r.read
+	return r.visitor.relay(blocks, true, !last)
 }
 
 // inspect sends blocks after a look at each: the first finish is noted, further ones are left out, and
@@ -298,7 +302,7 @@ func (r *relay) writeOpen(p []byte, whole bool) error {
 		}
 		return nil
 	}
-	return r.visitor.write(p, whole)
+	return r.visitor.relay(p, whole, true)
 }
 
 // drop removes n bytes that are dealt with.

@@ -41,6 +41,19 @@ func TestStalledVisitor(t *testing.T) {
 	}
 }
 
+// So is one whose answer has taken too long meanwhile: what the time has run out for, the visitor is not told.
+func TestStalledVisitorAtTheEnd(t *testing.T) {
+	server := sandboxtest.NewServer(t, sandbox.Options{})
+	s := serveWith(t, "grace_period 1ms", chatTo(server, "max_duration 1s\nwrite_timeout 1200ms"))
+	for protocol, transport := range protocols(t) {
+		resp := s.send(transport, chatRequest(t, s.secure, saying("/large 16000000")))
+		eventually(t, "the visitor is given up", func() bool { return openExchangeCount() == 0 })
+		if _, err := io.ReadAll(resp.Body); err == nil {
+			t.Errorf("%s: the answer looks complete to the visitor", protocol)
+		}
+	}
+}
+
 // An answer in JSON that such a visitor did not take does not look complete either: over HTTP/3, whose
 // streams would not tell by themselves.
 func TestStalledVisitorOfJSON(t *testing.T) {
@@ -51,11 +64,7 @@ func TestStalledVisitorOfJSON(t *testing.T) {
 	t.Cleanup(upstream.Close)
 	s := serve(t, chatToURL(upstream.URL, "write_timeout 200ms"))
 	resp := s.send(protocols(t)["HTTP/3.0"], chatRequest(t, s.secure, hello))
-	eventually(t, "the visitor is given up", func() bool {
-		openExchanges.mu.Lock()
-		defer openExchanges.mu.Unlock()
-		return len(openExchanges.set) == 0
-	})
+	eventually(t, "the visitor is given up", func() bool { return openExchangeCount() == 0 })
 	if body, err := io.ReadAll(resp.Body); err == nil {
 		t.Errorf("the answer looks complete to the visitor, with %d bytes of %d", len(body), maxJSONAnswer)
 	}

@@ -38,6 +38,7 @@ type watch struct {
 	response time.Duration           // the try's first event must have come by then
 	timer    *time.Timer
 	at       time.Duration // when it fires
+	canceled bool
 	stopped  bool
 }
 
@@ -50,11 +51,12 @@ func (w *watch) left() time.Duration { return w.end - w.now() }
 func (w *watch) startTry(timeout time.Duration, cancel context.CancelCauseFunc) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	now := w.now()
 	w.try = cancel
-	w.response = w.now() + timeout
+	w.response = now + timeout
 	if w.timer == nil {
-		w.at = min(w.end, w.response)
-		w.timer = time.AfterFunc(w.at-w.now(), w.fire)
+		w.at = min(w.end, w.response, now+w.visitor.timeout)
+		w.timer = time.AfterFunc(w.at-now, w.fire)
 		return
 	}
 	w.setNoLaterThan(w.response)
@@ -137,31 +139,35 @@ func (w *watch) fire() {
 	if w.stopped {
 		return
 	}
-	// A panic of some writer beneath us would end the process here, as it would not in a handler.
-	defer func() {
-		if p := recover(); p != nil {
-			w.cancel(&timerPanic{p})
+	now := w.now()
+	w.at = w.visitor.endStalled(now)
+	if !w.canceled {
+		next, cause := w.due(now)
+		if cause != nil {
+			w.cancel(cause)
+			w.canceled = true
 		}
-	}()
-	next, cause := w.due(w.now())
-	if cause != nil {
-		w.cancel(cause)
-		return
+		w.at = min(w.at, next)
 	}
-	w.at = next
-	w.timer.Reset(max(next-w.now(), time.Millisecond))
+	w.timer.Reset(max(w.at-w.now(), time.Millisecond))
 }
 
 // due does what has come due at now. It returns when to look again, or why the exchange ends.
 func (w *watch) due(now time.Duration) (next time.Duration, cause error) {
+	// A panic of some writer beneath us would end the process here, as it would not in a handler.
+	defer func() {
+		if p := recover(); p != nil {
+			next, cause = never, &timerPanic{p}
+		}
+	}()
 	if now >= w.end {
-		return 0, errMaxDuration
+		return never, errMaxDuration
 	}
 	next = w.end
 
 	if by := time.Duration(w.finishBy.Load()); by > 0 {
 		if now >= by {
-			return 0, errLingered
+			return never, errLingered
 		}
 		return min(next, by), nil
 	}
@@ -180,7 +186,7 @@ func (w *watch) due(now time.Duration) (next time.Duration, cause error) {
 		next = min(next, now+w.idle)
 	} else {
 		if now-since >= w.idle {
-			return 0, errStalled
+			return never, errStalled
 		}
 		next = min(next, since+w.idle)
 	}
@@ -189,7 +195,7 @@ func (w *watch) due(now time.Duration) (next time.Duration, cause error) {
 		if now < at {
 			next = min(next, at)
 		} else if err := w.visitor.commit(); err != nil {
-			return 0, err
+			return never, err
 		}
 	}
 	heartbeat, err := w.visitor.heartbeat()

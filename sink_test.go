@@ -1,0 +1,63 @@
+package illumichat
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// deadlineCounter is a connection that counts the deadlines that are set for it.
+type deadlineCounter struct {
+	discard
+	set  int
+	last time.Time
+}
+
+func (c *deadlineCounter) SetWriteDeadline(at time.Time) error {
+	c.set++
+	c.last = at
+	return nil
+}
+
+// Neither Caddy nor we set a deadline for an event, but there is one again for what is written when the answer is over.
+func TestNoDeadlineForAnEvent(t *testing.T) {
+	conn := &deadlineCounter{discard: discard{make(http.Header)}}
+	control := http.NewResponseController(conn)
+	writer := &caddyhttp.IdleTimeoutWriter{
+		ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: conn},
+		Ctrl:                  control,
+		Deadline:              caddyhttp.IdleDeadline{Timeout: time.Minute},
+		Logger:                zap.NewNop(),
+	}
+	ctx := caddyhttp.ContextWithIdleTimeouts(t.Context(), nil, writer)
+	s := newSink(writer, httptest.NewRequestWithContext(ctx, http.MethodPost, chatPath, nil), time.Now(), time.Minute, never)
+	before := conn.set
+	for range 100 {
+		if err := s.relay([]byte(delta), true, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if conn.set != before || !conn.last.IsZero() {
+		t.Errorf("%d deadlines were set for 100 events, the last one is %v", conn.set-before, conn.last)
+	}
+
+	if err := s.finish([]byte(finish)); err != nil {
+		t.Fatal(err)
+	}
+	if conn.set != before+2 || !conn.last.IsZero() {
+		t.Errorf("%d deadlines were set for our own finish, the last one is %v", conn.set-before, conn.last)
+	}
+
+	s.close()
+	if _, err := writer.Write([]byte("more")); err != nil {
+		t.Fatal(err)
+	}
+	if conn.last.IsZero() || writer.Ctrl != control {
+		t.Error("nothing bounds what is written after the answer")
+	}
+}
