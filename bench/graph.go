@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -24,7 +26,7 @@ type line struct {
 const (
 	graphWidth, graphHeight          = 640, 360
 	graphLeft, graphRight            = 64, 120
-	graphTop, graphBottom            = 48, 56
+	graphTop, graphBottom            = 60, 56
 	graphPaper, graphInk, graphMuted = "#ffffff", "#1e2422", "#5d6662"
 	graphGrid                        = "#dcdcd5"
 )
@@ -66,7 +68,8 @@ func (g *graph) svg() string {
 		text(x(point), graphHeight-graphBottom+20, "middle", graphMuted, "%s", strconv.FormatFloat(point, 'f', -1, 64))
 	}
 	text(graphLeft+(graphWidth-graphLeft-graphRight)/2, graphHeight-12, "middle", graphMuted, "%s", g.x)
-	text(8, graphTop-8, "start", graphMuted, "%s", g.y)
+	text(8, graphTop-14, "start", graphMuted, "%s", g.y)
+	names := g.namePlaces(y)
 	for i, l := range g.lines {
 		colour := lineColours[i%len(lineColours)]
 		var path strings.Builder
@@ -76,10 +79,26 @@ func (g *graph) svg() string {
 		}
 		fmt.Fprintf(&b, `<path d="%s" fill="none" stroke="%s" stroke-width="2"/>`+"\n", path.String(), colour)
 		last := len(l.costs) - 1
-		text(x(g.points[last])+10, y(l.costs[last])+4, "start", colour, "%s", l.name)
+		text(x(g.points[last])+10, names[i], "start", colour, "%s", l.name)
 	}
 	b.WriteString("</svg>\n")
 	return b.String()
+}
+
+// namePlaces returns how far down the names of lines are: where the lines end, but none over another one.
+func (g *graph) namePlaces(y func(cost float64) float64) []float64 {
+	const apart = 16
+	places := make([]float64, len(g.lines))
+	lines := make([]int, len(g.lines))
+	for i, l := range g.lines {
+		lines[i] = i
+		places[i] = y(l.costs[len(l.costs)-1]) + 4
+	}
+	slices.SortFunc(lines, func(a, b int) int { return cmp.Compare(places[a], places[b]) })
+	for i := 1; i < len(lines); i++ {
+		places[lines[i]] = max(places[lines[i]], places[lines[i-1]]+apart)
+	}
+	return places
 }
 
 // niceStep is the next step of 1, 2 or 5 times a power of ten.
