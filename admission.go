@@ -114,12 +114,17 @@ func (a *admission) refusal() error {
 			usedUp, longest = &a.charges[i], wait
 		}
 	}
-	h := a.handler
+	if usedUp != nil {
+		return errLimit(usedUp.limit, longest)
+	}
+	return a.handler.fullSlots(a.client)
+}
+
+// fullSlots returns why a client gets no slot, if it gets none. It needs the state's lock.
+func (h *Handler) fullSlots(client string) error {
 	slots := &h.state.slots
 	switch {
-	case usedUp != nil:
-		return errLimit(usedUp.limit, longest)
-	case h.MaxStreamsPerClient > 0 && slots.byClient[a.client] >= h.MaxStreamsPerClient:
+	case h.MaxStreamsPerClient > 0 && slots.byClient[client] >= h.MaxStreamsPerClient:
 		return errClientStreams
 	case h.MaxStreams > 0 && slots.taken >= h.MaxStreams:
 		return errStreams

@@ -62,9 +62,9 @@ func mediaType(contentType string) string {
 
 // stream takes an event stream, up to its first event.
 func (ex *exchange) stream(ctx context.Context, resp *http.Response) (*answer, error) {
-	ex.visitor.prepare(ex.answerHeader(resp.Header), typeStream)
+	ex.output.prepare(ex.answerHeader(resp.Header), typeStream)
 	ex.watch.accept()
-	ex.relay = newRelay(ex.token, ex.visitor, &ex.watch)
+	ex.relay = newRelay(ex.token, ex.output, &ex.watch)
 	a := &answer{ex: ex, ctx: ctx, body: resp.Body, relay: ex.relay}
 	if err := a.relay.start(resp.Body); err != nil {
 		return nil, a.over(err)
@@ -83,7 +83,7 @@ func (ex *exchange) json(ctx context.Context, resp *http.Response) (*answer, err
 	case ex.token.in(body):
 		return nil, errLeak
 	}
-	ex.visitor.prepare(ex.answerHeader(resp.Header), typeJSON)
+	ex.output.prepare(ex.answerHeader(resp.Header), typeJSON)
 	return &answer{ex: ex, ctx: ctx, body: resp.Body, json: body}, nil
 }
 
@@ -92,7 +92,7 @@ func (a *answer) pass() error {
 	defer a.body.Close()
 	if a.relay == nil {
 		a.ex.watch.stop()
-		return a.ex.visitor.whole(a.json)
+		return a.ex.output.whole(a.json)
 	}
 	return a.over(a.relay.copy(a.body))
 }

@@ -47,7 +47,8 @@ func openExchange(tb testing.TB, h *Handler, w http.ResponseWriter) *exchange {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return h.newExchange(w, benchRequest, admission, &record{start: time.Now()})
+	c := &record{start: time.Now()}
+	return h.newExchange(benchRequest.Context(), h.newSink(w, benchRequest, c.start), false, admission, c)
 }
 
 // newBenchRelay returns what relays a stream, with its timer running.
@@ -59,7 +60,7 @@ func newBenchRelay(tb testing.TB, h *Handler) (*exchange, *relay) {
 		tb.Fatal(err)
 	}
 	ex.watch.startTry(ex.watch.end, ex.cancel)
-	return ex, newRelay(ex.token, ex.visitor, &ex.watch)
+	return ex, newRelay(ex.token, ex.output, &ex.watch)
 }
 
 // BenchmarkRelay is what an event costs us, without what the connections cost.

@@ -11,6 +11,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/illumichat/caddy-illumichat/store"
 )
 
 const directive = "illumichat"
@@ -58,6 +60,17 @@ func parseCaddyfile(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 //		}
 //		propagate_trace
 //		transport        <name> {
+//			...
+//		}
+//
+//		resume {
+//			grace     <duration>
+//			keep      <duration>
+//			max_size  <size>
+//			max_total <size>
+//			owner     <placeholder>
+//		}
+//		store            <name> {
 //			...
 //		}
 //	}
@@ -116,7 +129,7 @@ func (h *Handler) unmarshalSubdirective(d *caddyfile.Dispenser, name string) err
 	case "alias":
 		return h.unmarshalAlias(d)
 	case "max_body_size":
-		return h.unmarshalMaxBodySize(d)
+		return unmarshalSize(d, &h.MaxBodySize)
 	case "max_messages":
 		return unmarshalCount(d, &h.MaxMessages)
 	case "roles":
@@ -141,6 +154,11 @@ func (h *Handler) unmarshalSubdirective(d *caddyfile.Dispenser, name string) err
 		return nil
 	case "transport":
 		return h.unmarshalTransport(d)
+	case "resume":
+		h.Resume = new(Resume)
+		return h.Resume.unmarshalCaddyfile(d)
+	case "store":
+		return h.unmarshalStore(d)
 	}
 	return d.Errf("unrecognized subdirective '%s'", printable(name))
 }
@@ -217,19 +235,20 @@ func (h *Handler) unmarshalAlias(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-func (h *Handler) unmarshalMaxBodySize(d *caddyfile.Dispenser) error {
+func unmarshalSize(d *caddyfile.Dispenser, bytes *int64) error {
+	name := d.Val()
 	word, err := oneArg(d)
 	if err != nil {
 		return err
 	}
 	size, err := humanize.ParseBytes(word)
 	if err != nil {
-		return d.Errf("max_body_size: '%s' is not a size", printable(word))
+		return d.Errf("%s: '%s' is not a size", name, printable(word))
 	}
 	if size == 0 || size > math.MaxInt64 {
-		return d.Errf("max_body_size: '%s' is out of range", printable(word))
+		return d.Errf("%s: '%s' is out of range", name, printable(word))
 	}
-	h.MaxBodySize = int64(size)
+	*bytes = int64(size)
 	return nil
 }
 
@@ -340,6 +359,57 @@ func (c *Retry) unmarshalOn(d *caddyfile.Dispenser) error {
 	if len(c.On) == 0 {
 		return d.ArgErr()
 	}
+	return nil
+}
+
+func (c *Resume) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	if d.NextArg() {
+		return d.Errf("unexpected argument '%s'", printable(d.Val()))
+	}
+	seen := make(specified)
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if err := seen.add(d); err != nil {
+			return err
+		}
+		var err error
+		switch name := d.Val(); name {
+		case "grace":
+			err = unmarshalDuration(d, duration{name: name, value: &c.Grace})
+		case "keep":
+			err = unmarshalDuration(d, duration{name: name, value: &c.Keep})
+		case "max_size":
+			err = unmarshalSize(d, &c.MaxSize)
+		case "max_total":
+			err = unmarshalSize(d, &c.MaxTotal)
+		case "owner":
+			c.Owner, err = oneArg(d)
+		default:
+			err = d.Errf("unrecognized subdirective '%s' of resume", printable(name))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (h *Handler) unmarshalStore(d *caddyfile.Dispenser) error {
+	if !d.NextArg() {
+		return d.ArgErr()
+	}
+	name := d.Val()
+	if printable(name) != name {
+		return d.Err("unrecognized store")
+	}
+	here := *d
+	module, err := caddyfile.UnmarshalModule(d, storeNamespace+"."+name)
+	if err != nil {
+		return err
+	}
+	if _, ok := module.(store.Module); !ok {
+		return here.Errf("'%s' is no store", name)
+	}
+	h.StoreRaw = caddyconfig.JSONModuleObject(module, "module", name, nil)
 	return nil
 }
 

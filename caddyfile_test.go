@@ -165,6 +165,14 @@ const everySubdirective = `illumichat {
 	transport http {
 		dial_timeout 7s
 	}
+	resume {
+		grace 9s
+		keep 10s
+		max_size 2MiB
+		max_total 20MiB
+		owner {http.auth.user.id}
+	}
+	store memory
 }`
 
 func TestCaddyfileAndJSONSayTheSame(t *testing.T) {
@@ -249,6 +257,8 @@ func TestEverySubdirectiveIsStrict(t *testing.T) {
 		{name: "retry", example: "retry {\nattempts 2\n}", takesMore: true, takesBlock: true},
 		{name: "propagate_trace", example: "propagate_trace", takesNone: true},
 		{name: "transport", example: "transport http", takesBlock: true},
+		{name: "resume", example: "resume", takesNone: true, takesBlock: true},
+		{name: "store", example: "store memory", takesBlock: true},
 	}
 	if want := len(options()); len(subdirectives) != want {
 		t.Errorf("%d subdirectives are looked at, want %d", len(subdirectives), want)

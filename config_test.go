@@ -182,6 +182,16 @@ func TestConfigIsRefused(t *testing.T) {
 		{`"max_duration": -1`, []string{"max_duration"}},
 		{`"heartbeat": "-1s"`, []string{"heartbeat", "-1s"}},
 
+		{`"resume": 5`, []string{"resume"}},
+		{`"resume": {"grace": -1}`, []string{"resume", "grace"}},
+		{`"resume": {"keep": -1}`, []string{"resume", "keep"}},
+		{`"resume": {"max_size": -1}`, []string{"resume", "max_size", "-1"}},
+		{`"resume": {"max_total": -1}`, []string{"resume", "max_total", "-1"}},
+		{`"resume": {"max_size": 2000, "max_total": 1000}`, []string{"resume", "max_size", "2000", "max_total"}},
+		{`"resume": {"owners": ["me"]}`, []string{"owners"}},
+		{`"resume": {}, "store": {"module": "shoebox"}`, []string{"store", "shoebox"}},
+		{`"resume": {}, "store": {"module": "memory", "size": 5}`, []string{"store", "size"}},
+
 		{`"transport": 5`, []string{"transport"}},
 		{`"transport": {"protocol": "carrier_pigeon"}`, []string{"transport", "carrier_pigeon"}},
 		{`"transport": {"protocol": 5}`, []string{"transport"}},

@@ -140,10 +140,18 @@ func (b *breakOff) Error() string {
 
 func (b *breakOff) Unwrap() error { return b.cause }
 
+// finishReason is that of the finish. What a visitor wanted is no error.
+func (b *breakOff) finishReason() string {
+	if b.code == errStopped.code {
+		return "stop"
+	}
+	return "error"
+}
+
 // level is how much it is the operator's matter.
 func (b *breakOff) level() zapcore.Level {
 	switch b.code {
-	case errShuttingDown.code:
+	case errShuttingDown.code, errStopped.code, errAbandoned.code:
 		return zapcore.DebugLevel
 	case errLeak.code:
 		return zapcore.ErrorLevel
@@ -205,6 +213,9 @@ var (
 		},
 		try: "shutting_down",
 	}
+	// These two can only be of a stream that has begun.
+	errStopped   = &breakOff{code: "stopped:visitor", before: errClosed.before, try: "left"}
+	errAbandoned = &breakOff{code: "abandoned:visitor", text: "nobody listened to the answer", before: errClosed.before, try: "left"}
 )
 
 // errWithheld stands for an error that the log may not have.

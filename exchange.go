@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"os"
 	"sync/atomic"
 	"time"
 
@@ -12,6 +11,8 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/illumichat/caddy-illumichat/store"
 )
 
 // exchange is one chat with the upstream, from the request to the end of the answer.
@@ -21,39 +22,48 @@ type exchange struct {
 	record    *record
 	ctx       context.Context // of the request upstream; its cause says why the exchange ended
 	cancel    context.CancelCauseFunc
-	visitor   *sink
+	output    output
 	watch     watch
 	relay     *relay // of the last stream
-	http3     bool   // how the visitor came
+	http3     bool   // the visitor came by HTTP/3
 	token     secret
 
 	leftAt  atomic.Int64 // when the visitor left, from the start; 0: not yet
 	unwatch func() bool  // ends looking for that
 }
 
-// newExchange prepares to ask on behalf of the visitor, who is let in.
-func (h *Handler) newExchange(w http.ResponseWriter, r *http.Request, a *admission, c *record) *exchange {
-	start := c.start
+// newExchange prepares to ask on behalf of a visitor, who is let in, for as long as ctx lasts. Of what is visited by HTTP/3, a
+// reload has to end it.
+func (h *Handler) newExchange(ctx context.Context, out output, http3 bool, a *admission, c *record) *exchange {
 	c.admitted = true
-	ex := &exchange{h: h, admission: a, record: c, http3: r.ProtoMajor == 3}
+	ex := &exchange{h: h, admission: a, record: c, output: out, http3: http3}
 	// Not a child of the config's context, which a reload cancels.
-	ex.ctx, ex.cancel = context.WithCancelCause(r.Context())
-	ex.visitor = newSink(w, r, start, time.Duration(h.WriteTimeout), orNever(h.Heartbeat))
+	ex.ctx, ex.cancel = context.WithCancelCause(ctx)
 	ex.watch = watch{
-		start:       start,
-		visitor:     ex.visitor,
+		alarm:       alarm{start: c.start},
+		output:      out,
 		cancel:      ex.cancel,
 		end:         time.Duration(h.MaxDuration),
 		commitAfter: orNever(h.CommitAfter),
 		idle:        time.Duration(h.IdleTimeout),
 	}
-	if hard := ex.visitor.hardDeadline; !hard.IsZero() {
-		left := hard.Sub(start)
+	ex.watch.look = ex.watch.lookAtAll
+	if deadline := out.deadline(); !deadline.IsZero() {
+		left := deadline.Sub(c.start)
 		ex.watch.end = min(ex.watch.end, left-min(time.Second, left/5))
 	}
-	ex.unwatch = context.AfterFunc(r.Context(), func() { ex.leftAt.Store(int64(ex.watch.now())) })
+	ex.unwatch = context.AfterFunc(ctx, func() { ex.leftAt.Store(int64(ex.watch.now())) })
 	openExchanges.add(ex)
 	return ex
+}
+
+// run asks, and passes the answer on. An error means that nothing was sent.
+func (ex *exchange) run(chat []byte) error {
+	answer, err := ex.ask(chat)
+	if err == nil {
+		err = answer.pass()
+	}
+	return ex.conclude(err)
 }
 
 // close gives everything back.
@@ -62,12 +72,11 @@ func (ex *exchange) close() {
 	ex.unwatch()
 	ex.watch.stop()
 	ex.cancel(nil)
-	ex.visitor.close()
-	ex.record.bytes = ex.visitor.bytes
 	if ex.relay != nil {
 		ex.relay.buffer.abandon() // if nobody could release it
 		ex.relay.note(ex.record)
 	}
+	ex.output.close(ex.record)
 }
 
 // readToken reads the token that all tries share.
@@ -112,13 +121,13 @@ func (ex *exchange) conclude(err error) error {
 // breakOff tells the visitor of an answer that has no finish of its own.
 func (ex *exchange) breakOff(reason *breakOff) error {
 	cause := ex.loggable(reason.cause)
-	if !ex.visitor.isCommitted() {
+	if !ex.output.isCommitted() {
 		return reason.before.because(cause)
 	}
-	ex.record.outcome, ex.record.cause, ex.record.finishReason = outcomeBroken, reason.code, "error"
+	ex.record.ended(store.End{Reason: reason.finishReason(), Cause: reason.code})
 	ex.h.troubles.tell(reason.level(), reason.code, "the answer broke off", reason.before.hint,
 		zap.String("code", reason.code), zap.NamedError("cause", cause))
-	if err := ex.visitor.finish(finishEvent(reason)); err != nil {
+	if err := ex.output.finish(finishEvent(reason)); err != nil {
 		return ex.gone(err)
 	}
 	return nil
@@ -130,29 +139,33 @@ func (ex *exchange) gone(err error) error {
 		ex.record.outcome = outcomeAnswered // what would have followed does not matter
 		return nil
 	}
-	ex.record.outcome, ex.record.cause, ex.record.finishReason = outcomeLeft, causeLeft, ""
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		ex.record.cause = causeStalled
-	}
+	ex.record.left(err)
 	if ex.ctx.Err() != nil {
 		ex.record.cancelled = ex.sinceLeft()
 	}
-	if !ex.visitor.isCommitted() {
+	if !ex.output.isCommitted() {
 		return errVisitorGone
 	}
-	if ex.record.cause == causeStalled {
-		ex.h.troubles.tell(zapcore.WarnLevel, causeStalled, "a visitor did not read the answer",
-			"raise write_timeout if the connections of your visitors are that slow", zap.NamedError("cause", ex.loggable(err)))
-	} else {
-		ex.h.logger.Debug("the visitor left before the end of the answer", zap.NamedError("cause", ex.loggable(err)))
-	}
+	ex.h.tellOfLeft(ex.record, ex.loggable(err))
 	if ex.http3 && errors.Is(err, errVisitorGone) {
-		// HTTP/1 and 2 end a connection or stream that a write failed on. HTTP/3 would end this one as if
-		// the answer were complete, and a visitor who reads again would take it for that.
-		panic(http.ErrAbortHandler)
+		abort()
 	}
 	return nil
 }
+
+// tellOfLeft tells the operator of a visitor who left an answer, or did not read it.
+func (h *Handler) tellOfLeft(c *record, err error) {
+	if c.cause == causeStalled {
+		h.troubles.tell(zapcore.WarnLevel, causeStalled, "a visitor did not read the answer",
+			"raise write_timeout if the connections of your visitors are that slow", zap.NamedError("cause", err))
+	} else {
+		h.logger.Debug("the visitor left before the end of the answer", zap.NamedError("cause", err))
+	}
+}
+
+// abort ends an answer over HTTP/3 that a write failed on. HTTP/1 and 2 do that by themselves, HTTP/3 would end it as if it
+// were complete, and a visitor who reads again would take it for that.
+func abort() { panic(http.ErrAbortHandler) }
 
 // sinceLeft returns how long ago the visitor left: no more than a moment, if nobody has noted the time yet.
 func (ex *exchange) sinceLeft() time.Duration {

@@ -157,7 +157,7 @@ func (c *stageChat) ask(ctx context.Context, tb testing.TB, s *site) {
 	}
 	var got []byte
 	got, c.err = io.ReadAll(resp.Body)
-	c.status, c.got = resp.StatusCode, string(got)
+	c.status, c.got = resp.StatusCode, anyID.ReplaceAllString(string(got), "")
 }
 
 // askAll sends all chats at once and waits until they are at their stages.
@@ -230,15 +230,17 @@ func TestFaultsAtEachStage(t *testing.T) {
 		"resets it":             func(w *wire) { w.reset() },
 		"breaks the protocol":   func(w *wire) { w.spoil() },
 	} {
-		t.Run(name, func(t *testing.T) {
-			atEachStage(t, quickRetry, func(_ *stage, w *wire) { end(w) }, func(t *testing.T, directive string, chats []*stageChat) {
-				s := serve(t, directive)
-				for _, c := range chats {
-					c.ask(t.Context(), t, s) // one by one, because what ends an HTTP/2 connection ends all that is on it
-				}
-				eachAnswer(t, chats, func(t *testing.T, c *stageChat) { c.checkBroken(t, "closed:upstream") })
+		for resumable, subdirectives := range map[string]string{"": quickRetry, ", resumable": quickRetry + "\nresume"} {
+			t.Run(name+resumable, func(t *testing.T) {
+				atEachStage(t, subdirectives, func(_ *stage, w *wire) { end(w) }, func(t *testing.T, directive string, chats []*stageChat) {
+					s := serve(t, directive)
+					for _, c := range chats {
+						c.ask(t.Context(), t, s) // one by one, because what ends an HTTP/2 connection ends all that is on it
+					}
+					eachAnswer(t, chats, func(t *testing.T, c *stageChat) { c.checkBroken(t, "closed:upstream") })
+				})
 			})
-		})
+		}
 	}
 }
 

@@ -128,8 +128,8 @@ func finishEvent(b *breakOff) []byte {
 	data, _ := json.Marshal(struct {
 		Type   string `json:"type"`
 		Reason string `json:"finishReason"`
-		Error  string `json:"error"`
+		Error  string `json:"error,omitempty"`
 		Code   string `json:"code"`
-	}{typeFinish, "error", b.text, b.code})
+	}{typeFinish, b.finishReason(), b.text, b.code})
 	return append(append([]byte("data: "), data...), "\n\n"...)
 }

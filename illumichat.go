@@ -19,6 +19,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/illumichat/caddy-illumichat/store"
 )
 
 func init() {
@@ -155,6 +157,12 @@ type Handler struct {
 	// HTTP/3 are refused. Default: `http`.
 	TransportRaw json.RawMessage `json:"transport,omitempty" caddy:"namespace=http.reverse_proxy.transport inline_key=protocol"`
 
+	// Whether visitors can go on with an answer whose connection they have lost. Default: they cannot.
+	Resume *Resume `json:"resume,omitempty"`
+
+	// Where answers are kept for `resume`. Default: `memory`.
+	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=http.handlers.illumichat.stores inline_key=module"`
+
 	logger    *zap.Logger
 	origins   origins
 	rules     chatRules
@@ -162,6 +170,7 @@ type Handler struct {
 	endpoint  *url.URL
 	transport http.RoundTripper
 	state     *sharedState
+	store     store.Store // nil without resume
 	limits    []*limit
 	users     int // of the state: the config, and open chats
 	troubles  troubles
@@ -198,6 +207,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("transport: %w", err)
 	}
 	h.shareState()
+	if err := h.openStore(ctx); err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
 	h.watchShutdown(ctx)
 	if err := metrics.register(ctx.GetMetricsRegistry()); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
@@ -223,6 +235,9 @@ func (h *Handler) setDefaults() {
 		h.Limits[i].setDefaults()
 	}
 	h.Retry.setDefaults()
+	if h.Resume != nil {
+		h.Resume.setDefaults()
+	}
 }
 
 // duration is a configurable duration with its name in the config, for what applies to all of them.
@@ -349,6 +364,11 @@ func (h *Handler) Validate() error {
 	if err := h.Retry.validate(); err != nil {
 		return fmt.Errorf("retry: %w", err)
 	}
+	if h.Resume != nil {
+		if err := h.Resume.validate(); err != nil {
+			return fmt.Errorf("resume: %w", err)
+		}
+	}
 	return nil
 }
 
@@ -369,8 +389,22 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 // serve is the way of a request: may this page ask, is it a valid chat, is there room, ask upstream, relay the
 // answer. An error means that nothing was sent yet.
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, c *record) error {
+	resumable := h.Resume != nil
+	switch {
+	case r.Method == http.MethodPost:
+	case !resumable:
+		return errMethod
+	case r.Method != http.MethodGet && r.Method != http.MethodDelete:
+		return errMethodOfResumable
+	}
 	if err := h.origins.check(r); err != nil {
 		return err
+	}
+	switch r.Method {
+	case http.MethodGet:
+		return h.resume(w, r, c)
+	case http.MethodDelete:
+		return h.stop(w, r, c)
 	}
 	asked, err := h.rules.read(w, r)
 	if err != nil {
@@ -381,14 +415,13 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, c *record) error
 	if err != nil {
 		return err
 	}
-	defer admission.leave()
-	ex := h.newExchange(w, r, admission, c)
-	defer ex.close()
-	answer, err := ex.ask(asked.body)
-	if err == nil {
-		err = answer.pass()
+	if resumable {
+		return h.serveResumable(w, r, asked, admission, c)
 	}
-	return ex.conclude(err)
+	defer admission.leave()
+	ex := h.newExchange(r.Context(), h.newSink(w, r, c.start), r.ProtoMajor == 3, admission, c)
+	defer ex.close()
+	return ex.run(asked.body)
 }
 
 // MarshalLogObject keeps the token out of logs that print the whole handler, as the server's `trace`

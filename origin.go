@@ -22,6 +22,11 @@ var (
 		status: http.StatusMethodNotAllowed, code: "method_not_allowed:chat",
 		text: "use POST to send a chat", header: http.Header{"Allow": {"POST, OPTIONS"}},
 	}
+	errMethodOfResumable = &chatError{
+		status: http.StatusMethodNotAllowed, code: errMethod.code,
+		text:   "use POST to send a chat, GET to go on with an answer and DELETE to stop one",
+		header: http.Header{"Allow": {"DELETE, GET, POST, OPTIONS"}},
+	}
 	errOrigin = &chatError{
 		status: http.StatusForbidden, code: "forbidden:origin",
 		text: "pages of this origin may not use this chat",
@@ -97,12 +102,11 @@ func (h justHeader) Header() http.Header       { return http.Header(h) }
 func (justHeader) WriteHeader(int)             {}
 func (justHeader) Write(p []byte) (int, error) { return len(p), nil }
 
-// check lets POST requests pass of pages that may ask.
+// check lets requests pass of pages that may ask.
 func (o *origins) check(r *http.Request) error {
-	if r.Method != http.MethodPost {
-		return errMethod
-	}
-	if err := o.protection.Check(r); err != nil {
+	asPost := *r // others may be harmless elsewhere; here a GET keeps an answer going
+	asPost.Method = http.MethodPost
+	if err := o.protection.Check(&asPost); err != nil {
 		return errOrigin.because(err)
 	}
 	return nil

@@ -226,6 +226,10 @@ func TestReadmeTellsDefaults(t *testing.T) {
 		"write_timeout":    defaultWriteTimeout,
 		"max_duration":     defaultMaxDuration,
 		"heartbeat":        defaultHeartbeat,
+		"— grace":          defaultGrace,
+		"— keep":           defaultKeep,
+		"— max_size":       strings.ReplaceAll(humanize.IBytes(defaultMaxSize), ".0 ", ""),
+		"— max_total":      strings.ReplaceAll(humanize.IBytes(defaultMaxTotal), " ", ""),
 		"— attempts":       defaultAttempts,
 		"— backoff":        fmt.Sprint(time.Duration(defaultBackoff), " ", time.Duration(defaultBackoffCap)),
 	} {

@@ -1,7 +1,9 @@
 package illumichat
 
 import (
+	"errors"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 
@@ -11,6 +13,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/illumichat/caddy-illumichat/store"
 )
 
 // outcome is what became of a request.
@@ -74,6 +78,27 @@ func newRecord(r *http.Request) *record {
 // note tells what is asked for.
 func (c chat) note(r *record) {
 	r.assistant, r.alias, r.label, r.continued = c.assistant, c.alias, c.label, c.continued
+}
+
+// ended notes an answer that was sent to its end.
+func (c *record) ended(end store.End) {
+	c.finishReason, c.cause = end.Reason, end.Cause
+	switch end.Cause {
+	case "":
+		c.outcome = outcomeAnswered
+	case errStopped.code:
+		c.outcome = outcomeLeft
+	default:
+		c.outcome = outcomeBroken
+	}
+}
+
+// left notes a visitor who left, or did not read.
+func (c *record) left(err error) {
+	c.outcome, c.cause, c.finishReason = outcomeLeft, causeLeft, ""
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		c.cause = causeStalled
+	}
 }
 
 // over tells what became of the request to all who want to know.

@@ -163,7 +163,7 @@ func (t *tries) next() (*answer, error) {
 
 // repeatable reports whether a try that failed may be repeated, and notes the pause that it asked for.
 func (t *tries) repeatable(err error) bool {
-	if t.ex.visitor.isCommitted() {
+	if t.ex.output.isCommitted() {
 		return false
 	}
 	var status *chatError

@@ -14,8 +14,7 @@ import (
 // heartbeatComment is a comment, which dispatches nothing, and the blank line that ends its block.
 var heartbeatComment = []byte(":\n\n")
 
-// sink is the visitor's side of a stream. The relay and the timer both write to it, never at once, and
-// what is written ends with an event.
+// sink is the visitor's side of a stream: the output to a connection.
 type sink struct {
 	w        http.ResponseWriter
 	control  *http.ResponseController
@@ -38,6 +37,11 @@ type sink struct {
 	open      bool          // an event has been sent in part
 	sent      time.Duration // when the last byte went out, from start
 	bytes     int64         // of the body
+}
+
+// newSink returns the sink of a request that began at start.
+func (h *Handler) newSink(w http.ResponseWriter, r *http.Request, start time.Time) *sink {
+	return newSink(w, r, start, time.Duration(h.WriteTimeout), orNever(h.Heartbeat))
 }
 
 func newSink(w http.ResponseWriter, r *http.Request, start time.Time, timeout, interval time.Duration) *sink {
@@ -70,16 +74,21 @@ type deadlineIgnorer struct{ http.ResponseWriter }
 
 func (deadlineIgnorer) SetWriteDeadline(time.Time) error { return nil }
 
-// prepare sets the head of an accepted answer.
 func (s *sink) prepare(head http.Header, contentType string) {
 	s.head, s.contentType = head, contentType
 }
 
-// close gives the connection back as it was.
-func (s *sink) close() { s.restore() }
+func (s *sink) deadline() time.Time { return s.hardDeadline }
 
-// commit sends the head, if it is not sent yet. It is for the timer, which does not wait for a write: one
-// that goes on sends the head itself.
+func (s *sink) patience() time.Duration { return min(s.interval, s.timeout) }
+
+// close gives the connection back as it was.
+func (s *sink) close(c *record) {
+	s.restore()
+	c.bytes = s.bytes
+}
+
+// commit does not wait for a write: one that goes on sends the head itself.
 func (s *sink) commit() error {
 	if !s.mu.TryLock() {
 		return nil
@@ -93,22 +102,19 @@ func (s *sink) commit() error {
 	return s.flush()
 }
 
-// isCommitted reports whether anything was sent.
 func (s *sink) isCommitted() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.committed
 }
 
-// hasSent reports whether anything but the head was sent.
 func (s *sink) hasSent() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.hasBody
 }
 
-// relay sends p after the head, at once if it is to be flushed. What p ends with is the end of an event, or where whole is
-// false, a part of one. Whoever looks at the watch bounds it.
+// relay is bounded by endStalled.
 func (s *sink) relay(p []byte, whole, flush bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -123,7 +129,6 @@ func (s *sink) relay(p []byte, whole, flush bool) error {
 	return s.flush()
 }
 
-// endStalled ends a write of the relay's that has taken too long. It returns when it may be time to look again.
 func (s *sink) endStalled(now time.Duration) (next time.Duration) {
 	since := time.Duration(s.relaying.Load())
 	if since == 0 {
@@ -135,7 +140,6 @@ func (s *sink) endStalled(now time.Duration) (next time.Duration) {
 	return since + s.timeout
 }
 
-// whole sends all of an answer that is no stream.
 func (s *sink) whole(p []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -144,7 +148,6 @@ func (s *sink) whole(p []byte) error {
 	return s.send(p)
 }
 
-// finish ends the stream with an event of our own, after the torn one if there is one.
 func (s *sink) finish(ev []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -156,8 +159,7 @@ func (s *sink) finish(ev []byte) error {
 	return s.send(ev)
 }
 
-// heartbeat sends a comment if nothing was sent for long enough. It returns when the next may be due. It
-// is for the timer, which does not wait for a write: while one goes on, there is no silence.
+// heartbeat does not wait for a write: while one goes on, there is no silence.
 func (s *sink) heartbeat() (next time.Duration, err error) {
 	now := time.Since(s.start)
 	if !s.mu.TryLock() {

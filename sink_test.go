@@ -53,7 +53,7 @@ func TestNoDeadlineForAnEvent(t *testing.T) {
 		t.Errorf("%d deadlines were set for our own finish, the last one is %v", conn.set-before, conn.last)
 	}
 
-	s.close()
+	s.close(new(record))
 	if _, err := writer.Write([]byte("more")); err != nil {
 		t.Fatal(err)
 	}

@@ -17,8 +17,9 @@ type sharedState struct {
 	endpoint string // as anybody may see it
 	coolDown coolDown
 
-	mu    sync.Mutex // guards the slots, the windows of the limits, and who uses the state
+	mu    sync.Mutex // guards the slots, the windows of the limits, what is live, and who uses the state
 	slots slots
+	live  map[string]*liveStream // those that are written here, by their ids
 }
 
 var (
@@ -84,6 +85,9 @@ func (h *Handler) letGo() error {
 	for _, l := range h.Limits {
 		_, err := sharedWindows.Delete(l.windowKey(key))
 		errs = errors.Join(errs, err)
+	}
+	if h.store != nil {
+		errs = errors.Join(errs, h.store.Close())
 	}
 	_, err := sharedStates.Delete(key)
 	return errors.Join(errs, err)

@@ -10,9 +10,9 @@ import (
 // scanned, and the blocks that it completes are written and flushed at once. Only what is torn waits in the
 // buffer for its rest.
 type relay struct {
-	token   secret
-	visitor *sink
-	watch   *watch
+	token  secret
+	output output
+	watch  *watch
 
 	scanner  scanner
 	finishes *finishReader // nil before it is needed
@@ -41,13 +41,13 @@ type relay struct {
 	openDrop   bool // it is one finish too many
 }
 
-func newRelay(token secret, visitor *sink, watch *watch) *relay {
-	return &relay{token: token, visitor: visitor, watch: watch, buffer: newBuffer()}
+func newRelay(token secret, output output, watch *watch) *relay {
+	return &relay{token: token, output: output, watch: watch, buffer: newBuffer()}
 }
 
 // note tells how far the stream went, for the visitor.
 func (r *relay) note(c *record) {
-	if !r.visitor.hasSent() {
+	if !r.output.hasSent() {
 		return
 	}
 	c.events, c.firstEvent = r.events, r.firstEvent
@@ -81,7 +81,7 @@ func (r *relay) start(body io.Reader) error {
 	for !r.begun && !r.ended {
 		r.step(body)
 	}
-	if r.begun && (!r.ended || r.visitor.isCommitted()) {
+	if r.begun && (!r.ended || r.output.isCommitted()) {
 		return nil
 	}
 	return r.err
@@ -159,7 +159,7 @@ func (r *relay) begin() {
 // sendWhole sends the whole blocks in the buffer.
 func (r *relay) sendWhole() error {
 	blocks := r.buffer.held()[:r.whole]
-	if !r.started && r.visitor.hasSent() {
+	if !r.started && r.output.hasSent() {
 		// After a heartbeat, a byte order mark would be no longer the stream's first bytes, and make the
 		// first line another field.
 		blocks = bytes.TrimPrefix(blocks, byteOrderMark)
@@ -192,7 +192,7 @@ func (r *relay) write(blocks []byte) error {
 	}
 	// What net/http flushes when the handler returns need not be flushed just before: it saves a short chat a write.
 	last := r.finished && r.read
-	return r.visitor.relay(blocks, true, !last)
+	return r.output.relay(blocks, true, !last)
 }
 
 // inspect sends blocks after a look at each: the first finish is noted, further ones are left out, and
@@ -302,7 +302,7 @@ func (r *relay) writeOpen(p []byte, whole bool) error {
 		}
 		return nil
 	}
-	return r.visitor.relay(p, whole, true)
+	return r.output.relay(p, whole, true)
 }
 
 // drop removes n bytes that are dealt with.
@@ -323,7 +323,7 @@ func (r *relay) end(err error) error {
 	if r.finished {
 		return nil
 	}
-	if r.whole > 0 && r.visitor.isCommitted() { // comments that waited for a first event
+	if r.whole > 0 && r.output.isCommitted() { // comments that waited for a first event
 		if err := r.sendWhole(); err != nil {
 			return err
 		}

@@ -511,7 +511,7 @@ func TestFloodsAreBounded(t *testing.T) {
 	begin := func(v *visitor) (*exchange, *relay) {
 		ex := openExchange(t, h, v)
 		ex.watch.startTry(time.Hour, ex.cancel)
-		ex.relay = newRelay(newSecret([]byte(sandbox.Token)), ex.visitor, &ex.watch)
+		ex.relay = newRelay(newSecret([]byte(sandbox.Token)), ex.output, &ex.watch)
 		return ex, ex.relay
 	}
 	end := func(ex *exchange) {

@@ -29,6 +29,8 @@ type metricSet struct {
 	finishes   *prometheus.CounterVec
 	tries      *prometheus.CounterVec
 	refusals   *prometheus.CounterVec
+	resumes    *prometheus.CounterVec
+	abandoned  prometheus.Counter
 	cancel     prometheus.Histogram
 	streams    prometheus.GaugeFunc
 	coolDown   coolDownCollector
@@ -45,6 +47,10 @@ func newMetricSet() *metricSet {
 		finishes:   newCounter("finishes_total", "Finishes that visitors were sent; those of the upstream have no cause.", "reason", "cause"),
 		tries:      newCounter("tries_total", "Requests to the upstream, by what became of them.", "outcome"),
 		refusals:   newCounter("refusals_total", "Errors that visitors were sent instead of an answer.", "code"),
+		resumes:    newCounter("resumes_total", "Visitors who came back to an answer, by what was left of it.", "outcome"),
+		abandoned: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: metricName("abandoned_total"), Help: "Answers that were cancelled because nobody came back to them.",
+		}),
 		cancel: prometheus.NewHistogram(histogramOpts("cancel_seconds", "Time from a visitor's leaving to the upstream's being cancelled.",
 			prometheus.ExponentialBuckets(.0001, 4, 8))),
 		streams: prometheus.NewGaugeFunc(prometheus.GaugeOpts{
@@ -60,7 +66,7 @@ func newMetricSet() *metricSet {
 // begin has what is alerted on count from 0: a series that begins with 1 has not increased.
 func (m *metricSet) begin() {
 	for _, e := range []*chatError{
-		errMethod, errOrigin, errMediaType, errBodyTimeout, errAssistant, errTooLarge(""), errBadRequest(""), errTokenUnusable,
+		errMethod, errOrigin, errStreamUnknown, errStreamMissing, errStore, errMediaType, errBodyTimeout, errAssistant, errTooLarge(""), errBadRequest(""), errTokenUnusable,
 		errClientStreams, errStreams, errNoChatAnswer, errShuttingDown.before,
 		statusError(400), statusError(404), statusError(413), statusError(429), statusError(500), statusError(502), statusError(503), statusError(504),
 	} {
@@ -73,8 +79,12 @@ func (m *metricSet) begin() {
 		m.tries.WithLabelValues(b.try)
 		m.finishes.WithLabelValues("error", b.code)
 	}
+	m.finishes.WithLabelValues(errStopped.finishReason(), errStopped.code)
 	for _, reason := range []string{"stop", "length", "error", "other"} {
 		m.finishes.WithLabelValues(reason, "")
+	}
+	for _, label := range []string{resumeGoesOn, resumeEnded, resumeUnknown} {
+		m.resumes.WithLabelValues(label)
 	}
 }
 
@@ -114,7 +124,7 @@ func histogramOpts(name, help string, buckets []float64) prometheus.HistogramOpt
 // register has a config's registry collect the metrics. Another handler of the config may have done that.
 func (m *metricSet) register(registry *prometheus.Registry) error {
 	for _, collector := range []prometheus.Collector{
-		m.requests, m.firstEvent, m.duration, m.gaps, m.events, m.bytes, m.finishes, m.tries, m.refusals, m.cancel, m.streams, m.coolDown,
+		m.requests, m.firstEvent, m.duration, m.gaps, m.events, m.bytes, m.finishes, m.tries, m.refusals, m.resumes, m.abandoned, m.cancel, m.streams, m.coolDown,
 	} {
 		err := registry.Register(collector)
 		if _, registered := errors.AsType[prometheus.AlreadyRegisteredError](err); err != nil && !registered {
@@ -138,7 +148,7 @@ func (m *metricSet) observe(c *record) {
 		m.events.WithLabelValues(c.label).Add(float64(c.events))
 		m.bytes.WithLabelValues(c.label).Add(float64(c.bytes))
 	}
-	if c.outcome == outcomeBroken || c.outcome == outcomeAnswered && c.firstEvent > 0 {
+	if c.outcome == outcomeBroken || c.outcome == outcomeAnswered && c.firstEvent > 0 || c.cause == errStopped.code {
 		m.finishes.WithLabelValues(reasonLabel(c.finishReason), c.cause).Inc()
 	}
 	if c.cancelled > 0 {
@@ -154,6 +164,13 @@ func reasonLabel(reason string) string {
 	}
 	return "other"
 }
+
+// The labels of resumes.
+const (
+	resumeGoesOn  = "resumed"
+	resumeEnded   = "ended"
+	resumeUnknown = "not_found"
+)
 
 // tryAnswered is the label of a try whose answer is passed on.
 const tryAnswered = "answered"

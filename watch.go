@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -16,13 +15,11 @@ const (
 	lingerAfterFinish = 2 * time.Second
 )
 
-// watch is an exchange's one timer. Events do not set it: they leave a mark of when they came, and the
-// timer, whenever it fires, looks at what has come due and at when it has to look again. Times count from
-// the exchange's start.
+// watch is an exchange's one timer. Events do not set it: they leave a mark of when they came.
 type watch struct {
-	start   time.Time
-	visitor *sink
-	cancel  context.CancelCauseFunc // ends the exchange
+	alarm
+	output output
+	cancel context.CancelCauseFunc // ends the exchange
 
 	end         time.Duration // of the whole exchange
 	commitAfter time.Duration // or never
@@ -33,16 +30,11 @@ type watch struct {
 	commitAt atomic.Int64 // when to send the head of an accepted answer; 0 while there is none
 	finishBy atomic.Int64 // when to stop listening after a finish; 0 before
 
-	mu       sync.Mutex              // held while the timer is looked at or set
+	// These need the alarm's lock.
 	try      context.CancelCauseFunc // ends the try that is under way; nil: none is
 	response time.Duration           // the try's first event must have come by then
-	timer    *time.Timer
-	at       time.Duration // when it fires
 	canceled bool
-	stopped  bool
 }
-
-func (w *watch) now() time.Duration { return time.Since(w.start) }
 
 // left is how long the exchange may still take.
 func (w *watch) left() time.Duration { return w.end - w.now() }
@@ -54,12 +46,7 @@ func (w *watch) startTry(timeout time.Duration, cancel context.CancelCauseFunc) 
 	now := w.now()
 	w.try = cancel
 	w.response = now + timeout
-	if w.timer == nil {
-		w.at = min(w.end, w.response, now+w.visitor.timeout)
-		w.timer = time.AfterFunc(w.at-now, w.fire)
-		return
-	}
-	w.setNoLaterThan(w.response)
+	w.setNoLaterThan(min(w.end, w.response, now+w.output.patience()))
 }
 
 // endTry notes that the try has failed. When it returns, the visitor has been sent a head or will be sent none
@@ -75,17 +62,6 @@ func (w *watch) forgetTry() {
 	w.commitAt.Store(0)
 }
 
-// stop ends the watch. When it returns, nothing is being looked at, and nothing will be: whoever called
-// has the visitor to itself.
-func (w *watch) stop() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.stopped = true
-	if w.timer != nil {
-		w.timer.Stop()
-	}
-}
-
 // accept notes that the upstream has accepted the chat and its events are to come.
 func (w *watch) accept() {
 	if w.commitAfter == never {
@@ -99,7 +75,7 @@ func (w *watch) accept() {
 // begin notes the first event.
 func (w *watch) begin() {
 	w.begun.Store(true)
-	w.noLaterThan(w.now() + min(w.idle, w.visitor.interval))
+	w.noLaterThan(w.now() + min(w.idle, w.output.patience()))
 }
 
 // finish notes the finish.
@@ -118,48 +94,22 @@ func (w *watch) wait() (now time.Duration) {
 }
 func (w *watch) busy() { w.waiting.Store(-1) }
 
-// noLaterThan moves the timer forward to at.
-func (w *watch) noLaterThan(at time.Duration) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.setNoLaterThan(at)
-}
-
-func (w *watch) setNoLaterThan(at time.Duration) {
-	if !w.stopped && at < w.at {
-		w.at = at
-		w.timer.Reset(at - w.now())
+// lookAtAll is what the alarm does.
+func (w *watch) lookAtAll(now time.Duration) (next time.Duration) {
+	next = w.output.endStalled(now)
+	if w.canceled {
+		return next
 	}
-}
-
-// fire runs in the timer's goroutine.
-func (w *watch) fire() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.stopped {
-		return
+	due, cause := guarded(func() (time.Duration, error) { return w.due(now) })
+	if cause != nil {
+		w.cancel(cause)
+		w.canceled = true
 	}
-	now := w.now()
-	w.at = w.visitor.endStalled(now)
-	if !w.canceled {
-		next, cause := w.due(now)
-		if cause != nil {
-			w.cancel(cause)
-			w.canceled = true
-		}
-		w.at = min(w.at, next)
-	}
-	w.timer.Reset(max(w.at-w.now(), time.Millisecond))
+	return min(next, due)
 }
 
 // due does what has come due at now. It returns when to look again, or why the exchange ends.
 func (w *watch) due(now time.Duration) (next time.Duration, cause error) {
-	// A panic of some writer beneath us would end the process here, as it would not in a handler.
-	defer func() {
-		if p := recover(); p != nil {
-			next, cause = never, &timerPanic{p}
-		}
-	}()
 	if now >= w.end {
 		return never, errMaxDuration
 	}
@@ -194,11 +144,11 @@ func (w *watch) due(now time.Duration) (next time.Duration, cause error) {
 	if at := time.Duration(w.commitAt.Load()); at > 0 {
 		if now < at {
 			next = min(next, at)
-		} else if err := w.visitor.commit(); err != nil {
+		} else if err := w.output.commit(); err != nil {
 			return never, err
 		}
 	}
-	heartbeat, err := w.visitor.heartbeat()
+	heartbeat, err := w.output.heartbeat()
 	return min(next, heartbeat), err
 }
 

@@ -1,0 +1,176 @@
+package illumichat
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/illumichat/caddy-illumichat/store"
+)
+
+// serveResumable has the answer recorded, for as long as somebody wants it, and the visitor listen to that.
+func (h *Handler) serveResumable(w http.ResponseWriter, r *http.Request, asked chat, a *admission, c *record) error {
+	visitor := h.newSink(w, r, c.start)
+	defer visitor.close(c)
+	c.admitted = true
+	rec := newRecording(h, r, asked, visitor)
+	// Of the visitor's request the values are needed, but it may end before.
+	rec.ex = h.newExchange(context.WithoutCancel(r.Context()), rec, false, a, newAnswerRecord(asked, c.start))
+	over := make(chan error, 1)
+	go func() { over <- rec.ex.runAlone(asked.body) }()
+
+	select {
+	case <-rec.begun:
+	case err := <-over:
+		if !rec.isCommitted() {
+			return rec.passOn(visitor, c, err)
+		}
+	case <-r.Context().Done():
+		rec.ex.cancel(errVisitorGone)
+		select {
+		case <-rec.begun: // just now
+		case <-over:
+			return errVisitorGone
+		}
+	}
+	defer rec.first.Close()
+	seat := h.state.firstSeat(rec.id)
+	defer h.state.leave(seat)
+	rec.note(c)
+	return h.follow(r, visitor, rec.head, rec.first, c)
+}
+
+// newAnswerRecord is what is noted of an answer that is recorded, apart from the visitors who listen to it.
+func newAnswerRecord(asked chat, start time.Time) *record {
+	c := &record{start: start}
+	asked.note(c)
+	return c
+}
+
+// runAlone is run in a goroutine of its own.
+func (ex *exchange) runAlone(chat []byte) (err error) {
+	defer ex.admission.leave()
+	defer ex.record.endSpan()
+	defer ex.close()
+	defer func() {
+		p := recover()
+		if p == nil {
+			return
+		}
+		// Where a visitor waits for the answer, net/http tells of it.
+		err = &timerPanic{p}
+		if ex.output.isCommitted() {
+			ex.h.logger.Error("panic while an answer was recorded", zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
+			ex.record.ended(store.End{Reason: errClosed.finishReason(), Cause: errClosed.code})
+			_ = ex.output.finish(finishEvent(errClosed))
+		}
+	}()
+	err = ex.run(chat)
+	if ex.record.cause == errAbandoned.code {
+		metrics.abandoned.Inc()
+	}
+	return err
+}
+
+// passOn gives the visitor who asked an answer that is no stream, or returns the error that there is instead.
+func (r *recording) passOn(visitor *sink, c *record, err error) error {
+	r.note(c)
+	if panicked, ok := errors.AsType[*timerPanic](err); ok {
+		panic(panicked.value)
+	}
+	if err != nil {
+		return err
+	}
+	visitor.prepare(r.head, typeJSON)
+	if err := visitor.whole(r.json); err != nil {
+		c.left(err)
+		return nil
+	}
+	c.outcome = outcomeAnswered
+	return nil
+}
+
+// note tells how the upstream was asked.
+func (r *recording) note(c *record) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c.tries, c.upstreamStatus = r.tries, r.upstreamStatus
+}
+
+// follow has a visitor listen to a stream, to its end or until they leave.
+func (h *Handler) follow(r *http.Request, visitor *sink, head http.Header, listener store.Listener, c *record) error {
+	visitor.prepare(head, typeStream)
+	ctx, cancel := context.WithCancelCause(r.Context())
+	defer cancel(nil)
+	beat := alarm{start: c.start, look: func(now time.Duration) time.Duration {
+		next, err := guarded(visitor.heartbeat)
+		if err != nil {
+			cancel(err)
+		}
+		return min(next, visitor.endStalled(now))
+	}}
+	defer beat.stop()
+	beat.noLaterThan(beat.now() + visitor.patience())
+
+	for {
+		err := visitor.listen(ctx, listener, c)
+		if err == nil {
+			continue
+		}
+		beat.stop()
+		if err == io.EOF {
+			c.ended(listener.End())
+			return nil
+		}
+		if panicked, ok := errors.AsType[*timerPanic](err); ok {
+			panic(panicked.value)
+		}
+		c.left(err)
+		if !visitor.isCommitted() {
+			return errVisitorGone
+		}
+		h.tellOfLeft(c, err)
+		if r.ProtoMajor == 3 && errors.Is(err, errVisitorGone) {
+			abort()
+		}
+		return nil
+	}
+}
+
+// listen passes on what is there next. It returns io.EOF at the stream's end.
+func (s *sink) listen(ctx context.Context, listener store.Listener, c *record) error {
+	piece, err := listener.Read()
+	switch {
+	case err != nil:
+		return err
+	case len(piece.Data) > 0:
+		if c.firstEvent == 0 && piece.Events > 0 {
+			c.firstEvent = time.Since(c.start)
+		}
+		if err := s.relay(piece.Data, piece.Whole, true); err != nil {
+			return err
+		}
+		c.events += int64(piece.Events)
+		return nil
+	}
+	if err := s.commit(); err != nil {
+		return err
+	}
+	return listener.Wait(ctx)
+}
+
+// guarded calls f, and returns a panic of some writer beneath us as an error: in a timer's goroutine it would end the process,
+// as it would not in a handler.
+func guarded(f func() (time.Duration, error)) (next time.Duration, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			next, err = never, &timerPanic{p}
+		}
+	}()
+	return f()
+}

@@ -1,0 +1,230 @@
+package illumichat
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/illumichat/caddy-illumichat/store"
+)
+
+// recording is the output of an exchange into a log, which the visitor who asked reads as those do who come back. The log
+// begins with the head of the answer: before, nobody knows that there is one.
+type recording struct {
+	id    string
+	store store.Store
+	terms store.Terms
+	meta  store.Meta
+	until time.Time     // the end of the answer that the first visitor's server sets; zero: none
+	ex    *exchange     // which ends when nobody wants the stream any more
+	begun chan struct{} // closed when there is something to read
+
+	mu        sync.Mutex
+	source    store.Source   // nil before the head
+	first     store.Listener // of the visitor who asked
+	unwatch   func() bool
+	head      http.Header
+	hasBody   bool
+	numbering numbering
+	json      []byte // an answer that is no stream
+
+	tries, upstreamStatus int // so far
+}
+
+func newRecording(h *Handler, r *http.Request, asked chat, visitor *sink) *recording {
+	id := newStreamID()
+	return &recording{
+		id:        id,
+		store:     h.store,
+		terms:     h.Resume.terms(),
+		meta:      store.Meta{Owner: h.Resume.ownerOf(r), Assistant: asked.label},
+		until:     visitor.deadline(),
+		begun:     make(chan struct{}),
+		numbering: numbering{stream: id},
+	}
+}
+
+// newStreamID returns 128 random bits.
+func newStreamID() string {
+	var id [16]byte
+	_, _ = rand.Read(id[:]) // which never fails
+	return base64.RawURLEncoding.EncodeToString(id[:])
+}
+
+func (r *recording) prepare(head http.Header, contentType string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.head = head.Clone()
+	if r.head == nil {
+		r.head = make(http.Header)
+	}
+	if contentType == typeStream {
+		r.head.Set(headerStream, r.id)
+	}
+	r.tries, r.upstreamStatus = r.ex.record.tries, r.ex.record.upstreamStatus
+}
+
+func (r *recording) commit() error {
+	if !r.mu.TryLock() {
+		return nil
+	}
+	defer r.mu.Unlock()
+	if r.source == nil {
+		r.begin()
+		close(r.begun)
+	}
+	return nil
+}
+
+// begin begins the log.
+func (r *recording) begin() {
+	r.meta.Header = r.head
+	r.source, r.first = r.store.Claim(r.id, r.meta, r.terms)
+	unwanted := r.source.Context()
+	r.unwatch = context.AfterFunc(unwanted, func() { r.ex.cancel(whyEnded(context.Cause(unwanted))) })
+	r.ex.h.state.goLive(r.id)
+}
+
+func (r *recording) isCommitted() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.source != nil
+}
+
+func (r *recording) hasSent() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.hasBody
+}
+
+func (r *recording) relay(p []byte, _, _ bool) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.source == nil {
+		r.begin()
+		defer close(r.begun)
+	}
+	return r.add(p)
+}
+
+func (r *recording) add(p []byte) error {
+	r.hasBody = true
+	numbered, ends := r.numbering.number(p)
+	if err := r.source.Append(numbered, ends); err != nil {
+		return whyEnded(err)
+	}
+	return nil
+}
+
+func (r *recording) whole(p []byte) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.json = p
+	return nil
+}
+
+func (r *recording) finish(ev []byte) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.numbering.within {
+		// Ends the line and then the block, whichever line end came last.
+		ev = append([]byte("\n\n"), ev...)
+	}
+	_ = r.add(ev) // that nobody wants the stream is why it has such a finish
+	return nil
+}
+
+func (r *recording) endStalled(time.Duration) time.Duration     { return never }
+func (r *recording) heartbeat() (next time.Duration, err error) { return never, nil }
+func (r *recording) patience() time.Duration                    { return never }
+func (r *recording) deadline() time.Time                        { return r.until }
+
+func (r *recording) close(c *record) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.source == nil {
+		return
+	}
+	r.unwatch()
+	r.ex.h.state.endLive(r.id)
+	r.source.Finish(store.End{Reason: c.finishReason, Cause: c.cause})
+}
+
+// numbering gives each event of a stream the line `id: <stream>:<n>`, after its last line and in the same style.
+type numbering struct {
+	stream string
+	n      int64
+	within bool // an event has begun
+
+	scanner scanner
+	last    [2]byte // bytes of the stream
+	out     []byte
+	ends    []int
+}
+
+// number returns p with the ids of the events that end in it, and where those end. Both are overwritten by the next call.
+func (b *numbering) number(p []byte) (numbered []byte, ends []int) {
+	b.out, b.ends = b.out[:0], b.ends[:0]
+	cr := hasCR(p)
+	for len(p) > 0 {
+		n, kind := b.scanner.next(p, cr)
+		if kind == event {
+			blank := blankLine(p[:n])
+			b.copy(p[:n-blank])
+			b.n++
+			b.out = append(b.out, "id: "...)
+			b.out = append(b.out, b.stream...)
+			b.out = append(b.out, ':')
+			b.out = strconv.AppendInt(b.out, b.n, 10)
+			b.out = append(b.out, b.lineEnd()...)
+			b.copy(p[n-blank : n])
+			b.ends = append(b.ends, len(b.out))
+		} else {
+			b.copy(p[:n])
+		}
+		b.within = kind == torn
+		p = p[n:]
+	}
+	return b.out, b.ends
+}
+
+// copy copies p to what is returned.
+func (b *numbering) copy(p []byte) {
+	b.out = append(b.out, p...)
+	for _, c := range p[max(0, len(p)-len(b.last)):] {
+		b.last = [2]byte{b.last[1], c}
+	}
+}
+
+// lineEnd is the end of the last line.
+func (b *numbering) lineEnd() []byte {
+	if b.last == [2]byte{'\r', '\n'} {
+		return b.last[:]
+	}
+	return b.last[1:]
+}
+
+// blankLine returns how many bytes at the end of a block are its blank line.
+func blankLine(block []byte) int {
+	if bytes.HasSuffix(block, []byte("\r\n")) {
+		return 2
+	}
+	return 1
+}
+
+// whyEnded is what ends an exchange when nobody wants its stream.
+func whyEnded(cause error) error {
+	switch {
+	case errors.Is(cause, store.ErrStopped):
+		return errStopped
+	case errors.Is(cause, store.ErrAbandoned):
+		return errAbandoned
+	}
+	return errVisitorGone
+}

@@ -1,0 +1,242 @@
+package illumichat
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/illumichat/caddy-illumichat/store"
+)
+
+// What an operator left out.
+const (
+	defaultGrace    = caddy.Duration(30 * time.Second)
+	defaultKeep     = caddy.Duration(5 * time.Minute)
+	defaultMaxSize  = 1 << 20
+	defaultMaxTotal = 64 << 20
+)
+
+// headerStream is the field of an answer that names its stream, and of a DELETE that stops one.
+const headerStream = "Illumichat-Stream"
+
+var (
+	errStreamUnknown = &chatError{
+		status: http.StatusNotFound, code: "not_found:stream",
+		text: "there is no such answer, or it is kept no longer",
+	}
+	errStreamMissing = &chatError{
+		status: http.StatusBadRequest, code: "bad_request:stream",
+		text: "say which answer is meant: a GET by Last-Event-ID or ?stream=, a DELETE by " + headerStream,
+	}
+	errEventID = &chatError{
+		status: http.StatusBadRequest, code: "bad_request:stream",
+		text: "the id of the last event is a stream's, a colon and a number",
+	}
+	errStore = &chatError{
+		status: http.StatusServiceUnavailable, code: "unavailable:store",
+		text: "the answer cannot be looked up; try again in a moment", header: retryAfterHeader(time.Second),
+		hint: "see whether the store can be reached",
+	}
+)
+
+// Resume lets visitors go on with an answer whose connection they have lost, or stop it. Each answer has the header
+// `Illumichat-Stream: <id>`, and each of its events a line `id: <id>:<n>`. A GET of the handler's path with
+// `Last-Event-ID: <id>:<n>`, or `?stream=<id>&after=<n>`, goes on after event n; a DELETE with `Illumichat-Stream: <id>` ends
+// the answer. Whoever knows an id may do so, unless there is an `owner`.
+type Resume struct {
+	// How long an answer goes on with nobody listening. Then the upstream is cancelled. Default: `30s`.
+	Grace caddy.Duration `json:"grace,omitempty"`
+
+	// How long an answer can be read again once it is complete. Default: `5m`.
+	Keep caddy.Duration `json:"keep,omitempty"`
+
+	// How much is kept of one answer, in bytes. A longer one goes on, but can no longer be resumed. Default: 1048576
+	// (1 MiB), or `max_total` where that is less.
+	MaxSize int64 `json:"max_size,omitempty"`
+
+	// How much is kept of all answers of this instance, in bytes. Those that are complete make room for others, the oldest
+	// first; what finds none cannot be resumed. Default: 67108864 (64 MiB).
+	MaxTotal int64 `json:"max_total,omitempty"`
+
+	// A placeholder, such as `{http.auth.user.id}`, that has to have the same value for whoever resumes or stops an answer as
+	// it had for who asked. Default: none.
+	Owner string `json:"owner,omitempty"`
+}
+
+func (c *Resume) setDefaults() {
+	if c.Grace == 0 {
+		c.Grace = defaultGrace
+	}
+	if c.Keep == 0 {
+		c.Keep = defaultKeep
+	}
+	if c.MaxTotal == 0 {
+		c.MaxTotal = defaultMaxTotal
+	}
+	if c.MaxSize == 0 {
+		c.MaxSize = min(defaultMaxSize, c.MaxTotal)
+	}
+}
+
+func (c *Resume) validate() error {
+	switch {
+	case c.Grace < 0:
+		return fmt.Errorf("grace: %s is negative", time.Duration(c.Grace))
+	case c.Keep < 0:
+		return fmt.Errorf("keep: %s is negative", time.Duration(c.Keep))
+	case c.MaxTotal < 0:
+		return fmt.Errorf("max_total: %d is negative", c.MaxTotal)
+	case c.MaxSize < 0:
+		return fmt.Errorf("max_size: %d is negative", c.MaxSize)
+	case c.MaxSize > c.MaxTotal:
+		return fmt.Errorf("max_size: one answer of %d bytes is more than max_total, %d", c.MaxSize, c.MaxTotal)
+	}
+	return nil
+}
+
+func (c *Resume) terms() store.Terms {
+	return store.Terms{
+		Grace: time.Duration(c.Grace), Keep: time.Duration(c.Keep),
+		MaxSize: c.MaxSize, MaxTotal: c.MaxTotal,
+	}
+}
+
+// ownerOf returns who sent r, as a hash: what the placeholder stands for may be a secret.
+func (c *Resume) ownerOf(r *http.Request) string {
+	if c.Owner == "" {
+		return ""
+	}
+	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	hash := sha256.Sum256([]byte(repl.ReplaceAll(c.Owner, "")))
+	return base64.RawURLEncoding.EncodeToString(hash[:])
+}
+
+const storeNamespace = "http.handlers.illumichat.stores"
+
+// openStore opens what keeps answers.
+func (h *Handler) openStore(ctx caddy.Context) error {
+	if h.Resume == nil {
+		return nil
+	}
+	var module store.Module = new(store.Memory)
+	if h.StoreRaw != nil {
+		loaded, err := ctx.LoadModule(h, "StoreRaw")
+		if err != nil {
+			return err
+		}
+		module = loaded.(store.Module)
+	}
+	key := newStateKey(h.endpoint.String(), h.Token)
+	var err error
+	h.store, err = module.Open(key.endpoint + " " + key.token)
+	return err
+}
+
+// resume goes on with an answer.
+func (h *Handler) resume(w http.ResponseWriter, r *http.Request, c *record) error {
+	id, after, err := lastEvent(r)
+	if err != nil {
+		return err
+	}
+	stream, listener, err := h.listen(r, id, after)
+	switch {
+	case err == io.EOF:
+		metrics.resumes.WithLabelValues(resumeEnded).Inc()
+		c.outcome = outcomeAnswered
+		w.WriteHeader(http.StatusNoContent)
+		return nil
+	case err == errStreamUnknown:
+		metrics.resumes.WithLabelValues(resumeUnknown).Inc()
+		return err
+	case err != nil:
+		return err
+	}
+	defer listener.Close()
+	c.label = stream.Meta().Assistant
+	seat, err := h.takeSeat(id, clientOf(r))
+	if err != nil {
+		return err
+	}
+	defer h.state.leave(seat)
+	metrics.resumes.WithLabelValues(resumeGoesOn).Inc()
+	visitor := h.newSink(w, r, c.start)
+	defer visitor.close(c)
+	return h.follow(r, visitor, stream.Meta().Header, listener, c)
+}
+
+// listen begins to listen to a stream of whoever sent r. It returns io.EOF where nothing is left of it.
+func (h *Handler) listen(r *http.Request, id string, after int64) (store.Stream, store.Listener, error) {
+	stream, err := h.find(r, id)
+	if err != nil {
+		return nil, nil, err
+	}
+	listener, err := stream.Listen(after)
+	if errors.Is(err, store.ErrNotFound) {
+		err = errStreamUnknown
+	}
+	return stream, listener, err
+}
+
+// stop ends an answer.
+func (h *Handler) stop(w http.ResponseWriter, r *http.Request, c *record) error {
+	id := r.Header.Get(headerStream)
+	if id == "" {
+		return errStreamMissing
+	}
+	stream, err := h.find(r, id)
+	if err != nil {
+		return err
+	}
+	c.label = stream.Meta().Assistant
+	if err := stream.Stop(r.Context()); err != nil {
+		return errStore.because(err)
+	}
+	c.outcome = outcomeAnswered
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// find returns a stream of whoever sent r.
+func (h *Handler) find(r *http.Request, id string) (store.Stream, error) {
+	stream, err := h.store.Find(r.Context(), id)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return nil, errStreamUnknown
+	case err != nil:
+		return nil, errStore.because(err)
+	case stream.Meta().Owner != h.Resume.ownerOf(r):
+		return nil, errStreamUnknown
+	}
+	return stream, nil
+}
+
+// lastEvent reads which event of which stream a visitor has had last: by the header that a browser's EventSource sends by
+// itself (HTML Standard, § 9.2.4), or by the query, as it cannot send one at its first request.
+func lastEvent(r *http.Request) (id string, n int64, err error) {
+	number := ""
+	if last := r.Header.Get("Last-Event-ID"); last != "" {
+		id, number, _ = strings.Cut(last, ":")
+	} else {
+		query := r.URL.Query()
+		id, number = query.Get("stream"), query.Get("after")
+		if id == "" {
+			return "", 0, errStreamMissing
+		}
+		if !query.Has("after") {
+			number = "0"
+		}
+	}
+	n, err = strconv.ParseInt(number, 10, 64)
+	if err != nil || n < 0 || id == "" {
+		return "", 0, errEventID
+	}
+	return id, n, nil
+}

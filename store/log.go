@@ -1,0 +1,343 @@
+package store
+
+import (
+	"context"
+	"io"
+	"slices"
+	"sort"
+	"sync"
+	"time"
+)
+
+const (
+	// logCost is what a log takes up beside its bytes, about.
+	logCost = 2 << 10
+
+	minSegment, maxSegment = 1 << 10, 16 << 10
+
+	// window is how far behind a listener may be once a log is no longer kept.
+	window = 64 << 10
+)
+
+// log is a stream in memory. As long as it is kept all of its bytes are there; once it is not, only those are that a listener
+// has yet to read.
+type log struct {
+	meta   Meta
+	terms  Terms
+	budget *budget
+	remove func() // so that it is found no more
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+
+	mu        sync.Mutex
+	kept      bool
+	done      bool
+	ended     End
+	segments  []segment // what is held
+	end       int64     // how many bytes were appended
+	ends      []int64   // where the events end that are held
+	dropped   int64     // how many events are not held
+	reserved  int64     // of the budget
+	listeners map[*logListener]struct{}
+	nobody    *time.Timer   // fires when nobody has listened for long; nil before that begins
+	expiry    *time.Timer   // fires when the log has been kept for long enough; nil before it has ended
+	room      chan struct{} // has a value after a listener has read
+}
+
+// segment is a part of a log. Its bytes do not change, but more can be added.
+type segment struct {
+	start int64
+	data  []byte
+}
+
+func (s *segment) end() int64 { return s.start + int64(len(s.data)) }
+
+func newLog(meta Meta, terms Terms, b *budget, remove func()) (*log, *logListener) {
+	l := &log{
+		meta: meta, terms: terms, budget: b, remove: remove,
+		listeners: make(map[*logListener]struct{}),
+		room:      make(chan struct{}, 1),
+	}
+	l.ctx, l.cancel = context.WithCancelCause(context.Background())
+	if l.kept = b.take(logCost, terms.MaxTotal); l.kept {
+		l.reserved = logCost
+	}
+	return l, l.listener(0, 0)
+}
+
+// listener adds a listener who has read so far.
+func (l *log) listener(at, events int64) *logListener {
+	r := &logListener{log: l, at: at, events: events, news: make(chan struct{}, 1)}
+	l.listeners[r] = struct{}{}
+	return r
+}
+
+func (l *log) Meta() Meta                 { return l.meta }
+func (l *log) Context() context.Context   { return l.ctx }
+func (l *log) Stop(context.Context) error { l.cancel(ErrStopped); return nil }
+
+// Append adds to the log, and makes room for that before.
+func (l *log) Append(p []byte, ends []int) error {
+	if !l.reserve(len(p)) {
+		l.unkeep()
+	}
+	for {
+		l.mu.Lock()
+		lag := l.lag()
+		if l.kept || lag == 0 || lag+int64(len(p)) <= window || l.ctx.Err() != nil {
+			l.add(p, ends)
+			l.mu.Unlock()
+			return context.Cause(l.ctx)
+		}
+		l.mu.Unlock()
+		select {
+		case <-l.room:
+		case <-l.ctx.Done():
+			return context.Cause(l.ctx)
+		}
+	}
+}
+
+// reserve sees to it that the log may hold n bytes more, and reports whether it may. Where it is not kept any more, it may.
+func (l *log) reserve(n int) bool {
+	l.mu.Lock()
+	kept, fits := l.kept, l.held()+int64(n) <= l.terms.MaxSize
+	size := l.fresh(n)
+	l.mu.Unlock()
+	switch {
+	case !kept:
+		return true
+	case !fits:
+		return false
+	case size == 0:
+		return true
+	}
+	cost := int64(size) + int64(size)/5 // with what is remembered of its events
+	if !l.budget.take(cost, l.terms.MaxTotal) {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.reserved += cost
+	return true
+}
+
+// fresh returns the size of the segment that n bytes more need, or 0 if they fit in the last one.
+func (l *log) fresh(n int) int {
+	if last := len(l.segments) - 1; last >= 0 && cap(l.segments[last].data)-len(l.segments[last].data) >= n {
+		return 0
+	}
+	return max(n, minSegment, int(min(l.held()/2, maxSegment)))
+}
+
+func (l *log) add(p []byte, ends []int) {
+	if size := l.fresh(len(p)); size > 0 {
+		l.segments = append(l.segments, segment{start: l.end, data: make([]byte, 0, size)})
+	}
+	last := &l.segments[len(l.segments)-1]
+	last.data = append(last.data, p...)
+	for _, end := range ends {
+		l.ends = append(l.ends, l.end+int64(end))
+	}
+	l.end += int64(len(p))
+	l.wake()
+}
+
+// wake has listeners look again.
+func (l *log) wake() {
+	for listener := range l.listeners {
+		signal(listener.news)
+	}
+}
+
+// signal leaves a value in a channel that has room for one.
+func signal(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// held returns how many bytes are held.
+func (l *log) held() int64 {
+	if len(l.segments) == 0 {
+		return 0
+	}
+	return l.end - l.segments[0].start
+}
+
+// lag returns how far the slowest listener is behind.
+func (l *log) lag() int64 {
+	slowest := l.end
+	for listener := range l.listeners {
+		slowest = min(slowest, listener.at)
+	}
+	return l.end - slowest
+}
+
+// Finish ends the log. It is kept for a time, if it still is.
+func (l *log) Finish(end End) {
+	l.mu.Lock()
+	l.done, l.ended = true, end
+	kept := l.kept
+	l.listened()
+	l.wake()
+	l.mu.Unlock()
+	l.cancel(nil)
+	if kept {
+		drop := l.budget.end(l)
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.expiry = time.AfterFunc(l.terms.Keep, drop)
+	}
+}
+
+// unkeep has the log hold only what its listeners have yet to read. Whoever leaves cannot come back.
+func (l *log) unkeep() { l.budget.giveBack(l.forget()) }
+
+// forget is unkeep without giving back what was reserved, which it returns.
+func (l *log) forget() (reserved int64) {
+	l.remove()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.kept = false
+	if l.expiry != nil {
+		l.expiry.Stop()
+	}
+	l.trim()
+	if len(l.listeners) == 0 {
+		l.cancel(ErrAbandoned)
+	}
+	reserved, l.reserved = l.reserved, 0
+	return reserved
+}
+
+// trim drops what nobody needs.
+func (l *log) trim() {
+	if l.kept {
+		return
+	}
+	needed := l.end - l.lag()
+	n := sort.Search(len(l.ends), func(i int) bool { return l.ends[i] > needed })
+	l.ends = slices.Delete(l.ends, 0, n)
+	l.dropped += int64(n)
+
+	n = sort.Search(len(l.segments), func(i int) bool { return l.segments[i].end() > needed })
+	if n == len(l.segments) && n > 0 && !l.done && len(l.listeners) > 0 {
+		n-- // which may have room for more
+	}
+	l.segments = slices.Delete(l.segments, 0, n)
+}
+
+// listened stops what would happen if nobody listened for long.
+func (l *log) listened() {
+	if l.nobody != nil {
+		l.nobody.Stop()
+	}
+}
+
+// abandon ends the stream if still nobody listens.
+func (l *log) abandon() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.listeners) == 0 {
+		l.cancel(ErrAbandoned)
+	}
+}
+
+func (l *log) Listen(after int64) (Listener, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.kept {
+		return nil, ErrNotFound
+	}
+	n := int(min(after, int64(len(l.ends))))
+	at := int64(0)
+	if n > 0 {
+		at = l.ends[n-1]
+	}
+	if l.done && at == l.end {
+		return nil, io.EOF
+	}
+	l.listened()
+	return l.listener(at, int64(n)), nil
+}
+
+// logListener reads a log.
+type logListener struct {
+	log    *log
+	at     int64 // how many bytes it has read
+	events int64 // and how many events
+	news   chan struct{}
+}
+
+func (r *logListener) Read() (p Piece, err error) {
+	l := r.log
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if r.at == l.end {
+		if l.done {
+			err = io.EOF
+		}
+		return p, err
+	}
+	i := sort.Search(len(l.segments), func(i int) bool { return l.segments[i].end() > r.at })
+	held := l.segments[i]
+	p.Data = held.data[r.at-held.start:]
+	r.at = held.end()
+	ends := l.ends[r.events-l.dropped:]
+	p.Events = sort.Search(len(ends), func(i int) bool { return ends[i] > r.at })
+	p.Whole = p.Events > 0 && ends[p.Events-1] == r.at
+	r.events += int64(p.Events)
+	if !l.kept {
+		l.trim()
+		signal(l.room)
+	}
+	return p, nil
+}
+
+func (r *logListener) Wait(ctx context.Context) error {
+	for !r.ready() {
+		select {
+		case <-r.news:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
+func (r *logListener) End() End {
+	r.log.mu.Lock()
+	defer r.log.mu.Unlock()
+	return r.log.ended
+}
+
+func (r *logListener) ready() bool {
+	r.log.mu.Lock()
+	defer r.log.mu.Unlock()
+	return r.at < r.log.end || r.log.done
+}
+
+func (r *logListener) Close() {
+	l := r.log
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, open := l.listeners[r]; !open {
+		return
+	}
+	delete(l.listeners, r)
+	switch {
+	case l.done || len(l.listeners) > 0:
+	case l.kept && l.nobody != nil:
+		l.nobody.Reset(l.terms.Grace)
+	case l.kept:
+		l.nobody = time.AfterFunc(l.terms.Grace, l.abandon)
+	default:
+		l.cancel(ErrAbandoned)
+	}
+	if !l.kept {
+		l.trim()
+		signal(l.room)
+	}
+}

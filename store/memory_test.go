@@ -1,0 +1,113 @@
+package store_test
+
+import (
+	"fmt"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/illumichat/caddy-illumichat/store"
+	"github.com/illumichat/caddy-illumichat/store/storetest"
+)
+
+func openMemory(t *testing.T) store.Store {
+	t.Helper()
+	s, err := new(store.Memory).Open(t.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func TestMemory(t *testing.T) { storetest.Run(t, openMemory) }
+
+// What is kept of many streams that nobody reads is bounded, whether they have ended or not.
+func TestMemoryIsBounded(t *testing.T) {
+	const streams, size, total = 10_000, 20_000, 16 << 20
+	event := []byte("data: " + strings.Repeat("x", 192) + "\n\n")
+	for name, finish := range map[string]bool{"finished": true, "abandoned": false} {
+		t.Run(name, func(t *testing.T) {
+			s := openMemory(t)
+			terms := store.Terms{Grace: time.Minute, Keep: time.Minute, MaxSize: 1 << 20, MaxTotal: total}
+			before := heap()
+			var sources []store.Source
+			kept := 0
+			for i := range streams {
+				source, first := s.Claim(fmt.Sprint("stream", i), store.Meta{}, terms)
+				first.Close()
+				for n := 0; n < size && source.Append(event, []int{len(event)}) == nil; n += len(event) {
+				}
+				if finish {
+					source.Finish(store.End{})
+				} else {
+					sources = append(sources, source)
+				}
+			}
+			for i := range streams {
+				if _, err := s.Find(t.Context(), fmt.Sprint("stream", i)); err == nil {
+					kept++
+				}
+			}
+			used := heap() - before
+			t.Logf("%d of %d streams are kept, in %d KiB", kept, streams, used>>10)
+			if kept < total/size/2 || kept > total/size {
+				t.Errorf("%d streams are kept", kept)
+			}
+			// What is left of a stream that is not kept is small, until its source has heard of that.
+			if most := total + total/5 + len(sources)*2<<10; used > most {
+				t.Errorf("%d KiB are used, more than %d", used>>10, most>>10)
+			}
+			if _, err := s.Find(t.Context(), fmt.Sprint("stream", streams-1)); finish != (err == nil) {
+				t.Errorf("of the last stream, got %v", err)
+			}
+			for _, source := range sources {
+				source.Finish(store.End{})
+			}
+		})
+	}
+}
+
+func heap() int {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int(m.HeapAlloc)
+}
+
+func BenchmarkMemory(b *testing.B) {
+	s, err := new(store.Memory).Open(b.Name())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	event := []byte("data: " + strings.Repeat("x", 92) + "\n\n")
+	ends := []int{len(event)}
+	b.ReportAllocs()
+	terms := store.Terms{Grace: time.Minute, Keep: time.Minute, MaxSize: 1 << 20, MaxTotal: 1 << 30}
+	var source store.Source
+	var listener store.Listener
+	n := 0
+	for b.Loop() {
+		if n%5000 == 0 {
+			if source != nil {
+				source.Finish(store.End{})
+			}
+			terms.Keep = time.Nanosecond
+			source, listener = s.Claim(fmt.Sprint(n), store.Meta{}, terms)
+		}
+		n++
+		if err := source.Append(event, ends); err != nil {
+			b.Fatal(err)
+		}
+		if piece, err := listener.Read(); err != nil || piece.Events != 1 {
+			b.Fatal(piece, err)
+		}
+	}
+}
