@@ -3,9 +3,14 @@ package illumichat
 import (
 	"bufio"
 	"fmt"
+	"io"
+	"maps"
+	"math/rand/v2"
 	"net/http"
 	"regexp"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -286,4 +291,164 @@ func TestResumableAnswersThatAreNoStreams(t *testing.T) {
 		t.Errorf("got %q", body)
 	}
 	eventually(t, "nothing is left", func() bool { return openExchangeCount() == 0 && takenSlots() == 0 })
+}
+
+// Visitors whose connections are cut at random moments have each event once, all in all, and nothing is left of them.
+func TestResumeAtRandom(t *testing.T) {
+	const visitors, events = 25, 120
+	server := sandboxtest.NewServer(t, sandbox.Options{})
+	s := serve(t, chatTo(server, "resume"))
+	var resumes atomic.Int32
+	var wg sync.WaitGroup
+	for i := range visitors {
+		wg.Go(func() {
+			random := rand.New(rand.NewPCG(uint64(i), 2))
+			resp := s.ask(saying(fmt.Sprintf("/drip %d 1ms /events %d", 1+random.IntN(300), events)))
+			id := resp.Header.Get(headerStream)
+			all, at := "", 0
+			for {
+				got, whole := cutOff(resp, random.IntN(400))
+				all += got
+				at += strings.Count(got, "\n\n")
+				if whole {
+					break
+				}
+				resumes.Add(1)
+				if resp = s.goOn(t, id, at); resp.StatusCode == http.StatusNoContent {
+					break
+				}
+			}
+			onlyFinish(t, all)
+			if n := strings.Count(withoutIDs(t, all, id, 1), "text-delta"); n != events {
+				t.Errorf("visitor %d got %d of %d events", i, n, events)
+			}
+		})
+	}
+	wg.Wait()
+	if n := resumes.Load(); n < 1000 {
+		t.Errorf("there were %d resumes", n)
+	}
+	eventually(t, "nothing is left", func() bool { return openExchangeCount() == 0 && takenSlots() == 0 })
+}
+
+// cutOff reads some bytes of an answer and leaves. It returns the whole events of what it has read, and whether that was all.
+func cutOff(resp *http.Response, n int) (got string, whole bool) {
+	defer resp.Body.Close()
+	p := make([]byte, n)
+	read, err := io.ReadFull(resp.Body, p)
+	got = string(p[:read])
+	if err != nil && n > 0 {
+		return got, true
+	}
+	return got[:strings.LastIndex("\n\n"+got, "\n\n")], false
+}
+
+// It is the same over each protocol.
+func TestResumeOverProtocols(t *testing.T) {
+	server := sandboxtest.NewServer(t, sandbox.Options{})
+	s := serveWith(t, "grace_period 1ms", chatTo(server, "resume"))
+	for protocol, transport := range protocols(t) {
+		resp := s.send(transport, chatRequest(t, s.secure, saying("/drip 80 5ms /events 40")))
+		id := resp.Header.Get(headerStream)
+		all := takeEvents(t, resp, 5)
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.secure+chatPath, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Last-Event-ID", id+":5")
+		resp = s.send(transport, req)
+		if resp.Proto != protocol {
+			t.Errorf("asked by %s, want %s", resp.Proto, protocol)
+		}
+		all += readAll(t, resp)
+		if n := strings.Count(withoutIDs(t, all, id, 1), "text-delta"); n != 40 {
+			t.Errorf("%s: got %d of 40 events", protocol, n)
+		}
+	}
+}
+
+// A listener who does not read is given up as one who asked is, and holds nobody back.
+func TestListenerWhoDoesNotRead(t *testing.T) {
+	server := sandboxtest.NewServer(t, sandbox.Options{})
+	s := serveWith(t, "grace_period 1ms", chatTo(server, "write_timeout 300ms\nresume {\nmax_size 64MiB\nmax_total 64MiB\n}"))
+	resp := s.ask(saying("/large 16000000"))
+	id := resp.Header.Get(headerStream)
+	deaf := make(map[string]*http.Response)
+	for protocol, transport := range protocols(t) {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.secure+chatPath+"?stream="+id, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		deaf[protocol] = s.send(transport, req)
+	}
+	if got := readAll(t, resp); len(got) < 16_000_000 {
+		t.Errorf("the first visitor got %d bytes", len(got))
+	}
+	eventually(t, "the others are given up", func() bool { return takenSlots() == 0 })
+	for protocol, resp := range deaf {
+		if _, err := io.ReadAll(resp.Body); err == nil {
+			t.Errorf("%s: the answer looks complete to the visitor", protocol)
+		}
+	}
+}
+
+// A listener hears that the answer is alive while it is silent, and a visitor who waits has the head.
+func TestListenersHearHeartbeats(t *testing.T) {
+	server := sandboxtest.NewServer(t, sandbox.Options{})
+	s := serve(t, chatTo(server, "heartbeat 50ms\ncommit_after 50ms\nresume"))
+	resp := s.ask(saying("/slow-first 400ms /events 1"))
+	id := resp.Header.Get(headerStream)
+	second := s.goOn(t, id, 0)
+	for _, resp := range []*http.Response{resp, second} {
+		got := readAll(t, resp)
+		if strings.Count(got, ":\n\n") < 3 {
+			t.Errorf("got %q", got)
+		}
+		onlyFinish(t, got)
+	}
+	if again := readAll(t, s.goOn(t, id, 0)); strings.Contains(again, ":\n\n") {
+		t.Errorf("the heartbeats are kept: %q", again)
+	}
+}
+
+// What an answer may take is the same.
+func TestResumableAnswersThatTakeTooLong(t *testing.T) {
+	server := sandboxtest.NewServer(t, sandbox.Options{})
+	for _, test := range []struct{ subdirectives, command, code string }{
+		{"idle_timeout 200ms", "/stall 2", "stalled:upstream"},
+		{"max_duration 300ms", "/drip 80 20ms /events 1000", "max_duration:upstream"},
+		{"commit_after 50ms\nresponse_timeout 200ms", "/hang", "timeout:upstream"},
+	} {
+		s := serve(t, chatTo(server, "resume\n"+test.subdirectives))
+		if last := onlyFinish(t, readAll(t, s.ask(saying(test.command)))); last.Code != test.code {
+			t.Errorf("%s: got the finish %+v", test.code, last)
+		}
+	}
+	s := serve(t, chatTo(server, "resume\nresponse_timeout 200ms\nretry {\n attempts 1\n}"))
+	wantError(t, s.ask(saying("/silent")), http.StatusGatewayTimeout, "timeout:upstream")
+}
+
+// A page of another origin that is allowed can go on as well.
+func TestResumeOfAnotherOrigin(t *testing.T) {
+	server := sandboxtest.NewServer(t, sandbox.Options{})
+	s := serve(t, chatTo(server, "resume\nallow_origins https://www.example.com"))
+	resp := s.ask(hello)
+	id := resp.Header.Get(headerStream)
+	readAll(t, resp)
+	origin := map[string]string{"Origin": "https://www.example.com", "Sec-Fetch-Site": "cross-site"}
+	for method, field := range map[string]string{http.MethodGet: "last-event-id", http.MethodDelete: "illumichat-stream"} {
+		preflight := maps.Clone(origin)
+		preflight["Access-Control-Request-Method"], preflight["Access-Control-Request-Headers"] = method, field
+		resp := s.request(t, http.MethodOptions, preflight, "")
+		if resp.StatusCode != http.StatusNoContent || resp.Header.Get("Access-Control-Allow-Methods") != method ||
+			!strings.EqualFold(resp.Header.Get("Access-Control-Allow-Headers"), field) {
+			t.Errorf("%s: got status %d and %v", method, resp.StatusCode, resp.Header)
+		}
+	}
+	origin["Last-Event-ID"] = id + ":0"
+	resp = s.get(t, origin, "")
+	if resp.StatusCode != http.StatusOK || resp.Header.Get("Access-Control-Allow-Origin") != "https://www.example.com" {
+		t.Errorf("got status %d and %v", resp.StatusCode, resp.Header)
+	}
+	onlyFinish(t, readAll(t, resp))
 }

@@ -46,7 +46,7 @@ func (w *watch) startTry(timeout time.Duration, cancel context.CancelCauseFunc) 
 	now := w.now()
 	w.try = cancel
 	w.response = now + timeout
-	w.setNoLaterThan(min(w.end, w.response, now+w.output.patience()))
+	w.setNoLaterThan(min(w.end, w.response, now+min(w.output.patience(), w.end)))
 }
 
 // endTry notes that the try has failed. When it returns, the visitor has been sent a head or will be sent none
