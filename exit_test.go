@@ -159,15 +159,19 @@ func (p *caddyProcess) wait(tb testing.TB) {
 }
 
 func TestExitTellsEveryone(t *testing.T) {
-	u := newHandUpstream(t)
-	s := newSite(t, "grace_period 1s")
-	caddy := runCaddy(t, s, chatToURL(u.url, ""))
-	streams := converseOverAll(t, s, u)
-	caddy.exit(t)
-	for proto, stream := range streams {
-		stream.isShutDown(t, proto)
+	for name, subdirectives := range map[string]string{"": "", "who can come back": "resume"} {
+		t.Run(name, func(t *testing.T) {
+			u := newHandUpstream(t)
+			s := newSite(t, "grace_period 1s")
+			caddy := runCaddy(t, s, chatToURL(u.url, subdirectives))
+			streams := converseOverAll(t, s, u)
+			caddy.exit(t)
+			for proto, stream := range streams {
+				stream.isShutDown(t, proto)
+			}
+			caddy.wait(t)
+		})
 	}
-	caddy.wait(t)
 }
 
 // Streams of a config that is replaced by one without this handler are told as well. The grace period is that

@@ -115,8 +115,14 @@ func openExchangeCount() int {
 }
 
 func TestNothingIsLeftOfAnExchange(t *testing.T) {
+	for name, subdirectives := range map[string]string{"": "", "resumable": "\nresume {\ngrace 50ms\nkeep 50ms\n}"} {
+		t.Run(name, func(t *testing.T) { nothingIsLeft(t, subdirectives) })
+	}
+}
+
+func nothingIsLeft(t *testing.T, subdirectives string) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
-	s := serve(t, chatTo(server, "commit_after 10ms\nidle_timeout 50ms\nresponse_timeout 100ms\nheartbeat 5ms\nretry {\nbackoff 1ms\n}"))
+	s := serve(t, chatTo(server, "commit_after 10ms\nidle_timeout 50ms\nresponse_timeout 100ms\nheartbeat 5ms\nretry {\nbackoff 1ms\n}"+subdirectives))
 	visitors := protocols(t)
 
 	// The checks below must be able to see something.
