@@ -17,7 +17,7 @@ export class Answer {
 	/** The calls that wait for their result. @type {{ name: string, box: HTMLElement, state: HTMLElement }[]} */
 	#calls = [];
 
-	/** What the answer waits for; gone with its first event. */
+	/** What the answer waits for; gone with its next event. */
 	#pause = create('p', 'pause');
 
 	/** Changes what it says when the waiting is over. */
@@ -30,16 +30,34 @@ export class Answer {
 		this.element.setAttribute('aria-busy', 'true');
 	}
 
+	/** Whether it is said that the answer does not go on. */
+	get waits() {
+		return this.#pause.isConnected;
+	}
+
 	/**
-	 * Says why the answer has not begun.
+	 * Says why the answer has not begun, or does not go on.
 	 *
 	 * @param {string} line
 	 * @param {number} seconds how long that is true
+	 * @param {string} then what is true after that
 	 */
-	wait(line, seconds) {
+	wait(line, seconds, then) {
+		clearTimeout(this.#pauseTimer);
 		this.#pause.textContent = line;
 		this.element.append(this.#pause);
-		this.#pauseTimer = setTimeout(() => { this.#pause.textContent = 'Trying again.'; }, seconds * 1000);
+		this.#pauseTimer = setTimeout(() => { this.#pause.textContent = then; }, seconds * 1000);
+	}
+
+	/**
+	 * Shows an answer of before. Of that the text is all that is known.
+	 *
+	 * @param {string} text
+	 */
+	recall(text) {
+		this.#addText(text);
+		this.#ended = true;
+		this.element.setAttribute('aria-busy', 'false');
 	}
 
 	/**

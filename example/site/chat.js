@@ -1,9 +1,9 @@
 import { Answer, create, describeFinish } from './answer.js';
-import { explain, explainPause } from './explain.js';
+import { explain, explainPause, explainReconnect } from './explain.js';
 import { Chat, ChatError } from './illumichat.js';
 import { keepEndInView } from './scroll.js';
 
-const chat = new Chat('/api/chat-proxy');
+const chat = new Chat('/api/chat-proxy', { storageKey: 'chat' });
 
 const log = find('#log', HTMLElement);
 const composer = find('#composer', HTMLFormElement);
@@ -30,8 +30,7 @@ let controller = new AbortController();
  */
 async function showTurn(content, ask) {
 	const answer = new Answer();
-	const turn = create('section', 'turn');
-	turn.append(drawQuestion(content), answer.element);
+	const turn = drawTurn(content, answer);
 	// Only the latest question can be asked again: an earlier one has been answered, or given up.
 	log.querySelector('.again')?.remove();
 	log.append(turn);
@@ -55,12 +54,20 @@ async function showTurn(content, ask) {
 	/** @type {import('./illumichat.js').SendOptions['onRetry']} */
 	const onRetry = (err, wait) => {
 		const why = explainPause(err, wait);
-		answer.wait(why, wait);
+		answer.wait(why, wait, 'Trying again.');
 		announce(why);
 	};
 
+	/** @type {import('./illumichat.js').SendOptions['onReconnect']} */
+	const onReconnect = (_err, wait) => {
+		const why = explainReconnect(wait);
+		// Each of many tries is too much to be read out.
+		if (!answer.waits) announce(why);
+		answer.wait(why, wait, 'Reconnecting.');
+	};
+
 	try {
-		for await (const event of ask({ signal, onRetry })) {
+		for await (const event of ask({ signal, onRetry, onReconnect })) {
 			answer.show(event);
 			if (event.type === 'tool-call') announce(`The assistant uses ${event.toolName}.`);
 			if (event.type === 'finish') {
@@ -84,6 +91,16 @@ async function showTurn(content, ask) {
 		answer.fail(why, ...code(err), again);
 		settle(why);
 	}
+}
+
+/**
+ * @param {string} content
+ * @param {Answer} answer
+ */
+function drawTurn(content, answer) {
+	const turn = create('section', 'turn');
+	turn.append(drawQuestion(content), answer.element);
+	return turn;
 }
 
 /** @param {string} content */
@@ -146,6 +163,27 @@ stop.addEventListener('click', () => controller.abort());
 
 // A browser may have kept the text of the last visit.
 showState();
+
+// The page may have been loaded anew in the middle of its chat.
+showEarlier();
+
+/** Shows what was said in this tab before, and goes on with the answer that was being written. */
+function showEarlier() {
+	let content = '';
+	// This page asks with texts alone.
+	for (const message of chat.messages) {
+		if (message.role === 'user') {
+			content = String(message.content);
+			continue;
+		}
+		const answer = new Answer();
+		answer.recall(String(message.content));
+		log.append(drawTurn(content, answer));
+	}
+	scrollToEnd();
+	const { openQuestion } = chat;
+	if (openQuestion !== undefined) showTurn(String(openQuestion), (options) => chat.resume(options));
+}
 
 /**
  * Finds an element of the page.

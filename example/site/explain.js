@@ -5,7 +5,7 @@ const notAllowed = 'This chat is not set up correctly. Please tell the owner of 
 const tooSlow = 'The assistant took too long.';
 const tooMany = 'Too many messages for now.';
 const busy = 'The assistant is busy.';
-const tooLong = 'This conversation has grown too long. Send a shorter message, or reload the page to begin anew.';
+const tooLong = 'This conversation has grown too long. Send a shorter message, or open the page in a new tab to begin anew.';
 const brokeOff = 'The connection to the assistant broke off.';
 
 /** What to tell a visitor, by an error's code or its type. */
@@ -16,6 +16,8 @@ const wordsByCode = new Map([
 	['unauthorized', notAllowed],
 	['forbidden', notAllowed],
 	['not_found', notAllowed],
+	['bad_request:stream', notAllowed],
+	['not_found:stream', brokeOff],
 	['timeout:chat', 'Sending the message took too long.'],
 	['timeout', tooSlow],
 	['stalled', tooSlow],
@@ -23,6 +25,8 @@ const wordsByCode = new Map([
 	['closed', brokeOff],
 	['broken', brokeOff],
 	['leak', brokeOff],
+	['abandoned', brokeOff],
+	['lost', brokeOff],
 	['shutting_down', brokeOff],
 	['bad_gateway', unreachable],
 	['server_error', unreachable],
@@ -60,6 +64,15 @@ export function explain(err) {
  */
 export function explainPause(err, wait) {
 	return `${wordsFor(err)} Trying again ${fromNow(Math.ceil(wait))}.`;
+}
+
+/**
+ * Says that the page goes on by itself with an answer whose connection was lost.
+ *
+ * @param {number} wait seconds until then
+ */
+export function explainReconnect(wait) {
+	return `The connection was lost. Reconnecting ${fromNow(Math.ceil(wait))}.`;
 }
 
 /** @param {ChatError} err */

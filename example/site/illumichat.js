@@ -9,6 +9,9 @@
  *
  * A loop that ends without an exception has seen the answer to its end. The answer is whole with its
  * `finish`; the loop goes on until the server is done, for what may come after it, such as a chat's id.
+ *
+ * Where the site has `resume`, an answer whose connection is lost goes on over another one by itself, and with a
+ * `storageKey` also after a reload of the page, by `chat.resume()`.
  */
 
 /**
@@ -39,15 +42,46 @@
  * @property {AbortSignal} [signal] stops the answer; before its `finish`, the loop then throws the signal's reason
  * @property {(err: ChatError, wait: number) => void} [onRetry] is told what went wrong before the question
  *	is sent again in `wait` seconds
+ * @property {(err: ChatError, wait: number) => void} [onReconnect] is told what went wrong before the answer,
+ *	whose connection was lost, goes on over another one in `wait` seconds
  */
 
 /** @typedef {{ assistantId?: string, messages: Message[], chatId?: string }} Question */
+
+/** @typedef {SendOptions & { onStream?: (stream: string) => void }} AskOptions */
+
+/**
+ * How far an answer that can be resumed was read: the stream's id, and the number of its last event.
+ * @typedef {{ stream: string, after: number }} Place
+ */
+
+/** @typedef {{ status: number, headers: Headers, body: ReadableStream<Uint8Array> }} Connection */
+
+/**
+ * An answer that can be read again: its question, and the stream's id.
+ * @typedef {{ content: Message['content'], stream: string }} OpenAnswer
+ */
+
+/**
+ * What is kept over a reload of the page: a conversation, and the answer that is to follow.
+ * @typedef {{ messages: Message[], chatId?: string, open?: OpenAnswer }} Kept
+ */
 
 /** The first pause before a question is sent again, in seconds; it doubles with each further one. */
 const firstPause = 1;
 
 /** The longest pause, in seconds; a server that asks for more is not waited for. */
 const longestPause = 15;
+
+/**
+ * How often it is tried to go on with an answer while nothing more of it comes, and the longest pause before, in
+ * seconds. All pauses together are longer than the 30 seconds for which a server goes on with nobody listening.
+ */
+const mostReconnects = 15;
+const longestReconnectPause = 5;
+
+/** How many milliseconds the head of such a try is waited for: a network that is gone may say nothing. */
+const reconnectPatience = 10_000;
 
 /** How many characters of an error are read, and for how many milliseconds. */
 const longestError = 65_536;
@@ -87,6 +121,9 @@ export class ChatError extends Error {
 	}
 }
 
+/** The connection of an answer was lost. The answer itself may go on. */
+class LostConnection extends ChatError {}
+
 /** A conversation. It keeps what was said, and the name that the server has given it. */
 export class Chat {
 	/**
@@ -104,6 +141,13 @@ export class Chat {
 	#url;
 	#assistantId;
 	#tries;
+	#storageKey;
+
+	/** Whether the site's answers can be resumed. Nothing is kept over a reload before that is known. */
+	#resumable;
+
+	/** The answer that is on its way, or was when the page was left. @type {OpenAnswer | undefined} */
+	#open;
 
 	/**
 	 * The question that was asked last, and how things stood before it.
@@ -122,13 +166,25 @@ export class Chat {
 	 * @param {string} [options.chatId] the id of the chat to continue
 	 * @param {number} [options.tries] how often a question is sent at most, while nothing of an answer has
 	 *	come; default 3. Each counts in the limits of the site.
+	 * @param {string} [options.storageKey] the key in `sessionStorage` by which the conversation is kept over a
+	 *	reload of the page, where the answers of the site can be resumed. What is there already is continued,
+	 *	whatever `messages` and `chatId` say.
 	 */
-	constructor(url, { assistantId, messages = [], chatId, tries = 3 } = {}) {
+	constructor(url, { assistantId, messages = [], chatId, tries = 3, storageKey } = {}) {
 		this.#url = url;
 		this.#assistantId = assistantId;
 		this.#tries = tries;
-		this.messages = messages;
-		this.chatId = chatId;
+		this.#storageKey = storageKey;
+		const kept = storageKey === undefined ? undefined : recall(storageKey);
+		this.#resumable = kept !== undefined;
+		this.#open = kept?.open;
+		this.messages = kept ? kept.messages : messages;
+		this.chatId = kept ? kept.chatId : chatId;
+	}
+
+	/** The question whose answer was on its way when the page was left. Ask `resume` for that. */
+	get openQuestion() {
+		return this.#answering ? undefined : this.#open?.content;
 	}
 
 	/**
@@ -141,34 +197,34 @@ export class Chat {
 	 * @throws {ChatError} when the answer does not come, or does not come to its end
 	 * @throws {Error} when an answer is still on its way
 	 */
-	async *send(content, { signal, onRetry } = {}) {
+	async *send(content, options) {
 		if (this.#answering) throw new Error('an answer is still on its way');
-		this.#answering = true;
-		this.#last = { content, messages: this.messages, chatId: this.chatId };
-		const messages = [...this.messages, { role: /** @type {const} */ ('user'), content }];
+		const { messages, chatId } = this;
+		const question = { assistantId: this.#assistantId, messages: asking(messages, content), chatId };
+		yield* this.#take(content, askUntilAnswered(this.#url, question, this.#tries, {
+			...options,
+			onStream: (stream) => {
+				this.#resumable = true;
+				this.#open = { content, stream };
+				this.#keep();
+			},
+		}));
+	}
 
-		let text = '';
-		let settled = false;
-		const settle = () => {
-			if (settled) return;
-			settled = true;
-			this.#answering = false;
-			if (text) this.messages = [...messages, { role: 'assistant', content: text }];
-		};
-
-		const last = this.#last;
-		const question = { assistantId: this.#assistantId, messages, chatId: this.chatId };
-		try {
-			for await (const { event, chatId } of askUntilAnswered(this.#url, question, this.#tries, signal, onRetry)) {
-				// An answer may be open still when the next question has been asked.
-				if (chatId && this.#last === last) this.chatId = chatId;
-				if (event.type === 'text-delta' && typeof event.textDelta === 'string') text += event.textDelta;
-				if (event.type === 'finish') settle();
-				yield event;
-			}
-		} finally {
-			settle();
-		}
+	/**
+	 * Hands out the answer to the `openQuestion`, from its first event on. Without such a question there is
+	 * nothing to hand out.
+	 *
+	 * @param {SendOptions} [options]
+	 * @returns {AsyncGenerator<ChatEvent, void, void>}
+	 * @throws {ChatError} when the answer is not there any more, or does not come to its end
+	 * @throws {Error} when an answer is still on its way
+	 */
+	async *resume(options = {}) {
+		if (this.#answering) throw new Error('an answer is still on its way');
+		if (!this.#open) return;
+		const { content, stream } = this.#open;
+		yield* this.#take(content, follow(this.#url, { stream, after: 0 }, undefined, options));
 	}
 
 	/**
@@ -186,6 +242,94 @@ export class Chat {
 		this.chatId = chatId;
 		yield* this.send(content, options);
 	}
+
+	/**
+	 * Hands out the events of an answer, and keeps what was said.
+	 *
+	 * @param {Message['content']} content the question
+	 * @param {ReturnType<typeof ask>} answer
+	 * @returns {AsyncGenerator<ChatEvent, void, void>}
+	 */
+	async *#take(content, answer) {
+		this.#answering = true;
+		const last = { content, messages: this.messages, chatId: this.chatId };
+		this.#last = last;
+
+		let text = '';
+		let settled = false;
+		const settle = () => {
+			if (settled) return;
+			settled = true;
+			this.#answering = false;
+			this.#open = undefined;
+			if (text) this.messages = [...asking(last.messages, content), { role: 'assistant', content: text }];
+			this.#keep();
+		};
+
+		try {
+			for await (const { event, chatId } of answer) {
+				// An answer may be open still when the next question has been asked.
+				if (chatId && chatId !== this.chatId && this.#last === last) {
+					this.chatId = chatId;
+					if (settled) this.#keep();
+				}
+				if (event.type === 'text-delta' && typeof event.textDelta === 'string') text += event.textDelta;
+				if (event.type === 'finish') settle();
+				yield event;
+			}
+		} finally {
+			settle();
+		}
+	}
+
+	/** Keeps the conversation over a reload; while an answer is on its way, as it was before the question. */
+	#keep() {
+		if (this.#storageKey === undefined || !this.#resumable) return;
+		const chatId = this.#open ? this.#last?.chatId : this.chatId;
+		remember(this.#storageKey, { messages: this.messages, chatId, open: this.#open });
+	}
+}
+
+/**
+ * Returns a conversation with a further question.
+ *
+ * @param {Message[]} messages
+ * @param {Message['content']} content
+ */
+function asking(messages, content) {
+	return [...messages, { role: /** @type {const} */ ('user'), content }];
+}
+
+/**
+ * Reads what is kept in the tab.
+ *
+ * @param {string} key
+ * @returns {Kept | undefined}
+ */
+function recall(key) {
+	try {
+		const kept = JSON.parse(sessionStorage.getItem(key) ?? 'null');
+		return Array.isArray(kept?.messages) ? kept : undefined;
+	} catch {
+		// The visitor allows no storage, or there is something else.
+		return undefined;
+	}
+}
+
+/**
+ * Keeps something in the tab, where the visitor allows that and there is room.
+ *
+ * @param {string} key
+ * @param {Kept} kept
+ */
+function remember(key, kept) {
+	try {
+		// Where there is no room for it, nothing is better than what is true no more.
+		sessionStorage.removeItem(key);
+		sessionStorage.setItem(key, JSON.stringify(kept));
+	} catch {
+		// Then it is gone with the page.
+	}
 }
 
 /**
@@ -194,21 +338,21 @@ export class Chat {
  * @param {string} url
  * @param {Question} question
  * @param {number} tries
- * @param {AbortSignal} [signal]
- * @param {SendOptions['onRetry']} [onRetry]
+ * @param {AskOptions} options
  */
-async function* askUntilAnswered(url, question, tries, signal, onRetry) {
+async function* askUntilAnswered(url, question, tries, options) {
+	const { signal, onRetry } = options;
 	for (let tried = 1; ; tried++) {
 		let answered = false;
 		try {
-			for await (const event of ask(url, question, signal)) {
+			for await (const event of ask(url, question, options)) {
 				answered = true;
 				yield event;
 			}
 			return;
 		} catch (err) {
 			if (answered || !(tried < tries) || !(err instanceof ChatError) || !mayPass(err)) throw err;
-			const pause = pauseAfter(err, tried);
+			const pause = pauseAfter(err, tried, longestPause);
 			onRetry?.(err, pause);
 			await sleep(pause, signal);
 		}
@@ -232,10 +376,11 @@ function mayPass({ status, code, retryAfter = 0 }) {
  * do not come back together.
  *
  * @param {ChatError} err
- * @param {number} tried how often the question was sent already
+ * @param {number} tried how often it was tried already
+ * @param {number} longest
  */
-function pauseAfter({ retryAfter }, tried) {
-	const backoff = Math.min(firstPause * 2 ** (tried - 1), longestPause) * (0.5 + Math.random() / 2);
+function pauseAfter({ retryAfter }, tried, longest) {
+	const backoff = Math.min(firstPause * 2 ** (tried - 1), longest) * (0.5 + Math.random() / 2);
 	return retryAfter === undefined ? backoff : retryAfter + backoff / 2;
 }
 
@@ -260,21 +405,185 @@ function sleep(seconds, signal) {
 }
 
 /**
+ * Sleeps, but no longer than until the browser is back in the network. Tells whether it is.
+ *
+ * @param {number} seconds
+ * @param {AbortSignal} [signal]
+ */
+async function sleepUntilOnline(seconds, signal) {
+	const waking = new AbortController();
+	const forget = whenOnline(() => waking.abort());
+	try {
+		await sleep(seconds, either(signal, waking.signal));
+		return false;
+	} catch {
+		signal?.throwIfAborted();
+		return true;
+	} finally {
+		forget();
+	}
+}
+
+/**
+ * Calls back when the browser is back in the network, until it is told to forget it.
+ *
+ * @param {() => void} callback
+ */
+function whenOnline(callback) {
+	// Only browsers have such an event.
+	globalThis.addEventListener?.('online', callback);
+	return () => globalThis.removeEventListener?.('online', callback);
+}
+
+/**
+ * @param {AbortSignal | undefined} signal
+ * @param {AbortSignal} other
+ */
+function either(signal, other) {
+	return signal ? AbortSignal.any([signal, other]) : other;
+}
+
+/**
  * Asks a question once. Yields each event of the answer, and the chat's id where the head or an event tells it.
  *
  * @param {string} url
  * @param {Question} question
- * @param {AbortSignal} [signal]
+ * @param {AskOptions} options
  * @returns {AsyncGenerator<{ event: ChatEvent, chatId: string | undefined }, void, void>}
  */
-async function* ask(url, question, signal) {
-	const { status, headers, body } = await post(url, question, signal);
+async function* ask(url, question, options) {
+	const connection = await post(url, question, options.signal);
+	const stream = connection.headers.get('Illumichat-Stream');
+	if (!stream) {
+		yield* readAnswer(connection, undefined, options.signal);
+		return;
+	}
+	options.onStream?.(stream);
+	yield* follow(url, { stream, after: 0 }, connection, options);
+}
+
+/**
+ * Reads an answer that can be resumed, and stops it when nobody wants to read on: for the server, a connection
+ * that has ended may be a lost one.
+ *
+ * @param {string} url
+ * @param {Place} place how far it was read
+ * @param {Connection | undefined} connection where it goes on, if there is one already
+ * @param {SendOptions} options
+ * @returns {ReturnType<typeof ask>}
+ */
+async function* follow(url, place, connection, options) {
+	const { signal } = options;
+	let over = false;
+	const giveUp = () => {
+		if (!over) stop(url, place);
+		over = true;
+	};
+	signal?.addEventListener('abort', giveUp);
+	try {
+		yield* readOn(url, place, connection, options);
+		over = true;
+	} catch (err) {
+		if (!signal?.aborted) over = true;
+		throw err;
+	} finally {
+		signal?.removeEventListener('abort', giveUp);
+		giveUp();
+	}
+}
+
+/**
+ * Reads an answer to its end, over as many connections as it takes.
+ *
+ * @param {string} url
+ * @param {Place} place
+ * @param {Connection | undefined} connection
+ * @param {SendOptions} options
+ * @returns {ReturnType<typeof ask>}
+ */
+async function* readOn(url, place, connection, { signal, onReconnect }) {
+	let lost = new ChatError('the answer is not there any more', { code: 'closed:connection' });
+	let tried = 0;
+	for (;;) {
+		try {
+			connection ??= await reconnect(url, place, signal);
+			for await (const told of readAnswer(connection, place, signal)) {
+				tried = 0;
+				yield told;
+			}
+			return;
+		} catch (err) {
+			signal?.throwIfAborted();
+			if (!(err instanceof ChatError)) throw err;
+			if (connection) {
+				// Any other error is how the answer has ended.
+				if (!(err instanceof LostConnection)) throw err;
+				lost = err;
+			}
+			tried++;
+			// An answer that cannot be resumed has ended where its connection was lost.
+			if (tried > mostReconnects || !mayPass(err)) throw lost;
+			connection = undefined;
+			const pause = pauseAfter(err, tried, longestReconnectPause);
+			onReconnect?.(err, pause);
+			if (await sleepUntilOnline(pause, signal)) tried = 0;
+		}
+	}
+}
+
+/**
+ * Goes on with an answer over a new connection.
+ *
+ * @param {string} url
+ * @param {Place} place
+ * @param {AbortSignal} [signal]
+ */
+async function reconnect(url, { stream, after }, signal) {
+	const hurry = new AbortController();
+	const late = setTimeout(() => hurry.abort(), reconnectPatience);
+	const request = new Request(url, {
+		headers: { 'Last-Event-ID': `${stream}:${after}` },
+		// In a browser's cache, requests for the same wait for each other.
+		cache: 'no-store',
+		signal: either(signal, hurry.signal),
+	});
+	try {
+		return await connect(request, signal);
+	} finally {
+		clearTimeout(late);
+	}
+}
+
+/**
+ * Has the server stop an answer. Nobody waits for that; if it fails, the server stops by itself after a while.
+ *
+ * @param {string} url
+ * @param {Place} place
+ */
+function stop(url, { stream }) {
+	const request = new Request(url, { method: 'DELETE', headers: { 'Illumichat-Stream': stream }, keepalive: true });
+	fetch(request).catch(() => {});
+}
+
+/**
+ * Reads an answer over one connection.
+ *
+ * @param {Connection} connection
+ * @param {Place | undefined} place is moved on with each event; without, the answer cannot be resumed
+ * @param {AbortSignal} [signal]
+ * @returns {ReturnType<typeof ask>}
+ */
+async function* readAnswer({ status, headers, body }, place, signal) {
 	let chatId = chatIdOfHead(headers);
 
 	let finished = false;
+	const reader = body.getReader();
+	// Where there was no network, a connection may be dead without a sign.
+	const forget = place ? whenOnline(() => hangUp(reader)) : () => {};
 	try {
-		for await (const data of readEvents(body)) {
+		for await (const { data, id } of readEvents(reader)) {
 			signal?.throwIfAborted();
+			if (place && !moveOn(place, id)) continue;
 			const event = parseEvent(data);
 			if (!event) continue;
 			if (event.type === 'finish') {
@@ -292,11 +601,26 @@ async function* ask(url, question, signal) {
 		if (finished) return;
 		signal?.throwIfAborted();
 		if (err instanceof ChatError) throw err;
-		throw new ChatError('the connection broke', { status, code: 'broken:connection', cause: err });
+		throw new LostConnection('the connection broke', { status, code: 'broken:connection', cause: err });
+	} finally {
+		forget();
 	}
 	if (!finished) {
-		throw new ChatError('the answer ended without a finish', { status, code: 'closed:connection' });
+		throw new LostConnection('the answer ended without a finish', { status, code: 'closed:connection' });
 	}
+}
+
+/**
+ * Notes that an event has come. Tells whether it is a new one.
+ *
+ * @param {Place} place
+ * @param {string} id
+ */
+function moveOn(place, id) {
+	const number = id.startsWith(`${place.stream}:`) ? Number(id.slice(place.stream.length + 1)) : NaN;
+	if (number <= place.after) return false;
+	if (number > place.after) place.after = number;
+	return true;
 }
 
 /**
@@ -312,7 +636,7 @@ function chatIdOfHead(headers) {
 }
 
 /**
- * Sends a question, and returns the response if it is an event stream.
+ * Sends a question.
  *
  * @param {string} url
  * @param {Question} question
@@ -325,6 +649,17 @@ async function post(url, question, signal) {
 		body: JSON.stringify(question),
 		signal,
 	});
+	return connect(request, signal);
+}
+
+/**
+ * Sends a request, and returns the response if it is an event stream.
+ *
+ * @param {Request} request
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<Connection>}
+ */
+async function connect(request, signal) {
 	let response;
 	try {
 		response = await fetch(request);
@@ -354,7 +689,7 @@ async function post(url, question, signal) {
 async function readError(body) {
 	if (!body) return null;
 	const reader = body.getReader();
-	const cancel = () => reader.cancel().catch(() => {});
+	const cancel = () => hangUp(reader);
 	const late = setTimeout(cancel, errorPatience);
 	const decoder = new TextDecoder();
 	let text = '';
@@ -420,33 +755,36 @@ function isObject(value) {
 }
 
 /**
- * Yields the data of each event of a stream, as the HTML standard has it in "Interpreting an event
- * stream": a blank line ends an event, and one without it at the end of the stream is dropped.
+ * Yields the data of each event of a stream and its own id, as the HTML standard has it in "Interpreting an
+ * event stream": a blank line ends an event, and one without it at the end of the stream is dropped.
  *
- * @param {ReadableStream<Uint8Array>} body
+ * @param {ReadableStreamDefaultReader<Uint8Array>} reader
  */
-async function* readEvents(body) {
+async function* readEvents(reader) {
 	/** @type {string[]} */
 	let data = [];
-	for await (const line of readLines(body)) {
+	let id = '';
+	for await (const line of readLines(reader)) {
 		if (line === '') {
-			if (data.length > 0) yield data.join('\n');
+			if (data.length > 0) yield { data: data.join('\n'), id };
 			data = [];
+			id = '';
 			continue;
 		}
 		// A comment is a line whose field has no name.
 		const [field] = line.split(':', 1);
-		if (field === 'data') data.push(line.slice('data:'.length).replace(/^ /, ''));
+		const value = line.slice(field.length + 1).replace(/^ /, '');
+		if (field === 'data') data.push(value);
+		if (field === 'id') id = value;
 	}
 }
 
 /**
  * Yields the lines of a stream, each as soon as its end is read. A line ends with LF, CRLF or CR.
  *
- * @param {ReadableStream<Uint8Array>} body
+ * @param {ReadableStreamDefaultReader<Uint8Array>} reader
  */
-async function* readLines(body) {
-	const reader = body.getReader();
+async function* readLines(reader) {
 	const decoder = new TextDecoder();
 	let line = '';
 	let endedInCR = false;
@@ -473,7 +811,15 @@ async function* readLines(body) {
 			}
 		}
 	} finally {
-		// Nobody reads on, so the server need not write on. A broken stream cannot be cancelled, and need not be.
-		reader.cancel().catch(() => {});
+		hangUp(reader);
 	}
+}
+
+/**
+ * Nobody reads on, so the server need not write on. A broken stream cannot be cancelled, and need not be.
+ *
+ * @param {ReadableStreamDefaultReader<Uint8Array>} reader
+ */
+function hangUp(reader) {
+	reader.cancel().catch(() => {});
 }

@@ -18,6 +18,9 @@ let asked;
 /** What the next answers are, in turn: an answer that the test writes, or an error that there is instead. */
 let next;
 
+/** The answers that were stopped, by their requests. */
+let stopped;
+
 /** The timers that run, by when they are due. */
 let timers;
 let now;
@@ -25,14 +28,21 @@ let now;
 beforeEach(() => {
 	asked = [];
 	next = [];
+	stopped = [];
 	timers = new Map();
 	now = 0;
+	delete globalThis.sessionStorage;
 });
 
 globalThis.fetch = async (request) => {
+	if (request.method === 'DELETE') {
+		stopped.push(request);
+		throw new TypeError('nobody waits for this');
+	}
 	const answer = next.shift() ?? new Answer();
 	asked.push(answer);
-	answer.question = await request.json();
+	if (request.method === 'POST') answer.question = await request.json();
+	answer.lastEvent = request.headers.get('Last-Event-ID');
 	request.signal.throwIfAborted();
 	return answer.respond(request.signal);
 };
@@ -86,6 +96,12 @@ class Answer {
 		return this;
 	}
 
+	/** Writes events as a site does whose answers can be resumed. */
+	numbered(first, ...events) {
+		for (const [i, event] of events.entries()) this.text(`data: ${JSON.stringify(event)}\nid: str_1:${first + i}\n\n`);
+		return this;
+	}
+
 	end() {
 		this.writer.close();
 		return this;
@@ -110,6 +126,29 @@ async function all(events) {
 		return { seen, err };
 	}
 	return { seen };
+}
+
+/** The head of an answer that can be resumed. */
+const resumable = { status: 200, headers: { ...stream.headers, 'Illumichat-Stream': 'str_1' } };
+
+const [one, two, three] = ['One, ', 'two, ', 'three.'].map(delta);
+
+/** Lets so much time pass, and whatever comes of it happen. */
+async function passAndSettle(milliseconds) {
+	await settle();
+	pass(milliseconds);
+	await settle();
+}
+
+/** A storage as that of a tab, which outlives the page. */
+function openStorage() {
+	const items = new Map();
+	globalThis.sessionStorage = {
+		getItem: (key) => items.get(key) ?? null,
+		setItem: (key, value) => items.set(key, value),
+		removeItem: (key) => items.delete(key),
+	};
+	return items;
 }
 
 /** Has what waits for nothing but promises go on. */
@@ -336,4 +375,285 @@ test('leaving the loop gives the answer up', async () => {
 	}
 	await settle();
 	assert.ok(asked[0].cancelled);
+});
+
+for (const [how, lose] of Object.entries({ broken: (answer) => answer.break(), closed: (answer) => answer.end() })) {
+	test(`an answer whose connection was ${how} goes on without a gap or a repeat`, async () => {
+		next = [
+			new Answer(resumable).numbered(1, one).text('data: {"type":"text-delta","textDelta":"tw'),
+			new Answer(resumable).numbered(1, one).numbered(2, two),
+			new Answer(resumable).numbered(3, three, finish).end(),
+		];
+		const waits = [];
+		const chat = new Chat(url);
+		const answer = all(chat.send('Hello', { onReconnect: (err, wait) => waits.push([err.code, wait]) }));
+		for (let i = 0; i < 2; i++) {
+			await settle();
+			lose(asked[i]);
+			await passAndSettle(1000);
+		}
+		assert.deepEqual(await answer, { seen: [one, two, three, finish] });
+		assert.deepEqual(asked.map((a) => a.lastEvent), [null, 'str_1:1', 'str_1:2']);
+		assert.equal(chat.messages.at(-1).content, 'One, two, three.');
+		assert.deepEqual(waits.map(([code]) => code), Array(2).fill(how === 'broken' ? 'broken:connection' : 'closed:connection'));
+		// Each time something has come, so the pauses have not grown.
+		for (const [, wait] of waits) assert.ok(wait >= 0.5 && wait <= 1, String(wait));
+		assert.equal(stopped.length, 0);
+		assert.equal(timers.size, 0);
+	});
+}
+
+test('an answer of which nothing has come is gone on with, too, and not asked for again', async () => {
+	next = [new Answer(resumable).end(), new Answer(resumable).numbered(1, { ...one, chatId: 'chat_1' }, finish).end()];
+	const chat = new Chat(url);
+	const answer = all(chat.send('Hello'));
+	await passAndSettle(1000);
+	assert.equal((await answer).seen.length, 2);
+	assert.deepEqual(asked.map((a) => a.lastEvent), [null, 'str_1:0']);
+	assert.equal(chat.chatId, 'chat_1');
+});
+
+test('how an answer has ended is no lost connection', async () => {
+	const error = { type: 'finish', finishReason: 'error', error: 'gone', code: 'closed:connection' };
+	next = [new Answer(resumable).numbered(1, one, error).end()];
+	const { seen, err } = await all(new Chat(url).send('Hello'));
+	assert.deepEqual([seen, err.message], [[one], 'gone']);
+
+	next = [new Answer(resumable).numbered(1, one, finish)];
+	const answer = all(new Chat(url).send('Hello'));
+	await settle();
+	asked[1].break();
+	assert.deepEqual(await answer, { seen: [one, finish] });
+	assert.deepEqual([asked.length, timers.size, stopped.length], [2, 0, 0]);
+});
+
+for (const status of [204, 404]) {
+	test(`a ${status} tells that an answer is lost`, async () => {
+		next = [new Answer(resumable).numbered(1, one), Object.assign(new Answer(), { respond: () => new Response(null, { status }) })];
+		const chat = new Chat(url);
+		const answer = all(chat.send('Hello'));
+		await settle();
+		asked[0].break();
+		await passAndSettle(1000);
+		const { seen, err } = await answer;
+		assert.deepEqual([seen, err.name, err.status, err.code], [[one], 'ChatError', 200, 'broken:connection']);
+		assert.equal(asked.length, 2);
+		assert.equal(stopped.length, 0);
+		assert.equal(chat.messages.at(-1).content, 'One, ');
+	});
+}
+
+test('a server that is busy is asked when it says', async () => {
+	next = [
+		new Answer(resumable).numbered(1, one),
+		new Answer({ status: 429, headers: { 'Retry-After': '7' } }).end(),
+		new Answer({ status: 503, headers: { 'Retry-After': '9' } }).end(),
+		new Answer(resumable).numbered(2, finish).end(),
+	];
+	const told = [];
+	const answer = all(new Chat(url).send('Hello', { onReconnect: (err, wait) => told.push([err.status, Math.floor(wait)]) }));
+	await settle();
+	asked[0].break();
+	for (const wait of [1000, 8000, 11_000]) await passAndSettle(wait);
+	assert.deepEqual(await answer, { seen: [one, finish] });
+	assert.deepEqual(told.map(([status]) => status), [200, 429, 503]);
+	assert.ok(told[1][1] >= 7 && told[2][1] >= 9, String(told));
+});
+
+test('a connection that cannot be had again is given up, but not before the server does', async (t) => {
+	for (const random of [0, 0.999]) {
+		t.mock.method(Math, 'random', () => random);
+		asked = [];
+		const unreachable = () => Object.assign(new Answer(), { respond: () => { throw new TypeError('no network'); } });
+		next = [new Answer(resumable).numbered(1, one), ...Array.from({ length: 100 }, unreachable)];
+		const waits = [];
+		let result;
+		all(new Chat(url).send('Hello', { onReconnect: (_, wait) => waits.push(wait) })).then((r) => { result = r; });
+		await settle();
+		asked[0].break();
+		for (let i = 0; i < 100 && !result; i++) await passAndSettle(5000);
+		assert.deepEqual([result.seen, result.err.code], [[one], 'broken:connection']);
+		const waited = waits.reduce((sum, wait) => sum + wait);
+		assert.ok(waited > 30 && waited < 90 && Math.max(...waits) <= 5, `${waits}`);
+		assert.equal(asked.length, waits.length + 1);
+		assert.equal(timers.size, 0);
+	}
+});
+
+test('a connection that says nothing is not waited for', async () => {
+	next = [
+		new Answer(resumable).numbered(1, one),
+		Object.assign(new Answer(), { respond: (signal) => new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason))) }),
+		new Answer(resumable).numbered(2, finish).end(),
+	];
+	const answer = all(new Chat(url).send('Hello'));
+	await settle();
+	asked[0].break();
+	for (const wait of [1000, 10_000, 2000]) await passAndSettle(wait);
+	assert.deepEqual(await answer, { seen: [one, finish] });
+});
+
+test('a browser that is back in the network goes on at once', async (t) => {
+	const page = new EventTarget();
+	let listeners = 0;
+	globalThis.addEventListener = (...args) => { listeners++; page.addEventListener(...args); };
+	globalThis.removeEventListener = (...args) => { listeners--; page.removeEventListener(...args); };
+	t.after(() => {
+		delete globalThis.addEventListener;
+		delete globalThis.removeEventListener;
+	});
+	next = [new Answer(resumable).numbered(1, one), new Answer(resumable), new Answer(resumable).numbered(3, three, finish).end()];
+	const answer = all(new Chat(url).send('Hello'));
+	await settle();
+	asked[0].break();
+	await settle();
+	assert.equal(asked.length, 1);
+	page.dispatchEvent(new Event('online'));
+	await settle();
+	assert.equal(asked.length, 2);
+	assert.equal(timers.size, 0);
+
+	// A connection of before may be dead, and nobody told of it.
+	asked[1].numbered(2, two);
+	await settle();
+	page.dispatchEvent(new Event('online'));
+	await passAndSettle(1000);
+	assert.deepEqual(await answer, { seen: [one, two, three, finish] });
+	assert.ok(asked[1].cancelled);
+	assert.equal(listeners, 0);
+	assert.equal(asked.length, 3);
+});
+
+test('Stop has the server stop, and no event comes after', async () => {
+	const reason = new Error('enough');
+	for (const [when, lose] of Object.entries({
+		'in the stream': () => {},
+		'in a pause': (answer) => answer.break(),
+		'while it is asked for again': async (answer) => {
+			next = [Object.assign(new Answer(), { respond: (signal) => new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason))) })];
+			answer.break();
+			await passAndSettle(1000);
+		},
+		'in the rest': async (answer) => {
+			next = [new Answer(resumable).numbered(2, two)];
+			answer.break();
+			await passAndSettle(1000);
+		},
+	})) {
+		asked = [];
+		stopped = [];
+		next = [new Answer(resumable).numbered(1, one)];
+		const controller = new AbortController();
+		const answer = all(new Chat(url).send('Hello', { signal: controller.signal }));
+		await settle();
+		await lose(asked[0]);
+		await settle();
+		if (when === 'in the stream') asked[0].numbered(2, two);
+		if (when === 'in the rest') asked[1].numbered(3, three);
+		controller.abort(reason);
+		assert.equal(stopped.length, 1, when);
+		const { seen, err } = await answer;
+		assert.equal(err, reason, when);
+		assert.deepEqual(seen, when === 'in the rest' ? [one, two] : [one], when);
+		await passAndSettle(100_000);
+		assert.equal(stopped.length, 1, when);
+		assert.deepEqual([stopped[0].url, stopped[0].headers.get('Illumichat-Stream'), stopped[0].keepalive], [url, 'str_1', true]);
+		assert.equal(timers.size, 0, when);
+	}
+});
+
+test('whoever leaves the loop has the server stop', async () => {
+	next = [new Answer(resumable).numbered(1, one)];
+	for await (const event of new Chat(url).send('Hello')) {
+		assert.deepEqual(event, one);
+		break;
+	}
+	assert.equal(stopped.length, 1);
+});
+
+test('an answer that is over is not stopped', async () => {
+	const controller = new AbortController();
+	next = [new Answer(resumable).numbered(1, one, finish).end()];
+	await all(new Chat(url).send('Hello', { signal: controller.signal }));
+	controller.abort();
+	await settle();
+	assert.equal(stopped.length, 0);
+});
+
+test('without a stream nothing is resumed, stopped or kept', async () => {
+	const items = openStorage();
+	const chat = new Chat(url, { storageKey: 'chat' });
+	const told = [];
+	next = [new Answer().numbered(1, one)];
+	const answer = all(chat.send('Hello', { onReconnect: (err) => told.push(err) }));
+	await settle();
+	asked[0].break();
+	assert.equal((await answer).err.code, 'broken:connection');
+
+	const controller = new AbortController();
+	next = [new Answer().numbered(1, one)];
+	const stopping = all(chat.send('Hello', { signal: controller.signal }));
+	await settle();
+	controller.abort();
+	await stopping;
+	await settle();
+	assert.deepEqual([asked.length, stopped.length, told.length, items.size, timers.size], [2, 0, 0, 0, 0]);
+});
+
+test('a page that is loaded anew goes on with its answer', async () => {
+	const items = openStorage();
+	const before = new Chat(url, { storageKey: 'chat' });
+	next = [new Answer({ ...resumable, headers: { ...resumable.headers, 'X-Chat-Id': 'chat_1' } }).numbered(1, one, finish).end()];
+	await all(before.send('First'));
+	next = [new Answer(resumable).numbered(1, one)];
+	all(before.send('Second'));
+	await settle();
+
+	// The old page is frozen here, and says nothing more.
+	let chat = new Chat(url, { storageKey: 'chat' });
+	assert.equal(chat.openQuestion, 'Second');
+	assert.deepEqual(chat.messages.map((m) => m.content), ['First', 'One, ']);
+	assert.equal(chat.chatId, 'chat_1');
+	next = [new Answer(resumable).numbered(1, one, two).break(), new Answer(resumable).numbered(1, one, two, finish).end()];
+	const answer = all(chat.resume());
+	await settle();
+	assert.equal(chat.openQuestion, undefined);
+	await assert.rejects(chat.send('Third').next(), /still on its way/);
+	await assert.rejects(chat.resume().next(), /still on its way/);
+	await passAndSettle(1000);
+	assert.deepEqual(await answer, { seen: [one, two, finish] });
+	assert.equal(asked[2].lastEvent, 'str_1:0');
+	assert.equal(chat.openQuestion, undefined);
+	assert.deepEqual(await all(chat.resume()), { seen: [] });
+
+	// And once more, with nothing that is open. What an answer tells after its finish is kept as well.
+	next = [new Answer(resumable).numbered(1, one, finish, { type: 'usage', chatId: 'chat_2' }).end()];
+	await all(chat.send('Third'));
+	assert.equal(new Chat(url, { storageKey: 'chat' }).chatId, 'chat_2');
+	chat = new Chat(url, { storageKey: 'chat', messages: [{ role: 'user', content: 'something else' }] });
+	assert.equal(chat.openQuestion, undefined);
+	assert.deepEqual(chat.messages.map((m) => m.content), ['First', 'One, ', 'Second', 'One, two, ', 'Third', 'One, ']);
+	assert.deepEqual([...items.keys()], ['chat']);
+});
+
+test('an answer that is gone after a reload can be asked for again', async () => {
+	openStorage().set('chat', JSON.stringify({ messages: [], open: { content: 'Hello', stream: 'str_1' } }));
+	const chat = new Chat(url, { storageKey: 'chat' });
+	next = [new Answer({ status: 404 }).text('{"error":"no","code":"not_found:stream"}').end(), new Answer(resumable).numbered(1, one, finish).end()];
+	const { seen, err } = await all(chat.resume());
+	assert.deepEqual([seen, err.name, err.code], [[], 'ChatError', 'closed:connection']);
+	assert.equal(new Chat(url, { storageKey: 'chat' }).openQuestion, undefined);
+	assert.deepEqual(await all(chat.retry()), { seen: [one, finish] });
+	assert.deepEqual(asked[1].question.messages, [{ role: 'user', content: 'Hello' }]);
+});
+
+test('a storage that does not work is none', async () => {
+	const fail = () => { throw new Error('no storage'); };
+	for (const storage of [undefined, { getItem: fail, setItem: fail, removeItem: fail }, { getItem: () => '[1', setItem: fail, removeItem: () => {} }]) {
+		globalThis.sessionStorage = storage;
+		const chat = new Chat(url, { storageKey: 'chat' });
+		next = [new Answer(resumable).numbered(1, one, finish).end()];
+		assert.deepEqual(await all(chat.send('Hello')), { seen: [one, finish] });
+		assert.equal(chat.openQuestion, undefined);
+	}
 });

@@ -15,6 +15,15 @@ export async function ask(chat: Chat, signal: AbortSignal): Promise<string> {
 	return history.length > 0 ? text : (chat.chatId ?? '');
 }
 
+export async function goOn(url: string, say: (line: string) => void): Promise<string> {
+	const chat = new Chat(url, { storageKey: 'chat' });
+	const question: Message['content'] | undefined = chat.openQuestion;
+	if (question === undefined) return '';
+	let text = '';
+	for await (const event of chat.resume({ onReconnect: (err, wait) => say(`${err.code} ${wait.toFixed()}`) })) text += shown(event);
+	return text;
+}
+
 function shown(event: ChatEvent): string {
 	switch (event.type) {
 		case 'text-delta':
