@@ -246,6 +246,7 @@ func BenchmarkExchange(b *testing.B) {
 		status              int
 	}{
 		{"without limits", "", http.StatusOK},
+		{"resumable", "resume", http.StatusOK},
 		{"with limits", "limit 1000000000 1h\nlimit 1000000000 24h site\nmax_streams 1000\nmax_streams_per_client 1000", http.StatusOK},
 		{"refused", "limit 1 366d", http.StatusTooManyRequests},
 	} {

@@ -79,7 +79,7 @@ func (ex *exchange) runAlone(chat []byte) (err error) {
 
 // passOn gives the visitor who asked an answer that is no stream, or returns the error that there is instead.
 func (r *recording) passOn(visitor *sink, c *record, err error) error {
-	r.note(c)
+	c.tries, c.upstreamStatus = r.ex.record.tries, r.ex.record.upstreamStatus // which nobody writes any more
 	if panicked, ok := errors.AsType[*timerPanic](err); ok {
 		panic(panicked.value)
 	}

@@ -258,13 +258,18 @@ func TestResumeAfterReload(t *testing.T) {
 	}
 }
 
-// Whoever has lost a connection needs no second slot to come back, and who listens as well does.
+// Whoever has lost a connection needs no second slot to come back, even if the server has not noticed; others do.
 func TestResumeWithinLimits(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	s := serve(t, chatTo(server, "resume\nmax_streams_per_client 1\nlimit 1 1h"))
 	resp := s.ask(saying("/drip 80 10ms /events 1000"))
 	id := resp.Header.Get(headerStream)
+	second := s.goOn(t, id, 0)
+	if second.StatusCode != http.StatusOK {
+		t.Errorf("got status %d", second.StatusCode)
+	}
 	wantError(t, s.goOn(t, id, 0), http.StatusTooManyRequests, "rate_limit:chat")
+	takeEvents(t, second, 3)
 	takeEvents(t, resp, 3)
 	eventually(t, "the visitor can come back", func() bool {
 		resp := s.goOn(t, id, 3)

@@ -1,12 +1,15 @@
 package illumichat
 
-// liveStream is a stream that is written here. It has one of the slots, which is its listener's as well: so a visitor who has
-// lost a connection needs no second one to come back.
+// listenersOfSlot is how many may listen in the slot of a stream that is written here: a visitor who comes back needs no
+// second slot, although the server may not know yet that the first connection is lost.
+const listenersOfSlot = 2
+
+// liveStream is a stream that is written here. It has one of the slots.
 type liveStream struct {
-	vacant bool // nobody listens in its slot
+	listeners int // in its slot
 }
 
-// seat is what a listener takes up: a live stream's slot, or one of its own.
+// seat is what a listener takes up: a place in a live stream's slot, or a slot of its own.
 type seat struct {
 	of     *liveStream
 	client string // of a slot of its own
@@ -27,14 +30,16 @@ func (s *sharedState) endLive(id string) {
 	delete(s.live, id)
 }
 
-// firstSeat is that of the visitor who asked.
+// firstSeat is that of the visitor who asked, who may find that all is over.
 func (s *sharedState) firstSeat(id string) seat {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if stream, ok := s.live[id]; ok {
-		return seat{of: stream}
+	stream, ok := s.live[id]
+	if !ok {
+		stream = new(liveStream)
 	}
-	return seat{of: new(liveStream)} // it has ended, and nobody can take its slot
+	stream.listeners++
+	return seat{of: stream}
 }
 
 // takeSeat lets a listener in, if there is room.
@@ -42,8 +47,8 @@ func (h *Handler) takeSeat(id, client string) (seat, error) {
 	s := h.state
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if stream, ok := s.live[id]; ok && stream.vacant {
-		stream.vacant = false
+	if stream, ok := s.live[id]; ok && stream.listeners < listenersOfSlot {
+		stream.listeners++
 		return seat{of: stream}, nil
 	}
 	if err := h.fullSlots(client); err != nil {
@@ -57,7 +62,7 @@ func (s *sharedState) leave(taken seat) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if taken.of != nil {
-		taken.of.vacant = true
+		taken.of.listeners--
 		return
 	}
 	s.slots.giveBack(taken.client)

@@ -35,6 +35,7 @@ const (
 var targets = []*target{
 	{name: direct},
 	{name: module, config: "illumichat.Caddyfile", args: runCaddy},
+	{name: "resume", config: "resume.Caddyfile", args: runCaddy},
 	{name: baseline, config: "reverse_proxy.Caddyfile", args: runCaddy},
 	{name: "nginx", config: "nginx.conf", needs: "nginx", args: func(config string) []string { return []string{"-c", config} }},
 	{name: "haproxy", config: "haproxy.cfg", needs: "haproxy", args: func(config string) []string { return []string{"-db", "-f", config} }},
