@@ -120,6 +120,10 @@ func (ex *exchange) conclude(err error) error {
 
 // breakOff tells the visitor of an answer that has no finish of its own.
 func (ex *exchange) breakOff(reason *breakOff) error {
+	if ex.relay != nil && ex.relay.told {
+		ex.record.outcome = outcomeAnswered // what would have followed does not matter
+		return nil
+	}
 	cause := ex.loggable(reason.cause)
 	if !ex.output.isCommitted() {
 		return reason.before.because(cause)

@@ -416,7 +416,9 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, c *record) error
 		return err
 	}
 	if resumable {
-		return h.serveResumable(w, r, asked, admission, c)
+		if owner, ok := h.ownerOf(r); ok {
+			return h.serveResumable(w, r, owner, asked, admission, c)
+		}
 	}
 	defer admission.leave()
 	ex := h.newExchange(r.Context(), h.newSink(w, r, c.start), r.ProtoMajor == 3, admission, c)

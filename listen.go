@@ -14,35 +14,42 @@ import (
 )
 
 // serveResumable has the answer recorded, for as long as somebody wants it, and the visitor listen to that.
-func (h *Handler) serveResumable(w http.ResponseWriter, r *http.Request, asked chat, a *admission, c *record) error {
+func (h *Handler) serveResumable(w http.ResponseWriter, r *http.Request, owner string, asked chat, a *admission, c *record) error {
 	visitor := h.newSink(w, r, c.start)
 	defer visitor.close(c)
 	c.admitted = true
-	rec := newRecording(h, r, asked, visitor)
+	rec := newRecording(h, owner, asked, visitor)
 	// Of the visitor's request the values are needed, but it may end before.
 	rec.ex = h.newExchange(context.WithoutCancel(r.Context()), rec, false, a, newAnswerRecord(asked, c.start))
-	over := make(chan error, 1)
-	go func() { over <- rec.ex.runAlone(asked.body) }()
+	var failed error
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		failed = rec.ex.runAlone(asked.body)
+	}()
 
 	select {
 	case <-rec.begun:
-	case err := <-over:
-		if !rec.isCommitted() {
-			return rec.passOn(visitor, c, err)
-		}
+	case <-over:
 	case <-r.Context().Done():
-		rec.ex.cancel(errVisitorGone)
-		select {
-		case <-rec.begun: // just now
-		case <-over:
-			return errVisitorGone
-		}
+		// Nobody has the id yet.
+		rec.ex.cancel(errAbandoned)
+		<-over
+	}
+	if !rec.isCommitted() {
+		return rec.passOn(r, visitor, c, failed)
 	}
 	defer rec.first.Close()
-	seat := h.state.firstSeat(rec.id)
+	seat := h.state.firstSeat(rec.id, a.client)
 	defer h.state.leave(seat)
 	rec.note(c)
-	return h.follow(r, visitor, rec.head, rec.first, c)
+	if err := h.follow(r, visitor, rec.head, rec.first, c); err != nil {
+		return err
+	}
+	if c.cause != causeLeft && c.cause != causeStalled {
+		<-over // so that the slot is free before the visitor can ask again
+	}
+	return nil
 }
 
 // newAnswerRecord is what is noted of an answer that is recorded, apart from the visitors who listen to it.
@@ -78,20 +85,35 @@ func (ex *exchange) runAlone(chat []byte) (err error) {
 }
 
 // passOn gives the visitor who asked an answer that is no stream, or returns the error that there is instead.
-func (r *recording) passOn(visitor *sink, c *record, err error) error {
+func (r *recording) passOn(req *http.Request, visitor *sink, c *record, err error) error {
 	c.tries, c.upstreamStatus = r.ex.record.tries, r.ex.record.upstreamStatus // which nobody writes any more
 	if panicked, ok := errors.AsType[*timerPanic](err); ok {
 		panic(panicked.value)
+	}
+	if req.Context().Err() != nil {
+		return errVisitorGone
 	}
 	if err != nil {
 		return err
 	}
 	visitor.prepare(r.head, typeJSON)
 	if err := visitor.whole(r.json); err != nil {
-		c.left(err)
-		return nil
+		return r.ex.h.visitorLeft(req, visitor, c, err)
 	}
 	c.outcome = outcomeAnswered
+	return nil
+}
+
+// visitorLeft ends what was sent to a visitor who left or does not read.
+func (h *Handler) visitorLeft(r *http.Request, visitor *sink, c *record, err error) error {
+	c.left(err)
+	if !visitor.isCommitted() {
+		return errVisitorGone
+	}
+	h.tellOfLeft(c, err)
+	if r.ProtoMajor == 3 && errors.Is(err, errVisitorGone) {
+		abort()
+	}
 	return nil
 }
 
@@ -130,15 +152,7 @@ func (h *Handler) follow(r *http.Request, visitor *sink, head http.Header, liste
 		if panicked, ok := errors.AsType[*timerPanic](err); ok {
 			panic(panicked.value)
 		}
-		c.left(err)
-		if !visitor.isCommitted() {
-			return errVisitorGone
-		}
-		h.tellOfLeft(c, err)
-		if r.ProtoMajor == 3 && errors.Is(err, errVisitorGone) {
-			abort()
-		}
-		return nil
+		return h.visitorLeft(r, visitor, c, err)
 	}
 }
 
@@ -152,7 +166,7 @@ func (s *sink) listen(ctx context.Context, listener store.Listener, c *record) e
 		if c.firstEvent == 0 && piece.Events > 0 {
 			c.firstEvent = time.Since(c.start)
 		}
-		if err := s.relay(piece.Data, piece.Whole, true); err != nil {
+		if err := s.relay(piece.Data, !piece.Torn, true); err != nil {
 			return err
 		}
 		c.events += int64(piece.Events)

@@ -25,25 +25,28 @@ type recording struct {
 	ex    *exchange     // which ends when nobody wants the stream any more
 	begun chan struct{} // closed when there is something to read
 
-	mu        sync.Mutex
-	source    store.Source   // nil before the head
-	first     store.Listener // of the visitor who asked
-	unwatch   func() bool
-	head      http.Header
-	hasBody   bool
+	mu      sync.Mutex
+	source  store.Source   // nil before the head
+	first   store.Listener // of the visitor who asked
+	unwatch func() bool
+	head    http.Header
+	hasBody bool
+	json    []byte // an answer that is no stream
+
+	// These are the exchange's alone.
 	numbering numbering
-	json      []byte // an answer that is no stream
+	last      store.Chunk // a finish of our own
 
 	tries, upstreamStatus int // so far
 }
 
-func newRecording(h *Handler, r *http.Request, asked chat, visitor *sink) *recording {
+func newRecording(h *Handler, owner string, asked chat, visitor *sink) *recording {
 	id := newStreamID()
 	return &recording{
 		id:        id,
 		store:     h.store,
 		terms:     h.Resume.terms(),
-		meta:      store.Meta{Owner: h.Resume.ownerOf(r), Assistant: asked.label},
+		meta:      store.Meta{Owner: owner, Assistant: asked.label},
 		until:     visitor.deadline(),
 		begun:     make(chan struct{}),
 		numbering: numbering{stream: id},
@@ -88,7 +91,7 @@ func (r *recording) begin() {
 	r.source, r.first = r.store.Claim(r.id, r.meta, r.terms)
 	unwanted := r.source.Context()
 	r.unwatch = context.AfterFunc(unwanted, func() { r.ex.cancel(whyEnded(context.Cause(unwanted))) })
-	r.ex.h.state.goLive(r.id)
+	r.ex.h.state.goLive(r.id, r.ex.admission.client)
 }
 
 func (r *recording) isCommitted() bool {
@@ -103,23 +106,33 @@ func (r *recording) hasSent() bool {
 	return r.hasBody
 }
 
-func (r *recording) relay(p []byte, _, _ bool) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.source == nil {
-		r.begin()
+// relay has the lock for no longer than it takes to begin: the log may have it wait for a listener, who needs it.
+func (r *recording) relay(p []byte, whole, _ bool) error {
+	p, first := r.beginWith(p)
+	if first {
 		defer close(r.begun)
 	}
-	return r.add(p)
-}
-
-func (r *recording) add(p []byte) error {
-	r.hasBody = true
 	numbered, ends := r.numbering.number(p)
-	if err := r.source.Append(numbered, ends); err != nil {
+	if err := r.source.Append(r.ex.ctx, store.Chunk{Data: numbered, Ends: ends, Torn: !whole}); err != nil {
 		return whyEnded(err)
 	}
 	return nil
+}
+
+// beginWith begins the log, if it has not begun, and returns what of its first bytes is recorded: after a heartbeat, a byte
+// order mark would be no longer the first.
+func (r *recording) beginWith(p []byte) (recorded []byte, first bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.hasBody {
+		p = bytes.TrimPrefix(p, byteOrderMark)
+	}
+	r.hasBody = true
+	if r.source != nil {
+		return p, false
+	}
+	r.begin()
+	return p, true
 }
 
 func (r *recording) whole(p []byte) error {
@@ -130,13 +143,11 @@ func (r *recording) whole(p []byte) error {
 }
 
 func (r *recording) finish(ev []byte) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	if r.numbering.within {
 		// Ends the line and then the block, whichever line end came last.
 		ev = append([]byte("\n\n"), ev...)
 	}
-	_ = r.add(ev) // that nobody wants the stream is why it has such a finish
+	r.last.Data, r.last.Ends = r.numbering.number(ev)
 	return nil
 }
 
@@ -146,14 +157,12 @@ func (r *recording) patience() time.Duration                    { return never }
 func (r *recording) deadline() time.Time                        { return r.until }
 
 func (r *recording) close(c *record) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.source == nil {
+	if !r.isCommitted() {
 		return
 	}
 	r.unwatch()
 	r.ex.h.state.endLive(r.id)
-	r.source.Finish(store.End{Reason: c.finishReason, Cause: c.cause})
+	r.source.Finish(r.last, store.End{Reason: c.finishReason, Cause: c.cause})
 }
 
 // numbering gives each event of a stream the line `id: <stream>:<n>`, after its last line and in the same style.
@@ -226,5 +235,5 @@ func whyEnded(cause error) error {
 	case errors.Is(cause, store.ErrAbandoned):
 		return errAbandoned
 	}
-	return errVisitorGone
+	return cause // of the exchange's own end
 }

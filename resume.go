@@ -11,6 +11,9 @@ import (
 	"strings"
 	"time"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/illumichat/caddy-illumichat/store"
@@ -62,12 +65,12 @@ type Resume struct {
 	// (1 MiB), or `max_total` where that is less.
 	MaxSize int64 `json:"max_size,omitempty"`
 
-	// How much is kept of all answers of this instance, in bytes. Those that are complete make room for others, the oldest
+	// How much this instance keeps of all answers of one endpoint and token, in bytes. Those that are complete make room for others, the oldest
 	// first; what finds none cannot be resumed. Default: 67108864 (64 MiB).
 	MaxTotal int64 `json:"max_total,omitempty"`
 
 	// A placeholder, such as `{http.auth.user.id}`, that has to have the same value for whoever resumes or stops an answer as
-	// it had for who asked. Default: none.
+	// it had for who asked. Where it is empty, the answer cannot be resumed. Default: none.
 	Owner string `json:"owner,omitempty"`
 }
 
@@ -109,14 +112,21 @@ func (c *Resume) terms() store.Terms {
 	}
 }
 
-// ownerOf returns who sent r, as a hash: what the placeholder stands for may be a secret.
-func (c *Resume) ownerOf(r *http.Request) string {
-	if c.Owner == "" {
-		return ""
+// ownerOf returns who sent r, as a hash: what the placeholder stands for may be a secret. It reports false where it should
+// stand for something and does not: all such visitors would be one.
+func (h *Handler) ownerOf(r *http.Request) (owner string, ok bool) {
+	if h.Resume.Owner == "" {
+		return "", true
 	}
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	hash := sha256.Sum256([]byte(repl.ReplaceAll(c.Owner, "")))
-	return base64.RawURLEncoding.EncodeToString(hash[:])
+	value := repl.ReplaceAll(h.Resume.Owner, "")
+	if value == "" {
+		h.troubles.tell(zapcore.WarnLevel, "owner", "an answer has no owner, so that it cannot be resumed",
+			"see whether the placeholder is right, and what sets it comes before this handler", zap.String("owner", h.Resume.Owner))
+		return "", false
+	}
+	hash := sha256.Sum256([]byte(value))
+	return base64.RawURLEncoding.EncodeToString(hash[:]), true
 }
 
 const storeNamespace = "http.handlers.illumichat.stores"
@@ -150,7 +160,8 @@ func (h *Handler) resume(w http.ResponseWriter, r *http.Request, c *record) erro
 	switch {
 	case err == io.EOF:
 		metrics.resumes.WithLabelValues(resumeEnded).Inc()
-		c.outcome = outcomeAnswered
+		c.outcome, c.label = outcomeAnswered, stream.Meta().Assistant
+		w.Header().Set("Cache-Control", "no-store")
 		w.WriteHeader(http.StatusNoContent)
 		return nil
 	case err == errStreamUnknown:
@@ -168,6 +179,7 @@ func (h *Handler) resume(w http.ResponseWriter, r *http.Request, c *record) erro
 	defer h.state.leave(seat)
 	metrics.resumes.WithLabelValues(resumeGoesOn).Inc()
 	visitor := h.newSink(w, r, c.start)
+	visitor.caching = "no-store, no-transform" // a GET's answer could be kept for another visitor
 	defer visitor.close(c)
 	return h.follow(r, visitor, stream.Meta().Header, listener, c)
 }
@@ -212,7 +224,8 @@ func (h *Handler) find(r *http.Request, id string) (store.Stream, error) {
 		return nil, errStreamUnknown
 	case err != nil:
 		return nil, errStore.because(err)
-	case stream.Meta().Owner != h.Resume.ownerOf(r):
+	}
+	if owner, ok := h.ownerOf(r); !ok || owner != stream.Meta().Owner {
 		return nil, errStreamUnknown
 	}
 	return stream, nil

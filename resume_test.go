@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net/http"
+	"net/http/httptest"
 	"regexp"
 	"strings"
 	"sync"
@@ -145,14 +146,25 @@ func TestResume(t *testing.T) {
 // What is not known, not any more, or not to this visitor, is all alike.
 func TestResumeOfNothing(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
-	s := serve(t, resumable(server, "keep 100ms\nowner {http.request.header.X-User}"))
-	resp := s.ask(hello)
+	s := serve(t, resumable(server, "keep 1s\nowner {http.request.header.X-User}"))
+	if id := s.ask(hello).Header.Get(headerStream); id != "" {
+		t.Errorf("an answer that is nobody's has the id %q", id)
+	}
+	ask := chatRequest(t, s.plain, hello)
+	ask.Header.Set("X-User", "somebody")
+	resp := s.send(http.DefaultTransport, ask)
 	id := resp.Header.Get(headerStream)
 	readAll(t, resp)
+	if resp := s.get(t, map[string]string{"Last-Event-ID": id + ":1", "X-User": "somebody"}, ""); resp.StatusCode != http.StatusOK || resp.Header.Get("Cache-Control") != "no-store, no-transform" {
+		t.Errorf("got status %d and %v", resp.StatusCode, resp.Header)
+	}
+	wantError(t, s.goOn(t, id, 1), http.StatusNotFound, "not_found:stream")
 	wantError(t, s.get(t, map[string]string{"Last-Event-ID": id + ":1", "X-User": "another"}, ""), http.StatusNotFound, "not_found:stream")
 	wantError(t, s.request(t, http.MethodDelete, map[string]string{headerStream: id, "X-User": "another"}, ""), http.StatusNotFound, "not_found:stream")
 	wantError(t, s.goOn(t, newStreamID(), 1), http.StatusNotFound, "not_found:stream")
-	eventually(t, "the answer is forgotten", func() bool { return s.goOn(t, id, 1).StatusCode == http.StatusNotFound })
+	eventually(t, "the answer is forgotten", func() bool {
+		return s.get(t, map[string]string{"Last-Event-ID": id + ":1", "X-User": "somebody"}, "").StatusCode == http.StatusNotFound
+	})
 
 	for _, query := range []string{"", "?after=3", "?stream=" + id + "&after=x", "?stream=" + id + "&after=-1"} {
 		wantError(t, s.get(t, nil, query), http.StatusBadRequest, "bad_request:stream")
@@ -456,4 +468,101 @@ func TestResumeOfAnotherOrigin(t *testing.T) {
 		t.Errorf("got status %d and %v", resp.StatusCode, resp.Header)
 	}
 	onlyFinish(t, readAll(t, resp))
+}
+
+// serveAnswer has an upstream give one answer to all.
+func serveAnswer(t *testing.T, answer string) string {
+	t.Helper()
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		w.Header().Set("Content-Type", typeStream)
+		_, _ = io.WriteString(w, answer)
+	}))
+	t.Cleanup(upstream.Close)
+	return upstream.URL
+}
+
+// An answer that comes faster than its visitor listens, and is more than is kept, comes whole all the same.
+func TestRushOfMoreThanIsKept(t *testing.T) {
+	answer := strings.Repeat(delta, 20_000) + finish
+	s := serve(t, chatToURL(serveAnswer(t, answer), "resume {\nmax_size 1KiB\n}"))
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 5 {
+				if got := anyID.ReplaceAllString(readAll(t, s.ask(hello)), ""); got != answer {
+					t.Errorf("the answer differs: %s", firstDifference(got, answer))
+				}
+			}
+		})
+	}
+	wg.Wait()
+	eventually(t, "nothing is left", func() bool { return openExchangeCount() == 0 && takenSlots() == 0 })
+}
+
+// A visitor who is still reading what the upstream has long sent has a slot.
+func TestSlowListenerHasASlot(t *testing.T) {
+	s := serve(t, chatToURL(serveAnswer(t, strings.Repeat(delta, 800_000)+finish), "max_streams_per_client 1\nresume {\nmax_size 90MiB\nmax_total 90MiB\n}"))
+	slow := s.ask(hello)
+	eventually(t, "the upstream has sent all", func() bool { return openExchangeCount() == 0 })
+	wantError(t, s.ask(hello), http.StatusTooManyRequests, "rate_limit:chat")
+	onlyFinish(t, readAll(t, slow))
+	eventually(t, "the slot is free", func() bool { return takenSlots() == 0 })
+}
+
+// What is between events is no part of one: after it there are heartbeats. A byte order mark is not recorded, because it
+// would have to be the first that each visitor gets.
+func TestRecordedCommentsAndByteOrderMark(t *testing.T) {
+	end := make(chan struct{})
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", typeStream)
+		_, _ = io.WriteString(w, "\xEF\xBB\xBF"+delta+": a comment\n\n")
+		_ = http.NewResponseController(w).Flush()
+		<-end
+		_, _ = io.WriteString(w, finish+": another\n\n")
+	}))
+	t.Cleanup(upstream.Close)
+	s := serve(t, chatToURL(upstream.URL, "heartbeat 20ms\nresume"))
+	resp := s.ask(hello)
+	id := resp.Header.Get(headerStream)
+	r := bufio.NewReader(resp.Body)
+	var got strings.Builder
+	for !strings.HasSuffix(got.String(), ": a comment\n\n:\n\n:\n\n") {
+		line, err := r.ReadString('\n')
+		if err != nil {
+			t.Fatalf("%v after %q", err, got.String())
+		}
+		got.WriteString(line)
+	}
+	if !strings.HasPrefix(got.String(), "data: ") {
+		t.Errorf("got %q", got.String())
+	}
+	close(end)
+	_, _ = io.Copy(io.Discard, r)
+	if resp := s.goOn(t, id, 2); resp.StatusCode != http.StatusNoContent || resp.Header.Get("Cache-Control") != "no-store" {
+		t.Errorf("after the last event, got status %d and %v", resp.StatusCode, resp.Header)
+	}
+}
+
+// An answer that is stopped when its finish has come has no second one.
+func TestStopAfterTheFinish(t *testing.T) {
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", typeStream)
+		_, _ = io.WriteString(w, delta+finish)
+		_ = http.NewResponseController(w).Flush()
+		for r.Context().Err() == nil {
+			_, _ = io.WriteString(w, delta)
+			_ = http.NewResponseController(w).Flush()
+			time.Sleep(time.Millisecond)
+		}
+	}))
+	t.Cleanup(upstream.Close)
+	s := serve(t, chatToURL(upstream.URL, "resume"))
+	resp := s.ask(hello)
+	id := resp.Header.Get(headerStream)
+	takeEvents(t, s.goOn(t, id, 0), 2)
+	s.request(t, http.MethodDelete, map[string]string{headerStream: id}, "")
+	if all := readAll(t, resp); strings.Count(all, `"finish"`) != 1 {
+		t.Errorf("got %q", all)
+	}
 }

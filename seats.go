@@ -6,7 +6,9 @@ const listenersOfSlot = 2
 
 // liveStream is a stream that is written here. It has one of the slots.
 type liveStream struct {
-	listeners int // in its slot
+	client    string // who has the slot
+	listeners int    // in it
+	over      bool   // who still listens has a slot for it
 }
 
 // seat is what a listener takes up: a place in a live stream's slot, or a slot of its own.
@@ -15,31 +17,36 @@ type seat struct {
 	client string // of a slot of its own
 }
 
-func (s *sharedState) goLive(id string) {
+func (s *sharedState) goLive(id, client string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.live == nil {
 		s.live = make(map[string]*liveStream)
 	}
-	s.live[id] = new(liveStream)
+	s.live[id] = &liveStream{client: client}
 }
 
 func (s *sharedState) endLive(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	stream := s.live[id]
 	delete(s.live, id)
+	stream.over = true
+	for range stream.listeners {
+		s.slots.take(stream.client)
+	}
 }
 
-// firstSeat is that of the visitor who asked, who may find that all is over.
-func (s *sharedState) firstSeat(id string) seat {
+// firstSeat is that of the visitor who asked. By then, all may be written.
+func (s *sharedState) firstSeat(id, client string) seat {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	stream, ok := s.live[id]
-	if !ok {
-		stream = new(liveStream)
+	if stream, ok := s.live[id]; ok {
+		stream.listeners++
+		return seat{of: stream}
 	}
-	stream.listeners++
-	return seat{of: stream}
+	s.slots.take(client)
+	return seat{client: client}
 }
 
 // takeSeat lets a listener in, if there is room.
@@ -61,9 +68,12 @@ func (h *Handler) takeSeat(id, client string) (seat, error) {
 func (s *sharedState) leave(taken seat) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if taken.of != nil {
+	switch {
+	case taken.of == nil:
+		s.slots.giveBack(taken.client)
+	case taken.of.over:
+		s.slots.giveBack(taken.of.client)
+	default:
 		taken.of.listeners--
-		return
 	}
-	s.slots.giveBack(taken.client)
 }

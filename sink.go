@@ -24,6 +24,7 @@ type sink struct {
 
 	head        http.Header // of an accepted answer
 	contentType string
+	caching     string // Cache-Control
 
 	hardDeadline time.Time                // the server's own for the whole answer; zero: none
 	deadlines    *http.ResponseController // sets those of the connection or stream
@@ -47,6 +48,7 @@ func (h *Handler) newSink(w http.ResponseWriter, r *http.Request, start time.Tim
 func newSink(w http.ResponseWriter, r *http.Request, start time.Time, timeout, interval time.Duration) *sink {
 	control := http.NewResponseController(w)
 	s := &sink{w: w, control: control, start: start, timeout: timeout, interval: interval, deadlines: control}
+	s.caching = "no-cache, no-transform" // so that encode leaves it alone
 	_, writer := caddyhttp.IdleTimeoutsFromContext(r.Context())
 	if writer == nil {
 		if server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok && server.WriteTimeout > 0 {
@@ -186,8 +188,8 @@ func (s *sink) writeHead() {
 		header[name] = append(header[name], values...)
 	}
 	header.Set("Content-Type", s.contentType)
-	header.Set("Cache-Control", "no-cache, no-transform") // so that encode leaves it alone
-	header.Set("X-Accel-Buffering", "no")                 // so that nginx passes it on at once
+	header.Set("Cache-Control", s.caching)
+	header.Set("X-Accel-Buffering", "no") // so that nginx passes it on at once
 	s.w.WriteHeader(http.StatusOK)
 }
 

@@ -37,7 +37,7 @@ type log struct {
 	end       int64     // how many bytes were appended
 	ends      []int64   // where the events end that are held
 	dropped   int64     // how many events are not held
-	reserved  int64     // of the budget
+	cost      int64     // of the budget, beside that of the segments
 	listeners map[*logListener]struct{}
 	nobody    *time.Timer   // fires when nobody has listened for long; nil before that begins
 	expiry    *time.Timer   // fires when the log has been kept for long enough; nil before it has ended
@@ -48,6 +48,8 @@ type log struct {
 type segment struct {
 	start int64
 	data  []byte
+	torn  bool  // it ends within an event
+	cost  int64 // of the budget
 }
 
 func (s *segment) end() int64 { return s.start + int64(len(s.data)) }
@@ -60,7 +62,7 @@ func newLog(meta Meta, terms Terms, b *budget, remove func()) (*log, *logListene
 	}
 	l.ctx, l.cancel = context.WithCancelCause(context.Background())
 	if l.kept = b.take(logCost, terms.MaxTotal); l.kept {
-		l.reserved = logCost
+		l.cost = logCost
 	}
 	return l, l.listener(0, 0)
 }
@@ -77,49 +79,46 @@ func (l *log) Context() context.Context   { return l.ctx }
 func (l *log) Stop(context.Context) error { l.cancel(ErrStopped); return nil }
 
 // Append adds to the log, and makes room for that before.
-func (l *log) Append(p []byte, ends []int) error {
-	if !l.reserve(len(p)) {
-		l.unkeep()
-	}
+func (l *log) Append(ctx context.Context, chunk Chunk) error {
+	cost := l.makeRoom(len(chunk.Data))
 	for {
 		l.mu.Lock()
-		lag := l.lag()
-		if l.kept || lag == 0 || lag+int64(len(p)) <= window || l.ctx.Err() != nil {
-			l.add(p, ends)
+		if l.ctx.Err() != nil {
 			l.mu.Unlock()
+			l.budget.giveBack(cost)
 			return context.Cause(l.ctx)
+		}
+		if lag := l.lag(); l.kept || lag == 0 || lag+int64(len(chunk.Data)) <= window {
+			l.add(chunk, cost)
+			l.mu.Unlock()
+			return nil
 		}
 		l.mu.Unlock()
 		select {
 		case <-l.room:
 		case <-l.ctx.Done():
-			return context.Cause(l.ctx)
+		case <-ctx.Done():
+			return context.Cause(ctx)
 		}
 	}
 }
 
-// reserve sees to it that the log may hold n bytes more, and reports whether it may. Where it is not kept any more, it may.
-func (l *log) reserve(n int) bool {
+// makeRoom sees to it that the log may hold n bytes more, or is kept no longer. It returns what it has taken of the budget
+// for that.
+func (l *log) makeRoom(n int) (cost int64) {
 	l.mu.Lock()
 	kept, fits := l.kept, l.held()+int64(n) <= l.terms.MaxSize
 	size := l.fresh(n)
 	l.mu.Unlock()
-	switch {
-	case !kept:
-		return true
-	case !fits:
-		return false
-	case size == 0:
-		return true
+	if !kept || fits && size == 0 {
+		return 0
 	}
-	cost := int64(size) + int64(size)/5 // with what is remembered of its events
-	if !l.budget.take(cost, l.terms.MaxTotal) {
-		return false
+	cost = int64(size) + int64(size)/5 // with what is remembered of its events
+	if fits && l.budget.take(cost, l.terms.MaxTotal) {
+		return cost
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.reserved += cost
-	return true
+	l.budget.giveBack(l.forget())
+	return 0
 }
 
 // fresh returns the size of the segment that n bytes more need, or 0 if they fit in the last one.
@@ -130,16 +129,21 @@ func (l *log) fresh(n int) int {
 	return max(n, minSegment, int(min(l.held()/2, maxSegment)))
 }
 
-func (l *log) add(p []byte, ends []int) {
-	if size := l.fresh(len(p)); size > 0 {
+func (l *log) add(chunk Chunk, cost int64) {
+	if len(chunk.Data) == 0 {
+		return
+	}
+	if size := l.fresh(len(chunk.Data)); size > 0 {
 		l.segments = append(l.segments, segment{start: l.end, data: make([]byte, 0, size)})
 	}
 	last := &l.segments[len(l.segments)-1]
-	last.data = append(last.data, p...)
-	for _, end := range ends {
+	last.data = append(last.data, chunk.Data...)
+	last.torn = chunk.Torn
+	last.cost += cost
+	for _, end := range chunk.Ends {
 		l.ends = append(l.ends, l.end+int64(end))
 	}
-	l.end += int64(len(p))
+	l.end += int64(len(chunk.Data))
 	l.wake()
 }
 
@@ -176,8 +180,10 @@ func (l *log) lag() int64 {
 }
 
 // Finish ends the log. It is kept for a time, if it still is.
-func (l *log) Finish(end End) {
+func (l *log) Finish(last Chunk, end End) {
+	cost := l.makeRoom(len(last.Data))
 	l.mu.Lock()
+	l.add(last, cost)
 	l.done, l.ended = true, end
 	kept := l.kept
 	l.listened()
@@ -192,11 +198,9 @@ func (l *log) Finish(end End) {
 	}
 }
 
-// unkeep has the log hold only what its listeners have yet to read. Whoever leaves cannot come back.
-func (l *log) unkeep() { l.budget.giveBack(l.forget()) }
-
-// forget is unkeep without giving back what was reserved, which it returns.
-func (l *log) forget() (reserved int64) {
+// forget has the log hold only what its listeners have yet to read. Whoever leaves cannot come back. It returns how much of
+// the budget is free again.
+func (l *log) forget() (freed int64) {
 	l.remove()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -204,19 +208,18 @@ func (l *log) forget() (reserved int64) {
 	if l.expiry != nil {
 		l.expiry.Stop()
 	}
-	l.trim()
 	if len(l.listeners) == 0 {
 		l.cancel(ErrAbandoned)
 	}
-	reserved, l.reserved = l.reserved, 0
-	return reserved
+	return l.trim()
 }
 
-// trim drops what nobody needs.
-func (l *log) trim() {
+// trim drops what nobody needs, and returns how much of the budget is free again.
+func (l *log) trim() (freed int64) {
 	if l.kept {
-		return
+		return 0
 	}
+	freed, l.cost = l.cost, 0
 	needed := l.end - l.lag()
 	n := sort.Search(len(l.ends), func(i int) bool { return l.ends[i] > needed })
 	l.ends = slices.Delete(l.ends, 0, n)
@@ -226,7 +229,11 @@ func (l *log) trim() {
 	if n == len(l.segments) && n > 0 && !l.done && len(l.listeners) > 0 {
 		n-- // which may have room for more
 	}
+	for _, dropped := range l.segments[:n] {
+		freed += dropped.cost
+	}
 	l.segments = slices.Delete(l.segments, 0, n)
+	return freed
 }
 
 // listened stops what would happen if nobody listened for long.
@@ -256,7 +263,7 @@ func (l *log) Listen(after int64) (Listener, error) {
 	if n > 0 {
 		at = l.ends[n-1]
 	}
-	if l.done && at == l.end {
+	if l.done && n == len(l.ends) {
 		return nil, io.EOF
 	}
 	l.listened()
@@ -271,7 +278,13 @@ type logListener struct {
 	news   chan struct{}
 }
 
-func (r *logListener) Read() (p Piece, err error) {
+func (r *logListener) Read() (Piece, error) {
+	p, freed, err := r.read()
+	r.log.budget.giveBack(freed)
+	return p, err
+}
+
+func (r *logListener) read() (p Piece, freed int64, err error) {
 	l := r.log
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -279,7 +292,7 @@ func (r *logListener) Read() (p Piece, err error) {
 		if l.done {
 			err = io.EOF
 		}
-		return p, err
+		return p, 0, err
 	}
 	i := sort.Search(len(l.segments), func(i int) bool { return l.segments[i].end() > r.at })
 	held := l.segments[i]
@@ -287,13 +300,13 @@ func (r *logListener) Read() (p Piece, err error) {
 	r.at = held.end()
 	ends := l.ends[r.events-l.dropped:]
 	p.Events = sort.Search(len(ends), func(i int) bool { return ends[i] > r.at })
-	p.Whole = p.Events > 0 && ends[p.Events-1] == r.at
+	p.Torn = held.torn
 	r.events += int64(p.Events)
 	if !l.kept {
-		l.trim()
+		freed = l.trim()
 		signal(l.room)
 	}
-	return p, nil
+	return p, freed, nil
 }
 
 func (r *logListener) Wait(ctx context.Context) error {
@@ -319,12 +332,14 @@ func (r *logListener) ready() bool {
 	return r.at < r.log.end || r.log.done
 }
 
-func (r *logListener) Close() {
+func (r *logListener) Close() { r.log.budget.giveBack(r.close()) }
+
+func (r *logListener) close() (freed int64) {
 	l := r.log
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if _, open := l.listeners[r]; !open {
-		return
+		return 0
 	}
 	delete(l.listeners, r)
 	switch {
@@ -337,7 +352,8 @@ func (r *logListener) Close() {
 		l.cancel(ErrAbandoned)
 	}
 	if !l.kept {
-		l.trim()
+		freed = l.trim()
 		signal(l.room)
 	}
+	return freed
 }

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"context"
 	"fmt"
 	"runtime"
 	"strings"
@@ -41,10 +42,10 @@ func TestMemoryIsBounded(t *testing.T) {
 			for i := range streams {
 				source, first := s.Claim(fmt.Sprint("stream", i), store.Meta{}, terms)
 				first.Close()
-				for n := 0; n < size && source.Append(event, []int{len(event)}) == nil; n += len(event) {
+				for n := 0; n < size && source.Append(t.Context(), store.Chunk{Data: event, Ends: []int{len(event)}}) == nil; n += len(event) {
 				}
 				if finish {
-					source.Finish(store.End{})
+					source.Finish(store.Chunk{}, store.End{})
 				} else {
 					sources = append(sources, source)
 				}
@@ -67,9 +68,38 @@ func TestMemoryIsBounded(t *testing.T) {
 				t.Errorf("of the last stream, got %v", err)
 			}
 			for _, source := range sources {
-				source.Finish(store.End{})
+				source.Finish(store.Chunk{}, store.End{})
 			}
 		})
+	}
+}
+
+// What listeners have yet to read counts as well.
+func TestMemoryOfSlowListenersIsBounded(t *testing.T) {
+	const total = 4 << 20
+	s := openMemory(t)
+	terms := store.Terms{Grace: time.Minute, Keep: time.Minute, MaxSize: 1 << 20, MaxTotal: total}
+	event := []byte("data: " + strings.Repeat("x", 992) + "\n\n")
+	before := heap()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel() // for a listener, nothing waits
+	var listeners []store.Listener
+	for i := range 200 {
+		source, listener := s.Claim(fmt.Sprint("stream", i), store.Meta{}, terms)
+		for n := 0; n < 900 && source.Append(ctx, store.Chunk{Data: event, Ends: []int{len(event)}}) == nil; n++ {
+		}
+		source.Finish(store.Chunk{}, store.End{})
+		listeners = append(listeners, listener)
+	}
+	// What is beyond the total is what a listener may be behind at the most.
+	if used, most := heap()-before, total+total/5+len(listeners)*(80<<10); used > most {
+		t.Errorf("%d KiB are used, more than %d", used>>10, most>>10)
+	}
+	for _, listener := range listeners {
+		listener.Close()
+	}
+	if used := heap() - before; used > total+total/5 {
+		t.Errorf("when nobody listens, %d KiB are used", used>>10)
 	}
 }
 
@@ -97,13 +127,13 @@ func BenchmarkMemory(b *testing.B) {
 	for b.Loop() {
 		if n%5000 == 0 {
 			if source != nil {
-				source.Finish(store.End{})
+				source.Finish(store.Chunk{}, store.End{})
 			}
 			terms.Keep = time.Nanosecond
 			source, listener = s.Claim(fmt.Sprint(n), store.Meta{}, terms)
 		}
 		n++
-		if err := source.Append(event, ends); err != nil {
+		if err := source.Append(b.Context(), store.Chunk{Data: event, Ends: ends}); err != nil {
 			b.Fatal(err)
 		}
 		if piece, err := listener.Read(); err != nil || piece.Events != 1 {

@@ -55,7 +55,7 @@ type Terms struct {
 	Grace    time.Duration // how long it goes on with nobody listening
 	Keep     time.Duration // how long it can be read again once it has ended
 	MaxSize  int64         // bytes that are kept of it
-	MaxTotal int64         // bytes that are kept of all streams of an instance
+	MaxTotal int64         // bytes that an instance keeps of all streams of the scope
 }
 
 // Stream is a stream as listeners see it.
@@ -63,7 +63,7 @@ type Stream interface {
 	Meta() Meta
 
 	// Listen begins to read after the event of a number, 0 being before the first. It returns io.EOF where the stream has
-	// ended and nothing follows, and ErrNotFound where what follows is kept no longer.
+	// ended and no event follows, and ErrNotFound where what follows is kept no longer.
 	Listen(after int64) (Listener, error)
 
 	// Stop ends the context of the stream's source. A stream that has ended is left as it is.
@@ -77,12 +77,20 @@ type Source interface {
 	// Context ends when nobody wants the stream any more; its cause tells why.
 	Context() context.Context
 
-	// Append adds bytes, of which some end an event: ends tells how many there are up to there. It keeps neither. It waits
-	// while a listener is so far behind that no more can be held for it, and returns the context's cause if that ends first.
-	Append(p []byte, ends []int) error
+	// Append adds what follows. It keeps no reference to it. It waits while a listener is so far behind that no more can be
+	// held for it. An error is the cause of the end of the stream's context, or of the one that is given, and means that
+	// nothing was added.
+	Append(context.Context, Chunk) error
 
-	// Finish ends the stream. What listeners have not read yet they still can.
-	Finish(End)
+	// Finish ends the stream with a last chunk, which may be empty. What listeners have not read yet they still can.
+	Finish(Chunk, End)
+}
+
+// Chunk is some of a stream as it is written.
+type Chunk struct {
+	Data []byte
+	Ends []int // how many bytes there are up to the end of each event
+	Torn bool  // it ends within an event, and what follows must come next
 }
 
 // End is how a stream has ended.
@@ -110,5 +118,5 @@ type Listener interface {
 type Piece struct {
 	Data   []byte
 	Events int  // that end in it
-	Whole  bool // it ends with an event
+	Torn   bool // it ends within an event
 }

@@ -69,7 +69,7 @@ func events(from, to int) string {
 // appendEvents appends events, all at once.
 func appendEvents(t *testing.T, source store.Source, from, to int) {
 	t.Helper()
-	if err := source.Append([]byte(events(from, to)), endsOf(from, to)); err != nil {
+	if err := source.Append(t.Context(), store.Chunk{Data: []byte(events(from, to)), Ends: endsOf(from, to)}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -114,8 +114,8 @@ func read(t *testing.T, listener store.Listener, most int) (got string, n int, e
 		}
 		got += string(piece.Data)
 		n += piece.Events
-		if whole := strings.HasSuffix(got, "\n\n"); len(piece.Data) > 0 && piece.Whole != whole {
-			t.Errorf("a piece that ends with %.20q is whole: %v", got[max(0, len(got)-20):], piece.Whole)
+		if torn := !strings.HasSuffix(got, "\n\n"); len(piece.Data) > 0 && piece.Torn != torn {
+			t.Errorf("a piece that ends with %.20q is torn: %v", got[max(0, len(got)-20):], piece.Torn)
 		}
 		if len(piece.Data) == 0 {
 			if err := listener.Wait(ctx); err != nil {
@@ -170,7 +170,7 @@ func testMeta(t *testing.T, s, other store.Store) {
 	if got := find(t, other, id).Meta(); got.Owner != "me" || got.Assistant != "asst_demo" || got.Header.Get("X-Chat-Id") != "chat_1" {
 		t.Errorf("got %+v", got)
 	}
-	source.Finish(store.End{Reason: "length"})
+	source.Finish(store.Chunk{}, store.End{Reason: "length"})
 	wantAll(t, first, 1, 0)
 	if end := first.End(); end != (store.End{Reason: "length"}) {
 		t.Errorf("got the end %+v", end)
@@ -186,7 +186,7 @@ func testReading(t *testing.T, s, other store.Store) {
 		appendEvents(t, source, at, to)
 		at = to + 1
 	}
-	source.Finish(store.End{Reason: "stop", Cause: "a cause"})
+	source.Finish(store.Chunk{}, store.End{Reason: "stop", Cause: "a cause"})
 	wantAll(t, first, 1, n)
 	for after := range n {
 		eventually(t, "all is there", func() bool {
@@ -208,14 +208,14 @@ func testTornEvents(t *testing.T, s, other store.Store) {
 	large := "data: " + strings.Repeat("x", 100_000) + "\n\n"
 	appendEvents(t, source, 1, 2)
 	for _, part := range []string{large[:30_000], large[30_000:60_000]} {
-		if err := source.Append([]byte(part), nil); err != nil {
+		if err := source.Append(t.Context(), store.Chunk{Data: []byte(part), Torn: true}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := source.Append([]byte(large[60_000:]+event(4)), []int{len(large) - 60_000, len(large) - 60_000 + len(event(4))}); err != nil {
+	if err := source.Append(t.Context(), store.Chunk{Data: []byte(large[60_000:] + event(4)), Ends: []int{len(large) - 60_000, len(large) - 60_000 + len(event(4))}}); err != nil {
 		t.Fatal(err)
 	}
-	source.Finish(store.End{})
+	source.Finish(store.Chunk{}, store.End{})
 	want := events(1, 2) + large + event(4)
 	for after := range 4 {
 		eventually(t, "all is there", func() bool {
@@ -245,10 +245,10 @@ func testWaiting(t *testing.T, s, other store.Store) {
 	listener := listen(t, other, id, 0)
 	go func() {
 		for n := 1; n <= 20; n++ {
-			_ = source.Append([]byte(event(n)), []int{len(event(n))})
+			_ = source.Append(t.Context(), store.Chunk{Data: []byte(event(n)), Ends: []int{len(event(n))}})
 			time.Sleep(time.Millisecond)
 		}
-		source.Finish(store.End{})
+		source.Finish(store.Chunk{}, store.End{})
 	}()
 	wantAll(t, listener, 1, 20)
 	wantAll(t, first, 1, 20)
@@ -294,7 +294,7 @@ func testListeners(t *testing.T, s, other store.Store) {
 	for at := 1; at <= n; at += 10 {
 		appendEvents(t, source, at, at+9)
 	}
-	source.Finish(store.End{})
+	source.Finish(store.Chunk{}, store.End{})
 	wantAll(t, first, 1, n)
 	wg.Wait()
 }
@@ -320,11 +320,11 @@ func testStop(t *testing.T, s, other store.Store) {
 		t.Fatal(err)
 	}
 	wantCause(t, source, store.ErrStopped)
-	// What is said of it still counts.
-	if err := source.Append([]byte(event(4)), []int{len(event(4))}); !errors.Is(err, store.ErrStopped) {
+	if err := source.Append(t.Context(), store.Chunk{Data: []byte("lost"), Ends: []int{4}}); !errors.Is(err, store.ErrStopped) {
 		t.Errorf("got %v", err)
 	}
-	source.Finish(store.End{Cause: "stopped"})
+	// What is said of it in the end still counts.
+	source.Finish(store.Chunk{Data: []byte(event(4)), Ends: []int{len(event(4))}}, store.End{Cause: "stopped"})
 	wantAll(t, first, 1, 4)
 	if err := find(t, other, id).Stop(t.Context()); err != nil {
 		t.Errorf("when it is over, got %v", err)
@@ -345,7 +345,7 @@ func testGrace(t *testing.T, s, _ store.Store) {
 	if took := time.Since(left); took < short.Grace {
 		t.Errorf("it has ended after %s", took)
 	}
-	source.Finish(store.End{})
+	source.Finish(store.Chunk{}, store.End{})
 }
 
 func testComingBack(t *testing.T, s, other store.Store) {
@@ -363,7 +363,7 @@ func testComingBack(t *testing.T, s, other store.Store) {
 	}
 	listener.Close()
 	wantCause(t, source, store.ErrAbandoned)
-	source.Finish(store.End{})
+	source.Finish(store.Chunk{}, store.End{})
 }
 
 func testKeep(t *testing.T, s, other store.Store) {
@@ -372,7 +372,7 @@ func testKeep(t *testing.T, s, other store.Store) {
 	id := newID()
 	source, first := s.Claim(id, store.Meta{}, short)
 	appendEvents(t, source, 1, 3)
-	source.Finish(store.End{})
+	source.Finish(store.Chunk{}, store.End{})
 	first.Close()
 	eventually(t, "it is found", func() bool { return !isGone(t, other, id) })
 	wantAll(t, listen(t, other, id, 1), 2, 3)
@@ -392,7 +392,7 @@ func testMaxSize(t *testing.T, s, other store.Store) {
 	for n := 1; n <= 5000; n += 50 {
 		appendEvents(t, source, n, n+49)
 	}
-	source.Finish(store.End{})
+	source.Finish(store.Chunk{}, store.End{})
 	<-done
 	eventually(t, "it cannot be resumed", func() bool { return isGone(t, other, id) })
 }
@@ -403,7 +403,7 @@ func testSlowListener(t *testing.T, s, other store.Store) {
 	eventually(t, "it is found", func() bool { return !isGone(t, other, id) })
 	slow := listen(t, other, id, 0)
 	appendEvents(t, source, 1, 20_000) // of a size that is kept
-	source.Finish(store.End{})
+	source.Finish(store.Chunk{}, store.End{})
 	wantAll(t, first, 1, 20_000)
 	wantAll(t, slow, 1, 20_000)
 }
@@ -415,5 +415,5 @@ func testUnkeptListener(t *testing.T, s, _ store.Store) {
 	appendEvents(t, source, 1, 100)
 	first.Close()
 	wantCause(t, source, store.ErrAbandoned)
-	source.Finish(store.End{})
+	source.Finish(store.Chunk{}, store.End{})
 }
