@@ -484,12 +484,12 @@ func serveAnswer(t *testing.T, answer string) string {
 
 // An answer that comes faster than its visitor listens, and is more than is kept, comes whole all the same.
 func TestRushOfMoreThanIsKept(t *testing.T) {
-	answer := strings.Repeat(delta, 20_000) + finish
+	answer := strings.Repeat(delta, 3000) + finish
 	s := serve(t, chatToURL(serveAnswer(t, answer), "resume {\nmax_size 1KiB\n}"))
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
-			for range 5 {
+			for range 3 {
 				if got := anyID.ReplaceAllString(readAll(t, s.ask(hello)), ""); got != answer {
 					t.Errorf("the answer differs: %s", firstDifference(got, answer))
 				}
@@ -502,7 +502,7 @@ func TestRushOfMoreThanIsKept(t *testing.T) {
 
 // A visitor who is still reading what the upstream has long sent has a slot.
 func TestSlowListenerHasASlot(t *testing.T) {
-	s := serve(t, chatToURL(serveAnswer(t, strings.Repeat(delta, 800_000)+finish), "max_streams_per_client 1\nresume {\nmax_size 90MiB\nmax_total 90MiB\n}"))
+	s := serve(t, chatToURL(serveAnswer(t, strings.Repeat(`data: "`+strings.Repeat("x", 8000)+"\"\n\n", 5000)+finish), "max_streams_per_client 1\nresume {\nmax_size 90MiB\nmax_total 90MiB\n}"))
 	slow := s.ask(hello)
 	eventually(t, "the upstream has sent all", func() bool { return openExchangeCount() == 0 })
 	wantError(t, s.ask(hello), http.StatusTooManyRequests, "rate_limit:chat")
