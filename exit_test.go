@@ -174,6 +174,26 @@ func TestExitTellsEveryone(t *testing.T) {
 	}
 }
 
+// Of an answer that nobody listens to, an exit does not wait for the end.
+func TestExitDoesNotWaitForNobody(t *testing.T) {
+	u := newHandUpstream(t)
+	s := newSite(t, "grace_period 9s")
+	caddy := runCaddy(t, s, chatToURL(u.url, "resume"))
+	for _, stream := range converseOverAll(t, s, u) {
+		stream.response.Body.Close()
+	}
+	eventually(t, "the visitors are gone", func() bool {
+		_, answer, _ := caddy.ask(t, http.MethodGet, "/metrics", nil)
+		return strings.Contains(answer, `caddy_illumichat_requests_total{assistant="asst_demo",outcome="left"} 3`)
+	})
+	start := time.Now()
+	caddy.exit(t)
+	caddy.wait(t)
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("the exit took %s", took)
+	}
+}
+
 // Streams of a config that is replaced by one without this handler are told as well. The grace period is that
 // of the newest config, and begins when its shutdown_delay is over.
 func TestExitTellsStreamsOfReplacedConfigs(t *testing.T) {

@@ -411,14 +411,16 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, c *record) error
 		return err
 	}
 	asked.note(c)
+	owner := ""
+	if resumable {
+		owner, resumable = h.ownerOf(r)
+	}
 	admission, err := h.admit(w.Header(), r)
 	if err != nil {
 		return err
 	}
 	if resumable {
-		if owner, ok := h.ownerOf(r); ok {
-			return h.serveResumable(w, r, owner, asked, admission, c)
-		}
+		return h.serveResumable(w, r, owner, asked, admission, c)
 	}
 	defer admission.leave()
 	ex := h.newExchange(r.Context(), h.newSink(w, r, c.start), r.ProtoMajor == 3, admission, c)

@@ -151,6 +151,9 @@ func (r *recording) finish(ev []byte) error {
 	return nil
 }
 
+// isHeard is true before there is a log, for which a visitor waits.
+func (r *recording) isHeard() bool { return !r.isCommitted() || r.ex.h.state.isHeard(r.id) }
+
 func (r *recording) endStalled(time.Duration) time.Duration     { return never }
 func (r *recording) heartbeat() (next time.Duration, err error) { return never, nil }
 func (r *recording) patience() time.Duration                    { return never }

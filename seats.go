@@ -49,6 +49,14 @@ func (s *sharedState) firstSeat(id, client string) seat {
 	return seat{client: client}
 }
 
+// isHeard reports whether somebody listens in the slot of a stream that is written here.
+func (s *sharedState) isHeard(id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	stream, ok := s.live[id]
+	return ok && stream.listeners > 0
+}
+
 // takeSeat lets a listener in, if there is room.
 func (h *Handler) takeSeat(id, client string) (seat, error) {
 	s := h.state

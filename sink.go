@@ -80,6 +80,8 @@ func (s *sink) prepare(head http.Header, contentType string) {
 	s.head, s.contentType = head, contentType
 }
 
+func (s *sink) isHeard() bool { return true }
+
 func (s *sink) deadline() time.Time { return s.hardDeadline }
 
 func (s *sink) patience() time.Duration { return min(s.interval, s.timeout) }
