@@ -93,6 +93,7 @@ func TestBrowserTellsOfFailures(t *testing.T) {
 			b := b.in(t)
 			// A cool-down and a limit live on in what blocks with the same endpoint share.
 			s.reload(examplePage(t, tc.upstream.URL+"?"+strconv.Itoa(len(tc.name)), tc.subdirectives))
+			b.forget()
 			b.open(s.plain)
 			for _, text := range tc.say {
 				b.say(text)

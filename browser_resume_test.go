@@ -162,7 +162,7 @@ func wantAskedOnce(t *testing.T, server *sandboxtest.Server) {
 func TestBrowserResumeAfterLostNetwork(t *testing.T) {
 	b := openBrowser(t)
 	server := sandboxtest.NewServer(t, sandbox.Options{})
-	n := newNetwork(t, serve(t, examplePage(t, server.URL, "resume")))
+	n := newNetwork(t, serve(t, examplePage(t, server.URL, "")))
 	b.open(n.url)
 	b.say("/drip 80 20ms /events 150")
 	b.written(10)
@@ -190,7 +190,7 @@ func TestBrowserResumeAfterLostNetwork(t *testing.T) {
 func TestBrowserResumeOverSilentConnection(t *testing.T) {
 	b := openBrowser(t)
 	server := sandboxtest.NewServer(t, sandbox.Options{})
-	n := newNetwork(t, serve(t, examplePage(t, server.URL, "resume")))
+	n := newNetwork(t, serve(t, examplePage(t, server.URL, "")))
 	b.open(n.url)
 	b.say("/drip 80 20ms /events 150")
 	b.written(10)
@@ -205,7 +205,7 @@ func TestBrowserResumeOverSilentConnection(t *testing.T) {
 func TestBrowserResumeAfterReload(t *testing.T) {
 	b := openBrowser(t)
 	server := sandboxtest.NewServer(t, sandbox.Options{})
-	b.open(serve(t, examplePage(t, server.URL, "resume")).plain)
+	b.open(serve(t, examplePage(t, server.URL, "")).plain)
 	reload := func() {
 		t.Helper()
 		eval[chromedp.Void](b, `globalThis.before = true`)
@@ -249,7 +249,7 @@ func TestBrowserResumeAfterReload(t *testing.T) {
 func TestBrowserResumeTooLate(t *testing.T) {
 	b := openBrowser(t)
 	server := sandboxtest.NewServer(t, sandbox.Options{})
-	b.open(serve(t, examplePage(t, server.URL, "resume")).plain)
+	b.open(serve(t, examplePage(t, server.URL, "")).plain)
 	eval[chromedp.Void](b, `sessionStorage.setItem("chat", JSON.stringify({ messages: [], open: { content: "Hello", stream: "`+newStreamID()+`" } }))`)
 	call(b, cdppage.Reload, cdppage.ReloadParams{})
 	b.wantFailed("The connection to the assistant broke off.", "closed:connection")

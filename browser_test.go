@@ -118,6 +118,12 @@ func call[P, R any](b *browser, command cdp.Command[P, R], params P) R {
 	return perform(b, func(ctx context.Context, t *chromedp.Target) (R, error) { return cdp.Call(ctx, t, command, params) })
 }
 
+// forget has the page that is open forget what was said in its tab.
+func (b *browser) forget() {
+	b.tb.Helper()
+	eval[chromedp.Void](b, `try { sessionStorage.clear() } catch { /* there is no page yet */ }`)
+}
+
 // open loads a page.
 func (b *browser) open(url string) {
 	b.tb.Helper()
@@ -206,6 +212,9 @@ func examplePage(tb testing.TB, endpoint, subdirectives string) (directives stri
 		tb.Fatal("example/Caddyfile is not as this test knows it")
 	}
 	directives = directives[:strings.LastIndex(directives, "}")]
+	if strings.Contains(subdirectives, "resume") { // in another way
+		directives = strings.Replace(directives, "\t\tresume\n", "", 1)
+	}
 	return strings.Replace(directives, line, line+subdirectives+"\n", 1)
 }
 

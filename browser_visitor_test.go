@@ -128,6 +128,7 @@ func TestBrowserShowsMarkupAsText(t *testing.T) {
 		"# Title **bold** `code` [link](javascript:alert(5)) ![i](x) &lt;b&gt; &amp;",
 		"<!-- <svg onload=alert(6)> \u202e ${7*7} {{7*7}}",
 	} {
+		b.forget()
 		b.open(s.plain)
 		b.say(said)
 		b.answered()
