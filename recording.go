@@ -33,11 +33,11 @@ type recording struct {
 	hasBody bool
 	json    []byte // an answer that is no stream
 
-	// These are the exchange's alone.
+	tries, upstreamStatus int // so far
+
+	// These are the exchange's goroutine's alone.
 	numbering numbering
 	last      store.Chunk // a finish of our own
-
-	tries, upstreamStatus int // so far
 }
 
 func newRecording(h *Handler, owner string, asked chat, visitor *sink) *recording {
