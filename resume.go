@@ -65,8 +65,8 @@ type Resume struct {
 	// (1 MiB), or `max_total` where that is less.
 	MaxSize int64 `json:"max_size,omitempty"`
 
-	// How much this instance keeps of all answers of one endpoint and token, in bytes. Those that are complete make room for others, the oldest
-	// first; what finds none cannot be resumed. Default: 67108864 (64 MiB).
+	// How much this instance keeps of all answers of one endpoint and token, in bytes. Those that are complete make room for
+	// others, the oldest first; what finds none cannot be resumed. Default: 67108864 (64 MiB).
 	MaxTotal int64 `json:"max_total,omitempty"`
 
 	// A placeholder, such as `{http.auth.user.id}`, that has to have the same value for whoever resumes or stops an answer as

@@ -138,10 +138,11 @@ func (s *sink) endStalled(now time.Duration) (next time.Duration) {
 	if since == 0 {
 		return now + s.timeout
 	}
-	if now-since >= s.timeout {
-		_ = s.deadlines.SetWriteDeadline(s.start) // which is over, so that the write fails
+	if now-since < s.timeout {
+		return since + s.timeout
 	}
-	return since + s.timeout
+	_ = s.deadlines.SetWriteDeadline(s.start) // which is over, so that the write fails, unless some writer knows no deadlines
+	return now + s.timeout
 }
 
 func (s *sink) whole(p []byte) error {

@@ -61,3 +61,19 @@ func TestNoDeadlineForAnEvent(t *testing.T) {
 		t.Error("nothing bounds what is written after the answer")
 	}
 }
+
+// A write that cannot be ended, because some writer knows no deadlines, is not looked at all the time.
+func TestStalledWriteIsLookedAtNowAndThen(t *testing.T) {
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, chatPath, nil)
+	s := newSink(httptest.NewRecorder(), r, time.Now(), time.Second, never)
+	s.relaying.Store(int64(time.Second))
+	for now, want := range map[time.Duration]time.Duration{
+		1500 * time.Millisecond: 2 * time.Second,
+		2 * time.Second:         3 * time.Second,
+		5 * time.Second:         6 * time.Second,
+	} {
+		if next := s.endStalled(now); next != want {
+			t.Errorf("at %s, the next look is at %s, want %s", now, next, want)
+		}
+	}
+}
