@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/illumichat/caddy-illumichat/internal/values"
 )
 
 func init() {
@@ -82,7 +84,7 @@ type limitStatus struct {
 type tokenOrigin string
 
 func newTokenOrigin(configured string) tokenOrigin {
-	if isPlaceholder(configured) {
+	if values.IsPlaceholder(configured) {
 		return tokenOrigin(configured)
 	}
 	return "literal"
@@ -92,7 +94,7 @@ func newTokenOrigin(configured string) tokenOrigin {
 // for, but not in the host's name.
 func (h *Handler) publicEndpoint() string {
 	u := url.URL{Scheme: h.endpoint.Scheme, Host: h.endpoint.Host}
-	if !hasPlaceholder(h.Endpoint) {
+	if !values.HasPlaceholder(h.Endpoint) {
 		u.Path, u.RawPath = h.endpoint.Path, h.endpoint.RawPath
 	}
 	return u.String()
@@ -172,7 +174,7 @@ func (l *limit) status() limitStatus {
 		Key:      l.Key,
 		Keys:     l.window.counts.Len(),
 	}
-	if !hasPlaceholder(l.Key) {
+	if !values.HasPlaceholder(l.Key) {
 		left := int(l.window.usage(l.Key).left(l.n()))
 		status.Left = &left
 	}

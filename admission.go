@@ -8,6 +8,8 @@ import (
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+
+	"github.com/illumichat/caddy-illumichat/internal/values"
 )
 
 var (
@@ -140,7 +142,7 @@ func (h *Handler) noteUsedUp(charges []charge) {
 	for _, c := range charges {
 		l := c.limit
 		wait := c.wait()
-		if wait == 0 || c.key != "" && hasPlaceholder(l.Key) {
+		if wait == 0 || c.key != "" && values.HasPlaceholder(l.Key) {
 			continue
 		}
 		window := time.Duration(l.Window)

@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/illumichat/caddy-illumichat/internal/values"
 	"github.com/illumichat/caddy-illumichat/store"
 )
 
@@ -79,7 +80,7 @@ func parseCaddyfile(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the directive's name
 	if d.NextArg() {
-		return d.Errf("unexpected argument '%s'", printable(d.Val()))
+		return d.Errf("unexpected argument '%s'", values.Printable(d.Val()))
 	}
 	seen := make(specified)
 	for d.NextBlock(0) {
@@ -148,7 +149,7 @@ func (h *Handler) unmarshalSubdirective(d *caddyfile.Dispenser, name string) err
 		return h.Retry.unmarshalCaddyfile(d)
 	case "propagate_trace":
 		if d.NextArg() {
-			return d.Errf("unexpected argument '%s'", printable(d.Val()))
+			return d.Errf("unexpected argument '%s'", values.Printable(d.Val()))
 		}
 		h.PropagateTrace = true
 		return nil
@@ -160,7 +161,7 @@ func (h *Handler) unmarshalSubdirective(d *caddyfile.Dispenser, name string) err
 	case "store":
 		return h.unmarshalStore(d)
 	}
-	return d.Errf("unrecognized subdirective '%s'", printable(name))
+	return d.Errf("unrecognized subdirective '%s'", values.Printable(name))
 }
 
 // unmarshalToken must not use errors that print the token at hand, as d.ArgErr does: it is a piece of
@@ -171,7 +172,7 @@ func (h *Handler) unmarshalToken(d *caddyfile.Dispenser) error {
 		return d.Err("token takes exactly one argument")
 	}
 	h.Token = args[0]
-	if !hasPlaceholder(h.Token) {
+	if !values.HasPlaceholder(h.Token) {
 		if err := checkToken([]byte(h.Token)); err != nil {
 			return d.WrapErr(err)
 		}
@@ -184,7 +185,7 @@ func (h *Handler) unmarshalEndpoint(d *caddyfile.Dispenser) error {
 	if err != nil {
 		return err
 	}
-	if !hasPlaceholder(url) {
+	if !values.HasPlaceholder(url) {
 		if _, err := parseEndpoint(url); err != nil {
 			return d.Errf("endpoint: %w", err)
 		}
@@ -243,10 +244,10 @@ func unmarshalSize(d *caddyfile.Dispenser, bytes *int64) error {
 	}
 	size, err := humanize.ParseBytes(word)
 	if err != nil {
-		return d.Errf("%s: '%s' is not a size", name, printable(word))
+		return d.Errf("%s: '%s' is not a size", name, values.Printable(word))
 	}
 	if size == 0 || size > math.MaxInt64 {
-		return d.Errf("%s: '%s' is out of range", name, printable(word))
+		return d.Errf("%s: '%s' is out of range", name, values.Printable(word))
 	}
 	*bytes = int64(size)
 	return nil
@@ -265,7 +266,7 @@ func (h *Handler) unmarshalLimit(d *caddyfile.Dispenser) error {
 	var l Limit
 	var err error
 	if l.Requests, err = strconv.Atoi(args[0]); err != nil {
-		return d.Errf("limit: '%s' is not a whole number", printable(args[0]))
+		return d.Errf("limit: '%s' is not a whole number", values.Printable(args[0]))
 	}
 	if err := parseDuration(d, "limit", args[1], &l.Window); err != nil {
 		return err
@@ -287,7 +288,7 @@ func (h *Handler) unmarshalLimit(d *caddyfile.Dispenser) error {
 
 func (c *Retry) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
-		return d.Errf("unexpected argument '%s'", printable(d.Val()))
+		return d.Errf("unexpected argument '%s'", values.Printable(d.Val()))
 	}
 	seen := make(specified)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
@@ -304,7 +305,7 @@ func (c *Retry) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		case "on":
 			err = c.unmarshalOn(d)
 		default:
-			err = d.Errf("unrecognized subdirective '%s' of retry", printable(name))
+			err = d.Errf("unrecognized subdirective '%s' of retry", values.Printable(name))
 		}
 		if err != nil {
 			return err
@@ -322,7 +323,7 @@ func (c *Retry) unmarshalAttempts(d *caddyfile.Dispenser) error {
 		return err
 	}
 	if c.Attempts, err = strconv.Atoi(word); err != nil || c.Attempts < 1 {
-		return d.Errf("attempts: '%s' is not a whole number from 1", printable(word))
+		return d.Errf("attempts: '%s' is not a whole number from 1", values.Printable(word))
 	}
 	return nil
 }
@@ -349,7 +350,7 @@ func (c *Retry) unmarshalOn(d *caddyfile.Dispenser) error {
 	for d.NextArg() {
 		status, err := strconv.Atoi(d.Val())
 		if err != nil {
-			return d.Errf("on: '%s' is not a status", printable(d.Val()))
+			return d.Errf("on: '%s' is not a status", values.Printable(d.Val()))
 		}
 		if err := checkRetryStatus(status); err != nil {
 			return d.Errf("on: %w", err)
@@ -364,7 +365,7 @@ func (c *Retry) unmarshalOn(d *caddyfile.Dispenser) error {
 
 func (c *Resume) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
-		return d.Errf("unexpected argument '%s'", printable(d.Val()))
+		return d.Errf("unexpected argument '%s'", values.Printable(d.Val()))
 	}
 	seen := make(specified)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
@@ -384,7 +385,7 @@ func (c *Resume) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		case "owner":
 			c.Owner, err = oneArg(d)
 		default:
-			err = d.Errf("unrecognized subdirective '%s' of resume", printable(name))
+			err = d.Errf("unrecognized subdirective '%s' of resume", values.Printable(name))
 		}
 		if err != nil {
 			return err
@@ -398,7 +399,7 @@ func (h *Handler) unmarshalStore(d *caddyfile.Dispenser) error {
 		return d.ArgErr()
 	}
 	name := d.Val()
-	if printable(name) != name {
+	if values.Printable(name) != name {
 		return d.Err("unrecognized store")
 	}
 	here := *d
@@ -419,9 +420,9 @@ func (h *Handler) unmarshalTransport(d *caddyfile.Dispenser) error {
 	}
 	name := d.Val()
 	if name == "http" && d.NextArg() { // which would skip it; others may take arguments
-		return d.Errf("unexpected argument '%s'", printable(d.Val()))
+		return d.Errf("unexpected argument '%s'", values.Printable(d.Val()))
 	}
-	if printable(name) != name {
+	if values.Printable(name) != name {
 		return d.Err("unrecognized transport")
 	}
 	here := *d // afterwards, d is at the block's end
@@ -445,7 +446,7 @@ func unmarshalCount(d *caddyfile.Dispenser, count *int) error {
 	}
 	n, err := strconv.Atoi(word)
 	if err != nil || n < 0 {
-		return d.Errf("%s: '%s' is not a whole number from 0", name, printable(word))
+		return d.Errf("%s: '%s' is not a whole number from 0", name, values.Printable(word))
 	}
 	*count = n
 	return nil
@@ -467,10 +468,10 @@ func unmarshalDuration(d *caddyfile.Dispenser, duration duration) error {
 func parseDuration(d *caddyfile.Dispenser, name, word string, duration *caddy.Duration) error {
 	value, err := caddy.ParseDuration(word)
 	if err != nil {
-		return d.Errf("%s: '%s' is not a duration", name, printable(word))
+		return d.Errf("%s: '%s' is not a duration", name, values.Printable(word))
 	}
 	if value <= 0 {
-		return d.Errf("%s: '%s' is not a positive duration", name, printable(word))
+		return d.Errf("%s: '%s' is not a positive duration", name, values.Printable(word))
 	}
 	*duration = caddy.Duration(value)
 	return nil
@@ -498,7 +499,7 @@ func oneArg(d *caddyfile.Dispenser) (string, error) {
 	}
 	word := d.Val()
 	if d.NextArg() {
-		return "", d.Errf("unexpected argument '%s'", printable(d.Val()))
+		return "", d.Errf("unexpected argument '%s'", values.Printable(d.Val()))
 	}
 	return word, nil
 }

@@ -5,14 +5,13 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/caddyserver/caddy/v2"
+	"github.com/illumichat/caddy-illumichat/internal/values"
 )
 
 // Checks of config values that the Caddyfile, which knows their line, and JSON share.
@@ -22,46 +21,9 @@ var (
 	errPassFieldIsOurs = errors.New("assistantId, messages and chatId are always forwarded")
 )
 
-// onePlaceholder is a config value that is one placeholder and nothing else.
-var onePlaceholder = regexp.MustCompile(`^\{[^{}]+\}$`)
-
-func isPlaceholder(s string) bool { return onePlaceholder.MatchString(s) }
-
-// hasPlaceholder reports whether s has to be expanded before it can be checked.
-func hasPlaceholder(s string) bool { return strings.ContainsRune(s, '{') }
-
-// printable is a word as errors may print it: not a token that stands where it should not.
-func printable(word string) string {
-	if documentedToken.MatchString(word) {
-		return "…"
-	}
-	return word
-}
-
-// expand replaces the placeholders of a config value, none of which may be empty.
-func expand(s string) (string, error) {
-	return replacePlaceholders(s, func(name, value string) error {
-		if value == "" {
-			return fmt.Errorf("{%s} is empty or cannot be read", name)
-		}
-		return nil
-	})
-}
-
-// replacePlaceholders replaces {env.*} and {file.*}, and refuses others: what else Caddy's replacer
-// knows while a config loads, such as the time, is no part of one.
-func replacePlaceholders(s string, check func(name, value string) error) (string, error) {
-	return caddy.NewReplacer().ReplaceFunc(s, func(name string, value any) (any, error) {
-		if !strings.HasPrefix(name, "env.") && !strings.HasPrefix(name, "file.") {
-			return nil, fmt.Errorf("{%s} is not supported here, only {env.*} and {file.*} are", printable(name))
-		}
-		return value, check(name, caddy.ToString(value))
-	})
-}
-
 // resolveEndpoint returns the URL that is configured, or the default where that comes out empty.
 func resolveEndpoint(configured string) (*url.URL, error) {
-	value, err := replacePlaceholders(configured, func(string, string) error { return nil })
+	value, err := values.Replace(configured, func(string, string) error { return nil })
 	switch {
 	case err != nil:
 		return nil, err
@@ -69,7 +31,7 @@ func resolveEndpoint(configured string) (*url.URL, error) {
 		return parseEndpoint(defaultEndpoint)
 	}
 	// Within a URL, an empty placeholder is a mistake.
-	if value, err = expand(configured); err != nil {
+	if value, err = values.Expand(configured); err != nil {
 		return nil, err
 	}
 	return parseEndpoint(value)
@@ -85,7 +47,7 @@ func parseEndpoint(s string) (*url.URL, error) {
 		}
 		return nil, err
 	case u.Scheme != "http" && u.Scheme != "https":
-		return nil, fmt.Errorf("%q is not an http or https URL", printable(s))
+		return nil, fmt.Errorf("%q is not an http or https URL", values.Printable(s))
 	case u.User != nil:
 		return nil, errors.New("the URL holds credentials; the token is the only one that is sent")
 	case u.Hostname() == "":

@@ -20,6 +20,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/illumichat/caddy-illumichat/internal/values"
 	"github.com/illumichat/caddy-illumichat/store"
 )
 
@@ -276,7 +277,7 @@ func (h *Handler) newChatRules() (chatRules, error) {
 			rules.anyAssistant = true
 			continue
 		}
-		id, err := expand(configured)
+		id, err := values.Expand(configured)
 		if err != nil {
 			return rules, fmt.Errorf("assistants: %w", err)
 		}
@@ -287,7 +288,7 @@ func (h *Handler) newChatRules() (chatRules, error) {
 		listed = append(listed, id)
 	}
 	for name, configured := range h.Aliases {
-		id, err := expand(configured)
+		id, err := values.Expand(configured)
 		if err != nil {
 			return rules, fmt.Errorf("aliases: %s: %w", name, err)
 		}
@@ -301,7 +302,7 @@ func (h *Handler) newChatRules() (chatRules, error) {
 
 // warn tells the operator of settings that work but should be looked at.
 func (h *Handler) warn() {
-	if !isPlaceholder(h.Token) {
+	if !values.IsPlaceholder(h.Token) {
 		h.logger.Warn("the token is part of the config, where the admin API and debug logs show it; use {env.NAME} or {file.PATH} instead")
 	}
 	if !h.token.documentedForm() {
@@ -432,7 +433,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, c *record) error
 // option does.
 func (h *Handler) MarshalLogObject(enc zapcore.ObjectEncoder) error {
 	token := h.Token
-	if !isPlaceholder(token) {
+	if !values.IsPlaceholder(token) {
 		token = "REDACTED"
 	}
 	enc.AddString("token", token)

@@ -11,6 +11,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/illumichat/caddy-illumichat/internal/values"
 )
 
 // clientPlaceholder is the key of a limit that has none of its own. Its value honours `trusted_proxies`.
@@ -95,7 +97,7 @@ func (l *limit) keyOf(r *http.Request, client string) string {
 	switch {
 	case l.byClient():
 		return client
-	case !hasPlaceholder(l.Key):
+	case !values.HasPlaceholder(l.Key):
 		return l.Key
 	}
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)

@@ -12,6 +12,8 @@ import (
 
 	"github.com/rs/cors"
 	"golang.org/x/net/idna"
+
+	"github.com/illumichat/caddy-illumichat/internal/values"
 )
 
 // preflightMaxAge is how long a browser may remember what a preflight has said. Chrome takes no more than this.
@@ -123,7 +125,7 @@ func parseOrigin(s string) (string, error) {
 	_, authority, _ := strings.Cut(s, "://")
 	u, err := url.Parse(strings.ToLower(s))
 	if err != nil || u.Scheme == "" || u.Hostname() == "" || !validPort(u) || strings.ContainsAny(authority, `/?#@\%`) {
-		return "", fmt.Errorf("'%s' is no origin; one is a scheme, a host and maybe a port, and nothing else, such as https://www.example.com", printable(s))
+		return "", fmt.Errorf("'%s' is no origin; one is a scheme, a host and maybe a port, and nothing else, such as https://www.example.com", values.Printable(s))
 	}
 	switch u.Scheme {
 	case "ftp", "file", "ws", "wss": // others may be an app's

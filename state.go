@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/illumichat/caddy-illumichat/internal/values"
 )
 
 // sharedState is what all handlers of the process that ask one endpoint with one token have in common, because
@@ -41,7 +43,7 @@ type windowKey struct {
 }
 
 func newStateKey(endpoint, configuredToken string) stateKey {
-	if isPlaceholder(configuredToken) {
+	if values.IsPlaceholder(configuredToken) {
 		return stateKey{endpoint, configuredToken}
 	}
 	hash := sha256.Sum256([]byte(configuredToken))

@@ -4,9 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"regexp"
+
+	"github.com/illumichat/caddy-illumichat/internal/values"
 )
 
 // Bounds of a token's length, in bytes. Less is no secret; more would not fit beside an event's piece
@@ -15,12 +14,6 @@ const (
 	minTokenLength = 16
 	maxTokenLength = 2048
 )
-
-// documentedToken is the form that the vendor documents.
-var documentedToken = regexp.MustCompile(`^ic_[0-9A-Za-z]{40}$`)
-
-// filePlaceholder is a config value that is one {file.PATH} and nothing else.
-var filePlaceholder = regexp.MustCompile(`^\{file\.([^{}]+)\}$`)
 
 // secret is an API token. Formatting or logging it does not show it.
 type secret struct {
@@ -83,19 +76,19 @@ type tokenSource struct {
 // newTokenSource resolves the configured token and checks that there is a usable one now. Its errors
 // name a placeholder, and never hold the token.
 func newTokenSource(configured string) (tokenSource, error) {
-	if match := filePlaceholder.FindStringSubmatch(configured); match != nil {
-		source := tokenSource{path: match[1]}
+	if path, ok := values.File(configured); ok {
+		source := tokenSource{path: path}
 		if _, err := source.get(); err != nil {
 			return source, fmt.Errorf("%s: %w", configured, err)
 		}
 		return source, nil
 	}
-	value, err := expand(configured)
+	value, err := values.Expand(configured)
 	if err != nil {
 		return tokenSource{}, err
 	}
 	if err := checkToken([]byte(value)); err != nil {
-		if isPlaceholder(configured) {
+		if values.IsPlaceholder(configured) {
 			err = fmt.Errorf("%s: %w", configured, err)
 		}
 		return tokenSource{}, err
@@ -109,24 +102,10 @@ func (s tokenSource) get() (secret, error) {
 	if s.path == "" {
 		return s.fixed, nil
 	}
-	// A pipe could keep a request waiting without bound.
-	if info, err := os.Stat(s.path); err != nil {
-		return secret{}, err
-	} else if !info.Mode().IsRegular() {
-		return secret{}, fmt.Errorf("%s is no regular file", s.path)
-	}
-	f, err := os.Open(s.path)
+	value, err := values.ReadSecret(s.path, maxTokenLength)
 	if err != nil {
 		return secret{}, err
 	}
-	defer f.Close()
-	// One byte more than a token and its line end can have, so that a longer one is refused.
-	value, err := io.ReadAll(io.LimitReader(f, maxTokenLength+3))
-	if err != nil {
-		return secret{}, err
-	}
-	value = bytes.TrimSuffix(value, []byte("\n"))
-	value = bytes.TrimSuffix(value, []byte("\r"))
 	if err := checkToken(value); err != nil {
 		return secret{}, err
 	}
@@ -136,7 +115,7 @@ func (s tokenSource) get() (secret, error) {
 // documentedForm reports whether the token looks like those that the vendor issues.
 func (s tokenSource) documentedForm() bool {
 	token, err := s.get()
-	return err == nil && documentedToken.Match(token.value)
+	return err == nil && values.APIToken.Match(token.value)
 }
 
 // checkToken refuses what cannot be a token, without showing it.
