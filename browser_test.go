@@ -21,6 +21,7 @@ import (
 	cdpruntime "github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 
+	"github.com/illumichat/caddy-illumichat/internal/require"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
@@ -39,7 +40,7 @@ type browser struct {
 func openBrowser(tb testing.TB, options ...chromedp.ExecAllocatorOption) *browser {
 	tb.Helper()
 	options = slices.Concat(chromedp.DefaultExecAllocatorOptions[:], []chromedp.ExecAllocatorOption{
-		chromedp.ExecPath(requireProgram(tb, "chromium", "chromium-browser", "google-chrome")),
+		chromedp.ExecPath(require.Program(tb, "chromium", "chromium-browser", "google-chrome")),
 		chromedp.NoSandbox, // it does not start without for root, and the pages are ours
 		chromedp.DisableGPU,
 		chromedp.WindowSize(1280, 800),

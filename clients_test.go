@@ -19,6 +19,7 @@ import (
 
 	"github.com/tmaxmax/go-sse"
 
+	"github.com/illumichat/caddy-illumichat/internal/require"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
@@ -151,7 +152,7 @@ const curlTells = `%{stderr}{"Proto":"HTTP/%{http_version}","Status":%{http_code
 func curl(ctx context.Context, tb testing.TB, s *site, version, chat string) *exec.Cmd {
 	tb.Helper()
 	certificate, _, _ := strings.Cut(s.tls, " ")
-	cmd := exec.CommandContext(ctx, requireProgram(tb, "curl"), "--no-buffer", "--silent", "--fail-with-body",
+	cmd := exec.CommandContext(ctx, require.Program(tb, "curl"), "--no-buffer", "--silent", "--fail-with-body",
 		"--http"+version, "--cacert", certificate, "--write-out", curlTells,
 		"--header", "Content-Type: application/json", "--data-binary", "@-", s.secure+chatPath)
 	cmd.Stdin = strings.NewReader(chat)
@@ -161,7 +162,7 @@ func curl(ctx context.Context, tb testing.TB, s *site, version, chat string) *ex
 func openCurl(version string) func(testing.TB, *site) asking {
 	return func(tb testing.TB, s *site) asking {
 		tb.Helper()
-		requireProgram(tb, "curl")
+		require.Program(tb, "curl")
 		return func(tb testing.TB, chat string) (view clientView) {
 			tb.Helper()
 			ctx, cancel := context.WithTimeout(tb.Context(), patience)

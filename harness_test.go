@@ -12,9 +12,7 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -26,6 +24,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
+	"github.com/illumichat/caddy-illumichat/internal/require"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
@@ -39,37 +38,11 @@ const chatPath = "/api/chat-proxy"
 // hello is a chat that the sandbox answers with every type of event.
 const hello = `{"assistantId":"asst_demo","messages":[{"role":"user","content":"Hello"}]}`
 
-// requireProgram returns the path of a program that a test runs, or of another one that does as well.
-func requireProgram(tb testing.TB, name string, others ...string) string {
-	tb.Helper()
-	path, err := exec.LookPath(name)
-	for _, other := range others {
-		if err != nil {
-			path, err = exec.LookPath(other)
-		}
-	}
-	require(tb, name, name, err)
-	return path
-}
-
 // requirePackages has a test run only where npm has installed what is in testdata/clients.
 func requirePackages(tb testing.TB) {
 	tb.Helper()
 	_, err := os.Stat("testdata/clients/node_modules/.package-lock.json") // npm writes it last
-	require(tb, "npm", "the npm packages of testdata/clients (npm ci --ignore-scripts --prefix testdata/clients)", err)
-}
-
-// require ends a test that lacks what it runs with, if err says so. The test skips, or fails if the environment's
-// ILLUMICHAT_TEST_REQUIRE, names with commas between, has the name.
-func require(tb testing.TB, name, what string, err error) {
-	tb.Helper()
-	switch {
-	case err == nil:
-	case slices.Contains(strings.Split(os.Getenv("ILLUMICHAT_TEST_REQUIRE"), ","), name):
-		tb.Fatalf("this test is required to run, with %s: %v", what, err)
-	default:
-		tb.Skipf("this test runs only with %s", what)
-	}
+	require.That(tb, "npm", "the npm packages of testdata/clients (npm ci --ignore-scripts --prefix testdata/clients)", err)
 }
 
 // site is a site that a real Caddy serves, over plain HTTP/1.1 and over TLS with HTTP/1.1, 2 and 3.

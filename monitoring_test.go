@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/illumichat/caddy-illumichat/internal/require"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
@@ -22,7 +23,7 @@ var ourMetric = regexp.MustCompile(`caddy_illumichat_[a-z_]+`)
 
 // The example's configuration and rules are right, and its rules alert when they should.
 func TestMonitoringExample(t *testing.T) {
-	promtool := requireProgram(t, "promtool")
+	promtool := require.Program(t, "promtool")
 	for _, args := range [][]string{{"check", "config", "prometheus.yml"}, {"test", "rules", "alerts_test.yml"}} {
 		command := exec.CommandContext(t.Context(), promtool, args...)
 		command.Dir = "example/monitoring"
@@ -107,7 +108,7 @@ func readmeCodes(t *testing.T, heading string) []string {
 // wrong with the query.
 func startPrometheus(t *testing.T, s *site, args ...string) (query func(promQL string) (value, wrong string)) {
 	t.Helper()
-	program := requireProgram(t, "prometheus")
+	program := require.Program(t, "prometheus")
 	dir := t.TempDir()
 	config := filepath.Join(dir, "prometheus.yml")
 	writeFile(t, config, fmt.Sprintf("global:\n  scrape_interval: 100ms\nscrape_configs:\n  - job_name: caddy\n    static_configs:\n      - targets: [%q]\n",

@@ -5,6 +5,8 @@ import (
 	"os/exec"
 	"testing"
 	"time"
+
+	"github.com/illumichat/caddy-illumichat/internal/require"
 )
 
 // nodeScript is a script that Node runs. It reads requests and prints a view for each, in lines of JSON.
@@ -17,7 +19,7 @@ type nodeScript struct {
 // startScript has Node run the file, which the test's end stops.
 func startScript(tb testing.TB, file string, args ...string) *nodeScript {
 	tb.Helper()
-	node := exec.CommandContext(tb.Context(), requireProgram(tb, "node"), append([]string{file}, args...)...)
+	node := exec.CommandContext(tb.Context(), require.Program(tb, "node"), append([]string{file}, args...)...)
 	node.Stderr = tb.Output()
 	stdin, err := node.StdinPipe()
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/illumichat/caddy-illumichat/internal/require"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
@@ -358,7 +359,7 @@ func TestPageWithoutCaddy(t *testing.T) {
 
 // Pages in TypeScript, and editors, know the client by its JSDoc comments.
 func TestPageTypes(t *testing.T) {
-	node := requireProgram(t, "node")
+	node := require.Program(t, "node")
 	requirePackages(t)
 	check := exec.CommandContext(t.Context(), node, "testdata/clients/node_modules/typescript/bin/tsc", "-p", "testdata/page")
 	if output, err := check.CombinedOutput(); err != nil {
@@ -368,7 +369,7 @@ func TestPageTypes(t *testing.T) {
 
 // The client at its edges, which no server comes to by itself.
 func TestPageClientAtItsEdges(t *testing.T) {
-	test := exec.CommandContext(t.Context(), requireProgram(t, "node"), "--test", "--test-reporter=spec", "testdata/page/client.test.mjs")
+	test := exec.CommandContext(t.Context(), require.Program(t, "node"), "--test", "--test-reporter=spec", "testdata/page/client.test.mjs")
 	test.Env = append(os.Environ(), "CLIENT="+pageClient)
 	if output, err := test.CombinedOutput(); err != nil || !regexp.MustCompile(`tests [1-9]`).Match(output) {
 		t.Errorf("testing the client: %v\n%s", err, output)

@@ -15,6 +15,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/dustin/go-humanize"
 
+	"github.com/illumichat/caddy-illumichat/internal/require"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
@@ -86,7 +87,7 @@ func TestReadmeJSONLoads(t *testing.T) {
 
 // The README's script is one that a page can have as it is.
 func TestReadmeScriptChats(t *testing.T) {
-	node := requireProgram(t, "node")
+	node := require.Program(t, "node")
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	s := serve(t, chatTo(server, once))
 	client, err := os.ReadFile(pageClient)

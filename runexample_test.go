@@ -17,6 +17,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/illumichat/caddy-illumichat/internal/require"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
@@ -247,7 +248,7 @@ func (e *runningExample) wantPolicy(t *testing.T, origin, connect string, header
 func (e *runningExample) runCommands(t *testing.T, wanted ...string) {
 	t.Helper()
 	t.Run("commands", func(t *testing.T) {
-		requireProgram(t, "curl")
+		require.Program(t, "curl")
 		if len(e.commands) != len(wanted) {
 			t.Fatalf("the header tells %d commands, want %d", len(e.commands), len(wanted))
 		}

@@ -243,6 +243,14 @@ func (l *log) listened() {
 	}
 }
 
+func (l *log) Heard() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.nobody != nil && len(l.listeners) == 0 && l.kept && !l.done {
+		l.nobody.Reset(l.terms.Grace)
+	}
+}
+
 // abandon ends the stream if still nobody listens.
 func (l *log) abandon() {
 	l.mu.Lock()

@@ -21,6 +21,10 @@ var (
 	// ErrAbandoned is the cause with which a source's context ends when nobody has listened for the time of grace, or
 	// nobody listens and nobody can come back.
 	ErrAbandoned = errors.New("nobody listens to the stream")
+
+	// ErrLost is what a listener gets whose stream will have no end, because the instance that writes it, or what it is kept
+	// in, is gone.
+	ErrLost = errors.New("the rest of the stream is lost")
 )
 
 // Module is a Caddy module in the namespace http.handlers.illumichat.stores.
@@ -84,6 +88,9 @@ type Source interface {
 
 	// Finish ends the stream with a last chunk, which may be empty. What listeners have not read yet they still can.
 	Finish(Chunk, End)
+
+	// Heard begins the time of grace anew: somebody listens of whom the store does not know. Any goroutine may say so.
+	Heard()
 }
 
 // Chunk is some of a stream as it is written.
@@ -101,7 +108,7 @@ type End struct {
 
 // Listener reads a stream. Its methods are for one goroutine.
 type Listener interface {
-	// Read returns what follows, if that is there already, and io.EOF at the stream's end.
+	// Read returns what follows, if that is there already, and io.EOF at the stream's end, or ErrLost.
 	Read() (Piece, error)
 
 	// Wait returns when there may be something to read, or the context is over.

@@ -155,6 +155,16 @@ func isGone(t *testing.T, s store.Store, id string) bool {
 	return err != nil
 }
 
+// awaitEnd waits until a stream is there to its end, of which it has a number of events.
+func awaitEnd(t *testing.T, s store.Store, id string, events int64) {
+	t.Helper()
+	eventually(t, "it is found", func() bool { return !isGone(t, s, id) })
+	eventually(t, "all is there", func() bool {
+		_, err := find(t, s, id).Listen(events)
+		return err == io.EOF
+	})
+}
+
 func testNotFound(t *testing.T, s, _ store.Store) {
 	if !isGone(t, s, newID()) {
 		t.Error("a stream is found that never was")
@@ -188,11 +198,8 @@ func testReading(t *testing.T, s, other store.Store) {
 	}
 	source.Finish(store.Chunk{}, store.End{Reason: "stop", Cause: "a cause"})
 	wantAll(t, first, 1, n)
+	awaitEnd(t, other, id, n)
 	for after := range n {
-		eventually(t, "all is there", func() bool {
-			_, err := find(t, other, id).Listen(n)
-			return err == io.EOF
-		})
 		listener := listen(t, other, id, int64(after))
 		wantAll(t, listener, after+1, n)
 		if end := listener.End(); end != (store.End{Reason: "stop", Cause: "a cause"}) {
@@ -217,11 +224,8 @@ func testTornEvents(t *testing.T, s, other store.Store) {
 	}
 	source.Finish(store.Chunk{}, store.End{})
 	want := events(1, 2) + large + event(4)
+	awaitEnd(t, other, id, 4)
 	for after := range 4 {
-		eventually(t, "all is there", func() bool {
-			_, err := find(t, other, id).Listen(4)
-			return err == io.EOF
-		})
 		got, n, err := read(t, listen(t, other, id, int64(after)), all)
 		if !strings.HasSuffix(want, got) || n != 4-after || err != io.EOF {
 			t.Errorf("after %d, got %d events and %v: %.50q", after, n, err, got)

@@ -1,0 +1,177 @@
+package redisstore
+
+import (
+	"strconv"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+	"github.com/caddyserver/caddy/v2/modules/caddytls"
+
+	"github.com/illumichat/caddy-illumichat/internal/values"
+)
+
+// UnmarshalCaddyfile reads
+//
+//	store redis {
+//		address     <host:port...>
+//		master_name <name>
+//		username    <name>
+//		password    <password>
+//		db          <number>
+//		tls [{
+//			trust_pool  <module> ...
+//			client_auth <cert_file> <key_file>
+//			server_name <name>
+//		}]
+//		prefix      <prefix>
+//	}
+func (c *Redis) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // its name
+	if d.NextArg() {
+		return d.Errf("unexpected argument '%s'", values.Printable(d.Val()))
+	}
+	seen := make(map[string]bool)
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		name := d.Val()
+		if seen[name] {
+			return d.Errf("%s is already specified", name)
+		}
+		seen[name] = true
+		if err := c.unmarshalSubdirective(d, name); err != nil {
+			return err
+		}
+	}
+	switch {
+	case c.DB > 0 && len(c.Address) > 1 && c.MasterName == "":
+		return d.WrapErr(errDBOfCluster)
+	case c.Username != "" && c.Password == "":
+		return d.WrapErr(errNoPassword)
+	}
+	return nil
+}
+
+func (c *Redis) unmarshalSubdirective(d *caddyfile.Dispenser, name string) error {
+	switch name {
+	case "address":
+		if c.Address = d.RemainingArgs(); len(c.Address) == 0 {
+			return d.ArgErr()
+		}
+		for _, address := range c.Address {
+			if values.HasPlaceholder(address) {
+				continue
+			}
+			if _, err := c.resolveAddress(address); err != nil {
+				return d.Errf("address: %w", err)
+			}
+		}
+		return nil
+	case "master_name":
+		return unmarshalWord(d, &c.MasterName)
+	case "username":
+		return unmarshalWord(d, &c.Username)
+	case "password":
+		return c.unmarshalPassword(d)
+	case "db":
+		return c.unmarshalDB(d)
+	case "tls":
+		return c.unmarshalTLS(d)
+	case "prefix":
+		if err := unmarshalWord(d, &c.Prefix); err != nil {
+			return err
+		}
+		if err := checkPrefix(c.Prefix); err != nil {
+			return d.WrapErr(err)
+		}
+		return nil
+	}
+	return d.Errf("unrecognized subdirective '%s' of redis", values.Printable(name))
+}
+
+// unmarshalPassword must not use errors that print the token at hand, as d.ArgErr does: it is a piece of the secret.
+func (c *Redis) unmarshalPassword(d *caddyfile.Dispenser) error {
+	args := d.RemainingArgs()
+	if len(args) != 1 || args[0] == "" {
+		return d.Err("password takes exactly one argument")
+	}
+	c.Password = args[0]
+	return nil
+}
+
+func (c *Redis) unmarshalDB(d *caddyfile.Dispenser) error {
+	var word string
+	if err := unmarshalWord(d, &word); err != nil {
+		return err
+	}
+	n, err := strconv.Atoi(word)
+	if err != nil || n < 0 {
+		return d.Errf("db: '%s' is not a whole number from 0", values.Printable(word))
+	}
+	c.DB = n
+	return nil
+}
+
+func (c *Redis) unmarshalTLS(d *caddyfile.Dispenser) error {
+	if d.NextArg() {
+		return d.Errf("unexpected argument '%s'", values.Printable(d.Val()))
+	}
+	c.TLS = new(reverseproxy.TLSConfig)
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		switch name := d.Val(); name {
+		case "trust_pool":
+			if err := c.unmarshalTrustPool(d); err != nil {
+				return err
+			}
+		case "client_auth":
+			args := d.RemainingArgs()
+			if len(args) != 2 {
+				return d.Err("client_auth takes the file of a certificate and that of its key")
+			}
+			c.TLS.ClientCertificateFile, c.TLS.ClientCertificateKeyFile = args[0], args[1]
+		case "server_name":
+			if err := unmarshalWord(d, &c.TLS.ServerName); err != nil {
+				return err
+			}
+		default:
+			return d.Errf("unrecognized subdirective '%s' of tls", values.Printable(name))
+		}
+	}
+	return nil
+}
+
+func (c *Redis) unmarshalTrustPool(d *caddyfile.Dispenser) error {
+	if !d.NextArg() {
+		return d.ArgErr()
+	}
+	name := d.Val()
+	if values.Printable(name) != name {
+		return d.Err("unrecognized trust pool")
+	}
+	module, err := caddyfile.UnmarshalModule(d, "tls.ca_pool.source."+name)
+	if err != nil {
+		return err
+	}
+	if _, ok := module.(caddytls.CA); !ok {
+		return d.Errf("'%s' is no trust pool", name)
+	}
+	c.TLS.CARaw = caddyconfig.JSONModuleObject(module, "provider", name, nil)
+	return nil
+}
+
+// unmarshalWord reads exactly one argument.
+func unmarshalWord(d *caddyfile.Dispenser, word *string) error {
+	if !d.NextArg() {
+		return d.ArgErr()
+	}
+	*word = d.Val()
+	if *word == "" {
+		return d.ArgErr()
+	}
+	if d.NextArg() {
+		return d.Errf("unexpected argument '%s'", values.Printable(d.Val()))
+	}
+	return nil
+}
+
+// Interface guard
+var _ caddyfile.Unmarshaler = (*Redis)(nil)

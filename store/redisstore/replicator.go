@@ -1,0 +1,346 @@
+package redisstore
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/illumichat/caddy-illumichat/store"
+)
+
+const (
+	// maxHeld is how many bytes may wait for Redis, in all.
+	maxHeld = 16 << 20
+
+	// maxBehind is how long one stream may wait for Redis: others would take longer silence for an instance that is lost.
+	maxBehind = 5 * time.Second
+
+	// maxBatch is how many bytes are sent at once, about.
+	maxBatch = 1 << 20
+)
+
+// replicator sends to Redis what is written here, of all streams in one goroutine: the longer Redis takes, the more goes at
+// once.
+type replicator struct {
+	store *redisStore
+	news  chan struct{} // has a value when there is something to do
+
+	mu       sync.Mutex // taken after those of replicas
+	replicas map[string]*replica
+	queued   []*replica
+	held     int                  // bytes that wait
+	removals map[string]time.Time // keys, and when they will have expired
+}
+
+func (p *replicator) init(s *redisStore) {
+	p.store = s
+	p.news = make(chan struct{}, 1)
+	p.replicas = make(map[string]*replica)
+	p.removals = make(map[string]time.Time)
+}
+
+// begin begins to replicate a stream.
+func (p *replicator) begin(id string, local store.Source, meta store.Meta, terms store.Terms) *replica {
+	r := &replica{
+		id: id, key: p.store.keys.log(id), of: p, local: local, keep: terms.Keep,
+		done: make(chan struct{}),
+	}
+	r.entries = []*entry{{meta: encodeMeta(meta, p.store.instance, terms)}}
+	r.behind = time.Now()
+	p.mu.Lock()
+	p.replicas[id] = r
+	p.mu.Unlock()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.queue()
+	return r
+}
+
+// metaJSON is what a stream's first entry tells.
+type metaJSON struct {
+	Instance  string        `json:"instance"`
+	Owner     string        `json:"owner,omitempty"`
+	Assistant string        `json:"assistant,omitempty"`
+	Header    http.Header   `json:"header,omitempty"`
+	Grace     time.Duration `json:"grace"`
+}
+
+func encodeMeta(meta store.Meta, instance string, terms store.Terms) string {
+	encoded, _ := json.Marshal(metaJSON{instance, meta.Owner, meta.Assistant, meta.Header, terms.Grace}) // which cannot fail
+	return string(encoded)
+}
+
+// hold reserves room for bytes that wait.
+func (p *replicator) hold(n int) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.held+n > maxHeld {
+		return false
+	}
+	p.held += n
+	return true
+}
+
+func (p *replicator) release(n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.held -= n
+}
+
+func (p *replicator) queue(r *replica) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.queued = append(p.queued, r)
+	p.signal()
+}
+
+func (p *replicator) signal() {
+	select {
+	case p.news <- struct{}{}:
+	default:
+	}
+}
+
+func (p *replicator) forget(id string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.replicas, id)
+}
+
+// remove has a key removed, if that is possible before it expires.
+func (p *replicator) remove(key string, keep time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.removals[key] = time.Now().Add(keep + spare)
+	p.signal()
+}
+
+// order has a stream that is written here obey.
+func (p *replicator) order(order, id string) {
+	p.mu.Lock()
+	r := p.replicas[id]
+	p.mu.Unlock()
+	switch {
+	case r == nil: // it has ended
+	case order == orderStop:
+		_ = r.local.Stop(p.store.ctx) // which does not fail
+	case order == orderHeard:
+		r.local.Heard()
+	}
+}
+
+// renew gives all keys a new time to live.
+func (p *replicator) renew() {
+	p.mu.Lock()
+	all := make([]*replica, 0, len(p.replicas))
+	for _, r := range p.replicas {
+		all = append(all, r)
+	}
+	p.mu.Unlock()
+	for _, r := range all {
+		r.mu.Lock()
+		r.renewal = true
+		r.queue()
+		r.mu.Unlock()
+	}
+}
+
+// run sends what there is, until the store is closed.
+func (p *replicator) run() {
+	for {
+		select {
+		case <-p.news:
+		case <-p.store.ctx.Done():
+			return
+		}
+		for more := true; more && p.store.ctx.Err() == nil; {
+			more = p.send(p.take())
+		}
+	}
+}
+
+// flush waits until all is sent, but no longer than a time.
+func (p *replicator) flush(most time.Duration) {
+	for end := time.Now().Add(most); !p.isIdle() && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func (p *replicator) isIdle() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.replicas) == 0
+}
+
+// take returns which replicas there is something to do for.
+func (p *replicator) take() []*replica {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	queued := p.queued
+	p.queued = nil
+	return queued
+}
+
+// shipment is what is sent of one stream.
+type shipment struct {
+	replica *replica
+	entry   *entry // nil: the key's new time to live alone
+	ttl     time.Duration
+	add     *redis.StringCmd
+	expire  *redis.BoolCmd
+}
+
+// send sends what there is for replicas. It reports whether there is more.
+func (p *replicator) send(replicas []*replica) (more bool) {
+	removals := p.removalsDue()
+	if len(replicas) == 0 && len(removals) == 0 {
+		return false
+	}
+	var shipments []*shipment
+	size := 0
+	for _, r := range replicas {
+		if size >= maxBatch {
+			p.queue(r)
+			continue
+		}
+		if s := p.ship(r); s != nil {
+			shipments = append(shipments, s)
+			if s.entry != nil {
+				size += len(s.entry.data)
+			}
+		}
+	}
+	err := p.store.link.call(p.store.ctx, callTimeout, func(ctx context.Context) error {
+		// What each command has come to is looked at one by one; here, it matters whether Redis is there.
+		_, err := p.store.link.calls.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+			for _, s := range shipments {
+				s.queue(ctx, pipe)
+			}
+			for _, key := range removals {
+				pipe.Del(ctx, key)
+			}
+			return nil
+		})
+		if isTaken(err) {
+			err = nil
+		}
+		return err
+	})
+	for _, s := range shipments {
+		s.settle()
+	}
+	if err == nil || errors.Is(err, redis.Nil) {
+		p.removed(removals)
+		return true
+	}
+	p.store.pause(p.store.ctx)
+	return true
+}
+
+// ship returns what is to be sent of a stream, if there is something.
+func (p *replicator) ship(r *replica) *shipment {
+	e := r.next()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.queued = false
+	if r.over || e == nil && !r.renewal {
+		return nil
+	}
+	if _, err := p.store.local.Find(p.store.ctx, r.id); err != nil && !r.ended {
+		r.abandon() // what is kept no longer here can be resumed nowhere
+		return nil
+	}
+	s := &shipment{replica: r, entry: e}
+	switch {
+	case e != nil && e.end != nil:
+		s.ttl = r.keep
+	case r.renewal || e != nil && e.meta != "":
+		s.ttl = r.keep + spare
+	}
+	r.renewal = false
+	return s
+}
+
+// queue has the shipment sent with others.
+func (s *shipment) queue(ctx context.Context, pipe redis.Pipeliner) {
+	if s.entry != nil {
+		s.replica.begin()
+		s.add = pipe.XAdd(ctx, &redis.XAddArgs{
+			Stream: s.replica.key, ID: s.entry.id, NoMkStream: s.entry.meta == "", Values: s.entry.values(),
+		})
+	}
+	if s.ttl > 0 {
+		s.expire = pipe.PExpire(ctx, s.replica.key, s.ttl)
+	}
+}
+
+// begin notes that Redis may have something.
+func (r *replica) begin() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.begun = true
+}
+
+// settle notes what Redis has taken, and has the rest sent again, unless it is late.
+func (s *shipment) settle() {
+	r := s.replica
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.over {
+		return
+	}
+	lives := s.ttl == 0 || s.expire != nil && s.expire.Err() == nil
+	r.renewal = r.renewal || !lives
+	if s.add != nil {
+		switch err := s.add.Err(); {
+		case errors.Is(err, redis.Nil): // the key is gone
+			r.giveUp()
+			return
+		case err != nil && !isTaken(err):
+		case s.entry.end != nil && !lives:
+			// Sent again, to get its time to live.
+		default:
+			r.took(s.entry)
+		}
+	}
+	switch {
+	case r.over:
+	case len(r.entries) > 0 && time.Since(r.behind) > maxBehind:
+		r.giveUp()
+	case len(r.entries) > 0, r.renewal:
+		r.queue()
+	}
+}
+
+// isTaken reports whether Redis has refused an entry because it has it: a try of which no answer came was successful.
+func isTaken(err error) bool {
+	return err != nil && strings.Contains(err.Error(), "equal or smaller than the target stream top item")
+}
+
+// removalsDue are keys that are to be removed.
+func (p *replicator) removalsDue() (keys []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for key, useful := range p.removals {
+		if time.Now().After(useful) {
+			delete(p.removals, key)
+			continue
+		}
+		keys = append(keys, key)
+	}
+	return keys
+}
+
+func (p *replicator) removed(keys []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, key := range keys {
+		delete(p.removals, key)
+	}
+}
