@@ -216,6 +216,9 @@ var (
 	// These two can only be of a stream that has begun.
 	errStopped   = &breakOff{code: "stopped:visitor", before: errClosed.before, try: "left"}
 	errAbandoned = &breakOff{code: "abandoned:visitor", text: "nobody listened to the answer", before: errClosed.before, try: "left"}
+
+	// This one is of a stream that another instance has written, and told to whoever listens here.
+	errLost = &breakOff{code: "lost:instance", text: "the rest of the answer is lost"}
 )
 
 // errWithheld stands for an error that the log may not have.

@@ -145,15 +145,32 @@ func (h *Handler) follow(r *http.Request, visitor *sink, head http.Header, liste
 			continue
 		}
 		beat.stop()
-		if err == io.EOF {
+		switch {
+		case err == io.EOF:
 			c.ended(listener.End())
 			return nil
+		case errors.Is(err, store.ErrLost):
+			return h.tellLost(r, visitor, c, err)
 		}
 		if panicked, ok := errors.AsType[*timerPanic](err); ok {
 			panic(panicked.value)
 		}
 		return h.visitorLeft(r, visitor, c, err)
 	}
+}
+
+// tellLost ends an answer of which nothing follows any more.
+func (h *Handler) tellLost(r *http.Request, visitor *sink, c *record, err error) error {
+	c.ended(store.End{Reason: errLost.finishReason(), Cause: errLost.code})
+	h.troubles.tell(errLost.level(), errLost.code, "the rest of an answer is lost",
+		"see whether the instance that wrote it has ended, or the store was emptied", zap.NamedError("cause", err))
+	if err := visitor.commit(); err != nil {
+		return h.visitorLeft(r, visitor, c, err)
+	}
+	if err := visitor.finish(finishEvent(errLost)); err != nil {
+		return h.visitorLeft(r, visitor, c, err)
+	}
+	return nil
 }
 
 // listen passes on what is there next. It returns io.EOF at the stream's end.

@@ -131,9 +131,9 @@ func (h *Handler) ownerOf(r *http.Request) (owner string, ok bool) {
 
 const storeNamespace = "http.handlers.illumichat.stores"
 
-// openStore opens what keeps answers.
+// openStore opens what keeps answers, and what instances may count together.
 func (h *Handler) openStore(ctx caddy.Context) error {
-	if h.Resume == nil {
+	if h.Resume == nil && h.StoreRaw == nil {
 		return nil
 	}
 	var module store.Module = new(store.Memory)

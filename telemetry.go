@@ -80,6 +80,7 @@ func (m *metricSet) begin() {
 		m.finishes.WithLabelValues("error", b.code)
 	}
 	m.finishes.WithLabelValues(errStopped.finishReason(), errStopped.code)
+	m.finishes.WithLabelValues(errLost.finishReason(), errLost.code)
 	for _, reason := range []string{"stop", "length", "error", "other"} {
 		m.finishes.WithLabelValues(reason, "")
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 
 	_ "github.com/illumichat/caddy-illumichat"
+	_ "github.com/illumichat/caddy-illumichat/store/redisstore"
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
