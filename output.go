@@ -36,7 +36,7 @@ type output interface {
 	// heartbeat sends a comment if nothing was sent for long enough. It is for the watch, and returns when the next may be due.
 	heartbeat() (next time.Duration, err error)
 
-	// isHeard reports whether there is a visitor.
+	// isHeard reports whether there is a visitor, or may be one although this process exits.
 	isHeard() bool
 
 	// deadline is when the answer has to be over; zero: whenever that is.

@@ -151,8 +151,10 @@ func (r *recording) finish(ev []byte) error {
 	return nil
 }
 
-// isHeard is true before there is a log, for which a visitor waits.
-func (r *recording) isHeard() bool { return !r.isCommitted() || r.ex.h.state.isHeard(r.id) }
+// isHeard is true before there is a log, for which a visitor waits, and where visitors can come back by another instance.
+func (r *recording) isHeard() bool {
+	return !r.isCommitted() || r.store.Shared() || r.ex.h.state.isHeard(r.id)
+}
 
 func (r *recording) endStalled(time.Duration) time.Duration     { return never }
 func (r *recording) heartbeat() (next time.Duration, err error) { return never, nil }

@@ -1,6 +1,7 @@
 package illumichat
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
@@ -144,7 +145,8 @@ func (h *Handler) openStore(ctx caddy.Context) error {
 		}
 		module = loaded.(store.Module)
 	}
-	key := newStateKey(h.endpoint.String(), h.Token)
+	// Other instances may reach the endpoint in another way than this one.
+	key := newStateKey(cmp.Or(h.Endpoint, defaultEndpoint), h.Token)
 	var err error
 	h.store, err = module.Open(key.endpoint + " " + key.token)
 	return err

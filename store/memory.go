@@ -84,6 +84,8 @@ func (m *memory) Find(_ context.Context, id string) (Stream, error) {
 	return nil, ErrNotFound
 }
 
+func (*memory) Shared() bool { return false }
+
 func (m *memory) Close() error {
 	_, err := memories.Delete(m.scope)
 	return err

@@ -43,6 +43,9 @@ type Store interface {
 	// Find returns a stream, or ErrNotFound.
 	Find(ctx context.Context, id string) (Stream, error)
 
+	// Shared reports whether other instances find the streams of this one.
+	Shared() bool
+
 	// Close lets go of the store.
 	Close() error
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -104,5 +105,24 @@ func (s *Server) signal(signal syscall.Signal) {
 	s.tb.Helper()
 	if err := s.process.Process.Signal(signal); err != nil {
 		s.tb.Fatal(err)
+	}
+}
+
+// Do sends a command, whose words hold no spaces.
+func (s *Server) Do(words ...string) {
+	s.tb.Helper()
+	conn, err := net.DialTimeout("unix", s.Socket, time.Second)
+	if err != nil {
+		s.tb.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(time.Second))
+	if _, err := conn.Write([]byte(strings.Join(words, " ") + "\r\n")); err != nil {
+		s.tb.Fatal(err)
+	}
+	answer := make([]byte, 1024)
+	n, err := conn.Read(answer)
+	if err != nil || answer[0] == '-' {
+		s.tb.Fatalf("%s: %v: %s", words, err, answer[:n])
 	}
 }

@@ -248,17 +248,17 @@ func (l *listener) deliver(ctx context.Context, next batch) {
 // look returns what has come, or nothing after a time in which nothing has.
 func (l *listener) look(ctx context.Context) batch {
 	l.tellHeard(ctx)
+	asked := time.Now()
 	const few = 4 // as entries may be large
 	messages, err := l.remote.store.wait(ctx, l.remote.key, l.at, few, max(min(blockTime, l.interval), time.Millisecond))
 	if err != nil {
 		l.remote.store.pause(ctx)
-		return l.fail()
+		return l.fail(asked)
 	}
-	l.failed = time.Time{}
 	if len(messages) == 0 {
 		return l.checkAlive(ctx)
 	}
-	l.absent = time.Time{}
+	l.failed, l.absent = time.Time{}, time.Time{}
 	var next batch
 	for _, m := range messages {
 		e, err := decodeEntry(m)
@@ -284,6 +284,7 @@ func (l *listener) tellHeard(ctx context.Context) {
 // checkAlive looks whether more can come: whether there still is the stream, and the instance that writes it.
 func (l *listener) checkAlive(ctx context.Context) batch {
 	s := l.remote.store
+	asked := time.Now()
 	var stream, instance *redis.IntCmd
 	err := s.link.call(ctx, callTimeout, func(ctx context.Context) error {
 		_, err := s.link.calls.Pipelined(ctx, func(p redis.Pipeliner) error {
@@ -295,26 +296,26 @@ func (l *listener) checkAlive(ctx context.Context) batch {
 	})
 	switch {
 	case err != nil:
-		return l.fail()
+		return l.fail(asked)
 	case stream.Val() == 0:
 		return batch{err: store.ErrLost}
 	case instance.Val() > 0:
-		l.absent = time.Time{}
+		l.failed, l.absent = time.Time{}, time.Time{}
 		return batch{}
 	}
-	return lostSince(&l.absent, absentAfter)
+	return lostSince(&l.absent, asked, absentAfter)
 }
 
 // fail notes that Redis fails. When it does no more, an instance that lives needs a moment to show that.
-func (l *listener) fail() batch {
+func (l *listener) fail(now time.Time) batch {
 	l.absent = time.Time{}
-	return lostSince(&l.failed, failedAfter)
+	return lostSince(&l.failed, now, failedAfter)
 }
 
 // lostSince returns nothing, or that the stream is lost if that has been to be feared for long enough.
-func lostSince(since *time.Time, patience time.Duration) batch {
+func lostSince(since *time.Time, now time.Time, patience time.Duration) batch {
 	if since.IsZero() {
-		*since = time.Now()
+		*since = now
 	}
 	if time.Since(*since) > patience {
 		return batch{err: store.ErrLost}

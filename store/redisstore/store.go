@@ -151,7 +151,7 @@ const blockTime = 700 * time.Millisecond
 
 // wait returns what follows in a Redis stream, or nothing after a time.
 func (s *redisStore) wait(ctx context.Context, key, after string, most int64, block time.Duration) (messages []redis.XMessage, err error) {
-	err = s.link.try(ctx, block+callTimeout, func(ctx context.Context) error {
+	err = s.link.call(ctx, block+callTimeout, func(ctx context.Context) error {
 		streams, err := s.link.waits.XRead(ctx, &redis.XReadArgs{Streams: []string{key, after}, Count: most, Block: block}).Result()
 		if err == nil {
 			messages = streams[0].Messages
@@ -185,6 +185,9 @@ func (s *redisStore) Find(ctx context.Context, id string) (store.Stream, error) 
 	}
 	return s.findRemote(ctx, id)
 }
+
+// Shared reports whether Redis can be reached.
+func (s *redisStore) Shared() bool { return !s.link.down() }
 
 // Close lets go of the store. The last one who does closes it.
 func (s *redisStore) Close() error {

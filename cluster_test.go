@@ -1,0 +1,436 @@
+package illumichat
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/illumichat/caddy-illumichat/internal/redistest"
+	"github.com/illumichat/caddy-illumichat/sandbox"
+	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
+	_ "github.com/illumichat/caddy-illumichat/store/redisstore"
+)
+
+// cluster is several Caddys that share a Redis, behind another one.
+type cluster struct {
+	redis     *redistest.Server
+	instances []*instance
+	balancer  *site // which sends each request to any of them
+}
+
+// instance is one of a cluster's Caddys, as its visitors see it when they come to it directly.
+type instance struct {
+	*site
+	*caddyProcess
+}
+
+// inRedis is a chat that several instances serve together.
+func inRedis(server *sandboxtest.Server, redis *redistest.Server, subdirectives string) string {
+	return chatTo(server, fmt.Sprintf("resume\nstore redis {\naddress %s\n}\n%s", redis.Socket, subdirectives))
+}
+
+// startCluster runs instances with the given directives.
+func startCluster(t *testing.T, redis *redistest.Server, n int, directives string) *cluster {
+	t.Helper()
+	c := &cluster{redis: redis}
+	var upstreams []string
+	for range n {
+		s := newSite(t, "grace_period 2s")
+		c.instances = append(c.instances, &instance{s, runCaddy(t, s, directives)})
+		upstreams = append(upstreams, strings.TrimPrefix(s.plain, "http://"))
+	}
+	c.balancer = newSite(t, "grace_period 1ms")
+	runCaddy(t, c.balancer, fmt.Sprintf(`reverse_proxy %s {
+		header_up Host 127.0.0.1
+		lb_policy random
+		lb_try_duration 5s
+		fail_duration 10s
+	}`, strings.Join(upstreams, " ")))
+	return c
+}
+
+// metric returns the value of a series that has no labels.
+func (i *instance) metric(t *testing.T, name string) string {
+	t.Helper()
+	_, text, _ := i.caddyProcess.ask(t, http.MethodGet, "/metrics", nil)
+	for line := range strings.Lines(text) {
+		if value, ok := strings.CutPrefix(line, name+" "); ok {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}
+
+// visit is an answer of which a visitor has had some.
+type visit struct {
+	id   string
+	got  string
+	resp *http.Response
+	rest *bufio.Reader
+}
+
+// visit begins an answer at an instance, and has so many of its events.
+func (i *instance) visit(t *testing.T, command string, events int) *visit {
+	t.Helper()
+	resp := i.ask(saying(command))
+	v := &visit{id: resp.Header.Get(headerStream), resp: resp, rest: bufio.NewReader(resp.Body)}
+	for range events {
+		v.got += nextEvent(t, v.rest)
+	}
+	return v
+}
+
+// leave leaves the answer without its end.
+func (v *visit) leave() { v.resp.Body.Close() }
+
+// readOn reads to the end of the answer, and returns all of it.
+func (v *visit) readOn(t *testing.T) string {
+	t.Helper()
+	rest, err := io.ReadAll(v.rest)
+	if err != nil {
+		t.Errorf("reading the rest: %v", err)
+	}
+	return v.got + string(rest)
+}
+
+func (i *instance) ask(chat string) *http.Response { return i.site.ask(chat) }
+
+// awaitAt goes on at another instance, which may not know of the answer for a moment.
+func awaitAt(t *testing.T, i *instance, id string, after int) *http.Response {
+	t.Helper()
+	var resp *http.Response
+	eventually(t, "the answer is known elsewhere", func() bool {
+		resp = i.goOn(t, id, after)
+		if resp.StatusCode == http.StatusNotFound {
+			resp.Body.Close()
+		}
+		return resp.StatusCode != http.StatusNotFound
+	})
+	return resp
+}
+
+// A visitor may come back to another instance than the one that writes the answer, and stop it there.
+func TestAnotherInstance(t *testing.T) {
+	server := sandboxtest.NewServer(t, sandbox.Options{})
+	redis := redistest.Start(t)
+	c := startCluster(t, redis, 2, inRedis(server, redis, ""))
+	here, there := c.instances[0], c.instances[1]
+
+	asked := here.visit(t, "/drip 80 10ms /events 50", 5)
+	asked.leave()
+	got := asked.got + readAll(t, awaitAt(t, there, asked.id, 5))
+	if n := strings.Count(withoutIDs(t, got, asked.id, 1), "text-delta"); n != 50 {
+		t.Errorf("got %d of 50 events", n)
+	}
+	if resp := there.goOn(t, asked.id, 1000); resp.StatusCode != http.StatusNoContent {
+		t.Errorf("of an answer of which nothing is left, got status %d", resp.StatusCode)
+	}
+	wantError(t, there.goOn(t, "AAAAAAAAAAAAAAAAAAAAAA", 0), http.StatusNotFound, "not_found:stream")
+
+	asked = here.visit(t, "/drip 80 10ms /events 10000", 5)
+	elsewhere := awaitAt(t, there, asked.id, 0)
+	if resp := there.request(t, http.MethodDelete, map[string]string{headerStream: asked.id}, ""); resp.StatusCode != http.StatusNoContent {
+		t.Errorf("a stop got status %d", resp.StatusCode)
+	}
+	for _, got := range []string{asked.readOn(t), readAll(t, elsewhere)} {
+		if last := onlyFinish(t, got); last.Code != "stopped:visitor" || last.FinishReason != "stop" {
+			t.Errorf("got the finish %+v", last)
+		}
+	}
+}
+
+// Visitors whose connections are cut at random moments, and who come back to any instance, have each event once.
+func TestClusterResumesAtRandom(t *testing.T) {
+	const visitors, events = 25, 120
+	server := sandboxtest.NewServer(t, sandbox.Options{})
+	redis := redistest.Start(t)
+	c := startCluster(t, redis, 3, inRedis(server, redis, ""))
+	var resumes atomic.Int32
+	var wg sync.WaitGroup
+	for i := range visitors {
+		wg.Go(func() {
+			random := rand.New(rand.NewPCG(uint64(i), 3))
+			resp := c.balancer.ask(saying(fmt.Sprintf("/drip %d 1ms /events %d", 1+random.IntN(300), events)))
+			id := resp.Header.Get(headerStream)
+			all, at := "", 0
+			for {
+				got, whole := cutOff(resp, random.IntN(400))
+				all += got
+				at += strings.Count(got, "\n\n")
+				if whole {
+					break
+				}
+				resumes.Add(1)
+				if resp = c.balancer.comeBack(t, id, at); resp.StatusCode == http.StatusNoContent {
+					break
+				}
+			}
+			onlyFinish(t, all)
+			if n := strings.Count(withoutIDs(t, all, id, 1), "text-delta"); n != events {
+				t.Errorf("visitor %d got %d of %d events", i, n, events)
+			}
+		})
+	}
+	wg.Wait()
+	if n := resumes.Load(); n < 1000 {
+		t.Errorf("there were %d resumes", n)
+	}
+}
+
+// comeBack goes on after an event, as a page does: what is not known there yet is asked for again.
+func (s *site) comeBack(t *testing.T, id string, after int) *http.Response {
+	t.Helper()
+	for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+		resp := s.goOn(t, id, after)
+		if resp.StatusCode == http.StatusOK || resp.StatusCode == http.StatusNoContent {
+			return resp
+		}
+		resp.Body.Close()
+		if time.Now().After(end) {
+			t.Fatalf("going on after %d, got status %d", after, resp.StatusCode)
+		}
+	}
+}
+
+// lostWithin is how soon a listener has to be told that the instance is lost.
+const lostWithin = 5 * time.Second
+
+// Whoever listens elsewhere when an instance dies is told, and so is whoever comes later. Others lose nothing.
+func TestInstanceIsKilled(t *testing.T) {
+	server := sandboxtest.NewServer(t, sandbox.Options{})
+	redis := redistest.Start(t)
+	c := startCluster(t, redis, 3, inRedis(server, redis, "max_duration 1m"))
+	killed, there := c.instances[0], c.instances[1]
+
+	asked := killed.visit(t, "/drip 80 10ms /events 10000", 5)
+	asked.leave()
+	stream := bufio.NewReader(awaitAt(t, there, asked.id, 5).Body)
+	got := asked.got + nextEvent(t, stream)
+	other := there.visit(t, "/drip 80 10ms /events 300", 5)
+	silent := killed.visit(t, "/stall 2", 2)
+	silent.leave()
+	silence := awaitAt(t, there, silent.id, 2)
+
+	if err := killed.process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	at := time.Now()
+	rest, err := io.ReadAll(stream)
+	if took := time.Since(at); took > lostWithin {
+		t.Errorf("the listener was told after %s", took)
+	}
+	got += string(rest)
+	if last := onlyFinish(t, got); err != nil || last.Code != "lost:instance" || last.FinishReason != "error" {
+		t.Errorf("got %v and the finish %+v", err, last)
+	}
+	withoutIDs(t, got, asked.id, 1)
+	if last := onlyFinish(t, readAll(t, silence)); last.Code != "lost:instance" {
+		t.Errorf("who has heard nothing got the finish %+v", last)
+	}
+	if took := time.Since(at); took > lostWithin+time.Second {
+		t.Errorf("who has heard nothing was told after %s", took)
+	}
+	late := readAll(t, c.instances[2].goOn(t, asked.id, 0))
+	if last := onlyFinish(t, late); last.Code != "lost:instance" || late != got {
+		t.Errorf("who comes later got the finish %+v, and %d events of %d", last, strings.Count(late, "id: "), strings.Count(got, "id: "))
+	}
+
+	if n := strings.Count(withoutIDs(t, other.readOn(t), other.id, 1), "text-delta"); n != 300 {
+		t.Errorf("another answer has %d of 300 events", n)
+	}
+}
+
+// An instance that exits tells those who listen elsewhere.
+func TestInstanceExits(t *testing.T) {
+	server := sandboxtest.NewServer(t, sandbox.Options{})
+	redis := redistest.Start(t)
+	c := startCluster(t, redis, 2, inRedis(server, redis, ""))
+	exiting, there := c.instances[0], c.instances[1]
+	asked := exiting.visit(t, "/drip 80 10ms /events 10000", 5)
+	asked.leave()
+	listener := awaitAt(t, there, asked.id, 0)
+	exiting.exit(t)
+	got := readAll(t, listener)
+	if last := onlyFinish(t, got); last.Code != "shutting_down:proxy" {
+		t.Errorf("got the finish %+v", last)
+	}
+	withoutIDs(t, got, asked.id, 1)
+	exiting.caddyProcess.wait(t)
+}
+
+// When an instance dies, those whose answers it wrote have all that was known of them and are told, and the others lose
+// nothing.
+func TestInstanceIsKilledUnderLoad(t *testing.T) {
+	const visitors, events = 30, 200
+	server := sandboxtest.NewServer(t, sandbox.Options{})
+	redis := redistest.Start(t)
+	c := startCluster(t, redis, 3, inRedis(server, redis, ""))
+	var wg, begun sync.WaitGroup
+	var lost, whole atomic.Int32
+	begun.Add(visitors)
+	for i := range visitors {
+		wg.Go(func() {
+			resp := c.balancer.ask(saying(fmt.Sprintf("/drip 80 10ms /events %d", events)))
+			id := resp.Header.Get(headerStream)
+			stream := bufio.NewReader(resp.Body)
+			all := nextEvent(t, stream)
+			begun.Done()
+			for {
+				more, err := io.ReadAll(stream)
+				all += string(more)
+				all = all[:strings.LastIndex("\n\n"+all, "\n\n")] // what is torn comes again
+				if err == nil {
+					break
+				}
+				if resp = c.balancer.comeBack(t, id, strings.Count(all, "\n\n")); resp.StatusCode == http.StatusNoContent {
+					break
+				}
+				stream.Reset(resp.Body)
+			}
+			n := strings.Count(withoutIDs(t, all, id, 1), "text-delta")
+			switch last := onlyFinish(t, all); {
+			case last.Code == "lost:instance":
+				lost.Add(1)
+			case last.FinishReason == "stop" && n == events:
+				whole.Add(1)
+			default:
+				t.Errorf("visitor %d got %d events and the finish %+v", i, n, last)
+			}
+		})
+	}
+	begun.Wait()
+	if err := c.instances[0].process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	wg.Wait()
+	t.Logf("%d answers are whole, %d are lost", whole.Load(), lost.Load())
+	if lost.Load() == 0 || whole.Load() == 0 {
+		t.Error("want both")
+	}
+}
+
+// While Redis is gone, whoever asked gets their answer, and can come back to the same instance. Listeners elsewhere are told.
+// When it is back, all is as before.
+func TestRedisIsKilledUnderLoad(t *testing.T) {
+	const visitors, events = 20, 300
+	server := sandboxtest.NewServer(t, sandbox.Options{})
+	redis := redistest.Start(t)
+	c := startCluster(t, redis, 2, inRedis(server, redis, "max_duration 1m"))
+	here, there := c.instances[0], c.instances[1]
+	asked := make([]*visit, visitors)
+	for i := range asked {
+		asked[i] = here.visit(t, fmt.Sprintf("/drip 80 10ms /events %d", events), 3)
+	}
+	elsewhere := awaitAt(t, there, asked[0].id, 0)
+
+	redis.Kill()
+	killed := time.Now()
+	if last := onlyFinish(t, readAll(t, elsewhere)); last.Code != "lost:instance" {
+		t.Errorf("who listens elsewhere got the finish %+v", last)
+	}
+	if took := time.Since(killed); took > lostWithin {
+		t.Errorf("who listens elsewhere was told after %s", took)
+	}
+	wantError(t, there.goOn(t, asked[0].id, 0), http.StatusServiceUnavailable, "unavailable:store")
+	again := here.goOn(t, asked[0].id, 3)
+	asked[0].leave()
+	asked[0].rest.Reset(again.Body)
+	late := here.visit(t, "/drip 80 1ms /events 50", 3)
+	for _, v := range append(asked, late) {
+		got := v.readOn(t)
+		if n := strings.Count(withoutIDs(t, got, v.id, 1), "text-delta"); n != events && v != late || onlyFinish(t, got).Code != "" {
+			t.Errorf("got %d events", n)
+		}
+	}
+	if up := here.metric(t, "caddy_illumichat_redis_up"); up != "0" {
+		t.Errorf("redis_up is %s", up)
+	}
+	here.wantToldOnce(t, "Redis cannot be reached")
+
+	redis.Run()
+	for _, i := range c.instances {
+		eventually(t, "Redis is found again", func() bool { return i.metric(t, "caddy_illumichat_redis_up") == "1" })
+	}
+	here.wantToldOnce(t, "Redis can be reached again")
+	v := here.visit(t, "/drip 80 1ms /events 50", 3)
+	v.leave()
+	got := v.got + readAll(t, awaitAt(t, there, v.id, 3))
+	if n := strings.Count(withoutIDs(t, got, v.id, 1), "text-delta"); n != 50 {
+		t.Errorf("when Redis is back, got %d events", n)
+	}
+}
+
+func (i *instance) wantToldOnce(t *testing.T, message string) {
+	t.Helper()
+	if n := strings.Count(i.log(), message); n != 1 {
+		t.Errorf("%q is logged %d times", message, n)
+	}
+}
+
+func (i *instance) log() string { return i.site.log() }
+
+// A Redis that is restarted, and has kept its data, costs nobody anything.
+func TestRedisIsRestarted(t *testing.T) {
+	server := sandboxtest.NewServer(t, sandbox.Options{})
+	redis := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
+	c := startCluster(t, redis, 2, inRedis(server, redis, ""))
+	here, there := c.instances[0], c.instances[1]
+	asked := here.visit(t, "/drip 80 10ms /events 300", 3)
+	asked.leave()
+	listener := awaitAt(t, there, asked.id, 3)
+	for range 2 {
+		redis.Kill()
+		redis.Run()
+	}
+	got := asked.got + readAll(t, listener)
+	if n := strings.Count(withoutIDs(t, got, asked.id, 1), "text-delta"); n != 300 {
+		t.Errorf("got %d events, and the finish %+v", n, onlyFinish(t, got))
+	}
+}
+
+// A Redis that does not answer, or takes nothing more, keeps nobody waiting.
+func TestRedisIsNoHelp(t *testing.T) {
+	for name, hinder := range map[string]func(*redistest.Server){
+		"it does not answer": func(redis *redistest.Server) { redis.Pause() },
+		"it is full":         func(redis *redistest.Server) { redis.Do("CONFIG", "SET", "maxmemory", "1") },
+		"it only reads":      func(redis *redistest.Server) { redis.Do("REPLICAOF", "127.0.0.1", "1") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := sandboxtest.NewServer(t, sandbox.Options{})
+			redis := redistest.Start(t)
+			c := startCluster(t, redis, 2, inRedis(server, redis, "limit 1000 1h\nmax_streams_per_client 50"))
+			here, there := c.instances[0], c.instances[1]
+			before := here.visit(t, "/drip 80 10ms /events 700", 3)
+			listener := awaitAt(t, there, before.id, 0)
+			hinder(redis)
+			hindered := time.Now()
+			for range 5 {
+				asked := time.Now()
+				v := here.visit(t, "/drip 80 1ms /events 20", 1)
+				if took := time.Since(asked); took > time.Second {
+					t.Errorf("a first event came after %s", took)
+				}
+				if n := strings.Count(withoutIDs(t, v.readOn(t), v.id, 1), "text-delta"); n != 20 {
+					t.Errorf("got %d events", n)
+				}
+			}
+			if last := onlyFinish(t, readAll(t, listener)); last.Code != "lost:instance" {
+				t.Errorf("who listens elsewhere got the finish %+v", last)
+			}
+			if took := time.Since(hindered); took > lostWithin+time.Second {
+				t.Errorf("who listens elsewhere was told after %s", took)
+			}
+			if n := strings.Count(withoutIDs(t, before.readOn(t), before.id, 1), "text-delta"); n != 700 {
+				t.Errorf("who asked got %d events", n)
+			}
+			here.wantToldOnce(t, "Redis cannot be reached")
+		})
+	}
+}
