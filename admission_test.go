@@ -17,6 +17,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/illumichat/caddy-illumichat/internal/localhost"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
@@ -385,7 +386,7 @@ func TestWhatDoesNotCount(t *testing.T) {
 	}
 
 	// An upstream that is not there.
-	nobody := fmt.Sprintf("http://127.0.0.1:%d", freePort(t))
+	nobody := fmt.Sprintf("http://127.0.0.1:%d", localhost.Port(t))
 	s.reload(directive(nobody))
 	for range 5 {
 		resp := s.askAs("", hello)

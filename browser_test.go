@@ -21,6 +21,7 @@ import (
 	cdpruntime "github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 
+	"github.com/illumichat/caddy-illumichat/internal/localhost"
 	"github.com/illumichat/caddy-illumichat/internal/require"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
@@ -295,7 +296,7 @@ func TestBrowserOverTLS(t *testing.T) {
 	events := make(steps, 100)
 	server := sandboxtest.NewServer(t, sandbox.Options{OnEvent: events.wait})
 	s := serve(t, examplePage(t, server.URL, ""))
-	encoded, _ := certificate()
+	encoded, _ := localhost.PEM()
 	block, _ := pem.Decode(encoded)
 	parsed, err := x509.ParseCertificate(block.Bytes)
 	if err != nil {

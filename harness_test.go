@@ -8,8 +8,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -24,6 +22,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
+	"github.com/illumichat/caddy-illumichat/internal/localhost"
 	"github.com/illumichat/caddy-illumichat/internal/require"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
@@ -79,8 +78,8 @@ func serveWith(tb testing.TB, global, directives string) *site {
 // newSite is a site that is not served yet.
 func newSite(tb testing.TB, global string) *site {
 	tb.Helper()
-	certFile, keyFile := writeCertificate(tb)
-	ports := freePorts(tb, 2)
+	certFile, keyFile := localhost.Certificate(tb)
+	ports := localhost.Ports(tb, 2)
 	return &site{
 		plain:   fmt.Sprintf("http://127.0.0.1:%d", ports[0]),
 		secure:  fmt.Sprintf("https://localhost:%d", ports[1]),
@@ -162,30 +161,6 @@ func (s *site) log() string {
 		s.tb.Fatal(err)
 	}
 	return string(log)
-}
-
-func freePort(tb testing.TB) int {
-	tb.Helper()
-	return freePorts(tb, 1)[0]
-}
-
-// freePorts returns ports that differ, out of a range that systems give to nobody by themselves: until the port is
-// listened at, any connection could else take it.
-func freePorts(tb testing.TB, n int) (ports []int) {
-	tb.Helper()
-	for tries := 0; len(ports) < n; tries++ {
-		port := 20_000 + rand.IntN(10_000)
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err != nil {
-			if tries == 1000 {
-				tb.Fatal(err)
-			}
-			continue
-		}
-		defer l.Close()
-		ports = append(ports, port)
-	}
-	return ports
 }
 
 // chatTo is an illumichat directive that asks server, with further subdirectives.

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/illumichat/caddy-illumichat/internal/localhost"
 	"github.com/illumichat/caddy-illumichat/internal/require"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
@@ -113,7 +114,7 @@ func startPrometheus(t *testing.T, s *site, args ...string) (query func(promQL s
 	config := filepath.Join(dir, "prometheus.yml")
 	writeFile(t, config, fmt.Sprintf("global:\n  scrape_interval: 100ms\nscrape_configs:\n  - job_name: caddy\n    static_configs:\n      - targets: [%q]\n",
 		strings.TrimPrefix(s.plain, "http://")))
-	address := fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	address := fmt.Sprintf("127.0.0.1:%d", localhost.Port(t))
 	args = append(args, "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+address, "--log.level=error")
 	command := exec.CommandContext(t.Context(), program, args...)
 	command.Stdout, command.Stderr = t.Output(), t.Output()

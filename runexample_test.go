@@ -17,6 +17,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/illumichat/caddy-illumichat/internal/localhost"
 	"github.com/illumichat/caddy-illumichat/internal/require"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
@@ -108,7 +109,7 @@ func freePortsFor(t *testing.T, text string) *strings.Replacer {
 	for _, match := range portOfExample.FindAllStringSubmatch(text, -1) {
 		names[match[1]] = true
 	}
-	ports := freePorts(t, len(names))
+	ports := localhost.Ports(t, len(names))
 	var replace []string
 	for name := range names {
 		for _, before := range []string{":", "_port "} {

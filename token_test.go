@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/illumichat/caddy-illumichat/internal/localhost"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
@@ -372,7 +373,7 @@ func adminConfig(t *testing.T, config []byte) string {
 	if err := json.Unmarshal(config, &fields); err != nil {
 		t.Fatal(err)
 	}
-	address := fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	address := fmt.Sprintf("127.0.0.1:%d", localhost.Port(t))
 	fields["admin"] = json.RawMessage(fmt.Sprintf(`{"listen": %q, "config": {"persist": false}}`, address))
 	withAdmin, err := json.Marshal(fields)
 	if err != nil {

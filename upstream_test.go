@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/illumichat/caddy-illumichat/internal/localhost"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
@@ -311,7 +312,7 @@ func TestUpstreamTimeouts(t *testing.T) {
 }
 
 func TestUnreachableUpstream(t *testing.T) {
-	s := serve(t, chatToURL(fmt.Sprintf("http://127.0.0.1:%d", freePort(t)), once))
+	s := serve(t, chatToURL(fmt.Sprintf("http://127.0.0.1:%d", localhost.Port(t)), once))
 	wantError(t, s.ask(hello), http.StatusBadGateway, "bad_gateway:upstream")
 }
 

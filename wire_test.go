@@ -15,6 +15,8 @@ import (
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+
+	"github.com/illumichat/caddy-illumichat/internal/localhost"
 )
 
 // wireUpstream is an upstream for tests to which the bytes matter: each request is answered in the hand of a
@@ -80,7 +82,7 @@ func newWireUpstream(tb testing.TB, answer func(*wire)) *wireUpstream {
 // newWireUpstream2 listens for HTTP/2, with TLS.
 func newWireUpstream2(tb testing.TB, answer func(*wire)) *wireUpstream {
 	tb.Helper()
-	certPEM, keyPEM := certificate()
+	certPEM, keyPEM := localhost.PEM()
 	pair, err := tls.X509KeyPair(certPEM, keyPEM)
 	if err != nil {
 		tb.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -31,6 +32,9 @@ type Server struct {
 func Start(tb testing.TB, options ...string) *Server {
 	tb.Helper()
 	program := require.Program(tb, "redis-server")
+	if !slices.Contains(options, "--sentinel") {
+		options = append([]string{"--save", ""}, options...)
+	}
 	dir, err := os.MkdirTemp("", "redis") // as a socket's path has to be short
 	if err != nil {
 		tb.Fatal(err)
@@ -52,8 +56,13 @@ func Start(tb testing.TB, options ...string) *Server {
 // Run runs the server again, which is not running.
 func (s *Server) Run() {
 	s.tb.Helper()
+	// A file, which Sentinels must have, and others may.
+	config := filepath.Join(s.Dir, "redis.conf")
+	if err := os.WriteFile(config, nil, 0o600); err != nil {
+		s.tb.Fatal(err)
+	}
 	s.process = exec.Command(s.program, append([]string{
-		"--port", "0", "--unixsocket", s.Socket, "--dir", s.Dir, "--save", "", "--loglevel", "warning",
+		config, "--port", "0", "--unixsocket", s.Socket, "--dir", s.Dir, "--loglevel", "warning",
 	}, s.options...)...)
 	s.process.Stdout, s.process.Stderr = &s.output, &s.output
 	if err := s.process.Start(); err != nil {
@@ -108,8 +117,8 @@ func (s *Server) signal(signal syscall.Signal) {
 	}
 }
 
-// Do sends a command, whose words hold no spaces.
-func (s *Server) Do(words ...string) {
+// Do sends a command, whose words hold no spaces, and returns the answer.
+func (s *Server) Do(words ...string) string {
 	s.tb.Helper()
 	conn, err := net.DialTimeout("unix", s.Socket, time.Second)
 	if err != nil {
@@ -125,4 +134,10 @@ func (s *Server) Do(words ...string) {
 	if err != nil || answer[0] == '-' {
 		s.tb.Fatalf("%s: %v: %s", words, err, answer[:n])
 	}
+	return string(answer[:n])
+}
+
+// ClusterPort is the port at which a node of a cluster listens to others, as its options say.
+func (s *Server) ClusterPort() string {
+	return s.options[slices.Index(s.options, "--cluster-port")+1]
 }

@@ -169,8 +169,10 @@ func (c *Redis) resolveAddress(configured string) (string, error) {
 		return "", errors.New("one is empty")
 	case strings.HasPrefix(address, "/"):
 		return address, nil
+	case strings.Contains(address, "@"): // which no host does; what comes before it may be a password
+		return "", errors.New("one holds a user; say host:port, and who to log in as by username and password")
 	case strings.Contains(address, "://"):
-		return "", fmt.Errorf("'%s' is a URL, not host:port", withoutUser(address))
+		return "", fmt.Errorf("'%s' is a URL, not host:port", values.Printable(address))
 	}
 	port := defaultPort
 	if c.MasterName != "" {
@@ -180,14 +182,11 @@ func (c *Redis) resolveAddress(configured string) (string, error) {
 	if err != nil {
 		host, given = strings.Trim(address, "[]"), port
 	}
-	if host == "" || given == "" || strings.ContainsAny(host, "/@ ") {
-		return "", fmt.Errorf("'%s' is not host:port", withoutUser(address))
+	if host == "" || given == "" || strings.ContainsAny(host, "/ ") {
+		return "", fmt.Errorf("'%s' is not host:port", values.Printable(address))
 	}
 	return net.JoinHostPort(host, given), nil
 }
-
-// withoutUser keeps a password out of an error about an address in which there is one.
-func withoutUser(address string) string { return address[strings.LastIndex(address, "@")+1:] }
 
 // password is what to log in with: known since the config was loaded, or in a file.
 type password struct {

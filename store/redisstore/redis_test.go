@@ -3,37 +3,48 @@ package redisstore
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/caddyserver/caddy/v2"
+	_ "github.com/caddyserver/caddy/v2/modules/caddytls"
 
+	"github.com/illumichat/caddy-illumichat/internal/localhost"
 	"github.com/illumichat/caddy-illumichat/internal/redistest"
 	"github.com/illumichat/caddy-illumichat/store"
 	"github.com/illumichat/caddy-illumichat/store/storetest"
 )
 
-// provision returns the module as a config has it.
-func provision(t *testing.T, config string) *Redis {
+// provision returns the module as a config has it, or why the config is refused.
+func provision(t *testing.T, config string) (*Redis, error) {
 	t.Helper()
 	c := new(Redis)
-	if err := json.Unmarshal([]byte(config), c); err != nil {
+	if err := caddy.StrictUnmarshalJSON([]byte(config), c); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
 	t.Cleanup(cancel)
 	if err := c.Provision(ctx); err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	if err := c.Validate(); err != nil {
-		t.Fatal(err)
-	}
-	return c
+	return c, c.Validate()
 }
 
 // openInstance opens the test's scope as another instance would.
-func openInstance(t *testing.T, server *redistest.Server) *redisStore {
+func openInstance(t *testing.T, config string) *redisStore {
 	t.Helper()
-	c := provision(t, `{"address": ["`+server.Socket+`"]}`)
+	c, err := provision(t, config)
+	if err != nil {
+		t.Fatal(err)
+	}
 	s, err := c.newStore(t.Name(), newInstance())
 	if err != nil {
 		t.Fatal(err)
@@ -46,7 +57,155 @@ func openInstance(t *testing.T, server *redistest.Server) *redisStore {
 	return s
 }
 
-func TestRedis(t *testing.T) {
-	server := redistest.Start(t)
-	storetest.Run(t, func(t *testing.T) store.Store { return openInstance(t, server) })
+// at is a config with an address.
+func at(addresses ...string) string {
+	list, _ := json.Marshal(addresses)
+	return fmt.Sprintf(`{"address": %s}`, list)
+}
+
+func conforms(t *testing.T, config string) {
+	t.Helper()
+	storetest.Run(t, func(t *testing.T) store.Store { return openInstance(t, config) })
+}
+
+func TestRedis(t *testing.T) { conforms(t, at(redistest.Start(t).Socket)) }
+
+func TestOverTLSWithAPassword(t *testing.T) {
+	certFile, keyFile := localhost.Certificate(t)
+	port := localhost.Port(t)
+	redistest.Start(t, "--tls-port", fmt.Sprint(port), "--tls-cert-file", certFile, "--tls-key-file", keyFile,
+		"--tls-ca-cert-file", certFile, "--user", "caddy", "on", ">secret", "~illumichat:*", "~{illumichat:*", "+@all")
+	t.Setenv("REDIS_PASSWORD", "secret")
+	conforms(t, fmt.Sprintf(`{
+		"address": ["localhost:%d"], "username": "caddy", "password": "{env.REDIS_PASSWORD}",
+		"tls": {"ca": {"provider": "file", "pem_files": [%q]}, "client_certificate_file": %[2]q, "client_certificate_key_file": %[3]q}
+	}`, port, certFile, keyFile))
+}
+
+func TestSentinel(t *testing.T) {
+	ports := localhost.Ports(t, 2)
+	redistest.Start(t, "--port", fmt.Sprint(ports[0]), "--bind", "127.0.0.1")
+	redistest.Start(t, "--sentinel", "--port", fmt.Sprint(ports[1]), "--bind", "127.0.0.1", "--sentinel", "monitor", "main", "127.0.0.1", fmt.Sprint(ports[0]), "1")
+	conforms(t, fmt.Sprintf(`{"address": ["127.0.0.1:%d"], "master_name": "main", "db": 3}`, ports[1]))
+}
+
+func TestCluster(t *testing.T) {
+	ports := localhost.Ports(t, 2)
+	var nodes []*redistest.Server
+	for _, port := range ports {
+		nodes = append(nodes, redistest.Start(t, "--port", fmt.Sprint(port), "--bind", "127.0.0.1", "--cluster-enabled", "yes",
+			"--cluster-port", fmt.Sprint(localhost.Port(t))))
+	}
+	nodes[0].Do("CLUSTER", "ADDSLOTSRANGE", "0", "8191")
+	nodes[1].Do("CLUSTER", "ADDSLOTSRANGE", "8192", "16383")
+	nodes[0].Do("CLUSTER", "MEET", "127.0.0.1", fmt.Sprint(ports[1]), nodes[1].ClusterPort())
+	for _, node := range nodes {
+		for end := time.Now().Add(10 * time.Second); !strings.Contains(node.Do("CLUSTER", "INFO"), "cluster_state:ok"); time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatal("the cluster does not come up")
+			}
+		}
+	}
+	conforms(t, at(fmt.Sprintf("127.0.0.1:%d", ports[0]), fmt.Sprintf("127.0.0.1:%d", ports[1])))
+}
+
+// A password in a file is read for each connection.
+func TestPasswordIsReplaced(t *testing.T) {
+	server := redistest.Start(t, "--requirepass", "first")
+	file := filepath.Join(t.TempDir(), "password")
+	write := func(password string) {
+		if err := os.WriteFile(file, []byte(password+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("first")
+	s := openInstance(t, fmt.Sprintf(`{"address": [%q], "password": "{file.%s}"}`, server.Socket, file))
+	if err := s.link.calls.Ping(t.Context()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	write("second")
+	server.Do("AUTH", "first", "\r\nCONFIG", "SET", "requirepass", "second", "\r\nCLIENT", "KILL", "TYPE", "normal")
+	for end := time.Now().Add(10 * time.Second); s.link.calls.Ping(t.Context()).Err() != nil; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the new password is not used")
+		}
+	}
+}
+
+func TestConfig(t *testing.T) {
+	t.Setenv("EMPTY", "")
+	empty := filepath.Join(t.TempDir(), "empty")
+	if err := os.WriteFile(empty, []byte("\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, tc := range map[string]struct{ config, want string }{
+		"an empty placeholder":      {`{"address": ["{env.EMPTY}"]}`, "address: {env.EMPTY} is empty"},
+		"an empty address":          {`{"address": [""]}`, "address: one is empty"},
+		"a URL":                     {`{"address": ["redis://localhost"]}`, "is a URL"},
+		"a user in an address":      {`{"address": ["hunter2@localhost"]}`, "address: one holds a user"},
+		"a user by placeholder":     {`{"username": "{http.auth.user.id}", "password": "p"}`, "username: {http.auth.user.id} is not supported"},
+		"a user without a password": {`{"username": "caddy"}`, "username: a password is needed"},
+		"no password in a file":     {`{"password": "{file.` + empty + `}"}`, "password: " + empty + " is empty"},
+		"no file":                   {`{"password": "{file./nowhere}"}`, "password: stat /nowhere"},
+		"a negative database":       {`{"db": -1}`, "db: -1 is negative"},
+		"a database of a cluster":   {`{"db": 1, "address": ["a", "b"]}`, "has only database 0"},
+		"a brace":                   {`{"prefix": "{x}"}`, "prefix: '{x}' holds a brace"},
+		"half of a certificate":     {`{"tls": {"client_certificate_file": "x"}}`, "tls: client_certificate_file specified without"},
+	} {
+		_, err := provision(t, tc.config)
+		if err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s: got %v, want %q", name, err, tc.want)
+		}
+		if err != nil && strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: the error prints what may be a password: %v", name, err)
+		}
+	}
+}
+
+func TestAddresses(t *testing.T) {
+	t.Setenv("REDIS", "redis.internal")
+	for config, want := range map[string]string{
+		`{}`:                                  "localhost:6379",
+		`{"master_name": "main"}`:             "localhost:26379",
+		`{"address": ["{env.REDIS}"]}`:        "redis.internal:6379",
+		`{"address": ["{env.REDIS}:7000"]}`:   "redis.internal:7000",
+		`{"address": ["::1"]}`:                "[::1]:6379",
+		`{"address": ["[::1]:7000", "a"]}`:    "[::1]:7000 a:6379",
+		`{"address": ["/run/redis"]}`:         "/run/redis",
+		`{"address": ["unix//run/redis"]}`:    "/run/redis",
+		`{"address": ["a"], "prefix": "x"}`:   "a:6379",
+		`{"address": ["a"], "tls": {}}`:       "a:6379",
+		`{"address": ["a"], "db": 5}`:         "a:6379",
+		`{"address": ["{env.REDIS}", "b:1"]}`: "redis.internal:6379 b:1",
+	} {
+		c, err := provision(t, config)
+		if err != nil {
+			t.Errorf("%s: %v", config, err)
+			continue
+		}
+		if got := strings.Join(c.addresses, " "); got != want {
+			t.Errorf("%s: got %s, want %s", config, got, want)
+		}
+		if encrypted := strings.Contains(config, "tls"); (c.options().TLSConfig != nil) != encrypted {
+			t.Errorf("%s: TLS is %v", config, !encrypted)
+		}
+	}
+}
+
+// A Redis that comes and goes is told of now and then.
+func TestTroubleIsToldOnce(t *testing.T) {
+	core, logs := observer.New(zapcore.InfoLevel)
+	l := &link{logger: zap.New(core)}
+	for range 3 {
+		l.fail(fmt.Errorf("gone"))
+		l.fail(fmt.Errorf("gone"))
+	}
+	if !l.down() || logs.Len() != 1 {
+		t.Errorf("it is down: %v, told: %v", l.down(), logs.All())
+	}
+	l.mend()
+	l.fail(fmt.Errorf("gone"))
+	if logs.FilterLevelExact(zapcore.WarnLevel).Len() != 1 {
+		t.Errorf("told: %v", logs.All())
+	}
 }

@@ -252,8 +252,8 @@ func (p *replicator) ship(r *replica) *shipment {
 	if r.over || e == nil && !r.renewal {
 		return nil
 	}
-	if _, err := p.store.local.Find(p.store.ctx, r.id); err != nil && !r.ended {
-		r.abandon() // what is kept no longer here can be resumed nowhere
+	if !r.ended && !r.isKept() {
+		r.abandon()
 		return nil
 	}
 	s := &shipment{replica: r, entry: e}

@@ -29,7 +29,11 @@ func (s *source) Append(ctx context.Context, chunk store.Chunk) error {
 // Finish waits for Redis when the process exits, as nobody else would.
 func (s *source) Finish(last store.Chunk, end store.End) {
 	s.Source.Finish(last, end)
-	s.replica.add(last, &end)
+	if s.replica.isKept() {
+		s.replica.add(last, &end)
+	} else {
+		s.replica.drop()
+	}
 	if caddy.Exiting() {
 		select {
 		case <-s.replica.done:
@@ -135,6 +139,21 @@ func (r *replica) add(chunk store.Chunk, end *store.End) {
 	last.end = end
 	r.ended = end != nil
 	r.queue()
+}
+
+// isKept reports whether the stream can be resumed here. Where it cannot, it was too large, and can be resumed nowhere.
+func (r *replica) isKept() bool {
+	_, err := r.of.store.local.Find(r.of.store.ctx, r.id)
+	return err == nil
+}
+
+// drop abandons a stream that is kept no longer.
+func (r *replica) drop() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.over {
+		r.abandon()
+	}
 }
 
 // queue has the replicator look at r.
