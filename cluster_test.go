@@ -33,7 +33,18 @@ type instance struct {
 
 // inRedis is a chat that several instances serve together.
 func inRedis(server *sandboxtest.Server, redis *redistest.Server, subdirectives string) string {
-	return chatTo(server, fmt.Sprintf("resume\nstore redis {\naddress %s\n}\n%s", redis.Socket, subdirectives))
+	return chatTo(server, keptIn(redis)+"\n"+subdirectives)
+}
+
+// keptIn are the subdirectives of a chat whose answers are kept in a Redis.
+func keptIn(redis *redistest.Server) string {
+	return fmt.Sprintf("resume\nstore redis {\naddress %s\n}", redis.Socket)
+}
+
+// resumableInRedis is keptIn for a Redis of the test's own.
+func resumableInRedis(t *testing.T) string {
+	t.Helper()
+	return keptIn(redistest.Start(t))
 }
 
 // startCluster runs instances with the given directives.

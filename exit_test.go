@@ -159,11 +159,15 @@ func (p *caddyProcess) wait(tb testing.TB) {
 }
 
 func TestExitTellsEveryone(t *testing.T) {
-	for name, subdirectives := range map[string]string{"": "", "who can come back": "resume"} {
+	for name, subdirectives := range map[string]func(*testing.T) string{
+		"":                           func(*testing.T) string { return "" },
+		"who can come back":          func(*testing.T) string { return "resume" },
+		"who can come back anywhere": resumableInRedis,
+	} {
 		t.Run(name, func(t *testing.T) {
 			u := newHandUpstream(t)
 			s := newSite(t, "grace_period 1s")
-			caddy := runCaddy(t, s, chatToURL(u.url, subdirectives))
+			caddy := runCaddy(t, s, chatToURL(u.url, subdirectives(t)))
 			streams := converseOverAll(t, s, u)
 			caddy.exit(t)
 			for proto, stream := range streams {

@@ -230,9 +230,13 @@ func TestFaultsAtEachStage(t *testing.T) {
 		"resets it":             func(w *wire) { w.reset() },
 		"breaks the protocol":   func(w *wire) { w.spoil() },
 	} {
-		for resumable, subdirectives := range map[string]string{"": quickRetry, ", resumable": quickRetry + "\nresume"} {
+		for resumable, subdirectives := range map[string]func(*testing.T) string{
+			"":                     func(*testing.T) string { return "" },
+			", resumable":          func(*testing.T) string { return "resume" },
+			", resumable in Redis": resumableInRedis,
+		} {
 			t.Run(name+resumable, func(t *testing.T) {
-				atEachStage(t, subdirectives, func(_ *stage, w *wire) { end(w) }, func(t *testing.T, directive string, chats []*stageChat) {
+				atEachStage(t, quickRetry+"\n"+subdirectives(t), func(_ *stage, w *wire) { end(w) }, func(t *testing.T, directive string, chats []*stageChat) {
 					s := serve(t, directive)
 					for _, c := range chats {
 						c.ask(t.Context(), t, s) // one by one, because what ends an HTTP/2 connection ends all that is on it

@@ -115,8 +115,13 @@ func openExchangeCount() int {
 }
 
 func TestNothingIsLeftOfAnExchange(t *testing.T) {
-	for name, subdirectives := range map[string]string{"": "", "resumable": "\nresume {\ngrace 50ms\nkeep 50ms\n}"} {
-		t.Run(name, func(t *testing.T) { nothingIsLeft(t, subdirectives) })
+	const soon = "resume {\ngrace 50ms\nkeep 50ms\n}"
+	for name, subdirectives := range map[string]func(*testing.T) string{
+		"":                   func(*testing.T) string { return "" },
+		"resumable":          func(*testing.T) string { return soon },
+		"resumable in Redis": func(t *testing.T) string { return strings.Replace(resumableInRedis(t), "resume", soon, 1) },
+	} {
+		t.Run(name, func(t *testing.T) { nothingIsLeft(t, "\n"+subdirectives(t)) })
 	}
 }
 
