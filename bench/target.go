@@ -21,6 +21,9 @@ type target struct {
 
 	// needs is a program that has to be installed. The Caddy is built.
 	needs string
+
+	// redis has a Redis run beside the Caddy, whose costs count as well.
+	redis bool
 }
 
 // Names of targets that the report speaks of.
@@ -36,6 +39,7 @@ var targets = []*target{
 	{name: direct},
 	{name: module, config: "illumichat.Caddyfile", args: runCaddy},
 	{name: "resume", config: "resume.Caddyfile", args: runCaddy},
+	{name: "redis", config: "redis.Caddyfile", args: runCaddy, needs: "redis-server", redis: true},
 	{name: baseline, config: "reverse_proxy.Caddyfile", args: runCaddy},
 	{name: "nginx", config: "nginx.conf", needs: "nginx", args: func(config string) []string { return []string{"-c", config} }},
 	{name: "haproxy", config: "haproxy.cfg", needs: "haproxy", args: func(config string) []string { return []string{"-db", "-f", config} }},
@@ -79,11 +83,15 @@ func (t *target) command(dir, caddy, address, upstream, admin string) (*exec.Cmd
 			return nil, err
 		}
 	}
-	program := caddy
-	if t.needs != "" {
+	program, args := caddy, t.args(config)
+	switch {
+	case t.redis:
+		const both = `redis-server --port 0 --unixsocket "$0" --save "" --loglevel warning & exec "$@"`
+		program, args = "sh", append([]string{"-c", both, filepath.Join(dir, "redis"), caddy}, args...)
+	case t.needs != "":
 		program = t.needs
 	}
-	cmd := exec.Command(program, t.args(config)...)
+	cmd := exec.Command(program, args...)
 	cmd.Env = append(os.Environ(), "ADDRESS="+address, "UPSTREAM="+upstream, "ILLUMICHAT_API_TOKEN="+token,
 		"XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir, "NODE_ENV=production")
 	return cmd, nil
