@@ -19,6 +19,7 @@ import (
 // testedExamples are the files below example/ that a test runs.
 var testedExamples = map[string]func(*testing.T){
 	"Caddyfile":               TestExampleServesItsPageAndAChat,
+	"cluster/Caddyfile":       TestExampleOfACluster,
 	"existing-site/Caddyfile": TestExampleOfAnExistingSite,
 	"json/caddy.json":         TestExampleInJSON,
 	"login/Caddyfile":         TestExampleOfALogin,

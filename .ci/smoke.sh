@@ -50,7 +50,7 @@ build_xcaddy() {
 	cp go.mod go.sum "$tmp"
 	go mod download -modfile="$tmp/go.mod" all || true
 	GOPROXY="file://$(go env GOMODCACHE)/cache/download" GOSUMDB=off \
-		quietly "$bin/xcaddy" build "$caddy_version" --with "$(go list -m)=." --output "$bin/xcaddy-caddy"
+		quietly "$bin/xcaddy" build "$caddy_version" --with "$(go list -m)=." --with "$(go list -m)/store/redisstore" --output "$bin/xcaddy-caddy"
 	"$bin/xcaddy-caddy" version
 }
 
@@ -58,6 +58,7 @@ smoke_xcaddy() {
 	local port sandbox
 	"$bin/xcaddy-caddy" list-modules >"$tmp/modules"
 	grep -qx 'http.handlers.illumichat' "$tmp/modules" || fail "the build lacks the module"
+	grep -qx 'http.handlers.illumichat.stores.redis' "$tmp/modules" || fail "the build lacks the store"
 	! grep 'sandbox' "$tmp/modules" || fail "the build has the sandbox in it"
 
 	sandbox=http://127.0.0.1:$(free_port)

@@ -1,0 +1,107 @@
+package illumichat
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/illumichat/caddy-illumichat/internal/require"
+)
+
+// The example of a cluster is a script that runs several Caddys and a Redis, so it is run as users run it, but for its ports.
+func TestExampleOfACluster(t *testing.T) {
+	require.Program(t, "redis-server")
+	top := t.TempDir()
+	if err := os.CopyFS(filepath.Join(top, "example"), os.DirFS("example")); err != nil {
+		t.Fatal(err)
+	}
+	var text strings.Builder
+	files := make(map[string]string)
+	for _, file := range []string{"Caddyfile", "balancer.Caddyfile", "sandbox.Caddyfile", "run.sh"} {
+		files[file] = readExample(t, "cluster/"+file)
+		text.WriteString(files[file])
+	}
+	ports := freePortsFor(t, text.String())
+	script := strings.NewReplacer("8081 8082 8083", strings.ReplaceAll(ports.Replace(":8081 :8082 :8083"), ":", ""))
+	for file, text := range files {
+		writeFile(t, filepath.Join(top, "example/cluster", file), script.Replace(ports.Replace(text)))
+	}
+	program := filepath.Join(top, "caddy")
+	if output, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./cmd/caddy").CombinedOutput(); err != nil {
+		t.Fatalf("building Caddy: %v: %s", err, output)
+	}
+
+	// Its processes get the end of the test, too.
+	run := exec.Command("sh", "example/cluster/run.sh")
+	run.Dir = top
+	run.Env = append(os.Environ(), "CADDY="+program, "REDIS=", "ILLUMICHAT_API_TOKEN=", "HOME="+top, "XDG_DATA_HOME="+top, "XDG_CONFIG_HOME="+top)
+	run.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	var output bytes.Buffer
+	run.Stdout, run.Stderr = &output, &output
+	if err := run.Start(); err != nil {
+		t.Fatal(err)
+	}
+	exited := make(chan error, 1)
+	go func() { exited <- run.Wait() }()
+	t.Cleanup(func() {
+		_ = syscall.Kill(-run.Process.Pid, syscall.SIGKILL)
+		if t.Failed() {
+			t.Log(output.String())
+		}
+	})
+	e := &runningExample{ports: ports}
+	const balancer = "http://localhost:8080"
+	instances := []string{"http://localhost:8081", "http://localhost:8082", "http://localhost:8083"}
+	for _, origin := range append(instances, balancer) {
+		within(t, 3*patience, origin+" serves", func() bool {
+			resp, err := loopback.RoundTrip(e.request(t, http.MethodGet, origin+"/", ""))
+			if err == nil {
+				resp.Body.Close()
+			}
+			return err == nil && resp.StatusCode == http.StatusOK
+		})
+	}
+	e.wantPage(t, balancer)
+
+	// An answer goes on at each, and limits are of all of them.
+	left := 20
+	for _, origin := range append(instances, balancer) {
+		resp := e.chat(t, origin, anyone)
+		left--
+		if got := resp.Header.Get("RateLimit"); !strings.Contains(got, fmt.Sprintf("r=%d;", left)) {
+			t.Errorf("%s says %q, want %d to be left", origin, got, left)
+		}
+		wantAnswer(t, resp)
+		last := resp.Header.Get(headerStream) + ":1"
+		for _, other := range instances {
+			eventually(t, "the answer is known at "+other, func() bool {
+				return strings.Contains(readAll(t, e.get(t, other+"/api/chat-proxy", "Last-Event-ID: "+last)), typeFinish)
+			})
+		}
+	}
+
+	if err := run.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-exited:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(patience):
+		t.Fatal("the script goes on")
+	}
+	for _, origin := range append(instances, balancer) {
+		if resp, err := loopback.RoundTrip(e.request(t, http.MethodGet, origin+"/", "")); err == nil {
+			resp.Body.Close()
+			t.Errorf("%s still serves", origin)
+		}
+	}
+}
