@@ -74,7 +74,7 @@ func TestOverTLSWithAPassword(t *testing.T) {
 	certFile, keyFile := localhost.Certificate(t)
 	port := localhost.Port(t)
 	redistest.Start(t, "--tls-port", fmt.Sprint(port), "--tls-cert-file", certFile, "--tls-key-file", keyFile,
-		"--tls-ca-cert-file", certFile, "--user", "caddy", "on", ">secret", "~illumichat:*", "~{illumichat:*", "+@all")
+		"--tls-ca-cert-file", certFile, "--user", "caddy", "on", ">secret", "~illumichat:*", "~{illumichat:*", "+@all", "-@admin", "-@dangerous")
 	t.Setenv("REDIS_PASSWORD", "secret")
 	conforms(t, fmt.Sprintf(`{
 		"address": ["localhost:%d"], "username": "caddy", "password": "{env.REDIS_PASSWORD}",
