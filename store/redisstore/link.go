@@ -102,4 +102,10 @@ func (l *link) mend() {
 	}
 }
 
-func (l *link) close() error { return errors.Join(l.calls.Close(), l.waits.Close()) }
+// close has nothing tried any more.
+func (l *link) close() error {
+	l.mu.Lock()
+	l.isDown = true
+	l.mu.Unlock()
+	return errors.Join(l.calls.Close(), l.waits.Close())
+}

@@ -3,6 +3,7 @@ package redisstore
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -50,6 +51,9 @@ func openInstance(t *testing.T, config string) *redisStore {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
+		if s.ctx.Err() != nil {
+			return
+		}
 		if err := s.Destruct(); err != nil {
 			t.Error(err)
 		}
@@ -100,11 +104,7 @@ func TestCluster(t *testing.T) {
 	nodes[1].Do("CLUSTER", "ADDSLOTSRANGE", "8192", "16383")
 	nodes[0].Do("CLUSTER", "MEET", "127.0.0.1", fmt.Sprint(ports[1]), nodes[1].ClusterPort())
 	for _, node := range nodes {
-		for end := time.Now().Add(10 * time.Second); !strings.Contains(node.Do("CLUSTER", "INFO"), "cluster_state:ok"); time.Sleep(10 * time.Millisecond) {
-			if time.Now().After(end) {
-				t.Fatal("the cluster does not come up")
-			}
-		}
+		eventually(t, "the cluster comes up", func() bool { return strings.Contains(node.Do("CLUSTER", "INFO"), "cluster_state:ok") })
 	}
 	conforms(t, at(fmt.Sprintf("127.0.0.1:%d", ports[0]), fmt.Sprintf("127.0.0.1:%d", ports[1])))
 }
@@ -125,11 +125,7 @@ func TestPasswordIsReplaced(t *testing.T) {
 	}
 	write("second")
 	server.Do("AUTH", "first", "\r\nCONFIG", "SET", "requirepass", "second", "\r\nCLIENT", "KILL", "TYPE", "normal")
-	for end := time.Now().Add(10 * time.Second); s.link.calls.Ping(t.Context()).Err() != nil; time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("the new password is not used")
-		}
-	}
+	eventually(t, "the new password is used", func() bool { return s.link.calls.Ping(t.Context()).Err() == nil })
 }
 
 func TestConfig(t *testing.T) {
@@ -207,5 +203,56 @@ func TestTroubleIsToldOnce(t *testing.T) {
 	l.fail(fmt.Errorf("gone"))
 	if logs.FilterLevelExact(zapcore.WarnLevel).Len() != 1 {
 		t.Errorf("told: %v", logs.All())
+	}
+}
+
+// Whoever still listens when a store is closed is not left waiting.
+func TestListenerOfAClosedStore(t *testing.T) {
+	config := at(redistest.Start(t).Socket)
+	here, there := openInstance(t, config), openInstance(t, config)
+	source, first := here.Claim("id", store.Meta{}, store.Terms{Grace: time.Minute, Keep: time.Minute, MaxSize: 1 << 20, MaxTotal: 1 << 20})
+	defer source.Finish(store.Chunk{}, store.End{})
+	defer first.Close()
+	eventually(t, "it is found", func() bool { _, err := there.Find(t.Context(), "id"); return err == nil })
+	stream, err := there.Find(t.Context(), "id")
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := stream.Listen(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	if err := there.Destruct(); err != nil {
+		t.Error(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for {
+		if _, err := listener.Read(); err != nil {
+			if !errors.Is(err, store.ErrLost) {
+				t.Errorf("got %v", err)
+			}
+			break
+		}
+		if err := listener.Wait(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "nothing is looked up any more", func() bool {
+		_, err := there.Find(t.Context(), "another")
+		return errors.Is(err, errDown)
+	})
+}
+
+// patience bounds a wait for what is expected to come soon.
+const patience = 10 * time.Second
+
+func eventually(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !condition(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("this did not happen in %s: %s", patience, what)
+		}
 	}
 }

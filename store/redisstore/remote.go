@@ -179,7 +179,8 @@ type listener struct {
 func (l *listener) Read() (store.Piece, error) {
 	if len(l.held.entries) == 0 && l.held.err == nil {
 		select {
-		case l.held = <-l.batches:
+		case next, more := <-l.batches:
+			l.hold(next, more)
 		default:
 		}
 	}
@@ -204,11 +205,20 @@ func (l *listener) Wait(ctx context.Context) error {
 		return nil
 	}
 	select {
-	case l.held = <-l.batches:
+	case next, more := <-l.batches:
+		l.hold(next, more)
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
+}
+
+// hold takes what has come. Nothing comes any more from a store that is closed.
+func (l *listener) hold(next batch, more bool) {
+	if !more {
+		next.err = store.ErrLost
+	}
+	l.held = next
 }
 
 func (l *listener) End() store.End { return l.end }
@@ -217,6 +227,7 @@ func (l *listener) Close() { l.cancel() }
 
 // run looks for entries until the stream ends, is lost, or nobody listens any more.
 func (l *listener) run(ctx context.Context) {
+	defer close(l.batches)
 	for ctx.Err() == nil {
 		next := l.look(ctx)
 		if len(next.entries) == 0 && next.err == nil {

@@ -34,7 +34,7 @@ func (s *source) Finish(last store.Chunk, end store.End) {
 	} else {
 		s.replica.drop()
 	}
-	if caddy.Exiting() {
+	if caddy.Exiting() && s.replica.of.store.Shared() {
 		select {
 		case <-s.replica.done:
 		case <-time.After(callTimeout):
