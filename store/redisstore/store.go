@@ -44,6 +44,7 @@ type redisStore struct {
 	loops  sync.WaitGroup
 
 	replicator replicator
+	counting   counting
 }
 
 // keys are the names under which a scope's are kept. What is in braces tells a Cluster which of them belong together.
@@ -92,11 +93,9 @@ func (s *redisStore) beat() {
 	defer tick.Stop()
 	renewed := time.Now()
 	for s.ctx.Err() == nil {
-		err := s.link.try(s.ctx, callTimeout, func(ctx context.Context) error {
-			return s.link.calls.Set(ctx, s.keys.lease(s.instance), "", leaseTime).Err()
-		})
-		if err == nil {
+		if s.show() == nil {
 			s.link.mend()
+			s.removeLeftovers()
 		}
 		if time.Since(renewed) > renewal {
 			renewed = time.Now()
@@ -107,6 +106,20 @@ func (s *redisStore) beat() {
 		case <-s.ctx.Done():
 		}
 	}
+}
+
+// show shows that the instance lives to those who listen to what it writes, and those who count.
+func (s *redisStore) show() error {
+	return s.link.try(s.ctx, callTimeout, func(ctx context.Context) error {
+		if err := s.link.calls.Set(ctx, s.keys.lease(s.instance), "", leaseTime).Err(); err != nil {
+			return err
+		}
+		now, err := beatScript.Run(ctx, s.link.calls, []string{s.keys.instances()}, s.instance).Int64()
+		if err == nil {
+			s.counting.heard(now)
+		}
+		return err
+	})
 }
 
 // What others tell an instance of a stream that it writes.

@@ -1,0 +1,312 @@
+package redisstore
+
+import (
+	"cmp"
+	"context"
+	_ "embed"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/illumichat/caddy-illumichat/store"
+)
+
+const (
+	// countTime is how long Redis may take to count: a visitor waits for it.
+	countTime = 250 * time.Millisecond
+
+	// settled is after how long a call that got no answer has had its effect, or never has: enter.lua has none that late.
+	settled = 3 * time.Second
+)
+
+var (
+	//go:embed common.lua
+	commonLua string
+	//go:embed enter.lua
+	enterLua string
+	//go:embed leave.lua
+	leaveLua string
+	//go:embed cooldown.lua
+	coolDownLua string
+	//go:embed turn.lua
+	turnLua string
+	//go:embed beat.lua
+	beatLua string
+
+	enterScript    = redis.NewScript(commonLua + enterLua)
+	leaveScript    = redis.NewScript(commonLua + leaveLua)
+	coolDownScript = redis.NewScript(commonLua + coolDownLua)
+	turnScript     = redis.NewScript(commonLua + turnLua)
+	beatScript     = redis.NewScript(commonLua + beatLua)
+)
+
+// The verdicts of enter.lua.
+const (
+	verdictLate = iota
+	verdictRefused
+	verdictCooling
+	verdictTaken
+	verdictAdmitted
+	verdictAlone
+)
+
+var (
+	errLate  = errors.New("Redis was asked too late")
+	errReply = errors.New("Redis has given an answer of another shape")
+)
+
+// All keys of one call have to be in one slot of a Cluster. What visitors are known by is not in them as it is.
+
+func (k keys) coolDown() string              { return k.shared("cooldown") }
+func (k keys) instances() string             { return k.shared("instances") }
+func (k keys) requests(client string) string { return k.shared("client:" + hash(client)) }
+func (k keys) limit(key string) string       { return k.shared("limit:" + hash(key)) }
+
+// counting is what an instance has to know in order to count.
+type counting struct {
+	mu        sync.Mutex
+	beat      int64               // Redis's time at the last beat, in microseconds; 0: there was none
+	beatAt    time.Time           // when that was here
+	leftovers map[field]time.Time // what is to be removed, and from when on it may be
+}
+
+// field is one of a hash: what a request has taken up.
+type field struct{ key, name string }
+
+// heard notes the answer to a beat.
+func (c *counting) heard(now int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.beat, c.beatAt = now, time.Now()
+}
+
+// now is Redis's time as far as it is known here, in microseconds.
+func (c *counting) now() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.beat == 0 {
+		return 0
+	}
+	return c.beat + time.Since(c.beatAt).Microseconds()
+}
+
+// leftOver has a field removed after a time, as soon as Redis can be reached.
+func (c *counting) leftOver(f field, after time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.leftovers == nil {
+		c.leftovers = make(map[field]time.Time)
+	}
+	c.leftovers[f] = time.Now().Add(after)
+}
+
+// due returns what can be removed.
+func (c *counting) due() (due []field) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for f, from := range c.leftovers {
+		if !time.Now().Before(from) {
+			due = append(due, f)
+		}
+	}
+	return due
+}
+
+func (c *counting) removed(fields []field) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, f := range fields {
+		delete(c.leftovers, f)
+	}
+}
+
+// removeLeftovers removes what could not be removed when it was over.
+func (s *redisStore) removeLeftovers() {
+	due := s.counting.due()
+	if len(due) == 0 {
+		return
+	}
+	err := s.link.call(s.ctx, callTimeout, func(ctx context.Context) error {
+		_, err := s.link.calls.Pipelined(ctx, func(p redis.Pipeliner) error {
+			for _, f := range due {
+				p.HDel(ctx, f.key, f.name)
+			}
+			return nil
+		})
+		return err
+	})
+	if err == nil {
+		s.counting.removed(due)
+	}
+}
+
+// count runs a script. Nobody's leaving ends that: what it has done would not be known.
+func (s *redisStore) count(script *redis.Script, keys []string, args ...any) (reply []int64, err error) {
+	err = s.link.call(s.ctx, countTime, func(ctx context.Context) error {
+		var err error
+		reply, err = script.Run(ctx, s.link.calls, keys, args...).Int64Slice()
+		return err
+	})
+	return reply, err
+}
+
+// Enter lets a request in, in one call.
+func (s *redisStore) Enter(e store.Entry) (store.Ruling, error) {
+	stay := newStay(s, &e)
+	keys := append([]string{s.keys.coolDown(), s.keys.instances(), stay.place.key}, stay.limitKeys()...)
+	args := []any{e.ID, s.instance, s.counting.now(), e.MaxPerClient, listensTo(&e)}
+	for i := range e.Limits {
+		args = append(args, stay.limits[i].length, e.Limits[i].Requests)
+	}
+	reply, err := s.count(enterScript, keys, args...)
+	if err == nil {
+		var ruling store.Ruling
+		if ruling, err = stay.rule(reply); err == nil {
+			return ruling, nil
+		}
+	}
+	if stay.counted && !errors.Is(err, errDown) && !errors.Is(err, errLate) {
+		s.counting.leftOver(stay.place, settled)
+	}
+	return store.Ruling{}, err
+}
+
+// listensTo is what enter.lua is told of a listener.
+func listensTo(e *store.Entry) string {
+	if !e.Listens {
+		return ""
+	}
+	return cmp.Or(e.With, "-")
+}
+
+// CoolDown begins a cool-down of all instances, if Redis can be reached.
+func (s *redisStore) CoolDown(wait time.Duration) {
+	_, _ = s.count(coolDownScript, []string{s.keys.coolDown()}, wait.Microseconds()) // a failure is told by the link
+}
+
+// stay is a request that was let in.
+type stay struct {
+	store   *redisStore
+	id      string
+	place   field // among its client's requests
+	counted bool  // there
+	alone   bool
+	limits  []limit
+}
+
+// limit is one that a request counts in.
+type limit struct {
+	key    string
+	length int64 // of the window, in microseconds
+	window int64 // in which it was counted
+}
+
+func newStay(s *redisStore, e *store.Entry) *stay {
+	t := &stay{
+		store:   s,
+		id:      e.ID,
+		place:   field{s.keys.requests(e.Client), e.ID},
+		counted: e.MaxPerClient > 0,
+		limits:  make([]limit, len(e.Limits)),
+	}
+	for i, l := range e.Limits {
+		t.limits[i] = limit{key: s.keys.limit(l.Window.String() + " " + l.Key), length: l.Window.Microseconds()}
+	}
+	return t
+}
+
+func (t *stay) limitKeys() []string {
+	keys := make([]string, len(t.limits))
+	for i, l := range t.limits {
+		keys[i] = l.key
+	}
+	return keys
+}
+
+// rule reads the reply of enter.lua.
+func (t *stay) rule(reply []int64) (r store.Ruling, err error) {
+	if len(reply) < 2 {
+		return r, errReply
+	}
+	verdict, wait := reply[0], reply[1]
+	switch verdict {
+	case verdictLate:
+		return r, errLate
+	case verdictCooling:
+		r.CoolDown = time.Duration(wait) * time.Microsecond
+		return r, nil
+	case verdictTaken:
+		r.Alone = true
+		return r, nil
+	}
+	if r.Usage, err = t.usage(reply[2:]); err != nil || verdict == verdictRefused {
+		return r, err
+	}
+	t.alone = verdict == verdictAlone
+	r.Alone, r.Stay = t.alone, t
+	return r, nil
+}
+
+// usage reads what was counted for each limit.
+func (t *stay) usage(reply []int64) ([]store.Usage, error) {
+	const fields = 4
+	if len(reply) != fields*len(t.limits) {
+		return nil, errReply
+	}
+	usage := make([]store.Usage, len(t.limits))
+	for i := range usage {
+		f := reply[fields*i:]
+		t.limits[i].window = f[0]
+		usage[i] = store.Usage{Now: uint64(f[1]), Prev: uint64(f[2]), Elapsed: time.Duration(f[3]) * time.Microsecond}
+	}
+	return usage, nil
+}
+
+// EndTurn lets others follow.
+func (t *stay) EndTurn(answered bool) {
+	if !t.alone {
+		return
+	}
+	t.alone = false
+	key := t.store.keys.coolDown()
+	if _, err := t.store.count(turnScript, []string{key}, t.id, answered); err != nil {
+		// The next one goes alone, too, even if this one was answered, or another goes already.
+		t.store.counting.leftOver(field{key, "alone"}, 0)
+	}
+}
+
+// Leave gives back what the request has taken up, in one call if there is something.
+func (t *stay) Leave(reached bool) []store.Usage {
+	t.EndTurn(false)
+	keys, args := []string{t.place.key}, []any{t.id}
+	if !reached {
+		keys = append(keys, t.limitKeys()...)
+		for _, l := range t.limits {
+			args = append(args, l.length, l.window)
+		}
+	}
+	if !t.counted && len(keys) == 1 {
+		return nil
+	}
+	reply, err := t.store.count(leaveScript, keys, args...)
+	if err != nil {
+		// What counts in a limit is left: it may be taken back already.
+		if t.counted {
+			t.store.counting.leftOver(t.place, 0)
+		}
+		return nil
+	}
+	if reached {
+		return nil
+	}
+	usage, _ := t.usage(reply) // nil if it is not known
+	return usage
+}
+
+// Interface guards
+var (
+	_ store.Counter = (*redisStore)(nil)
+	_ store.Stay    = (*stay)(nil)
+)

@@ -1,0 +1,598 @@
+package redisstore
+
+import (
+	"fmt"
+	"math/big"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/illumichat/caddy-illumichat/internal/redistest"
+	"github.com/illumichat/caddy-illumichat/store"
+)
+
+// patience bounds a wait for what is expected to come soon.
+const patience = 10 * time.Second
+
+// year is the longest window. None begins while a test runs.
+const year = 366 * 24 * time.Hour
+
+// quick is how long a call may take that is bounded by countTime.
+const quick = countTime + 250*time.Millisecond
+
+func eventually(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !condition(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("this did not happen in %s: %s", patience, what)
+		}
+	}
+}
+
+var lastID atomic.Int64
+
+// newEntry is a request of a client that may have so many.
+func newEntry(client string, most int, limits ...store.Limit) store.Entry {
+	return store.Entry{ID: fmt.Sprint("request-", lastID.Add(1)), Client: client, MaxPerClient: most, Limits: limits}
+}
+
+// newListener is one of a stream that another instance writes.
+func newListener(client string, most int, stream string) store.Entry {
+	e := newEntry(client, most)
+	e.Listens, e.With = true, stream
+	return e
+}
+
+func (s *redisStore) mustEnter(t *testing.T, e store.Entry) store.Ruling {
+	t.Helper()
+	ruling, err := s.Enter(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ruling
+}
+
+// wantIn checks that a request is let in.
+func (s *redisStore) wantIn(t *testing.T, e store.Entry) store.Stay {
+	t.Helper()
+	ruling := s.mustEnter(t, e)
+	if ruling.Stay == nil {
+		t.Fatalf("it is not let in: %+v", ruling)
+	}
+	return ruling.Stay
+}
+
+// wantOut checks that a request is not let in, and that no cool-down is the reason.
+func (s *redisStore) wantOut(t *testing.T, e store.Entry) store.Ruling {
+	t.Helper()
+	ruling := s.mustEnter(t, e)
+	if ruling.Stay != nil || ruling.Alone || ruling.CoolDown != 0 {
+		t.Fatalf("got %+v", ruling)
+	}
+	return ruling
+}
+
+func openInstances(t *testing.T, server *redistest.Server, n int) []*redisStore {
+	t.Helper()
+	instances := make([]*redisStore, n)
+	for i := range instances {
+		instances[i] = openInstance(t, server)
+	}
+	return instances
+}
+
+// atOnce lets requests in at all instances at once. It returns the stays of those that were.
+func atOnce(t *testing.T, instances []*redisStore, n int, e func() store.Entry) (stays []store.Stay) {
+	t.Helper()
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for _, s := range instances {
+		for range n {
+			entry := e()
+			wg.Go(func() {
+				ruling, err := s.Enter(entry)
+				mu.Lock()
+				defer mu.Unlock()
+				if err != nil {
+					t.Error(err)
+				} else if ruling.Stay != nil {
+					stays = append(stays, ruling.Stay)
+				}
+			})
+		}
+	}
+	wg.Wait()
+	return stays
+}
+
+// What instances count together is exact, whoever comes at once, and what has not reached the upstream does not count.
+func TestLimitOfAllInstances(t *testing.T) {
+	instances := openInstances(t, redistest.Start(t), 4)
+	counted := store.Limit{Key: "a", Window: year, Requests: 100}
+	enter := func() store.Entry { return newEntry("", 0, counted) }
+	stays := atOnce(t, instances, 50, enter)
+	if len(stays) != 100 {
+		t.Fatalf("%d were let in, want 100", len(stays))
+	}
+	ruling := instances[0].wantOut(t, enter())
+	if u := ruling.Usage[0]; u.Now != 100 || u.Prev != 0 || u.Elapsed <= 0 || u.Elapsed >= year {
+		t.Errorf("got the usage %+v", u)
+	}
+	for i, stay := range stays[:30] {
+		if used := stay.Leave(false); len(used) != 1 || used[0].Now != uint64(99-i) {
+			t.Fatalf("got %+v", used)
+		}
+	}
+	for _, stay := range stays[30:] {
+		if used := stay.Leave(true); used != nil {
+			t.Fatalf("got %+v", used)
+		}
+	}
+	if n := len(atOnce(t, instances, 50, enter)); n != 30 {
+		t.Errorf("%d were let in, want 30", n)
+	}
+	instances[1].wantIn(t, newEntry("", 0, store.Limit{Key: "b", Window: year, Requests: 100}))
+	instances[1].wantIn(t, newEntry("", 0, store.Limit{Key: "a", Window: time.Minute, Requests: 100}))
+	// A limit that is changed goes on with what was counted.
+	instances[2].wantOut(t, newEntry("", 0, store.Limit{Key: "a", Window: year, Requests: 50}))
+	instances[2].wantIn(t, newEntry("", 0, store.Limit{Key: "a", Window: year, Requests: 101}))
+}
+
+// A request counts in all its limits or in none.
+func TestLimitsOfAllInstances(t *testing.T) {
+	s := openInstance(t, redistest.Start(t))
+	wide := store.Limit{Key: "wide", Window: year, Requests: 1_000_000_000}
+	narrow := store.Limit{Key: "narrow", Window: year, Requests: 2}
+	s.wantIn(t, newEntry("", 0, wide, narrow))
+	s.wantIn(t, newEntry("", 0, wide, narrow))
+	if u := s.wantOut(t, newEntry("", 0, wide, narrow)).Usage; u[0].Now != 2 || u[1].Now != 2 {
+		t.Errorf("got %+v", u)
+	}
+	held := s.wantIn(t, newEntry("client", 1))
+	if u := s.wantOut(t, newEntry("client", 1, wide)).Usage; u[0].Now != 2 {
+		t.Errorf("got %+v", u)
+	}
+	held.Leave(true)
+	if u := s.mustEnter(t, newEntry("client", 1, wide)).Usage; u[0].Now != 3 {
+		t.Errorf("got %+v", u)
+	}
+}
+
+// Of the window before, what is left counts, rounded up, however large the numbers are.
+func TestSlidingWindow(t *testing.T) {
+	s := openInstance(t, redistest.Start(t))
+	for i := range 200 {
+		length := time.Second + time.Duration(rand.Int64N(int64(year-time.Second)))
+		if i%2 == 0 {
+			length = year - time.Duration(rand.Int64N(int64(time.Hour)))
+		}
+		length = length.Truncate(time.Microsecond)
+		prev := rand.Int64N(1_000_000_000) + 1
+		l := store.Limit{Key: fmt.Sprint(i), Window: length, Requests: 1_000_000_000}
+		// What was counted for the window before.
+		now, err := s.link.calls.Time(t.Context()).Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		window := now.UnixMicro() / length.Microseconds()
+		key := newStay(s, &store.Entry{Limits: []store.Limit{l}}).limits[0].key
+		if err := s.link.calls.HSet(t.Context(), key, "window", window-1, "now", prev, "prev", 7).Err(); err != nil {
+			t.Fatal(err)
+		}
+		ruling := s.mustEnter(t, newEntry("", 0, l))
+		u := ruling.Usage[0]
+		if u.Prev != uint64(prev) || u.Now != 1 {
+			if length < time.Minute {
+				continue // the next window has begun
+			}
+			t.Fatalf("got %+v, want what was counted before, %d", u, prev)
+		}
+		// At that moment, or a little later: how many more fit?
+		weight := new(big.Int).Mul(big.NewInt(prev), big.NewInt(int64(length-u.Elapsed)))
+		weight.Add(weight, big.NewInt(int64(length-1))).Div(weight, big.NewInt(int64(length)))
+		l.Requests = int(weight.Int64() + 2)
+		if next := s.mustEnter(t, newEntry("", 0, l)); next.Stay == nil {
+			t.Errorf("%d in %s, %s after: there is no room for one more of %d", prev, length, u.Elapsed, l.Requests)
+		}
+	}
+}
+
+// weightedBy runs the script's own arithmetic.
+func weightedBy(t *testing.T, s *redisStore, prev, rest, length int64) int64 {
+	t.Helper()
+	_, after, _ := strings.Cut(enterLua, "local function weighted")
+	body, _, _ := strings.Cut(after, "\nend\n")
+	script := redis.NewScript("local function weighted" + body + "\nend\nreturn weighted(tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]))")
+	got, err := script.Run(t.Context(), s.link.calls, []string{"any"}, prev, rest, length).Int64()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+func TestWeightIsExact(t *testing.T) {
+	s := openInstance(t, redistest.Start(t))
+	const longest = int64(366 * 24 * time.Hour / time.Microsecond)
+	check := func(prev, rest, length int64) {
+		t.Helper()
+		want := new(big.Int).Mul(big.NewInt(prev), big.NewInt(rest))
+		want.Add(want, big.NewInt(length-1)).Div(want, big.NewInt(length))
+		if got := weightedBy(t, s, prev, rest, length); got != want.Int64() {
+			t.Errorf("%d * %d / %d: got %d, want %s", prev, rest, length, got, want)
+		}
+	}
+	for range 300 {
+		length := 1_000_000 + rand.Int64N(longest-1_000_000)
+		check(rand.Int64N(1_000_000_001), 1+rand.Int64N(length), length)
+	}
+	check(0, 1, longest)
+	check(1, 1, longest)
+	check(1_000_000_000, longest, longest)
+	check(1_000_000_000, longest-1, longest)
+	check(999_999_999, longest/3, longest)
+	check(7, 2_000_000, 14_000_000)        // a whole number
+	check(700_000_000, longest/7, longest) // and a large one
+}
+
+// A clock that is put back a little, as after a failover, has nobody start from anew.
+func TestWindowFromTheFuture(t *testing.T) {
+	s := openInstance(t, redistest.Start(t))
+	l := store.Limit{Key: "a", Window: 24 * time.Hour, Requests: 5}
+	now, err := s.link.calls.Time(t.Context()).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := newStay(s, &store.Entry{Limits: []store.Limit{l}}).limits[0].key
+	next := now.UnixMicro()/l.Window.Microseconds() + 1
+	if err := s.link.calls.HSet(t.Context(), key, "window", next, "now", 5, "prev", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if u := s.wantOut(t, newEntry("", 0, l)).Usage[0]; u.Now != 5 || u.Elapsed != 0 {
+		t.Errorf("got %+v", u)
+	}
+}
+
+func TestClientOfAllInstances(t *testing.T) {
+	instances := openInstances(t, redistest.Start(t), 4)
+	enter := func() store.Entry { return newEntry("client", 3) }
+	for range 3 {
+		stays := atOnce(t, instances, 20, enter)
+		if len(stays) != 3 {
+			t.Fatalf("%d were let in, want 3", len(stays))
+		}
+		instances[0].wantOut(t, enter())
+		stays[0].Leave(true)
+		stays[0].Leave(true) // which says nothing more
+		again := atOnce(t, instances, 20, enter)
+		if len(again) != 1 {
+			t.Fatalf("%d were let in, want 1", len(again))
+		}
+		for _, stay := range slices.Concat(stays[1:], again) {
+			stay.Leave(true)
+		}
+	}
+	held := instances[0].wantIn(t, enter())
+	instances[1].wantIn(t, newEntry("another", 1))
+	instances[1].wantIn(t, newEntry("client", 0)) // is not counted
+	instances[1].wantOut(t, newEntry("client", 1))
+	held.Leave(true)
+	instances[1].wantIn(t, newEntry("client", 1))
+}
+
+// A visitor who comes back to another instance needs no second slot, but one listener more than two does.
+func TestListenersOfAllInstances(t *testing.T) {
+	instances := openInstances(t, redistest.Start(t), 2)
+	a, b := instances[0], instances[1]
+	asked := newEntry("client", 1)
+	stream := a.wantIn(t, asked)
+	a.CoolDown(time.Hour) // does not matter to them
+	first := b.wantIn(t, newListener("client", 1, asked.ID))
+	second := a.wantIn(t, newListener("client", 1, asked.ID))
+	b.wantOut(t, newListener("client", 1, asked.ID))
+	b.wantIn(t, newListener("client", 2, asked.ID)).Leave(true)
+	b.wantOut(t, newListener("client", 1, "")) // has no seat
+	b.wantOut(t, newListener("client", 1, "another"))
+	b.wantIn(t, newListener("another", 1, asked.ID)).Leave(true) // takes up one of its own
+	first.Leave(true)
+	third := b.wantIn(t, newListener("client", 1, asked.ID))
+
+	// Once the stream has ended, who still listens takes up something.
+	stream.Leave(true)
+	b.wantOut(t, newListener("client", 2, asked.ID))
+	b.wantIn(t, newListener("client", 3, asked.ID)).Leave(true)
+	second.Leave(true)
+	b.wantOut(t, newListener("client", 1, ""))
+	third.Leave(true)
+	b.wantIn(t, newListener("client", 1, ""))
+}
+
+// What an instance has taken up that was killed is free in less than five seconds, and in the end removed.
+func TestDeadInstance(t *testing.T) {
+	server := redistest.Start(t)
+	instances := openInstances(t, server, 2)
+	a, dead := instances[0], instances[1]
+	for range 3 {
+		dead.wantIn(t, newEntry("client", 3))
+	}
+	a.wantOut(t, newEntry("client", 3))
+	start := time.Now()
+	dead.cancel()
+	dead.loops.Wait()
+	held := make(map[store.Stay]bool)
+	for len(held) == 0 {
+		if ruling := a.mustEnter(t, newEntry("client", 3)); ruling.Stay != nil {
+			held[ruling.Stay] = true
+		}
+		if time.Since(start) > 5*time.Second {
+			t.Fatal("its requests are counted for too long")
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	// As after a minute.
+	if err := a.link.calls.ZRem(t.Context(), a.keys.instances(), dead.instance).Err(); err != nil {
+		t.Fatal(err)
+	}
+	a.wantIn(t, newEntry("client", 3))
+	if n := a.link.calls.HLen(t.Context(), a.keys.requests("client")).Val(); n != 2 {
+		t.Errorf("%d requests are kept, want 2", n)
+	}
+}
+
+func TestCoolDownOfAllInstances(t *testing.T) {
+	instances := openInstances(t, redistest.Start(t), 2)
+	a, b := instances[0], instances[1]
+	enter := func() store.Entry { return newEntry("", 0) }
+	wantAlone := func(s *redisStore) store.Stay {
+		t.Helper()
+		ruling := s.mustEnter(t, enter())
+		if ruling.Stay == nil || !ruling.Alone {
+			t.Fatalf("got %+v", ruling)
+		}
+		return ruling.Stay
+	}
+	wantTaken := func(s *redisStore) {
+		t.Helper()
+		if ruling := s.mustEnter(t, enter()); ruling.Stay != nil || !ruling.Alone || ruling.CoolDown != 0 {
+			t.Fatalf("got %+v", ruling)
+		}
+	}
+	wantCold := func(s *redisStore, least, most time.Duration) {
+		t.Helper()
+		if ruling := s.mustEnter(t, enter()); ruling.Stay != nil || ruling.CoolDown <= least || ruling.CoolDown > most {
+			t.Fatalf("got %+v, want a cool-down of %s to %s", ruling, least, most)
+		}
+	}
+	// end is as if its time had passed.
+	end := func() {
+		t.Helper()
+		if err := a.link.calls.HSet(t.Context(), a.keys.coolDown(), "until", 1).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	a.CoolDown(time.Hour)
+	wantCold(b, 59*time.Minute, time.Hour)
+	b.CoolDown(time.Second) // what ends sooner does not shorten it
+	wantCold(a, 59*time.Minute, time.Hour)
+	if ttl := a.link.calls.TTL(t.Context(), a.keys.coolDown()).Val(); ttl < 90*time.Minute || ttl > 2*time.Hour {
+		t.Errorf("it is kept for %s", ttl)
+	}
+
+	end()
+	alone := wantAlone(b)
+	wantTaken(a)
+	wantTaken(b)
+	alone.Leave(true) // without an answer: the next one goes alone
+	alone = wantAlone(a)
+	wantTaken(b)
+	b.CoolDown(time.Minute) // it was not over
+	alone.EndTurn(true)
+	wantCold(a, 59*time.Second, time.Minute)
+
+	end()
+	late := wantAlone(a)
+	// As when the instance that goes alone has died.
+	if err := a.link.calls.HSet(t.Context(), a.keys.coolDown(), "lapses", 1).Err(); err != nil {
+		t.Fatal(err)
+	}
+	alone = wantAlone(b)
+	late.EndTurn(true) // says nothing about the next one
+	wantTaken(a)
+	alone.EndTurn(true)
+	for range 3 {
+		for _, s := range instances {
+			if ruling := s.mustEnter(t, enter()); ruling.Stay == nil || ruling.Alone {
+				t.Fatalf("got %+v", ruling)
+			}
+		}
+	}
+	if n := a.link.calls.Exists(t.Context(), a.keys.coolDown()).Val(); n != 0 {
+		t.Error("the cool-down is kept")
+	}
+
+	// At once, one goes alone. Whom a limit does not let in does not.
+	a.CoolDown(time.Hour)
+	end()
+	none := store.Limit{Key: "a", Window: year, Requests: 0}
+	a.wantOut(t, newEntry("", 0, none))
+	if n := len(atOnce(t, instances, 20, enter)); n != 1 {
+		t.Errorf("%d go alone", n)
+	}
+}
+
+// Of a Redis that does not answer nobody waits for long, and then nobody at all. What was asked of it meanwhile has no effect
+// that stays.
+func TestCountingWithoutRedis(t *testing.T) {
+	server := redistest.Start(t)
+	instances := openInstances(t, server, 2)
+	a, b := instances[0], instances[1]
+	kept := a.wantIn(t, newEntry("client", 9))
+	left := a.wantIn(t, newEntry("client", 9))
+	eventually(t, "a beat has come through", func() bool { return a.counting.now() > 0 })
+	in := func(client string) int64 { return b.link.calls.HLen(t.Context(), b.keys.requests(client)).Val() }
+
+	server.Pause()
+	start := time.Now()
+	var wg sync.WaitGroup
+	for range 5 {
+		wg.Go(func() {
+			if ruling, err := a.Enter(newEntry("lost", 9)); err == nil {
+				t.Errorf("got %+v", ruling)
+			}
+		})
+	}
+	wg.Wait()
+	if took := time.Since(start); took > quick {
+		t.Errorf("the first ones took %s", took)
+	}
+	start = time.Now()
+	for range 100 {
+		if _, err := a.Enter(newEntry("lost", 9)); err == nil {
+			t.Error("there is no error")
+		}
+		a.CoolDown(time.Hour)
+	}
+	left.Leave(true)
+	if took := time.Since(start); took > countTime {
+		t.Errorf("more took %s, and should not have waited", took)
+	}
+	server.Resume()
+	eventually(t, "Redis is asked again", func() bool {
+		ruling, err := a.Enter(newEntry("", 0))
+		return err == nil && ruling.Stay != nil
+	})
+	eventually(t, "what has left is removed", func() bool { return in("client") == 1 })
+	eventually(t, "what had no answer is removed", func() bool {
+		a.counting.mu.Lock()
+		defer a.counting.mu.Unlock()
+		return len(a.counting.leftovers) == 0
+	})
+	if n := in("lost"); n != 0 {
+		t.Errorf("%d requests are counted that were not let in", n)
+	}
+	kept.Leave(true)
+	if n := in("client"); n != 0 {
+		t.Errorf("%d requests are counted that have left", n)
+	}
+}
+
+// A turn that ends while Redis does not answer keeps nobody waiting afterwards.
+func TestTurnThatEndsWithoutRedis(t *testing.T) {
+	server := redistest.Start(t)
+	instances := openInstances(t, server, 2)
+	a, b := instances[0], instances[1]
+	a.CoolDown(time.Microsecond)
+	alone := a.wantIn(t, newEntry("", 0))
+	if ruling := b.mustEnter(t, newEntry("", 0)); ruling.Stay != nil {
+		t.Fatalf("got %+v", ruling)
+	}
+	server.Pause()
+	alone.EndTurn(true)
+	server.Resume()
+	start := time.Now()
+	eventually(t, "the next one goes alone", func() bool {
+		ruling, err := b.Enter(newEntry("", 0))
+		return err == nil && ruling.Stay != nil && ruling.Alone
+	})
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("it took %s", took)
+	}
+}
+
+// A call that reaches Redis when nobody waits for it any more has no effect.
+func TestLateCall(t *testing.T) {
+	a := openInstance(t, redistest.Start(t))
+	eventually(t, "a beat has come through", func() bool { return a.counting.now() > 0 })
+	l := store.Limit{Key: "a", Window: year, Requests: 9}
+	for _, test := range []struct {
+		age  time.Duration
+		late bool
+	}{{0, false}, {time.Second, false}, {2100 * time.Millisecond, true}, {time.Hour, true}} {
+		sent := a.counting.now() - test.age.Microseconds()
+		e := newEntry("client", 9, l)
+		stay := newStay(a, &e)
+		keys := []string{a.keys.coolDown(), a.keys.instances(), stay.place.key, stay.limits[0].key}
+		reply, err := enterScript.Run(t.Context(), a.link.calls, keys, e.ID, a.instance, sent, 9, "", l.Window.Microseconds(), 9).Int64Slice()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if late := reply[0] == verdictLate; late != test.late {
+			t.Errorf("after %s: got %v", test.age, reply)
+		}
+		if counted := a.link.calls.HExists(t.Context(), stay.place.key, e.ID).Val(); counted == test.late {
+			t.Errorf("after %s: it is counted: %v", test.age, counted)
+		}
+	}
+	if got := a.link.calls.HGet(t.Context(), a.keys.limit(year.String()+" a"), "now").Val(); got != "2" {
+		t.Errorf("got a count of %s", got)
+	}
+}
+
+// A chat costs one call, and a second one only where there is something to give back.
+func TestCallsPerRequest(t *testing.T) {
+	server := redistest.Start(t)
+	s := openInstance(t, server)
+	counted := store.Limit{Key: "a", Window: year, Requests: 100}
+	calls := func() (n int) {
+		t.Helper()
+		stats, err := s.link.calls.Info(t.Context(), "commandstats").Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, rest, _ := strings.Cut(stats, "cmdstat_evalsha:calls=")
+		_, _ = fmt.Sscanf(rest, "%d", &n)
+		return n
+	}
+	s.wantIn(t, newEntry("warm", 1, counted)).Leave(false) // has the scripts loaded
+	s.cancel()                                             // of beats, which are calls as well
+	s.loops.Wait()
+	s.ctx, s.cancel = t.Context(), func() {}
+	for _, test := range []struct {
+		name    string
+		entry   store.Entry
+		reached bool
+		want    int
+	}{
+		{"nothing is counted", newEntry("", 0), true, 1},
+		{"nothing is counted, nor reached", newEntry("", 0), false, 1},
+		{"a limit", newEntry("", 0, counted), true, 1},
+		{"a limit, not reached", newEntry("", 0, counted), false, 2},
+		{"a client", newEntry("client", 1, counted), true, 2},
+		{"a client, not reached", newEntry("client", 1, counted), false, 2},
+	} {
+		before := calls()
+		s.wantIn(t, test.entry).Leave(test.reached)
+		if got := calls() - before; got != test.want {
+			t.Errorf("%s: %d calls, want %d", test.name, got, test.want)
+		}
+	}
+}
+
+// What visitors are known by is not in the names of keys, and all keys expire.
+func TestKeysOfCounts(t *testing.T) {
+	s := openInstance(t, redistest.Start(t))
+	eventually(t, "a beat has come through", func() bool { return s.counting.now() > 0 })
+	s.wantIn(t, newEntry("192.0.2.1", 1, store.Limit{Key: "192.0.2.1", Window: time.Hour, Requests: 1}))
+	s.CoolDown(time.Hour)
+	names, err := s.link.calls.Keys(t.Context(), "*").Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(names) < 4 {
+		t.Errorf("there are only %q", names)
+	}
+	for _, name := range names {
+		if strings.Contains(name, "192.0.2.") || len(name) > 100 {
+			t.Errorf("got the key %q", name)
+		}
+		if ttl := s.link.calls.TTL(t.Context(), name).Val(); ttl <= 0 || ttl > 25*time.Hour {
+			t.Errorf("%q is kept for %s", name, ttl)
+		}
+	}
+}

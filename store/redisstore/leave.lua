@@ -1,0 +1,21 @@
+-- Gives back what a request has taken up.
+--
+-- KEYS: the requests of its client, and the window of each limit in which it does not count after all
+-- ARGV: the request's id, and of each limit the length and the number of the window in which it was counted
+-- Returns what was counted for each limit, without the request.
+
+redis.call('HDEL', KEYS[1], ARGV[1])
+local reply = {}
+for i = 2, #KEYS do
+	local u = read(KEYS[i], tonumber(ARGV[2 * i - 2]))
+	local window = tonumber(ARGV[2 * i - 1])
+	if window == u.window and u.now > 0 then
+		u.now = u.now - 1
+		write(u)
+	elseif window == u.window - 1 and u.prev > 0 then
+		u.prev = u.prev - 1
+		write(u)
+	end
+	append(reply, u)
+end
+return reply
