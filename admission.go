@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/illumichat/caddy-illumichat/internal/values"
+	"github.com/illumichat/caddy-illumichat/store"
 )
 
 var (
@@ -45,8 +46,11 @@ type admission struct {
 	turn    turn        // of the cool-down, for the first try
 	client  string
 	charges []charge
-	reached bool // the upstream, maybe
-	holds   bool // the state
+	id      string      // of the stream that the answer may become; "" before there is need of one
+	stream  *liveStream // that the answer is; nil: it is none that can be resumed
+	stay    store.Stay  // among the requests of all instances; nil where this one counts for itself
+	reached bool        // the upstream, maybe
+	holds   bool        // the state
 }
 
 // charge is a request that counts against a limit.
@@ -63,22 +67,35 @@ func (h *Handler) admit(header http.Header, r *http.Request) (*admission, error)
 	for _, l := range h.limits {
 		a.charges = append(a.charges, charge{limit: l, key: l.keyOf(r, a.client)})
 	}
-	var wait time.Duration
-	if a.turn, wait = h.state.coolDown.turn(); wait > 0 {
-		return nil, errCoolDown(wait)
-	}
-	err := a.enter()
-	tellClient(header, a.charges)
-	if err != nil {
-		a.turn.end()
-		h.noteUsedUp(a.charges)
+	if err := a.enter(); err != nil {
+		a.letGo()
 		return nil, err
 	}
 	return a, nil
 }
 
-// enter counts the request in all its limits and gives it a slot, or neither if there is no room.
+// enter lets the request in as all instances have counted together, or else as this one has.
 func (a *admission) enter() error {
+	if a.handler.counter != nil {
+		if known, err := a.enterAmongAll(); known {
+			return err
+		}
+	}
+	var wait time.Duration
+	if a.turn, wait = a.handler.state.coolDown.turn(); wait > 0 {
+		return errCoolDown(wait)
+	}
+	err := a.count()
+	tellClient(a.header, a.charges)
+	if err != nil {
+		a.turn.end()
+		a.handler.noteUsedUp(a.charges)
+	}
+	return err
+}
+
+// count counts the request in all its limits and gives it a slot, or neither if there is no room.
+func (a *admission) count() error {
 	state := a.handler.state
 	state.mu.Lock()
 	defer state.mu.Unlock()
@@ -86,17 +103,36 @@ func (a *admission) enter() error {
 	if err := a.refusal(); err != nil {
 		return err
 	}
+	a.charge()
+	for i := range a.charges {
+		a.charges[i].usage.now++
+	}
+	state.slots.take(a.client)
+	a.hold()
+	return nil
+}
+
+// charge counts the request in its limits, as far as this instance counts. It needs the state's lock.
+func (a *admission) charge() {
 	for i := range a.charges {
 		c := &a.charges[i]
 		c.window = c.limit.window.add(c.key)
-		c.usage.now++
 	}
-	state.slots.take(a.client)
-	// Requests come to a handler even when its config was replaced and nothing was open.
-	if a.holds = a.handler.users > 0; a.holds {
+}
+
+// hold keeps the state, for which it needs its lock. Requests come to a handler even when its config was replaced and nothing
+// was open.
+func (a *admission) hold() {
+	if !a.holds && a.handler.users > 0 {
+		a.holds = true
 		a.handler.users++
 	}
-	return nil
+}
+
+func (a *admission) letGo() {
+	if a.holds {
+		_ = a.handler.letGo() // there is nobody to tell
+	}
 }
 
 // look notes what is used of the limits.
@@ -109,6 +145,14 @@ func (a *admission) look() {
 
 // refusal returns why there is no room, if there is none.
 func (a *admission) refusal() error {
+	if err := a.usedUp(); err != nil {
+		return err
+	}
+	return a.handler.fullSlots(a.client)
+}
+
+// usedUp returns which limit has no room, if one has none: that with the longest wait.
+func (a *admission) usedUp() error {
 	var usedUp *charge
 	var longest time.Duration
 	for i := range a.charges {
@@ -116,19 +160,23 @@ func (a *admission) refusal() error {
 			usedUp, longest = &a.charges[i], wait
 		}
 	}
-	if usedUp != nil {
-		return errLimit(usedUp.limit, longest)
+	if usedUp == nil {
+		return nil
 	}
-	return a.handler.fullSlots(a.client)
+	return errLimit(usedUp.limit, longest)
 }
 
 // fullSlots returns why a client gets no slot, if it gets none. It needs the state's lock.
 func (h *Handler) fullSlots(client string) error {
-	slots := &h.state.slots
-	switch {
-	case h.MaxStreamsPerClient > 0 && slots.byClient[client] >= h.MaxStreamsPerClient:
+	if h.MaxStreamsPerClient > 0 && h.state.slots.byClient[client] >= h.MaxStreamsPerClient {
 		return errClientStreams
-	case h.MaxStreams > 0 && slots.taken >= h.MaxStreams:
+	}
+	return h.full()
+}
+
+// full returns why nobody gets a slot, if nobody does. It needs the state's lock.
+func (h *Handler) full() error {
+	if h.MaxStreams > 0 && h.state.slots.taken >= h.MaxStreams {
 		return errStreams
 	}
 	return nil
@@ -168,13 +216,19 @@ func (a *admission) leave() {
 	if !a.reached {
 		tellClient(a.header, a.charges)
 	}
-	if a.holds {
-		_ = a.handler.letGo() // there is nobody to tell
-	}
+	a.letGo()
 }
 
 // exit undoes enter.
 func (a *admission) exit() {
+	a.uncount()
+	if a.stay != nil && !a.handler.state.bequeath(a.stream, a.stay) {
+		a.adopt(a.stay.Leave(a.reached))
+	}
+}
+
+// uncount undoes count.
+func (a *admission) uncount() {
 	state := a.handler.state
 	state.mu.Lock()
 	defer state.mu.Unlock()
@@ -185,5 +239,7 @@ func (a *admission) exit() {
 	for _, c := range a.charges {
 		c.limit.window.takeBack(c.key, c.window)
 	}
-	a.look()
+	if a.stay == nil {
+		a.look()
+	}
 }

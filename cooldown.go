@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/illumichat/caddy-illumichat/store"
 )
 
 // afterTheFirst is how long the others are told to wait while one request tries out whether a cool-down is
@@ -55,16 +57,38 @@ func (c *coolDown) turn() (t turn, wait time.Duration) {
 		return turn{}, afterTheFirst
 	}
 	c.alone = true
-	return turn{c}, 0
+	return turn{of: c}, 0
+}
+
+// turnAmongAll is that of a request which goes alone among those of all instances.
+func (c *coolDown) turnAmongAll(stay store.Stay) turn {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.until.IsZero() { // it was another instance's
+		return turn{stay: stay}
+	}
+	c.alone = true
+	return turn{of: c, stay: stay}
+}
+
+// over ends a cool-down whose time has passed: at another instance a request has had its answer.
+func (c *coolDown) over() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.alone && time.Until(c.until) <= 0 {
+		c.until = time.Time{}
+	}
 }
 
 // turn is one request's leave to ask. It has to be ended.
 type turn struct {
-	of *coolDown // nil unless the request goes alone
+	of   *coolDown  // nil unless the request goes alone
+	stay store.Stay // nil unless it does so among those of all instances
 }
 
 // answered ends the cool-down, unless the answer has prolonged it.
 func (t *turn) answered() {
+	t.endAmongAll(true)
 	if t.of == nil {
 		return
 	}
@@ -79,6 +103,7 @@ func (t *turn) answered() {
 
 // end gives the turn to the next one, where there was no answer.
 func (t *turn) end() {
+	t.endAmongAll(false)
 	if t.of == nil {
 		return
 	}
@@ -86,6 +111,14 @@ func (t *turn) end() {
 	defer t.of.mu.Unlock()
 	t.of.alone = false
 	t.of = nil
+}
+
+func (t *turn) endAmongAll(answered bool) {
+	if t.stay == nil {
+		return
+	}
+	t.stay.EndTurn(answered)
+	t.stay = nil
 }
 
 // errCoolDown is what a request gets that is not sent.

@@ -171,7 +171,8 @@ type Handler struct {
 	endpoint  *url.URL
 	transport http.RoundTripper
 	state     *sharedState
-	store     store.Store // nil without resume
+	store     store.Store   // nil without resume and a configured one
+	counter   store.Counter // of all instances; nil: this one counts for itself
 	limits    []*limit
 	users     int // of the state: the config, and open chats
 	troubles  troubles

@@ -18,7 +18,7 @@ func (h *Handler) serveResumable(w http.ResponseWriter, r *http.Request, owner s
 	visitor := h.newSink(w, r, c.start)
 	defer visitor.close(c)
 	c.admitted = true
-	rec := newRecording(h, owner, asked, visitor)
+	rec := newRecording(h, a.streamID(), owner, asked, visitor)
 	// Of the visitor's request the values are needed, but it may end before.
 	rec.ex = h.newExchange(context.WithoutCancel(r.Context()), rec, false, a, newAnswerRecord(asked, c.start))
 	var failed error
@@ -40,8 +40,7 @@ func (h *Handler) serveResumable(w http.ResponseWriter, r *http.Request, owner s
 		return rec.passOn(r, visitor, c, failed)
 	}
 	defer rec.first.Close()
-	seat := h.state.firstSeat(rec.id, a.client)
-	defer h.state.leave(seat)
+	defer h.state.leave(seat{of: a.stream})
 	rec.note(c)
 	if err := h.follow(r, visitor, rec.head, rec.first, c); err != nil {
 		return err

@@ -40,8 +40,7 @@ type recording struct {
 	last      store.Chunk // a finish of our own
 }
 
-func newRecording(h *Handler, owner string, asked chat, visitor *sink) *recording {
-	id := newStreamID()
+func newRecording(h *Handler, id, owner string, asked chat, visitor *sink) *recording {
 	return &recording{
 		id:        id,
 		store:     h.store,
@@ -91,7 +90,7 @@ func (r *recording) begin() {
 	r.source, r.first = r.store.Claim(r.id, r.meta, r.terms)
 	unwanted := r.source.Context()
 	r.unwatch = context.AfterFunc(unwanted, func() { r.ex.cancel(whyEnded(context.Cause(unwanted))) })
-	r.ex.h.state.goLive(r.id, r.ex.admission.client)
+	r.ex.admission.stream = r.ex.h.state.goLive(r.id, r.ex.admission.client)
 }
 
 func (r *recording) isCommitted() bool {

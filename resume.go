@@ -148,8 +148,11 @@ func (h *Handler) openStore(ctx caddy.Context) error {
 	// Other instances may reach the endpoint in another way than this one.
 	key := newStateKey(cmp.Or(h.Endpoint, defaultEndpoint), h.Token)
 	var err error
-	h.store, err = module.Open(key.endpoint + " " + key.token)
-	return err
+	if h.store, err = module.Open(key.endpoint + " " + key.token); err != nil {
+		return err
+	}
+	h.counter, _ = h.store.(store.Counter)
+	return nil
 }
 
 // resume goes on with an answer.

@@ -156,7 +156,14 @@ func (ex *exchange) noteRateLimit(resp *http.Response) {
 		return
 	}
 	wait, ok := retryAfter(resp.Header, time.Now())
-	if ok && wait > 0 && ex.h.state.coolDown.start(wait) {
+	if !ok || wait == 0 {
+		return
+	}
+	wasOff := ex.h.state.coolDown.start(wait)
+	if ex.h.counter != nil {
+		ex.h.counter.CoolDown(wait)
+	}
+	if wasOff {
 		ex.h.troubles.tell(zapcore.WarnLevel, "cool-down", "the upstream limits the rate; until it may be asked again, chats are answered 429",
 			"set a limit that is lower than the upstream's, or have that raised", zap.Duration("wait", wait))
 	}
