@@ -38,7 +38,12 @@ func inRedis(server *sandboxtest.Server, redis *redistest.Server, subdirectives 
 
 // keptIn are the subdirectives of a chat whose answers are kept in a Redis.
 func keptIn(redis *redistest.Server) string {
-	return fmt.Sprintf("resume\nstore redis {\naddress %s\n}", redis.Socket)
+	return "resume\n" + storeIn(redis)
+}
+
+// storeIn is the subdirective for a Redis that instances share.
+func storeIn(redis *redistest.Server) string {
+	return fmt.Sprintf("store redis {\naddress %s\n}", redis.Socket)
 }
 
 // resumableInRedis is keptIn for a Redis of the test's own.
@@ -443,5 +448,22 @@ func TestRedisIsNoHelp(t *testing.T) {
 			}
 			here.wantToldOnce(t, "Redis cannot be reached")
 		})
+	}
+}
+
+// A config that has no store any more does not end what is listened to.
+func TestReloadWhileListeningElsewhere(t *testing.T) {
+	server := sandboxtest.NewServer(t, sandbox.Options{})
+	redis := redistest.Start(t)
+	c := startCluster(t, redis, 2, inRedis(server, redis, ""))
+	here, there := c.instances[0], c.instances[1]
+	asked := here.visit(t, "/drip 80 10ms /events 500", 3)
+	asked.leave()
+	listener := awaitAt(t, there, asked.id, 3)
+	there.caddyProcess.reload(t, there.adapt("respond gone"))
+	here.caddyProcess.reload(t, here.adapt("respond gone"))
+	got := asked.got + readAll(t, listener)
+	if n := strings.Count(withoutIDs(t, got, asked.id, 1), "text-delta"); n != 500 {
+		t.Errorf("got %d events, and the finish %+v", n, onlyFinish(t, got))
 	}
 }

@@ -161,6 +161,8 @@ func (h *Handler) resume(w http.ResponseWriter, r *http.Request, c *record) erro
 	if err != nil {
 		return err
 	}
+	letGo := h.use()
+	defer func() { _ = letGo() }() // there is nobody to tell
 	stream, listener, err := h.listen(r, id, after)
 	switch {
 	case err == io.EOF:

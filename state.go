@@ -63,6 +63,18 @@ func (h *Handler) shareState() {
 	loadedHandlers.add(h)
 }
 
+// use keeps what the handler shares until it is called back. Requests come to a handler even when its config was replaced
+// and nothing was open: then there is nothing to keep.
+func (h *Handler) use() (letGo func() error) {
+	h.state.mu.Lock()
+	defer h.state.mu.Unlock()
+	if h.users == 0 {
+		return func() error { return nil }
+	}
+	h.users++
+	return h.letGo
+}
+
 // Cleanup lets go of what the handler shares, once its open chats have ended.
 func (h *Handler) Cleanup() error {
 	if h.state == nil { // provisioning failed before
@@ -72,8 +84,8 @@ func (h *Handler) Cleanup() error {
 	return h.letGo()
 }
 
-// letGo gives up the state for one of the handler's users. Each open chat is one, so that a config without this handler
-// in between does not forget them.
+// letGo gives up the state for one of the handler's users. Each open chat and each listener is one, so that a config without
+// this handler in between does not forget them.
 func (h *Handler) letGo() error {
 	h.state.mu.Lock()
 	h.users--

@@ -9,16 +9,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/illumichat/caddy-illumichat/internal/localhost"
 	"github.com/illumichat/caddy-illumichat/internal/redistest"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
-	_ "github.com/illumichat/caddy-illumichat/store/redisstore"
 )
-
-// inRedis is the subdirective for a server that instances share.
-func inRedis(server *redistest.Server) string {
-	return "store redis {\naddress unix/" + server.Socket + "\n}\n"
-}
 
 // serveTwice serves a site with the same directives in this process and in another one.
 func serveTwice(t *testing.T, directives string) (a, b *site) {
@@ -30,7 +25,7 @@ func serveTwice(t *testing.T, directives string) (a, b *site) {
 
 func TestLimitOfInstances(t *testing.T) {
 	upstream := newUpstream(t, finishing)
-	a, b := serveTwice(t, chatToURL(upstream.URL, inRedis(redistest.Start(t))+"limit 4 1h\nlimit 5 1h site"))
+	a, b := serveTwice(t, chatToURL(upstream.URL, storeIn(redistest.Start(t))+"\nlimit 4 1h\nlimit 5 1h site"))
 	wantLetIn(t, a.askAs("192.0.2.1", hello), `"client";r=3;t=_`)
 	wantLetIn(t, b.askAs("192.0.2.1", hello), `"client";r=2;t=_`)
 	wantLetIn(t, b.askAs("192.0.2.1", hello), `"client";r=1;t=_`)
@@ -56,7 +51,7 @@ func TestLimitOfInstances(t *testing.T) {
 func TestAdmissionsAtOnceAtInstances(t *testing.T) {
 	upstream := newUpstream(t, finishing)
 	const requests, limit = 100, 50
-	a, b := serveTwice(t, chatToURL(upstream.URL, inRedis(redistest.Start(t))+fmt.Sprintf("limit %d 24h site", limit)))
+	a, b := serveTwice(t, chatToURL(upstream.URL, storeIn(redistest.Start(t))+fmt.Sprintf("\nlimit %d 24h site", limit)))
 	transport := &http.Transport{MaxConnsPerHost: 10}
 	t.Cleanup(transport.CloseIdleConnections)
 	var wg sync.WaitGroup
@@ -80,7 +75,7 @@ func TestAdmissionsAtOnceAtInstances(t *testing.T) {
 
 // What does not reach the upstream does not count, and the client is told so.
 func TestWhatDoesNotCountInRedis(t *testing.T) {
-	s := serve(t, chatToURL(fmt.Sprintf("http://127.0.0.1:%d", freePort(t)), inRedis(redistest.Start(t))+"limit 2 1h\n"+once))
+	s := serve(t, chatToURL(fmt.Sprintf("http://127.0.0.1:%d", localhost.Port(t)), storeIn(redistest.Start(t))+"\nlimit 2 1h\n"+once))
 	for range 3 {
 		resp := s.ask(hello)
 		wantError(t, resp, http.StatusBadGateway, "bad_gateway:upstream")
@@ -92,7 +87,7 @@ func TestWhatDoesNotCountInRedis(t *testing.T) {
 // answer needs no second one.
 func TestMaxStreamsPerClientOfInstances(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
-	a, b := serveTwice(t, chatTo(server, inRedis(redistest.Start(t))+"resume\nmax_streams_per_client 1"))
+	a, b := serveTwice(t, chatTo(server, storeIn(redistest.Start(t))+"\nresume\nmax_streams_per_client 1"))
 	full := func(resp *http.Response) {
 		t.Helper()
 		wantError(t, resp, http.StatusTooManyRequests, "rate_limit:chat")
@@ -138,7 +133,7 @@ func TestSlotsAreFreeAtOnce(t *testing.T) {
 	for name, subdirectives := range map[string]string{"": "", "who can come back": "resume\n"} {
 		t.Run(name, func(t *testing.T) {
 			upstream := newUpstream(t, finishing)
-			a, b := serveTwice(t, chatToURL(upstream.URL, inRedis(redistest.Start(t))+subdirectives+"max_streams_per_client 1"))
+			a, b := serveTwice(t, chatToURL(upstream.URL, storeIn(redistest.Start(t))+"\n"+subdirectives+"max_streams_per_client 1"))
 			for i := range 40 {
 				wantLetIn(t, []*site{a, b}[i%2].ask(hello), "")
 			}
@@ -160,7 +155,7 @@ func TestCoolDownOfInstances(t *testing.T) {
 			_, _ = io.WriteString(w, finish)
 		},
 	}))
-	a, b := serveTwice(t, chatToURL(upstream.URL, inRedis(redistest.Start(t))+once))
+	a, b := serveTwice(t, chatToURL(upstream.URL, storeIn(redistest.Start(t))+"\n"+once))
 	refused := func(s *site) {
 		t.Helper()
 		resp := s.ask(hello)
@@ -225,7 +220,7 @@ func TestCoolDownOfInstances(t *testing.T) {
 func TestCountingWhileRedisIsGone(t *testing.T) {
 	upstream := newUpstream(t, finishing)
 	server := redistest.Start(t)
-	a, b := serveTwice(t, chatToURL(upstream.URL, inRedis(server)+"limit 3 1h\nmax_streams_per_client 2"))
+	a, b := serveTwice(t, chatToURL(upstream.URL, storeIn(server)+"\nlimit 3 1h\nmax_streams_per_client 2"))
 	wantLetIn(t, a.ask(hello), `"client";r=2;t=_`)
 	wantLetIn(t, a.ask(hello), `"client";r=1;t=_`)
 
@@ -275,7 +270,7 @@ func TestCountingWithoutAnyRedis(t *testing.T) {
 // Only what a machine can bear is counted by each instance.
 func TestMaxStreamsOfInstances(t *testing.T) {
 	u := newHandUpstream(t)
-	a, b := serveTwice(t, chatToURL(u.url, inRedis(redistest.Start(t))+"max_streams 1\nlimit 4 1h"))
+	a, b := serveTwice(t, chatToURL(u.url, storeIn(redistest.Start(t))+"\nmax_streams 1\nlimit 4 1h"))
 	one := converse(t, u, oneShot, chatRequest(t, a.plain, hello))
 	for range 5 { // which are not counted
 		wantError(t, a.ask(hello), http.StatusServiceUnavailable, "overloaded:chat")
@@ -291,7 +286,7 @@ func TestMaxStreamsOfInstances(t *testing.T) {
 // A visitor who is still reading what the upstream has long sent takes up the client's slot at all instances.
 func TestSlowListenerHasASlotInRedis(t *testing.T) {
 	long := strings.Repeat(`data: "`+strings.Repeat("x", 8000)+"\"\n\n", 5000) + finish
-	s := serve(t, chatToURL(serveAnswer(t, long), inRedis(redistest.Start(t))+"max_streams_per_client 1\nresume {\nmax_size 90MiB\nmax_total 90MiB\n}"))
+	s := serve(t, chatToURL(serveAnswer(t, long), storeIn(redistest.Start(t))+"\nmax_streams_per_client 1\nresume {\nmax_size 90MiB\nmax_total 90MiB\n}"))
 	slow := s.ask(hello)
 	eventually(t, "the upstream has sent all", func() bool { return openExchangeCount() == 0 && takenSlots() == 1 })
 	wantError(t, s.ask(hello), http.StatusTooManyRequests, "rate_limit:chat")

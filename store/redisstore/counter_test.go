@@ -82,7 +82,7 @@ func openInstances(t *testing.T, server *redistest.Server, n int) []*redisStore 
 	t.Helper()
 	instances := make([]*redisStore, n)
 	for i := range instances {
-		instances[i] = openInstance(t, server)
+		instances[i] = openInstance(t, at(server.Socket))
 	}
 	return instances
 }
@@ -146,7 +146,7 @@ func TestLimitOfAllInstances(t *testing.T) {
 
 // A request counts in all its limits or in none.
 func TestLimitsOfAllInstances(t *testing.T) {
-	s := openInstance(t, redistest.Start(t))
+	s := openInstance(t, at(redistest.Start(t).Socket))
 	wide := store.Limit{Key: "wide", Window: year, Requests: 1_000_000_000}
 	narrow := store.Limit{Key: "narrow", Window: year, Requests: 2}
 	s.wantIn(t, newEntry("", 0, wide, narrow))
@@ -166,7 +166,7 @@ func TestLimitsOfAllInstances(t *testing.T) {
 
 // Of the window before, what is left counts, rounded up, however large the numbers are.
 func TestSlidingWindow(t *testing.T) {
-	s := openInstance(t, redistest.Start(t))
+	s := openInstance(t, at(redistest.Start(t).Socket))
 	for i := range 200 {
 		length := time.Second + time.Duration(rand.Int64N(int64(year-time.Second)))
 		if i%2 == 0 {
@@ -217,7 +217,7 @@ func weightedBy(t *testing.T, s *redisStore, prev, rest, length int64) int64 {
 }
 
 func TestWeightIsExact(t *testing.T) {
-	s := openInstance(t, redistest.Start(t))
+	s := openInstance(t, at(redistest.Start(t).Socket))
 	const longest = int64(366 * 24 * time.Hour / time.Microsecond)
 	check := func(prev, rest, length int64) {
 		t.Helper()
@@ -242,7 +242,7 @@ func TestWeightIsExact(t *testing.T) {
 
 // A clock that is put back a little, as after a failover, has nobody start from anew.
 func TestWindowFromTheFuture(t *testing.T) {
-	s := openInstance(t, redistest.Start(t))
+	s := openInstance(t, at(redistest.Start(t).Socket))
 	l := store.Limit{Key: "a", Window: 24 * time.Hour, Requests: 5}
 	now, err := s.link.calls.Time(t.Context()).Result()
 	if err != nil {
@@ -507,7 +507,7 @@ func TestTurnThatEndsWithoutRedis(t *testing.T) {
 
 // A call that reaches Redis when nobody waits for it any more has no effect.
 func TestLateCall(t *testing.T) {
-	a := openInstance(t, redistest.Start(t))
+	a := openInstance(t, at(redistest.Start(t).Socket))
 	eventually(t, "a beat has come through", func() bool { return a.counting.now() > 0 })
 	l := store.Limit{Key: "a", Window: year, Requests: 9}
 	for _, test := range []struct {
@@ -537,7 +537,7 @@ func TestLateCall(t *testing.T) {
 // A chat costs one call, and a second one only where there is something to give back.
 func TestCallsPerRequest(t *testing.T) {
 	server := redistest.Start(t)
-	s := openInstance(t, server)
+	s := openInstance(t, at(server.Socket))
 	counted := store.Limit{Key: "a", Window: year, Requests: 100}
 	calls := func() (n int) {
 		t.Helper()
@@ -576,7 +576,7 @@ func TestCallsPerRequest(t *testing.T) {
 
 // What visitors are known by is not in the names of keys, and all keys expire.
 func TestKeysOfCounts(t *testing.T) {
-	s := openInstance(t, redistest.Start(t))
+	s := openInstance(t, at(redistest.Start(t).Socket))
 	eventually(t, "a beat has come through", func() bool { return s.counting.now() > 0 })
 	s.wantIn(t, newEntry("192.0.2.1", 1, store.Limit{Key: "192.0.2.1", Window: time.Hour, Requests: 1}))
 	s.CoolDown(time.Hour)

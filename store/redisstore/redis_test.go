@@ -244,15 +244,3 @@ func TestListenerOfAClosedStore(t *testing.T) {
 		return errors.Is(err, errDown)
 	})
 }
-
-// patience bounds a wait for what is expected to come soon.
-const patience = 10 * time.Second
-
-func eventually(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	for end := time.Now().Add(patience); !condition(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("this did not happen in %s: %s", patience, what)
-		}
-	}
-}
