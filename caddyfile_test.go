@@ -66,6 +66,7 @@ func setGoldenEnv(t *testing.T) {
 	t.Setenv("ILLUMICHAT_API_TOKEN", sandbox.Token)
 	t.Setenv("ILLUMICHAT_ASSISTANT", "asst_of_env")
 	t.Setenv("ILLUMICHAT_ENDPOINT", "https://chat.example.com/api/chat")
+	t.Setenv("ILLUMICHAT_TEST_PASSWORD", "secret")
 }
 
 // errorPlace is how an error says where in the Caddyfile it is.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +17,8 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	_ "github.com/caddyserver/caddy/v2/modules/caddytls"
 
 	"github.com/illumichat/caddy-illumichat/internal/localhost"
@@ -243,4 +246,28 @@ func TestListenerOfAClosedStore(t *testing.T) {
 		_, err := there.Find(t.Context(), "another")
 		return errors.Is(err, errDown)
 	})
+}
+
+func TestCaddyfile(t *testing.T) {
+	c := new(Redis)
+	err := c.UnmarshalCaddyfile(caddyfile.NewTestDispenser(`redis {
+		address {env.REDIS_1} redis2:7000
+		password {file./run/secrets/redis_password}
+		tls {
+			trust_pool file /etc/ssl/redis.pem
+			client_auth /etc/ssl/caddy.pem /etc/ssl/caddy.key
+		}
+	}`))
+	want := &Redis{
+		Address:  []string{"{env.REDIS_1}", "redis2:7000"},
+		Password: "{file./run/secrets/redis_password}",
+		TLS: &reverseproxy.TLSConfig{
+			CARaw:                    json.RawMessage(`{"pem_files":["/etc/ssl/redis.pem"],"provider":"file"}`),
+			ClientCertificateFile:    "/etc/ssl/caddy.pem",
+			ClientCertificateKeyFile: "/etc/ssl/caddy.key",
+		},
+	}
+	if err != nil || !reflect.DeepEqual(c, want) {
+		t.Errorf("got %v and %+v", err, c)
+	}
 }
