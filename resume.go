@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -198,10 +199,23 @@ func (h *Handler) listen(r *http.Request, id string, after int64) (store.Stream,
 		return nil, nil, err
 	}
 	listener, err := stream.Listen(after)
-	if errors.Is(err, store.ErrNotFound) {
-		err = errStreamUnknown
+	if err == io.EOF {
+		return stream, nil, err
 	}
-	return stream, listener, err
+	return stream, listener, storeError(r, err)
+}
+
+// storeError is what a visitor is told of a store's error.
+func storeError(r *http.Request, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, store.ErrNotFound):
+		return errStreamUnknown
+	case r.Context().Err() != nil:
+		return errVisitorGone
+	}
+	return errStore.because(err)
 }
 
 // stop ends an answer.
@@ -216,21 +230,24 @@ func (h *Handler) stop(w http.ResponseWriter, r *http.Request, c *record) error 
 	}
 	c.label = stream.Meta().Assistant
 	if err := stream.Stop(r.Context()); err != nil {
-		return errStore.because(err)
+		return storeError(r, err)
 	}
 	c.outcome = outcomeAnswered
 	w.WriteHeader(http.StatusNoContent)
 	return nil
 }
 
+// streamID is what newStreamID returns. Anything else needs not to be looked for.
+var streamID = regexp.MustCompile(`^[A-Za-z0-9_-]{22}$`)
+
 // find returns a stream of whoever sent r.
 func (h *Handler) find(r *http.Request, id string) (store.Stream, error) {
-	stream, err := h.store.Find(r.Context(), id)
-	switch {
-	case errors.Is(err, store.ErrNotFound):
+	if !streamID.MatchString(id) {
 		return nil, errStreamUnknown
-	case err != nil:
-		return nil, errStore.because(err)
+	}
+	stream, err := h.store.Find(r.Context(), id)
+	if err != nil {
+		return nil, storeError(r, err)
 	}
 	if owner, ok := h.ownerOf(r); !ok || owner != stream.Meta().Owner {
 		return nil, errStreamUnknown

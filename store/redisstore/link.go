@@ -3,6 +3,7 @@ package redisstore
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"time"
 
@@ -11,8 +12,11 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// waiters is how many calls may wait in Redis at once, each on a connection of its own.
-const waiters = 8192
+// callers is how many calls may go on at once, and waiters how many may wait in Redis, each on a connection of its own.
+const (
+	callers = 256
+	waiters = 8192
+)
 
 // tellAgainAfter is how long the operator is not told again of a Redis that comes and goes.
 const tellAgainAfter = time.Minute
@@ -20,26 +24,32 @@ const tellAgainAfter = time.Minute
 // errDown is the error of what is not tried, because Redis could not be reached a moment ago.
 var errDown = errors.New("Redis cannot be reached")
 
-// link is the way to Redis. Once a call has failed none is tried until a beat gets through: nobody is to wait for a Redis
+// link is the way to Redis. Once a call has got no answer none is tried until a beat gets one: nobody is to wait for a Redis
 // that does not answer.
 type link struct {
-	calls  redis.UniversalClient
+	calls  redis.UniversalClient // for what visitors wait for
 	waits  redis.UniversalClient // for calls that block
+	own    redis.UniversalClient // for the instance's own, which no crowd of visitors is to hold back
 	logger *zap.Logger
 
 	mu     sync.Mutex
 	isDown bool
-	told   time.Time // of that
+	told   time.Time // of trouble
+	warned bool      // of trouble that has not been said to be over
 }
 
 func newLink(c *Redis) *link {
-	blocking := c.options()
-	blocking.PoolSize = waiters
-	blocking.MaxIdleConns = 16
-	blocking.ReadBufferSize, blocking.WriteBufferSize = 4<<10, 1<<10 // there may be many
+	calls, waits, own := c.options(), c.options(), c.options()
+	calls.PoolSize = callers
+	calls.MaxIdleConns = 64
+	waits.PoolSize = waiters
+	waits.MaxIdleConns = 16
+	waits.ReadBufferSize, waits.WriteBufferSize = 4<<10, 1<<10 // there may be many
+	own.PoolSize = 8
 	return &link{
-		calls:  redis.NewUniversalClient(c.options()),
-		waits:  redis.NewUniversalClient(blocking),
+		calls:  redis.NewUniversalClient(calls),
+		waits:  redis.NewUniversalClient(waits),
+		own:    redis.NewUniversalClient(own),
 		logger: c.logger,
 	}
 }
@@ -52,15 +62,26 @@ func (l *link) call(ctx context.Context, timeout time.Duration, f func(context.C
 	return l.try(ctx, timeout, f)
 }
 
-// try calls Redis even if it is down. A failure that is not the caller's leaving means that it is.
+// try calls Redis even if it is down. If no answer comes, and the caller has not left, it is. An answer that says no, or a crowd
+// that waits for its turn, does not mean that.
 func (l *link) try(ctx context.Context, timeout time.Duration, f func(context.Context) error) error {
 	bounded, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	err := f(bounded)
-	if err != nil && !errors.Is(err, redis.Nil) && ctx.Err() == nil {
+	switch {
+	case err == nil, errors.Is(err, redis.Nil), errors.Is(err, redis.ErrPoolTimeout), ctx.Err() != nil:
+	case isReply(err):
+		l.refused(err)
+	default:
 		l.fail(err)
 	}
 	return err
+}
+
+// isReply reports whether Redis has answered with an error.
+func isReply(err error) bool {
+	_, ok := errors.AsType[redis.Error](err)
+	return ok && !redis.IsLoadingError(err)
 }
 
 func (l *link) down() bool {
@@ -69,24 +90,42 @@ func (l *link) down() bool {
 	return l.isDown
 }
 
+// fail notes that Redis cannot be reached.
 func (l *link) fail(err error) {
-	metrics.failures.Inc()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.isDown {
-		return
+	if !l.isDown {
+		l.isDown = true
+		l.tell(err)
 	}
-	l.isDown = true
-	level := zapcore.WarnLevel
-	if time.Since(l.told) < tellAgainAfter {
-		level = zapcore.DebugLevel
-	} else {
-		l.told = time.Now()
+}
+
+// refused notes that Redis refuses something.
+func (l *link) refused(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.tell(err)
+}
+
+// tell tells the operator, once for what lasts.
+func (l *link) tell(err error) {
+	metrics.failures.Inc()
+	level := zapcore.DebugLevel
+	if time.Since(l.told) > tellAgainAfter {
+		level, l.told, l.warned = zapcore.WarnLevel, time.Now(), true
 	}
 	if c := l.logger.Check(level, "Redis cannot be reached, or refuses what it is told"); c != nil {
-		c.Write(zap.Error(err),
-			zap.String("hint", "until it can, answers can be resumed only at the instance that writes them, and each counts for itself"))
+		c.Write(zap.Error(withoutArguments(err)),
+			zap.String("hint", "until it is well, answers can be resumed only at the instance that writes them, and each counts for itself"))
 	}
+}
+
+// withoutArguments keeps what Redis repeats of a command that it does not know out of the log: an answer, and its id.
+func withoutArguments(err error) error {
+	if text, _, cut := strings.Cut(err.Error(), ", with args"); cut {
+		return errors.New(text)
+	}
+	return err
 }
 
 // mend notes that Redis can be reached.
@@ -97,7 +136,11 @@ func (l *link) mend() {
 		return
 	}
 	l.isDown = false
-	if c := l.logger.Check(zapcore.InfoLevel, "Redis can be reached again"); c != nil {
+	level := zapcore.DebugLevel
+	if l.warned {
+		level, l.warned = zapcore.InfoLevel, false
+	}
+	if c := l.logger.Check(level, "Redis can be reached again"); c != nil {
 		c.Write()
 	}
 }
@@ -107,5 +150,5 @@ func (l *link) close() error {
 	l.mu.Lock()
 	l.isDown = true
 	l.mu.Unlock()
-	return errors.Join(l.calls.Close(), l.waits.Close())
+	return errors.Join(l.calls.Close(), l.waits.Close(), l.own.Close())
 }

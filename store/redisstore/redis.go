@@ -256,10 +256,15 @@ func (c *Redis) options() *redis.UniversalOptions {
 // stores are those that are open in this process, by poolKey.
 var stores = caddy.NewUsagePool()
 
-// poolKey tells stores apart. It holds no secret.
+// poolKey tells stores apart. It holds no secret. What is in the files of certificates may have changed since another store
+// was opened, so that each has its own then.
 func (c *Redis) poolKey(scope string) (string, error) {
 	config, err := json.Marshal(c)
-	return scope + " " + hash(string(config)+c.password.fixed), err
+	resolved := []string{scope, string(config), strings.Join(c.addresses, " "), c.username, c.password.fixed}
+	if c.TLS != nil && (len(c.TLS.CARaw) > 0 || c.TLS.ClientCertificateFile != "") {
+		resolved = append(resolved, newInstance())
+	}
+	return hash(fmt.Sprintf("%q", resolved)), err
 }
 
 // hash is a short name for a long text.

@@ -14,6 +14,13 @@ import (
 	"github.com/illumichat/caddy-illumichat/store"
 )
 
+// How often the instance that writes a stream is told that somebody listens elsewhere: often enough that it has not given the
+// stream up, and that it soon hears of one of which Redis has lost the end.
+const (
+	minHeard = 50 * time.Millisecond
+	maxHeard = 2 * time.Second
+)
+
 // A listener is told that the rest of a stream is lost when its instance has had no lease for absentAfter, or Redis has failed
 // for failedAfter.
 const (
@@ -31,7 +38,7 @@ type remote struct {
 
 func (s *redisStore) findRemote(ctx context.Context, id string) (store.Stream, error) {
 	r := &remote{store: s, id: id, key: s.keys.log(id)}
-	first, err := r.look(ctx, func(ctx context.Context) *redis.XMessageSliceCmd {
+	first, err := s.look(ctx, func(ctx context.Context) *redis.XMessageSliceCmd {
 		return s.link.calls.XRangeN(ctx, r.key, "-", "+", 1)
 	})
 	switch {
@@ -41,21 +48,22 @@ func (s *redisStore) findRemote(ctx context.Context, id string) (store.Stream, e
 		return nil, store.ErrNotFound
 	}
 	if err := json.Unmarshal([]byte(first.meta), &r.meta); err != nil {
-		return nil, fmt.Errorf("%s is no stream of ours: %w", r.key, err)
+		return nil, fmt.Errorf("what is kept is no stream of ours: %w", err)
 	}
 	return r, nil
 }
 
 // look returns the one entry that a command asks for, if there is one.
-func (r *remote) look(ctx context.Context, command func(context.Context) *redis.XMessageSliceCmd) (found *entry, err error) {
-	err = r.store.link.call(ctx, callTimeout, func(ctx context.Context) error {
-		messages, err := command(ctx).Result()
-		if err == nil && len(messages) > 0 {
-			found, err = decodeEntry(messages[0])
-		}
+func (s *redisStore) look(ctx context.Context, command func(context.Context) *redis.XMessageSliceCmd) (*entry, error) {
+	var found []redis.XMessage
+	err := s.link.call(ctx, callTimeout, func(ctx context.Context) (err error) {
+		found, err = command(ctx).Result()
 		return err
 	})
-	return found, err
+	if err != nil || len(found) == 0 {
+		return nil, err
+	}
+	return decodeEntry(found[0])
 }
 
 func (r *remote) Meta() store.Meta {
@@ -70,7 +78,7 @@ func (r *remote) Stop(ctx context.Context) error {
 // instance that writes the stream, and know events that it has not sent yet.
 func (r *remote) Listen(after int64) (store.Listener, error) {
 	ctx := r.store.ctx
-	last, err := r.look(ctx, func(ctx context.Context) *redis.XMessageSliceCmd {
+	last, err := r.store.look(ctx, func(ctx context.Context) *redis.XMessageSliceCmd {
 		return r.store.link.calls.XRevRangeN(ctx, r.key, "+", "-", 1)
 	})
 	switch {
@@ -81,9 +89,12 @@ func (r *remote) Listen(after int64) (store.Listener, error) {
 	case last.end != nil && last.before()+int64(len(last.ends)) <= after:
 		return nil, io.EOF
 	}
-	l := &listener{remote: r, after: after, at: "0", batches: make(chan batch), interval: min(r.meta.Grace/3, 10*time.Second)}
+	l := &listener{
+		remote: r, after: after, at: "0", batches: make(chan batch),
+		interval: max(minHeard, min(maxHeard, r.meta.Grace/3)),
+	}
 	if after > 0 {
-		first, err := r.look(ctx, func(ctx context.Context) *redis.XMessageSliceCmd {
+		first, err := r.store.look(ctx, func(ctx context.Context) *redis.XMessageSliceCmd {
 			return r.store.link.calls.XRevRangeN(ctx, r.key, strconv.FormatInt(after-1, 10), "-", 1)
 		})
 		switch {
@@ -92,7 +103,7 @@ func (r *remote) Listen(after int64) (store.Listener, error) {
 		case first == nil:
 			return nil, store.ErrNotFound
 		}
-		l.at = first.previous()
+		l.at, l.number = first.previous(), first.number()-1
 	}
 	ctx, l.cancel = context.WithCancel(ctx)
 	go l.run(ctx)
@@ -128,11 +139,16 @@ func (e *entry) before() int64 {
 	return n
 }
 
+// number is that of the entry in its stream, from 1.
+func (e *entry) number() int64 {
+	_, number, _ := strings.Cut(e.id, "-")
+	n, _ := strconv.ParseInt(number, 10, 64) // which Redis has checked
+	return n
+}
+
 // previous is the greatest id that is smaller.
 func (e *entry) previous() string {
-	events, number, _ := strings.Cut(e.id, "-")
-	n, _ := strconv.ParseInt(number, 10, 64) // from 1
-	return events + "-" + strconv.FormatInt(n-1, 10)
+	return strconv.FormatInt(e.before(), 10) + "-" + strconv.FormatInt(e.number()-1, 10)
 }
 
 // following returns what is in the entry after the event of a number.
@@ -165,6 +181,7 @@ type listener struct {
 
 	// These are the goroutine's alone.
 	at     string    // the id of the last entry
+	number int64     // and its number
 	heard  time.Time // when the instance was told
 	failed time.Time // since when Redis fails; zero: it does not
 	absent time.Time // since when the instance has no lease; zero: it has one
@@ -242,7 +259,7 @@ func (l *listener) run(ctx context.Context) {
 
 // deliver waits until the listener takes what has come.
 func (l *listener) deliver(ctx context.Context, next batch) {
-	tick := time.NewTicker(max(l.interval, time.Millisecond))
+	tick := time.NewTicker(l.interval)
 	defer tick.Stop()
 	for {
 		select {
@@ -261,7 +278,7 @@ func (l *listener) look(ctx context.Context) batch {
 	l.tellHeard(ctx)
 	asked := time.Now()
 	const few = 4 // as entries may be large
-	messages, err := l.remote.store.wait(ctx, l.remote.key, l.at, few, max(min(blockTime, l.interval), time.Millisecond))
+	messages, err := l.remote.store.wait(ctx, l.remote.key, l.at, few, min(blockTime, l.interval))
 	if err != nil {
 		l.remote.store.pause(ctx)
 		return l.fail(asked)
@@ -273,10 +290,14 @@ func (l *listener) look(ctx context.Context) batch {
 	var next batch
 	for _, m := range messages {
 		e, err := decodeEntry(m)
-		if err != nil {
+		switch {
+		case err != nil:
 			return batch{err: fmt.Errorf("%w: %w", store.ErrLost, err)}
+		case e.number() != l.number+1:
+			next.err = store.ErrLost // as Redis has lost what is between, in a crash or a failover
+			return next
 		}
-		l.at = m.ID
+		l.at, l.number = m.ID, l.number+1
 		next.entries = append(next.entries, e)
 	}
 	return next

@@ -53,11 +53,15 @@ func (p *replicator) begin(id string, local store.Source, meta store.Meta, terms
 	}
 	r.entries = []*entry{{meta: encodeMeta(meta, p.store.instance, terms)}}
 	r.behind = time.Now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if p.store.ctx.Err() != nil { // it is the store of a config that was replaced
+		r.close()
+		return r
+	}
 	p.mu.Lock()
 	p.replicas[id] = r
 	p.mu.Unlock()
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.queue()
 	return r
 }
@@ -127,11 +131,26 @@ func (p *replicator) order(order, id string) {
 	r := p.replicas[id]
 	p.mu.Unlock()
 	switch {
+	case r == nil && order == orderHeard:
+		p.removeUnended(id)
 	case r == nil: // it has ended
 	case order == orderStop:
 		_ = r.local.Stop(p.store.ctx) // which does not fail
 	case order == orderHeard:
 		r.local.Heard()
+	}
+}
+
+// removeUnended removes what is in Redis of a stream that has ended here, if its end is not: a Redis that has lost what it had
+// taken would leave whoever listens waiting.
+func (p *replicator) removeUnended(id string) {
+	s := p.store
+	key := s.keys.log(id)
+	last, err := s.look(s.ctx, func(ctx context.Context) *redis.XMessageSliceCmd {
+		return s.link.own.XRevRangeN(ctx, key, "+", "-", 1)
+	})
+	if err == nil && last != nil && last.end == nil {
+		p.remove(key, 0)
 	}
 }
 
@@ -167,7 +186,7 @@ func (p *replicator) run() {
 
 // flush waits until all is sent, but no longer than a time.
 func (p *replicator) flush(most time.Duration) {
-	for end := time.Now().Add(most); !p.isIdle() && time.Now().Before(end); {
+	for end := time.Now().Add(most); !p.isIdle() && !p.store.link.down() && time.Now().Before(end); {
 		time.Sleep(time.Millisecond)
 	}
 }
@@ -217,30 +236,34 @@ func (p *replicator) send(replicas []*replica) (more bool) {
 		}
 	}
 	err := p.store.link.call(p.store.ctx, callTimeout, func(ctx context.Context) error {
-		// What each command has come to is looked at one by one; here, it matters whether Redis is there.
-		_, err := p.store.link.calls.Pipelined(ctx, func(pipe redis.Pipeliner) error {
-			for _, s := range shipments {
-				s.queue(ctx, pipe)
-			}
-			for _, key := range removals {
-				pipe.Del(ctx, key)
-			}
-			return nil
-		})
-		if isTaken(err) {
-			err = nil
+		pipe := p.store.link.own.Pipeline()
+		for _, s := range shipments {
+			s.queue(ctx, pipe)
 		}
-		return err
+		for _, r := range removals {
+			r.del = pipe.Del(ctx, r.key)
+		}
+		commands, _ := pipe.Exec(ctx) // of whose errors it tells but the first
+		return failure(commands)
 	})
 	for _, s := range shipments {
 		s.settle()
 	}
-	if err == nil || errors.Is(err, redis.Nil) {
-		p.removed(removals)
-		return true
+	p.settle(removals)
+	if err != nil {
+		p.store.pause(p.store.ctx)
 	}
-	p.store.pause(p.store.ctx)
 	return true
+}
+
+// failure returns an error that one of the commands has, if it is none of those that are expected.
+func failure(commands []redis.Cmder) error {
+	for _, c := range commands {
+		if err := c.Err(); err != nil && !errors.Is(err, redis.Nil) && !isTaken(err) {
+			return err
+		}
+	}
+	return nil
 }
 
 // ship returns what is to be sent of a stream, if there is something.
@@ -264,13 +287,13 @@ func (p *replicator) ship(r *replica) *shipment {
 		s.ttl = r.keep + spare
 	}
 	r.renewal = false
+	r.begun = r.begun || e != nil
 	return s
 }
 
 // queue has the shipment sent with others.
 func (s *shipment) queue(ctx context.Context, pipe redis.Pipeliner) {
 	if s.entry != nil {
-		s.replica.begin()
 		s.add = pipe.XAdd(ctx, &redis.XAddArgs{
 			Stream: s.replica.key, ID: s.entry.id, NoMkStream: s.entry.meta == "", Values: s.entry.values(),
 		})
@@ -278,13 +301,6 @@ func (s *shipment) queue(ctx context.Context, pipe redis.Pipeliner) {
 	if s.ttl > 0 {
 		s.expire = pipe.PExpire(ctx, s.replica.key, s.ttl)
 	}
-}
-
-// begin notes that Redis may have something.
-func (r *replica) begin() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.begun = true
 }
 
 // settle notes what Redis has taken, and has the rest sent again, unless it is late.
@@ -323,24 +339,33 @@ func isTaken(err error) bool {
 	return err != nil && strings.Contains(err.Error(), "equal or smaller than the target stream top item")
 }
 
-// removalsDue are keys that are to be removed.
-func (p *replicator) removalsDue() (keys []string) {
+// removal is a key that is to be removed.
+type removal struct {
+	key string
+	del *redis.IntCmd
+}
+
+// removalsDue are those of keys that have not expired.
+func (p *replicator) removalsDue() (due []*removal) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for key, useful := range p.removals {
-		if time.Now().After(useful) {
+	for key, expires := range p.removals {
+		if time.Now().After(expires) {
 			delete(p.removals, key)
 			continue
 		}
-		keys = append(keys, key)
+		due = append(due, &removal{key: key})
 	}
-	return keys
+	return due
 }
 
-func (p *replicator) removed(keys []string) {
+// settle forgets removals that are done.
+func (p *replicator) settle(removals []*removal) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, key := range keys {
-		delete(p.removals, key)
+	for _, r := range removals {
+		if r.del != nil && r.del.Err() == nil {
+			delete(p.removals, r.key)
+		}
 	}
 }

@@ -28,8 +28,9 @@ func (s *source) Append(ctx context.Context, chunk store.Chunk) error {
 
 // Finish waits for Redis when the process exits, as nobody else would.
 func (s *source) Finish(last store.Chunk, end store.End) {
+	kept := s.replica.isKept() // afterwards, others may have taken its room
 	s.Source.Finish(last, end)
-	if s.replica.isKept() {
+	if kept {
 		s.replica.add(last, &end)
 	} else {
 		s.replica.drop()
@@ -183,6 +184,7 @@ func (r *replica) next() *entry {
 // took notes that Redis has the entry.
 func (r *replica) took(e *entry) {
 	r.of.release(len(e.data))
+	r.entries[0] = nil
 	r.entries = r.entries[1:]
 	r.behind = time.Now()
 	if e.end != nil {

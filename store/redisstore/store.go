@@ -93,7 +93,9 @@ func (s *redisStore) beat() {
 	defer tick.Stop()
 	renewed := time.Now()
 	for s.ctx.Err() == nil {
-		if s.show() == nil {
+		began := time.Now()
+		// A Redis that counts too slowly for visitors is not well.
+		if s.show() == nil && time.Since(began) < countTime {
 			s.link.mend()
 			s.removeLeftovers()
 		}
@@ -110,16 +112,19 @@ func (s *redisStore) beat() {
 
 // show shows that the instance lives to those who listen to what it writes, and those who count.
 func (s *redisStore) show() error {
-	return s.link.try(s.ctx, callTimeout, func(ctx context.Context) error {
-		if err := s.link.calls.Set(ctx, s.keys.lease(s.instance), "", leaseTime).Err(); err != nil {
-			return err
-		}
-		now, err := beatScript.Run(ctx, s.link.calls, []string{s.keys.instances()}, s.instance).Int64()
-		if err == nil {
+	ctx, cancel := context.WithTimeout(s.ctx, callTimeout)
+	defer cancel()
+	err := s.link.own.Set(ctx, s.keys.lease(s.instance), "", leaseTime).Err()
+	if err == nil {
+		var now int64
+		if now, err = beatScript.Run(ctx, s.link.own, []string{s.keys.instances()}, s.instance).Int64(); err == nil {
 			s.counting.heard(now)
 		}
-		return err
-	})
+	}
+	if err != nil && s.ctx.Err() == nil {
+		s.link.fail(err) // what Redis refuses here, it refuses to all
+	}
+	return err
 }
 
 // What others tell an instance of a stream that it writes.
@@ -141,20 +146,26 @@ func (s *redisStore) tell(ctx context.Context, instance, order, id string) error
 	})
 }
 
-// obey does what other instances tell.
+// obey does what other instances tell. It forgets that in Redis, and not by remembering what was the last: after a failover,
+// ids may begin anew.
 func (s *redisStore) obey() {
-	last := "0"
+	key := s.keys.control(s.instance)
 	for s.ctx.Err() == nil {
-		messages, err := s.wait(s.ctx, s.keys.control(s.instance), last, 100, blockTime)
-		if err != nil {
-			s.pause(s.ctx)
-			continue
-		}
+		messages, err := s.wait(s.ctx, key, "0", 100, blockTime)
+		var done []string
 		for _, m := range messages {
-			last = m.ID
 			for order, id := range m.Values {
 				s.replicator.order(order, fmt.Sprint(id))
 			}
+			done = append(done, m.ID)
+		}
+		if len(done) > 0 {
+			err = s.link.call(s.ctx, callTimeout, func(ctx context.Context) error {
+				return s.link.own.XDel(ctx, key, done...).Err()
+			})
+		}
+		if err != nil {
+			s.pause(s.ctx)
 		}
 	}
 }
@@ -210,6 +221,9 @@ func (s *redisStore) Close() error {
 
 // Destruct has the store closed, once what was written is in Redis, or should be. Whoever let go of it last does not wait.
 func (s *redisStore) Destruct() error {
+	if caddy.Exiting() {
+		s.replicator.flush(callTimeout) // nobody else will
+	}
 	go func() {
 		s.replicator.flush(callTimeout)
 		s.cancel()

@@ -1,0 +1,274 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/illumichat/caddy-illumichat/internal/redistest"
+	"github.com/illumichat/caddy-illumichat/store"
+)
+
+// lostWithin is how soon a listener has to be told that a stream is lost.
+const lostWithin = 5 * time.Second
+
+var terms = store.Terms{Grace: time.Minute, Keep: time.Minute, MaxSize: 1 << 20, MaxTotal: 64 << 20}
+
+// claim begins a stream that somebody listens to.
+func (s *redisStore) claim(t *testing.T, id string) *source {
+	t.Helper()
+	begun, first := s.Claim(id, store.Meta{}, terms)
+	t.Cleanup(first.Close)
+	return begun.(*source)
+}
+
+// write appends events, each of which is an entry in Redis.
+func (s *source) write(t *testing.T, from, to int) {
+	t.Helper()
+	for n := from; n <= to; n++ {
+		event := fmt.Sprintf("data: %d\n\n", n)
+		if err := s.Append(t.Context(), store.Chunk{Data: []byte(event), Ends: []int{len(event)}}); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "Redis has it, or never will", s.replica.isSettled)
+	}
+}
+
+func (r *replica) isSettled() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.entries) == 0
+}
+
+// listen goes on with a stream, once it is known.
+func (s *redisStore) listen(t *testing.T, id string, after int64) store.Listener {
+	t.Helper()
+	var stream store.Stream
+	eventually(t, "the stream is known", func() (found bool) {
+		var err error
+		stream, err = s.Find(t.Context(), id)
+		return err == nil
+	})
+	listener, err := stream.Listen(after)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(listener.Close)
+	return listener
+}
+
+// readOn reads to the end of a stream.
+func readOn(t *testing.T, listener store.Listener) (got string, err error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for {
+		piece, err := listener.Read()
+		if err != nil {
+			return got, err
+		}
+		got += string(piece.Data)
+		if err := listener.Wait(ctx); err != nil {
+			t.Fatalf("after %q: %v", got, err)
+		}
+	}
+}
+
+// wantLost checks that a listener gets some of a stream, and is told soon that this was all.
+func wantLost(t *testing.T, listener store.Listener, want string) {
+	t.Helper()
+	asked := time.Now()
+	got, err := readOn(t, listener)
+	if got != want || !errors.Is(err, store.ErrLost) {
+		t.Errorf("got %v after %q, want it to be lost after %q", err, got, want)
+	}
+	if took := time.Since(asked); took > lostWithin {
+		t.Errorf("that was told after %s", took)
+	}
+}
+
+// restartWithout restarts Redis without what is written to it meanwhile, as a crash or a failover to a replica that is behind
+// can do.
+func restartWithout(t *testing.T, server *redistest.Server, s *redisStore, write func()) {
+	t.Helper()
+	server.Do("SAVE")
+	write()
+	server.Kill()
+	server.Run()
+	eventually(t, "Redis is found again", func() bool { return s.show() == nil })
+	s.link.mend()
+}
+
+// What Redis has lost is no gap that nobody is told of.
+func TestRedisComesBackWithLess(t *testing.T) {
+	server := redistest.Start(t)
+	config := at(server.Socket)
+	here, there := openInstance(t, config), openInstance(t, config)
+	stream := here.claim(t, "id")
+	stream.write(t, 1, 3)
+	restartWithout(t, server, here, func() { stream.write(t, 4, 5) })
+	stream.write(t, 6, 7)
+	stream.Finish(store.Chunk{}, store.End{})
+	eventually(t, "Redis can be reached", there.Shared)
+	wantLost(t, there.listen(t, "id", 0), "data: 1\n\ndata: 2\n\ndata: 3\n\n")
+	wantLost(t, there.listen(t, "id", 4), "")
+	if got, err := readOn(t, there.listen(t, "id", 6)); got != "data: 7\n\n" || err != io.EOF {
+		t.Errorf("after the gap, got %q and %v", got, err)
+	}
+}
+
+// Nor is a lost end a silence.
+func TestRedisComesBackWithoutTheEnd(t *testing.T) {
+	server := redistest.Start(t)
+	config := at(server.Socket)
+	here, there := openInstance(t, config), openInstance(t, config)
+	stream := here.claim(t, "id")
+	stream.write(t, 1, 3)
+	restartWithout(t, server, here, func() {
+		stream.Finish(store.Chunk{}, store.End{})
+		<-stream.replica.done
+	})
+	eventually(t, "Redis can be reached", there.Shared)
+	wantLost(t, there.listen(t, "id", 0), "data: 1\n\ndata: 2\n\ndata: 3\n\n")
+}
+
+// What an account of Redis may not do concerns nothing else, and is told once.
+func TestRefusedCommand(t *testing.T) {
+	server := redistest.Start(t)
+	server.Do("ACL", "SETUSER", "default", "-xadd")
+	core, logs := observer.New(zapcore.InfoLevel)
+	s := openLogged(t, at(server.Socket), core)
+	for n := range 3 {
+		stream := s.claim(t, fmt.Sprint("id", n))
+		eventually(t, "it was tried", func() bool {
+			stream.replica.mu.Lock()
+			defer stream.replica.mu.Unlock()
+			return stream.replica.begun && s.Shared()
+		})
+		if err := s.show(); err != nil {
+			t.Error(err)
+		}
+	}
+	eventually(t, "that is told", func() bool { return logs.Len() > 0 })
+	if logs.Len() != 1 || !s.Shared() {
+		t.Errorf("it is down: %v, told: %v", !s.Shared(), logs.All())
+	}
+}
+
+func openLogged(t *testing.T, config string, core zapcore.Core) *redisStore {
+	t.Helper()
+	c, err := provision(t, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.logger = zap.New(core)
+	s, err := c.newStore(t.Name(), newInstance())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Destruct() }) // which does not fail
+	return s
+}
+
+// Redis repeats the arguments of a command that it does not know.
+func TestLogHoldsNoAnswer(t *testing.T) {
+	server := redistest.Start(t, "--rename-command", "XADD", "")
+	core, logs := observer.New(zapcore.DebugLevel)
+	s := openLogged(t, at(server.Socket), core)
+	s.claim(t, "an-id")
+	eventually(t, "the refusal is told", func() bool { return logs.Len() > 0 })
+	for _, entry := range logs.All() {
+		if line := fmt.Sprint(entry.Message, entry.ContextMap()); strings.Contains(line, "an-id") || !strings.Contains(line, "unknown command") {
+			t.Errorf("got the line %s", line)
+		}
+	}
+}
+
+// Orders are obeyed whatever Redis' clock says.
+func TestOrdersOfAnEarlierTime(t *testing.T) {
+	server := redistest.Start(t)
+	s := openInstance(t, at(server.Socket))
+	stream := s.claim(t, "id")
+	order := func(age time.Duration, order, id string) {
+		t.Helper()
+		add := &redis.XAddArgs{
+			Stream: s.keys.control(s.instance), ID: fmt.Sprint(time.Now().Add(-age).UnixMilli()), Values: []string{order, id},
+		}
+		if err := s.link.calls.XAdd(t.Context(), add).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	order(0, orderHeard, "id")
+	eventually(t, "the order is obeyed", func() bool {
+		return s.link.calls.XLen(t.Context(), s.keys.control(s.instance)).Val() == 0
+	})
+	server.Do("FLUSHALL")
+	order(time.Minute, orderStop, "id")
+	select {
+	case <-stream.Context().Done():
+	case <-time.After(patience):
+		t.Error("the stop is not obeyed")
+	}
+}
+
+// A stream that is dropped while its first entry is on the way is not left in Redis.
+func TestDroppedOnTheWay(t *testing.T) {
+	server := redistest.Start(t)
+	s := openInstance(t, at(server.Socket))
+	s.cancel()
+	s.loops.Wait() // so that what is on the way is known
+	s.ctx, s.cancel = context.WithCancel(t.Context())
+	p := &s.replicator
+	r := &replica{id: "id", key: s.keys.log("id"), of: p, keep: time.Minute, done: make(chan struct{}), ended: true}
+	r.entries = []*entry{{meta: "{}"}}
+	onTheWay := p.ship(r)
+	r.drop()
+	if _, err := s.link.own.Pipelined(t.Context(), func(pipe redis.Pipeliner) error {
+		onTheWay.queue(t.Context(), pipe)
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	p.send(p.take())
+	if left := s.link.calls.Exists(t.Context(), r.key).Val(); left != 0 {
+		t.Error("it is left")
+	}
+}
+
+// A config that comes out differently has another store.
+func TestStoresThatAreShared(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "address")
+	key := func(config, address string) string {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(address), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c, err := provision(t, config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		key, err := c.poolKey("scope")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return key
+	}
+	config := fmt.Sprintf(`{"address": ["{file.%s}"], "tls": {}}`, file)
+	if key(config, "a:1") != key(config, "a:1") {
+		t.Error("the same config has two stores")
+	}
+	if key(config, "a:1") == key(config, "b:1") {
+		t.Error("two addresses have one store")
+	}
+}
