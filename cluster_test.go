@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net/http"
 	"strings"
 	"sync"
@@ -164,40 +163,10 @@ func TestAnotherInstance(t *testing.T) {
 
 // Visitors whose connections are cut at random moments, and who come back to any instance, have each event once.
 func TestClusterResumesAtRandom(t *testing.T) {
-	const visitors, events = 25, 120
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	redis := redistest.Start(t)
 	c := startCluster(t, redis, 3, inRedis(server, redis, ""))
-	var resumes atomic.Int32
-	var wg sync.WaitGroup
-	for i := range visitors {
-		wg.Go(func() {
-			random := rand.New(rand.NewPCG(uint64(i), 3))
-			resp := c.balancer.ask(saying(fmt.Sprintf("/drip %d 1ms /events %d", 1+random.IntN(300), events)))
-			id := resp.Header.Get(headerStream)
-			all, at := "", 0
-			for {
-				got, whole := cutOff(resp, random.IntN(400))
-				all += got
-				at += strings.Count(got, "\n\n")
-				if whole {
-					break
-				}
-				resumes.Add(1)
-				if resp = c.balancer.comeBack(t, id, at); resp.StatusCode == http.StatusNoContent {
-					break
-				}
-			}
-			onlyFinish(t, all)
-			if n := strings.Count(withoutIDs(t, all, id, 1), "text-delta"); n != events {
-				t.Errorf("visitor %d got %d of %d events", i, n, events)
-			}
-		})
-	}
-	wg.Wait()
-	if n := resumes.Load(); n < 1000 {
-		t.Errorf("there were %d resumes", n)
-	}
+	resumeAtRandom(t, c.balancer.ask, func(id string, after int) *http.Response { return c.balancer.comeBack(t, id, after) })
 }
 
 // comeBack goes on after an event, as a page does: what is not known there yet is asked for again.

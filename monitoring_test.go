@@ -38,7 +38,7 @@ func TestMonitoringExample(t *testing.T) {
 func TestMonitoredMetricsExist(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	s := serve(t, "metrics /metrics\n"+chatTo(server, "store redis {\naddress 127.0.0.1:1\n}")) // where none is
-	readAll(t, s.askAs("", saying("/events 2"))) // histograms of assistants begin with it
+	readAll(t, s.askAs("", saying("/events 2")))                                                // histograms of assistants begin with it
 	exported := make(map[string]bool)
 	eventually(t, "the chat is counted", func() bool {
 		for name, value := range scrape(t, s) {

@@ -312,15 +312,22 @@ func TestResumableAnswersThatAreNoStreams(t *testing.T) {
 
 // Visitors whose connections are cut at random moments have each event once, all in all, and nothing is left of them.
 func TestResumeAtRandom(t *testing.T) {
-	const visitors, events = 25, 120
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	s := serve(t, chatTo(server, "resume"))
+	resumeAtRandom(t, s.ask, func(id string, after int) *http.Response { return s.goOn(t, id, after) })
+	eventually(t, "nothing is left", func() bool { return openExchangeCount() == 0 && takenSlots() == 0 })
+}
+
+// resumeAtRandom has visitors ask, and go on after the event of a number as often as they are cut off, which is a thousand times.
+func resumeAtRandom(t *testing.T, ask func(chat string) *http.Response, goOn func(id string, after int) *http.Response) {
+	t.Helper()
+	const visitors, events = 25, 120
 	var resumes atomic.Int32
 	var wg sync.WaitGroup
 	for i := range visitors {
 		wg.Go(func() {
 			random := rand.New(rand.NewPCG(uint64(i), 2))
-			resp := s.ask(saying(fmt.Sprintf("/drip %d 1ms /events %d", 1+random.IntN(300), events)))
+			resp := ask(saying(fmt.Sprintf("/drip %d 1ms /events %d", 1+random.IntN(300), events)))
 			id := resp.Header.Get(headerStream)
 			all, at := "", 0
 			for {
@@ -331,7 +338,7 @@ func TestResumeAtRandom(t *testing.T) {
 					break
 				}
 				resumes.Add(1)
-				if resp = s.goOn(t, id, at); resp.StatusCode == http.StatusNoContent {
+				if resp = goOn(id, at); resp.StatusCode == http.StatusNoContent {
 					break
 				}
 			}
@@ -345,7 +352,6 @@ func TestResumeAtRandom(t *testing.T) {
 	if n := resumes.Load(); n < 1000 {
 		t.Errorf("there were %d resumes", n)
 	}
-	eventually(t, "nothing is left", func() bool { return openExchangeCount() == 0 && takenSlots() == 0 })
 }
 
 // cutOff reads some bytes of an answer and leaves. It returns the whole events of what it has read, and whether that was all.

@@ -1,0 +1,129 @@
+package redisstore
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/illumichat/caddy-illumichat/store"
+)
+
+// entry is a part of a stream as it is in Redis, under the id `<events before it>-<number of the entry>`: so Redis finds where
+// to go on, and takes no entry twice.
+type entry struct {
+	id   string // once nothing can be added any more
+	meta string // in the first
+	data []byte
+	ends []int // of its events
+	torn bool  // it ends within an event
+	end  *store.End
+}
+
+// metaJSON is what a stream's first entry tells.
+type metaJSON struct {
+	Instance  string        `json:"instance"`
+	Owner     string        `json:"owner,omitempty"`
+	Assistant string        `json:"assistant,omitempty"`
+	Header    http.Header   `json:"header,omitempty"`
+	Grace     time.Duration `json:"grace"`
+}
+
+func encodeMeta(meta store.Meta, instance string, terms store.Terms) string {
+	encoded, _ := json.Marshal(metaJSON{instance, meta.Owner, meta.Assistant, meta.Header, terms.Grace}) // which cannot fail
+	return string(encoded)
+}
+
+// The names of an entry's fields.
+const (
+	fieldMeta   = "meta"
+	fieldData   = "data"
+	fieldEnds   = "ends" // numbers with commas between
+	fieldTorn   = "torn"
+	fieldReason = "reason" // of the stream's end
+	fieldCause  = "cause"
+)
+
+func (e *entry) values() []any {
+	values := []any{fieldData, e.data}
+	if e.meta != "" {
+		values = append(values, fieldMeta, e.meta)
+	}
+	if len(e.ends) > 0 {
+		var ends strings.Builder
+		for i, end := range e.ends {
+			if i > 0 {
+				ends.WriteByte(',')
+			}
+			ends.WriteString(strconv.Itoa(end))
+		}
+		values = append(values, fieldEnds, ends.String())
+	}
+	if e.torn {
+		values = append(values, fieldTorn, 1)
+	}
+	if e.end != nil {
+		values = append(values, fieldReason, e.end.Reason, fieldCause, e.end.Cause)
+	}
+	return values
+}
+
+// decodeEntry reads what values has written.
+func decodeEntry(m redis.XMessage) (*entry, error) {
+	field := func(name string) string {
+		value, _ := m.Values[name].(string)
+		return value
+	}
+	e := &entry{id: m.ID, meta: field(fieldMeta), data: []byte(field(fieldData)), torn: field(fieldTorn) != ""}
+	if ends := field(fieldEnds); ends != "" {
+		for _, word := range strings.Split(ends, ",") {
+			end, err := strconv.Atoi(word)
+			if err != nil || end < 0 || end > len(e.data) {
+				return nil, fmt.Errorf("the entry %s is none of ours", m.ID)
+			}
+			e.ends = append(e.ends, end)
+		}
+	}
+	if _, ended := m.Values[fieldReason]; ended {
+		e.end = &store.End{Reason: field(fieldReason), Cause: field(fieldCause)}
+	}
+	return e, nil
+}
+
+// before returns how many events there are before the entry.
+func (e *entry) before() int64 {
+	events, _, _ := strings.Cut(e.id, "-")
+	n, _ := strconv.ParseInt(events, 10, 64) // which Redis has checked
+	return n
+}
+
+// number is that of the entry in its stream, from 1.
+func (e *entry) number() int64 {
+	_, number, _ := strings.Cut(e.id, "-")
+	n, _ := strconv.ParseInt(number, 10, 64) // which Redis has checked
+	return n
+}
+
+// previous is the greatest id that is smaller.
+func (e *entry) previous() string {
+	return strconv.FormatInt(e.before(), 10) + "-" + strconv.FormatInt(e.number()-1, 10)
+}
+
+// following returns what is in the entry after the event of a number.
+func (e *entry) following(after int64) store.Piece {
+	p := store.Piece{Data: e.data, Events: len(e.ends), Torn: e.torn}
+	known := after - e.before()
+	switch {
+	case known <= 0:
+	case known > int64(len(e.ends)):
+		return store.Piece{}
+	default:
+		p.Data = e.data[e.ends[known-1]:]
+		p.Events -= int(known)
+	}
+	return p
+}

@@ -1,0 +1,218 @@
+package redisstore
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/illumichat/caddy-illumichat/store"
+)
+
+// How often the instance that writes a stream is told that somebody listens elsewhere: often enough that it has not given the
+// stream up, and that it soon hears of one of which Redis has lost the end.
+const (
+	minHeard = 50 * time.Millisecond
+	maxHeard = 2 * time.Second
+)
+
+// A listener is told that the rest of a stream is lost when its instance has had no lease for absentAfter, or Redis has failed
+// for failedAfter.
+const (
+	absentAfter = time.Second
+	failedAfter = 3500 * time.Millisecond
+)
+
+// batch is what one look at Redis brings.
+type batch struct {
+	entries []*entry
+	err     error
+}
+
+// listener reads a remote stream. A goroutine looks for what comes, one batch ahead.
+type listener struct {
+	remote   *remote
+	cancel   context.CancelFunc
+	batches  chan batch
+	interval time.Duration // between the times when the stream's instance is told that somebody listens
+
+	// These are the goroutine's alone.
+	at     string    // the id of the last entry
+	number int64     // and its number
+	heard  time.Time // when the instance was told
+	failed time.Time // since when Redis fails; zero: it does not
+	absent time.Time // since when the instance has no lease; zero: it has one
+
+	// These are the listener's alone.
+	after int64 // up to which event all is known
+	held  batch
+	end   store.End
+	ended bool
+}
+
+func (l *listener) Read() (store.Piece, error) {
+	if len(l.held.entries) == 0 && l.held.err == nil {
+		select {
+		case next, more := <-l.batches:
+			l.hold(next, more)
+		default:
+		}
+	}
+	for len(l.held.entries) > 0 && !l.ended {
+		next := l.held.entries[0]
+		l.held.entries = l.held.entries[1:]
+		if next.end != nil {
+			l.end, l.ended = *next.end, true
+		}
+		if p := next.following(l.after); len(p.Data) > 0 {
+			return p, nil
+		}
+	}
+	if l.ended {
+		return store.Piece{}, io.EOF
+	}
+	return store.Piece{}, l.held.err
+}
+
+func (l *listener) Wait(ctx context.Context) error {
+	if l.ended || len(l.held.entries) > 0 || l.held.err != nil {
+		return nil
+	}
+	select {
+	case next, more := <-l.batches:
+		l.hold(next, more)
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// hold takes what has come. Nothing comes any more from a store that is closed.
+func (l *listener) hold(next batch, more bool) {
+	if !more {
+		next.err = store.ErrLost
+	}
+	l.held = next
+}
+
+func (l *listener) End() store.End { return l.end }
+
+func (l *listener) Close() { l.cancel() }
+
+// run looks for entries until the stream ends, is lost, or nobody listens any more.
+func (l *listener) run(ctx context.Context) {
+	defer close(l.batches)
+	for ctx.Err() == nil {
+		next := l.look(ctx)
+		if len(next.entries) == 0 && next.err == nil {
+			continue
+		}
+		l.deliver(ctx, next)
+		if next.err != nil || len(next.entries) > 0 && next.entries[len(next.entries)-1].end != nil {
+			return
+		}
+	}
+}
+
+// deliver waits until the listener takes what has come.
+func (l *listener) deliver(ctx context.Context, next batch) {
+	tick := time.NewTicker(l.interval)
+	defer tick.Stop()
+	for {
+		select {
+		case l.batches <- next:
+			return
+		case <-tick.C:
+			l.tellHeard(ctx)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// look returns what has come, or nothing after a time in which nothing has.
+func (l *listener) look(ctx context.Context) batch {
+	l.tellHeard(ctx)
+	asked := time.Now()
+	const few = 4 // as entries may be large
+	messages, err := l.remote.store.wait(ctx, l.remote.key, l.at, few, min(blockTime, l.interval))
+	if err != nil {
+		l.remote.store.pause(ctx)
+		return l.fail(asked)
+	}
+	if len(messages) == 0 {
+		return l.checkAlive(ctx)
+	}
+	l.failed, l.absent = time.Time{}, time.Time{}
+	var next batch
+	for _, m := range messages {
+		e, err := decodeEntry(m)
+		switch {
+		case err != nil:
+			return batch{err: fmt.Errorf("%w: %w", store.ErrLost, err)}
+		case e.number() != l.number+1:
+			next.err = store.ErrLost // as Redis has lost what is between, in a crash or a failover
+			return next
+		}
+		l.at, l.number = m.ID, l.number+1
+		next.entries = append(next.entries, e)
+	}
+	return next
+}
+
+// tellHeard tells the instance that writes the stream that somebody listens, now and then. If that fails, it is told soon.
+func (l *listener) tellHeard(ctx context.Context) {
+	if time.Since(l.heard) < l.interval {
+		return
+	}
+	if err := l.remote.store.tell(ctx, l.remote.meta.Instance, orderHeard, l.remote.id); err == nil {
+		l.heard = time.Now()
+	}
+}
+
+// checkAlive looks whether more can come: whether there still is the stream, and the instance that writes it.
+func (l *listener) checkAlive(ctx context.Context) batch {
+	s := l.remote.store
+	asked := time.Now()
+	var stream, instance *redis.IntCmd
+	err := s.link.call(ctx, callTimeout, func(ctx context.Context) error {
+		_, err := s.link.calls.Pipelined(ctx, func(p redis.Pipeliner) error {
+			stream = p.Exists(ctx, l.remote.key)
+			instance = p.Exists(ctx, s.keys.lease(l.remote.meta.Instance))
+			return nil
+		})
+		return err
+	})
+	switch {
+	case err != nil:
+		return l.fail(asked)
+	case stream.Val() == 0:
+		return batch{err: store.ErrLost}
+	case instance.Val() > 0:
+		l.failed, l.absent = time.Time{}, time.Time{}
+		return batch{}
+	}
+	return lostSince(&l.absent, asked, absentAfter)
+}
+
+// fail notes that Redis fails. When it does no more, an instance that lives needs a moment to show that.
+func (l *listener) fail(now time.Time) batch {
+	l.absent = time.Time{}
+	return lostSince(&l.failed, now, failedAfter)
+}
+
+// lostSince returns nothing, or that the stream is lost if that has been to be feared for long enough.
+func lostSince(since *time.Time, now time.Time, patience time.Duration) batch {
+	if since.IsZero() {
+		*since = now
+	}
+	if time.Since(*since) > patience {
+		return batch{err: store.ErrLost}
+	}
+	return batch{}
+}
+
+// Interface guard
+var _ store.Listener = (*listener)(nil)
