@@ -60,15 +60,33 @@ func (c *coolDown) turn() (t turn, wait time.Duration) {
 	return turn{of: c}, 0
 }
 
-// turnAmongAll is that of a request which goes alone among those of all instances.
-func (c *coolDown) turnAmongAll(stay store.Stay) turn {
+// turnAmongAll is that of a request which may ask, as all instances have it. If it does not go alone there is no cool-down any
+// more.
+func (c *coolDown) turnAmongAll(ruling store.Ruling) turn {
+	if !ruling.Alone {
+		c.over()
+		return turn{}
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.until.IsZero() { // it was another instance's
-		return turn{stay: stay}
+		return turn{stay: ruling.Stay}
 	}
 	c.alone = true
-	return turn{of: c, stay: stay}
+	return turn{of: c, stay: ruling.Stay}
+}
+
+// waitAmongAll returns how long a request has to wait which may not ask, as all instances have it; 0 if no cool-down is the
+// reason. Other requests of this instance have to wait, too.
+func (c *coolDown) waitAmongAll(ruling store.Ruling) time.Duration {
+	switch {
+	case ruling.CoolDown > 0:
+		c.start(ruling.CoolDown)
+		return ruling.CoolDown
+	case ruling.Alone: // another
+		return afterTheFirst
+	}
+	return 0
 }
 
 // over ends a cool-down whose time has passed: at another instance a request has had its answer.

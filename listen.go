@@ -15,6 +15,8 @@ import (
 
 // serveResumable has the answer recorded, for as long as somebody wants it, and the visitor listen to that.
 func (h *Handler) serveResumable(w http.ResponseWriter, r *http.Request, owner string, asked chat, a *admission, c *record) error {
+	letGo := h.use()               // for as long as the visitor reads, which may be longer than the upstream takes
+	defer func() { _ = letGo() }() // there is nobody to tell
 	visitor := h.newSink(w, r, c.start)
 	defer visitor.close(c)
 	c.admitted = true

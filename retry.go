@@ -144,7 +144,7 @@ func (t *tries) next() (*answer, error) {
 	turn := t.ex.admission.takeTurn()
 	if t.made > 0 {
 		var wait time.Duration
-		if turn, wait = t.ex.h.state.coolDown.turn(); wait > 0 {
+		if turn, wait = t.ex.admission.nextTurn(); wait > 0 {
 			t.asked = wait
 			return nil, errCoolDown(wait)
 		}

@@ -97,22 +97,14 @@ func (a *admission) settle(ruling store.Ruling) {
 	a.charge()
 	state.mu.Unlock()
 	a.stay = ruling.Stay
-	if ruling.Alone {
-		a.turn = state.coolDown.turnAmongAll(ruling.Stay)
-	} else {
-		state.coolDown.over()
-	}
+	a.turn = state.coolDown.turnAmongAll(ruling)
 	tellClient(a.header, a.charges)
 }
 
 // turnedAway returns why the request is not let in.
 func (a *admission) turnedAway(ruling store.Ruling) error {
-	switch {
-	case ruling.CoolDown > 0:
-		a.handler.state.coolDown.start(ruling.CoolDown) // other tries of this instance have to wait, too
-		return errCoolDown(ruling.CoolDown)
-	case ruling.Alone: // another
-		return errCoolDown(afterTheFirst)
+	if wait := a.handler.state.coolDown.waitAmongAll(ruling); wait > 0 {
+		return errCoolDown(wait)
 	}
 	tellClient(a.header, a.charges)
 	a.handler.noteUsedUp(a.charges)
@@ -120,6 +112,22 @@ func (a *admission) turnedAway(ruling store.Ruling) error {
 		return err
 	}
 	return errClientStreams
+}
+
+// nextTurn gives leave to ask the upstream once more, or tells how long to wait.
+func (a *admission) nextTurn() (turn, time.Duration) {
+	coolDown := &a.handler.state.coolDown
+	if a.stay == nil || coolDown.left() > 0 {
+		return coolDown.turn()
+	}
+	ruling, err := a.stay.Turn()
+	switch {
+	case err != nil:
+		return coolDown.turn()
+	case ruling.Stay == nil:
+		return turn{}, coolDown.waitAmongAll(ruling)
+	}
+	return coolDown.turnAmongAll(ruling), 0
 }
 
 // seatAmongAll lets in a listener who needs a slot, as all instances have counted. Where it reports false, that is not known.

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -297,4 +298,50 @@ func TestSlowListenerHasASlotInRedis(t *testing.T) {
 	}
 	again.Body.Close()
 	eventually(t, "the slots are free", func() bool { return takenSlots() == 0 })
+}
+
+// Tries that are repeated keep to a cool-down that another instance has been told of.
+func TestRetriesDuringACoolDownOfAnother(t *testing.T) {
+	var limited, asked atomic.Int64
+	upstream := newUpstream(t, byMessage(map[string]http.HandlerFunc{
+		"limited": func(w http.ResponseWriter, _ *http.Request) {
+			limited.Add(1)
+			w.Header().Set("Retry-After", "3600")
+			w.WriteHeader(http.StatusTooManyRequests)
+		},
+		"flaky": func(w http.ResponseWriter, _ *http.Request) {
+			asked.Add(1)
+			w.WriteHeader(http.StatusServiceUnavailable)
+		},
+	}))
+	a, b := serveTwice(t, chatToURL(upstream.URL, storeIn(redistest.Start(t))+"\nretry {\nattempts 4\nbackoff 500ms 2s\n}"))
+	answered := make(chan *http.Response)
+	go func() { answered <- b.ask(saying("flaky")) }()
+	eventually(t, "the first try is made", func() bool { return asked.Load() == 1 })
+	wantError(t, a.ask(saying("limited")), http.StatusTooManyRequests, "rate_limit:upstream")
+	wantError(t, <-answered, http.StatusTooManyRequests, "rate_limit:chat")
+	if limited.Load() != 1 || asked.Load() != 1 {
+		t.Errorf("the upstream was asked %d times more", asked.Load()-1)
+	}
+}
+
+// Whoever still reads an answer that is complete has their slot even if the config comes and goes.
+func TestReadingWhileTheConfigIsReplaced(t *testing.T) {
+	long := strings.Repeat(`data: "`+strings.Repeat("x", 8000)+"\"\n\n", 5000) + finish
+	directives := chatToURL(serveAnswer(t, long), storeIn(redistest.Start(t))+"\nmax_streams_per_client 1\nresume {\nmax_size 90MiB\nmax_total 90MiB\n}")
+	s := serve(t, directives)
+	reading := s.ask(hello)
+	eventually(t, "the upstream has sent all", func() bool { return openExchangeCount() == 0 && takenSlots() == 1 })
+	s.reload("respond gone")
+	if takenSlots() != 1 {
+		t.Errorf("%d slots are taken", takenSlots())
+	}
+	s.reload(directives)
+	wantError(t, s.ask(hello), http.StatusTooManyRequests, "rate_limit:chat")
+	onlyFinish(t, readAll(t, reading))
+	eventually(t, "the slot is free", func() bool {
+		resp := s.ask(hello)
+		defer resp.Body.Close()
+		return resp.StatusCode == http.StatusOK
+	})
 }

@@ -7,7 +7,7 @@ import "time"
 type Counter interface {
 	// Enter lets a request in if no cool-down is on, and there is room for it in all its limits and among those of its
 	// client; then it counts in all of them, else in none. After an error the caller has to count for itself: what may have
-	// been taken up for the request is given back.
+	// been taken up for the request is given back, but in the limits it may count.
 	Enter(Entry) (Ruling, error)
 
 	// CoolDown has no instance ask the upstream before a time is over. What lasts longer already is left as it is.
@@ -51,6 +51,9 @@ type Usage struct {
 
 // Stay is a request that was let in. Its methods are for one goroutine.
 type Stay interface {
+	// Turn asks whether the request may be sent upstream once more, as Enter does for its first try.
+	Turn() (Ruling, error)
+
 	// EndTurn lets others follow, if the request goes alone: the next one alone, or, if it was answered, all, unless the answer
 	// has prolonged the cool-down.
 	EndTurn(answered bool)

@@ -32,6 +32,8 @@ var (
 	coolDownLua string
 	//go:embed turn.lua
 	turnLua string
+	//go:embed again.lua
+	againLua string
 	//go:embed beat.lua
 	beatLua string
 
@@ -39,10 +41,11 @@ var (
 	leaveScript    = redis.NewScript(commonLua + leaveLua)
 	coolDownScript = redis.NewScript(commonLua + coolDownLua)
 	turnScript     = redis.NewScript(commonLua + turnLua)
+	againScript    = redis.NewScript(commonLua + againLua)
 	beatScript     = redis.NewScript(commonLua + beatLua)
 )
 
-// The verdicts of enter.lua.
+// The verdicts of enter.lua and again.lua.
 const (
 	verdictLate = iota
 	verdictRefused
@@ -70,6 +73,13 @@ type counting struct {
 	beat      int64               // Redis's time at the last beat, in microseconds; 0: there was none
 	beatAt    time.Time           // when that was here
 	leftovers map[field]time.Time // what is to be removed, and from when on it may be
+	turns     map[string]turnOver // by the requests' ids
+}
+
+// turnOver is the end of a turn that Redis is yet to be told.
+type turnOver struct {
+	from     time.Time // when it may be told
+	answered bool
 }
 
 // field is one of a hash: what a request has taken up.
@@ -102,6 +112,35 @@ func (c *counting) leftOver(f field, after time.Duration) {
 	c.leftovers[f] = time.Now().Add(after)
 }
 
+// overLater has Redis told later of the end of a turn, which a request may have had.
+func (c *counting) overLater(id string, answered bool, after time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.turns == nil {
+		c.turns = make(map[string]turnOver)
+	}
+	c.turns[id] = turnOver{time.Now().Add(after), answered}
+}
+
+// turnsOver returns the turns of whose end Redis can be told.
+func (c *counting) turnsOver() map[string]turnOver {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	over := make(map[string]turnOver)
+	for id, t := range c.turns {
+		if !time.Now().Before(t.from) {
+			over[id] = t
+		}
+	}
+	return over
+}
+
+func (c *counting) told(id string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.turns, id)
+}
+
 // due returns what can be removed.
 func (c *counting) due() (due []field) {
 	c.mu.Lock()
@@ -124,12 +163,21 @@ func (c *counting) removed(fields []field) {
 
 // removeLeftovers removes what could not be removed when it was over.
 func (s *redisStore) removeLeftovers() {
+	for id, t := range s.counting.turnsOver() {
+		err := s.link.call(s.ctx, callTimeout, func(ctx context.Context) error {
+			return turnScript.Run(ctx, s.link.own, []string{s.keys.coolDown()}, id, t.answered).Err()
+		})
+		if err != nil {
+			return
+		}
+		s.counting.told(id)
+	}
 	due := s.counting.due()
 	if len(due) == 0 {
 		return
 	}
 	err := s.link.call(s.ctx, callTimeout, func(ctx context.Context) error {
-		_, err := s.link.calls.Pipelined(ctx, func(p redis.Pipeliner) error {
+		_, err := s.link.own.Pipelined(ctx, func(p redis.Pipeliner) error {
 			for _, f := range due {
 				p.HDel(ctx, f.key, f.name)
 			}
@@ -167,8 +215,14 @@ func (s *redisStore) Enter(e store.Entry) (store.Ruling, error) {
 			return ruling, nil
 		}
 	}
-	if stay.counted && !errors.Is(err, errDown) && !errors.Is(err, errLate) {
+	if errors.Is(err, errDown) || errors.Is(err, errLate) {
+		return store.Ruling{}, err
+	}
+	if stay.counted {
 		s.counting.leftOver(stay.place, settled)
+	}
+	if !e.Listens {
+		s.counting.overLater(e.ID, false, settled)
 	}
 	return store.Ruling{}, err
 }
@@ -183,7 +237,7 @@ func listensTo(e *store.Entry) string {
 
 // CoolDown begins a cool-down of all instances, if Redis can be reached.
 func (s *redisStore) CoolDown(wait time.Duration) {
-	_, _ = s.count(coolDownScript, []string{s.keys.coolDown()}, wait.Microseconds()) // a failure is told by the link
+	_, _ = s.count(coolDownScript, []string{s.keys.coolDown()}, wait.Microseconds(), s.counting.now()) // a failure is told by the link
 }
 
 // stay is a request that was let in.
@@ -230,15 +284,11 @@ func (t *stay) rule(reply []int64) (r store.Ruling, err error) {
 	if len(reply) < 2 {
 		return r, errReply
 	}
-	verdict, wait := reply[0], reply[1]
-	switch verdict {
-	case verdictLate:
+	verdict := reply[0]
+	if verdict == verdictLate {
 		return r, errLate
-	case verdictCooling:
-		r.CoolDown = time.Duration(wait) * time.Microsecond
-		return r, nil
-	case verdictTaken:
-		r.Alone = true
+	}
+	if r, cooling := coolDownRuling(reply); cooling {
 		return r, nil
 	}
 	if r.Usage, err = t.usage(reply[2:]); err != nil || verdict == verdictRefused {
@@ -270,11 +320,40 @@ func (t *stay) EndTurn(answered bool) {
 		return
 	}
 	t.alone = false
-	key := t.store.keys.coolDown()
-	if _, err := t.store.count(turnScript, []string{key}, t.id, answered); err != nil {
-		// The next one goes alone, too, even if this one was answered, or another goes already.
-		t.store.counting.leftOver(field{key, "alone"}, 0)
+	if _, err := t.store.count(turnScript, []string{t.store.keys.coolDown()}, t.id, answered); err != nil {
+		t.store.counting.overLater(t.id, answered, 0)
 	}
+}
+
+// Turn asks whether the upstream may be asked once more.
+func (t *stay) Turn() (store.Ruling, error) {
+	reply, err := t.store.count(againScript, []string{t.store.keys.coolDown(), t.store.keys.instances()}, t.id, t.store.instance)
+	switch {
+	case err != nil:
+		if !errors.Is(err, errDown) {
+			t.store.counting.overLater(t.id, false, settled)
+		}
+		return store.Ruling{}, err
+	case len(reply) != 2:
+		return store.Ruling{}, errReply
+	}
+	r, cooling := coolDownRuling(reply)
+	if !cooling {
+		t.alone = reply[0] == verdictAlone
+		r.Alone, r.Stay = t.alone, t
+	}
+	return r, nil
+}
+
+// coolDownRuling is what a reply says if a cool-down does not let the request ask.
+func coolDownRuling(reply []int64) (r store.Ruling, cooling bool) {
+	switch reply[0] {
+	case verdictCooling:
+		return store.Ruling{CoolDown: time.Duration(reply[1]) * time.Microsecond}, true
+	case verdictTaken:
+		return store.Ruling{Alone: true}, true
+	}
+	return r, false
 }
 
 // Leave gives back what the request has taken up, in one call if there is something.

@@ -5,6 +5,7 @@ import (
 	"math/big"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -487,7 +488,7 @@ func TestTurnThatEndsWithoutRedis(t *testing.T) {
 	server := redistest.Start(t)
 	instances := openInstances(t, server, 2)
 	a, b := instances[0], instances[1]
-	a.CoolDown(time.Microsecond)
+	beginsToEnd(t, a)
 	alone := a.wantIn(t, newEntry("", 0))
 	if ruling := b.mustEnter(t, newEntry("", 0)); ruling.Stay != nil {
 		t.Fatalf("got %+v", ruling)
@@ -496,10 +497,7 @@ func TestTurnThatEndsWithoutRedis(t *testing.T) {
 	alone.EndTurn(true)
 	server.Resume()
 	start := time.Now()
-	eventually(t, "the next one goes alone", func() bool {
-		ruling, err := b.Enter(newEntry("", 0))
-		return err == nil && ruling.Stay != nil && ruling.Alone
-	})
+	eventually(t, "others are let in", b.isLetIn)
 	if took := time.Since(start); took > 5*time.Second {
 		t.Errorf("it took %s", took)
 	}
@@ -593,6 +591,124 @@ func TestKeysOfCounts(t *testing.T) {
 		}
 		if ttl := s.link.calls.TTL(t.Context(), name).Val(); ttl <= 0 || ttl > 25*time.Hour {
 			t.Errorf("%q is kept for %s", name, ttl)
+		}
+	}
+}
+
+// beginsToEnd has a cool-down end that all know of.
+func beginsToEnd(t *testing.T, s *redisStore) {
+	t.Helper()
+	eventually(t, "Redis' time is known", func() bool { return s.counting.now() > 0 })
+	const wait = 50 * time.Millisecond
+	s.CoolDown(wait)
+	eventually(t, "it is over", func() bool {
+		until := s.link.calls.HGet(t.Context(), s.keys.coolDown(), "until").Val()
+		return until != "" && s.link.calls.Time(t.Context()).Val().UnixMicro() > mustInt(t, until)
+	})
+}
+
+func mustInt(t *testing.T, word string) int64 {
+	t.Helper()
+	n, err := strconv.ParseInt(word, 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// isLetIn reports whether a further request may be sent upstream.
+func (s *redisStore) isLetIn() bool {
+	ruling, err := s.Enter(newEntry("", 0))
+	return err == nil && ruling.Stay != nil
+}
+
+// A request that may have got the turn, of which nobody has heard, keeps it for no longer than it takes to find that out.
+func TestTurnOfAnUnknownOutcome(t *testing.T) {
+	server := redistest.Start(t)
+	instances := openInstances(t, server, 2)
+	a, b := instances[0], instances[1]
+	a.wantIn(t, newEntry("", 0)) // so that Redis knows the script
+	beginsToEnd(t, a)
+	server.Pause()
+	if _, err := a.Enter(newEntry("", 0)); err == nil {
+		t.Error("a Redis that does not answer lets it in")
+	}
+	server.Resume()
+	eventually(t, "another is let in", b.isLetIn)
+}
+
+// Nor does an instance that dies keep it.
+func TestTurnOfADeadInstance(t *testing.T) {
+	server := redistest.Start(t)
+	instances := openInstances(t, server, 2)
+	a, b := instances[0], instances[1]
+	beginsToEnd(t, a)
+	if stay := a.wantIn(t, newEntry("", 0)); stay == nil || b.isLetIn() {
+		t.Fatal("two go alone")
+	}
+	a.cancel()
+	a.loops.Wait()
+	died := time.Now()
+	eventually(t, "another is let in", b.isLetIn)
+	if took := time.Since(died); took > lostWithin+time.Second {
+		t.Errorf("that took %s", took)
+	}
+}
+
+// A request that asks once more waits for a cool-down as others do, and for the one that goes alone.
+func TestTurnsAgain(t *testing.T) {
+	instances := openInstances(t, redistest.Start(t), 2)
+	a, b := instances[0], instances[1]
+	again := func(stay store.Stay) store.Ruling {
+		t.Helper()
+		ruling, err := stay.Turn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ruling
+	}
+	mine, other := a.wantIn(t, newEntry("", 0)), b.wantIn(t, newEntry("", 0))
+	if got := again(mine); got.Stay == nil || got.Alone {
+		t.Errorf("without a cool-down, got %+v", got)
+	}
+	b.CoolDown(time.Minute)
+	if got := again(mine); got.Stay != nil || got.CoolDown < 50*time.Second {
+		t.Errorf("during one, got %+v", got)
+	}
+	if err := a.link.calls.Del(t.Context(), a.keys.coolDown()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	beginsToEnd(t, a)
+	if got := again(mine); got.Stay == nil || !got.Alone {
+		t.Errorf("after one, got %+v", got)
+	}
+	if got := again(mine); got.Stay == nil || !got.Alone {
+		t.Errorf("when it asks again, got %+v", got)
+	}
+	if got := again(other); got.Stay != nil || !got.Alone {
+		t.Errorf("besides, got %+v", got)
+	}
+	mine.EndTurn(true)
+	if got := again(other); got.Stay == nil || got.Alone {
+		t.Errorf("after the answer, got %+v", got)
+	}
+}
+
+// A cool-down that Redis hears of late is not longer because of that.
+func TestLateCoolDown(t *testing.T) {
+	s := openInstances(t, redistest.Start(t), 1)[0]
+	eventually(t, "Redis' time is known", func() bool { return s.counting.now() > 0 })
+	ago := func(d time.Duration) int64 { return s.counting.now() - d.Microseconds() }
+	for _, call := range []struct{ wait, late, left time.Duration }{
+		{time.Minute, 2 * time.Minute, 0},
+		{time.Minute, 20 * time.Second, 40 * time.Second},
+	} {
+		if _, err := s.count(coolDownScript, []string{s.keys.coolDown()}, call.wait.Microseconds(), ago(call.late)); err != nil {
+			t.Fatal(err)
+		}
+		ruling := s.mustEnter(t, newEntry("", 0))
+		if left := ruling.CoolDown; left > call.left || left < call.left-5*time.Second {
+			t.Errorf("%s late, %s are left of %s", call.late, left, call.wait)
 		}
 	}
 }

@@ -6,11 +6,9 @@
 -- the requests
 -- Returns one of the verdicts, how long the cool-down lasts, and what was counted for each limit.
 
-local LATE, REFUSED, COOLING, TAKEN, ADMITTED, ALONE = 0, 1, 2, 3, 4, 5
+local LATE, REFUSED = 0, 1 -- besides those of the cool-down
 
 local LATEST = 2000000    -- how old a call may be: whoever has sent it has given up waiting, and taken back what it might do
-local SILENT = 4000000    -- after how long an instance does not live any more
-local LAPSES = 30000000   -- how long others wait for the one that goes alone
 local KEPT = 24 * 3600000 -- milliseconds that requests of a client are kept, which are removed if all goes well
 local SEATS = 2           -- how many listeners of a stream take up nothing
 
@@ -27,22 +25,6 @@ local function weighted(prev, rest, length)
 		quotient = quotient * 128 + (part - left) / length
 	end
 	return left > 0 and quotient + 1 or quotient
-end
-
--- coolDown returns the verdict as far as only the cool-down matters, and how long that lasts.
-local function coolDown()
-	local c = redis.call('HMGET', KEYS[1], 'until', 'alone', 'lapses')
-	if not c[1] then
-		return ADMITTED, 0
-	end
-	local wait = c[1] - now
-	if wait > 0 then
-		return COOLING, wait
-	end
-	if c[2] and c[3] - now > 0 then
-		return TAKEN, 0
-	end
-	return ALONE, 0
 end
 
 -- instances returns those that were heard of in the last time, and whether they live.
@@ -91,7 +73,7 @@ if sent > 0 and now - sent > LATEST then
 end
 local verdict, wait = ADMITTED, 0
 if stream == '' then
-	verdict, wait = coolDown()
+	verdict, wait = coolDown(KEYS[1], KEYS[2], id)
 	if verdict == COOLING or verdict == TAKEN then
 		return {verdict, wait}
 	end
@@ -106,7 +88,7 @@ for i = 4, #KEYS do
 	usages[#usages + 1] = u
 end
 if room and most > 0 then
-	redis.call('ZADD', KEYS[2], now, instance) -- as it may not have had a beat yet
+	show(KEYS[2], instance) -- as it may not have had a beat yet
 	room = hasRoom()
 end
 
@@ -123,6 +105,6 @@ if room and most > 0 then
 	redis.call('PEXPIRE', KEYS[3], KEPT)
 end
 if room and verdict == ALONE then
-	redis.call('HSET', KEYS[1], 'alone', id, 'lapses', now + LAPSES)
+	goAlone(KEYS[1], KEYS[2], id, instance)
 end
 return reply

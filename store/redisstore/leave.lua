@@ -16,6 +16,9 @@ for i = 2, #KEYS do
 		u.prev = u.prev - 1
 		write(u)
 	end
+	if u.now == 0 and u.prev == 0 then
+		redis.call('DEL', u.key)
+	end
 	append(reply, u)
 end
 return reply

@@ -41,7 +41,8 @@ type link struct {
 func newLink(c *Redis) *link {
 	calls, waits, own := c.options(), c.options(), c.options()
 	calls.PoolSize = callers
-	calls.MaxIdleConns = 64
+	calls.MinIdleConns, calls.MaxIdleConns = 4, 64
+	calls.PoolTimeout = countTime * 4 / 5 // so that it is known what took so long
 	waits.PoolSize = waiters
 	waits.MaxIdleConns = 16
 	waits.ReadBufferSize, waits.WriteBufferSize = 4<<10, 1<<10 // there may be many

@@ -10,6 +10,6 @@ end
 if ARGV[2] == '1' and c[2] - now <= 0 then
 	redis.call('DEL', KEYS[1])
 else
-	redis.call('HDEL', KEYS[1], 'alone', 'lapses')
+	redis.call('HDEL', KEYS[1], 'alone', 'by', 'lapses')
 end
 return {}
