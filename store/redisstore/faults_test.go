@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -272,4 +273,52 @@ func TestStoresThatAreShared(t *testing.T) {
 	if first == other {
 		t.Error("two addresses have one store")
 	}
+}
+
+// What is held here of many streams to which nobody comes back is bounded, whatever Redis does, and Redis keeps no more of them
+// than could be resumed.
+func TestAbandonedStreamsAreBounded(t *testing.T) {
+	const streams, size, total = 10_000, 20_000, 16 << 20
+	event := []byte("data: " + strings.Repeat("x", 192) + "\n\n")
+	for name, paused := range map[string]bool{"Redis answers": false, "Redis does not": true} {
+		t.Run(name, func(t *testing.T) {
+			server := redistest.Start(t)
+			s := openInstance(t, at(server.Socket))
+			eventually(t, "Redis' time is known", func() bool { return s.counting.now() > 0 })
+			if paused {
+				server.Pause()
+			}
+			terms := store.Terms{Grace: time.Minute, Keep: time.Minute, MaxSize: 1 << 20, MaxTotal: total}
+			before := heap()
+			var sources []store.Source
+			for i := range streams {
+				source, first := s.Claim(fmt.Sprint("stream", i), store.Meta{}, terms)
+				first.Close()
+				for n := 0; n < size && source.Append(t.Context(), store.Chunk{Data: event, Ends: []int{len(event)}}) == nil; n += len(event) {
+				}
+				sources = append(sources, source)
+			}
+			used := heap() - before
+			t.Logf("%d KiB are used", used>>10)
+			if most := total + total/5 + maxHeld + maxHeld/5 + streams<<10; used > most {
+				t.Errorf("%d KiB are used, more than %d", used>>10, most>>10)
+			}
+			if !paused {
+				eventually(t, "Redis keeps what can be resumed", func() bool {
+					return s.link.calls.DBSize(t.Context()).Val() < total/size+10
+				})
+			}
+			for _, source := range sources {
+				source.Finish(store.Chunk{}, store.End{})
+			}
+		})
+	}
+}
+
+func heap() int {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int(m.HeapAlloc)
 }
