@@ -161,7 +161,8 @@ type Handler struct {
 	// Whether visitors can go on with an answer whose connection they have lost. Default: they cannot.
 	Resume *Resume `json:"resume,omitempty"`
 
-	// Where answers are kept for `resume`. Default: `memory`.
+	// Where answers are kept for `resume`. Where instances share it, as they can `redis`, they count together what `limits` and
+	// `max_streams_per_client` allow, and share a cool-down. Default: `memory`.
 	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=http.handlers.illumichat.stores inline_key=module"`
 
 	logger    *zap.Logger

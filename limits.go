@@ -30,8 +30,8 @@ const (
 // chat counts once, whatever the number of its tries, just before the first one. What never reaches the
 // upstream does not count.
 //
-// At most 131072 keys are remembered; the least recently used are forgotten. So that whoever has many
-// addresses is bounded, too, a public site wants a second limit with one key for all.
+// Each instance counts for itself, unless they share a `store`, and remembers at most 131072 keys; the least recently used
+// are forgotten. So that whoever has many addresses is bounded, too, a public site wants a second limit with one key for all.
 type Limit struct {
 	// How many chats are let in per window and key. Required.
 	Requests int `json:"requests,omitempty"`

@@ -93,6 +93,7 @@ func (l *link) down() bool {
 
 // fail notes that Redis cannot be reached.
 func (l *link) fail(err error) {
+	metrics.failures.Inc()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.isDown {
@@ -103,6 +104,7 @@ func (l *link) fail(err error) {
 
 // refused notes that Redis refuses something.
 func (l *link) refused(err error) {
+	metrics.failures.Inc()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.tell(err)
@@ -110,7 +112,6 @@ func (l *link) refused(err error) {
 
 // tell tells the operator, once for what lasts.
 func (l *link) tell(err error) {
-	metrics.failures.Inc()
 	level := zapcore.DebugLevel
 	if time.Since(l.told) > tellAgainAfter {
 		level, l.told, l.warned = zapcore.WarnLevel, time.Now(), true

@@ -81,9 +81,8 @@ func (c *Redis) newStore(scope, poolKey string) (*redisStore, error) {
 type debugLogger struct{}
 
 func (debugLogger) Printf(_ context.Context, format string, values ...any) {
-	if c := caddy.Log().Check(-1, "redis client"); c != nil {
-		c.Message = fmt.Sprintf("redis client: "+format, values...)
-		c.Write()
+	if c := caddy.Log().Check(zap.DebugLevel, "the Redis client tells"); c != nil {
+		c.Write(zap.String("told", fmt.Sprintf(format, values...)))
 	}
 }
 
