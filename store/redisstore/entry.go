@@ -22,6 +22,7 @@ type entry struct {
 	ends []int // of its events
 	torn bool  // it ends within an event
 	end  *store.End
+	lost bool // there is no end, and nothing follows
 }
 
 // metaJSON is what a stream's first entry tells.
@@ -44,6 +45,7 @@ const (
 	fieldData   = "data"
 	fieldEnds   = "ends" // numbers with commas between
 	fieldTorn   = "torn"
+	fieldLost   = "lost"
 	fieldReason = "reason" // of the stream's end
 	fieldCause  = "cause"
 )
@@ -78,7 +80,7 @@ func decodeEntry(m redis.XMessage) (*entry, error) {
 		value, _ := m.Values[name].(string)
 		return value
 	}
-	e := &entry{id: m.ID, meta: field(fieldMeta), data: []byte(field(fieldData)), torn: field(fieldTorn) != ""}
+	e := &entry{id: m.ID, meta: field(fieldMeta), data: []byte(field(fieldData)), torn: field(fieldTorn) != "", lost: field(fieldLost) != ""}
 	if ends := field(fieldEnds); ends != "" {
 		for _, word := range strings.Split(ends, ",") {
 			end, err := strconv.Atoi(word)
@@ -106,6 +108,11 @@ func (e *entry) number() int64 {
 	_, number, _ := strings.Cut(e.id, "-")
 	n, _ := strconv.ParseInt(number, 10, 64) // which Redis has checked
 	return n
+}
+
+// next is the id of the entry after it.
+func (e *entry) next() string {
+	return strconv.FormatInt(e.before()+int64(len(e.ends)), 10) + "-" + strconv.FormatInt(e.number()+1, 10)
 }
 
 // previous is the greatest id that is smaller.

@@ -303,13 +303,13 @@ func TestAbandonedStreamsAreBounded(t *testing.T) {
 			if most := total + total/5 + maxHeld + maxHeld/5 + streams<<10; used > most {
 				t.Errorf("%d KiB are used, more than %d", used>>10, most>>10)
 			}
+			for _, source := range sources {
+				source.Finish(store.Chunk{}, store.End{})
+			}
 			if !paused {
 				eventually(t, "Redis keeps what can be resumed", func() bool {
 					return s.link.calls.DBSize(t.Context()).Val() < total/size+10
 				})
-			}
-			for _, source := range sources {
-				source.Finish(store.Chunk{}, store.End{})
 			}
 		})
 	}

@@ -152,8 +152,8 @@ func (l *listener) look(ctx context.Context) batch {
 		switch {
 		case err != nil:
 			return batch{err: fmt.Errorf("%w: %w", store.ErrLost, err)}
-		case e.number() != l.number+1:
-			next.err = store.ErrLost // as Redis has lost what is between, in a crash or a failover
+		case e.lost, e.number() != l.number+1: // as Redis has lost what is between, in a crash or a failover
+			next.err = store.ErrLost
 			return next
 		}
 		l.at, l.number = m.ID, l.number+1

@@ -115,7 +115,7 @@ func (p *replicator) order(order, id string) {
 	p.mu.Unlock()
 	switch {
 	case r == nil && order == orderHeard:
-		p.removeUnended(id)
+		p.endLost(id)
 	case r == nil: // it has ended
 	case order == orderStop:
 		_ = r.local.Stop(p.store.ctx) // which does not fail
@@ -124,17 +124,20 @@ func (p *replicator) order(order, id string) {
 	}
 }
 
-// removeUnended removes what is in Redis of a stream that has ended here, if its end is not: a Redis that has lost what it had
-// taken would leave whoever listens waiting.
-func (p *replicator) removeUnended(id string) {
+// endLost ends what is in Redis of a stream that has ended here, if its end is not: a Redis that has lost what it had taken would
+// leave whoever listens waiting.
+func (p *replicator) endLost(id string) {
 	s := p.store
 	key := s.keys.log(id)
 	last, err := s.look(s.ctx, func(ctx context.Context) *redis.XMessageSliceCmd {
 		return s.link.own.XRevRangeN(ctx, key, "+", "-", 1)
 	})
-	if err == nil && last != nil && last.end == nil {
-		p.remove(key, 0)
+	if err != nil || last == nil || last.end != nil || last.lost {
+		return
 	}
+	_ = s.link.call(s.ctx, callTimeout, func(ctx context.Context) error {
+		return s.link.own.XAdd(ctx, &redis.XAddArgs{Stream: key, ID: last.next(), NoMkStream: true, Values: []any{fieldLost, 1}}).Err()
+	}) // if that fails, the instance is told of the listener again
 }
 
 // renew gives all keys a new time to live.
