@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -12,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
@@ -271,3 +273,37 @@ func TestCaddyfile(t *testing.T) {
 		t.Errorf("got %v and %+v", err, c)
 	}
 }
+
+// Redis is down if it does not answer, and not if it says no, if many wait for their turn, or if the caller leaves.
+func TestWhatMeansThatRedisIsDown(t *testing.T) {
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	for name, tc := range map[string]struct {
+		ctx  context.Context
+		err  error
+		down bool
+	}{
+		"nothing is wrong":   {t.Context(), nil, false},
+		"nothing is there":   {t.Context(), redis.Nil, false},
+		"it says no":         {t.Context(), reply("NOPERM"), false},
+		"it is not ready":    {t.Context(), reply("LOADING Redis is loading the dataset in memory"), true},
+		"it does not answer": {t.Context(), context.DeadlineExceeded, true},
+		"it hangs up":        {t.Context(), io.EOF, true},
+		"a crowd waits":      {t.Context(), redis.ErrPoolTimeout, false},
+		"the caller left":    {gone, context.Canceled, false},
+	} {
+		l := &link{logger: zap.NewNop()}
+		if err := l.try(tc.ctx, time.Second, func(context.Context) error { return tc.err }); !errors.Is(err, tc.err) {
+			t.Errorf("%s: got %v", name, err)
+		}
+		if l.down() != tc.down {
+			t.Errorf("%s: it is down: %v", name, l.down())
+		}
+	}
+}
+
+// reply is an error that Redis answers with.
+type reply string
+
+func (r reply) Error() string { return string(r) }
+func (reply) RedisError()     {}
