@@ -120,13 +120,9 @@ func (a *admission) charge() {
 	}
 }
 
-// hold keeps the state, for which it needs its lock. Requests come to a handler even when its config was replaced and nothing
-// was open.
+// hold keeps the state, for which it needs its lock.
 func (a *admission) hold() {
-	if !a.holds && a.handler.users > 0 {
-		a.holds = true
-		a.handler.users++
-	}
+	a.holds = a.holds || a.handler.join()
 }
 
 func (a *admission) letGo() {

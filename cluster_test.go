@@ -232,7 +232,7 @@ func TestInstanceIsKilled(t *testing.T) {
 	}
 }
 
-// An instance that exits tells those who listen elsewhere.
+// An instance that exits goes on for those who listen elsewhere while it can, and tells them.
 func TestInstanceExits(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	redis := redistest.Start(t)
@@ -242,7 +242,11 @@ func TestInstanceExits(t *testing.T) {
 	asked.leave()
 	listener := awaitAt(t, there, asked.id, 0)
 	exiting.exit(t)
+	exited := time.Now()
 	got := readAll(t, listener)
+	if took := time.Since(exited); took < time.Second {
+		t.Errorf("the answer ended %s after the beginning of the grace period of 2s", took)
+	}
 	if last := onlyFinish(t, got); last.Code != "shutting_down:proxy" {
 		t.Errorf("got the finish %+v", last)
 	}
@@ -324,6 +328,7 @@ func TestRedisIsKilledUnderLoad(t *testing.T) {
 		t.Errorf("who listens elsewhere was told after %s", took)
 	}
 	wantError(t, there.goOn(t, asked[0].id, 0), http.StatusServiceUnavailable, "unavailable:store")
+	wantError(t, there.goOn(t, "what-is-no-id", 0), http.StatusNotFound, "not_found:stream") // which is not looked up
 	again := here.goOn(t, asked[0].id, 3)
 	asked[0].leave()
 	asked[0].rest.Reset(again.Body)

@@ -2,12 +2,15 @@ package illumichat
 
 import (
 	"bufio"
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"regexp"
 	"strings"
 	"sync"
@@ -17,6 +20,7 @@ import (
 
 	"github.com/illumichat/caddy-illumichat/sandbox"
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
+	"github.com/illumichat/caddy-illumichat/store"
 )
 
 // anyID is the line that each event of a stream has which can be resumed.
@@ -570,5 +574,38 @@ func TestStopAfterTheFinish(t *testing.T) {
 	s.request(t, http.MethodDelete, map[string]string{headerStream: id}, "")
 	if all := readAll(t, resp); strings.Count(all, `"finish"`) != 1 {
 		t.Errorf("got %q", all)
+	}
+}
+
+// brokenStore finds streams that cannot be listened to.
+type brokenStore struct {
+	store.Store
+	store.Stream
+	err error
+}
+
+func (b brokenStore) Find(context.Context, string) (store.Stream, error) { return b, nil }
+func (b brokenStore) Meta() store.Meta                                   { return store.Meta{} }
+func (b brokenStore) Listen(int64) (store.Listener, error)               { return nil, b.err }
+
+// A store that fails between finding a stream and listening to it is no visitor who has left.
+func TestListeningFails(t *testing.T) {
+	broken := errors.New("broken")
+	left, leave := context.WithCancel(t.Context())
+	leave()
+	for name, tc := range map[string]struct {
+		ctx       context.Context
+		err, want error
+	}{
+		"the store is broken":   {t.Context(), broken, errStore.because(broken)},
+		"the stream is gone":    {t.Context(), store.ErrNotFound, errStreamUnknown},
+		"nothing is left of it": {t.Context(), io.EOF, io.EOF},
+		"the visitor is gone":   {left, broken, errVisitorGone},
+	} {
+		h := &Handler{Resume: new(Resume), store: brokenStore{err: tc.err}}
+		_, _, err := h.listen(httptest.NewRequestWithContext(tc.ctx, http.MethodGet, "/", nil), newStreamID(), 0)
+		if !reflect.DeepEqual(err, tc.want) {
+			t.Errorf("%s: got %v, want %v", name, err, tc.want)
+		}
 	}
 }

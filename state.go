@@ -63,16 +63,24 @@ func (h *Handler) shareState() {
 	loadedHandlers.add(h)
 }
 
-// use keeps what the handler shares until it is called back. Requests come to a handler even when its config was replaced
-// and nothing was open: then there is nothing to keep.
+// use keeps what the handler shares until what it returns is called.
 func (h *Handler) use() (letGo func() error) {
 	h.state.mu.Lock()
 	defer h.state.mu.Unlock()
-	if h.users == 0 {
+	if !h.join() {
 		return func() error { return nil }
 	}
-	h.users++
 	return h.letGo
+}
+
+// join makes one user more, who has to let go, and needs the state's lock. Requests come to a handler even when its config was
+// replaced and nothing was open: then there is nothing to keep.
+func (h *Handler) join() bool {
+	if h.users == 0 {
+		return false
+	}
+	h.users++
+	return true
 }
 
 // Cleanup lets go of what the handler shares, once its open chats have ended.
