@@ -1,9 +1,6 @@
 package illumichat
 
-import (
-	"sync"
-	"sync/atomic"
-)
+import "sync"
 
 const (
 	minBuffer = 4 << 10  // what a stream holds
@@ -22,7 +19,7 @@ const (
 )
 
 // floods is how many streams have a room of floodClass for a flood.
-var floods atomic.Int32
+var floods quota
 
 // bufferPools has buffers of 4, 8, 16, 32 and 64 KiB.
 var bufferPools [5]sync.Pool
@@ -94,8 +91,7 @@ func (b *buffer) suit(n int, filled bool) {
 }
 
 func (b *buffer) moveToFlood() {
-	if floods.Add(1) > maxFloods {
-		floods.Add(-1)
+	if !floods.take(maxFloods) {
 		if b.class < manyFloodsClass {
 			b.move(manyFloodsClass)
 		}
@@ -116,6 +112,6 @@ func (b *buffer) move(class int) {
 func (b *buffer) endFlood() {
 	if b.flood {
 		b.flood = false
-		floods.Add(-1)
+		floods.giveBack()
 	}
 }

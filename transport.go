@@ -27,6 +27,7 @@ func (h *Handler) loadTransport(ctx caddy.Context) (http.RoundTripper, error) {
 	}
 	transport, err := usableTransport(module)
 	if t, ok := transport.(*reverseproxy.HTTPTransport); ok {
+		withReadAhead(t.Transport)
 		// Caddy has no option for this. An HTTP/2 connection that has died without a word takes one request after the
 		// other. A ping finds that out before the connection has been silent for longer than a stream may be.
 		ping := time.Duration(h.IdleTimeout) / 2

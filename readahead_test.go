@@ -1,0 +1,128 @@
+package illumichat
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+// flooded is a connection on which there is always more, up to an end.
+type flooded struct {
+	net.Conn
+	left  int
+	reads int
+}
+
+func (c *flooded) Read(p []byte) (int, error) {
+	c.reads++
+	if c.left == 0 {
+		return 0, errReset
+	}
+	n := min(len(p), c.left)
+	c.left -= n
+	return n, nil
+}
+
+func (c *flooded) Close() error { return nil }
+
+func TestReadAheadReadsMoreAtOnce(t *testing.T) {
+	const size = minBuffer + 64*minBuffer<<readAheadClass // ends with a room that is full
+	inner := &flooded{left: size}
+	conn := &readAhead{Conn: inner}
+	if n, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{conn}, make([]byte, minBuffer)); n != size || !errors.Is(err, errReset) {
+		t.Fatalf("read %d bytes and got %v", n, err)
+	}
+	if want := 1 + 64 + 1; inner.reads != want {
+		t.Errorf("it took %d reads, want %d", inner.reads, want)
+	}
+	if n := readsAhead.taken.Load(); n != 0 {
+		t.Errorf("%d rooms are left", n)
+	}
+}
+
+// What comes through is what was sent, whatever is read and written at once.
+func TestReadAheadReadsTheSame(t *testing.T) {
+	sent := make([]byte, 1<<20)
+	for i := range sent {
+		sent[i] = byte(rand.Int())
+	}
+	ours, theirs := net.Pipe() // tears a write if less is read
+	go func() {
+		for rest := sent; len(rest) > 0; {
+			n, err := theirs.Write(rest[:min(1+rand.IntN(3*minBuffer<<readAheadClass), len(rest))])
+			if err != nil {
+				t.Error(err)
+			}
+			rest = rest[n:]
+		}
+		theirs.Close()
+	}()
+	conn := &readAhead{Conn: ours}
+	var got []byte
+	for {
+		p := make([]byte, 1+rand.IntN(2*minBuffer))
+		n, err := conn.Read(p)
+		got = append(got, p[:n]...)
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !bytes.Equal(got, sent) {
+		t.Errorf("got %d bytes that are not the %d sent", len(got), len(sent))
+	}
+	if n := readsAhead.taken.Load(); n != 0 {
+		t.Errorf("%d rooms are left", n)
+	}
+}
+
+// Only so many read ahead at once; others do without. A connection that is closed before all was asked for is none of them
+// any more.
+func TestReadsAheadAreBounded(t *testing.T) {
+	var conns []*readAhead
+	for i := range maxReadsAhead + 10 {
+		conn := &readAhead{Conn: &flooded{left: 1 << 20}}
+		conns = append(conns, conn)
+		for range 3 {
+			if n, err := conn.Read(make([]byte, minBuffer)); n != minBuffer || err != nil {
+				t.Fatalf("read %d bytes and got %v", n, err)
+			}
+		}
+		if got, want := len(conn.held) > 0, i < maxReadsAhead; got != want {
+			t.Errorf("connection %d reads ahead: %v", i, got)
+		}
+	}
+	for _, conn := range conns {
+		conn.Close()
+		conn.Close()
+	}
+	if n := readsAhead.taken.Load(); n != 0 {
+		t.Errorf("%d rooms are left", n)
+	}
+}
+
+// A flood is read ahead of a visitor who does not read, and what was is not counted when they have left.
+func TestFloodIsReadAhead(t *testing.T) {
+	flood := strings.Repeat(delta, 1000)
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		for r.Context().Err() == nil {
+			_, _ = io.WriteString(w, flood)
+		}
+	}))
+	t.Cleanup(upstream.Close)
+	s := serve(t, chatToURL(upstream.URL, ""))
+	conn := sendRaw(t, s, rawChat(saying("Hi")))
+	defer conn.Close()
+	eventually(t, "reading ahead", func() bool { return readsAhead.taken.Load() > 0 })
+	conn.Close()
+	eventually(t, "an end of it", func() bool { return readsAhead.taken.Load() == 0 })
+}
