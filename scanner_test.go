@@ -69,7 +69,7 @@ type scanned struct {
 func scan(pieces ...string) scanned {
 	var s scanner
 	var got scanned
-	var block []byte
+	var block, blocks []byte
 	first := true
 	for _, piece := range pieces {
 		for p := []byte(piece); len(p) > 0; {
@@ -82,13 +82,33 @@ func scan(pieces ...string) scanned {
 			if ended == event {
 				got.events = append(got.events, string(appendData(nil, block, first)))
 			}
-			got.bytes += string(block)
+			blocks = append(blocks, block...)
 			block = block[:0]
 			first = false
 		}
 	}
-	got.torn = string(block)
+	got.bytes, got.torn = string(blocks), string(block)
 	return got
+}
+
+// scanBoth is scan, and checks that blocks finds the same.
+func scanBoth(t *testing.T, pieces ...string) scanned {
+	t.Helper()
+	want := scan(pieces...)
+	var s scanner
+	at, bytes, events := 0, 0, 0
+	for _, piece := range pieces {
+		whole, more := s.blocks([]byte(piece), hasCR([]byte(piece)))
+		if whole > 0 {
+			bytes = at + whole
+		}
+		at += len(piece)
+		events += more
+	}
+	if bytes != len(want.bytes) || events != len(want.events) {
+		t.Errorf("%.1000q: there are %d events in %d bytes, want %d in %d", pieces, events, bytes, len(want.events), len(want.bytes))
+	}
+	return want
 }
 
 var streams = []string{
@@ -127,7 +147,7 @@ func TestScannerHoweverTheStreamIsCut(t *testing.T) {
 		want := slowEvents(stream)
 		compare := func(pieces ...string) {
 			t.Helper()
-			got := scan(pieces...)
+			got := scanBoth(t, pieces...)
 			if strings.Join(got.events, "|") != strings.Join(want, "|") || len(got.events) != len(want) {
 				t.Errorf("%q: got events %q, want %q", pieces, got.events, want)
 			}
@@ -172,6 +192,30 @@ func TestScannerMissingEnd(t *testing.T) {
 	}
 }
 
+// A stream is scanned from two ends where much of it comes at once.
+func TestScannerOfAFlood(t *testing.T) {
+	const plain = "data: {\"type\":\"text-delta\",\"textDelta\":\"word\"}\n\n"
+	flood := strings.Repeat(plain, 100)
+	for _, odd := range append(streams, plain, strings.Repeat("x", 3000), "data: "+strings.Repeat("x", 3000), strings.Repeat("\n", 3000)) {
+		for _, stream := range []string{
+			odd + flood,
+			flood[:len(flood)/4] + odd + flood,
+			flood[:len(flood)/2] + odd + flood,
+			flood + odd + flood[:len(flood)/4],
+			flood + odd,
+			flood + strings.TrimSuffix(odd, "\n") + flood,
+			strings.Repeat(odd+plain, 100),
+		} {
+			for _, pieces := range [][]string{{stream}, {stream[:10], stream[10:]}, {stream[:len(stream)/3], stream[len(stream)/3:]}} {
+				got := len(scanBoth(t, pieces...).events)
+				if want := len(slowEvents(stream)); got != want {
+					t.Errorf("%.100q in %d pieces: got %d events, want %d", odd, len(pieces), got, want)
+				}
+			}
+		}
+	}
+}
+
 // FuzzScanner compares the scanner with slowEvents on any stream, cut at any two places.
 func FuzzScanner(f *testing.F) {
 	for _, stream := range streams {
@@ -180,12 +224,15 @@ func FuzzScanner(f *testing.F) {
 	f.Fuzz(func(t *testing.T, stream []byte, a, b uint) {
 		i := int(a % uint(len(stream)+1))
 		j := i + int(b%uint(len(stream)-i+1))
-		got := scan(string(stream[:i]), string(stream[i:j]), string(stream[j:]))
+		got := scanBoth(t, string(stream[:i]), string(stream[i:j]), string(stream[j:]))
 		if want := slowEvents(string(stream)); strings.Join(got.events, "\x00\x00") != strings.Join(want, "\x00\x00") || len(got.events) != len(want) {
 			t.Errorf("got events %q, want %q", got.events, want)
 		}
 		if got.bytes+got.torn != string(stream) {
 			t.Errorf("got bytes %q, want %q", got.bytes+got.torn, stream)
+		}
+		if len(stream) > 0 {
+			scanBoth(t, strings.Repeat(string(stream), 2*twoRuns/len(stream)))
 		}
 	})
 }
@@ -197,11 +244,7 @@ func BenchmarkScanner(b *testing.B) {
 	b.ReportAllocs()
 	var s scanner
 	for b.Loop() {
-		cr := hasCR(p)
-		for rest := p; len(rest) > 0; {
-			n, _ := s.next(rest, cr)
-			rest = rest[n:]
-		}
+		s.blocks(p, hasCR(p))
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/40, "ns/event")
 }

@@ -119,26 +119,25 @@ func (r *relay) forward(n int) error {
 	at := r.buffer.n
 	r.buffer.add(n)
 	cr := hasCR(r.buffer.held()[at:])
-	for at < r.buffer.n {
-		n, block := r.scanner.next(r.buffer.held()[at:], cr)
-		at += n
-		if block == event {
+	if r.open {
+		n, ended := r.scanner.next(r.buffer.held()[at:], cr)
+		if ended == event {
 			r.waiting++
 		}
-		switch {
-		case block == torn:
-			// All is scanned.
-		case r.open:
+		if at += n; ended != torn {
 			if err := r.sendRest(at); err != nil {
 				return err
 			}
 			at = 0
-		default:
-			r.whole = at
-			if block == event && !r.begun {
-				r.begin()
-			}
 		}
+	}
+	whole, events := r.scanner.blocks(r.buffer.held()[at:], cr)
+	r.waiting += int64(events)
+	if whole > 0 {
+		r.whole = at + whole
+	}
+	if events > 0 && !r.begun {
+		r.begin()
 	}
 	// Comments before the first event wait for it: until then, nothing is sent.
 	if r.begun && r.whole > 0 {
