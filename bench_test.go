@@ -84,6 +84,9 @@ func BenchmarkRelay(b *testing.B) {
 			defer ex.close()
 			defer relay.release()
 			data := strings.Repeat(bench.event, bench.batch)
+			if len(data) > maxBuffer {
+				b.Fatalf("%d bytes are more than a read", len(data))
+			}
 			b.ReportAllocs()
 			b.SetBytes(int64(len(bench.event)))
 			b.ResetTimer()

@@ -19,7 +19,7 @@ const (
 )
 
 // floods is how many streams have a room of floodClass for a flood.
-var floods quota
+var floods = quota{most: maxFloods}
 
 // bufferPools has buffers of 4, 8, 16, 32 and 64 KiB.
 var bufferPools [5]sync.Pool
@@ -31,6 +31,8 @@ func getBuffer(class int) *[]byte {
 	b := make([]byte, minBuffer<<class)
 	return &b
 }
+
+func putBuffer(class int, b *[]byte) { bufferPools[class].Put(b) }
 
 // buffer holds what has been read from the upstream and not been sent to the visitor. It is small, and
 // borrows a larger room while an event needs it.
@@ -46,7 +48,7 @@ func newBuffer() buffer { return buffer{room: getBuffer(0)} }
 
 // release gives the room back. The buffer cannot be used afterwards.
 func (b *buffer) release() {
-	bufferPools[b.class].Put(b.room)
+	putBuffer(b.class, b.room)
 	b.abandon()
 }
 
@@ -91,7 +93,7 @@ func (b *buffer) suit(n int, filled bool) {
 }
 
 func (b *buffer) moveToFlood() {
-	if !floods.take(maxFloods) {
+	if !floods.take() {
 		if b.class < manyFloodsClass {
 			b.move(manyFloodsClass)
 		}
@@ -104,7 +106,7 @@ func (b *buffer) moveToFlood() {
 func (b *buffer) move(class int) {
 	room := getBuffer(class)
 	copy(*room, b.held())
-	bufferPools[b.class].Put(b.room)
+	putBuffer(b.class, b.room)
 	b.endFlood()
 	b.room, b.class = room, class
 }

@@ -3,11 +3,14 @@ package illumichat
 import "sync/atomic"
 
 // quota is how many have something of which there is only so much.
-type quota struct{ taken atomic.Int32 }
+type quota struct {
+	most  int32
+	taken atomic.Int32
+}
 
 // take reports whether there is one more, which is taken then.
-func (q *quota) take(most int32) bool {
-	if q.taken.Add(1) <= most {
+func (q *quota) take() bool {
+	if q.taken.Add(1) <= q.most {
 		return true
 	}
 	q.taken.Add(-1)

@@ -7,13 +7,14 @@ import (
 	"sync/atomic"
 )
 
+// Only so many connections read ahead: their visitors may not read, and have them keep the room.
 const (
 	readAheadClass = 3 // 32 KiB
 	maxReadsAhead  = 64
 )
 
 // readsAhead is how many connections have room to read ahead.
-var readsAhead quota
+var readsAhead = quota{most: maxReadsAhead}
 
 // readAhead is a connection to the upstream that reads more of a flood than it is asked for. net/http asks for 4 KiB at a
 // time; that one system call does for eight of those saves an event a twentieth of what it costs. The room for it is borrowed
@@ -63,7 +64,7 @@ func (c *readAhead) Read(p []byte) (int, error) {
 }
 
 func (c *readAhead) borrow() bool {
-	if !readsAhead.take(maxReadsAhead) {
+	if !readsAhead.take() {
 		return false
 	}
 	c.counted.Store(true)
@@ -72,7 +73,7 @@ func (c *readAhead) borrow() bool {
 }
 
 func (c *readAhead) giveBack() {
-	bufferPools[readAheadClass].Put(c.room)
+	putBuffer(readAheadClass, c.room)
 	c.room, c.held = nil, nil
 	c.uncount()
 }
