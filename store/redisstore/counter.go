@@ -192,7 +192,7 @@ func (s *redisStore) removeLeftovers() {
 
 // count runs a script. Nobody's leaving ends that: what it has done would not be known.
 func (s *redisStore) count(script *redis.Script, keys []string, args ...any) (reply []int64, err error) {
-	err = s.link.call(s.ctx, countTime, func(ctx context.Context) error {
+	err = s.link.call(s.ctx, s.countTime, func(ctx context.Context) error {
 		var err error
 		reply, err = script.Run(ctx, s.link.calls, keys, args...).Int64Slice()
 		return err

@@ -25,7 +25,7 @@ const patience = 10 * time.Second
 const year = 366 * 24 * time.Hour
 
 // quick is how long a call may take that is bounded by countTime.
-const quick = countTime + 250*time.Millisecond
+const quick = countTime + 500*time.Millisecond
 
 func eventually(t *testing.T, what string, condition func() bool) {
 	t.Helper()
@@ -79,11 +79,14 @@ func (s *redisStore) wantOut(t *testing.T, e store.Entry) store.Ruling {
 	return ruling
 }
 
+// openInstances opens instances that count together, and let Redis take longer for that than usual: what a crowd is counted to
+// be has to be exact on a busy machine as well.
 func openInstances(t *testing.T, server *redistest.Server, n int) []*redisStore {
 	t.Helper()
 	instances := make([]*redisStore, n)
 	for i := range instances {
 		instances[i] = openInstance(t, at(server.Socket))
+		instances[i].countTime = callTimeout
 	}
 	return instances
 }
@@ -433,6 +436,7 @@ func TestCountingWithoutRedis(t *testing.T) {
 	server := redistest.Start(t)
 	instances := openInstances(t, server, 2)
 	a, b := instances[0], instances[1]
+	a.countTime = countTime
 	kept := a.wantIn(t, newEntry("client", 9))
 	left := a.wantIn(t, newEntry("client", 9))
 	eventually(t, "a beat has come through", func() bool { return a.counting.now() > 0 })

@@ -45,6 +45,7 @@ type redisStore struct {
 
 	replicator replicator
 	counting   counting
+	countTime  time.Duration // which only tests change
 }
 
 // keys are the names under which a scope's are kept. What is in braces tells a Cluster which of them belong together.
@@ -64,6 +65,8 @@ func (c *Redis) newStore(scope, poolKey string) (*redisStore, error) {
 		keys:     keys(c.Prefix + ":" + hash(scope)),
 		instance: newInstance(),
 		poolKey:  poolKey,
+
+		countTime: countTime,
 	}
 	var err error
 	if s.local, err = new(store.Memory).Open("redis " + poolKey + " " + s.instance); err != nil {
