@@ -263,6 +263,14 @@ func newHandlerOfItsOwn(tb testing.TB, subdirectives string) *Handler {
 
 func loadHandler(tb testing.TB, subdirectives string) *Handler {
 	tb.Helper()
+	h := provisionHandler(tb, subdirectives)
+	h.transport, h.connQueue = fakeChatKey{}, nil
+	return h
+}
+
+// provisionHandler returns a handler that asks its endpoint.
+func provisionHandler(tb testing.TB, subdirectives string) *Handler {
+	tb.Helper()
 	tb.Setenv("SANDBOX_TOKEN", sandbox.Token)
 	h := new(Handler)
 	d := caddyfile.NewTestDispenser(fmt.Sprintf("illumichat {\n token {env.SANDBOX_TOKEN}\n assistants %s\n %s\n}",
@@ -279,6 +287,5 @@ func loadHandler(tb testing.TB, subdirectives string) *Handler {
 	}
 	h.logger = zap.NewNop()
 	h.troubles.logger = h.logger
-	h.transport = fakeChatKey{}
 	return h
 }

@@ -171,6 +171,7 @@ type Handler struct {
 	token     tokenSource
 	endpoint  *url.URL
 	transport http.RoundTripper
+	connQueue *connQueue // nil: connections are not shared, or the transport does not tell of them
 	state     *sharedState
 	store     store.Store   // nil without resume and a configured one
 	counter   store.Counter // of all instances; nil: this one counts for itself

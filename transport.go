@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"time"
 
@@ -28,12 +29,21 @@ func (h *Handler) loadTransport(ctx caddy.Context) (http.RoundTripper, error) {
 	transport, err := usableTransport(module)
 	if t, ok := transport.(*reverseproxy.HTTPTransport); ok {
 		withReadAhead(t.Transport)
+		if mayShareConnections(h.endpoint, t) {
+			h.connQueue = newConnQueue()
+		}
 		// Caddy has no option for this. An HTTP/2 connection that has died without a word takes one request after the
 		// other. A ping finds that out before the connection has been silent for longer than a stream may be.
 		ping := time.Duration(h.IdleTimeout) / 2
 		t.Transport.HTTP2 = &http.HTTP2Config{SendPingTimeout: ping, PingTimeout: ping}
 	}
 	return transport, err
+}
+
+// mayShareConnections reports whether a connection may turn out to carry many requests at once.
+func mayShareConnections(endpoint *url.URL, t *reverseproxy.HTTPTransport) bool {
+	h2c := slices.Contains(t.Versions, "h2c")
+	return h2c || endpoint.Scheme == "https" && slices.Contains(t.Versions, "2")
 }
 
 // dropIdleConnections has further tries dial anew.

@@ -82,12 +82,12 @@ const maxStale = 10
 // before anything was written to it, nothing was asked, so the next connection is taken at once.
 func (ex *exchange) send(ctx context.Context, chat []byte, key string) (*http.Response, error) {
 	for stale := 0; ; stale++ {
-		body := &chatBody{Reader: bytes.NewReader(chat)}
+		body := &chatBody{Reader: bytes.NewReader(chat), queue: ex.h.connQueue}
 		req, err := ex.request(ctx, body, key)
 		if err != nil {
 			return nil, err
 		}
-		resp, err := ex.h.transport.RoundTrip(req)
+		resp, err := ex.h.roundTrip(req, body)
 		if err == nil || body.written.Load() || !ex.h.tellsWhatIsSent() {
 			ex.admission.reached = true
 		}
@@ -95,6 +95,13 @@ func (ex *exchange) send(ctx context.Context, chat []byte, key string) (*http.Re
 			return resp, err
 		}
 	}
+}
+
+// roundTrip sends one request, which is the queue's until it has a connection.
+func (h *Handler) roundTrip(req *http.Request, body *chatBody) (*http.Response, error) {
+	body.looking.Store(body.queue.join(req.Context()))
+	defer body.leaveQueue()
+	return h.transport.RoundTrip(req)
 }
 
 // sentHeader is what the header of every request has, made once.
@@ -130,6 +137,8 @@ func newIdempotencyKey() string { return `"` + rand.Text() + `"` }
 // chatBody is the body of one request, and what became of it.
 type chatBody struct {
 	*bytes.Reader
+	queue   *connQueue  // nil: it need not look for a connection in turn
+	looking atomic.Bool // has a place in it
 	kept    atomic.Bool // the connection was used before
 	written atomic.Bool // some of the request, maybe
 }
@@ -137,7 +146,7 @@ type chatBody struct {
 // watch returns a context that has net/http tell what it does with the request.
 func (b *chatBody) watch(ctx context.Context) context.Context {
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GotConn:      func(info httptrace.GotConnInfo) { b.kept.Store(info.Reused) },
+		GotConn:      b.gotConn,
 		WroteHeaders: func() { b.written.Store(true) },
 		WroteRequest: func(httptrace.WroteRequestInfo) {
 			b.written.Store(true)
@@ -145,6 +154,20 @@ func (b *chatBody) watch(ctx context.Context) context.Context {
 			b.Reset(nil)
 		},
 	})
+}
+
+func (b *chatBody) gotConn(info httptrace.GotConnInfo) {
+	b.kept.Store(info.Reused)
+	if !info.Reused {
+		b.queue.learn(info.Conn)
+	}
+	b.leaveQueue()
+}
+
+func (b *chatBody) leaveQueue() {
+	if b.looking.CompareAndSwap(true, false) {
+		b.queue.leave()
+	}
 }
 
 // untouched reports whether the request failed on a kept connection to which nothing was written.

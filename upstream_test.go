@@ -560,7 +560,7 @@ func TestOutgoingRequest(t *testing.T) {
 		transport string
 	}{
 		"HTTP/1.1": {sandboxtest.NewServer, ""},
-		"HTTP/2.0": {sandboxtest.NewTLSServer, "transport http {\n tls_insecure_skip_verify\n}"},
+		"HTTP/2.0": {sandboxtest.NewTLSServer, trusting},
 	} {
 		t.Run(proto, func(t *testing.T) {
 			server := row.start(t, sandbox.Options{})

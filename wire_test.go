@@ -63,7 +63,7 @@ var wireUpstreams = []struct {
 	transport string
 }{
 	{"HTTP/1.1", newWireUpstream, ""},
-	{"HTTP/2.0", newWireUpstream2, "transport http {\n" + anyCertificate + "\n}"},
+	{"HTTP/2.0", newWireUpstream2, trusting},
 }
 
 // anyCertificate is the option of a transport that trusts the tests' upstreams.

@@ -1,0 +1,296 @@
+package illumichat
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/illumichat/caddy-illumichat/internal/localhost"
+)
+
+// crowded is an upstream that answers nobody until a crowd is there.
+type crowded struct {
+	server      *httptest.Server
+	connections atomic.Int64
+	all         chan struct{} // closed when the crowd is there
+}
+
+// newCrowded starts one whose HTTP/2 connections carry so many requests at once.
+func newCrowded(t *testing.T, crowd, each int, start func(*httptest.Server)) *crowded {
+	t.Helper()
+	c := &crowded{all: make(chan struct{})}
+	var arrived atomic.Int64
+	c.server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		if arrived.Add(1) == int64(crowd) {
+			close(c.all)
+		}
+		select {
+		case <-c.all:
+		case <-r.Context().Done():
+			return
+		}
+		w.Header().Set("Content-Type", "text/event-stream")
+		_, _ = io.WriteString(w, numbered(1)+stop)
+	}))
+	c.server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			c.connections.Add(1)
+		}
+	}
+	c.server.Config.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: each}
+	start(c.server)
+	t.Cleanup(c.server.Close)
+	return c
+}
+
+func startHTTP1(s *httptest.Server) { s.StartTLS() }
+
+func startHTTP2(s *httptest.Server) {
+	s.EnableHTTP2 = true
+	s.StartTLS()
+}
+
+func startH2C(s *httptest.Server) {
+	s.Config.Protocols = new(http.Protocols)
+	s.Config.Protocols.SetUnencryptedHTTP2(true)
+	s.Start()
+}
+
+// trusting is the subdirective of a transport that trusts the tests' upstreams.
+const trusting = "transport http {\n" + anyCertificate + "\n}"
+
+// crowdOf has a handler asked by so many at once.
+func crowdOf(t *testing.T, h *Handler, n int) {
+	t.Helper()
+	var wg sync.WaitGroup
+	for range n {
+		wg.Go(func() {
+			chat := fakeChat{handler: h}
+			chat.run(t)
+			if got := chat.visitor.got(); got != numbered(1)+stop {
+				t.Errorf("a visitor got %q", got)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// patient is a handler that takes its time to find a connection to an upstream.
+func patient(t *testing.T, endpoint, transport string) *Handler {
+	t.Helper()
+	h := provisionHandler(t, "endpoint "+endpoint+"\n"+once+"\n"+transport)
+	t.Cleanup(func() { _ = h.Cleanup() })
+	h.connQueue.stalledAfter, h.connQueue.longest = time.Minute, time.Minute
+	return h
+}
+
+// Of a crowd, few have a connection made that is not needed.
+func TestCrowdSharesConnections(t *testing.T) {
+	const crowd, each = 500, 100
+	for name, row := range map[string]struct {
+		start     func(*httptest.Server)
+		transport string
+	}{
+		"TLS":   {startHTTP2, trusting},
+		"plain": {startH2C, "transport http {\nversions h2c\n}"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			upstream := newCrowded(t, crowd, each, row.start)
+			crowdOf(t, patient(t, upstream.server.URL, row.transport), crowd)
+			if n := upstream.connections.Load(); n < crowd/each || n > crowd/10 {
+				t.Errorf("%d connections were made for %d requests, %d of which go over each", n, crowd, each)
+			}
+		})
+	}
+}
+
+// Whose requests need a connection each do not wait for the answers of others, and learn that they need not wait at all.
+func TestCrowdOverHTTP1(t *testing.T) {
+	const crowd = 50
+	h := patient(t, newCrowded(t, crowd, 1, startHTTP1).server.URL, trusting)
+	crowdOf(t, h, crowd)
+	if !h.connQueue.exclusive.Load() {
+		t.Error("its connections count as shared")
+	}
+}
+
+// hanging is a listener whose first connections get no answer.
+type hanging struct {
+	net.Listener
+	left int // of those
+	hung []net.Conn
+}
+
+func (l *hanging) Accept() (net.Conn, error) {
+	for {
+		conn, err := l.Listener.Accept()
+		if err != nil || l.left == 0 {
+			return conn, err
+		}
+		l.left--
+		l.hung = append(l.hung, conn)
+	}
+}
+
+// Requests whose connections hang do not hold up others.
+func TestHangingConnectionsHoldUpNobody(t *testing.T) {
+	upstream := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		w.Header().Set("Content-Type", "text/event-stream")
+		_, _ = io.WriteString(w, numbered(1)+stop)
+	}))
+	listener := &hanging{Listener: upstream.Listener, left: maxLooking}
+	upstream.Listener = listener
+	upstream.EnableHTTP2 = true
+	upstream.StartTLS()
+	t.Cleanup(func() {
+		upstream.Close()
+		for _, conn := range listener.hung {
+			conn.Close()
+		}
+	})
+	h := patient(t, upstream.URL, trusting)
+	h.connQueue.stalledAfter = stalledAfter
+	crowdOf(t, h, maxLooking+1) // the last one gets a connection, on which all others go, too
+}
+
+// A place is left by whoever has a connection, and by whoever gets none.
+func TestConnQueueIsLeft(t *testing.T) {
+	for name, endpoint := range map[string]string{
+		"answered": newCrowded(t, 1, 100, startHTTP2).server.URL,
+		"refused":  fmt.Sprintf("https://127.0.0.1:%d", localhost.Port(t)),
+	} {
+		h := patient(t, endpoint, trusting)
+		for range 2 * maxLooking {
+			chat := fakeChat{handler: h}
+			chat.run(t)
+			if n := len(h.connQueue.looking); n > 0 {
+				t.Fatalf("%s: %d look for a connection afterwards", name, n)
+			}
+		}
+	}
+}
+
+// So it is by a visitor who leaves while a connection is made.
+func TestConnQueueIsLeftByVisitors(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	h := patient(t, "https://"+silent.Addr().String(), trusting)
+	ctx, leave := context.WithCancel(t.Context())
+	left := make(chan struct{})
+	go func() {
+		defer close(left)
+		chat := fakeChat{handler: h, ctx: ctx}
+		chat.run(t)
+	}()
+	eventually(t, "it looks for a connection", func() bool { return len(h.connQueue.looking) == 1 })
+	leave()
+	<-left
+	if n := len(h.connQueue.looking); n > 0 {
+		t.Errorf("%d look for a connection afterwards", n)
+	}
+}
+
+func TestConnQueueLearns(t *testing.T) {
+	for protocol, exclusive := range map[string]bool{"h2": false, "http/1.1": true} {
+		q := newConnQueue()
+		q.exclusive.Store(!exclusive)
+		q.learn(handshaken(t, protocol))
+		if got := q.exclusive.Load(); got != exclusive {
+			t.Errorf("%s: it is exclusive: %v", protocol, got)
+		}
+		for range maxLooking {
+			if joined := q.join(t.Context()); joined == exclusive {
+				t.Errorf("%s: a place is taken: %v", protocol, joined)
+			}
+		}
+	}
+}
+
+// handshaken is a connection for which a protocol was agreed upon.
+func handshaken(t *testing.T, protocol string) net.Conn {
+	t.Helper()
+	certificate, err := tls.X509KeyPair(localhost.PEM())
+	if err != nil {
+		t.Fatal(err)
+	}
+	near, far := net.Pipe()
+	t.Cleanup(func() { near.Close(); far.Close() })
+	protocols := []string{protocol}
+	go func() {
+		_ = tls.Server(far, &tls.Config{Certificates: []tls.Certificate{certificate}, NextProtos: protocols}).Handshake()
+	}()
+	conn := tls.Client(near, &tls.Config{InsecureSkipVerify: true, NextProtos: protocols})
+	if err := conn.HandshakeContext(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
+// Whoever waits does so until there is a place, for a time at most, and for nothing that is of no use.
+func TestConnQueueWaits(t *testing.T) {
+	for name, row := range map[string]struct {
+		meanwhile func(q *connQueue, leave func())
+		joins     bool
+		waits     time.Duration
+		taken     int // of the places, then
+	}{
+		"a place is left":            {func(q *connQueue, _ func()) { q.leave() }, true, 0, maxLooking},
+		"nothing moves":              {func(*connQueue, func()) {}, false, stalledAfter, maxLooking},
+		"others move, and more come": {keepMoving, false, longestQueuing, maxLooking},
+		"the visitor leaves":         {func(_ *connQueue, leave func()) { leave() }, false, 0, maxLooking},
+		"connections are not shared": {func(q *connQueue, _ func()) { q.exclusive.Store(true); q.leave() }, false, 0, maxLooking - 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				q := newConnQueue()
+				for range maxLooking {
+					q.join(t.Context())
+				}
+				ctx, leave := context.WithCancel(t.Context())
+				defer leave()
+				var joined bool
+				var waited time.Duration
+				start := time.Now()
+				var wg sync.WaitGroup
+				wg.Go(func() {
+					joined = q.join(ctx)
+					waited = time.Since(start)
+				})
+				synctest.Wait()
+				row.meanwhile(q, leave)
+				wg.Wait()
+				if joined != row.joins || waited != row.waits {
+					t.Errorf("it has a place: %v, after %s", joined, waited)
+				}
+				if n := len(q.looking); n != row.taken {
+					t.Errorf("%d places are taken, want %d", n, row.taken)
+				}
+				if start = time.Now(); row.waits == stalledAfter && (q.join(ctx) || time.Since(start) > 0) {
+					t.Errorf("the next one has waited, too, for %s", time.Since(start))
+				}
+			})
+		})
+	}
+}
+
+// keepMoving is as if places were left and taken by those who came earlier.
+func keepMoving(q *connQueue, _ func()) {
+	for range 10 {
+		q.move()
+		time.Sleep(stalledAfter / 2)
+	}
+}
