@@ -19,12 +19,13 @@ import (
 	"strings"
 )
 
-// upstreamCommand is the argument with which the program starts itself as the upstream.
+// upstreamCommand is the argument with which the program starts itself as the upstream. An address follows, and for HTTP/2
+// the folder of a certificate.
 const upstreamCommand = "upstream"
 
 func main() {
-	if len(os.Args) == 3 && os.Args[1] == upstreamCommand {
-		fail(upstreamMain(os.Args[2]))
+	if len(os.Args) > 2 && os.Args[1] == upstreamCommand {
+		fail(upstreamMain(os.Args[2], os.Args[3:]))
 	}
 	var b bench
 	flag.IntVar(&b.rounds, "rounds", 3, "how often everything is done, in turns")
@@ -47,10 +48,13 @@ func fail(err error) {
 	os.Exit(1)
 }
 
-func upstreamMain(address string) error {
+func upstreamMain(address string, dir []string) error {
 	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return err
+	}
+	if len(dir) > 0 {
+		return serveHTTP2Upstream(l, dir[0])
 	}
 	return serveUpstream(l)
 }

@@ -55,7 +55,14 @@ func (r *rig) run(ctx context.Context, w *workload, t *target) (*result, error) 
 	defer os.RemoveAll(dir)
 
 	upstream := freeAddress()
-	p, err := start(exec.Command(r.self, upstreamCommand, upstream))
+	args := []string{upstreamCommand, upstream}
+	if t.h2 {
+		args = append(args, dir)
+		if err := writeCertificate(dir); err != nil {
+			return nil, err
+		}
+	}
+	p, err := start(exec.Command(r.self, args...))
 	if err != nil {
 		return nil, err
 	}

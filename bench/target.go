@@ -22,6 +22,9 @@ type target struct {
 	// needs is a program that has to be installed. The Caddy is built.
 	needs string
 
+	// h2 is whether the upstream is asked by TLS and HTTP/2, as the real one is.
+	h2 bool
+
 	// redis has a Redis run beside the Caddy, whose costs count as well.
 	redis bool
 }
@@ -38,9 +41,11 @@ const (
 var targets = []*target{
 	{name: direct},
 	{name: module, config: "illumichat.Caddyfile", args: runCaddy},
+	{name: "illumichat-h2", config: "illumichat-h2.Caddyfile", args: runCaddy, h2: true},
 	{name: "resume", config: "resume.Caddyfile", args: runCaddy},
 	{name: "redis", config: "redis.Caddyfile", args: runCaddy, needs: "redis-server", redis: true},
 	{name: baseline, config: "reverse_proxy.Caddyfile", args: runCaddy},
+	{name: "reverse_proxy-h2", config: "reverse_proxy-h2.Caddyfile", args: runCaddy, h2: true},
 	{name: "nginx", config: "nginx.conf", needs: "nginx", args: func(config string) []string { return []string{"-c", config} }},
 	{name: "haproxy", config: "haproxy.cfg", needs: "haproxy", args: func(config string) []string { return []string{"-db", "-f", config} }},
 	{name: "express", config: "express/proxy.mjs", needs: "node", args: func(config string) []string { return []string{config} }},

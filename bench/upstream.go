@@ -29,7 +29,7 @@ func serveUpstream(l net.Listener) error {
 				if err != nil {
 					return
 				}
-				if err := p.answer(conn); err != nil {
+				if err := p.answerChunked(conn); err != nil {
 					return
 				}
 				if p.Hold {
@@ -50,12 +50,17 @@ type plan struct {
 	Hold   bool          `json:"hold"` // without a finish, and without an end
 }
 
-// readPlan reads a request.
+// readPlan reads a request from a connection.
 func readPlan(r *bufio.Reader) (*plan, error) {
 	request, err := http.ReadRequest(r)
 	if err != nil {
 		return nil, err
 	}
+	return planOf(request)
+}
+
+// planOf returns what a request wants to have answered.
+func planOf(request *http.Request) (*plan, error) {
 	body, err := io.ReadAll(request.Body)
 	if err != nil {
 		return nil, err
@@ -82,30 +87,40 @@ const (
 	bodyEnds     = "0\r\n\r\n"
 )
 
-// answer writes the stream.
-func (p *plan) answer(w io.Writer) error {
+// answerChunked writes the stream to an HTTP/1.1 connection.
+func (p *plan) answerChunked(w io.Writer) error {
 	if _, err := io.WriteString(w, streamHead); err != nil {
 		return err
 	}
+	var chunk []byte
+	return p.answer(func(events []byte, last bool) error {
+		chunk = appendChunk(chunk[:0], events)
+		if last {
+			chunk = append(chunk, bodyEnds...)
+		}
+		_, err := w.Write(chunk)
+		return err
+	})
+}
+
+// answer has the stream written, piece by piece.
+func (p *plan) answer(write func(events []byte, last bool) error) error {
 	padding := strings.Repeat("x", max(0, p.Size-len(eventBegins+eventStamp+eventEnds)))
-	var events, chunk []byte
+	var events []byte
 	for n := 0; n < p.Events; {
 		time.Sleep(p.Pause)
 		events = events[:0]
 		for now := time.Now(); n < p.Events && len(events) < p.Burst*p.Size; n++ {
 			events = fmt.Appendf(events, "%s%010d %019d %s%s", eventBegins, n, now.UnixNano(), padding, eventEnds)
 		}
-		chunk = appendChunk(chunk[:0], events)
-		if _, err := w.Write(chunk); err != nil {
+		if err := write(events, false); err != nil {
 			return err
 		}
 	}
 	if p.Hold {
 		return nil
 	}
-	chunk = appendChunk(chunk[:0], []byte(finishBegins+finishEnds))
-	_, err := w.Write(append(chunk, bodyEnds...))
-	return err
+	return write([]byte(finishBegins+finishEnds), true)
 }
 
 func appendChunk(b, data []byte) []byte {

@@ -1,13 +1,20 @@
 package main
 
 import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/illumichat/caddy-illumichat/internal/localhost"
 )
 
 // listen serves the rig's own upstream.
@@ -96,3 +103,49 @@ func TestVisitorsRefuseErrors(t *testing.T) {
 		t.Errorf("got the error %v", err)
 	}
 }
+
+// The upstream of HTTP/2 sends the same as the other.
+func TestUpstreamOfHTTP2(t *testing.T) {
+	dir := t.TempDir()
+	if err := writeCertificate(dir); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() { _ = serveHTTP2Upstream(l, dir) }()
+
+	cert, _ := localhost.PEM()
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(cert)
+	overTLS := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: "localhost"}, ForceAttemptHTTP2: true}
+	defer overTLS.CloseIdleConnections()
+	ask := func(transport http.RoundTripper, url, proto string) string {
+		t.Helper()
+		w := &workload{events: 20, burst: 3}
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, bytes.NewReader(w.chat()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+token)
+		resp, err := transport.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		if err != nil || resp.Proto != proto || resp.Header.Get("Content-Type") != "text/event-stream" {
+			t.Errorf("got %s, %v, %v", resp.Proto, resp.Header, err)
+		}
+		return stamps.ReplaceAllString(string(body), "")
+	}
+	want := ask(http.DefaultTransport, "http://"+listen(t), "HTTP/1.1")
+	if got := ask(overTLS, "https://"+l.Addr().String(), "HTTP/2.0"); got != want || strings.Count(got, "data: ") != 21 {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// stamps are when events are sent.
+var stamps = regexp.MustCompile(` \d{19} `)

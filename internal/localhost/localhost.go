@@ -56,7 +56,7 @@ var PEM = sync.OnceValues(func() (cert, key []byte) {
 		Subject:      pkix.Name{CommonName: "localhost"}, // curl refuses an issuer without a name
 		DNSNames:     []string{"localhost"},
 		NotBefore:    time.Now().Add(-time.Hour),
-		NotAfter:     time.Now().Add(time.Hour),
+		NotAfter:     time.Now().Add(24 * time.Hour),
 	}
 	signed, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
 	if err != nil {
