@@ -112,12 +112,12 @@ func TestRelayDoesNotAllocatePerEvent(t *testing.T) {
 		}
 	}
 	run() // what is kept for the stream's life is allocated here
-	// What else the process does counts as well, so the least of some measurements is the truest, and a few say nothing.
+	// What else the process does counts as well, so the least of some measurements is the truest.
 	least := math.Inf(1)
-	for range 5 {
+	for tries := 0; least > 0 && tries < 100; tries++ {
 		least = min(least, testing.AllocsPerRun(10, run))
 	}
-	if least > 10 {
+	if least > 0 {
 		t.Errorf("1000 events took %.0f allocations", least)
 	}
 }
