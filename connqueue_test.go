@@ -66,9 +66,6 @@ func startH2C(s *httptest.Server) {
 	s.Start()
 }
 
-// trusting is the subdirective of a transport that trusts the tests' upstreams.
-const trusting = "transport http {\n" + anyCertificate + "\n}"
-
 // crowdOf has a handler asked by so many at once.
 func crowdOf(t *testing.T, h *Handler, n int) {
 	t.Helper()

@@ -66,8 +66,11 @@ var wireUpstreams = []struct {
 	{"HTTP/2.0", newWireUpstream2, trusting},
 }
 
-// anyCertificate is the option of a transport that trusts the tests' upstreams.
-const anyCertificate = "tls_insecure_skip_verify"
+const (
+	// anyCertificate is the option of a transport that trusts the tests' upstreams, and trusting the subdirective with it.
+	anyCertificate = "tls_insecure_skip_verify"
+	trusting       = "transport http {\n" + anyCertificate + "\n}"
+)
 
 // newWireUpstream listens for HTTP/1.1.
 func newWireUpstream(tb testing.TB, answer func(*wire)) *wireUpstream {
