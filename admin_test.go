@@ -8,14 +8,15 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
 
 // adminList is what the admin API answers.
-func (p *caddyProcess) adminList(t *testing.T) []handlerStatus {
+func adminList(t *testing.T, p *sitetest.Process) []handlerStatus {
 	t.Helper()
-	status, body, header := p.ask(t, http.MethodGet, adminPath, nil)
+	status, body, header := p.Ask(t, http.MethodGet, adminPath, nil)
 	if status != http.StatusOK || header.Get("Content-Type") != "application/json" {
 		t.Fatalf("got status %d, Content-Type %q: %s", status, header.Get("Content-Type"), body)
 	}
@@ -35,17 +36,17 @@ func TestAdmin(t *testing.T) {
 	t.Setenv("TEST_TOKEN", sandbox.Token)
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	t.Setenv("TEST_ENDPOINT", server.URL+"/hidden/chat")
-	s := newSite(t, "grace_period 1s")
+	s := sitetest.New(t, "grace_period 1s")
 	directive := func(path, token, more string) string {
 		return fmt.Sprintf("illumichat %s {\ntoken %s\nendpoint %s?key=hidden\n%s\n}\n", path, token, server.URL, more)
 	}
-	p := runCaddy(t, s, directive(chatPath, "{env.TEST_TOKEN}", `assistants asst_demo asst_other
+	p := sitetest.Run(t, s, directive(sitetest.ChatPath, "{env.TEST_TOKEN}", `assistants asst_demo asst_other
 		alias help asst_demo
 		limit 5 1h
 		limit 9 24h site
 		max_streams 7
 		max_streams_per_client 3
-		`+once))
+		`+sitetest.Once))
 
 	want := handlerStatus{
 		Endpoint:   server.URL,
@@ -66,8 +67,8 @@ func TestAdmin(t *testing.T) {
 		}
 		want.Streams.Open, want.Streams.Clients = open, min(open, 1)
 		var got []handlerStatus
-		eventually(t, when, func() bool { // a chat's end may not have been seen yet
-			got = p.adminList(t)
+		sitetest.Eventually(t, when, func() bool { // a chat's end may not have been seen yet
+			got = adminList(t, p)
 			return len(got) > 0 && got[0].Streams.Open == open
 		})
 		if len(got) != 2 { // the site has two servers
@@ -80,32 +81,32 @@ func TestAdmin(t *testing.T) {
 		}
 	}
 	check("at first", 0, 0)
-	readAll(t, s.askAs("", saying("/events 1")))
+	sitetest.ReadAll(t, s.AskAs("", sitetest.Saying("/events 1")))
 	check("after a chat", 0, 1)
-	open := s.askAs("", saying("/stall"))
+	open := s.AskAs("", sitetest.Saying("/stall"))
 	check("during a chat", 1, 2)
 	open.Body.Close()
 	check("when its visitor has left", 0, 2)
-	readAll(t, s.askAs("", saying("/status 429 100")))
-	for _, got := range p.adminList(t) {
+	sitetest.ReadAll(t, s.AskAs("", sitetest.Saying("/status 429 100")))
+	for _, got := range adminList(t, p) {
 		if got.CoolDown < 90 || got.CoolDown > 100 {
 			t.Errorf("the cool-down lasts %v s", got.CoolDown)
 		}
 	}
 
-	if status, body, _ := p.ask(t, http.MethodGet, adminPath+"else", nil); status != http.StatusNotFound {
+	if status, body, _ := p.Ask(t, http.MethodGet, adminPath+"else", nil); status != http.StatusNotFound {
 		t.Errorf("another path: got status %d: %s", status, body)
 	}
-	if status, _, header := p.ask(t, http.MethodPost, adminPath, nil); status != http.StatusMethodNotAllowed || header.Get("Allow") != "GET, HEAD" {
+	if status, _, header := p.Ask(t, http.MethodPost, adminPath, nil); status != http.StatusMethodNotAllowed || header.Get("Allow") != "GET, HEAD" {
 		t.Errorf("a POST: got status %d, Allow: %q", status, header.Get("Allow"))
 	}
 
 	// A reload replaces what is listed.
-	p.reload(t, s.adapt(strings.Replace(directive(chatPath, sandbox.Token, "assistants *\n"+once), server.URL+"?key=hidden", "{env.TEST_ENDPOINT}", 1)))
+	p.Reload(t, s.Adapt(strings.Replace(directive(sitetest.ChatPath, sandbox.Token, "assistants *\n"+sitetest.Once), server.URL+"?key=hidden", "{env.TEST_ENDPOINT}", 1)))
 	want = handlerStatus{Endpoint: strings.TrimSuffix(server.URL, "/api/chat"), Assistants: []string{"*"}, Token: "literal", Limits: []limitStatus{}}
 	var got []handlerStatus
-	eventually(t, "the old handlers are gone", func() bool {
-		got = p.adminList(t)
+	sitetest.Eventually(t, "the old handlers are gone", func() bool {
+		got = adminList(t, p)
 		return len(got) == 2
 	})
 	for _, got := range got {
@@ -113,10 +114,10 @@ func TestAdmin(t *testing.T) {
 			t.Errorf("after a reload: got\n%+v\nwant\n%+v", got, want)
 		}
 	}
-	p.reload(t, s.adapt("respond 204"))
-	eventually(t, "none is left", func() bool { return len(p.adminList(t)) == 0 })
-	p.exit(t)
-	p.wait(t)
+	p.Reload(t, s.Adapt("respond 204"))
+	sitetest.Eventually(t, "none is left", func() bool { return len(adminList(t, p)) == 0 })
+	p.Exit(t)
+	p.Wait(t)
 }
 
 // Where a token comes from is told by a whole placeholder or not at all.

@@ -18,23 +18,13 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/illumichat/caddy-illumichat/internal/localhost"
+	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
 
 // behindProxy has the sites of a test believe the test when it says which client it is.
 const behindProxy = "grace_period 1ms\nservers {\ntrusted_proxies static 127.0.0.1/32\ntrusted_proxies_strict\n}"
-
-// askAs sends a chat, on a connection of its own, to a site that is behindProxy.
-func (s *site) askAs(client, chat string) *http.Response {
-	s.tb.Helper()
-	req := chatRequest(s.tb, s.plain, chat)
-	req.Header.Set("X-Forwarded-For", client)
-	return s.send(oneShot, req)
-}
-
-// oneShot keeps no connection that a reload may close.
-var oneShot = &http.Transport{DisableKeepAlives: true}
 
 // takenSlots returns how many slots are taken, of all states, and -1 where those of the clients are others.
 func takenSlots() int {
@@ -60,7 +50,7 @@ func takenSlots() int {
 // wantLetIn checks that a chat is answered, and what the client is told to have left; "" for nothing.
 func wantLetIn(t *testing.T, resp *http.Response, left string) {
 	t.Helper()
-	if body := readAll(t, resp); resp.StatusCode != http.StatusOK {
+	if body := sitetest.ReadAll(t, resp); resp.StatusCode != http.StatusOK {
 		t.Errorf("got status %d: %s", resp.StatusCode, body)
 	}
 	wantLeft(t, resp, left)
@@ -69,7 +59,7 @@ func wantLetIn(t *testing.T, resp *http.Response, left string) {
 // wantUsedUp checks that a chat is refused because of a limit, and returns after how many seconds there is room.
 func wantUsedUp(t *testing.T, resp *http.Response, left string) int {
 	t.Helper()
-	wantError(t, resp, http.StatusTooManyRequests, "rate_limit:chat")
+	sitetest.WantError(t, resp, http.StatusTooManyRequests, "rate_limit:chat")
 	wantLeft(t, resp, left)
 	wait, err := strconv.Atoi(resp.Header.Get("Retry-After"))
 	if err != nil || wait < 1 {
@@ -93,18 +83,18 @@ func wantLeft(t *testing.T, resp *http.Response, want string) {
 }
 
 func TestLimit(t *testing.T) {
-	upstream := newUpstream(t, finishing)
-	s := serveWith(t, behindProxy, chatToURL(upstream.URL, "limit 3 1h"))
+	upstream := sitetest.NewUpstream(t, sitetest.Finishing)
+	s := sitetest.ServeWith(t, behindProxy, sitetest.ChatToURL(upstream.URL, "limit 3 1h"))
 
-	first := s.askAs("192.0.2.1", hello)
+	first := s.AskAs("192.0.2.1", sitetest.Hello)
 	if got, want := first.Header.Get("RateLimit-Policy"), `"client";q=3;w=3600`; got != want {
 		t.Errorf("got RateLimit-Policy: %s, want %s", got, want)
 	}
 	wantLetIn(t, first, `"client";r=2;t=_`)
-	wantLetIn(t, s.askAs("192.0.2.1", hello), `"client";r=1;t=_`)
-	wantLetIn(t, s.askAs("192.0.2.1", hello), `"client";r=0;t=_`)
+	wantLetIn(t, s.AskAs("192.0.2.1", sitetest.Hello), `"client";r=1;t=_`)
+	wantLetIn(t, s.AskAs("192.0.2.1", sitetest.Hello), `"client";r=0;t=_`)
 	for range 3 {
-		resp := s.askAs("192.0.2.1", hello)
+		resp := s.AskAs("192.0.2.1", sitetest.Hello)
 		// A third of the next hour has to pass.
 		if wait := wantUsedUp(t, resp, `"client";r=0;t=_`); wait < 1200 || wait > 4800 {
 			t.Errorf("got Retry-After: %d", wait)
@@ -113,11 +103,11 @@ func TestLimit(t *testing.T) {
 			t.Errorf("got RateLimit: %s, want %s", got, want)
 		}
 	}
-	wantLetIn(t, s.askAs("192.0.2.2", hello), `"client";r=2;t=_`)
-	if got := len(upstream.take()); got != 4 {
+	wantLetIn(t, s.AskAs("192.0.2.2", sitetest.Hello), `"client";r=2;t=_`)
+	if got := len(upstream.Take()); got != 4 {
 		t.Errorf("the upstream was asked %d times, want 4", got)
 	}
-	for _, line := range logLines(t, s.log()) {
+	for _, line := range logLines(t, s.Log()) {
 		if strings.Contains(line.Msg, "used up") {
 			t.Errorf("one client's limit is told as if it were the site's: %s", line.raw)
 		}
@@ -129,35 +119,35 @@ func TestLimit(t *testing.T) {
 
 // What all visitors use up together is told to none of them, but to the operator.
 func TestLimitOfTheSite(t *testing.T) {
-	upstream := newUpstream(t, finishing)
-	s := serveWith(t, behindProxy, chatToURL(upstream.URL, "limit 2 1h site"))
-	wantLetIn(t, s.askAs("192.0.2.1", hello), "")
-	wantLetIn(t, s.askAs("192.0.2.2", hello), "")
-	wantUsedUp(t, s.askAs("192.0.2.3", hello), "")
-	wantUsedUp(t, s.askAs("192.0.2.1", hello), "")
+	upstream := sitetest.NewUpstream(t, sitetest.Finishing)
+	s := sitetest.ServeWith(t, behindProxy, sitetest.ChatToURL(upstream.URL, "limit 2 1h site"))
+	wantLetIn(t, s.AskAs("192.0.2.1", sitetest.Hello), "")
+	wantLetIn(t, s.AskAs("192.0.2.2", sitetest.Hello), "")
+	wantUsedUp(t, s.AskAs("192.0.2.3", sitetest.Hello), "")
+	wantUsedUp(t, s.AskAs("192.0.2.1", sitetest.Hello), "")
 	wantTold(t, s, "warn", "is used up", 1)
 }
 
 // A chat counts in all of its limits or in none.
 func TestLimits(t *testing.T) {
-	upstream := newUpstream(t, finishing)
-	s := serveWith(t, behindProxy, chatToURL(upstream.URL, "limit 5 1h\nlimit 3 1h site\nlimit 4 90s"))
-	first := s.askAs("192.0.2.1", hello)
+	upstream := sitetest.NewUpstream(t, sitetest.Finishing)
+	s := sitetest.ServeWith(t, behindProxy, sitetest.ChatToURL(upstream.URL, "limit 5 1h\nlimit 3 1h site\nlimit 4 90s"))
+	first := s.AskAs("192.0.2.1", sitetest.Hello)
 	if got, want := first.Header.Get("RateLimit-Policy"), `"client";q=5;w=3600, "client-2";q=4;w=90`; got != want {
 		t.Errorf("got RateLimit-Policy: %s, want %s", got, want)
 	}
 	wantLetIn(t, first, `"client";r=4;t=_, "client-2";r=3;t=_`)
-	wantLetIn(t, s.askAs("192.0.2.1", hello), `"client";r=3;t=_, "client-2";r=2;t=_`)
-	wantLetIn(t, s.askAs("192.0.2.1", hello), `"client";r=2;t=_, "client-2";r=1;t=_`)
+	wantLetIn(t, s.AskAs("192.0.2.1", sitetest.Hello), `"client";r=3;t=_, "client-2";r=2;t=_`)
+	wantLetIn(t, s.AskAs("192.0.2.1", sitetest.Hello), `"client";r=2;t=_, "client-2";r=1;t=_`)
 	for range 3 {
-		wantUsedUp(t, s.askAs("192.0.2.1", hello), `"client";r=2;t=_, "client-2";r=1;t=_`)
+		wantUsedUp(t, s.AskAs("192.0.2.1", sitetest.Hello), `"client";r=2;t=_, "client-2";r=1;t=_`)
 	}
-	wantUsedUp(t, s.askAs("192.0.2.2", hello), `"client";r=5, "client-2";r=4`)
+	wantUsedUp(t, s.AskAs("192.0.2.2", sitetest.Hello), `"client";r=5, "client-2";r=4`)
 	// With more for the site, the others are as they were.
-	s.reload(chatToURL(upstream.URL, "limit 5 1h\nlimit 9 1h site\nlimit 4 90s"))
-	wantLetIn(t, s.askAs("192.0.2.1", hello), `"client";r=1;t=_, "client-2";r=0;t=_`)
+	s.Reload(sitetest.ChatToURL(upstream.URL, "limit 5 1h\nlimit 9 1h site\nlimit 4 90s"))
+	wantLetIn(t, s.AskAs("192.0.2.1", sitetest.Hello), `"client";r=1;t=_, "client-2";r=0;t=_`)
 	// The longest wait is told.
-	if wait := wantUsedUp(t, s.askAs("192.0.2.1", hello), `"client";r=1;t=_, "client-2";r=0;t=_`); wait > 180 {
+	if wait := wantUsedUp(t, s.AskAs("192.0.2.1", sitetest.Hello), `"client";r=1;t=_, "client-2";r=0;t=_`); wait > 180 {
 		t.Errorf("got Retry-After: %d", wait)
 	}
 }
@@ -215,7 +205,7 @@ func TestTheLongestWaitIsTold(t *testing.T) {
 				c := fakeChat{handler: h, answers: []fakeAnswer{accepted()}}
 				c.run(t)
 				if len(c.tries) == 0 {
-					checkRetryAfter(t, c.visitor.header, []int{7200, 7200})
+					sitetest.CheckRetryAfter(t, c.visitor.header, []int{7200, 7200})
 				} else if h.state.slots.taken != 0 {
 					t.Error("the slot is not given back")
 				}
@@ -254,7 +244,7 @@ func TestCoolDownWithLimits(t *testing.T) {
 		h.token = token
 
 		// This one goes alone, and is answered for long.
-		long := chat(accepted(step{data: delta}, step{wait: 20 * time.Second, data: finish}))
+		long := chat(accepted(step{data: sitetest.Delta}, step{wait: 20 * time.Second, data: sitetest.Finish}))
 		var wg sync.WaitGroup
 		wg.Go(func() { long.run(t) })
 		synctest.Wait()
@@ -272,20 +262,20 @@ func TestCoolDownWithLimits(t *testing.T) {
 			t.Errorf("when the first one's answer ended, the turn was free: the wait is %v", wait)
 		}
 		wg.Wait()
-		long.checkStream(t, delta+finish, "")
+		long.checkStream(t, sitetest.Delta+sitetest.Finish, "")
 	})
 }
 
 // Each way to write a key has the same count, and each key one of its own.
 func TestKeys(t *testing.T) {
-	upstream := newUpstream(t, finishing)
-	s := serve(t, chatToURL(upstream.URL, "limit 1 1h {http.request.header.X-Key}"))
+	upstream := sitetest.NewUpstream(t, sitetest.Finishing)
+	s := sitetest.Serve(t, sitetest.ChatToURL(upstream.URL, "limit 1 1h {http.request.header.X-Key}"))
 	ask := func(key string) *http.Response {
-		req := chatRequest(t, s.plain, hello)
+		req := sitetest.ChatRequest(t, s.Plain, sitetest.Hello)
 		if key != "" {
 			req.Header.Set("X-Key", key)
 		}
-		return s.send(oneShot, req)
+		return s.Send(sitetest.OneShot, req)
 	}
 	long := strings.Repeat("x", maxKeyLength)
 	for _, keys := range [][]string{ // each group has one count
@@ -323,10 +313,10 @@ func TestLongKeysAreNotKept(t *testing.T) {
 
 // Whom a client says to be is believed where a proxy is trusted, and nowhere else.
 func TestClientIsNotWhoItSaysToBe(t *testing.T) {
-	upstream := newUpstream(t, finishing)
-	s := serve(t, chatToURL(upstream.URL, "limit 1 1h"))
-	wantLetIn(t, s.askAs("192.0.2.1", hello), `"client";r=0;t=_`)
-	wantUsedUp(t, s.askAs("192.0.2.2", hello), `"client";r=0;t=_`)
+	upstream := sitetest.NewUpstream(t, sitetest.Finishing)
+	s := sitetest.Serve(t, sitetest.ChatToURL(upstream.URL, "limit 1 1h"))
+	wantLetIn(t, s.AskAs("192.0.2.1", sitetest.Hello), `"client";r=0;t=_`)
+	wantUsedUp(t, s.AskAs("192.0.2.2", sitetest.Hello), `"client";r=0;t=_`)
 }
 
 // What fails before it reaches the upstream does not count.
@@ -342,69 +332,69 @@ func TestWhatDoesNotCount(t *testing.T) {
 	writeToken(sandbox.Token)
 	directive := func(endpoint string) string {
 		return fmt.Sprintf("illumichat %s {\ntoken {file.%s}\nassistants asst_demo\nendpoint %s\nlimit 2 1h\nmax_body_size 1KiB\nmax_streams_per_client 1\n%s\n}",
-			chatPath, tokenFile, endpoint, once)
+			sitetest.ChatPath, tokenFile, endpoint, sitetest.Once)
 	}
-	s := serve(t, directive(server.URL))
-	wantLetIn(t, s.askAs("", hello), `"client";r=1;t=_`)
+	s := sitetest.Serve(t, directive(server.URL))
+	wantLetIn(t, s.AskAs("", sitetest.Hello), `"client";r=1;t=_`)
 
 	refused := func(status int, code string, change func(*http.Request)) {
 		t.Helper()
-		req := chatRequest(t, s.plain, hello)
+		req := sitetest.ChatRequest(t, s.Plain, sitetest.Hello)
 		change(req)
-		wantError(t, s.send(oneShot, req), status, code)
+		sitetest.WantError(t, s.Send(sitetest.OneShot, req), status, code)
 	}
 	body := func(text string) func(*http.Request) {
 		return func(req *http.Request) {
-			*req = *chatRequest(t, s.plain, text)
+			*req = *sitetest.ChatRequest(t, s.Plain, text)
 		}
 	}
 	for range 3 {
 		refused(405, "method_not_allowed:chat", func(req *http.Request) { req.Method = http.MethodPut })
 		refused(403, "forbidden:origin", func(req *http.Request) { req.Header.Set("Sec-Fetch-Site", "cross-site") })
 		refused(415, "unsupported_media_type:chat", func(req *http.Request) { req.Header.Set("Content-Type", "text/plain") })
-		refused(413, "too_large:chat", body(saying(strings.Repeat("x", 2000))))
+		refused(413, "too_large:chat", body(sitetest.Saying(strings.Repeat("x", 2000))))
 		refused(400, "bad_request:chat", body("{}"))
-		refused(403, "forbidden:assistant", body(strings.Replace(hello, "asst_demo", "asst_other", 1)))
+		refused(403, "forbidden:assistant", body(strings.Replace(sitetest.Hello, "asst_demo", "asst_other", 1)))
 		writeToken("")
-		refused(502, "unauthorized:upstream", body(hello))
-		wantLeft(t, s.askAs("", hello), `"client";r=1;t=_`)
+		refused(502, "unauthorized:upstream", body(sitetest.Hello))
+		wantLeft(t, s.AskAs("", sitetest.Hello), `"client";r=1;t=_`)
 		writeToken(sandbox.Token)
 	}
 	// A second stream of the client, while one is open that is not counted yet.
-	slow := s.askAs("", saying("/endless"))
-	wantError(t, s.askAs("", hello), 429, "rate_limit:chat")
+	slow := s.AskAs("", sitetest.Saying("/endless"))
+	sitetest.WantError(t, s.AskAs("", sitetest.Hello), 429, "rate_limit:chat")
 	slow.Body.Close()
-	eventually(t, "the stream's slot is free", func() bool { return takenSlots() == 0 })
-	wantUsedUp(t, s.askAs("", hello), `"client";r=0;t=_`)
+	sitetest.Eventually(t, "the stream's slot is free", func() bool { return takenSlots() == 0 })
+	wantUsedUp(t, s.AskAs("", sitetest.Hello), `"client";r=0;t=_`)
 	// What is wrong with a request is told first, and so it is to those who have used up their limit.
 	refused(403, "forbidden:origin", func(req *http.Request) { req.Header.Set("Sec-Fetch-Site", "cross-site") })
-	refused(413, "too_large:chat", body("["+saying(strings.Repeat("x", 2000))))
+	refused(413, "too_large:chat", body("["+sitetest.Saying(strings.Repeat("x", 2000))))
 	refused(400, "bad_request:chat", body("{}"))
-	refused(403, "forbidden:assistant", body(strings.Replace(hello, "asst_demo", "asst_other", 1)))
+	refused(403, "forbidden:assistant", body(strings.Replace(sitetest.Hello, "asst_demo", "asst_other", 1)))
 	if got := len(server.Requests()); got != 2 {
 		t.Errorf("the upstream was asked %d times, want 2", got)
 	}
 
 	// An upstream that is not there.
 	nobody := fmt.Sprintf("http://127.0.0.1:%d", localhost.Port(t))
-	s.reload(directive(nobody))
+	s.Reload(directive(nobody))
 	for range 5 {
-		resp := s.askAs("", hello)
-		wantError(t, resp, 502, "bad_gateway:upstream")
+		resp := s.AskAs("", sitetest.Hello)
+		sitetest.WantError(t, resp, 502, "bad_gateway:upstream")
 		wantLeft(t, resp, `"client";r=2`)
 	}
 
 	// The upstream's own limit counts once, the cool-down after it does not.
 	second := sandboxtest.NewServer(t, sandbox.Options{})
-	s.reload(directive(second.URL))
-	wantError(t, s.askAs("", saying("/status 429 1")), 429, "rate_limit:chat")
+	s.Reload(directive(second.URL))
+	sitetest.WantError(t, s.AskAs("", sitetest.Saying("/status 429 1")), 429, "rate_limit:chat")
 	for range 5 {
-		resp := s.askAs("", hello)
-		wantError(t, resp, 429, "rate_limit:chat")
+		resp := s.AskAs("", sitetest.Hello)
+		sitetest.WantError(t, resp, 429, "rate_limit:chat")
 		wantLeft(t, resp, "")
 	}
-	eventually(t, "the cool-down is over", func() bool { return s.askAs("", hello).StatusCode == http.StatusOK })
-	wantUsedUp(t, s.askAs("", hello), `"client";r=0;t=_`)
+	sitetest.Eventually(t, "the cool-down is over", func() bool { return s.AskAs("", sitetest.Hello).StatusCode == http.StatusOK })
+	wantUsedUp(t, s.AskAs("", sitetest.Hello), `"client";r=0;t=_`)
 }
 
 // A chat counts once, however many tries it takes and whatever comes of them.
@@ -413,7 +403,7 @@ func TestWhatCountsOnce(t *testing.T) {
 		"tries that fail":             {refusing(500), refusing(503), accepted()},
 		"an error":                    {refusing(400)},
 		"a connection that breaks":    {{err: errReset}, {err: errReset}, {err: errReset}},
-		"an answer that breaks":       {accepted(step{data: delta}, step{err: errReset})},
+		"an answer that breaks":       {accepted(step{data: sitetest.Delta}, step{err: errReset})},
 		"an answer without an event":  {accepted(step{err: errReset}), accepted(step{err: errReset}), accepted(step{err: errReset})},
 		"a try that takes long":       {{wait: time.Hour}, {wait: time.Hour}, {wait: time.Hour}},
 		"a token that is refused":     {refusing(401)},
@@ -447,7 +437,7 @@ func TestLimitsAreShared(t *testing.T) {
 		return fmt.Sprintf("handle %s {\nillumichat {\ntoken %s\nassistants asst_demo\nendpoint %s\n%s\n}\n}\n", path, token, endpoint, limits)
 	}
 	first := func(limits string) string { return at("/first", "{env.TEST_TOKEN}", server.URL, limits) }
-	s := serve(t, first("limit 3 1h\nlimit 100 1h site")+
+	s := sitetest.Serve(t, first("limit 3 1h\nlimit 100 1h site")+
 		at("/same", "{env.TEST_TOKEN}", server.URL, "limit 3 1h")+
 		at("/more", "{env.TEST_TOKEN}", server.URL, "limit 5 60m {client_ip}")+
 		at("/window", "{env.TEST_TOKEN}", server.URL, "limit 3 2h")+
@@ -455,9 +445,9 @@ func TestLimitsAreShared(t *testing.T) {
 		at("/endpoint", "{env.TEST_TOKEN}", server.URL+"/2", "limit 3 1h"))
 	ask := func(path string) *http.Response {
 		t.Helper()
-		req := chatRequest(t, s.plain, hello)
+		req := sitetest.ChatRequest(t, s.Plain, sitetest.Hello)
 		req.URL.Path = path
-		return s.send(oneShot, req)
+		return s.Send(sitetest.OneShot, req)
 	}
 	left := func(path, want string) {
 		t.Helper()
@@ -470,20 +460,20 @@ func TestLimitsAreShared(t *testing.T) {
 	left("/token", `"client";r=2;t=_`)
 	left("/endpoint", `"client";r=2;t=_`)
 
-	s.reload(first("limit 10 1h\nlimit 100 1h site"))
+	s.Reload(first("limit 10 1h\nlimit 100 1h site"))
 	left("/first", `"client";r=6;t=_`)
 	// A config that cannot be loaded has shared them, too, and lets go of its own part alone.
-	faulty := strings.Replace(string(s.adapt(first("limit 10 1h\nlimit 100 1h site"))), `"requests":100`, `"requests":-1`, 1)
+	faulty := strings.Replace(string(s.Adapt(first("limit 10 1h\nlimit 100 1h site"))), `"requests":100`, `"requests":-1`, 1)
 	if err := caddy.Load([]byte(faulty), true); err == nil {
 		t.Fatal("the config was loaded")
 	}
 	left("/first", `"client";r=5;t=_`)
-	s.reload(first("limit 10 1h\nlimit 5 2h"))
+	s.Reload(first("limit 10 1h\nlimit 5 2h"))
 	left("/first", `"client";r=4;t=_, "client-2";r=4;t=_`) // whose window nobody had in between
-	s.reload(first("limit 2 1h"))
+	s.Reload(first("limit 2 1h"))
 	wantUsedUp(t, ask("/first"), `"client";r=0;t=_`)
 
-	s.reload("")
+	s.Reload("")
 	sharedWindows.Range(func(key, _ any) bool {
 		if key := key.(windowKey); strings.HasPrefix(key.state.endpoint, server.URL) {
 			t.Errorf("the window %+v is kept", key)
@@ -493,17 +483,17 @@ func TestLimitsAreShared(t *testing.T) {
 }
 
 func TestMaxStreams(t *testing.T) {
-	u := newHandUpstream(t)
-	config := func(subdirectives string) string { return chatToURL(u.url, subdirectives) }
-	s := serveWith(t, "", config("max_streams 3\nlimit 100 1h")) // a grace period would end the HTTP/3 stream
-	streams := converseOverAll(t, s, u)
+	u := sitetest.NewHandUpstream(t)
+	config := func(subdirectives string) string { return sitetest.ChatToURL(u.URL, subdirectives) }
+	s := sitetest.ServeWith(t, "", config("max_streams 3\nlimit 100 1h")) // a grace period would end the HTTP/3 stream
+	streams := sitetest.ConverseOverAll(t, s, u)
 
 	full := func(what string) {
 		t.Helper()
 		for range 2 {
-			resp := s.askAs("", hello)
-			wantError(t, resp, http.StatusServiceUnavailable, "overloaded:chat")
-			checkRetryAfter(t, resp.Header, []int{1, 1})
+			resp := s.AskAs("", sitetest.Hello)
+			sitetest.WantError(t, resp, http.StatusServiceUnavailable, "overloaded:chat")
+			sitetest.CheckRetryAfter(t, resp.Header, []int{1, 1})
 			wantLeft(t, resp, `"client";r=97;t=_`) // what is refused does not count
 			if t.Failed() {
 				t.Fatal(what)
@@ -511,9 +501,9 @@ func TestMaxStreams(t *testing.T) {
 		}
 	}
 	full("three streams are open")
-	s.reload(config("max_streams 3\nlimit 100 1h"))
+	s.Reload(config("max_streams 3\nlimit 100 1h"))
 	full("three streams of the config before are open")
-	if n := strings.Count(s.log(), "max_streams is reached"); n < 2 || n > 5 { // a warning for each config, and debug lines
+	if n := strings.Count(s.Log(), "max_streams is reached"); n < 2 || n > 5 { // a warning for each config, and debug lines
 		t.Errorf("the log tells %d times that there are too many", n)
 	}
 	for _, line := range wantTold(t, s, "warn", "the chat failed", 2) { // once for each config
@@ -522,27 +512,27 @@ func TestMaxStreams(t *testing.T) {
 		}
 	}
 
-	streams["HTTP/2.0"].finish(t)
-	<-streams["HTTP/2.0"].upstream.over
-	eventually(t, "a slot is free", func() bool { return takenSlots() == 2 })
-	next := converse(t, u, protocols(t)["HTTP/1.1"], chatRequest(t, s.secure, hello))
-	if resp := s.askAs("", hello); resp.StatusCode != http.StatusServiceUnavailable {
+	streams["HTTP/2.0"].Finish(t)
+	<-streams["HTTP/2.0"].Upstream.Over
+	sitetest.Eventually(t, "a slot is free", func() bool { return takenSlots() == 2 })
+	next := sitetest.Converse(t, u, sitetest.Protocols(t)["HTTP/1.1"], sitetest.ChatRequest(t, s.Secure, sitetest.Hello))
+	if resp := s.AskAs("", sitetest.Hello); resp.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("got status %d while three streams are open", resp.StatusCode)
 	}
-	s.reload(config("max_streams 4\nlimit 100 1h"))
-	streams["HTTP/2.0"] = converse(t, u, protocols(t)["HTTP/1.1"], chatRequest(t, s.secure, hello))
+	s.Reload(config("max_streams 4\nlimit 100 1h"))
+	streams["HTTP/2.0"] = sitetest.Converse(t, u, sitetest.Protocols(t)["HTTP/1.1"], sitetest.ChatRequest(t, s.Secure, sitetest.Hello))
 	for _, stream := range streams {
-		stream.finish(t)
+		stream.Finish(t)
 	}
-	next.finish(t)
+	next.Finish(t)
 }
 
 func TestMaxStreamsPerClient(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
-	s := serveWith(t, behindProxy, chatTo(server, "max_streams_per_client 2\nmax_streams 5"))
+	s := sitetest.ServeWith(t, behindProxy, sitetest.ChatTo(server, "max_streams_per_client 2\nmax_streams 5"))
 	open := func(client string) *http.Response {
 		t.Helper()
-		resp := s.askAs(client, saying("/endless"))
+		resp := s.AskAs(client, sitetest.Saying("/endless"))
 		if resp.StatusCode != http.StatusOK {
 			t.Fatalf("got status %d", resp.StatusCode)
 		}
@@ -550,32 +540,32 @@ func TestMaxStreamsPerClient(t *testing.T) {
 	}
 	tooMany := func(client string) {
 		t.Helper()
-		resp := s.askAs(client, hello)
-		wantError(t, resp, http.StatusTooManyRequests, "rate_limit:chat")
-		checkRetryAfter(t, resp.Header, []int{1, 1})
+		resp := s.AskAs(client, sitetest.Hello)
+		sitetest.WantError(t, resp, http.StatusTooManyRequests, "rate_limit:chat")
+		sitetest.CheckRetryAfter(t, resp.Header, []int{1, 1})
 	}
 	one, two := open("2001:db8::1"), open("2001:db8::2")
 	tooMany("2001:db8::3")
 	other := open("192.0.2.1")
 	one.Body.Close()
-	eventually(t, "a slot is free", func() bool { return takenSlots() == 2 })
+	sitetest.Eventually(t, "a slot is free", func() bool { return takenSlots() == 2 })
 	three := open("2001:db8::3")
 	tooMany("2001:db8::1")
-	s.reload(chatTo(server, "max_streams_per_client 2\nmax_streams 5"))
+	s.Reload(sitetest.ChatTo(server, "max_streams_per_client 2\nmax_streams 5"))
 	tooMany("2001:db8::1")
 	for _, resp := range []*http.Response{two, other, three} {
 		resp.Body.Close()
 	}
-	eventually(t, "all slots are free", func() bool { return takenSlots() == 0 })
-	wantLetIn(t, s.askAs("2001:db8::1", hello), "")
-	eventually(t, "all slots are free", func() bool { return takenSlots() == 0 })
+	sitetest.Eventually(t, "all slots are free", func() bool { return takenSlots() == 0 })
+	wantLetIn(t, s.AskAs("2001:db8::1", sitetest.Hello), "")
+	sitetest.Eventually(t, "all slots are free", func() bool { return takenSlots() == 0 })
 }
 
 // However many ask at once, no more are let in than there is room for, and each that is let in is told another number.
 func TestAdmissionsAtOnce(t *testing.T) {
-	upstream := newUpstream(t, finishing)
+	upstream := sitetest.NewUpstream(t, sitetest.Finishing)
 	const requests, limit = 200, 50
-	s := serve(t, chatToURL(upstream.URL, fmt.Sprintf("limit %d 24h\nlimit %d 12h site", limit, limit+10)))
+	s := sitetest.Serve(t, sitetest.ChatToURL(upstream.URL, fmt.Sprintf("limit %d 24h\nlimit %d 12h site", limit, limit+10)))
 	transport := &http.Transport{MaxConnsPerHost: 20}
 	t.Cleanup(transport.CloseIdleConnections)
 	var mu sync.Mutex
@@ -583,13 +573,13 @@ func TestAdmissionsAtOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for range requests {
 		wg.Go(func() {
-			resp, err := transport.RoundTrip(chatRequest(t, s.plain, hello))
+			resp, err := transport.RoundTrip(sitetest.ChatRequest(t, s.Plain, sitetest.Hello))
 			if err != nil {
 				t.Error(err)
 				return
 			}
 			defer resp.Body.Close()
-			readAll(t, resp)
+			sitetest.ReadAll(t, resp)
 			if resp.StatusCode == http.StatusOK {
 				mu.Lock()
 				defer mu.Unlock()
@@ -602,29 +592,29 @@ func TestAdmissionsAtOnce(t *testing.T) {
 	if len(left) != limit || len(slices.Compact(left)) != limit {
 		t.Errorf("%d were let in, want %d: %q", len(left), limit, left)
 	}
-	if got := len(upstream.take()); got != limit {
+	if got := len(upstream.Take()); got != limit {
 		t.Errorf("the upstream was asked %d times, want %d", got, limit)
 	}
 }
 
 // A visitor who leaves when the upstream has the chat has used it up, whether or not there was an answer.
 func TestLeavingCounts(t *testing.T) {
-	for _, upstream := range wireUpstreams {
-		t.Run(upstream.proto, func(t *testing.T) {
-			asked := make(chan *wire)
-			u := upstream.start(t, func(w *wire) {
+	for _, upstream := range sitetest.WireUpstreams {
+		t.Run(upstream.Proto, func(t *testing.T) {
+			asked := make(chan *sitetest.Wire)
+			u := upstream.Start(t, func(w *sitetest.Wire) {
 				asked <- w
-				w.stall()
+				w.Stall()
 			})
-			s := serve(t, chatToURL(u.url, upstream.transport+"\nlimit 3 1h"))
+			s := sitetest.Serve(t, sitetest.ChatToURL(u.URL, upstream.Transport+"\nlimit 3 1h"))
 			for range 3 {
-				conn := sendRaw(t, s, rawChat(hello))
+				conn := sitetest.SendRaw(t, s, sitetest.RawChat(sitetest.Hello))
 				w := <-asked
 				conn.Close()
-				<-w.gone
-				eventually(t, "the slot is free", func() bool { return takenSlots() == 0 })
+				<-w.Gone
+				sitetest.Eventually(t, "the slot is free", func() bool { return takenSlots() == 0 })
 			}
-			wantUsedUp(t, s.askAs("", hello), `"client";r=0;t=_`)
+			wantUsedUp(t, s.AskAs("", sitetest.Hello), `"client";r=0;t=_`)
 		})
 	}
 }
@@ -647,28 +637,28 @@ func TestPanicsGiveSlotsBack(t *testing.T) {
 
 // A config without the chat in between does not forget streams that are open, nor what was counted meanwhile.
 func TestOpenStreamsKeepTheState(t *testing.T) {
-	u := newHandUpstream(t)
-	config := chatToURL(u.url, "max_streams 1\nlimit 3 1h")
-	s := serve(t, config)
-	stream := converse(t, u, http.DefaultTransport, chatRequest(t, s.plain, hello))
-	s.reload("respond 204")
-	s.reload(config)
-	resp := s.askAs("", hello)
-	wantError(t, resp, http.StatusServiceUnavailable, "overloaded:chat")
+	u := sitetest.NewHandUpstream(t)
+	config := sitetest.ChatToURL(u.URL, "max_streams 1\nlimit 3 1h")
+	s := sitetest.Serve(t, config)
+	stream := sitetest.Converse(t, u, http.DefaultTransport, sitetest.ChatRequest(t, s.Plain, sitetest.Hello))
+	s.Reload("respond 204")
+	s.Reload(config)
+	resp := s.AskAs("", sitetest.Hello)
+	sitetest.WantError(t, resp, http.StatusServiceUnavailable, "overloaded:chat")
 	wantLeft(t, resp, `"client";r=2;t=_`)
-	stream.finish(t)
-	eventually(t, "the slot is free", func() bool { return takenSlots() == 0 })
-	next := converse(t, u, oneShot, chatRequest(t, s.plain, hello))
-	s.reload("respond 204")
-	next.finish(t)
-	eventually(t, "the state is forgotten", func() bool {
+	stream.Finish(t)
+	sitetest.Eventually(t, "the slot is free", func() bool { return takenSlots() == 0 })
+	next := sitetest.Converse(t, u, sitetest.OneShot, sitetest.ChatRequest(t, s.Plain, sitetest.Hello))
+	s.Reload("respond 204")
+	next.Finish(t)
+	sitetest.Eventually(t, "the state is forgotten", func() bool {
 		kept := false
 		sharedWindows.Range(func(key, _ any) bool {
-			kept = kept || strings.HasPrefix(key.(windowKey).state.endpoint, u.url)
+			kept = kept || strings.HasPrefix(key.(windowKey).state.endpoint, u.URL)
 			return true
 		})
 		sharedStates.Range(func(key, _ any) bool {
-			kept = kept || strings.HasPrefix(key.(stateKey).endpoint, u.url)
+			kept = kept || strings.HasPrefix(key.(stateKey).endpoint, u.URL)
 			return true
 		})
 		return !kept
@@ -677,26 +667,26 @@ func TestOpenStreamsKeepTheState(t *testing.T) {
 
 // A request that comes to the handler of a replaced config lets go of nothing that the new one uses.
 func TestLateRequestsLeaveTheStateAlone(t *testing.T) {
-	upstream := newUpstream(t, finishing)
-	config := chatToURL(upstream.URL, "limit 3 1h")
-	s := serveWith(t, "", config) // no grace period, which would end
+	upstream := sitetest.NewUpstream(t, sitetest.Finishing)
+	config := sitetest.ChatToURL(upstream.URL, "limit 3 1h")
+	s := sitetest.ServeWith(t, "", config) // no grace period, which would end
 	users := func() int {
 		n, _ := sharedStates.References(newStateKey(upstream.URL, sandbox.Token))
 		return n
 	}
 	want := users()
-	late := s.dial(fmt.Sprintf("Content-Length: %d", len(hello)))
-	if _, err := io.WriteString(late, hello[:10]); err != nil {
+	late := dial(t, s, fmt.Sprintf("Content-Length: %d", len(sitetest.Hello)))
+	if _, err := io.WriteString(late, sitetest.Hello[:10]); err != nil {
 		t.Fatal(err)
 	}
-	readAll(t, s.askAs("", hello)) // after which the other one has surely come
-	s.reload(config)
-	eventually(t, "the old config lets go", func() bool { return users() == want })
-	if _, err := io.WriteString(late, hello[10:]); err != nil {
+	sitetest.ReadAll(t, s.AskAs("", sitetest.Hello)) // after which the other one has surely come
+	s.Reload(config)
+	sitetest.Eventually(t, "the old config lets go", func() bool { return users() == want })
+	if _, err := io.WriteString(late, sitetest.Hello[10:]); err != nil {
 		t.Fatal(err)
 	}
 	wantLetIn(t, readResponse(t, late), `"client";r=1;t=_`)
-	eventually(t, "the chat is over", func() bool { return takenSlots() == 0 && ours() == "" })
+	sitetest.Eventually(t, "the chat is over", func() bool { return takenSlots() == 0 && ours() == "" })
 	if got := users(); got != want {
 		t.Errorf("the state has %d users, want %d", got, want)
 	}
@@ -704,11 +694,11 @@ func TestLateRequestsLeaveTheStateAlone(t *testing.T) {
 
 // The operator is told of a limit whose key comes out empty for all that it refuses.
 func TestEmptyKeysAreTold(t *testing.T) {
-	upstream := newUpstream(t, finishing)
-	s := serve(t, chatToURL(upstream.URL, "limit 1 1h {http.nonsense}"))
-	wantLetIn(t, s.askAs("", hello), "")
-	wantUsedUp(t, s.askAs("", hello), "")
-	wantUsedUp(t, s.askAs("", hello), "")
+	upstream := sitetest.NewUpstream(t, sitetest.Finishing)
+	s := sitetest.Serve(t, sitetest.ChatToURL(upstream.URL, "limit 1 1h {http.nonsense}"))
+	wantLetIn(t, s.AskAs("", sitetest.Hello), "")
+	wantUsedUp(t, s.AskAs("", sitetest.Hello), "")
+	wantUsedUp(t, s.AskAs("", sitetest.Hello), "")
 	for _, line := range wantTold(t, s, "warn", "is used up", 1) {
 		if !strings.Contains(line.raw, "{http.nonsense}") || !strings.Contains(line.raw, `"key_is_empty":true`) {
 			t.Errorf("the log does not say why: %s", line.raw)

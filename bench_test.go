@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 	"unsafe"
+
+	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 )
 
 // events is a body of n times the same bytes, a read each.
@@ -38,7 +40,7 @@ func (d *discard) FlushError() error                { return nil }
 func (d *discard) SetWriteDeadline(time.Time) error { return nil }
 
 // benchRequest is shared, because a request is net/http's and not ours.
-var benchRequest = httptest.NewRequestWithContext(context.Background(), http.MethodPost, chatPath, nil)
+var benchRequest = httptest.NewRequestWithContext(context.Background(), http.MethodPost, sitetest.ChatPath, nil)
 
 // openExchange lets benchRequest in. Its admission has to be left.
 func openExchange(tb testing.TB, h *Handler, w http.ResponseWriter) *exchange {
@@ -159,19 +161,19 @@ func TestStreamMemoryOfALargeChat(t *testing.T) {
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		w.Header().Set("Content-Type", "text/event-stream")
-		_, _ = io.WriteString(w, delta)
+		_, _ = io.WriteString(w, sitetest.Delta)
 		_ = http.NewResponseController(w).Flush()
 		<-end
-		_, _ = io.WriteString(w, finish)
+		_, _ = io.WriteString(w, sitetest.Finish)
 	}))
 	t.Cleanup(upstream.Close)
-	s := serve(t, chatToURL(upstream.URL, ""))
+	s := sitetest.Serve(t, sitetest.ChatToURL(upstream.URL, ""))
 	transport := &http.Transport{MaxIdleConnsPerHost: streams}
 	t.Cleanup(transport.CloseIdleConnections)
-	chat := saying(strings.Repeat("x", size))
+	chat := sitetest.Saying(strings.Repeat("x", size))
 	readAllLater := func(n int) (answers []*http.Response) {
 		for range n {
-			answers = append(answers, s.send(transport, chatRequest(t, s.plain, chat)))
+			answers = append(answers, s.Send(transport, sitetest.ChatRequest(t, s.Plain, chat)))
 		}
 		return answers
 	}
@@ -181,7 +183,7 @@ func TestStreamMemoryOfALargeChat(t *testing.T) {
 	per := (usedMemory() - before) / streams
 	close(end)
 	for _, resp := range answers {
-		onlyFinish(t, readAll(t, resp))
+		sitetest.OnlyFinish(t, sitetest.ReadAll(t, resp))
 	}
 	t.Logf("%d bytes a stream, of the visitor's and the upstream's ends too", per)
 	if per > size/2 {
@@ -232,7 +234,7 @@ type idleBody struct {
 func (b *idleBody) Read(p []byte) (int, error) {
 	if !b.begun && len(p) > 1 {
 		b.begun = true
-		return copy(p, delta), nil
+		return copy(p, sitetest.Delta), nil
 	}
 	b.waiting <- struct{}{}
 	<-b.end
@@ -241,7 +243,7 @@ func (b *idleBody) Read(p []byte) (int, error) {
 
 // BenchmarkExchange is what a short chat costs us, without what the connections cost.
 func BenchmarkExchange(b *testing.B) {
-	answer := strings.Repeat(delta, 19) + finish
+	answer := strings.Repeat(sitetest.Delta, 19) + sitetest.Finish
 	for _, bench := range []struct {
 		name, subdirectives string
 		status              int
@@ -257,7 +259,7 @@ func BenchmarkExchange(b *testing.B) {
 				c := &fakeChat{steps: []step{{data: answer}}}
 				c.visitor.header = make(http.Header)
 				r := httptest.NewRequestWithContext(context.WithValue(context.Background(), fakeChatKey{}, c),
-					http.MethodPost, chatPath, strings.NewReader(hello))
+					http.MethodPost, sitetest.ChatPath, strings.NewReader(sitetest.Hello))
 				r.Header.Set("Content-Type", "application/json")
 				if err := h.ServeHTTP(&c.visitor, r, nil); err != nil {
 					b.Fatal(err)

@@ -12,6 +12,7 @@ import (
 	cdpnetwork "github.com/chromedp/cdproto/network"
 	cdppage "github.com/chromedp/cdproto/page"
 
+	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
@@ -53,7 +54,7 @@ func TestBrowserTellsOfFailures(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	strange := sandboxtest.NewServer(t, sandbox.Options{Token: "ic_test000000000000000000000000000000000000", Assistants: []string{"asst_other"}})
 	foreign := sandboxtest.NewServer(t, sandbox.Options{Assistants: []string{"asst_other"}})
-	s := serve(t, examplePage(t, server.URL, ""))
+	s := sitetest.Serve(t, examplePage(t, server.URL, ""))
 
 	const (
 		broke   = "The connection to the assistant broke off."
@@ -71,30 +72,30 @@ func TestBrowserTellsOfFailures(t *testing.T) {
 		code          string
 		text          string
 	}{
-		{"bad request", server, once, []string{"/status 400"}, "That did not work: The request is not valid.", "bad_request:chat", ""},
-		{"token refused", strange, once, []string{"Hello"}, wrong, "unauthorized:upstream", ""},
-		{"no such assistant", foreign, once, []string{"Hello"}, wrong, "not_found:chat", ""},
+		{"bad request", server, sitetest.Once, []string{"/status 400"}, "That did not work: The request is not valid.", "bad_request:chat", ""},
+		{"token refused", strange, sitetest.Once, []string{"Hello"}, wrong, "unauthorized:upstream", ""},
+		{"no such assistant", foreign, sitetest.Once, []string{"Hello"}, wrong, "not_found:chat", ""},
 		{"too many messages in it", server, "max_messages 2", []string{"Hello", "Hello"}, "This conversation has grown too long.", "too_large:chat", ""},
 		{"too large", server, "max_body_size 100B", []string{strings.Repeat("long ", 20)}, "This conversation has grown too long.", "too_large:chat", ""},
 		{"limit", server, "limit 1 1h", []string{"Hello", "Hello"}, tooMany, "rate_limit:chat", ""},
-		{"upstream's limit", server, once, []string{"/status 429 100"}, tooMany, "rate_limit:chat", ""},
-		{"cool-down", server, once, []string{"/status 429 100", "Hello"}, tooMany, "rate_limit:chat", ""},
-		{"no answer of a chat", server, once, []string{"/html"}, down, "bad_gateway:upstream", ""},
-		{"too slow", server, once + "\nresponse_timeout 50ms\ncommit_after off", []string{"/silent"}, slow, "timeout:upstream", ""},
-		{"too slow after the head", server, once + "\nresponse_timeout 100ms\ncommit_after 1ms", []string{"/hang"}, slow, "timeout:upstream", ""},
-		{"cut", server, once, []string{"/cut"}, broke, "closed:upstream", firstWords},
-		{"reset", server, once, []string{"/reset"}, broke, "closed:upstream", firstWords},
+		{"upstream's limit", server, sitetest.Once, []string{"/status 429 100"}, tooMany, "rate_limit:chat", ""},
+		{"cool-down", server, sitetest.Once, []string{"/status 429 100", "Hello"}, tooMany, "rate_limit:chat", ""},
+		{"no answer of a chat", server, sitetest.Once, []string{"/html"}, down, "bad_gateway:upstream", ""},
+		{"too slow", server, sitetest.Once + "\nresponse_timeout 50ms\ncommit_after off", []string{"/silent"}, slow, "timeout:upstream", ""},
+		{"too slow after the head", server, sitetest.Once + "\nresponse_timeout 100ms\ncommit_after 1ms", []string{"/hang"}, slow, "timeout:upstream", ""},
+		{"cut", server, sitetest.Once, []string{"/cut"}, broke, "closed:upstream", firstWords},
+		{"reset", server, sitetest.Once, []string{"/reset"}, broke, "closed:upstream", firstWords},
 		{"stalled", server, "idle_timeout 100ms", []string{"/stall"}, slow, "stalled:upstream", firstWords},
 		{"endless", server, "max_duration 500ms", []string{"/drip 100 20ms /endless"}, slow, "max_duration:upstream", ""},
-		{"leak", server, once, []string{"/echo-token"}, broke, "leak:upstream", firstWords},
-		{"error", server, once, []string{"/error"}, "That did not work: ", "", sandboxText(t, "/error")},
+		{"leak", server, sitetest.Once, []string{"/echo-token"}, broke, "leak:upstream", firstWords},
+		{"error", server, sitetest.Once, []string{"/error"}, "That did not work: ", "", sandboxText(t, "/error")},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			b := b.in(t)
 			// A cool-down and a limit live on in what blocks with the same endpoint share.
-			s.reload(examplePage(t, tc.upstream.URL+"?"+strconv.Itoa(len(tc.name)), tc.subdirectives))
+			s.Reload(examplePage(t, tc.upstream.URL+"?"+strconv.Itoa(len(tc.name)), tc.subdirectives))
 			b.forget()
-			b.open(s.plain)
+			b.open(s.Plain)
 			for _, text := range tc.say {
 				b.say(text)
 				b.answered()
@@ -108,15 +109,15 @@ func TestBrowserTellsOfFailures(t *testing.T) {
 
 	t.Run("busy", func(t *testing.T) {
 		b := b.in(t)
-		s.reload(examplePage(t, server.URL, "max_streams 1"))
-		s.ask(saying("/endless"))
-		b.open(s.plain)
+		s.Reload(examplePage(t, server.URL, "max_streams 1"))
+		s.Ask(sitetest.Saying("/endless"))
+		b.open(s.Plain)
 		b.say("Hello")
 		b.wantFailed("The assistant is busy. Try again in 1 second.", "overloaded:chat")
 	})
 	t.Run("offline", func(t *testing.T) {
 		b := b.in(t)
-		b.open(s.plain)
+		b.open(s.Plain)
 		b.offline(true)
 		b.say("Hello")
 		b.wantFailed("The site cannot be reached. Check your connection.", "unreachable:connection")
@@ -150,13 +151,13 @@ func TestBrowserTellsOfEveryError(t *testing.T) {
 	var code string
 	chat := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fails(status, code, "30")(w, r) }))
 	t.Cleanup(chat.Close)
-	s := serve(t, fmt.Sprintf("root example/site\nfile_server\nreverse_proxy %s %s", chatPath, chat.URL))
+	s := sitetest.Serve(t, fmt.Sprintf("root example/site\nfile_server\nreverse_proxy %s %s", sitetest.ChatPath, chat.URL))
 	for _, row := range rows {
 		status, _ = strconv.Atoi(row[1])
 		code = row[2]
 		t.Run(row[1]+" "+code, func(t *testing.T) {
 			b := b.in(t)
-			b.open(s.plain)
+			b.open(s.Plain)
 			b.say("Hello")
 			words := eval[string](b, fmt.Sprintf(`
 				Promise.all([import("/explain.js"), import("/illumichat.js")]).then(([{ explain }, { ChatError }]) =>

@@ -10,6 +10,7 @@ import (
 	cdpperformance "github.com/chromedp/cdproto/performance"
 	"github.com/chromedp/chromedp"
 
+	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
@@ -30,7 +31,7 @@ func TestBrowserTakesLongAnswers(t *testing.T) {
 	b := openBrowser(t)
 	call(b, cdpperformance.Enable, cdpperformance.EnableParams{})
 	server := sandboxtest.NewServer(t, sandbox.Options{Pace: time.Millisecond})
-	b.open(serve(t, examplePage(t, server.URL, "")).plain)
+	b.open(sitetest.Serve(t, examplePage(t, server.URL, "")).Plain)
 	eval[chromedp.Void](b, `
 		globalThis.longest = 0;
 		new PerformanceObserver((tasks) => {

@@ -9,6 +9,8 @@ import (
 
 	cdpemulation "github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
+
+	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 )
 
 // contrast finds the texts that stand out too little from what is behind them, by WCAG 2.2, success criterion 1.4.3.
@@ -57,7 +59,7 @@ func TestBrowserLooks(t *testing.T) {
 		event(`{"type":"tool-call","toolName":"ask_carrier","args":{"carrier":"Posten"}}`)
 
 	b := openBrowser(t)
-	s := serve(t, examplePage(t, "http://127.0.0.1:1", ""))
+	s := sitetest.Serve(t, examplePage(t, "http://127.0.0.1:1", ""))
 	for _, size := range []struct {
 		name          string
 		width, height int64
@@ -71,13 +73,13 @@ func TestBrowserLooks(t *testing.T) {
 						_ = http.NewResponseController(w).Flush()
 						<-r.Context().Done()
 					})
-				s.reload(examplePage(t, site.url, once))
+				s.Reload(examplePage(t, site.url, sitetest.Once))
 				call(b, cdpemulation.SetEmulatedMedia, cdpemulation.SetEmulatedMediaParams{Features: []*cdpemulation.MediaFeature{
 					{Name: "prefers-color-scheme", Value: scheme},
 					{Name: "prefers-reduced-motion", Value: "reduce"},
 				}})
 				perform(b, chromedp.EmulateViewport(size.width, size.height, chromedp.EmulateScale(2)))
-				b.open(s.plain)
+				b.open(s.Plain)
 				b.say("Do you ship to Norway?")
 				b.answered()
 				b.say("And where is my order 10-4471?")
@@ -120,7 +122,7 @@ func TestBrowserFitsLongWords(t *testing.T) {
 			_, _ = fmt.Fprintf(w, `{"error":%q,"code":%[1]q}`, long)
 		},
 		sends(`data: {"type":"text-delta","textDelta":"مرحبا!"}`+"\n\n"+goodEnd))
-	b.open(serve(t, examplePage(t, site.url, once)).plain)
+	b.open(sitetest.Serve(t, examplePage(t, site.url, sitetest.Once)).Plain)
 	perform(b, chromedp.EmulateViewport(320, 640))
 	for _, said := range []string{long, long, "مرحبا!"} {
 		b.say(said)

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 )
 
@@ -27,7 +28,7 @@ func runOtherOrigin(t *testing.T, allowed string) *runningExample {
 		t.Fatal(err)
 	}
 	for _, file := range files {
-		writeFile(t, filepath.Join(root, file.Name()), e.ports.Replace(readExample(t, "other-origin/page/"+file.Name())))
+		sitetest.WriteFile(t, filepath.Join(root, file.Name()), e.ports.Replace(readExample(t, "other-origin/page/"+file.Name())))
 	}
 	return e
 }

@@ -13,6 +13,7 @@ import (
 	cdppage "github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 
+	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
@@ -56,7 +57,7 @@ func (c *visitorConn) silence() {
 }
 
 // newNetwork passes connections on to a site, until the test ends.
-func newNetwork(tb testing.TB, s *site) *network {
+func newNetwork(tb testing.TB, s *sitetest.Site) *network {
 	tb.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -73,7 +74,7 @@ func newNetwork(tb testing.TB, s *site) *network {
 			if err != nil {
 				return
 			}
-			go n.pass(&visitorConn{Conn: conn}, strings.TrimPrefix(s.plain, "http://"))
+			go n.pass(&visitorConn{Conn: conn}, strings.TrimPrefix(s.Plain, "http://"))
 		}
 	}()
 	return n
@@ -137,7 +138,7 @@ func (b *browser) wantWhole(turns, events int) {
 		b.tb.Errorf("the answer ends with %q", got)
 	}
 	if got, want := b.text(), numberedText(events); got != want {
-		b.tb.Errorf("the answer differs: %s", firstDifference(got, want))
+		b.tb.Errorf("the answer differs: %s", sitetest.FirstDifference(got, want))
 	}
 	if got := eval[int](b, `document.querySelectorAll(".turn").length`); got != turns {
 		b.tb.Errorf("there are %d turns, want %d", got, turns)
@@ -162,7 +163,7 @@ func wantAskedOnce(t *testing.T, server *sandboxtest.Server) {
 func TestBrowserResumeAfterLostNetwork(t *testing.T) {
 	b := openBrowser(t)
 	server := sandboxtest.NewServer(t, sandbox.Options{})
-	n := newNetwork(t, serve(t, examplePage(t, server.URL, "")))
+	n := newNetwork(t, sitetest.Serve(t, examplePage(t, server.URL, "")))
 	b.open(n.url)
 	b.say("/drip 80 20ms /events 150")
 	b.written(10)
@@ -190,7 +191,7 @@ func TestBrowserResumeAfterLostNetwork(t *testing.T) {
 func TestBrowserResumeOverSilentConnection(t *testing.T) {
 	b := openBrowser(t)
 	server := sandboxtest.NewServer(t, sandbox.Options{})
-	n := newNetwork(t, serve(t, examplePage(t, server.URL, "")))
+	n := newNetwork(t, sitetest.Serve(t, examplePage(t, server.URL, "")))
 	b.open(n.url)
 	b.say("/drip 80 20ms /events 150")
 	b.written(10)
@@ -205,7 +206,7 @@ func TestBrowserResumeOverSilentConnection(t *testing.T) {
 func TestBrowserResumeAfterReload(t *testing.T) {
 	b := openBrowser(t)
 	server := sandboxtest.NewServer(t, sandbox.Options{})
-	b.open(serve(t, examplePage(t, server.URL, "")).plain)
+	b.open(sitetest.Serve(t, examplePage(t, server.URL, "")).Plain)
 	reload := func() {
 		t.Helper()
 		eval[chromedp.Void](b, `globalThis.before = true`)
@@ -228,7 +229,7 @@ func TestBrowserResumeAfterReload(t *testing.T) {
 	want := []string{"Hello|" + sandboxText(t, "Hello"), "/drip 80 20ms /events 250|" + numberedText(250)}
 	for i, got := range eval[[]string](b, said) {
 		if got != want[i] {
-			t.Errorf("turn %d differs: %s", i+1, firstDifference(got, want[i]))
+			t.Errorf("turn %d differs: %s", i+1, sitetest.FirstDifference(got, want[i]))
 		}
 	}
 	if got := eval[int](b, `document.querySelectorAll("[aria-busy=true]").length`); got != 0 {
@@ -249,7 +250,7 @@ func TestBrowserResumeAfterReload(t *testing.T) {
 func TestBrowserResumeTooLate(t *testing.T) {
 	b := openBrowser(t)
 	server := sandboxtest.NewServer(t, sandbox.Options{})
-	b.open(serve(t, examplePage(t, server.URL, "")).plain)
+	b.open(sitetest.Serve(t, examplePage(t, server.URL, "")).Plain)
 	eval[chromedp.Void](b, `sessionStorage.setItem("chat", JSON.stringify({ messages: [], open: { content: "Hello", stream: "`+newStreamID()+`" } }))`)
 	call(b, cdppage.Reload, cdppage.ReloadParams{})
 	b.wantFailed("The connection to the assistant broke off.", "closed:connection")
@@ -264,7 +265,7 @@ func TestBrowserResumeTooLate(t *testing.T) {
 func TestBrowserResumeStops(t *testing.T) {
 	b := openBrowser(t)
 	server := sandboxtest.NewServer(t, sandbox.Options{})
-	b.open(serve(t, examplePage(t, server.URL, "resume {\ngrace 1h\n}")).plain)
+	b.open(sitetest.Serve(t, examplePage(t, server.URL, "resume {\ngrace 1h\n}")).Plain)
 	for i, reload := range []bool{false, true} {
 		b.say("/drip 80 20ms /endless")
 		b.written(10)
@@ -280,7 +281,7 @@ func TestBrowserResumeStops(t *testing.T) {
 		stopped := time.Now()
 		asked := server.Request(t, i)
 		asked.Wait(t)
-		if took := time.Since(stopped); !asked.Canceled() || took > patience {
+		if took := time.Since(stopped); !asked.Canceled() || took > sitetest.Patience {
 			t.Errorf("the upstream went on for %s", took)
 		}
 	}

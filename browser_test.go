@@ -23,6 +23,7 @@ import (
 
 	"github.com/illumichat/caddy-illumichat/internal/localhost"
 	"github.com/illumichat/caddy-illumichat/internal/require"
+	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
@@ -105,7 +106,7 @@ func (b *browser) wantWrong(part string) {
 // perform does something in the tab, and returns what came of it.
 func perform[T any](b *browser, action chromedp.Action[T]) T {
 	b.tb.Helper()
-	ctx, cancel := context.WithTimeout(b.tab, patience)
+	ctx, cancel := context.WithTimeout(b.tab, sitetest.Patience)
 	defer cancel()
 	result, err := chromedp.Run(ctx, action)
 	if err != nil {
@@ -147,7 +148,7 @@ func (b *browser) eventually(expression string) {
 			b.tb.Logf("the page shows:\n%s", eval[string](b, "document.body.innerText"))
 		}
 	}()
-	eventually(b.tb, expression, func() bool {
+	sitetest.Eventually(b.tb, expression, func() bool {
 		is = eval[bool](b, "Boolean("+expression+")")
 		return is
 	})
@@ -235,7 +236,7 @@ func TestBrowserChats(t *testing.T) {
 	b := openBrowser(t)
 	events := make(steps)
 	server := sandboxtest.NewServer(t, sandbox.Options{OnEvent: events.wait})
-	b.open(serve(t, examplePage(t, server.URL, "")).plain)
+	b.open(sitetest.Serve(t, examplePage(t, server.URL, "")).Plain)
 	eval[chromedp.Void](b, `
 		globalThis.announced = [];
 		const announcer = document.querySelector("#announcer");
@@ -295,7 +296,7 @@ func TestBrowserChats(t *testing.T) {
 func TestBrowserOverTLS(t *testing.T) {
 	events := make(steps, 100)
 	server := sandboxtest.NewServer(t, sandbox.Options{OnEvent: events.wait})
-	s := serve(t, examplePage(t, server.URL, ""))
+	s := sitetest.Serve(t, examplePage(t, server.URL, ""))
 	encoded, _ := localhost.PEM()
 	block, _ := pem.Decode(encoded)
 	parsed, err := x509.ParseCertificate(block.Bytes)
@@ -305,13 +306,13 @@ func TestBrowserOverTLS(t *testing.T) {
 	key := sha256.Sum256(parsed.RawSubjectPublicKeyInfo)
 	for protocol, flag := range map[string]chromedp.ExecAllocatorOption{
 		"h2": chromedp.Flag("disable-quic", true),
-		"h3": chromedp.Flag("origin-to-force-quic-on", strings.TrimPrefix(s.secure, "https://")),
+		"h3": chromedp.Flag("origin-to-force-quic-on", strings.TrimPrefix(s.Secure, "https://")),
 	} {
 		t.Run(protocol, func(t *testing.T) {
 			// For QUIC, errors of certificates cannot be ignored in general.
 			trust := chromedp.Flag("ignore-certificate-errors-spki-list", base64.StdEncoding.EncodeToString(key[:]))
 			b := openBrowser(t, trust, flag, chromedp.Flag("host-resolver-rules", "MAP localhost 127.0.0.1"))
-			b.open(s.secure)
+			b.open(s.Secure)
 			for range 3 {
 				events <- struct{}{}
 			}
@@ -324,7 +325,7 @@ func TestBrowserOverTLS(t *testing.T) {
 			if got, want := b.text(), sandboxText(t, "Hello"); got != want {
 				t.Errorf("the answer is %q, want %q", got, want)
 			}
-			used := eval[[]string](b, `performance.getEntriesByType("resource").filter((e) => e.name.endsWith("`+chatPath+`")).map((e) => e.nextHopProtocol)`)
+			used := eval[[]string](b, `performance.getEntriesByType("resource").filter((e) => e.name.endsWith("`+sitetest.ChatPath+`")).map((e) => e.nextHopProtocol)`)
 			if !slices.Equal(used, []string{protocol}) {
 				t.Errorf("the chat went over %q", used)
 			}

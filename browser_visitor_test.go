@@ -12,6 +12,7 @@ import (
 	cdppage "github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 
+	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
@@ -19,7 +20,7 @@ import (
 func TestBrowserStops(t *testing.T) {
 	b := openBrowser(t)
 	server := sandboxtest.NewServer(t, sandbox.Options{})
-	b.open(serve(t, examplePage(t, server.URL, "")).plain)
+	b.open(sitetest.Serve(t, examplePage(t, server.URL, "")).Plain)
 	b.say("/stall 3")
 	b.eventually(lastTurn + `.querySelector(".text")?.textContent === "` + firstWords + `"`)
 
@@ -57,7 +58,7 @@ func TestBrowserStops(t *testing.T) {
 func TestBrowserTriesAgain(t *testing.T) {
 	b := openBrowser(t)
 	site := newScriptedSite(t, sends(someDelta+goodEnd), sends(someDelta), sends(someDelta), sends(someDelta+goodEnd))
-	b.open(serve(t, examplePage(t, site.url, "")).plain)
+	b.open(sitetest.Serve(t, examplePage(t, site.url, "")).Plain)
 	b.say("First")
 	b.answered()
 	b.say("Second")
@@ -93,8 +94,8 @@ func TestBrowserAsksAgain(t *testing.T) {
 	b := openBrowser(t)
 	busy := fails(http.StatusTooManyRequests, "rate_limit:chat", "2")
 	site := newScriptedSite(t, busy, sends(someDelta+goodEnd), fails(http.StatusTooManyRequests, "rate_limit:chat", "10"))
-	s := serve(t, fmt.Sprintf("root example/site\nfile_server\nreverse_proxy %s %s", chatPath, site.url))
-	b.open(s.plain)
+	s := sitetest.Serve(t, fmt.Sprintf("root example/site\nfile_server\nreverse_proxy %s %s", sitetest.ChatPath, site.url))
+	b.open(s.Plain)
 
 	b.say("Hello")
 	b.eventually(lastTurn + `.querySelector(".pause")?.textContent === "Too many messages for now. Trying again in 3 seconds."`)
@@ -121,7 +122,7 @@ func TestBrowserAsksAgain(t *testing.T) {
 func TestBrowserShowsMarkupAsText(t *testing.T) {
 	b := openBrowser(t)
 	server := sandboxtest.NewServer(t, sandbox.Options{})
-	s := serve(t, examplePage(t, server.URL, ""))
+	s := sitetest.Serve(t, examplePage(t, server.URL, ""))
 	for _, said := range []string{
 		`<img src=x onerror="alert(1)"><script>alert(2)</script><style>*{display:none}</style>`,
 		`</p></article><iframe srcdoc="<script>alert(3)</script>"></iframe><a href="javascript:alert(4)">go</a>`,
@@ -129,7 +130,7 @@ func TestBrowserShowsMarkupAsText(t *testing.T) {
 		"<!-- <svg onload=alert(6)> \u202e ${7*7} {{7*7}}",
 	} {
 		b.forget()
-		b.open(s.plain)
+		b.open(s.Plain)
 		b.say(said)
 		b.answered()
 		if got, want := b.text(), sandboxText(t, said); got != want {
@@ -140,8 +141,8 @@ func TestBrowserShowsMarkupAsText(t *testing.T) {
 		sends(`data: {"type":"tool-call","toolName":"<b>t</b>","args":{"a":"<img src=x onerror=alert(7)>"}}`+"\n\n"+
 			`data: {"type":"tool-result","toolName":"<b>t</b>","result":"<script>alert(8)</script>"}`+"\n\n"+goodEnd),
 		fails(http.StatusConflict, "<b>x</b>:chat", ""))
-	s.reload(examplePage(t, site.url, once))
-	b.open(s.plain)
+	s.Reload(examplePage(t, site.url, sitetest.Once))
+	b.open(s.Plain)
 	for range 2 {
 		b.say("Hello")
 		b.answered()
@@ -163,7 +164,7 @@ func TestBrowserShowsMarkupAsText(t *testing.T) {
 func TestBrowserWithNaivePage(t *testing.T) {
 	b := openBrowser(t)
 	server := sandboxtest.NewServer(t, sandbox.Options{Pace: 2 * time.Millisecond})
-	b.open(serve(t, chatTo(server, "heartbeat 5ms")+"\nroot testdata/page\nfile_server").plain + "/naive.html")
+	b.open(sitetest.Serve(t, sitetest.ChatTo(server, "heartbeat 5ms")+"\nroot testdata/page\nfile_server").Plain + "/naive.html")
 	var numbered strings.Builder
 	for n := range 200 {
 		fmt.Fprintf(&numbered, "event %d\n", n+1)
@@ -197,7 +198,7 @@ func TestBrowserWithNaivePage(t *testing.T) {
 func TestBrowserTakesInput(t *testing.T) {
 	b := openBrowser(t)
 	server := sandboxtest.NewServer(t, sandbox.Options{})
-	b.open(serve(t, examplePage(t, server.URL, "")).plain)
+	b.open(sitetest.Serve(t, examplePage(t, server.URL, "")).Plain)
 	turns := func() int { return eval[int](b, `document.querySelectorAll(".turn").length`) }
 
 	if !eval[bool](b, `document.querySelector("#send").disabled`) {
@@ -248,7 +249,7 @@ func TestBrowserShowsTools(t *testing.T) {
 		tool("call", "one", `"args":{"n":1}`)+tool("call", "two", `"args":{"n":2}`)+tool("call", "two", `"args":{"n":3}`)+
 		tool("result", "two", `"result":"first"`)+tool("result", "three", `"result":"alone"`)+
 		someDelta+`data: {"type":"finish","finishReason":"length"}`+"\n\n"+someDelta))
-	b.open(serve(t, examplePage(t, site.url, once)).plain)
+	b.open(sitetest.Serve(t, examplePage(t, site.url, sitetest.Once)).Plain)
 	b.say("Hello")
 	if got := b.answered(); got != "Finished: length (the answer reached its limit)" {
 		t.Errorf("the answer ends with %q", got)
@@ -268,7 +269,7 @@ func TestBrowserLetsVisitorsScroll(t *testing.T) {
 	b := openBrowser(t)
 	events := make(steps)
 	server := sandboxtest.NewServer(t, sandbox.Options{OnEvent: events.wait})
-	b.open(serve(t, examplePage(t, server.URL, "")).plain)
+	b.open(sitetest.Serve(t, examplePage(t, server.URL, "")).Plain)
 	const atEnd = `(() => { const s = document.querySelector("#scroller"); return s.scrollHeight - s.clientHeight - s.scrollTop < 16; })()`
 	more := func() {
 		for range 10 {
@@ -304,7 +305,7 @@ func TestBrowserFallsSilent(t *testing.T) {
 		globalThis.setTimeout = (callback) => { globalThis.fallSilent = callback; };
 	`})
 	site := newScriptedSite(t, sends(someDelta+goodEnd))
-	b.open(serve(t, examplePage(t, site.url, once)).plain)
+	b.open(sitetest.Serve(t, examplePage(t, site.url, sitetest.Once)).Plain)
 	b.say("Hello")
 	b.eventually(`document.querySelector("#announcer").textContent.includes("Yes.")`)
 	eval[chromedp.Void](b, `fallSilent()`)

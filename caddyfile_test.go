@@ -18,6 +18,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
+	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 )
 
@@ -111,7 +112,7 @@ func validate(t *testing.T, config []byte) error {
 
 // Handlers of the route come in the order in which they run.
 func TestIsOrderedBeforeReverseProxy(t *testing.T) {
-	config := adapt(t, `:80 {
+	config := sitetest.Adapt(t, `:80 {
 		file_server
 		reverse_proxy 127.0.0.1:9000
 		illumichat {
@@ -198,7 +199,7 @@ func TestCaddyfileAndJSONSayTheSame(t *testing.T) {
 			}
 		}
 	}
-	if err := json.Unmarshal(adapt(t, ":80 {\n"+everySubdirective+"\n}"), &config); err != nil {
+	if err := json.Unmarshal(sitetest.Adapt(t, ":80 {\n"+everySubdirective+"\n}"), &config); err != nil {
 		t.Fatal(err)
 	}
 	handle := config.Apps.HTTP.Servers["srv0"].Routes[0].Handle[0]

@@ -11,6 +11,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -20,6 +21,8 @@ import (
 	"github.com/tmaxmax/go-sse"
 
 	"github.com/illumichat/caddy-illumichat/internal/require"
+	"github.com/illumichat/caddy-illumichat/internal/sitetest"
+	"github.com/illumichat/caddy-illumichat/internal/sse/ssetest"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
@@ -27,7 +30,7 @@ import (
 // client is a client for event streams that is not ours.
 type client struct {
 	name string
-	open func(testing.TB, *site) asking
+	open func(testing.TB, *sitetest.Site) asking
 
 	// waitsAfterCR: it waits for what follows a CR, as that might be a LF, and so never tells the last event of a
 	// stream that ends with a CR. The HTML standard has an event dispatched at once.
@@ -53,7 +56,7 @@ type clientView struct {
 	Status      int
 	ContentType string
 	Code        string // of the error that came instead of a stream
-	Events      []streamEvent
+	Events      []ssetest.Event
 	Comments    int
 	Retry       int
 	Error       string
@@ -88,26 +91,26 @@ func clients() []client {
 }
 
 // openScript has Node run a client.
-func openScript(file string) func(testing.TB, *site) asking {
-	return func(tb testing.TB, s *site) asking {
+func openScript(file string) func(testing.TB, *sitetest.Site) asking {
+	return func(tb testing.TB, s *sitetest.Site) asking {
 		tb.Helper()
 		requirePackages(tb)
 		node := startScript(tb, file)
 		return func(tb testing.TB, chat string) (view clientView) {
 			tb.Helper()
-			node.ask(tb, map[string]string{"url": s.plain + chatPath, "body": chat}, &view)
+			node.ask(tb, map[string]string{"url": s.Plain + sitetest.ChatPath, "body": chat}, &view)
 			return view
 		}
 	}
 }
 
-func openGoSSE(proto string) func(testing.TB, *site) asking {
-	return func(tb testing.TB, s *site) asking {
+func openGoSSE(proto string) func(testing.TB, *sitetest.Site) asking {
+	return func(tb testing.TB, s *sitetest.Site) asking {
 		tb.Helper()
-		visitor := &http.Client{Transport: protocols(tb)[proto]}
+		visitor := &http.Client{Transport: sitetest.Protocols(tb)[proto]}
 		return func(tb testing.TB, chat string) (view clientView) {
 			tb.Helper()
-			ctx, cancel := context.WithTimeout(tb.Context(), patience)
+			ctx, cancel := context.WithTimeout(tb.Context(), sitetest.Patience)
 			defer cancel()
 			reader := sse.Client{
 				HTTPClient: visitor,
@@ -117,10 +120,10 @@ func openGoSSE(proto string) func(testing.TB, *site) asking {
 					return sse.DefaultValidator(resp)
 				},
 			}
-			conn := reader.NewConnection(chatRequest(tb, s.secure, chat).WithContext(ctx))
+			conn := reader.NewConnection(sitetest.ChatRequest(tb, s.Secure, chat).WithContext(ctx))
 			conn.Buffer(nil, 1<<20) // its own would hold no event of more than 64 KiB
 			conn.SubscribeToAll(func(e sse.Event) {
-				view.Events = append(view.Events, streamEvent{cmp.Or(e.Type, "message"), e.LastEventID, e.Data})
+				view.Events = append(view.Events, ssetest.Event{Type: cmp.Or(e.Type, "message"), ID: e.LastEventID, Data: e.Data})
 			})
 			// It takes the end of a stream for an error, unless the last LF comes apart from its CR.
 			if err := conn.Connect(); err != nil && !errors.Is(err, io.EOF) {
@@ -149,23 +152,23 @@ func (v *clientView) noteCode(body io.Reader) {
 const curlTells = `%{stderr}{"Proto":"HTTP/%{http_version}","Status":%{http_code},"ContentType":"%{content_type}"}`
 
 // curl is a command that posts a chat over TLS and prints the answer as it comes.
-func curl(ctx context.Context, tb testing.TB, s *site, version, chat string) *exec.Cmd {
+func curl(ctx context.Context, tb testing.TB, s *sitetest.Site, version, chat string) *exec.Cmd {
 	tb.Helper()
-	certificate, _, _ := strings.Cut(s.tls, " ")
+	certificate, _, _ := strings.Cut(s.TLS, " ")
 	cmd := exec.CommandContext(ctx, require.Program(tb, "curl"), "--no-buffer", "--silent", "--fail-with-body",
 		"--http"+version, "--cacert", certificate, "--write-out", curlTells,
-		"--header", "Content-Type: application/json", "--data-binary", "@-", s.secure+chatPath)
+		"--header", "Content-Type: application/json", "--data-binary", "@-", s.Secure+sitetest.ChatPath)
 	cmd.Stdin = strings.NewReader(chat)
 	return cmd
 }
 
-func openCurl(version string) func(testing.TB, *site) asking {
-	return func(tb testing.TB, s *site) asking {
+func openCurl(version string) func(testing.TB, *sitetest.Site) asking {
+	return func(tb testing.TB, s *sitetest.Site) asking {
 		tb.Helper()
 		require.Program(tb, "curl")
 		return func(tb testing.TB, chat string) (view clientView) {
 			tb.Helper()
-			ctx, cancel := context.WithTimeout(tb.Context(), patience)
+			ctx, cancel := context.WithTimeout(tb.Context(), sitetest.Patience)
 			defer cancel()
 			cmd := curl(ctx, tb, s, version, chat)
 			var stdout, stderr bytes.Buffer
@@ -178,8 +181,8 @@ func openCurl(version string) func(testing.TB, *site) asking {
 				view.Error = ended.Error()
 				view.noteCode(bytes.NewReader(stdout.Bytes()))
 			}
-			view.Events = readEvents(stdout.String())
-			view.Comments = strings.Count("\n"+oneLineEnd.Replace(stdout.String()), "\n:")
+			view.Events = ssetest.Events(stdout.String())
+			view.Comments = strings.Count("\n"+ssetest.OneLineEnd.Replace(stdout.String()), "\n:")
 			return view
 		}
 	}
@@ -241,7 +244,7 @@ type clientCase struct {
 }
 
 // checkClients has each client ask for each answer.
-func checkClients(t *testing.T, s *site, upstream *witness, cases map[string]clientCase) {
+func checkClients(t *testing.T, s *sitetest.Site, upstream *witness, cases map[string]clientCase) {
 	t.Helper()
 	for _, client := range clients() {
 		t.Run(client.name, func(t *testing.T) {
@@ -274,31 +277,31 @@ func (c *client) check(t *testing.T, got clientView, answer string, want clientC
 	if want.code != "" {
 		got.Events = cutFinish(t, got.Events, want.code)
 	}
-	events := readEvents(answer)
+	events := ssetest.Events(answer)
 	if c.waitsAfterCR && want.code == "" && strings.HasSuffix(answer, "\r") {
 		events = events[:len(events)-1]
 	}
 	if c.tellsEmpty {
-		events = slices.DeleteFunc(events, func(e streamEvent) bool { return e.Data == "" })
+		events = slices.DeleteFunc(events, func(e ssetest.Event) bool { return e.Data == "" })
 	}
 	compareEvents(t, got.Events, events)
 }
 
 // cutFinish checks that the last event is a finish with a code, and returns the others.
-func cutFinish(t *testing.T, events []streamEvent, code string) []streamEvent {
+func cutFinish(t *testing.T, events []ssetest.Event, code string) []ssetest.Event {
 	t.Helper()
 	if len(events) == 0 {
 		t.Fatal("the client saw no events")
 	}
 	last := events[len(events)-1]
-	var e chatEvent
+	var e sitetest.Event
 	if err := json.Unmarshal([]byte(last.Data), &e); err != nil || e.Type != typeFinish || e.FinishReason != "error" || e.Code != code {
 		t.Errorf("the last event is %+v, want a finish with the code %s", last, code)
 	}
 	return events[:len(events)-1]
 }
 
-func compareEvents(t *testing.T, got, want []streamEvent) {
+func compareEvents(t *testing.T, got, want []ssetest.Event) {
 	t.Helper()
 	for i := range min(len(got), len(want)) {
 		if got[i] != want[i] {
@@ -312,25 +315,25 @@ func compareEvents(t *testing.T, got, want []streamEvent) {
 
 func TestClientsReadTheSandbox(t *testing.T) {
 	upstream := newWitness(t, sandbox.New(sandbox.Options{}))
-	s := serve(t, chatToURL(upstream.url, once+"\nheartbeat 5ms"))
+	s := sitetest.Serve(t, sitetest.ChatToURL(upstream.url, sitetest.Once+"\nheartbeat 5ms"))
 	cases := map[string]clientCase{
-		"usual":           {chat: hello},
-		"/drip 60 20ms":   {chat: saying("/events 5 /drip 60 20ms"), comments: true},
-		"/comments":       {chat: saying("/comments 3"), comments: true},
-		"/extras":         {chat: saying("/extras"), retry: 3000},
-		"/extras /crlf":   {chat: saying("/extras /chunk 1 /crlf"), retry: 3000},
-		"/cut":            {chat: saying("/cut"), code: "closed:upstream"},
-		"/cut /cr":        {chat: saying("/cut 20 /chunk 3 /cr"), code: "closed:upstream"},
-		"/quote-finish":   {chat: saying("/quote-finish"), code: "closed:upstream"},
-		"/torn":           {chat: saying("/torn"), code: "closed:upstream"},
-		"/torn in a text": {chat: saying("/torn 7 /chunk 1 /crlf"), code: "closed:upstream"},
+		"usual":           {chat: sitetest.Hello},
+		"/drip 60 20ms":   {chat: sitetest.Saying("/events 5 /drip 60 20ms"), comments: true},
+		"/comments":       {chat: sitetest.Saying("/comments 3"), comments: true},
+		"/extras":         {chat: sitetest.Saying("/extras"), retry: 3000},
+		"/extras /crlf":   {chat: sitetest.Saying("/extras /chunk 1 /crlf"), retry: 3000},
+		"/cut":            {chat: sitetest.Saying("/cut"), code: "closed:upstream"},
+		"/cut /cr":        {chat: sitetest.Saying("/cut 20 /chunk 3 /cr"), code: "closed:upstream"},
+		"/quote-finish":   {chat: sitetest.Saying("/quote-finish"), code: "closed:upstream"},
+		"/torn":           {chat: sitetest.Saying("/torn"), code: "closed:upstream"},
+		"/torn in a text": {chat: sitetest.Saying("/torn 7 /chunk 1 /crlf"), code: "closed:upstream"},
 	}
 	for _, say := range []string{
 		"/chunk 1", "/crlf", "/chunk 1 /crlf", "/cr", "/chunk 1 /cr", "/comments 1 /chunk 5 /crlf", "/multi-data",
 		"/multi-data /chunk 1 /crlf", "/events 1000", "/events 1000 /burst 100 /crlf", "/large 100000",
 		"/large 300000 /chunk 4000", "/bad-json", "/error",
 	} {
-		cases[say] = clientCase{chat: saying(say)}
+		cases[say] = clientCase{chat: sitetest.Saying(say)}
 	}
 	checkClients(t, s, upstream, cases)
 }
@@ -343,10 +346,10 @@ func TestClientsReadAnyStream(t *testing.T) {
 		w.Header().Set("Content-Type", "text/event-stream")
 		_, _ = io.WriteString(w, answers[chat.Messages[0].Content])
 	}))
-	s := serve(t, chatToURL(upstream.url, ""))
+	s := sitetest.Serve(t, sitetest.ChatToURL(upstream.url, ""))
 	cases := make(map[string]clientCase)
 	for name := range answers {
-		cases[name] = clientCase{chat: saying(name)}
+		cases[name] = clientCase{chat: sitetest.Saying(name)}
 	}
 	fields := cases["fields"]
 	fields.retry = 5
@@ -357,16 +360,16 @@ func TestClientsReadAnyStream(t *testing.T) {
 // A stalled upstream's events are followed by nothing but our comments, until its stream is given up.
 func TestClientsSeeNothingInHeartbeats(t *testing.T) {
 	upstream := newWitness(t, sandbox.New(sandbox.Options{}))
-	s := serve(t, chatToURL(upstream.url, "heartbeat 5ms\nidle_timeout 300ms"))
+	s := sitetest.Serve(t, sitetest.ChatToURL(upstream.url, "heartbeat 5ms\nidle_timeout 300ms"))
 	checkClients(t, s, upstream, map[string]clientCase{
-		"/stall":     {chat: saying("/stall"), code: "stalled:upstream", comments: true},
-		"/stall /cr": {chat: saying("/stall /cr"), code: "stalled:upstream", comments: true},
+		"/stall":     {chat: sitetest.Saying("/stall"), code: "stalled:upstream", comments: true},
+		"/stall /cr": {chat: sitetest.Saying("/stall /cr"), code: "stalled:upstream", comments: true},
 	})
 }
 
 func TestClientsTellErrors(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
-	s := serve(t, chatTo(server, once))
+	s := sitetest.Serve(t, sitetest.ChatTo(server, sitetest.Once))
 	for _, client := range clients() {
 		t.Run(client.name, func(t *testing.T) {
 			ask := client.open(t, s)
@@ -375,7 +378,7 @@ func TestClientsTellErrors(t *testing.T) {
 				"/status 429": {Status: http.StatusTooManyRequests, Code: "rate_limit:chat"},
 				"/html":       {Status: http.StatusBadGateway, Code: "bad_gateway:upstream"},
 			} {
-				got := ask(t, saying(say))
+				got := ask(t, sitetest.Saying(say))
 				if got.Status != want.Status || got.Code != want.Code || got.ContentType != "application/json" {
 					t.Errorf("%s: the client tells %+v", say, got)
 				}
@@ -392,13 +395,13 @@ func TestClientsTellErrors(t *testing.T) {
 }
 
 func TestClientCurlShowsEventsAsTheyCome(t *testing.T) {
-	u := newHandUpstream(t)
-	s := serve(t, chatToURL(u.url, ""))
+	u := sitetest.NewHandUpstream(t)
+	s := sitetest.Serve(t, sitetest.ChatToURL(u.URL, ""))
 	for _, version := range []string{"1.1", "2"} {
 		t.Run("HTTP/"+version, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			ctx, cancel := context.WithTimeout(t.Context(), sitetest.Patience)
 			defer cancel()
-			cmd := curl(ctx, t, s, version, hello)
+			cmd := curl(ctx, t, s, version, sitetest.Hello)
 			stdout, err := cmd.StdoutPipe()
 			if err != nil {
 				t.Fatal(err)
@@ -408,22 +411,29 @@ func TestClientCurlShowsEventsAsTheyCome(t *testing.T) {
 			}
 			defer func() { _ = cmd.Wait() }()
 			defer cancel() // ends curl if the test fails
-			answer := u.next(t)
+			answer := u.Next(t)
 			shown := bufio.NewReader(stdout)
 			for n := range 5 {
-				answer.say(t, numbered(n+1))
-				if got := nextEvent(t, shown); got != numbered(n+1) {
-					t.Errorf("curl shows %q, want %q", got, numbered(n+1))
+				answer.Say(t, sitetest.Numbered(n+1))
+				if got := sitetest.NextEvent(t, shown); got != sitetest.Numbered(n+1) {
+					t.Errorf("curl shows %q, want %q", got, sitetest.Numbered(n+1))
 				}
 			}
-			answer.say(t, stop)
-			answer.end()
-			if rest, err := io.ReadAll(shown); err != nil || string(rest) != stop {
-				t.Errorf("curl ends with %q, %v; want %q", rest, err, stop)
+			answer.Say(t, sitetest.Finish)
+			answer.End()
+			if rest, err := io.ReadAll(shown); err != nil || string(rest) != sitetest.Finish {
+				t.Errorf("curl ends with %q, %v; want %q", rest, err, sitetest.Finish)
 			}
 			if err := cmd.Wait(); err != nil {
 				t.Errorf("curl ends with %v", err)
 			}
 		})
 	}
+}
+
+// requirePackages has a test run only where npm has installed what is in testdata/clients.
+func requirePackages(tb testing.TB) {
+	tb.Helper()
+	_, err := os.Stat("testdata/clients/node_modules/.package-lock.json") // npm writes it last
+	require.That(tb, "npm", "the npm packages of testdata/clients (npm ci --ignore-scripts --prefix testdata/clients)", err)
 }

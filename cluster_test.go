@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/illumichat/caddy-illumichat/internal/redistest"
+	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 	_ "github.com/illumichat/caddy-illumichat/store/redisstore"
@@ -21,18 +22,18 @@ import (
 type cluster struct {
 	redis     *redistest.Server
 	instances []*instance
-	balancer  *site // which sends each request to any of them
+	balancer  *sitetest.Site // which sends each request to any of them
 }
 
 // instance is one of a cluster's Caddys, as its visitors see it when they come to it directly.
 type instance struct {
-	*site
-	*caddyProcess
+	*sitetest.Site
+	*sitetest.Process
 }
 
 // inRedis is a chat that several instances serve together.
 func inRedis(server *sandboxtest.Server, redis *redistest.Server, subdirectives string) string {
-	return chatTo(server, keptIn(redis)+"\n"+subdirectives)
+	return sitetest.ChatTo(server, keptIn(redis)+"\n"+subdirectives)
 }
 
 // keptIn are the subdirectives of a chat whose answers are kept in a Redis.
@@ -57,12 +58,12 @@ func startCluster(t *testing.T, redis *redistest.Server, n int, directives strin
 	c := &cluster{redis: redis}
 	var upstreams []string
 	for range n {
-		s := newSite(t, "grace_period 2s")
-		c.instances = append(c.instances, &instance{s, runCaddy(t, s, directives)})
-		upstreams = append(upstreams, strings.TrimPrefix(s.plain, "http://"))
+		s := sitetest.New(t, "grace_period 2s")
+		c.instances = append(c.instances, &instance{s, sitetest.Run(t, s, directives)})
+		upstreams = append(upstreams, strings.TrimPrefix(s.Plain, "http://"))
 	}
-	c.balancer = newSite(t, "grace_period 1ms")
-	runCaddy(t, c.balancer, fmt.Sprintf(`reverse_proxy %s {
+	c.balancer = sitetest.New(t, "grace_period 1ms")
+	sitetest.Run(t, c.balancer, fmt.Sprintf(`reverse_proxy %s {
 		header_up Host 127.0.0.1
 		lb_policy random
 		lb_try_duration 5s
@@ -74,7 +75,7 @@ func startCluster(t *testing.T, redis *redistest.Server, n int, directives strin
 // metric returns the value of a series that has no labels.
 func (i *instance) metric(t *testing.T, name string) string {
 	t.Helper()
-	_, text, _ := i.caddyProcess.ask(t, http.MethodGet, "/metrics", nil)
+	_, text, _ := i.Process.Ask(t, http.MethodGet, "/metrics", nil)
 	for line := range strings.Lines(text) {
 		if value, ok := strings.CutPrefix(line, name+" "); ok {
 			return strings.TrimSpace(value)
@@ -94,10 +95,10 @@ type visit struct {
 // visit begins an answer at an instance, and has so many of its events.
 func (i *instance) visit(t *testing.T, command string, events int) *visit {
 	t.Helper()
-	resp := i.ask(saying(command))
+	resp := i.ask(sitetest.Saying(command))
 	v := &visit{id: resp.Header.Get(headerStream), resp: resp, rest: bufio.NewReader(resp.Body)}
 	for range events {
-		v.got += nextEvent(t, v.rest)
+		v.got += sitetest.NextEvent(t, v.rest)
 	}
 	return v
 }
@@ -115,14 +116,14 @@ func (v *visit) readOn(t *testing.T) string {
 	return v.got + string(rest)
 }
 
-func (i *instance) ask(chat string) *http.Response { return i.site.ask(chat) }
+func (i *instance) ask(chat string) *http.Response { return i.Site.Ask(chat) }
 
 // awaitAt goes on at another instance, which may not know of the answer for a moment.
 func awaitAt(t *testing.T, i *instance, id string, after int) *http.Response {
 	t.Helper()
 	var resp *http.Response
-	eventually(t, "the answer is known elsewhere", func() bool {
-		resp = i.goOn(t, id, after)
+	sitetest.Eventually(t, "the answer is known elsewhere", func() bool {
+		resp = i.GoOn(t, id, after)
 		if resp.StatusCode == http.StatusNotFound {
 			resp.Body.Close()
 		}
@@ -140,22 +141,22 @@ func TestAnotherInstance(t *testing.T) {
 
 	asked := here.visit(t, "/drip 80 10ms /events 50", 5)
 	asked.leave()
-	got := asked.got + readAll(t, awaitAt(t, there, asked.id, 5))
+	got := asked.got + sitetest.ReadAll(t, awaitAt(t, there, asked.id, 5))
 	if n := strings.Count(withoutIDs(t, got, asked.id, 1), "text-delta"); n != 50 {
 		t.Errorf("got %d of 50 events", n)
 	}
-	if resp := there.goOn(t, asked.id, 1000); resp.StatusCode != http.StatusNoContent {
+	if resp := there.GoOn(t, asked.id, 1000); resp.StatusCode != http.StatusNoContent {
 		t.Errorf("of an answer of which nothing is left, got status %d", resp.StatusCode)
 	}
-	wantError(t, there.goOn(t, "AAAAAAAAAAAAAAAAAAAAAA", 0), http.StatusNotFound, "not_found:stream")
+	sitetest.WantError(t, there.GoOn(t, "AAAAAAAAAAAAAAAAAAAAAA", 0), http.StatusNotFound, "not_found:stream")
 
 	asked = here.visit(t, "/drip 80 10ms /events 10000", 5)
 	elsewhere := awaitAt(t, there, asked.id, 0)
-	if resp := there.request(t, http.MethodDelete, map[string]string{headerStream: asked.id}, ""); resp.StatusCode != http.StatusNoContent {
+	if resp := there.Request(t, http.MethodDelete, map[string]string{headerStream: asked.id}, ""); resp.StatusCode != http.StatusNoContent {
 		t.Errorf("a stop got status %d", resp.StatusCode)
 	}
-	for _, got := range []string{asked.readOn(t), readAll(t, elsewhere)} {
-		if last := onlyFinish(t, got); last.Code != "stopped:visitor" || last.FinishReason != "stop" {
+	for _, got := range []string{asked.readOn(t), sitetest.ReadAll(t, elsewhere)} {
+		if last := sitetest.OnlyFinish(t, got); last.Code != "stopped:visitor" || last.FinishReason != "stop" {
 			t.Errorf("got the finish %+v", last)
 		}
 	}
@@ -166,14 +167,14 @@ func TestClusterResumesAtRandom(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	redis := redistest.Start(t)
 	c := startCluster(t, redis, 3, inRedis(server, redis, ""))
-	resumeAtRandom(t, c.balancer.ask, func(id string, after int) *http.Response { return c.balancer.comeBack(t, id, after) })
+	resumeAtRandom(t, c.balancer.Ask, func(id string, after int) *http.Response { return comeBack(t, c.balancer, id, after) })
 }
 
 // comeBack goes on after an event, as a page does: what is not known there yet is asked for again.
-func (s *site) comeBack(t *testing.T, id string, after int) *http.Response {
+func comeBack(t *testing.T, s *sitetest.Site, id string, after int) *http.Response {
 	t.Helper()
-	for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
-		resp := s.goOn(t, id, after)
+	for end := time.Now().Add(sitetest.Patience); ; time.Sleep(5 * time.Millisecond) {
+		resp := s.GoOn(t, id, after)
 		if resp.StatusCode == http.StatusOK || resp.StatusCode == http.StatusNoContent {
 			return resp
 		}
@@ -197,13 +198,13 @@ func TestInstanceIsKilled(t *testing.T) {
 	asked := killed.visit(t, "/drip 80 10ms /events 10000", 5)
 	asked.leave()
 	stream := bufio.NewReader(awaitAt(t, there, asked.id, 5).Body)
-	got := asked.got + nextEvent(t, stream)
+	got := asked.got + sitetest.NextEvent(t, stream)
 	other := there.visit(t, "/drip 80 10ms /events 300", 5)
 	silent := killed.visit(t, "/stall 2", 2)
 	silent.leave()
 	silence := awaitAt(t, there, silent.id, 2)
 
-	if err := killed.process.Kill(); err != nil {
+	if err := killed.OSProcess.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	at := time.Now()
@@ -212,18 +213,18 @@ func TestInstanceIsKilled(t *testing.T) {
 		t.Errorf("the listener was told after %s", took)
 	}
 	got += string(rest)
-	if last := onlyFinish(t, got); err != nil || last.Code != "lost:instance" || last.FinishReason != "error" {
+	if last := sitetest.OnlyFinish(t, got); err != nil || last.Code != "lost:instance" || last.FinishReason != "error" {
 		t.Errorf("got %v and the finish %+v", err, last)
 	}
 	withoutIDs(t, got, asked.id, 1)
-	if last := onlyFinish(t, readAll(t, silence)); last.Code != "lost:instance" {
+	if last := sitetest.OnlyFinish(t, sitetest.ReadAll(t, silence)); last.Code != "lost:instance" {
 		t.Errorf("who has heard nothing got the finish %+v", last)
 	}
 	if took := time.Since(at); took > lostWithin+time.Second {
 		t.Errorf("who has heard nothing was told after %s", took)
 	}
-	late := readAll(t, c.instances[2].goOn(t, asked.id, 0))
-	if last := onlyFinish(t, late); last.Code != "lost:instance" || late != got {
+	late := sitetest.ReadAll(t, c.instances[2].GoOn(t, asked.id, 0))
+	if last := sitetest.OnlyFinish(t, late); last.Code != "lost:instance" || late != got {
 		t.Errorf("who comes later got the finish %+v, and %d events of %d", last, strings.Count(late, "id: "), strings.Count(got, "id: "))
 	}
 
@@ -241,17 +242,17 @@ func TestInstanceExits(t *testing.T) {
 	asked := exiting.visit(t, "/drip 80 10ms /events 10000", 5)
 	asked.leave()
 	listener := awaitAt(t, there, asked.id, 0)
-	exiting.exit(t)
+	exiting.Exit(t)
 	exited := time.Now()
-	got := readAll(t, listener)
+	got := sitetest.ReadAll(t, listener)
 	if took := time.Since(exited); took < time.Second {
 		t.Errorf("the answer ended %s after the beginning of the grace period of 2s", took)
 	}
-	if last := onlyFinish(t, got); last.Code != "shutting_down:proxy" {
+	if last := sitetest.OnlyFinish(t, got); last.Code != "shutting_down:proxy" {
 		t.Errorf("got the finish %+v", last)
 	}
 	withoutIDs(t, got, asked.id, 1)
-	exiting.caddyProcess.wait(t)
+	exiting.Process.Wait(t)
 }
 
 // When an instance dies, those whose answers it wrote have all that was known of them and are told, and the others lose
@@ -266,10 +267,10 @@ func TestInstanceIsKilledUnderLoad(t *testing.T) {
 	begun.Add(visitors)
 	for i := range visitors {
 		wg.Go(func() {
-			resp := c.balancer.ask(saying(fmt.Sprintf("/drip 80 10ms /events %d", events)))
+			resp := c.balancer.Ask(sitetest.Saying(fmt.Sprintf("/drip 80 10ms /events %d", events)))
 			id := resp.Header.Get(headerStream)
 			stream := bufio.NewReader(resp.Body)
-			all := nextEvent(t, stream)
+			all := sitetest.NextEvent(t, stream)
 			begun.Done()
 			for {
 				more, err := io.ReadAll(stream)
@@ -278,13 +279,13 @@ func TestInstanceIsKilledUnderLoad(t *testing.T) {
 				if err == nil {
 					break
 				}
-				if resp = c.balancer.comeBack(t, id, strings.Count(all, "\n\n")); resp.StatusCode == http.StatusNoContent {
+				if resp = comeBack(t, c.balancer, id, strings.Count(all, "\n\n")); resp.StatusCode == http.StatusNoContent {
 					break
 				}
 				stream.Reset(resp.Body)
 			}
 			n := strings.Count(withoutIDs(t, all, id, 1), "text-delta")
-			switch last := onlyFinish(t, all); {
+			switch last := sitetest.OnlyFinish(t, all); {
 			case last.Code == "lost:instance":
 				lost.Add(1)
 			case last.FinishReason == "stop" && n == events:
@@ -295,7 +296,7 @@ func TestInstanceIsKilledUnderLoad(t *testing.T) {
 		})
 	}
 	begun.Wait()
-	if err := c.instances[0].process.Kill(); err != nil {
+	if err := c.instances[0].OSProcess.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	wg.Wait()
@@ -321,21 +322,21 @@ func TestRedisIsKilledUnderLoad(t *testing.T) {
 
 	redis.Kill()
 	killed := time.Now()
-	if last := onlyFinish(t, readAll(t, elsewhere)); last.Code != "lost:instance" {
+	if last := sitetest.OnlyFinish(t, sitetest.ReadAll(t, elsewhere)); last.Code != "lost:instance" {
 		t.Errorf("who listens elsewhere got the finish %+v", last)
 	}
 	if took := time.Since(killed); took > lostWithin {
 		t.Errorf("who listens elsewhere was told after %s", took)
 	}
-	wantError(t, there.goOn(t, asked[0].id, 0), http.StatusServiceUnavailable, "unavailable:store")
-	wantError(t, there.goOn(t, "what-is-no-id", 0), http.StatusNotFound, "not_found:stream") // which is not looked up
-	again := here.goOn(t, asked[0].id, 3)
+	sitetest.WantError(t, there.GoOn(t, asked[0].id, 0), http.StatusServiceUnavailable, "unavailable:store")
+	sitetest.WantError(t, there.GoOn(t, "what-is-no-id", 0), http.StatusNotFound, "not_found:stream") // which is not looked up
+	again := here.GoOn(t, asked[0].id, 3)
 	asked[0].leave()
 	asked[0].rest.Reset(again.Body)
 	late := here.visit(t, "/drip 80 1ms /events 50", 3)
 	for _, v := range append(asked, late) {
 		got := v.readOn(t)
-		if n := strings.Count(withoutIDs(t, got, v.id, 1), "text-delta"); n != events && v != late || onlyFinish(t, got).Code != "" {
+		if n := strings.Count(withoutIDs(t, got, v.id, 1), "text-delta"); n != events && v != late || sitetest.OnlyFinish(t, got).Code != "" {
 			t.Errorf("got %d events", n)
 		}
 	}
@@ -346,12 +347,12 @@ func TestRedisIsKilledUnderLoad(t *testing.T) {
 
 	redis.Run()
 	for _, i := range c.instances {
-		eventually(t, "Redis is found again", func() bool { return i.metric(t, "caddy_illumichat_redis_up") == "1" })
+		sitetest.Eventually(t, "Redis is found again", func() bool { return i.metric(t, "caddy_illumichat_redis_up") == "1" })
 	}
 	here.wantToldOnce(t, "Redis can be reached again")
 	v := here.visit(t, "/drip 80 1ms /events 50", 3)
 	v.leave()
-	got := v.got + readAll(t, awaitAt(t, there, v.id, 3))
+	got := v.got + sitetest.ReadAll(t, awaitAt(t, there, v.id, 3))
 	if n := strings.Count(withoutIDs(t, got, v.id, 1), "text-delta"); n != 50 {
 		t.Errorf("when Redis is back, got %d events", n)
 	}
@@ -370,7 +371,7 @@ func (i *instance) wantToldOnce(t *testing.T, message string) {
 	}
 }
 
-func (i *instance) log() string { return i.site.log() }
+func (i *instance) log() string { return i.Site.Log() }
 
 // A Redis that is restarted, and has kept its data, costs nobody anything.
 func TestRedisIsRestarted(t *testing.T) {
@@ -385,9 +386,9 @@ func TestRedisIsRestarted(t *testing.T) {
 		redis.Kill()
 		redis.Run()
 	}
-	got := asked.got + readAll(t, listener)
+	got := asked.got + sitetest.ReadAll(t, listener)
 	if n := strings.Count(withoutIDs(t, got, asked.id, 1), "text-delta"); n != 300 {
-		t.Errorf("got %d events, and the finish %+v", n, onlyFinish(t, got))
+		t.Errorf("got %d events, and the finish %+v", n, sitetest.OnlyFinish(t, got))
 	}
 }
 
@@ -417,7 +418,7 @@ func TestRedisIsNoHelp(t *testing.T) {
 					t.Errorf("got %d events", n)
 				}
 			}
-			if last := onlyFinish(t, readAll(t, listener)); last.Code != "lost:instance" {
+			if last := sitetest.OnlyFinish(t, sitetest.ReadAll(t, listener)); last.Code != "lost:instance" {
 				t.Errorf("who listens elsewhere got the finish %+v", last)
 			}
 			if took := time.Since(hindered); took > lostWithin+time.Second {
@@ -440,10 +441,10 @@ func TestReloadWhileListeningElsewhere(t *testing.T) {
 	asked := here.visit(t, "/drip 80 10ms /events 500", 3)
 	asked.leave()
 	listener := awaitAt(t, there, asked.id, 3)
-	there.caddyProcess.reload(t, there.adapt("respond gone"))
-	here.caddyProcess.reload(t, here.adapt("respond gone"))
-	got := asked.got + readAll(t, listener)
+	there.Process.Reload(t, there.Adapt("respond gone"))
+	here.Process.Reload(t, here.Adapt("respond gone"))
+	got := asked.got + sitetest.ReadAll(t, listener)
 	if n := strings.Count(withoutIDs(t, got, asked.id, 1), "text-delta"); n != 500 {
-		t.Errorf("got %d events, and the finish %+v", n, onlyFinish(t, got))
+		t.Errorf("got %d events, and the finish %+v", n, sitetest.OnlyFinish(t, got))
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
+	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 )
 
@@ -376,7 +377,7 @@ func TestFailedConfigIsCleanedUp(t *testing.T) {
 		"aliases":    "token {env.ILLUMICHAT_API_TOKEN}\nassistants {env.TEST_ASSISTANT}\nalias asst_of_env asst_help",
 	} {
 		t.Run(what, func(t *testing.T) {
-			err := validate(t, adapt(t, directiveOf(line)))
+			err := validate(t, sitetest.Adapt(t, directiveOf(line)))
 			if err == nil || !strings.Contains(err.Error(), what) {
 				t.Errorf("got %v, want an error that names %s", err, what)
 			}
@@ -409,13 +410,13 @@ func TestWarnings(t *testing.T) {
 		"an endpoint in the network":  {token + "\n" + assistants + "\nendpoint http://10.0.0.1/api/chat", "not encrypted", ""},
 		"an endpoint named localhost": {token + "\n" + assistants + "\nendpoint http://localhost.example.com/api/chat", "not encrypted", ""},
 	}
-	s := serve(t, "respond 404")
+	s := sitetest.Serve(t, "respond 404")
 	for what, test := range tests {
 		t.Run(what, func(t *testing.T) {
-			before := len(s.log())
-			s.reload("illumichat {\n" + test.lines + "\n}")
+			before := len(s.Log())
+			s.Reload("illumichat {\n" + test.lines + "\n}")
 			var got []string
-			for _, line := range logLines(t, s.log()[before:]) {
+			for _, line := range logLines(t, s.Log()[before:]) {
 				if line.Logger != "http.handlers.illumichat" {
 					continue
 				}

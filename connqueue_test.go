@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/illumichat/caddy-illumichat/internal/localhost"
+	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 )
 
 // crowded is an upstream that answers nobody until a crowd is there.
@@ -40,7 +41,7 @@ func newCrowded(t *testing.T, crowd, each int, start func(*httptest.Server)) *cr
 			return
 		}
 		w.Header().Set("Content-Type", "text/event-stream")
-		_, _ = io.WriteString(w, numbered(1)+stop)
+		_, _ = io.WriteString(w, sitetest.Numbered(1)+sitetest.Finish)
 	}))
 	c.server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
 		if state == http.StateNew {
@@ -74,7 +75,7 @@ func crowdOf(t *testing.T, h *Handler, n int) {
 		wg.Go(func() {
 			chat := fakeChat{handler: h}
 			chat.run(t)
-			if got := chat.visitor.got(); got != numbered(1)+stop {
+			if got := chat.visitor.got(); got != sitetest.Numbered(1)+sitetest.Finish {
 				t.Errorf("a visitor got %q", got)
 			}
 		})
@@ -85,7 +86,7 @@ func crowdOf(t *testing.T, h *Handler, n int) {
 // patient is a handler that takes its time to find a connection to an upstream.
 func patient(t *testing.T, endpoint, transport string) *Handler {
 	t.Helper()
-	h := provisionHandler(t, "endpoint "+endpoint+"\n"+once+"\n"+transport)
+	h := provisionHandler(t, "endpoint "+endpoint+"\n"+sitetest.Once+"\n"+transport)
 	t.Cleanup(func() { _ = h.Cleanup() })
 	h.connQueue.stalledAfter, h.connQueue.longest = time.Minute, time.Minute
 	return h
@@ -98,7 +99,7 @@ func TestCrowdSharesConnections(t *testing.T) {
 		start     func(*httptest.Server)
 		transport string
 	}{
-		"TLS":   {startHTTP2, trusting},
+		"TLS":   {startHTTP2, sitetest.Trusting},
 		"plain": {startH2C, "transport http {\nversions h2c\n}"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -114,7 +115,7 @@ func TestCrowdSharesConnections(t *testing.T) {
 // Whose requests need a connection each do not wait for the answers of others, and learn that they need not wait at all.
 func TestCrowdOverHTTP1(t *testing.T) {
 	const crowd = 50
-	h := patient(t, newCrowded(t, crowd, 1, startHTTP1).server.URL, trusting)
+	h := patient(t, newCrowded(t, crowd, 1, startHTTP1).server.URL, sitetest.Trusting)
 	crowdOf(t, h, crowd)
 	if !h.connQueue.exclusive.Load() {
 		t.Error("its connections count as shared")
@@ -144,7 +145,7 @@ func TestHangingConnectionsHoldUpNobody(t *testing.T) {
 	upstream := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		w.Header().Set("Content-Type", "text/event-stream")
-		_, _ = io.WriteString(w, numbered(1)+stop)
+		_, _ = io.WriteString(w, sitetest.Numbered(1)+sitetest.Finish)
 	}))
 	listener := &hanging{Listener: upstream.Listener, left: maxLooking}
 	upstream.Listener = listener
@@ -156,7 +157,7 @@ func TestHangingConnectionsHoldUpNobody(t *testing.T) {
 			conn.Close()
 		}
 	})
-	h := patient(t, upstream.URL, trusting)
+	h := patient(t, upstream.URL, sitetest.Trusting)
 	h.connQueue.stalledAfter = stalledAfter
 	crowdOf(t, h, maxLooking+1) // the last one gets a connection, on which all others go, too
 }
@@ -167,7 +168,7 @@ func TestConnQueueIsLeft(t *testing.T) {
 		"answered": newCrowded(t, 1, 100, startHTTP2).server.URL,
 		"refused":  fmt.Sprintf("https://127.0.0.1:%d", localhost.Port(t)),
 	} {
-		h := patient(t, endpoint, trusting)
+		h := patient(t, endpoint, sitetest.Trusting)
 		for range 2 * maxLooking {
 			chat := fakeChat{handler: h}
 			chat.run(t)
@@ -185,7 +186,7 @@ func TestConnQueueIsLeftByVisitors(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer silent.Close()
-	h := patient(t, "https://"+silent.Addr().String(), trusting)
+	h := patient(t, "https://"+silent.Addr().String(), sitetest.Trusting)
 	ctx, leave := context.WithCancel(t.Context())
 	left := make(chan struct{})
 	go func() {
@@ -193,7 +194,7 @@ func TestConnQueueIsLeftByVisitors(t *testing.T) {
 		chat := fakeChat{handler: h, ctx: ctx}
 		chat.run(t)
 	}()
-	eventually(t, "it looks for a connection", func() bool { return len(h.connQueue.looking) == 1 })
+	sitetest.Eventually(t, "it looks for a connection", func() bool { return len(h.connQueue.looking) == 1 })
 	leave()
 	<-left
 	if n := len(h.connQueue.looking); n > 0 {

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
@@ -100,13 +101,13 @@ func TestCoolDownOfChats(t *testing.T) {
 				t.Errorf("%s: the upstream was asked", when)
 			}
 			c.checkError(t, http.StatusTooManyRequests, "rate_limit:chat")
-			checkRetryAfter(t, c.visitor.header, []int{least, most})
+			sitetest.CheckRetryAfter(t, c.visitor.header, []int{least, most})
 		}
 
 		limited := chat(refusing(429, "Retry-After", "10"))
 		limited.run(t)
 		limited.checkError(t, http.StatusTooManyRequests, "their_code:chat")
-		checkRetryAfter(t, limited.visitor.header, []int{10, 10})
+		sitetest.CheckRetryAfter(t, limited.visitor.header, []int{10, 10})
 
 		refused("at once", 10, 10)
 		time.Sleep(9*second + second/2)
@@ -115,7 +116,7 @@ func TestCoolDownOfChats(t *testing.T) {
 
 		// At its end one goes alone. What it gets is the end for the others, too.
 		var wg sync.WaitGroup
-		alone := chat(fakeAnswer{wait: 5 * second, steps: []step{{data: delta}, {wait: 5 * second, data: finish}}})
+		alone := chat(fakeAnswer{wait: 5 * second, steps: []step{{data: sitetest.Delta}, {wait: 5 * second, data: sitetest.Finish}}})
 		wg.Go(func() { alone.run(t) })
 		synctest.Wait()
 		refused("while one is alone", 1, 1)
@@ -126,10 +127,10 @@ func TestCoolDownOfChats(t *testing.T) {
 		others := []*fakeChat{chat(accepted()), chat(accepted())}
 		for _, c := range others {
 			c.run(t)
-			c.checkStream(t, delta+finish, "")
+			c.checkStream(t, sitetest.Delta+sitetest.Finish, "")
 		}
 		wg.Wait()
-		alone.checkStream(t, delta+finish, "")
+		alone.checkStream(t, sitetest.Delta+sitetest.Finish, "")
 
 		// Those who were told to wait for a short while do, and lose no try by waiting for one another.
 		var chats []*fakeChat
@@ -144,7 +145,7 @@ func TestCoolDownOfChats(t *testing.T) {
 		for _, c := range chats {
 			if len(c.tries) > 0 {
 				asked++
-				c.checkStream(t, delta+finish, "")
+				c.checkStream(t, sitetest.Delta+sitetest.Finish, "")
 			} else {
 				c.checkError(t, http.StatusTooManyRequests, "rate_limit:chat")
 			}
@@ -175,7 +176,7 @@ func TestCoolDownOfChatsAtOnce(t *testing.T) {
 		wg.Wait()
 		first := time.Duration(0)
 		for i, c := range chats {
-			c.checkStream(t, delta+finish, "")
+			c.checkStream(t, sitetest.Delta+sitetest.Finish, "")
 			if len(c.tries) != 2 {
 				t.Fatalf("chat %d was tried %d times", i, len(c.tries))
 			}
@@ -205,12 +206,12 @@ func TestCoolDownWhenTheFirstLeaves(t *testing.T) {
 		defer leave()
 		gone := fakeChat{answers: []fakeAnswer{{wait: time.Hour}}, ctx: ctx, state: state}
 		gone.run(t)
-		broken := fakeChat{subdirectives: once, answers: []fakeAnswer{{err: errReset}}, state: state}
+		broken := fakeChat{subdirectives: sitetest.Once, answers: []fakeAnswer{{err: errReset}}, state: state}
 		broken.run(t)
 		broken.checkError(t, http.StatusBadGateway, "bad_gateway:upstream")
 		next := fakeChat{state: state, answers: []fakeAnswer{accepted()}}
 		next.run(t)
-		next.checkStream(t, delta+finish, "")
+		next.checkStream(t, sitetest.Delta+sitetest.Finish, "")
 	})
 }
 
@@ -220,7 +221,7 @@ func TestCoolDownIsShared(t *testing.T) {
 	t.Setenv("TEST_TOKEN_2", sandbox.Token)
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	site := func(token, endpoint string) string {
-		return fmt.Sprintf("illumichat {\ntoken %s\nassistants asst_demo\nendpoint %s\n%s\n}", token, endpoint, once)
+		return fmt.Sprintf("illumichat {\ntoken %s\nassistants asst_demo\nendpoint %s\n%s\n}", token, endpoint, sitetest.Once)
 	}
 	handle := func(path, directive string) string { return fmt.Sprintf("handle %s {\n%s\n}\n", path, directive) }
 	directives := handle("/first", site("{env.TEST_TOKEN}", server.URL)) +
@@ -228,34 +229,34 @@ func TestCoolDownIsShared(t *testing.T) {
 		handle("/token", site("{env.TEST_TOKEN_2}", server.URL)) +
 		handle("/endpoint", site("{env.TEST_TOKEN}", server.URL+"/2")) +
 		handle("/literal", site(sandbox.Token, server.URL))
-	s := serve(t, directives)
+	s := sitetest.Serve(t, directives)
 
 	status := func(path, chat string) int {
 		t.Helper()
-		req := chatRequest(t, s.plain, chat)
+		req := sitetest.ChatRequest(t, s.Plain, chat)
 		req.URL.Path = path
-		resp := s.send(&http.Transport{DisableKeepAlives: true}, req)
-		readAll(t, resp)
+		resp := s.Send(&http.Transport{DisableKeepAlives: true}, req)
+		sitetest.ReadAll(t, resp)
 		return resp.StatusCode
 	}
 	want := func(wanted map[string]int) {
 		t.Helper()
 		for path, want := range wanted {
-			if got := status(path, hello); got != want {
+			if got := status(path, sitetest.Hello); got != want {
 				t.Errorf("%s: got status %d, want %d", path, got, want)
 			}
 		}
 	}
 	want(map[string]int{"/first": 200, "/same": 200, "/token": 200, "/endpoint": 200, "/literal": 200})
-	if got := status("/first", saying("/status 429 1000000000")); got != http.StatusTooManyRequests {
+	if got := status("/first", sitetest.Saying("/status 429 1000000000")); got != http.StatusTooManyRequests {
 		t.Fatalf("got status %d", got)
 	}
 	limited := map[string]int{"/first": 429, "/same": 429, "/token": 200, "/endpoint": 200, "/literal": 200}
 	want(limited)
-	s.reload(directives)
+	s.Reload(directives)
 	want(limited)
-	s.reload(handle("/first", site("{env.TEST_TOKEN}", server.URL)))
-	s.reload(handle("/new", site("{env.TEST_TOKEN}", server.URL)) + handle("/literal", site(sandbox.Token, server.URL)))
+	s.Reload(handle("/first", site("{env.TEST_TOKEN}", server.URL)))
+	s.Reload(handle("/new", site("{env.TEST_TOKEN}", server.URL)) + handle("/literal", site(sandbox.Token, server.URL)))
 	want(map[string]int{"/new": 429, "/literal": 200})
 
 	asked := len(server.Requests())
@@ -263,11 +264,11 @@ func TestCoolDownIsShared(t *testing.T) {
 	if got := len(server.Requests()); got != asked {
 		t.Error("the upstream was asked during the cool-down")
 	}
-	if n := strings.Count(s.log(), "the upstream limits the rate"); n != 1 {
+	if n := strings.Count(s.Log(), "the upstream limits the rate"); n != 1 {
 		t.Errorf("the log tells %d times of one cool-down", n)
 	}
 	// What nobody uses any more is forgotten.
-	s.reload("")
+	s.Reload("")
 	sharedStates.Range(func(key, _ any) bool {
 		if key := key.(stateKey); strings.HasPrefix(key.endpoint, server.URL) {
 			t.Errorf("the state of %s is kept", key.endpoint)
@@ -283,7 +284,7 @@ func TestStateKeyHoldsNoSecret(t *testing.T) {
 			t.Errorf("the key is %s", key)
 		}
 	}
-	if newStateKey("https://example.com", sandbox.Token) == newStateKey("https://example.com", fakeToken("2")) {
+	if newStateKey("https://example.com", sandbox.Token) == newStateKey("https://example.com", sitetest.FakeToken("2")) {
 		t.Error("two tokens have one key")
 	}
 }

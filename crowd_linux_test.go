@@ -19,6 +19,8 @@ import (
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+
+	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 )
 
 // crowd is how many hostile visitors come at once.
@@ -50,7 +52,7 @@ func isGivenBack(t *testing.T, before int) {
 	const most = 6 << 20
 	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
 	var left int
-	eventually(t, "the memory is given back", func() bool {
+	sitetest.Eventually(t, "the memory is given back", func() bool {
 		left = usedMemory() - before
 		return left < most
 	})
@@ -60,20 +62,20 @@ func isGivenBack(t *testing.T, before int) {
 // isOver checks that nothing is left of any exchange.
 func isOver(t *testing.T) {
 	t.Helper()
-	eventually(t, "all exchanges are closed", func() bool { return openExchangeCount() == 0 })
-	eventually(t, "all goroutines have ended", func() bool { return ours() == "" })
-	eventually(t, "all slots are free", func() bool { return takenSlots() == 0 })
+	sitetest.Eventually(t, "all exchanges are closed", func() bool { return openExchangeCount() == 0 })
+	sitetest.Eventually(t, "all goroutines have ended", func() bool { return ours() == "" })
+	sitetest.Eventually(t, "all slots are free", func() bool { return takenSlots() == 0 })
 }
 
 // isServed checks that an ordinary visitor has an answer.
-func isServed(t *testing.T, s *site) {
+func isServed(t *testing.T, s *sitetest.Site) {
 	t.Helper()
-	for proto, transport := range protocols(t) {
-		resp, err := transport.RoundTrip(chatRequest(t, s.secure, saying("short")))
+	for proto, transport := range sitetest.Protocols(t) {
+		resp, err := transport.RoundTrip(sitetest.ChatRequest(t, s.Secure, sitetest.Saying("short")))
 		if err != nil {
 			t.Fatalf("%s: %v", proto, err)
 		}
-		if finish := onlyFinish(t, readAll(t, resp)); finish.FinishReason != "stop" {
+		if finish := sitetest.OnlyFinish(t, sitetest.ReadAll(t, resp)); finish.FinishReason != "stop" {
 			t.Errorf("%s: got the finish %+v", proto, finish)
 		}
 		resp.Body.Close()
@@ -101,7 +103,7 @@ func newFlood(t *testing.T) *flood {
 				}
 			}
 		}
-		_, _ = io.WriteString(w, stop)
+		_, _ = io.WriteString(w, sitetest.Finish)
 	}))
 	t.Cleanup(f.Close)
 	return f
@@ -124,11 +126,11 @@ func dialWithSmallBuffers(tb testing.TB, address string) net.Conn {
 }
 
 // deafVisitors send chats and never read. They return their connections.
-var deafVisitors = map[string]func(t *testing.T, s *site) []net.Conn{
-	"HTTP/1.1": func(t *testing.T, s *site) (conns []net.Conn) {
+var deafVisitors = map[string]func(t *testing.T, s *sitetest.Site) []net.Conn{
+	"HTTP/1.1": func(t *testing.T, s *sitetest.Site) (conns []net.Conn) {
 		for range crowd {
-			conn := dialWithSmallBuffers(t, strings.TrimPrefix(s.plain, "http://"))
-			if _, err := io.WriteString(conn, rawChat(hello)); err != nil {
+			conn := dialWithSmallBuffers(t, strings.TrimPrefix(s.Plain, "http://"))
+			if _, err := io.WriteString(conn, sitetest.RawChat(sitetest.Hello)); err != nil {
 				t.Fatal(err)
 			}
 			conns = append(conns, conn)
@@ -136,10 +138,10 @@ var deafVisitors = map[string]func(t *testing.T, s *site) []net.Conn{
 		return conns
 	},
 	// All streams of a connection share a window of 64 KiB, which is never opened further.
-	"HTTP/2.0": func(t *testing.T, s *site) (conns []net.Conn) {
+	"HTTP/2.0": func(t *testing.T, s *sitetest.Site) (conns []net.Conn) {
 		const streams = 100
 		for range crowd / streams {
-			conn := tls.Client(dialWithSmallBuffers(t, strings.Replace(s.secure, "https://localhost", "127.0.0.1", 1)), &tls.Config{
+			conn := tls.Client(dialWithSmallBuffers(t, strings.Replace(s.Secure, "https://localhost", "127.0.0.1", 1)), &tls.Config{
 				InsecureSkipVerify: true, ServerName: "localhost", NextProtos: []string{"h2"},
 			})
 			conns = append(conns, conn)
@@ -152,13 +154,13 @@ var deafVisitors = map[string]func(t *testing.T, s *site) []net.Conn{
 			for i := range uint32(streams) {
 				head.Reset()
 				for _, field := range [][2]string{
-					{":method", "POST"}, {":scheme", "https"}, {":authority", "localhost"}, {":path", chatPath},
+					{":method", "POST"}, {":scheme", "https"}, {":authority", "localhost"}, {":path", sitetest.ChatPath},
 					{"content-type", "application/json"},
 				} {
 					_ = encoder.WriteField(hpack.HeaderField{Name: field[0], Value: field[1]})
 				}
 				_ = framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 2*i + 1, BlockFragment: head.Bytes(), EndHeaders: true})
-				_ = framer.WriteData(2*i+1, true, []byte(hello))
+				_ = framer.WriteData(2*i+1, true, []byte(sitetest.Hello))
 			}
 			if _, err := conn.Write(sent.Bytes()); err != nil {
 				t.Fatal(err)
@@ -173,7 +175,7 @@ func TestVisitorsWhoDoNotRead(t *testing.T) {
 	upstream := newFlood(t)
 	for proto, come := range deafVisitors {
 		t.Run(proto, func(t *testing.T) {
-			s := serve(t, chatToURL(upstream.URL, "write_timeout 1h\nmax_duration 1h"))
+			s := sitetest.Serve(t, sitetest.ChatToURL(upstream.URL, "write_timeout 1h\nmax_duration 1h"))
 			isServed(t, s)
 			isOver(t)
 			var conns []net.Conn
@@ -184,25 +186,25 @@ func TestVisitorsWhoDoNotRead(t *testing.T) {
 			}
 			checkVisitorMemory(t, func() {
 				conns = come(t, s)
-				eventually(t, "all answers are open", func() bool { return openExchangeCount() == crowd })
+				sitetest.Eventually(t, "all answers are open", func() bool { return openExchangeCount() == crowd })
 				isServed(t, s)
 			}, leave)
 
-			s.reload(chatToURL(upstream.URL, "write_timeout 200ms"))
+			s.Reload(sitetest.ChatToURL(upstream.URL, "write_timeout 200ms"))
 			upstream.asked.Store(0)
 			conns = come(t, s)
-			eventually(t, "many have asked", func() bool { return upstream.asked.Load() > crowd/4 })
+			sitetest.Eventually(t, "many have asked", func() bool { return upstream.asked.Load() > crowd/4 })
 			isServed(t, s)
 			isOver(t) // with the connections still there
 			leave()
 
 			const each = 10
-			s.reload(chatToURL(upstream.URL, fmt.Sprintf("write_timeout 1h\nmax_duration 1h\nmax_streams_per_client %d", each)))
+			s.Reload(sitetest.ChatToURL(upstream.URL, fmt.Sprintf("write_timeout 1h\nmax_duration 1h\nmax_streams_per_client %d", each)))
 			upstream.asked.Store(0)
 			conns = come(t, s)
-			eventually(t, "some answers are open", func() bool { return takenSlots() == each })
-			resp := s.ask(hello)
-			wantError(t, resp, http.StatusTooManyRequests, "rate_limit:chat")
+			sitetest.Eventually(t, "some answers are open", func() bool { return takenSlots() == each })
+			resp := s.Ask(sitetest.Hello)
+			sitetest.WantError(t, resp, http.StatusTooManyRequests, "rate_limit:chat")
 			if asked := upstream.asked.Load(); asked != each {
 				t.Errorf("%d answers were asked for, want %d", asked, each)
 			}
@@ -216,15 +218,15 @@ func TestVisitorsWhoDoNotRead(t *testing.T) {
 func TestVisitorsWhoSendSlowly(t *testing.T) {
 	upstream := newFlood(t)
 	const timeout = 3 * time.Second
-	s := serve(t, chatToURL(upstream.URL, fmt.Sprintf("body_timeout %s", timeout)))
+	s := sitetest.Serve(t, sitetest.ChatToURL(upstream.URL, fmt.Sprintf("body_timeout %s", timeout)))
 	isServed(t, s)
-	head := strings.Replace(rawChat(""), "Content-Length: 0", "Content-Length: 1000000", 1)
+	head := strings.Replace(sitetest.RawChat(""), "Content-Length: 0", "Content-Length: 1000000", 1)
 	var conns []net.Conn
 	ctx, stop := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	checkVisitorMemory(t, func() {
 		for range crowd {
-			conn, err := net.Dial("tcp", strings.TrimPrefix(s.plain, "http://"))
+			conn, err := net.Dial("tcp", strings.TrimPrefix(s.Plain, "http://"))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -248,7 +250,7 @@ func TestVisitorsWhoSendSlowly(t *testing.T) {
 		upstream.asked.Store(0)
 	}, func() {
 		for _, conn := range conns {
-			_ = conn.SetDeadline(time.Now().Add(patience))
+			_ = conn.SetDeadline(time.Now().Add(sitetest.Patience))
 			answer := make([]byte, 1000)
 			n, err := conn.Read(answer)
 			if !bytes.HasPrefix(answer[:n], []byte("HTTP/1.1 408 ")) {
@@ -270,12 +272,12 @@ func TestVisitorsWhoSendSlowly(t *testing.T) {
 func TestVisitorsWhoLeave(t *testing.T) {
 	const visitors, atOnce = 10_000, 50
 	upstream := newFlood(t)
-	s := serve(t, chatToURL(upstream.URL, "max_streams_per_client 1000\nlimit 100000 1h"))
+	s := sitetest.Serve(t, sitetest.ChatToURL(upstream.URL, "max_streams_per_client 1000\nlimit 100000 1h"))
 	isServed(t, s)
 	isOver(t)
 	before := usedMemory()
-	chat := rawChat(hello)
-	address := strings.TrimPrefix(s.plain, "http://")
+	chat := sitetest.RawChat(sitetest.Hello)
+	address := strings.TrimPrefix(s.Plain, "http://")
 	var wg sync.WaitGroup
 	for worker := range atOnce {
 		wg.Go(func() {
@@ -286,7 +288,7 @@ func TestVisitorsWhoLeave(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				_ = conn.SetDeadline(time.Now().Add(patience))
+				_ = conn.SetDeadline(time.Now().Add(sitetest.Patience))
 				if random.IntN(2) == 0 {
 					_ = conn.(*net.TCPConn).SetLinger(0) // leaves with a reset
 				}
@@ -311,7 +313,7 @@ func TestVisitorsWhoLeave(t *testing.T) {
 	isServed(t, s)
 	isOver(t)
 	isGivenBack(t, before)
-	if strings.Contains(s.log(), "panic") {
+	if strings.Contains(s.Log(), "panic") {
 		t.Error("there was a panic")
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
@@ -111,38 +112,38 @@ func TestDeadConnections(t *testing.T) {
 		const kept = 5
 		var together sync.WaitGroup // so that there is a connection for each
 		together.Add(kept)
-		u := newWireUpstream(t, func(w *wire) {
-			if chatText(w.body) == "together" {
+		u := sitetest.NewWireUpstream1(t, func(w *sitetest.Wire) {
+			if chatText(w.Body) == "together" {
 				together.Done()
 				together.Wait()
 			}
 			stages[0].goOn(w)
 		})
-		f := newFreezer(t, u.url)
-		s := serve(t, chatToURL(f.url, "response_timeout 500ms\n"+once))
+		f := newFreezer(t, u.URL)
+		s := sitetest.Serve(t, sitetest.ChatToURL(f.url, "response_timeout 500ms\n"+sitetest.Once))
 		var visitors sync.WaitGroup
 		for range kept {
-			visitors.Go(func() { readAll(t, s.ask(saying("together"))) })
+			visitors.Go(func() { sitetest.ReadAll(t, s.Ask(sitetest.Saying("together"))) })
 		}
 		visitors.Wait()
 		f.freeze()
-		wantError(t, s.ask(hello), http.StatusGatewayTimeout, "timeout:upstream")
-		wantWhole(t, s.ask(hello))
+		sitetest.WantError(t, s.Ask(sitetest.Hello), http.StatusGatewayTimeout, "timeout:upstream")
+		wantWhole(t, s.Ask(sitetest.Hello))
 	})
 	for name, stream := range map[string]bool{"HTTP/2.0": false, "HTTP/2.0 with another stream": true} {
 		t.Run(name, func(t *testing.T) {
 			server := sandboxtest.NewTLSServer(t, sandbox.Options{})
 			f := newFreezer(t, server.URL)
-			s := serve(t, chatToURL(f.url, "response_timeout 20s\nidle_timeout 1s\nretry {\nbackoff 50ms\n}\ntransport http {\n"+anyCertificate+"\n}"))
-			wantWhole(t, s.ask(saying("/events 3")))
+			s := sitetest.Serve(t, sitetest.ChatToURL(f.url, "response_timeout 20s\nidle_timeout 1s\nretry {\nbackoff 50ms\n}\ntransport http {\n"+sitetest.AnyCertificate+"\n}"))
+			wantWhole(t, s.Ask(sitetest.Saying("/events 3")))
 			var other *http.Response
 			if stream {
-				other = s.ask(saying("/talk-on 1h"))
+				other = s.Ask(sitetest.Saying("/talk-on 1h"))
 			}
 			f.freeze()
-			wantWhole(t, s.ask(saying("/events 3")))
+			wantWhole(t, s.Ask(sitetest.Saying("/events 3")))
 			if stream {
-				readAll(t, other)
+				sitetest.ReadAll(t, other)
 			}
 		})
 	}
@@ -150,7 +151,7 @@ func TestDeadConnections(t *testing.T) {
 
 func wantWhole(t *testing.T, resp *http.Response) {
 	t.Helper()
-	if got := readAll(t, resp); resp.StatusCode != http.StatusOK || onlyFinish(t, got).FinishReason != "stop" {
+	if got := sitetest.ReadAll(t, resp); resp.StatusCode != http.StatusOK || sitetest.OnlyFinish(t, got).FinishReason != "stop" {
 		t.Errorf("got %s: %s", resp.Status, got)
 	}
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 
+	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 )
 
@@ -27,8 +28,8 @@ func TestExampleServesItsPageAndAChat(t *testing.T) {
 	e := runExample(t, "Caddyfile", sandbox.Options{})
 	e.wantPage(t, site)
 	e.wantPolicy(t, site, "'self'")
-	if page := readExample(t, "site/chat.js"); !strings.Contains(page, chatPath) {
-		t.Errorf("the page does not ask %s", chatPath)
+	if page := readExample(t, "site/chat.js"); !strings.Contains(page, sitetest.ChatPath) {
+		t.Errorf("the page does not ask %s", sitetest.ChatPath)
 	}
-	wantAnswer(t, e.chat(t, site, hello))
+	wantAnswer(t, e.chat(t, site, sitetest.Hello))
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/illumichat/caddy-illumichat/internal/require"
+	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 )
 
 // The example of a cluster is a script that runs several Caddys and a Redis, so it is run as users run it, but for its ports.
@@ -31,7 +32,7 @@ func TestExampleOfACluster(t *testing.T) {
 	ports := freePortsFor(t, text.String())
 	script := strings.NewReplacer("8081 8082 8083", strings.ReplaceAll(ports.Replace(":8081 :8082 :8083"), ":", ""))
 	for file, text := range files {
-		writeFile(t, filepath.Join(top, "example/cluster", file), script.Replace(ports.Replace(text)))
+		sitetest.WriteFile(t, filepath.Join(top, "example/cluster", file), script.Replace(ports.Replace(text)))
 	}
 	program := filepath.Join(top, "caddy")
 	if output, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./cmd/caddy").CombinedOutput(); err != nil {
@@ -60,7 +61,7 @@ func TestExampleOfACluster(t *testing.T) {
 	const balancer = "http://localhost:8080"
 	instances := []string{"http://localhost:8081", "http://localhost:8082", "http://localhost:8083"}
 	for _, origin := range append(instances, balancer) {
-		within(t, 3*patience, origin+" serves", func() bool {
+		sitetest.Within(t, 3*sitetest.Patience, origin+" serves", func() bool {
 			resp, err := loopback.RoundTrip(e.request(t, http.MethodGet, origin+"/", ""))
 			if err == nil {
 				resp.Body.Close()
@@ -81,8 +82,8 @@ func TestExampleOfACluster(t *testing.T) {
 		wantAnswer(t, resp)
 		last := resp.Header.Get(headerStream) + ":1"
 		for _, other := range instances {
-			eventually(t, "the answer is known at "+other, func() bool {
-				return strings.Contains(readAll(t, e.get(t, other+"/api/chat-proxy", "Last-Event-ID: "+last)), typeFinish)
+			sitetest.Eventually(t, "the answer is known at "+other, func() bool {
+				return strings.Contains(sitetest.ReadAll(t, e.get(t, other+"/api/chat-proxy", "Last-Event-ID: "+last)), typeFinish)
 			})
 		}
 	}
@@ -95,7 +96,7 @@ func TestExampleOfACluster(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-	case <-time.After(patience):
+	case <-time.After(sitetest.Patience):
 		t.Fatal("the script goes on")
 	}
 	for _, origin := range append(instances, balancer) {

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 )
 
@@ -75,13 +76,13 @@ func TestExampleOfAnExistingSite(t *testing.T) {
 		look := func(e *runningExample) string {
 			resp := roundTrip(t, loopback, e.request(t, method, site+path, "", "Accept-Encoding: gzip"))
 			resp.Header.Del("Date")
-			return fmt.Sprint(resp.Status, resp.Header, readAll(t, resp))
+			return fmt.Sprint(resp.Status, resp.Header, sitetest.ReadAll(t, resp))
 		}
 		if with, without := look(e), look(before); with != without {
 			t.Errorf("%s: the directive changes the answer:\nwith:    %.1000q\nwithout: %.1000q", asked, with, without)
 		}
 	}
-	if got, want := readAll(t, before.chat(t, site, anyone)), "The app got POST "+chatPath+"."; got != want {
+	if got, want := sitetest.ReadAll(t, before.chat(t, site, anyone)), "The app got POST "+sitetest.ChatPath+"."; got != want {
 		t.Errorf("without the directive, a chat is answered %q", got)
 	}
 }
@@ -92,11 +93,11 @@ func TestExampleOfProduction(t *testing.T) {
 		metrics = "http://localhost:9180/metrics"
 	)
 	e := runExample(t, "production/Caddyfile", sandbox.Options{})
-	eventually(t, "there is a certificate", func() bool { return strings.Contains(e.log(), "certificate obtained successfully") })
+	sitetest.Eventually(t, "there is a certificate", func() bool { return strings.Contains(e.log(), "certificate obtained successfully") })
 	e.runCommands(t, finished, "caddy_illumichat_requests_total")
-	transports := protocols(t)
+	transports := sitetest.Protocols(t)
 	for name, transport := range transports {
-		resp := roundTrip(t, transport, e.request(t, http.MethodPost, site+chatPath, anyone, "Content-Type: application/json", "Accept-Encoding: gzip"))
+		resp := roundTrip(t, transport, e.request(t, http.MethodPost, site+sitetest.ChatPath, anyone, "Content-Type: application/json", "Accept-Encoding: gzip"))
 		if resp.Proto != name || resp.Header.Get("Content-Encoding") != "" {
 			t.Errorf("%s: the answer is over %s, %q", name, resp.Proto, resp.Header.Get("Content-Encoding"))
 		}
@@ -121,10 +122,10 @@ func TestExampleOfProduction(t *testing.T) {
 		t.Errorf("http: got %s to %q, want %q", redirect.Status, got, want)
 	}
 
-	eventually(t, "the chats are in the access log", func() bool {
+	sitetest.Eventually(t, "the chats are in the access log", func() bool {
 		return strings.Count(e.log(), `"illumichat":{"outcome":"answered"`) >= len(transports)
 	})
-	exported := readAll(t, e.get(t, metrics))
+	exported := sitetest.ReadAll(t, e.get(t, metrics))
 	for _, name := range []string{"caddy_illumichat_requests_total", "caddy_http_requests_total"} {
 		if !strings.Contains(exported, "\n"+name+"{") {
 			t.Errorf("there is no metric %s", name)
@@ -134,11 +135,11 @@ func TestExampleOfProduction(t *testing.T) {
 		t.Errorf("the public gets %s for the metrics", resp.Status)
 	}
 
-	wantError(t, e.chat(t, site, `{"messages":[`+strings.Repeat(`{"role":"user","content":"x"},`, 50)+`{"role":"user","content":"x"}]}`),
+	sitetest.WantError(t, e.chat(t, site, `{"messages":[`+strings.Repeat(`{"role":"user","content":"x"},`, 50)+`{"role":"user","content":"x"}]}`),
 		http.StatusRequestEntityTooLarge, "too_large:chat")
 	// A connection of HTTP/1.1 that is to be closed could be reset before the answer to a large body is read.
-	large := e.request(t, http.MethodPost, site+chatPath, saying(strings.Repeat("x", 64<<10)), "Content-Type: application/json")
-	wantError(t, roundTrip(t, transports["HTTP/2.0"], large), http.StatusRequestEntityTooLarge, "too_large:chat")
+	large := e.request(t, http.MethodPost, site+sitetest.ChatPath, sitetest.Saying(strings.Repeat("x", 64<<10)), "Content-Type: application/json")
+	sitetest.WantError(t, roundTrip(t, transports["HTTP/2.0"], large), http.StatusRequestEntityTooLarge, "too_large:chat")
 	e.wantLimits(t, "5/30s 20/1h 2000/24h:site, 200 open, 3 a client")
 
 	// The header's command and the protocols have asked already. As the window slides, one more than five may be let in.
@@ -173,7 +174,7 @@ func TestExampleOfProduction(t *testing.T) {
 
 func TestExampleOfSeveralSites(t *testing.T) {
 	const shop, docs, staff = "http://shop.localhost:8080", "http://docs.localhost:8080", "http://staff.localhost:8080"
-	naming := func(assistant string) string { return strings.Replace(hello, "asst_demo", assistant, 1) }
+	naming := func(assistant string) string { return strings.Replace(sitetest.Hello, "asst_demo", assistant, 1) }
 
 	t.Run("as it is", func(t *testing.T) {
 		e := runExample(t, "several-sites/Caddyfile", sandbox.Options{})
@@ -201,7 +202,7 @@ func TestExampleOfSeveralSites(t *testing.T) {
 	} {
 		resp := e.chat(t, test.site, test.chat)
 		if test.assistant == "" {
-			wantError(t, resp, http.StatusForbidden, "forbidden:assistant")
+			sitetest.WantError(t, resp, http.StatusForbidden, "forbidden:assistant")
 			continue
 		}
 		wantAnswer(t, resp)
@@ -223,7 +224,7 @@ func TestExampleOfSeveralSites(t *testing.T) {
 	if asked < 20 {
 		t.Errorf("%d chats were let in", asked)
 	}
-	wantError(t, e.chat(t, staff, naming("sales")), http.StatusTooManyRequests, "rate_limit:chat")
+	sitetest.WantError(t, e.chat(t, staff, naming("sales")), http.StatusTooManyRequests, "rate_limit:chat")
 }
 
 // hashInExample is a hash as it is made for a site; a cheap one begins otherwise.
@@ -298,7 +299,7 @@ func TestExampleOfAnotherOrigin(t *testing.T) {
 		"/icon.svg":      {"site/icon.svg", "image/svg+xml"},
 	} {
 		resp := e.get(t, www+path)
-		if body := readAll(t, resp); resp.StatusCode != http.StatusOK || body != readExample(t, file[0]) {
+		if body := sitetest.ReadAll(t, resp); resp.StatusCode != http.StatusOK || body != readExample(t, file[0]) {
 			t.Errorf("%s: got %s, %.100q", path, resp.Status, body)
 		}
 		if got := resp.Header.Get("Content-Type"); !strings.HasPrefix(got, file[1]) {
@@ -306,8 +307,8 @@ func TestExampleOfAnotherOrigin(t *testing.T) {
 		}
 	}
 	e.wantPolicy(t, www, chat)
-	if page := readExample(t, "other-origin/page/page.js"); !strings.Contains(page, "'"+chat+chatPath+"'") {
-		t.Errorf("the page does not ask %s%s", chat, chatPath)
+	if page := readExample(t, "other-origin/page/page.js"); !strings.Contains(page, "'"+chat+sitetest.ChatPath+"'") {
+		t.Errorf("the page does not ask %s%s", chat, sitetest.ChatPath)
 	}
 	inline := regexp.MustCompile(`<style|<script[^>]*>[^<]| (?:style|on[a-z]+)=`)
 	if found := inline.FindString(readExample(t, "other-origin/page/index.html")); found != "" {
@@ -315,7 +316,7 @@ func TestExampleOfAnotherOrigin(t *testing.T) {
 	}
 
 	origin := e.ports.Replace(www)
-	preflight := roundTrip(t, loopback, e.request(t, http.MethodOptions, chat+chatPath, "",
+	preflight := roundTrip(t, loopback, e.request(t, http.MethodOptions, chat+sitetest.ChatPath, "",
 		"Origin: "+origin, "Access-Control-Request-Method: POST", "Access-Control-Request-Headers: content-type"))
 	if preflight.StatusCode != http.StatusNoContent || preflight.Header.Get("Access-Control-Allow-Headers") != "content-type" {
 		t.Errorf("the preflight gets %s, %v", preflight.Status, preflight.Header)
@@ -332,7 +333,7 @@ func TestExampleOfAnotherOrigin(t *testing.T) {
 		t.Error("pages of other origins than the one may ask")
 	}
 	stranger := e.chat(t, chat, anyone, "Origin: http://elsewhere.localhost", "Sec-Fetch-Site: same-site")
-	wantError(t, stranger, http.StatusForbidden, "forbidden:origin")
+	sitetest.WantError(t, stranger, http.StatusForbidden, "forbidden:origin")
 	if got := stranger.Header.Get("Access-Control-Allow-Origin"); got != "" {
 		t.Errorf("a stranger gets Access-Control-Allow-Origin %q", got)
 	}
@@ -343,9 +344,9 @@ func TestExampleInJSON(t *testing.T) {
 	e := runExample(t, "json/caddy.json", sandbox.Options{})
 	e.wantPage(t, site)
 	e.wantPolicy(t, site, "'self'")
-	wantAnswer(t, e.chat(t, site, hello))
+	wantAnswer(t, e.chat(t, site, sitetest.Hello))
 	e.runCommands(t, finished)
-	eventually(t, "the chat is in the access log", func() bool { return strings.Contains(e.log(), `"illumichat":{"outcome":"answered"`) })
+	sitetest.Eventually(t, "the chat is in the access log", func() bool { return strings.Contains(e.log(), `"illumichat":{"outcome":"answered"`) })
 	e.wantLimits(t, "20/1h 2000/24h:site, 200 open, 3 a client")
 	if !strings.Contains(string(e.config), `"grace_period": "10s"`) {
 		t.Error("there is no grace period")

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 )
 
 // The scenarios that tests of gateways for language models agree on, as far as there is one provider, and what a correct
@@ -14,7 +16,7 @@ import (
 func TestFailoverScenarios(t *testing.T) {
 	const second = time.Second
 	const longest = 2 * time.Minute // max_duration
-	cut := step{data: delta, err: errReset}
+	cut := step{data: sitetest.Delta, err: errReset}
 	badRequest := fakeAnswer{status: http.StatusBadRequest, steps: []step{{data: "<h1>Bad Request</h1>"}}}
 	for _, test := range []struct {
 		name    string
@@ -25,17 +27,17 @@ func TestFailoverScenarios(t *testing.T) {
 		code    string // of the finish of ours
 		took    span
 	}{
-		{"429 with Retry-After", []fakeAnswer{refusing(429, "Retry-After", "2")}, 2, 200, delta + finish, "", exactly(2 * second)},
-		{"429 without Retry-After", []fakeAnswer{refusing(429)}, 2, 200, delta + finish, "", about(second)},
-		{"500 once", []fakeAnswer{refusing(500)}, 2, 200, delta + finish, "", about(second)},
+		{"429 with Retry-After", []fakeAnswer{refusing(429, "Retry-After", "2")}, 2, 200, sitetest.Delta + sitetest.Finish, "", exactly(2 * second)},
+		{"429 without Retry-After", []fakeAnswer{refusing(429)}, 2, 200, sitetest.Delta + sitetest.Finish, "", about(second)},
+		{"500 once", []fakeAnswer{refusing(500)}, 2, 200, sitetest.Delta + sitetest.Finish, "", about(second)},
 		{"503 for good", []fakeAnswer{refusing(503), refusing(503), refusing(503)}, 3, 503, "their_code:chat", "", about(3 * second)},
-		{"reset before headers", []fakeAnswer{{err: errReset}}, 2, 200, delta + finish, "", about(second)},
+		{"reset before headers", []fakeAnswer{{err: errReset}}, 2, 200, sitetest.Delta + sitetest.Finish, "", about(second)},
 		{"total silence", []fakeAnswer{{wait: time.Hour}, {wait: time.Hour}, {wait: time.Hour}}, 3, 504, "timeout:upstream", "", span{90 * second, longest}},
 		// The head comes after 5 s, a heartbeat after 20 s.
-		{"a first token after more than 20 s", []fakeAnswer{accepted(step{wait: 21 * second, data: delta + finish})}, 1, 200, ":\n\n" + delta + finish, "", exactly(21 * second)},
-		{"cut", []fakeAnswer{accepted(step{data: delta}, cut)}, 1, 200, delta + delta, "closed:upstream", exactly(0)},
-		{"stall", []fakeAnswer{accepted(step{data: delta}, step{wait: time.Hour})}, 1, 200, delta + ":\n\n", "stalled:upstream", exactly(30 * second)},
-		{"no end marker", []fakeAnswer{accepted(step{data: delta})}, 1, 200, delta, "closed:upstream", exactly(0)},
+		{"a first token after more than 20 s", []fakeAnswer{accepted(step{wait: 21 * second, data: sitetest.Delta + sitetest.Finish})}, 1, 200, ":\n\n" + sitetest.Delta + sitetest.Finish, "", exactly(21 * second)},
+		{"cut", []fakeAnswer{accepted(step{data: sitetest.Delta}, cut)}, 1, 200, sitetest.Delta + sitetest.Delta, "closed:upstream", exactly(0)},
+		{"stall", []fakeAnswer{accepted(step{data: sitetest.Delta}, step{wait: time.Hour})}, 1, 200, sitetest.Delta + ":\n\n", "stalled:upstream", exactly(30 * second)},
+		{"no end marker", []fakeAnswer{accepted(step{data: sitetest.Delta})}, 1, 200, sitetest.Delta, "closed:upstream", exactly(0)},
 		{"400", []fakeAnswer{refusing(400)}, 1, 400, "their_code:chat", "", exactly(0)},
 		{"400 in no shape", []fakeAnswer{badRequest}, 1, 400, "bad_request:upstream", "", exactly(0)},
 	} {
@@ -58,14 +60,14 @@ func TestFailoverScenarios(t *testing.T) {
 		})
 	}
 	t.Run("malformed chunk", func(t *testing.T) { // a matter of bytes
-		u := newWireUpstream(t, func(w *wire) {
-			_ = w.head()
-			_ = w.send(delta)
-			w.spoil()
+		u := sitetest.NewWireUpstream1(t, func(w *sitetest.Wire) {
+			_ = w.Head()
+			_ = w.Send(sitetest.Delta)
+			w.Spoil()
 		})
-		s := serve(t, chatToURL(u.url, ""))
-		got := readAll(t, s.ask(hello))
-		if last := onlyFinish(t, got); last.FinishReason != "error" || last.Code != "closed:upstream" || !strings.HasPrefix(got, delta) {
+		s := sitetest.Serve(t, sitetest.ChatToURL(u.URL, ""))
+		got := sitetest.ReadAll(t, s.Ask(sitetest.Hello))
+		if last := sitetest.OnlyFinish(t, got); last.FinishReason != "error" || last.Code != "closed:upstream" || !strings.HasPrefix(got, sitetest.Delta) {
 			t.Errorf("got %q", got)
 		}
 	})

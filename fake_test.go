@@ -18,6 +18,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
+	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 )
 
@@ -188,9 +189,9 @@ func (c *fakeChat) run(t testing.TB) {
 		ctx = t.Context()
 	}
 	if c.body == nil {
-		c.body = strings.NewReader(hello)
+		c.body = strings.NewReader(sitetest.Hello)
 	}
-	r := httptest.NewRequestWithContext(context.WithValue(ctx, fakeChatKey{}, c), http.MethodPost, chatPath, c.body)
+	r := httptest.NewRequestWithContext(context.WithValue(ctx, fakeChatKey{}, c), http.MethodPost, sitetest.ChatPath, c.body)
 	r.Header.Set("Content-Type", "application/json")
 	c.visitor.header = make(http.Header)
 	c.visitor.start = time.Now()

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 )
 
 // stage is how far an answer goes before something happens.
@@ -28,39 +30,39 @@ type stage struct {
 const unended = `data: {"type":"text-delta","textDelta":"Bye"}` + "\n"
 
 var stages = []stage{
-	{name: "before the head", rest: delta + finish},
-	{name: "after the head", head: true, rest: delta + finish},
-	{name: "after a comment", head: true, sent: []string{": hello\n\n"}, rest: delta + finish},
-	{name: "in the first event", head: true, sent: []string{delta[:20]}, rest: delta[20:] + finish},
-	{name: "after an event", head: true, sent: []string{delta}, rest: finish, events: delta},
-	{name: "after two events at once", head: true, sent: []string{delta + delta}, rest: finish, events: delta + delta},
-	{name: "in a later event", head: true, sent: []string{delta + delta[:20]}, rest: delta[20:] + finish, events: delta},
-	{name: "after an event that is no JSON", head: true, sent: []string{"data: {oops\n\n"}, rest: finish, events: "data: {oops\n\n"},
-	{name: "in a line that does not end", head: true, sent: []string{delta, "data: ", strings.Repeat("x", 3*maxBuffer)}, rest: "\n\n" + finish, events: delta, part: "data: xxx"},
-	{name: "after an event but for its blank line", head: true, sent: []string{delta + unended}, rest: "\n" + finish, events: delta + unended + "\n"},
-	{name: "in the finish", head: true, sent: []string{delta, finish[:20]}, rest: finish[20:], events: delta},
-	{name: "after the finish but for its blank line", head: true, sent: []string{delta, finish[:len(finish)-1]}, rest: "\n", events: delta + finish, whole: true},
-	{name: "after the finish", head: true, sent: []string{delta, finish}, events: delta + finish, whole: true},
-	{name: "in what follows the finish", head: true, sent: []string{finish, delta[:20]}, rest: delta[20:], events: finish, whole: true},
+	{name: "before the head", rest: sitetest.Delta + sitetest.Finish},
+	{name: "after the head", head: true, rest: sitetest.Delta + sitetest.Finish},
+	{name: "after a comment", head: true, sent: []string{": hello\n\n"}, rest: sitetest.Delta + sitetest.Finish},
+	{name: "in the first event", head: true, sent: []string{sitetest.Delta[:20]}, rest: sitetest.Delta[20:] + sitetest.Finish},
+	{name: "after an event", head: true, sent: []string{sitetest.Delta}, rest: sitetest.Finish, events: sitetest.Delta},
+	{name: "after two events at once", head: true, sent: []string{sitetest.Delta + sitetest.Delta}, rest: sitetest.Finish, events: sitetest.Delta + sitetest.Delta},
+	{name: "in a later event", head: true, sent: []string{sitetest.Delta + sitetest.Delta[:20]}, rest: sitetest.Delta[20:] + sitetest.Finish, events: sitetest.Delta},
+	{name: "after an event that is no JSON", head: true, sent: []string{"data: {oops\n\n"}, rest: sitetest.Finish, events: "data: {oops\n\n"},
+	{name: "in a line that does not end", head: true, sent: []string{sitetest.Delta, "data: ", strings.Repeat("x", 3*maxBuffer)}, rest: "\n\n" + sitetest.Finish, events: sitetest.Delta, part: "data: xxx"},
+	{name: "after an event but for its blank line", head: true, sent: []string{sitetest.Delta + unended}, rest: "\n" + sitetest.Finish, events: sitetest.Delta + unended + "\n"},
+	{name: "in the finish", head: true, sent: []string{sitetest.Delta, sitetest.Finish[:20]}, rest: sitetest.Finish[20:], events: sitetest.Delta},
+	{name: "after the finish but for its blank line", head: true, sent: []string{sitetest.Delta, sitetest.Finish[:len(sitetest.Finish)-1]}, rest: "\n", events: sitetest.Delta + sitetest.Finish, whole: true},
+	{name: "after the finish", head: true, sent: []string{sitetest.Delta, sitetest.Finish}, events: sitetest.Delta + sitetest.Finish, whole: true},
+	{name: "in what follows the finish", head: true, sent: []string{sitetest.Finish, sitetest.Delta[:20]}, rest: sitetest.Delta[20:], events: sitetest.Finish, whole: true},
 }
 
 // play answers up to the stage.
-func (s *stage) play(w *wire) {
+func (s *stage) play(w *sitetest.Wire) {
 	if s.head {
-		_ = w.head()
+		_ = w.Head()
 	}
 	for _, part := range s.sent {
-		_ = w.send(part)
+		_ = w.Send(part)
 	}
 }
 
 // goOn plays the rest.
-func (s *stage) goOn(w *wire) {
+func (s *stage) goOn(w *sitetest.Wire) {
 	if !s.head {
-		_ = w.head()
+		_ = w.Head()
 	}
-	_ = w.send(s.rest)
-	w.end()
+	_ = w.Send(s.rest)
+	w.End()
 }
 
 // theTries counts the tries of each chat, by its text.
@@ -101,7 +103,7 @@ type stageChat struct {
 	visitor http.RoundTripper
 	text    string
 	tries   *theTries
-	played  chan *wire // gets the first try when it is at the stage
+	played  chan *sitetest.Wire // gets the first try when it is at the stage
 
 	over   chan struct{} // closed when the visitor has the answer
 	status int
@@ -111,25 +113,25 @@ type stageChat struct {
 
 // atEachStage runs a test with the chats of visitors of each protocol, for an upstream of each protocol. That goes on
 // from each stage as told, and answers a next try well. The test serves the directive.
-func atEachStage(t *testing.T, subdirectives string, goOn func(*stage, *wire), run func(t *testing.T, directive string, chats []*stageChat)) {
+func atEachStage(t *testing.T, subdirectives string, goOn func(*stage, *sitetest.Wire), run func(t *testing.T, directive string, chats []*stageChat)) {
 	t.Helper()
-	for _, upstream := range wireUpstreams {
-		t.Run("upstream "+upstream.proto, func(t *testing.T) {
+	for _, upstream := range sitetest.WireUpstreams {
+		t.Run("upstream "+upstream.Proto, func(t *testing.T) {
 			var tries theTries
 			var chats []*stageChat
 			byText := make(map[string]*stageChat)
-			for proto, visitor := range protocols(t) {
+			for proto, visitor := range sitetest.Protocols(t) {
 				for i := range stages {
 					c := &stageChat{
 						stage: &stages[i], proto: proto, visitor: visitor, text: stages[i].name + ", " + proto, tries: &tries,
-						played: make(chan *wire, 1), over: make(chan struct{}),
+						played: make(chan *sitetest.Wire, 1), over: make(chan struct{}),
 					}
 					chats = append(chats, c)
 					byText[c.text] = c
 				}
 			}
-			u := upstream.start(t, func(w *wire) {
-				c := byText[chatText(w.body)]
+			u := upstream.Start(t, func(w *sitetest.Wire) {
+				c := byText[chatText(w.Body)]
 				if tries.add(c.text) > 1 {
 					stages[0].goOn(w)
 					return
@@ -138,15 +140,15 @@ func atEachStage(t *testing.T, subdirectives string, goOn func(*stage, *wire), r
 				c.played <- w
 				goOn(c.stage, w)
 			})
-			run(t, chatToURL(u.url, subdirectives+"\n"+upstream.transport), chats)
+			run(t, sitetest.ChatToURL(u.URL, subdirectives+"\n"+upstream.Transport), chats)
 		})
 	}
 }
 
 // ask sends the chat and reads the answer to its end.
-func (c *stageChat) ask(ctx context.Context, tb testing.TB, s *site) {
+func (c *stageChat) ask(ctx context.Context, tb testing.TB, s *sitetest.Site) {
 	defer close(c.over)
-	resp, err := c.visitor.RoundTrip(chatRequest(tb, s.secure, saying(c.text)).WithContext(ctx))
+	resp, err := c.visitor.RoundTrip(sitetest.ChatRequest(tb, s.Secure, sitetest.Saying(c.text)).WithContext(ctx))
 	if err != nil {
 		c.err = err
 		return
@@ -157,20 +159,20 @@ func (c *stageChat) ask(ctx context.Context, tb testing.TB, s *site) {
 	}
 	var got []byte
 	got, c.err = io.ReadAll(resp.Body)
-	c.status, c.got = resp.StatusCode, anyID.ReplaceAllString(string(got), "")
+	c.status, c.got = resp.StatusCode, sitetest.AnyID.ReplaceAllString(string(got), "")
 }
 
 // askAll sends all chats at once and waits until they are at their stages.
-func askAll(ctx context.Context, t *testing.T, s *site, chats []*stageChat) map[*stageChat]*wire {
+func askAll(ctx context.Context, t *testing.T, s *sitetest.Site, chats []*stageChat) map[*stageChat]*sitetest.Wire {
 	t.Helper()
 	for _, c := range chats {
 		go c.ask(ctx, t, s)
 	}
-	wires := make(map[*stageChat]*wire)
+	wires := make(map[*stageChat]*sitetest.Wire)
 	for _, c := range chats {
 		select {
 		case wires[c] = <-c.played:
-		case <-time.After(patience):
+		case <-time.After(sitetest.Patience):
 			t.Fatalf("%s: the upstream was not asked", c.text)
 		}
 	}
@@ -184,7 +186,7 @@ func eachAnswer(t *testing.T, chats []*stageChat, check func(t *testing.T, c *st
 		t.Run(c.text, func(t *testing.T) {
 			select {
 			case <-c.over:
-			case <-time.After(patience):
+			case <-time.After(sitetest.Patience):
 				t.Fatal("the answer does not end")
 			}
 			check(t, c)
@@ -202,9 +204,9 @@ func (c *stageChat) checkBroken(t *testing.T, code string) {
 	got, want, tries := c.got, c.stage.events, 1
 	switch {
 	case want == "":
-		want, tries = delta+finish, 2
+		want, tries = sitetest.Delta+sitetest.Finish, 2
 	case !c.stage.whole:
-		if last := onlyFinish(t, got); last.FinishReason != "error" || last.Code != code {
+		if last := sitetest.OnlyFinish(t, got); last.FinishReason != "error" || last.Code != code {
 			t.Errorf("got the finish %+v, want the code %s", last, code)
 		}
 		got = got[:strings.LastIndex(got, `data: {"type":"finish"`)]
@@ -224,11 +226,11 @@ func (c *stageChat) checkBroken(t *testing.T, code string) {
 const quickRetry = "\nretry {\nbackoff 1ms\n}"
 
 func TestFaultsAtEachStage(t *testing.T) {
-	for name, end := range map[string]func(*wire){
-		"ends in order":         func(w *wire) { w.end() },
-		"closes the connection": func(w *wire) { w.fin() },
-		"resets it":             func(w *wire) { w.reset() },
-		"breaks the protocol":   func(w *wire) { w.spoil() },
+	for name, end := range map[string]func(*sitetest.Wire){
+		"ends in order":         func(w *sitetest.Wire) { w.End() },
+		"closes the connection": func(w *sitetest.Wire) { w.Fin() },
+		"resets it":             func(w *sitetest.Wire) { w.Reset() },
+		"breaks the protocol":   func(w *sitetest.Wire) { w.Spoil() },
 	} {
 		for resumable, subdirectives := range map[string]func(*testing.T) string{
 			"":                     func(*testing.T) string { return "" },
@@ -236,8 +238,8 @@ func TestFaultsAtEachStage(t *testing.T) {
 			", resumable in Redis": resumableInRedis,
 		} {
 			t.Run(name+resumable, func(t *testing.T) {
-				atEachStage(t, quickRetry+"\n"+subdirectives(t), func(_ *stage, w *wire) { end(w) }, func(t *testing.T, directive string, chats []*stageChat) {
-					s := serve(t, directive)
+				atEachStage(t, quickRetry+"\n"+subdirectives(t), func(_ *stage, w *sitetest.Wire) { end(w) }, func(t *testing.T, directive string, chats []*stageChat) {
+					s := sitetest.Serve(t, directive)
 					for _, c := range chats {
 						c.ask(t.Context(), t, s) // one by one, because what ends an HTTP/2 connection ends all that is on it
 					}
@@ -251,35 +253,35 @@ func TestFaultsAtEachStage(t *testing.T) {
 // An upstream that closes a connection in order says which requests it has not looked at: those are tried again. The
 // others it answers.
 func TestHTTP2UpstreamCloses(t *testing.T) {
-	for name, answer := range map[string]func(w *wire, number int){
-		"and refuses the request": func(w *wire, number int) {
+	for name, answer := range map[string]func(w *sitetest.Wire, number int){
+		"and refuses the request": func(w *sitetest.Wire, number int) {
 			if number == 1 {
-				w.refuse()
+				w.Refuse()
 				return
 			}
 			stages[0].goOn(w)
 		},
-		"and has not looked at the request": func(w *wire, number int) {
+		"and has not looked at the request": func(w *sitetest.Wire, number int) {
 			if number == 1 {
-				w.goAway(false)
-				w.stall()
+				w.GoAway(false)
+				w.Stall()
 				return
 			}
 			stages[0].goOn(w)
 		},
-		"and answers the request": func(w *wire, number int) {
-			_ = w.head()
-			_ = w.send(delta)
-			w.goAway(true)
-			_ = w.send(finish)
-			w.end()
+		"and answers the request": func(w *sitetest.Wire, number int) {
+			_ = w.Head()
+			_ = w.Send(sitetest.Delta)
+			w.GoAway(true)
+			_ = w.Send(sitetest.Finish)
+			w.End()
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var tries theTries
-			u := newWireUpstream2(t, func(w *wire) { answer(w, tries.add("")) })
-			s := serve(t, chatToURL(u.url, quickRetry+"\ntransport http {\n"+anyCertificate+"\n}"))
-			if got := readAll(t, s.ask(hello)); got != delta+finish {
+			u := sitetest.NewWireUpstream2(t, func(w *sitetest.Wire) { answer(w, tries.add("")) })
+			s := sitetest.Serve(t, sitetest.ChatToURL(u.URL, quickRetry+"\ntransport http {\n"+sitetest.AnyCertificate+"\n}"))
+			if got := sitetest.ReadAll(t, s.Ask(sitetest.Hello)); got != sitetest.Delta+sitetest.Finish {
 				t.Errorf("got %q", got)
 			}
 			want := 2
@@ -293,19 +295,19 @@ func TestHTTP2UpstreamCloses(t *testing.T) {
 	}
 }
 
-func stall(_ *stage, w *wire) { w.stall() }
+func stall(_ *stage, w *sitetest.Wire) { w.Stall() }
 
 func TestStallsAtEachStage(t *testing.T) {
 	// The first one has to be long enough for all to get their events on a busy machine.
 	atEachStage(t, "response_timeout 3s\nidle_timeout 1s"+quickRetry, stall, func(t *testing.T, directive string, chats []*stageChat) {
-		askAll(t.Context(), t, serve(t, directive), chats)
+		askAll(t.Context(), t, sitetest.Serve(t, directive), chats)
 		eachAnswer(t, chats, func(t *testing.T, c *stageChat) { c.checkBroken(t, "stalled:upstream") })
 	})
 }
 
 func TestMaxDurationAtEachStage(t *testing.T) {
 	atEachStage(t, "max_duration 3s"+quickRetry, stall, func(t *testing.T, directive string, chats []*stageChat) {
-		askAll(t.Context(), t, serve(t, directive), chats)
+		askAll(t.Context(), t, sitetest.Serve(t, directive), chats)
 		eachAnswer(t, chats, func(t *testing.T, c *stageChat) {
 			if c.stage.events != "" {
 				c.checkBroken(t, "max_duration:upstream")
@@ -321,16 +323,16 @@ func TestVisitorLeavesAtEachStage(t *testing.T) {
 	atEachStage(t, quickRetry, stall, func(t *testing.T, directive string, chats []*stageChat) {
 		ctx, leave := context.WithCancel(t.Context())
 		defer leave()
-		wires := askAll(ctx, t, serve(t, directive), chats)
+		wires := askAll(ctx, t, sitetest.Serve(t, directive), chats)
 		leave()
 		for c, w := range wires {
 			select {
-			case <-w.gone:
-			case <-time.After(patience):
+			case <-w.Gone:
+			case <-time.After(sitetest.Patience):
 				t.Errorf("%s: the upstream's request was not canceled", c.text)
 			}
 		}
-		eventually(t, "the exchanges are closed", func() bool { return openExchangeCount() == 0 })
+		sitetest.Eventually(t, "the exchanges are closed", func() bool { return openExchangeCount() == 0 })
 		eachAnswer(t, chats, func(t *testing.T, c *stageChat) {
 			if sent := strings.Join(c.stage.sent, ""); !strings.HasPrefix(c.stage.events, c.got) && (c.stage.part == "" || !strings.HasPrefix(sent, c.got)) {
 				t.Errorf("the visitor saw %.500q", c.got)
@@ -345,17 +347,17 @@ func TestVisitorLeavesAtEachStage(t *testing.T) {
 // A reload changes nothing, whatever an answer is at.
 func TestReloadsAtEachStage(t *testing.T) {
 	goOn := make(chan struct{}, 1000)
-	atEachStage(t, "", func(s *stage, w *wire) {
+	atEachStage(t, "", func(s *stage, w *sitetest.Wire) {
 		select {
 		case <-goOn:
 			s.goOn(w)
-		case <-w.gone: // the test has failed
+		case <-w.Gone: // the test has failed
 		}
 	}, func(t *testing.T, directive string, chats []*stageChat) {
-		s := serveWith(t, "", directive)
+		s := sitetest.ServeWith(t, "", directive)
 		askAll(t.Context(), t, s, chats)
 		for range 5 {
-			s.reload(directive)
+			s.Reload(directive)
 		}
 		for range chats {
 			goOn <- struct{}{}
@@ -371,10 +373,10 @@ func TestReloadsAtEachStage(t *testing.T) {
 // At the exit everybody is told, whatever their answers are at.
 func TestExitAtEachStage(t *testing.T) {
 	atEachStage(t, "", stall, func(t *testing.T, directive string, chats []*stageChat) {
-		s := newSite(t, "grace_period 1s")
-		process := runCaddy(t, s, directive)
+		s := sitetest.New(t, "grace_period 1s")
+		process := sitetest.Run(t, s, directive)
 		askAll(t.Context(), t, s, chats)
-		process.exit(t)
+		process.Exit(t)
 		eachAnswer(t, chats, func(t *testing.T, c *stageChat) {
 			if c.stage.events != "" {
 				c.checkBroken(t, "shutting_down:proxy")
@@ -382,7 +384,7 @@ func TestExitAtEachStage(t *testing.T) {
 				t.Errorf("got status %d: %s", c.status, c.got)
 			}
 		})
-		process.wait(t)
+		process.Wait(t)
 	})
 }
 
@@ -394,10 +396,10 @@ func TestVisitorLeavesBeforeTheUpstreamAnswers(t *testing.T) {
 		begin func(t *testing.T, subdirectives string) (directive string, body io.Reader, reached func())
 	}{
 		{"reading the body", func(t *testing.T, subdirectives string) (string, io.Reader, func()) {
-			u := newWireUpstream(t, func(*wire) { t.Error("the upstream was asked") })
+			u := sitetest.NewWireUpstream1(t, func(*sitetest.Wire) { t.Error("the upstream was asked") })
 			body, send := io.Pipe()
-			go func() { _, _ = io.WriteString(send, hello[:20]) }()
-			return "route {\nbody_tap\n" + chatToURL(u.url, subdirectives) + "\n}", body, func() { <-tapped }
+			go func() { _, _ = io.WriteString(send, sitetest.Hello[:20]) }()
+			return "route {\nbody_tap\n" + sitetest.ChatToURL(u.URL, subdirectives) + "\n}", body, func() { <-tapped }
 		}},
 		{"connecting", func(t *testing.T, subdirectives string) (string, io.Reader, func()) {
 			listener, err := net.Listen("tcp", "127.0.0.1:0") // which shakes no hands
@@ -405,7 +407,7 @@ func TestVisitorLeavesBeforeTheUpstreamAnswers(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { listener.Close() })
-			return chatToURL("https://"+listener.Addr().String(), subdirectives), strings.NewReader(hello), func() {
+			return sitetest.ChatToURL("https://"+listener.Addr().String(), subdirectives), strings.NewReader(sitetest.Hello), func() {
 				conn, err := listener.Accept()
 				if err != nil {
 					t.Error(err)
@@ -416,8 +418,8 @@ func TestVisitorLeavesBeforeTheUpstreamAnswers(t *testing.T) {
 		}},
 		{"in a pause", func(t *testing.T, subdirectives string) (string, io.Reader, func()) {
 			asked := make(chan struct{}, 10)
-			u := newWireUpstream(t, func(w *wire) {
-				_ = w.json(http.StatusInternalServerError, nil)
+			u := sitetest.NewWireUpstream1(t, func(w *sitetest.Wire) {
+				_ = w.Error(http.StatusInternalServerError, nil)
 				asked <- struct{}{}
 			})
 			t.Cleanup(func() {
@@ -425,17 +427,17 @@ func TestVisitorLeavesBeforeTheUpstreamAnswers(t *testing.T) {
 					t.Error("the upstream was asked again")
 				}
 			})
-			return chatToURL(u.url, subdirectives), strings.NewReader(hello), func() { <-asked }
+			return sitetest.ChatToURL(u.URL, subdirectives), strings.NewReader(sitetest.Hello), func() { <-asked }
 		}},
 	} {
-		for proto, visitor := range protocols(t) {
+		for proto, visitor := range sitetest.Protocols(t) {
 			t.Run(test.phase+"/"+proto, func(t *testing.T) {
 				directive, body, reached := test.begin(t, "retry {\nbackoff 1m\n}")
-				s := serve(t, "log\n"+directive)
+				s := sitetest.Serve(t, "log\n"+directive)
 				ctx, leave := context.WithCancel(t.Context())
 				defer leave()
-				req := chatRequest(t, s.secure, "").WithContext(ctx)
-				req.Body, req.ContentLength = io.NopCloser(body), int64(len(hello))
+				req := sitetest.ChatRequest(t, s.Secure, "").WithContext(ctx)
+				req.Body, req.ContentLength = io.NopCloser(body), int64(len(sitetest.Hello))
 				req.Header.Set("X-Test", "leaves")
 				answered := make(chan *http.Response, 1)
 				go func() {
@@ -453,8 +455,8 @@ func TestVisitorLeavesBeforeTheUpstreamAnswers(t *testing.T) {
 				if resp := <-answered; resp != nil && resp.StatusCode != statusClientClosed { // what is written for the log may arrive
 					t.Errorf("the visitor was answered with %s", resp.Status)
 				}
-				eventually(t, "the access log says that the visitor left", func() bool {
-					status, ok := s.loggedStatus(t, "leaves")
+				sitetest.Eventually(t, "the access log says that the visitor left", func() bool {
+					status, ok := loggedStatus(t, s, "leaves")
 					if ok && status != statusClientClosed {
 						t.Fatalf("the access log has status %d", status)
 					}

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 )
 
 // passingHeaders and droppedByDesign are headers of an upstream, in spellings that upstreams use.
@@ -36,17 +38,17 @@ func TestResponseHeaders(t *testing.T) {
 	for _, name := range slices.Concat(passingHeaders, droppedByDesign) {
 		fmt.Fprintf(&head, "%s: %s\r\n%[1]s: %s-again\r\n", name, theirValue, theirValue)
 	}
-	upstream := newUpstream(t, byMessage(map[string]http.HandlerFunc{
-		"stream": raw(head.String() + "Content-Type: text/event-stream\r\n\r\n" + finishLine),
-		"json":   raw(head.String() + "Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"),
-		"error":  raw(strings.Replace(head.String(), "200 OK", "422 No", 1) + "Content-Type: application/json\r\n\r\n{}"),
+	upstream := sitetest.NewUpstream(t, sitetest.ByMessage(map[string]http.HandlerFunc{
+		"stream": sitetest.Raw(head.String() + "Content-Type: text/event-stream\r\n\r\n" + sitetest.Finish),
+		"json":   sitetest.Raw(head.String() + "Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"),
+		"error":  sitetest.Raw(strings.Replace(head.String(), "200 OK", "422 No", 1) + "Content-Type: application/json\r\n\r\n{}"),
 	}))
-	s := serve(t, chatToURL(upstream.URL, ""))
-	for proto, transport := range protocols(t) {
+	s := sitetest.Serve(t, sitetest.ChatToURL(upstream.URL, ""))
+	for proto, transport := range sitetest.Protocols(t) {
 		for _, kind := range []string{"stream", "json"} {
 			t.Run(kind+" over "+proto, func(t *testing.T) {
-				resp := s.send(transport, chatRequest(t, s.secure, saying(kind)))
-				if body := readAll(t, resp); resp.StatusCode != http.StatusOK {
+				resp := s.Send(transport, sitetest.ChatRequest(t, s.Secure, sitetest.Saying(kind)))
+				if body := sitetest.ReadAll(t, resp); resp.StatusCode != http.StatusOK {
 					t.Fatalf("got status %d: %s", resp.StatusCode, body)
 				}
 				for _, name := range passingHeaders {
@@ -69,8 +71,8 @@ func TestResponseHeaders(t *testing.T) {
 	}
 	// Of an error, only its words are the upstream's.
 	t.Run("error", func(t *testing.T) {
-		resp := s.ask(saying("error"))
-		wantError(t, resp, http.StatusUnprocessableEntity, "bad_request:upstream")
+		resp := s.Ask(sitetest.Saying("error"))
+		sitetest.WantError(t, resp, http.StatusUnprocessableEntity, "bad_request:upstream")
 		for name, values := range resp.Header {
 			if strings.Contains(fmt.Sprint(values), theirValue) {
 				t.Errorf("got %s: %q", name, values)
@@ -82,12 +84,12 @@ func TestResponseHeaders(t *testing.T) {
 // TestHeadersOfOtherDirectivesStay has directives that set headers which an answer has as well.
 func TestHeadersOfOtherDirectivesStay(t *testing.T) {
 	header := "X-Site: theirs\r\nVary: Accept\r\nX-Chat-Id: c1\r\n"
-	upstream := newUpstream(t, byMessage(map[string]http.HandlerFunc{
-		"stream": raw("HTTP/1.1 200 OK\r\n" + header + "Content-Type: text/event-stream\r\n\r\n" + finishLine),
-		"json":   raw("HTTP/1.1 200 OK\r\n" + header + "Content-Type: application/json\r\n\r\n{}"),
-		"error":  raw("HTTP/1.1 422 No\r\n" + header + "\r\n"),
+	upstream := sitetest.NewUpstream(t, sitetest.ByMessage(map[string]http.HandlerFunc{
+		"stream": sitetest.Raw("HTTP/1.1 200 OK\r\n" + header + "Content-Type: text/event-stream\r\n\r\n" + sitetest.Finish),
+		"json":   sitetest.Raw("HTTP/1.1 200 OK\r\n" + header + "Content-Type: application/json\r\n\r\n{}"),
+		"error":  sitetest.Raw("HTTP/1.1 422 No\r\n" + header + "\r\n"),
 	}))
-	s := serve(t, `header {
+	s := sitetest.Serve(t, `header {
 		X-Site yes
 		Vary Cookie
 		Set-Cookie ours=1
@@ -96,7 +98,7 @@ func TestHeadersOfOtherDirectivesStay(t *testing.T) {
 		Server ours
 		Strict-Transport-Security max-age=1
 	}
-	`+chatToURL(upstream.URL, ""))
+	`+sitetest.ChatToURL(upstream.URL, ""))
 	for kind, want := range map[string]map[string][]string{
 		"stream": {
 			"X-Site": {"yes", "theirs"}, "Vary": {"Cookie", "Accept"}, "X-Chat-Id": {"c1"},
@@ -112,8 +114,8 @@ func TestHeadersOfOtherDirectivesStay(t *testing.T) {
 		},
 	} {
 		t.Run(kind, func(t *testing.T) {
-			resp := s.ask(saying(kind))
-			readAll(t, resp)
+			resp := s.Ask(sitetest.Saying(kind))
+			sitetest.ReadAll(t, resp)
 			want["Set-Cookie"] = []string{"ours=1"}
 			want["Server"] = []string{"ours"}
 			want["Strict-Transport-Security"] = []string{"max-age=1"}

@@ -8,6 +8,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 )
 
 // hostileBody is a body that is made to be dear.
@@ -126,27 +128,27 @@ func TestAMillionMessages(t *testing.T) {
 
 // What reaches the upstream decodes to what was sent, as far as that was asked for.
 func TestHostileBodiesAtTheFrontDoor(t *testing.T) {
-	upstream := newUpstream(t, finishing)
-	s := serve(t, chatToURL(upstream.URL, "pass_fields model"))
+	upstream := sitetest.NewUpstream(t, sitetest.Finishing)
+	s := sitetest.Serve(t, sitetest.ChatToURL(upstream.URL, "pass_fields model"))
 	for _, row := range hostileBodies(200_000) {
 		t.Run(row.name, func(t *testing.T) {
-			resp := s.ask(row.body)
-			asked := upstream.take()
+			resp := s.Ask(row.body)
+			asked := upstream.Take()
 			if row.status != 0 {
-				wantError(t, resp, row.status, refusalCodes[row.status])
+				sitetest.WantError(t, resp, row.status, refusalCodes[row.status])
 				if len(asked) != 0 {
 					t.Error("the upstream was asked")
 				}
 				return
 			}
-			if body := readAll(t, resp); resp.StatusCode != http.StatusOK {
+			if body := sitetest.ReadAll(t, resp); resp.StatusCode != http.StatusOK {
 				t.Fatalf("got status %d: %s", resp.StatusCode, body)
 			}
-			if asked = append(asked, upstream.take()...); len(asked) != 1 {
+			if asked = append(asked, upstream.Take()...); len(asked) != 1 {
 				t.Fatalf("the upstream was asked %d times", len(asked))
 			}
 			want, _ := decodeObject([]byte(row.body))
-			got, _ := decodeObject([]byte(asked[0].body))
+			got, _ := decodeObject([]byte(asked[0].Body))
 			for _, name := range []string{"messages", "model"} {
 				if !reflect.DeepEqual(got[name], want[name]) {
 					t.Errorf("the %s are not what was sent", name)

@@ -6,19 +6,20 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
 
 func TestChat(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
-	s := serve(t, chatTo(server, ""))
-	req := chatRequest(t, s.plain, hello)
+	s := sitetest.Serve(t, sitetest.ChatTo(server, ""))
+	req := sitetest.ChatRequest(t, s.Plain, sitetest.Hello)
 	req.Header.Set("Cookie", "session=secret")
 	req.Header.Set("Authorization", "Bearer of-the-visitor")
 	req.Header.Set("X-Forwarded-For", "192.0.2.1")
-	resp := s.send(http.DefaultTransport, req)
-	stream := readAll(t, resp)
+	resp := s.Send(http.DefaultTransport, req)
+	stream := sitetest.ReadAll(t, resp)
 
 	if resp.StatusCode != http.StatusOK {
 		t.Errorf("got status %d", resp.StatusCode)
@@ -37,13 +38,13 @@ func TestChat(t *testing.T) {
 	}
 
 	types := make(map[string]bool)
-	for _, e := range decodeEvents(t, stream) {
+	for _, e := range sitetest.DecodeEvents(t, stream) {
 		types[e.Type] = true
 	}
 	if got := slices.Sorted(maps.Keys(types)); !slices.Equal(got, []string{"finish", "text-delta", "tool-call", "tool-result"}) {
 		t.Errorf("got events of the types %q", got)
 	}
-	if finish := onlyFinish(t, stream); finish.FinishReason != "stop" {
+	if finish := sitetest.OnlyFinish(t, stream); finish.FinishReason != "stop" {
 		t.Errorf("got finish %+v", finish)
 	}
 

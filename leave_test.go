@@ -9,25 +9,27 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 )
 
 // BenchmarkVisitorLeaves is how long it takes from a visitor's leaving to the upstream's knowing: the median is to be
 // under 10 ms.
 func BenchmarkVisitorLeaves(b *testing.B) {
-	for _, upstream := range wireUpstreams {
-		asked := make(chan *wire, 1)
-		u := upstream.start(b, func(w *wire) {
-			if chatText(w.body) == "stream" {
-				_ = w.head()
-				_ = w.send(delta)
+	for _, upstream := range sitetest.WireUpstreams {
+		asked := make(chan *sitetest.Wire, 1)
+		u := upstream.Start(b, func(w *sitetest.Wire) {
+			if chatText(w.Body) == "stream" {
+				_ = w.Head()
+				_ = w.Send(sitetest.Delta)
 			}
 			asked <- w
-			w.stall()
+			w.Stall()
 		})
-		s := serve(b, chatToURL(u.url, upstream.transport))
+		s := sitetest.Serve(b, sitetest.ChatToURL(u.URL, upstream.Transport))
 		leaveBy := map[string]func(b *testing.B, text string, ready func()){
 			"FIN": func(b *testing.B, text string, ready func()) {
-				conn := sendRaw(b, s, rawChat(saying(text)))
+				conn := sitetest.SendRaw(b, s, sitetest.RawChat(sitetest.Saying(text)))
 				if text == "stream" {
 					readEvent(b, conn)
 				}
@@ -35,14 +37,14 @@ func BenchmarkVisitorLeaves(b *testing.B) {
 				conn.Close()
 			},
 		}
-		for proto, visitor := range protocols(b) {
+		for proto, visitor := range sitetest.Protocols(b) {
 			if proto == "HTTP/1.1" {
 				continue // is the FIN above
 			}
 			leaveBy[proto] = func(b *testing.B, text string, ready func()) {
 				ctx, leave := context.WithCancel(b.Context())
 				defer leave()
-				req := chatRequest(b, s.secure, saying(text)).WithContext(ctx)
+				req := sitetest.ChatRequest(b, s.Secure, sitetest.Saying(text)).WithContext(ctx)
 				if text == "stream" {
 					resp, err := visitor.RoundTrip(req)
 					if err != nil {
@@ -67,16 +69,16 @@ func BenchmarkVisitorLeaves(b *testing.B) {
 		}
 		for _, name := range slices.Sorted(maps.Keys(leaveBy)) {
 			for _, phase := range []string{"wait", "stream"} {
-				b.Run("visitor "+name+"/upstream "+upstream.proto+"/"+phase, func(b *testing.B) {
+				b.Run("visitor "+name+"/upstream "+upstream.Proto+"/"+phase, func(b *testing.B) {
 					var took []time.Duration
 					for b.Loop() {
-						var w *wire
+						var w *sitetest.Wire
 						var left time.Time
 						leaveBy[name](b, phase, func() {
 							w = <-asked
 							left = time.Now()
 						})
-						<-w.gone
+						<-w.Gone
 						took = append(took, time.Since(left))
 					}
 					slices.Sort(took)

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 )
 
 // Answers must not be cut short under load, when connections are taken up again the moment they are free. A proxy
@@ -23,7 +25,7 @@ func TestAnswersAreWholeUnderLoad(t *testing.T) {
 	if testing.Short() {
 		chats = 2_000
 	}
-	want := numbered(1) + numbered(2) + numbered(3) + stop
+	want := sitetest.Numbered(1) + sitetest.Numbered(2) + sitetest.Numbered(3) + sitetest.Finish
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		w.Header().Set("Content-Type", "text/event-stream")
@@ -33,7 +35,7 @@ func TestAnswersAreWholeUnderLoad(t *testing.T) {
 		_, _ = io.WriteString(w, rest)
 	}))
 	t.Cleanup(upstream.Close)
-	s := serve(t, chatToURL(upstream.URL, ""))
+	s := sitetest.Serve(t, sitetest.ChatToURL(upstream.URL, ""))
 
 	var connections atomic.Int64
 	transport := &http.Transport{
@@ -72,8 +74,8 @@ func TestAnswersAreWholeUnderLoad(t *testing.T) {
 	}
 }
 
-func askWhole(tb testing.TB, s *site, transport http.RoundTripper, want string) error {
-	resp, err := transport.RoundTrip(chatRequest(tb, s.plain, hello))
+func askWhole(tb testing.TB, s *sitetest.Site, transport http.RoundTripper, want string) error {
+	resp, err := transport.RoundTrip(sitetest.ChatRequest(tb, s.Plain, sitetest.Hello))
 	if err != nil {
 		return err
 	}

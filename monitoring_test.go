@@ -15,6 +15,7 @@ import (
 
 	"github.com/illumichat/caddy-illumichat/internal/localhost"
 	"github.com/illumichat/caddy-illumichat/internal/require"
+	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
@@ -37,10 +38,10 @@ func TestMonitoringExample(t *testing.T) {
 // What the example asks for is there, from the start, and so is what the README tells of.
 func TestMonitoredMetricsExist(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
-	s := serve(t, "metrics /metrics\n"+chatTo(server, "store redis {\naddress 127.0.0.1:1\n}")) // where none is
-	readAll(t, s.askAs("", saying("/events 2")))                                                // histograms of assistants begin with it
+	s := sitetest.Serve(t, "metrics /metrics\n"+sitetest.ChatTo(server, "store redis {\naddress 127.0.0.1:1\n}")) // where none is
+	sitetest.ReadAll(t, s.AskAs("", sitetest.Saying("/events 2")))                                                // histograms of assistants begin with it
 	exported := make(map[string]bool)
-	eventually(t, "the chat is counted", func() bool {
+	sitetest.Eventually(t, "the chat is counted", func() bool {
 		for name, value := range scrape(t, s) {
 			name, _, _ = strings.Cut(name, "{")
 			exported[strings.TrimSuffix(strings.TrimSuffix(strings.TrimSuffix(name, "_bucket"), "_sum"), "_count")] = true
@@ -107,13 +108,13 @@ func readmeCodes(t *testing.T, heading string) []string {
 
 // startPrometheus has a real Prometheus scrape the site, and returns what asks it: for the first value, or for what is
 // wrong with the query.
-func startPrometheus(t *testing.T, s *site, args ...string) (query func(promQL string) (value, wrong string)) {
+func startPrometheus(t *testing.T, s *sitetest.Site, args ...string) (query func(promQL string) (value, wrong string)) {
 	t.Helper()
 	program := require.Program(t, "prometheus")
 	dir := t.TempDir()
 	config := filepath.Join(dir, "prometheus.yml")
-	writeFile(t, config, fmt.Sprintf("global:\n  scrape_interval: 100ms\nscrape_configs:\n  - job_name: caddy\n    static_configs:\n      - targets: [%q]\n",
-		strings.TrimPrefix(s.plain, "http://")))
+	sitetest.WriteFile(t, config, fmt.Sprintf("global:\n  scrape_interval: 100ms\nscrape_configs:\n  - job_name: caddy\n    static_configs:\n      - targets: [%q]\n",
+		strings.TrimPrefix(s.Plain, "http://")))
 	address := fmt.Sprintf("127.0.0.1:%d", localhost.Port(t))
 	args = append(args, "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+address, "--log.level=error")
 	command := exec.CommandContext(t.Context(), program, args...)
@@ -147,11 +148,11 @@ func startPrometheus(t *testing.T, s *site, args ...string) (query func(promQL s
 // A real Prometheus takes our histograms as native ones, the one that we make ourselves included.
 func TestPrometheusScrapesNativeHistograms(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
-	s := serve(t, "metrics /metrics\n"+chatTo(server, ""))
+	s := sitetest.Serve(t, "metrics /metrics\n"+sitetest.ChatTo(server, ""))
 	query := startPrometheus(t, s, "--enable-feature=native-histograms")
 	before := scrape(t, s)
-	readAll(t, s.askAs("", saying("/events 5")))
-	eventually(t, "the chat is counted", func() bool { return scrape(t, s)["event_gap_seconds_count"] == before["event_gap_seconds_count"]+5 })
+	sitetest.ReadAll(t, s.AskAs("", sitetest.Saying("/events 5")))
+	sitetest.Eventually(t, "the chat is counted", func() bool { return scrape(t, s)["event_gap_seconds_count"] == before["event_gap_seconds_count"]+5 })
 	total := strconv.FormatFloat(scrape(t, s)["event_gap_seconds_count"], 'f', -1, 64) // as Prometheus writes a million, too
 	for promQL, want := range map[string]string{
 		"histogram_count(caddy_illumichat_event_gap_seconds)":                 total,
@@ -161,7 +162,7 @@ func TestPrometheusScrapesNativeHistograms(t *testing.T) {
 		"histogram_quantile(0.01, caddy_illumichat_event_gap_seconds) < bool 1": "1",
 	} {
 		var got string
-		eventually(t, fmt.Sprintf("%s is %s", promQL, want), func() bool {
+		sitetest.Eventually(t, fmt.Sprintf("%s is %s", promQL, want), func() bool {
 			got, _ = query(promQL)
 			return got == want
 		})
@@ -171,14 +172,14 @@ func TestPrometheusScrapesNativeHistograms(t *testing.T) {
 // The dashboard asks for nothing that is not there.
 func TestDashboardHasData(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
-	s := serve(t, "metrics /metrics\n"+chatTo(server, ""))
+	s := sitetest.Serve(t, "metrics /metrics\n"+sitetest.ChatTo(server, ""))
 	query := startPrometheus(t, s)
-	readAll(t, s.askAs("", saying("/events 5")))
+	sitetest.ReadAll(t, s.AskAs("", sitetest.Saying("/events 5")))
 	for _, expr := range dashboardQueries(t) {
 		promQL := strings.NewReplacer("$__rate_interval", "1m", "$assistant", ".*").Replace(expr)
 		promQL, _ = strings.CutSuffix(promQL, " > 0") // which hides what has not happened
 		var wrong string
-		eventually(t, promQL+" has a value", func() bool {
+		sitetest.Eventually(t, promQL+" has a value", func() bool {
 			var value string
 			value, wrong = query(promQL)
 			return value != "" || wrong != ""

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/illumichat/caddy-illumichat/internal/require"
+	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 )
 
 // nodeScript is a script that Node runs. It reads requests and prints a view for each, in lines of JSON.
@@ -43,7 +44,7 @@ func startScript(tb testing.TB, file string, args ...string) *nodeScript {
 // ask sends the script a request and reads its view.
 func (s *nodeScript) ask(tb testing.TB, request, view any) {
 	tb.Helper()
-	defer time.AfterFunc(patience, s.kill).Stop()
+	defer time.AfterFunc(sitetest.Patience, s.kill).Stop()
 	if err := s.requests.Encode(request); err != nil {
 		tb.Fatalf("asking the script: %v", err)
 	}

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 )
 
 func TestParseOrigin(t *testing.T) {
@@ -56,8 +58,8 @@ func varies(header http.Header, name string) bool {
 }
 
 func TestPreflight(t *testing.T) {
-	upstream := newUpstream(t, finishing)
-	s := serve(t, chatToURL(upstream.URL, "allow_origins HTTPS://Shop.Example.com:443 http://localhost:3000"))
+	upstream := sitetest.NewUpstream(t, sitetest.Finishing)
+	s := sitetest.Serve(t, sitetest.ChatToURL(upstream.URL, "allow_origins HTTPS://Shop.Example.com:443 http://localhost:3000"))
 	const allowed = "https://shop.example.com"
 	for _, row := range []struct {
 		name, origin, method, headers string
@@ -77,15 +79,15 @@ func TestPreflight(t *testing.T) {
 		{"no origin that can be told", "null", "POST", "content-type", "  "},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			req := chatRequest(t, s.plain, "")
+			req := sitetest.ChatRequest(t, s.Plain, "")
 			req.Method = http.MethodOptions
 			req.Body, req.ContentLength = nil, 0
 			req.Header = http.Header{"Origin": {row.origin}, "Access-Control-Request-Method": {row.method}}
 			if row.headers != "" {
 				req.Header.Set("Access-Control-Request-Headers", row.headers)
 			}
-			resp := s.send(http.DefaultTransport, req)
-			if body := readAll(t, resp); resp.StatusCode != http.StatusNoContent || body != "" {
+			resp := s.Send(http.DefaultTransport, req)
+			if body := sitetest.ReadAll(t, resp); resp.StatusCode != http.StatusNoContent || body != "" {
 				t.Errorf("got status %d: %s", resp.StatusCode, body)
 			}
 			fields := accessControl(resp.Header)
@@ -106,24 +108,24 @@ func TestPreflight(t *testing.T) {
 			}
 		})
 	}
-	if asked := len(upstream.take()); asked != 0 {
+	if asked := len(upstream.Take()); asked != 0 {
 		t.Errorf("the upstream got %d requests", asked)
 	}
 }
 
 // What a directive does to the header of one answer is not done to others.
 func TestHeadersAreNotShared(t *testing.T) {
-	upstream := newUpstream(t, finishing)
-	chat := chatToURL(upstream.URL, "allow_origins https://shop.example.com\nlimit 100 1h")
-	s := serve(t, "handle /edited/* {\nheader >Vary Origin Edited\nuri strip_prefix /edited\n"+chat+"\n}\nhandle {\n"+chat+"\n}")
+	upstream := sitetest.NewUpstream(t, sitetest.Finishing)
+	chat := sitetest.ChatToURL(upstream.URL, "allow_origins https://shop.example.com\nlimit 100 1h")
+	s := sitetest.Serve(t, "handle /edited/* {\nheader >Vary Origin Edited\nuri strip_prefix /edited\n"+chat+"\n}\nhandle {\n"+chat+"\n}")
 	for _, path := range []string{"", "/edited", ""} {
 		for _, method := range []string{http.MethodPost, http.MethodOptions} {
-			req := chatRequest(t, s.plain+path, hello)
+			req := sitetest.ChatRequest(t, s.Plain+path, sitetest.Hello)
 			req.Method = method
 			req.Header.Set("Origin", "https://shop.example.com")
 			req.Header.Set("Access-Control-Request-Method", "POST")
-			resp := s.send(http.DefaultTransport, req)
-			readAll(t, resp)
+			resp := s.Send(http.DefaultTransport, req)
+			sitetest.ReadAll(t, resp)
 			edited := strings.Contains(resp.Header.Get("Vary"), "Edited")
 			if edited != (path != "") {
 				t.Errorf("%s %s: got Vary: %q", method, path, resp.Header.Values("Vary"))
@@ -134,7 +136,7 @@ func TestHeadersAreNotShared(t *testing.T) {
 
 // A page of an allowed origin can read each answer, and no other page can have one.
 func TestAllowedOrigins(t *testing.T) {
-	upstream := newUpstream(t, func(w http.ResponseWriter, r *http.Request) {
+	upstream := sitetest.NewUpstream(t, func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasSuffix(r.URL.Path, "/broken") {
 			http.Error(w, "broken", http.StatusInternalServerError)
 			return
@@ -143,19 +145,19 @@ func TestAllowedOrigins(t *testing.T) {
 		w.Header().Set("Vary", "Accept-Language")
 		w.Header().Set("Access-Control-Allow-Origin", "*")
 		w.Header().Set("Access-Control-Allow-Credentials", "true")
-		_, _ = io.WriteString(w, delta+finish)
+		_, _ = io.WriteString(w, sitetest.Delta+sitetest.Finish)
 	})
 	const allowed = "https://shop.example.com"
-	options := "allow_origins " + allowed + "\nmax_body_size 1KiB\n" + once
-	s := serve(t, chatToURL(upstream.URL, options)+"\n"+
-		strings.Replace(chatToURL(upstream.URL+"/broken", options), chatPath, chatPath+"/broken", 1)+"\n"+
-		strings.Replace(chatToURL(upstream.URL, options+"\nlimit 1 1h nobody"), chatPath, chatPath+"/limited", 1))
-	readAll(t, s.send(http.DefaultTransport, func() *http.Request { // which uses the limit up
-		req := chatRequest(t, s.plain, hello)
+	options := "allow_origins " + allowed + "\nmax_body_size 1KiB\n" + sitetest.Once
+	s := sitetest.Serve(t, sitetest.ChatToURL(upstream.URL, options)+"\n"+
+		strings.Replace(sitetest.ChatToURL(upstream.URL+"/broken", options), sitetest.ChatPath, sitetest.ChatPath+"/broken", 1)+"\n"+
+		strings.Replace(sitetest.ChatToURL(upstream.URL, options+"\nlimit 1 1h nobody"), sitetest.ChatPath, sitetest.ChatPath+"/limited", 1))
+	sitetest.ReadAll(t, s.Send(http.DefaultTransport, func() *http.Request { // which uses the limit up
+		req := sitetest.ChatRequest(t, s.Plain, sitetest.Hello)
 		req.URL.Path += "/limited"
 		return req
 	}()))
-	upstream.take()
+	upstream.Take()
 
 	type fields = map[string]string
 	for _, row := range []struct {
@@ -175,8 +177,8 @@ func TestAllowedOrigins(t *testing.T) {
 		{name: "a preflight without an origin", header: fields{"Origin": "", "Access-Control-Request-Method": "POST"},
 			change: func(r *http.Request) { r.Method = "OPTIONS" }, status: 405, closed: true},
 		{name: "a bad chat", change: func(r *http.Request) { setBody(r, "{}") }, status: 400},
-		{name: "a large chat", change: func(r *http.Request) { setBody(r, saying(strings.Repeat("x", 2000))) }, status: 413},
-		{name: "another assistant", change: func(r *http.Request) { setBody(r, strings.Replace(hello, "demo", "else", 1)) }, status: 403},
+		{name: "a large chat", change: func(r *http.Request) { setBody(r, sitetest.Saying(strings.Repeat("x", 2000))) }, status: 413},
+		{name: "another assistant", change: func(r *http.Request) { setBody(r, strings.Replace(sitetest.Hello, "demo", "else", 1)) }, status: 403},
 		{name: "a broken upstream", change: func(r *http.Request) { r.URL.Path += "/broken" }, status: 500},
 		{name: "a limit", change: func(r *http.Request) { r.URL.Path += "/limited" }, status: 429},
 
@@ -191,7 +193,7 @@ func TestAllowedOrigins(t *testing.T) {
 		{name: "the site's own page", header: fields{"Origin": "http://127.0.0.1", "Sec-Fetch-Site": "same-origin"}, status: 200, closed: true},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			req := chatRequest(t, s.plain, hello)
+			req := sitetest.ChatRequest(t, s.Plain, sitetest.Hello)
 			req.Header.Set("Origin", allowed)
 			req.Header.Set("Sec-Fetch-Site", "cross-site")
 			for name, value := range row.header {
@@ -203,8 +205,8 @@ func TestAllowedOrigins(t *testing.T) {
 			if row.change != nil {
 				row.change(req)
 			}
-			resp := s.send(http.DefaultTransport, req)
-			if body := readAll(t, resp); resp.StatusCode != row.status {
+			resp := s.Send(http.DefaultTransport, req)
+			if body := sitetest.ReadAll(t, resp); resp.StatusCode != row.status {
 				t.Errorf("got status %d, want %d: %s", resp.StatusCode, row.status, body)
 			}
 			want := fields{"Allow-Origin": allowed, "Expose-Headers": "*"}
@@ -217,17 +219,17 @@ func TestAllowedOrigins(t *testing.T) {
 			if !varies(resp.Header, "Origin") || row.status == 200 && !varies(resp.Header, "Accept-Language") {
 				t.Errorf("got Vary: %q", resp.Header.Values("Vary"))
 			}
-			asked := len(upstream.take())
+			asked := len(upstream.Take())
 			if reaches := row.status == 200 || row.status == 500; (asked == 1) != reaches || asked > 1 {
 				t.Errorf("the upstream got %d requests", asked)
 			}
 		})
 	}
-	for proto, transport := range protocols(t) {
-		req := chatRequest(t, s.secure, hello)
+	for proto, transport := range sitetest.Protocols(t) {
+		req := sitetest.ChatRequest(t, s.Secure, sitetest.Hello)
 		req.Header.Set("Origin", allowed)
-		resp := s.send(transport, req)
-		readAll(t, resp)
+		resp := s.Send(transport, req)
+		sitetest.ReadAll(t, resp)
 		if got := resp.Header.Values("Access-Control-Allow-Origin"); !slices.Equal(got, []string{allowed}) {
 			t.Errorf("%s: got Access-Control-Allow-Origin: %q", proto, got)
 		}

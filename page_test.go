@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/illumichat/caddy-illumichat/internal/require"
+	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
@@ -99,7 +100,7 @@ func (v *pageView) kinds(tb testing.TB) string {
 	tb.Helper()
 	var kinds []string
 	for _, raw := range v.Events {
-		var e chatEvent
+		var e sitetest.Event
 		if err := json.Unmarshal(raw, &e); err != nil {
 			tb.Fatalf("reading %s: %v", raw, err)
 		}
@@ -128,12 +129,12 @@ func bareChat() http.Handler {
 // sandboxText is the text of the sandbox's usual answer, read without the page's client.
 func sandboxText(tb testing.TB, said string) string {
 	tb.Helper()
-	r := httptest.NewRequestWithContext(tb.Context(), http.MethodPost, chatPath, strings.NewReader(hello))
+	r := httptest.NewRequestWithContext(tb.Context(), http.MethodPost, sitetest.ChatPath, strings.NewReader(sitetest.Hello))
 	r.Header.Set("Content-Type", "application/json")
 	w := httptest.NewRecorder()
 	bareChat().ServeHTTP(w, r)
 	var text strings.Builder
-	for _, e := range decodeEvents(tb, w.Body.String()) {
+	for _, e := range sitetest.DecodeEvents(tb, w.Body.String()) {
 		text.WriteString(e.TextDelta)
 	}
 	const quoted = "“Hello”"
@@ -243,7 +244,7 @@ func checkPage(t *testing.T, p page, request pageRequest, cases []pageCase) {
 func TestPageOfSite(t *testing.T) {
 	p := openPage(t)
 	server := sandboxtest.NewServer(t, sandbox.Options{})
-	url := serve(t, chatTo(server, once)).plain + chatPath
+	url := sitetest.Serve(t, sitetest.ChatTo(server, sitetest.Once)).Plain + sitetest.ChatPath
 
 	t.Run("unknown assistant", func(t *testing.T) {
 		got := p.see(t, pageRequest{URL: url, AssistantID: "asst_other", Say: []string{"Hello"}})

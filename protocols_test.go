@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"net/textproto"
 	"strconv"
 	"strings"
@@ -19,188 +18,25 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/illumichat/caddy-illumichat/internal/sitetest"
+	"github.com/illumichat/caddy-illumichat/internal/sse/ssetest"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
 
-// handUpstream is an upstream whose answers a test writes by hand, event by event.
-type handUpstream struct {
-	url   string
-	asked chan *handAnswer
-}
-
-// handAnswer is one answer of a handUpstream. Its head is sent at once.
-type handAnswer struct {
-	request *http.Request
-	body    string
-	parts   chan string
-	over    chan struct{} // closed when the handler has returned
-	sent    strings.Builder
-}
-
-func newHandUpstream(tb testing.TB) *handUpstream {
-	tb.Helper()
-	u := &handUpstream{asked: make(chan *handAnswer)}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body)
-		a := &handAnswer{request: r, body: string(body), parts: make(chan string), over: make(chan struct{})}
-		defer close(a.over)
-		select {
-		case u.asked <- a:
-		case <-r.Context().Done():
-			return
-		}
-		w.Header().Set("Content-Type", "text/event-stream")
-		control := http.NewResponseController(w)
-		_ = control.Flush()
-		for {
-			select {
-			case part, ok := <-a.parts:
-				if !ok {
-					return
-				}
-				_, _ = io.WriteString(w, part)
-				_ = control.Flush()
-			case <-r.Context().Done():
-				return
-			}
-		}
-	}))
-	tb.Cleanup(func() {
-		server.CloseClientConnections()
-		server.Close()
-	})
-	u.url = server.URL
-	return u
-}
-
-// next waits for the next request.
-func (u *handUpstream) next(tb testing.TB) *handAnswer {
-	tb.Helper()
-	select {
-	case a := <-u.asked:
-		return a
-	case <-time.After(patience):
-		tb.Fatal("the upstream was not asked")
-		return nil
-	}
-}
-
-// say writes and flushes a part of the answer.
-func (a *handAnswer) say(tb testing.TB, part string) {
-	tb.Helper()
-	select {
-	case a.parts <- part:
-		a.sent.WriteString(part)
-	case <-a.over:
-		tb.Fatalf("the upstream's request is over, so it cannot send %q", part)
-	case <-time.After(patience):
-		tb.Fatalf("the upstream could not send %q", part)
-	}
-}
-
-// end completes the answer.
-func (a *handAnswer) end() { close(a.parts) }
-
-// numbered is the n-th event of an answer.
-func numbered(n int) string {
-	return fmt.Sprintf("data: {\"type\":\"text-delta\",\"textDelta\":\"event %d\\n\"}\n\n", n)
-}
-
-const stop = `data: {"type":"finish","finishReason":"stop"}` + "\n\n"
-
-// conversation is a visitor's stream with both of its ends in the test's hands.
-type conversation struct {
-	response *http.Response
-	visitor  *bufio.Reader
-	upstream *handAnswer
-	events   int
-}
-
-// converse opens a stream and passes its first event.
-func converse(tb testing.TB, u *handUpstream, visitor http.RoundTripper, req *http.Request) *conversation {
-	tb.Helper()
-	answered := make(chan *http.Response, 1)
-	failed := make(chan error, 1)
-	go func() {
-		resp, err := visitor.RoundTrip(req)
-		if err != nil {
-			failed <- err
-			return
-		}
-		answered <- resp
-	}()
-	var c conversation
-	select {
-	case c.upstream = <-u.asked:
-	case resp := <-answered:
-		defer resp.Body.Close()
-		tb.Fatalf("the chat did not reach the upstream: %s: %s", resp.Status, readAll(tb, resp))
-	case err := <-failed:
-		tb.Fatalf("sending the request: %v", err)
-	case <-time.After(patience):
-		tb.Fatal("the upstream was not asked")
-	}
-	c.events = 1
-	c.upstream.say(tb, numbered(1))
-	select {
-	case c.response = <-answered:
-	case err := <-failed:
-		tb.Fatalf("waiting for the answer: %v", err)
-	case <-time.After(patience):
-		tb.Fatal("the first event did not bring the head")
-	}
-	tb.Cleanup(func() { c.response.Body.Close() })
-	c.visitor = bufio.NewReader(c.response.Body)
-	c.hear(tb, numbered(1))
-	return &c
-}
-
-// step passes one more event. That it arrives before anything follows proves that nothing holds it back.
-func (c *conversation) step(tb testing.TB) {
-	tb.Helper()
-	c.events++
-	c.upstream.say(tb, numbered(c.events))
-	c.hear(tb, numbered(c.events))
-}
-
-func (c *conversation) hear(tb testing.TB, want string) {
-	tb.Helper()
-	// Where the event is held back there is nothing to read, ever.
-	held := time.AfterFunc(patience, func() { c.response.Body.Close() })
-	defer held.Stop()
-	if got := anyID.ReplaceAllString(nextEvent(tb, c.visitor), ""); got != want {
-		tb.Errorf("got the event %q, want %q", got, want)
-	}
-}
-
-// finish ends the answer in order.
-func (c *conversation) finish(tb testing.TB) {
-	tb.Helper()
-	c.upstream.say(tb, stop)
-	c.upstream.end()
-	rest, err := io.ReadAll(c.visitor)
-	if err != nil {
-		tb.Errorf("reading the end: %v", err)
-	}
-	if string(rest) != stop {
-		tb.Errorf("the stream ends with %q, want %q", rest, stop)
-	}
-}
-
 func TestEventsArriveOneByOneOverEachProtocol(t *testing.T) {
-	u := newHandUpstream(t)
-	s := serve(t, chatToURL(u.url, ""))
-	for proto, visitor := range protocols(t) {
+	u := sitetest.NewHandUpstream(t)
+	s := sitetest.Serve(t, sitetest.ChatToURL(u.URL, ""))
+	for proto, visitor := range sitetest.Protocols(t) {
 		t.Run(proto, func(t *testing.T) {
-			c := converse(t, u, visitor, chatRequest(t, s.secure, hello))
-			if c.response.Proto != proto {
-				t.Errorf("the answer came over %s", c.response.Proto)
+			c := sitetest.Converse(t, u, visitor, sitetest.ChatRequest(t, s.Secure, sitetest.Hello))
+			if c.Response.Proto != proto {
+				t.Errorf("the answer came over %s", c.Response.Proto)
 			}
 			for range 20 {
-				c.step(t)
+				c.Step(t)
 			}
-			c.finish(t)
+			c.Finish(t)
 		})
 	}
 }
@@ -208,15 +44,15 @@ func TestEventsArriveOneByOneOverEachProtocol(t *testing.T) {
 func TestEventsArriveSoon(t *testing.T) {
 	const bound = 250 * time.Millisecond
 	server := sandboxtest.NewServer(t, sandbox.Options{Pace: 5 * time.Millisecond})
-	s := serve(t, chatTo(server, ""))
+	s := sitetest.Serve(t, sitetest.ChatTo(server, ""))
 	asked := 0
-	for proto, visitor := range protocols(t) {
+	for proto, visitor := range sitetest.Protocols(t) {
 		t.Run(proto, func(t *testing.T) {
-			resp := s.send(visitor, chatRequest(t, s.secure, saying("/events 30")))
+			resp := s.Send(visitor, sitetest.ChatRequest(t, s.Secure, sitetest.Saying("/events 30")))
 			stream := bufio.NewReader(resp.Body)
 			var heard []time.Time
 			for range 31 {
-				nextEvent(t, stream)
+				sitetest.NextEvent(t, stream)
 				heard = append(heard, time.Now())
 			}
 			request := server.Request(t, asked)
@@ -233,13 +69,13 @@ func TestEventsArriveSoon(t *testing.T) {
 
 func TestTheHeadWaitsForTheFirstEvent(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
-	s := serve(t, chatTo(server, ""))
+	s := sitetest.Serve(t, sitetest.ChatTo(server, ""))
 	asked := 0
-	for proto, visitor := range protocols(t) {
+	for proto, visitor := range sitetest.Protocols(t) {
 		t.Run(proto, func(t *testing.T) {
-			resp := s.send(visitor, chatRequest(t, s.secure, saying("/slow-first 50ms /events 1")))
+			resp := s.Send(visitor, sitetest.ChatRequest(t, s.Secure, sitetest.Saying("/slow-first 50ms /events 1")))
 			head := time.Now()
-			readAll(t, resp)
+			sitetest.ReadAll(t, resp)
 			request := server.Request(t, asked)
 			asked++
 			if first := request.EventTimes()[0]; head.Before(first) {
@@ -249,30 +85,30 @@ func TestTheHeadWaitsForTheFirstEvent(t *testing.T) {
 	}
 
 	// In one packet: a page that reads once sees the event with the head.
-	u := newHandUpstream(t)
-	s.reload(chatToURL(u.url, ""))
-	conn := sendRaw(t, s, rawChat(hello))
-	u.next(t).say(t, numbered(1))
+	u := sitetest.NewHandUpstream(t)
+	s.Reload(sitetest.ChatToURL(u.URL, ""))
+	conn := sitetest.SendRaw(t, s, sitetest.RawChat(sitetest.Hello))
+	u.Next(t).Say(t, sitetest.Numbered(1))
 	first := make([]byte, 4<<10)
 	n, err := conn.Read(first)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := string(first[:n]); !strings.HasPrefix(got, "HTTP/1.1 200") || !strings.Contains(got, numbered(1)) {
+	if got := string(first[:n]); !strings.HasPrefix(got, "HTTP/1.1 200") || !strings.Contains(got, sitetest.Numbered(1)) {
 		t.Errorf("the first packet is %q", got)
 	}
 }
 
 func TestTheHeadComesAfterCommitAfter(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
-	s := serve(t, chatTo(server, "commit_after 50ms"))
+	s := sitetest.Serve(t, sitetest.ChatTo(server, "commit_after 50ms"))
 	asked := 0
-	for proto, visitor := range protocols(t) {
+	for proto, visitor := range sitetest.Protocols(t) {
 		for _, command := range []string{"/hang", "/slow-first 1h"} {
 			t.Run(proto+command, func(t *testing.T) {
-				ctx, leave := context.WithTimeout(t.Context(), patience)
+				ctx, leave := context.WithTimeout(t.Context(), sitetest.Patience)
 				defer leave()
-				resp := s.send(visitor, chatRequest(t, s.secure, saying(command)).WithContext(ctx))
+				resp := s.Send(visitor, sitetest.ChatRequest(t, s.Secure, sitetest.Saying(command)).WithContext(ctx))
 				request := server.Request(t, asked)
 				asked++
 				if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != "text/event-stream" {
@@ -288,17 +124,17 @@ func TestTheHeadComesAfterCommitAfter(t *testing.T) {
 
 func TestTheUpstreamIsCanceledWhenTheVisitorLeaves(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
-	s := serve(t, `
+	s := sitetest.Serve(t, `
 		log
 		@committed header X-Commit early
 		handle @committed {
-			`+chatTo(server, "commit_after 1ms")+`
+			`+sitetest.ChatTo(server, "commit_after 1ms")+`
 		}
 		handle {
-			`+chatTo(server, "commit_after off")+`
+			`+sitetest.ChatTo(server, "commit_after off")+`
 		}`)
 	asked := 0
-	for proto, visitor := range protocols(t) {
+	for proto, visitor := range sitetest.Protocols(t) {
 		for _, tc := range []struct {
 			phase, command, commit string
 			events                 int // that the visitor reads before leaving
@@ -315,7 +151,7 @@ func TestTheUpstreamIsCanceledWhenTheVisitorLeaves(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				ctx, leave := context.WithCancel(t.Context())
 				defer leave()
-				req := chatRequest(t, s.secure, saying(tc.command)).WithContext(ctx)
+				req := sitetest.ChatRequest(t, s.Secure, sitetest.Saying(tc.command)).WithContext(ctx)
 				req.Header.Set("X-Test", name)
 				req.Header.Set("X-Commit", tc.commit)
 
@@ -350,7 +186,7 @@ func TestTheUpstreamIsCanceledWhenTheVisitorLeaves(t *testing.T) {
 				case <-inPhase:
 				case answer := <-seen:
 					t.Fatalf("the exchange ended by itself, with %q", answer)
-				case <-time.After(patience):
+				case <-time.After(sitetest.Patience):
 					t.Fatal("the visitor does not get so far")
 				}
 				if request.Canceled() {
@@ -370,8 +206,8 @@ func TestTheUpstreamIsCanceledWhenTheVisitorLeaves(t *testing.T) {
 				if took := request.CanceledAt().Sub(left); took > time.Second {
 					t.Errorf("it took %s to cancel the upstream's request", took)
 				}
-				eventually(t, "the access log has the request", func() bool {
-					status, ok := s.loggedStatus(t, name)
+				sitetest.Eventually(t, "the access log has the request", func() bool {
+					status, ok := loggedStatus(t, s, name)
 					if ok && status != tc.status {
 						t.Fatalf("the access log has status %d, want %d", status, tc.status)
 					}
@@ -380,7 +216,7 @@ func TestTheUpstreamIsCanceledWhenTheVisitorLeaves(t *testing.T) {
 			})
 		}
 	}
-	for line := range strings.Lines(s.log()) {
+	for line := range strings.Lines(s.Log()) {
 		if strings.Contains(line, `"level":"error"`) {
 			t.Errorf("a visitor who leaves is no error, but this was logged: %s", line)
 		}
@@ -388,9 +224,9 @@ func TestTheUpstreamIsCanceledWhenTheVisitorLeaves(t *testing.T) {
 }
 
 // loggedStatus returns the status that the access log has for the request whose X-Test is name.
-func (s *site) loggedStatus(tb testing.TB, name string) (status int, ok bool) {
+func loggedStatus(tb testing.TB, s *sitetest.Site, name string) (status int, ok bool) {
 	tb.Helper()
-	for line := range strings.Lines(s.log()) {
+	for line := range strings.Lines(s.Log()) {
 		if !strings.Contains(line, `"logger":"http.log.access`) || !strings.HasSuffix(line, "\n") {
 			continue // of another logger, or being written
 		}
@@ -444,15 +280,15 @@ func (b *tappedBody) Read(p []byte) (int, error) {
 // JSON decoder that is content with the closing brace does not do where the end comes in a packet of its own.
 func TestTheUpstreamIsCanceledWhereTheBodyEndsInAPacketOfItsOwn(t *testing.T) {
 	for name, tc := range map[string]struct{ framing, before, last string }{
-		"the last byte":       {"Content-Length: " + strconv.Itoa(len(saying("/silent"))), saying("/silent")[:len(saying("/silent"))-1], "}"},
-		"a trailing newline":  {"Content-Length: " + strconv.Itoa(len(saying("/silent"))+1), saying("/silent"), "\n"},
-		"the terminating one": {"Transfer-Encoding: chunked", fmt.Sprintf("%x\r\n%s\r\n", len(saying("/silent")), saying("/silent")), "0\r\n\r\n"},
+		"the last byte":       {"Content-Length: " + strconv.Itoa(len(sitetest.Saying("/silent"))), sitetest.Saying("/silent")[:len(sitetest.Saying("/silent"))-1], "}"},
+		"a trailing newline":  {"Content-Length: " + strconv.Itoa(len(sitetest.Saying("/silent"))+1), sitetest.Saying("/silent"), "\n"},
+		"the terminating one": {"Transfer-Encoding: chunked", fmt.Sprintf("%x\r\n%s\r\n", len(sitetest.Saying("/silent")), sitetest.Saying("/silent")), "0\r\n\r\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := sandboxtest.NewServer(t, sandbox.Options{})
-			s := serve(t, "route {\nbody_tap\n"+chatTo(server, "")+"\n}")
-			conn := sendRaw(t, s, "POST "+chatPath+" HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"+tc.framing+"\r\n\r\n"+tc.before)
-			want := len(saying("/silent"))
+			s := sitetest.Serve(t, "route {\nbody_tap\n"+sitetest.ChatTo(server, "")+"\n}")
+			conn := sitetest.SendRaw(t, s, "POST "+sitetest.ChatPath+" HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"+tc.framing+"\r\n\r\n"+tc.before)
+			want := len(sitetest.Saying("/silent"))
 			if tc.last == "}" {
 				want--
 			}
@@ -460,7 +296,7 @@ func TestTheUpstreamIsCanceledWhereTheBodyEndsInAPacketOfItsOwn(t *testing.T) {
 				select {
 				case n := <-tapped:
 					read += n
-				case <-time.After(patience):
+				case <-time.After(sitetest.Patience):
 					t.Fatalf("%d bytes of the body were read", read)
 				}
 			}
@@ -478,28 +314,6 @@ func TestTheUpstreamIsCanceledWhereTheBodyEndsInAPacketOfItsOwn(t *testing.T) {
 			}
 		})
 	}
-}
-
-// rawChat is the text of an HTTP/1.1 request with the chat.
-func rawChat(chat string) string {
-	return fmt.Sprintf("POST %s HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", chatPath, len(chat), chat)
-}
-
-// sendRaw connects to the site over TCP and sends text.
-func sendRaw(tb testing.TB, s *site, text string) net.Conn {
-	tb.Helper()
-	conn, err := net.Dial("tcp", strings.TrimPrefix(s.plain, "http://"))
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() { conn.Close() })
-	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
-		tb.Fatal(err)
-	}
-	if _, err := io.WriteString(conn, text); err != nil {
-		tb.Fatal(err)
-	}
-	return conn
 }
 
 // readChunks reads an answer over HTTP/1.1 and returns the chunks that its body came in.
@@ -549,16 +363,16 @@ func readChunks(tb testing.TB, conn net.Conn) []string {
 // endsEvent reports whether a stream that goes so far ends with a blank line. It need not know more than
 // the last line ends, since a chunk may end between the CR and the LF of the blank line.
 func endsEvent(stream string) bool {
-	return strings.HasSuffix(oneLineEnd.Replace(stream[max(0, len(stream)-4):]), "\n\n")
+	return strings.HasSuffix(ssetest.OneLineEnd.Replace(stream[max(0, len(stream)-4):]), "\n\n")
 }
 
 func TestChunksEndWithEvents(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
-	s := serve(t, chatTo(server, ""))
+	s := sitetest.Serve(t, sitetest.ChatTo(server, ""))
 	// The first answer's chat is continued, so that the finishes of all of them tell the same id.
-	resp := s.ask(hello)
+	resp := s.Ask(sitetest.Hello)
 	id := resp.Header.Get("X-Chat-Id")
-	readAll(t, resp)
+	sitetest.ReadAll(t, resp)
 
 	for _, tc := range []struct {
 		command  string
@@ -584,12 +398,12 @@ func TestChunksEndWithEvents(t *testing.T) {
 		{"/chunk 1 /events 1000", false},
 	} {
 		t.Run(tc.command, func(t *testing.T) {
-			chat := strings.Replace(saying(tc.command), "{", `{"chatId":"`+id+`",`, 1)
+			chat := strings.Replace(sitetest.Saying(tc.command), "{", `{"chatId":"`+id+`",`, 1)
 			want := askSandbox(t, server, chat)
-			chunks := readChunks(t, sendRaw(t, s, rawChat(chat)))
+			chunks := readChunks(t, sitetest.SendRaw(t, s, sitetest.RawChat(chat)))
 			got := strings.Join(chunks, "")
 			if got != want {
-				t.Fatalf("the answer differs from the upstream's: %s", firstDifference(got, want))
+				t.Fatalf("the answer differs from the upstream's: %s", sitetest.FirstDifference(got, want))
 			}
 			if tc.inPieces {
 				if len(chunks) < 3 {
@@ -622,5 +436,5 @@ func askSandbox(tb testing.TB, server *sandboxtest.Server, chat string) string {
 		tb.Fatal(err)
 	}
 	defer resp.Body.Close()
-	return readAll(tb, resp)
+	return sitetest.ReadAll(tb, resp)
 }

@@ -10,6 +10,8 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 )
 
 // flooded is a connection on which there is always more, up to an end.
@@ -113,7 +115,7 @@ func TestReadsAheadAreBounded(t *testing.T) {
 
 // A flood is read ahead of a visitor who does not read, and what was is not counted when they have left.
 func TestFloodIsReadAhead(t *testing.T) {
-	flood := strings.Repeat(delta, 1000)
+	flood := strings.Repeat(sitetest.Delta, 1000)
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream")
 		for r.Context().Err() == nil {
@@ -121,10 +123,10 @@ func TestFloodIsReadAhead(t *testing.T) {
 		}
 	}))
 	t.Cleanup(upstream.Close)
-	s := serve(t, chatToURL(upstream.URL, ""))
-	conn := sendRaw(t, s, rawChat(saying("Hi")))
+	s := sitetest.Serve(t, sitetest.ChatToURL(upstream.URL, ""))
+	conn := sitetest.SendRaw(t, s, sitetest.RawChat(sitetest.Saying("Hi")))
 	defer conn.Close()
-	eventually(t, "reading ahead", func() bool { return readsAhead.taken.Load() > 0 })
+	sitetest.Eventually(t, "reading ahead", func() bool { return readsAhead.taken.Load() > 0 })
 	conn.Close()
-	eventually(t, "an end of it", func() bool { return readsAhead.taken.Load() == 0 })
+	sitetest.Eventually(t, "an end of it", func() bool { return readsAhead.taken.Load() == 0 })
 }

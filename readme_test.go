@@ -12,10 +12,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/dustin/go-humanize"
 
+	"github.com/caddyserver/caddy/v2"
+
 	"github.com/illumichat/caddy-illumichat/internal/require"
+	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
@@ -89,21 +91,21 @@ func TestReadmeJSONLoads(t *testing.T) {
 func TestReadmeScriptChats(t *testing.T) {
 	node := require.Program(t, "node")
 	server := sandboxtest.NewServer(t, sandbox.Options{})
-	s := serve(t, chatTo(server, once))
+	s := sitetest.Serve(t, sitetest.ChatTo(server, sitetest.Once))
 	client, err := os.ReadFile(pageClient)
 	if err != nil {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	writeFile(t, filepath.Join(dir, "package.json"), `{"type": "module"}`)
-	writeFile(t, filepath.Join(dir, "illumichat.js"), string(client))
+	sitetest.WriteFile(t, filepath.Join(dir, "package.json"), `{"type": "module"}`)
+	sitetest.WriteFile(t, filepath.Join(dir, "illumichat.js"), string(client))
 	for _, script := range fenced(t, "js") {
 		// A page has an address, to which those of its requests are relative, and elements.
-		writeFile(t, filepath.Join(dir, "page.js"), fmt.Sprintf(`
+		sitetest.WriteFile(t, filepath.Join(dir, "page.js"), fmt.Sprintf(`
 			globalThis.Request = class extends Request {
 				constructor(url, options) { super(new URL(url, %q), options); }
 			};
-		`, s.plain)+script+`
+		`, s.Plain)+script+`
 			const element = { append: (text) => process.stdout.write(text) };
 			await ask('Hello', element);
 			await ask('/status 400', element);

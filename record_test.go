@@ -14,6 +14,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
@@ -27,12 +28,12 @@ type recordLine struct {
 }
 
 // nextRecord waits for the n-th line of the access log.
-func nextRecord(t *testing.T, s *site, n int) recordLine {
+func nextRecord(t *testing.T, s *sitetest.Site, n int) recordLine {
 	t.Helper()
 	var line recordLine
-	eventually(t, "the request is in the access log", func() bool {
+	sitetest.Eventually(t, "the request is in the access log", func() bool {
 		seen := 0
-		for text := range strings.Lines(s.log()) {
+		for text := range strings.Lines(s.Log()) {
 			if !strings.Contains(text, `"handled request"`) || !strings.HasSuffix(text, "\n") {
 				continue
 			}
@@ -73,8 +74,8 @@ func TestRecord(t *testing.T) {
 	for _, field := range recordFields {
 		fmt.Fprintf(&placeholders, "log_append appended_%s {http.illumichat.%[1]s}\n", field.name)
 	}
-	s := serve(t, "log\n"+placeholders.String()+
-		chatTo(server, "alias help asst_demo\nroles user\nmax_messages 2\nheartbeat off\nidle_timeout 200ms\nwrite_timeout 200ms\nresponse_timeout 300ms\nretry {\nattempts 2\nbackoff 1ms\n}\nlimit 100 1h"))
+	s := sitetest.Serve(t, "log\n"+placeholders.String()+
+		sitetest.ChatTo(server, "alias help asst_demo\nroles user\nmax_messages 2\nheartbeat off\nidle_timeout 200ms\nwrite_timeout 200ms\nresponse_timeout 300ms\nretry {\nattempts 2\nbackoff 1ms\n}\nlimit 100 1h"))
 
 	const asked = "assistant:asst_demo chat:new tries:1 upstream_status:200 "
 	lines := 0
@@ -84,35 +85,35 @@ func TestRecord(t *testing.T) {
 		leave bool
 		want  string
 	}{
-		{name: "an answer", chat: saying("/events 3"), want: "outcome:answered " + asked + "first_event_ms:_ events:4 bytes:_ finish_reason:stop"},
-		{name: "an answer that is cut short", chat: saying("/length"), want: "outcome:answered " + asked + "first_event_ms:_ events:_ bytes:_ finish_reason:length"},
-		{name: "an alias", chat: strings.Replace(saying("/events 1"), "asst_demo", "help", 1),
+		{name: "an answer", chat: sitetest.Saying("/events 3"), want: "outcome:answered " + asked + "first_event_ms:_ events:4 bytes:_ finish_reason:stop"},
+		{name: "an answer that is cut short", chat: sitetest.Saying("/length"), want: "outcome:answered " + asked + "first_event_ms:_ events:_ bytes:_ finish_reason:length"},
+		{name: "an alias", chat: strings.Replace(sitetest.Saying("/events 1"), "asst_demo", "help", 1),
 			want: "outcome:answered assistant:asst_demo alias:help chat:new tries:1 upstream_status:200 first_event_ms:_ events:2 bytes:_ finish_reason:stop"},
-		{name: "two finishes", chat: saying("/two-finishes"), want: "outcome:answered " + asked + "first_event_ms:_ events:_ bytes:_ finish_reason:stop"},
-		{name: "a large event", chat: saying("/large 200000"), want: "outcome:answered " + asked + "first_event_ms:_ events:_ bytes:_ finish_reason:stop"},
-		{name: "JSON", chat: saying("/json"), want: "outcome:answered " + asked + "bytes:_"},
+		{name: "two finishes", chat: sitetest.Saying("/two-finishes"), want: "outcome:answered " + asked + "first_event_ms:_ events:_ bytes:_ finish_reason:stop"},
+		{name: "a large event", chat: sitetest.Saying("/large 200000"), want: "outcome:answered " + asked + "first_event_ms:_ events:_ bytes:_ finish_reason:stop"},
+		{name: "JSON", chat: sitetest.Saying("/json"), want: "outcome:answered " + asked + "bytes:_"},
 
-		{name: "an assistant that is not allowed", chat: strings.Replace(hello, "asst_demo", "asst_else", 1), want: "outcome:refused code:forbidden:assistant"},
+		{name: "an assistant that is not allowed", chat: strings.Replace(sitetest.Hello, "asst_demo", "asst_else", 1), want: "outcome:refused code:forbidden:assistant"},
 		{name: "a bad body", chat: "{}", want: "outcome:refused code:bad_request:chat"},
 
-		{name: "a status", chat: saying("/status 503"), want: "outcome:failed assistant:asst_demo chat:new tries:2 upstream_status:503 code:overloaded:upstream"},
-		{name: "a status that is not repeated", chat: saying("/status 400"), want: "outcome:failed assistant:asst_demo chat:new tries:1 upstream_status:400 code:bad_request:chat"},
-		{name: "no answer", chat: saying("/hang"), want: "outcome:failed assistant:asst_demo chat:new tries:2 upstream_status:200 code:timeout:upstream"},
+		{name: "a status", chat: sitetest.Saying("/status 503"), want: "outcome:failed assistant:asst_demo chat:new tries:2 upstream_status:503 code:overloaded:upstream"},
+		{name: "a status that is not repeated", chat: sitetest.Saying("/status 400"), want: "outcome:failed assistant:asst_demo chat:new tries:1 upstream_status:400 code:bad_request:chat"},
+		{name: "no answer", chat: sitetest.Saying("/hang"), want: "outcome:failed assistant:asst_demo chat:new tries:2 upstream_status:200 code:timeout:upstream"},
 
-		{name: "a cut", chat: saying("/cut 2"), want: "outcome:broken " + asked + "first_event_ms:_ events:2 bytes:_ finish_reason:error cause:closed:upstream"},
-		{name: "a stall", chat: saying("/stall"), want: "outcome:broken " + asked + "first_event_ms:_ events:_ bytes:_ finish_reason:error cause:stalled:upstream"},
-		{name: "a leak", chat: saying("/echo-token"), want: "outcome:broken " + asked + "first_event_ms:_ events:_ bytes:_ finish_reason:error cause:leak:upstream"},
-		{name: "a visitor who leaves", chat: saying("/stall"), leave: true, want: "outcome:left " + asked + "first_event_ms:_ events:_ bytes:_ cause:left:visitor"},
+		{name: "a cut", chat: sitetest.Saying("/cut 2"), want: "outcome:broken " + asked + "first_event_ms:_ events:2 bytes:_ finish_reason:error cause:closed:upstream"},
+		{name: "a stall", chat: sitetest.Saying("/stall"), want: "outcome:broken " + asked + "first_event_ms:_ events:_ bytes:_ finish_reason:error cause:stalled:upstream"},
+		{name: "a leak", chat: sitetest.Saying("/echo-token"), want: "outcome:broken " + asked + "first_event_ms:_ events:_ bytes:_ finish_reason:error cause:leak:upstream"},
+		{name: "a visitor who leaves", chat: sitetest.Saying("/stall"), leave: true, want: "outcome:left " + asked + "first_event_ms:_ events:_ bytes:_ cause:left:visitor"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			ctx, leave := context.WithCancel(t.Context())
 			defer leave()
-			resp := s.send(oneShot, chatRequest(t, s.plain, row.chat).WithContext(ctx))
+			resp := s.Send(sitetest.OneShot, sitetest.ChatRequest(t, s.Plain, row.chat).WithContext(ctx))
 			if row.leave {
-				nextEvent(t, bufio.NewReader(resp.Body))
+				sitetest.NextEvent(t, bufio.NewReader(resp.Body))
 				leave()
 			} else {
-				readAll(t, resp)
+				sitetest.ReadAll(t, resp)
 			}
 			lines++
 			line := nextRecord(t, s, lines)
@@ -137,21 +138,21 @@ func TestRecord(t *testing.T) {
 	}
 
 	// A chat that goes on.
-	resp := s.send(oneShot, chatRequest(t, s.plain, saying("/events 1")))
-	readAll(t, resp)
+	resp := s.Send(sitetest.OneShot, sitetest.ChatRequest(t, s.Plain, sitetest.Saying("/events 1")))
+	sitetest.ReadAll(t, resp)
 	id := resp.Header.Get("X-Chat-Id")
 	continued := fmt.Sprintf(`{"assistantId":"asst_demo","chatId":%q,"messages":[{"role":"user","content":"/events 1"}]}`, id)
-	readAll(t, s.send(oneShot, chatRequest(t, s.plain, continued)))
+	sitetest.ReadAll(t, s.Send(sitetest.OneShot, sitetest.ChatRequest(t, s.Plain, continued)))
 	if got := nextRecord(t, s, lines+2).Illumichat["chat"]; got != "continued" {
 		t.Errorf("got the chat %v", got)
 	}
 
 	// What is no chat has no record.
-	req := chatRequest(t, s.plain, "")
+	req := sitetest.ChatRequest(t, s.Plain, "")
 	req.Method = http.MethodOptions
 	req.Header.Set("Origin", "https://example.com")
 	req.Header.Set("Access-Control-Request-Method", "POST")
-	readAll(t, s.send(oneShot, req))
+	sitetest.ReadAll(t, s.Send(sitetest.OneShot, req))
 	if line := nextRecord(t, s, lines+3); line.Illumichat != nil {
 		t.Errorf("a preflight has a record: %s", line.raw)
 	}
@@ -159,9 +160,9 @@ func TestRecord(t *testing.T) {
 
 // What a visitor has chosen is cut where it is long.
 func TestRecordOfAnyAssistant(t *testing.T) {
-	upstream := newUpstream(t, finishing)
-	s := serve(t, "log\n"+strings.Replace(chatToURL(upstream.URL, ""), "assistants asst_demo", "assistants *", 1))
-	readAll(t, s.ask(strings.Replace(hello, "asst_demo", strings.Repeat("ü", 1000), 1)))
+	upstream := sitetest.NewUpstream(t, sitetest.Finishing)
+	s := sitetest.Serve(t, "log\n"+strings.Replace(sitetest.ChatToURL(upstream.URL, ""), "assistants asst_demo", "assistants *", 1))
+	sitetest.ReadAll(t, s.Ask(strings.Replace(sitetest.Hello, "asst_demo", strings.Repeat("ü", 1000), 1)))
 	if got := nextRecord(t, s, 1).Illumichat["assistant"]; got != strings.Repeat("ü", maxLogged/2)+"…" {
 		t.Errorf("got the assistant %v", got)
 	}
@@ -200,21 +201,21 @@ func TestRecordOfWhatWasSent(t *testing.T) {
 		panic bool
 		want  string
 	}{
-		{name: "the token after an event", steps: []step{{data: delta + leak + delta + finish}},
+		{name: "the token after an event", steps: []step{{data: sitetest.Delta + leak + sitetest.Delta + sitetest.Finish}},
 			want: "outcome:broken " + upstreams + "first_event_ms:1000 events:1 bytes:_ finish_reason:error cause:leak:upstream"},
-		{name: "the token in the first event", steps: []step{{data: leak + delta + finish}},
+		{name: "the token in the first event", steps: []step{{data: leak + sitetest.Delta + sitetest.Finish}},
 			want: "outcome:failed " + upstreams + "code:bad_gateway:upstream"},
-		{name: "a second finish and what follows it", steps: []step{{data: delta + finish + finish + delta}},
+		{name: "a second finish and what follows it", steps: []step{{data: sitetest.Delta + sitetest.Finish + sitetest.Finish + sitetest.Delta}},
 			want: "outcome:answered " + upstreams + "first_event_ms:1000 events:3 bytes:_ finish_reason:stop"},
-		{name: "a write that fails", steps: []step{{data: delta}, {data: delta + delta + finish}}, fails: 2,
+		{name: "a write that fails", steps: []step{{data: sitetest.Delta}, {data: sitetest.Delta + sitetest.Delta + sitetest.Finish}}, fails: 2,
 			want: "outcome:left " + upstreams + "first_event_ms:1000 events:1 bytes:_ cause:left:visitor"},
-		{name: "a write that fails after the finish", steps: []step{{data: delta + finish}, {wait: time.Second, data: delta}}, fails: 2,
+		{name: "a write that fails after the finish", steps: []step{{data: sitetest.Delta + sitetest.Finish}, {wait: time.Second, data: sitetest.Delta}}, fails: 2,
 			want: "outcome:answered " + upstreams + "first_event_ms:1000 events:2 bytes:_ finish_reason:stop"},
 		{name: "no event after the head", steps: []step{{wait: 20 * time.Second}}, more: "commit_after 1s\nresponse_timeout 10s",
 			want: "outcome:broken " + upstreams + "bytes:_ finish_reason:error cause:timeout:upstream"},
 		{name: "the token as a reason", steps: []step{{data: `data: {"type":"finish","finishReason":"\u0069` + sandbox.Token[1:] + "\"}\n\n"}},
 			want: "outcome:answered " + upstreams + "first_event_ms:1000 events:1 bytes:_"},
-		{name: "a panic", steps: []step{{data: delta}, {data: delta}}, fails: 2, panic: true,
+		{name: "a panic", steps: []step{{data: sitetest.Delta}, {data: sitetest.Delta}}, fails: 2, panic: true,
 			want: "outcome:broken " + upstreams + "first_event_ms:1000 events:1 bytes:_ cause:panic:proxy"},
 	} {
 		t.Run(row.name, func(t *testing.T) {

@@ -11,65 +11,53 @@ import (
 	"testing"
 	"time"
 
+	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
 
-// converseOverAll opens a stream over each protocol.
-func converseOverAll(tb testing.TB, s *site, u *handUpstream) map[string]*conversation {
-	tb.Helper()
-	streams := make(map[string]*conversation)
-	for proto, visitor := range protocols(tb) {
-		streams[proto] = converse(tb, u, visitor, chatRequest(tb, s.secure, hello))
-		if got := streams[proto].response.Proto; got != proto {
-			tb.Fatalf("the answer came over %s, want %s", got, proto)
-		}
-	}
-	return streams
-}
-
 func TestReloadsLoseNothing(t *testing.T) {
-	u := newHandUpstream(t)
+	u := sitetest.NewHandUpstream(t)
 	// Each config knows the assistant under a name of its own.
-	version := func(n int) string { return chatToURL(u.url, fmt.Sprintf("alias v%d asst_demo", n)) }
-	named := func(n int) string { return strings.Replace(hello, "asst_demo", fmt.Sprintf("v%d", n), 1) }
+	version := func(n int) string { return sitetest.ChatToURL(u.URL, fmt.Sprintf("alias v%d asst_demo", n)) }
+	named := func(n int) string { return strings.Replace(sitetest.Hello, "asst_demo", fmt.Sprintf("v%d", n), 1) }
 
-	s := serveWith(t, "", version(0))
-	streams := converseOverAll(t, s, u)
+	s := sitetest.ServeWith(t, "", version(0))
+	streams := sitetest.ConverseOverAll(t, s, u)
 	for n := 1; n <= 3; n++ {
-		s.reload(version(n))
+		s.Reload(version(n))
 		for _, stream := range streams {
-			stream.step(t)
+			stream.Step(t)
 		}
-		for proto, visitor := range protocols(t) {
+		for proto, visitor := range sitetest.Protocols(t) {
 			t.Run(fmt.Sprintf("%s after reload %d", proto, n), func(t *testing.T) {
-				resp, err := visitor.RoundTrip(chatRequest(t, s.secure, named(n-1)))
+				resp, err := visitor.RoundTrip(sitetest.ChatRequest(t, s.Secure, named(n-1)))
 				if err != nil {
 					t.Fatal(err)
 				}
 				defer resp.Body.Close()
-				wantError(t, resp, http.StatusForbidden, "forbidden:assistant")
-				converse(t, u, visitor, chatRequest(t, s.secure, named(n))).finish(t)
+				sitetest.WantError(t, resp, http.StatusForbidden, "forbidden:assistant")
+				sitetest.Converse(t, u, visitor, sitetest.ChatRequest(t, s.Secure, named(n))).Finish(t)
 			})
 		}
 	}
 	for _, stream := range streams {
-		stream.step(t)
-		stream.finish(t)
+		stream.Step(t)
+		stream.Finish(t)
 	}
 }
 
 // Caddy closes the HTTP/3 connections of a replaced config when the grace period ends, and no others.
 func TestReloadTellsHTTP3BeforeTheGracePeriodEnds(t *testing.T) {
-	u := newHandUpstream(t)
-	s := serveWith(t, "grace_period 1s", chatToURL(u.url, ""))
-	streams := converseOverAll(t, s, u)
-	s.reload("header X-Config newer\n" + chatToURL(u.url, ""))
+	u := sitetest.NewHandUpstream(t)
+	s := sitetest.ServeWith(t, "grace_period 1s", sitetest.ChatToURL(u.URL, ""))
+	streams := sitetest.ConverseOverAll(t, s, u)
+	s.Reload("header X-Config newer\n" + sitetest.ChatToURL(u.URL, ""))
 	// A QUIC connection that comes during a reload can still be accepted by the old config.
 	var visitor http.RoundTripper
-	eventually(t, "a connection is with the new config", func() bool {
-		visitor = protocols(t)["HTTP/3.0"]
-		req := chatRequest(t, s.secure, "")
+	sitetest.Eventually(t, "a connection is with the new config", func() bool {
+		visitor = sitetest.Protocols(t)["HTTP/3.0"]
+		req := sitetest.ChatRequest(t, s.Secure, "")
 		req.Method = http.MethodGet
 		resp, err := visitor.RoundTrip(req)
 		if err != nil {
@@ -78,17 +66,17 @@ func TestReloadTellsHTTP3BeforeTheGracePeriodEnds(t *testing.T) {
 		defer resp.Body.Close()
 		return resp.Header.Get("X-Config") == "newer"
 	})
-	newer := converse(t, u, visitor, chatRequest(t, s.secure, hello))
+	newer := sitetest.Converse(t, u, visitor, sitetest.ChatRequest(t, s.Secure, sitetest.Hello))
 
-	streams["HTTP/3.0"].isShutDown(t, "HTTP/3.0")
-	<-streams["HTTP/3.0"].upstream.over
+	streams["HTTP/3.0"].IsShutDown(t, "HTTP/3.0")
+	<-streams["HTTP/3.0"].Upstream.Over
 
 	// This is what Caddy logs when it has waited long enough for the other two.
-	eventually(t, "the grace period has ended", func() bool { return strings.Contains(s.log(), `"msg":"server shutdown"`) })
+	sitetest.Eventually(t, "the grace period has ended", func() bool { return strings.Contains(s.Log(), `"msg":"server shutdown"`) })
 	streams["HTTP/3.0"] = newer // which is none of the old config's
 	for _, stream := range streams {
-		stream.step(t)
-		stream.finish(t)
+		stream.Step(t)
+		stream.Finish(t)
 	}
 }
 
@@ -127,12 +115,12 @@ func TestNothingIsLeftOfAnExchange(t *testing.T) {
 
 func nothingIsLeft(t *testing.T, subdirectives string) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
-	s := serve(t, chatTo(server, "commit_after 10ms\nidle_timeout 50ms\nresponse_timeout 100ms\nheartbeat 5ms\nretry {\nbackoff 1ms\n}"+subdirectives))
-	visitors := protocols(t)
+	s := sitetest.Serve(t, sitetest.ChatTo(server, "commit_after 10ms\nidle_timeout 50ms\nresponse_timeout 100ms\nheartbeat 5ms\nretry {\nbackoff 1ms\n}"+subdirectives))
+	visitors := sitetest.Protocols(t)
 
 	// The checks below must be able to see something.
 	ctx, leave := context.WithCancel(t.Context())
-	s.send(visitors["HTTP/1.1"], chatRequest(t, s.secure, saying("/endless")).WithContext(ctx))
+	s.Send(visitors["HTTP/1.1"], sitetest.ChatRequest(t, s.Secure, sitetest.Saying("/endless")).WithContext(ctx))
 	if openExchangeCount() != 1 || ours() == "" {
 		t.Error("an open exchange is not seen")
 	}
@@ -142,7 +130,7 @@ func nothingIsLeft(t *testing.T, subdirectives string) {
 	done := make(chan error)
 	for _, visitor := range visitors {
 		// A connection that is shared must not depend on the patience of one who leaves.
-		if err := exchangeOnce(t.Context(), visitor, s.secure, "/events 1", false); err != nil {
+		if err := exchangeOnce(t.Context(), visitor, s.Secure, "/events 1", false); err != nil {
 			t.Fatal(err)
 		}
 		for _, tc := range []struct {
@@ -168,7 +156,7 @@ func nothingIsLeft(t *testing.T, subdirectives string) {
 			go func() {
 				var errs error
 				for range each {
-					errs = errors.Join(errs, exchangeOnce(t.Context(), visitor, s.secure, tc.command, tc.leaves))
+					errs = errors.Join(errs, exchangeOnce(t.Context(), visitor, s.Secure, tc.command, tc.leaves))
 				}
 				done <- errs
 			}()
@@ -179,9 +167,9 @@ func nothingIsLeft(t *testing.T, subdirectives string) {
 			t.Error(err)
 		}
 	}
-	eventually(t, "all exchanges are closed", func() bool { return openExchangeCount() == 0 })
-	eventually(t, "all goroutines have ended", func() bool { return ours() == "" })
-	eventually(t, "the upstream's requests are over", func() bool { return server.Open() == 0 })
+	sitetest.Eventually(t, "all exchanges are closed", func() bool { return openExchangeCount() == 0 })
+	sitetest.Eventually(t, "all goroutines have ended", func() bool { return ours() == "" })
+	sitetest.Eventually(t, "the upstream's requests are over", func() bool { return server.Open() == 0 })
 }
 
 // exchangeOnce sends a chat and reads the answer to its end, or leaves soon.
@@ -191,7 +179,7 @@ func exchangeOnce(ctx context.Context, visitor http.RoundTripper, origin, comman
 		ctx, leave = context.WithTimeout(ctx, 30*time.Millisecond)
 		defer leave()
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, origin+chatPath, strings.NewReader(saying(command)))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, origin+sitetest.ChatPath, strings.NewReader(sitetest.Saying(command)))
 	if err != nil {
 		return err
 	}

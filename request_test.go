@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 )
 
 // The parts that most bodies are made of.
@@ -286,21 +288,21 @@ func withLength(*http.Request)        {}
 
 func TestBodies(t *testing.T) {
 	t.Setenv("BODY_TEST_TOKEN", testToken)
-	upstream := newUpstream(t, finishing)
-	s := serve(t, fmt.Sprintf(bodySites, upstream.URL))
+	upstream := sitetest.NewUpstream(t, sitetest.Finishing)
+	s := sitetest.Serve(t, fmt.Sprintf(bodySites, upstream.URL))
 
 	post := func(t *testing.T, site, body string, frame func(*http.Request)) *http.Response {
 		t.Helper()
 		if site == "" {
 			site = "/one"
 		}
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.plain+site, strings.NewReader(body))
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.Plain+site, strings.NewReader(body))
 		if err != nil {
 			t.Fatal(err)
 		}
 		req.Header.Set("Content-Type", "application/json")
 		frame(req)
-		return s.send(http.DefaultTransport, req)
+		return s.Send(http.DefaultTransport, req)
 	}
 	for framing, frame := range map[string]func(*http.Request){"length": withLength, "chunked": withoutLength} {
 		for _, row := range refusedBodies {
@@ -308,12 +310,12 @@ func TestBodies(t *testing.T) {
 				if row.status == 0 {
 					row.status = http.StatusBadRequest
 				}
-				text := wantError(t, post(t, row.site, row.body, frame), row.status, refusalCodes[row.status])
+				text := sitetest.WantError(t, post(t, row.site, row.body, frame), row.status, refusalCodes[row.status])
 				if !strings.Contains(text, row.want) {
 					t.Errorf("got the text %q, want it to tell %q", text, row.want)
 				}
-				if asked := upstream.take(); len(asked) != 0 {
-					t.Errorf("the upstream got %s", asked[0].body)
+				if asked := upstream.Take(); len(asked) != 0 {
+					t.Errorf("the upstream got %s", asked[0].Body)
 				}
 			})
 		}
@@ -323,10 +325,10 @@ func TestBodies(t *testing.T) {
 					row.want = askedFor(row.body, "asst_demo")
 				}
 				resp := post(t, row.site, row.body, frame)
-				if body := readAll(t, resp); resp.StatusCode != http.StatusOK {
+				if body := sitetest.ReadAll(t, resp); resp.StatusCode != http.StatusOK {
 					t.Fatalf("got status %d: %s", resp.StatusCode, body)
 				}
-				if asked := upstream.take(); len(asked) != 1 || asked[0].body != row.want {
+				if asked := upstream.Take(); len(asked) != 1 || asked[0].Body != row.want {
 					t.Errorf("the upstream got %+v, want one request with\n%s", asked, row.want)
 				}
 			})
@@ -334,14 +336,14 @@ func TestBodies(t *testing.T) {
 	}
 	// With a length, request_body answers by itself.
 	t.Run("larger than request_body lets through", func(t *testing.T) {
-		wantError(t, post(t, "/limited", chatWith(""), withoutLength), http.StatusRequestEntityTooLarge, "too_large:chat")
+		sitetest.WantError(t, post(t, "/limited", chatWith(""), withoutLength), http.StatusRequestEntityTooLarge, "too_large:chat")
 	})
 }
 
 // TestFrontDoor has what is decided before a body is read.
 func TestFrontDoor(t *testing.T) {
-	upstream := newUpstream(t, finishing)
-	s := serve(t, chatToURL(upstream.URL, ""))
+	upstream := sitetest.NewUpstream(t, sitetest.Finishing)
+	s := sitetest.Serve(t, sitetest.ChatToURL(upstream.URL, ""))
 	type fields = map[string]string
 	for _, row := range []struct {
 		name, method string
@@ -377,15 +379,15 @@ func TestFrontDoor(t *testing.T) {
 		{"a subdomain's page", "POST", fields{"Sec-Fetch-Site": "same-site"}, 403, "forbidden:origin"},
 		{"another origin in an old browser", "POST", fields{"Origin": "https://else.example"}, 403, "forbidden:origin"},
 		{"no origin that can be told", "POST", fields{"Origin": "null"}, 403, "forbidden:origin"},
-		{"another site's page with our origin", "POST", fields{"Sec-Fetch-Site": "cross-site", "Origin": s.plain}, 403, "forbidden:origin"},
+		{"another site's page with our origin", "POST", fields{"Sec-Fetch-Site": "cross-site", "Origin": s.Plain}, 403, "forbidden:origin"},
 		{"another site's form", "POST", fields{"Origin": "https://else.example", "Content-Type": "text/plain"}, 403, "forbidden:origin"},
-		{"our page", "POST", fields{"Sec-Fetch-Site": "same-origin", "Origin": s.plain}, 200, ""},
-		{"our page in an old browser", "POST", fields{"Origin": s.plain}, 200, ""},
+		{"our page", "POST", fields{"Sec-Fetch-Site": "same-origin", "Origin": s.Plain}, 200, ""},
+		{"our page in an old browser", "POST", fields{"Origin": s.Plain}, 200, ""},
 		{"the visitor's own doing", "POST", fields{"Sec-Fetch-Site": "none"}, 200, ""},
 		{"no browser", "POST", nil, 200, ""},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			req := chatRequest(t, s.plain, hello)
+			req := sitetest.ChatRequest(t, s.Plain, sitetest.Hello)
 			req.Method = row.method
 			for name, value := range row.header {
 				req.Header.Set(name, value)
@@ -393,15 +395,15 @@ func TestFrontDoor(t *testing.T) {
 			if req.Header.Get("Content-Type") == "" {
 				req.Header.Del("Content-Type")
 			}
-			resp := s.send(http.DefaultTransport, req)
+			resp := s.Send(http.DefaultTransport, req)
 
 			switch {
 			case row.code == "" || row.method == http.MethodHead: // a HEAD gets no body
-				if body := readAll(t, resp); resp.StatusCode != row.status {
+				if body := sitetest.ReadAll(t, resp); resp.StatusCode != row.status {
 					t.Errorf("got status %d, want %d: %s", resp.StatusCode, row.status, body)
 				}
 			default:
-				wantError(t, resp, row.status, row.code)
+				sitetest.WantError(t, resp, row.status, row.code)
 			}
 			if got := resp.Header.Get("Allow"); (row.status == 405) != (got == "POST, OPTIONS") {
 				t.Errorf("got Allow: %q with status %d", got, row.status)
@@ -411,7 +413,7 @@ func TestFrontDoor(t *testing.T) {
 					t.Errorf("got %s: another origin is let in", name)
 				}
 			}
-			if asked := len(upstream.take()); (asked == 1) != (row.status == 200) || asked > 1 {
+			if asked := len(upstream.Take()); (asked == 1) != (row.status == 200) || asked > 1 {
 				t.Errorf("the upstream got %d requests", asked)
 			}
 		})
@@ -419,20 +421,20 @@ func TestFrontDoor(t *testing.T) {
 }
 
 // dial opens a connection to the site and writes the head of a chat, for requests that no client sends.
-func (s *site) dial(head string) net.Conn {
-	s.tb.Helper()
-	host := strings.TrimPrefix(s.plain, "http://")
+func dial(tb testing.TB, s *sitetest.Site, head string) net.Conn {
+	tb.Helper()
+	host := strings.TrimPrefix(s.Plain, "http://")
 	conn, err := net.Dial("tcp", host)
 	if err != nil {
-		s.tb.Fatal(err)
+		tb.Fatal(err)
 	}
-	s.tb.Cleanup(func() { conn.Close() })
-	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
-		s.tb.Fatal(err)
+	tb.Cleanup(func() { conn.Close() })
+	if err := conn.SetDeadline(time.Now().Add(sitetest.Patience)); err != nil {
+		tb.Fatal(err)
 	}
-	_, err = fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\n%s\r\n\r\n", chatPath, host, head)
+	_, err = fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\n%s\r\n\r\n", sitetest.ChatPath, host, head)
 	if err != nil {
-		s.tb.Fatal(err)
+		tb.Fatal(err)
 	}
 	return conn
 }
@@ -448,20 +450,20 @@ func readResponse(tb testing.TB, conn net.Conn) *http.Response {
 }
 
 func TestSlowBody(t *testing.T) {
-	upstream := newUpstream(t, finishing)
-	s := serve(t, chatToURL(upstream.URL, "body_timeout 100ms"))
+	upstream := sitetest.NewUpstream(t, sitetest.Finishing)
+	s := sitetest.Serve(t, sitetest.ChatToURL(upstream.URL, "body_timeout 100ms"))
 
-	for proto, transport := range protocols(t) {
+	for proto, transport := range sitetest.Protocols(t) {
 		t.Run("stalled over "+proto, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			ctx, cancel := context.WithTimeout(t.Context(), sitetest.Patience)
 			defer cancel()
-			resp := s.send(transport, tornRequest(ctx, t, s.secure+chatPath))
-			wantError(t, resp, http.StatusRequestTimeout, "timeout:chat")
+			resp := s.Send(transport, tornRequest(ctx, t, s.Secure+sitetest.ChatPath))
+			sitetest.WantError(t, resp, http.StatusRequestTimeout, "timeout:chat")
 		})
 	}
 	// The timeout is for the whole body, so a byte now and then does not lengthen it.
 	t.Run("trickling", func(t *testing.T) {
-		conn := s.dial("Content-Length: 1000000")
+		conn := dial(t, s, "Content-Length: 1000000")
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
@@ -471,14 +473,14 @@ func TestSlowBody(t *testing.T) {
 				}
 			}
 		}()
-		wantError(t, readResponse(t, conn), http.StatusRequestTimeout, "timeout:chat")
+		sitetest.WantError(t, readResponse(t, conn), http.StatusRequestTimeout, "timeout:chat")
 		conn.Close()
 		<-done
 	})
-	if asked := upstream.take(); len(asked) != 0 {
+	if asked := upstream.Take(); len(asked) != 0 {
 		t.Errorf("the upstream got %d requests", len(asked))
 	}
-	for _, line := range logLines(t, s.log()) {
+	for _, line := range logLines(t, s.Log()) {
 		if line.Logger == "http.handlers.illumichat" && strings.Contains(line.Cause, "127.0.0.1") {
 			t.Errorf("the log has the visitor's address: %s", line.raw)
 		}
@@ -490,55 +492,55 @@ func tornRequest(ctx context.Context, tb testing.TB, url string) *http.Request {
 	tb.Helper()
 	rest, visitor := io.Pipe()
 	context.AfterFunc(ctx, func() { visitor.CloseWithError(ctx.Err()) }) // the HTTP/3 client waits for its body
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, io.MultiReader(strings.NewReader(hello), rest))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, io.MultiReader(strings.NewReader(sitetest.Hello), rest))
 	if err != nil {
 		tb.Fatal(err)
 	}
 	req.Header.Set("Content-Type", "application/json")
-	req.ContentLength = int64(len(hello)) + 1
+	req.ContentLength = int64(len(sitetest.Hello)) + 1
 	return req
 }
 
 func TestBrokenBody(t *testing.T) {
-	upstream := newUpstream(t, finishing)
+	upstream := sitetest.NewUpstream(t, sitetest.Finishing)
 	// The rewrite logs that a request has come.
-	s := serve(t, "log\n rewrite /rewritten "+chatPath+"\n"+chatToURL(upstream.URL, ""))
+	s := sitetest.Serve(t, "log\n rewrite /rewritten "+sitetest.ChatPath+"\n"+sitetest.ChatToURL(upstream.URL, ""))
 
 	for name, row := range map[string]struct{ head, body string }{
-		"a chunk's size that is none":  {"Transfer-Encoding: chunked", "zz\r\n" + hello + "\r\n0\r\n\r\n"},
-		"a chunk longer than its size": {"Transfer-Encoding: chunked", "2\r\n" + hello + "\r\n0\r\n\r\n"},
+		"a chunk's size that is none":  {"Transfer-Encoding: chunked", "zz\r\n" + sitetest.Hello + "\r\n0\r\n\r\n"},
+		"a chunk longer than its size": {"Transfer-Encoding: chunked", "2\r\n" + sitetest.Hello + "\r\n0\r\n\r\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			conn := s.dial(row.head)
+			conn := dial(t, s, row.head)
 			if _, err := io.WriteString(conn, row.body); err != nil {
 				t.Fatal(err)
 			}
-			wantError(t, readResponse(t, conn), http.StatusBadRequest, "bad_request:chat")
+			sitetest.WantError(t, readResponse(t, conn), http.StatusBadRequest, "bad_request:chat")
 		})
 	}
 
 	// Each request leaves a line in the access log.
 	accessLog := func() []string {
-		return slices.DeleteFunc(strings.Split(s.log(), "\n"), func(line string) bool {
+		return slices.DeleteFunc(strings.Split(s.Log(), "\n"), func(line string) bool {
 			return !strings.Contains(line, `"handled request"`)
 		})
 	}
 	wantGone := func(t *testing.T, before int) {
 		t.Helper()
-		eventually(t, "the request is in the access log", func() bool { return len(accessLog()) > before })
+		sitetest.Eventually(t, "the request is in the access log", func() bool { return len(accessLog()) > before })
 		if line := accessLog()[before]; !strings.Contains(line, `"status":499`) {
 			t.Errorf("the access log does not tell of a visitor who is gone: %s", line)
 		}
 	}
 	for name, row := range map[string]struct{ head, body string }{
-		"a body shorter than its length":        {fmt.Sprintf("Content-Length: %d", len(hello)+1), hello},
-		"chunks without an end":                 {"Transfer-Encoding: chunked", fmt.Sprintf("%x\r\n%s\r\n", len(hello), hello)},
-		"a chunk that is shorter than its size": {"Transfer-Encoding: chunked", fmt.Sprintf("%x\r\n%s", len(hello)+1, hello)},
+		"a body shorter than its length":        {fmt.Sprintf("Content-Length: %d", len(sitetest.Hello)+1), sitetest.Hello},
+		"chunks without an end":                 {"Transfer-Encoding: chunked", fmt.Sprintf("%x\r\n%s\r\n", len(sitetest.Hello), sitetest.Hello)},
+		"a chunk that is shorter than its size": {"Transfer-Encoding: chunked", fmt.Sprintf("%x\r\n%s", len(sitetest.Hello)+1, sitetest.Hello)},
 		"a length and nothing else":             {"Content-Length: 10", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			before := len(accessLog())
-			conn := s.dial(row.head)
+			conn := dial(t, s, row.head)
 			if _, err := io.WriteString(conn, row.body); err != nil {
 				t.Fatal(err)
 			}
@@ -546,13 +548,13 @@ func TestBrokenBody(t *testing.T) {
 			wantGone(t, before)
 		})
 	}
-	for proto, transport := range protocols(t) {
+	for proto, transport := range sitetest.Protocols(t) {
 		t.Run("cancelled over "+proto, func(t *testing.T) {
 			before := len(accessLog())
-			came := strings.Count(s.log(), `"rewrote request"`)
+			came := strings.Count(s.Log(), `"rewrote request"`)
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
-			req := tornRequest(ctx, t, s.secure+"/rewritten")
+			req := tornRequest(ctx, t, s.Secure+"/rewritten")
 			failed := make(chan error)
 			go func() {
 				resp, err := transport.RoundTrip(req)
@@ -561,8 +563,8 @@ func TestBrokenBody(t *testing.T) {
 				}
 				failed <- err
 			}()
-			eventually(t, "the request has come", func() bool {
-				return strings.Count(s.log(), `"rewrote request"`) > came
+			sitetest.Eventually(t, "the request has come", func() bool {
+				return strings.Count(s.Log(), `"rewrote request"`) > came
 			})
 			cancel()
 			if err := <-failed; err == nil {
@@ -571,10 +573,10 @@ func TestBrokenBody(t *testing.T) {
 			wantGone(t, before)
 		})
 	}
-	if asked := upstream.take(); len(asked) != 0 {
+	if asked := upstream.Take(); len(asked) != 0 {
 		t.Errorf("the upstream got %d requests", len(asked))
 	}
-	if strings.Contains(s.log(), `"level":"error"`) {
+	if strings.Contains(s.Log(), `"level":"error"`) {
 		t.Error("a visitor who is gone counts as an error")
 	}
 }
@@ -596,7 +598,7 @@ func FuzzParseChat(f *testing.F) {
 	for _, row := range acceptedBodies {
 		f.Add([]byte(row.body))
 	}
-	f.Add([]byte(hello))
+	f.Add([]byte(sitetest.Hello))
 	f.Add([]byte(chatWith(`,"assistantId":"helper","model":[1e400,{}],"chatId":"c"`)))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		want, ok := slowParse(&fuzzRules, body)

@@ -11,26 +11,23 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"reflect"
-	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 	"github.com/illumichat/caddy-illumichat/store"
 )
 
-// anyID is the line that each event of a stream has which can be resumed.
-var anyID = regexp.MustCompile(`id: [A-Za-z0-9_-]{22}:\d+(\r\n|\r|\n)`)
-
 // withoutIDs is a stream as the upstream has sent it. It checks that each event has its number.
 func withoutIDs(t *testing.T, stream, id string, first int) string {
 	t.Helper()
 	n := first - 1
-	return anyID.ReplaceAllStringFunc(stream, func(line string) string {
+	return sitetest.AnyID.ReplaceAllStringFunc(stream, func(line string) string {
 		n++
 		if want := fmt.Sprintf("id: %s:%d", id, n); strings.TrimRight(line, "\r\n") != want {
 			t.Errorf("got %q, want %q", line, want)
@@ -41,30 +38,7 @@ func withoutIDs(t *testing.T, stream, id string, first int) string {
 
 // resumable is a chat whose answers can be resumed.
 func resumable(server *sandboxtest.Server, subdirectives string) string {
-	return chatTo(server, "resume {\n"+subdirectives+"\n}")
-}
-
-// goOn asks for what follows the event of a number.
-func (s *site) goOn(t *testing.T, id string, after int) *http.Response {
-	t.Helper()
-	return s.get(t, map[string]string{"Last-Event-ID": fmt.Sprintf("%s:%d", id, after)}, "")
-}
-
-func (s *site) get(t *testing.T, header map[string]string, query string) *http.Response {
-	t.Helper()
-	return s.request(t, http.MethodGet, header, query)
-}
-
-func (s *site) request(t *testing.T, method string, header map[string]string, query string) *http.Response {
-	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), method, s.plain+chatPath+query, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, value := range header {
-		req.Header.Set(name, value)
-	}
-	return s.send(http.DefaultTransport, req)
+	return sitetest.ChatTo(server, "resume {\n"+subdirectives+"\n}")
 }
 
 // takeEvents reads so many events of an answer and leaves.
@@ -88,26 +62,26 @@ func takeEvents(t *testing.T, resp *http.Response, n int) string {
 // Every event has its number, and all else is as it came, however lines end and wherever the stream is cut.
 func TestEventsHaveNumbers(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
-	s := serve(t, resumable(server, ""))
-	resp := s.ask(hello)
+	s := sitetest.Serve(t, resumable(server, ""))
+	resp := s.Ask(sitetest.Hello)
 	chatID := resp.Header.Get("X-Chat-Id")
-	readAll(t, resp)
+	sitetest.ReadAll(t, resp)
 	for _, command := range []string{
 		"/events 20", "/comments 2 /events 20", "/crlf /events 20", "/cr /events 20", "/chunk 1 /crlf /events 20", "/chunk 7 /cr /events 20",
 		"/burst 10 /events 95", "/large 4000", "/chunk 1000 /crlf /large 300000",
 	} {
-		chat := strings.Replace(saying(command), "{", `{"chatId":"`+chatID+`",`, 1)
+		chat := strings.Replace(sitetest.Saying(command), "{", `{"chatId":"`+chatID+`",`, 1)
 		want := askSandbox(t, server, chat)
-		resp := s.ask(chat)
+		resp := s.Ask(chat)
 		id := resp.Header.Get(headerStream)
-		got := readAll(t, resp)
+		got := sitetest.ReadAll(t, resp)
 		if bare := withoutIDs(t, got, id, 1); bare != want {
-			t.Errorf("%s: the answer differs from the upstream's: %s", command, firstDifference(bare, want))
+			t.Errorf("%s: the answer differs from the upstream's: %s", command, sitetest.FirstDifference(bare, want))
 		}
 		// And whoever comes back gets the same, from wherever.
 		for after := range strings.Count(got, "id: "+id) {
-			resp := s.goOn(t, id, after)
-			rest := readAll(t, resp)
+			resp := s.GoOn(t, id, after)
+			rest := sitetest.ReadAll(t, resp)
 			if !strings.HasSuffix(got, rest) || strings.Count(rest, "id: "+id) != strings.Count(got, "id: "+id)-after {
 				t.Fatalf("%s: after event %d there are %d events: %.200q", command, after, strings.Count(rest, "id: "+id), rest)
 			}
@@ -118,28 +92,28 @@ func TestEventsHaveNumbers(t *testing.T) {
 // A visitor who comes back goes on where the answer broke off, without a gap or a repeat, while it is written and afterwards.
 func TestResume(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
-	s := serve(t, resumable(server, ""))
-	resp := s.ask(saying("/drip 80 10ms /events 60"))
+	s := sitetest.Serve(t, resumable(server, ""))
+	resp := s.Ask(sitetest.Saying("/drip 80 10ms /events 60"))
 	id := resp.Header.Get(headerStream)
 	all := takeEvents(t, resp, 5)
 	for at := 5; at < 50; at += 5 {
-		resp := s.goOn(t, id, at)
+		resp := s.GoOn(t, id, at)
 		if got := resp.Header.Get(headerStream); resp.StatusCode != http.StatusOK || got != id || resp.Header.Get("X-Chat-Id") == "" {
 			t.Fatalf("got status %d for stream %q: %v", resp.StatusCode, got, resp.Header)
 		}
 		all += takeEvents(t, resp, 5)
 	}
-	all += readAll(t, s.get(t, nil, "?stream="+id+"&after=50"))
-	onlyFinish(t, all)
+	all += sitetest.ReadAll(t, s.Get(t, nil, "?stream="+id+"&after=50"))
+	sitetest.OnlyFinish(t, all)
 	withoutIDs(t, all, id, 1)
 	if n := strings.Count(all, "text-delta"); n != 60 {
 		t.Errorf("got %d of 60 events", n)
 	}
-	if again := readAll(t, s.get(t, nil, "?stream="+id)); again != all {
-		t.Errorf("the whole stream differs: %s", firstDifference(again, all))
+	if again := sitetest.ReadAll(t, s.Get(t, nil, "?stream="+id)); again != all {
+		t.Errorf("the whole stream differs: %s", sitetest.FirstDifference(again, all))
 	}
 	last := strings.Count(all, "id: "+id)
-	if resp := s.goOn(t, id, last); resp.StatusCode != http.StatusNoContent {
+	if resp := s.GoOn(t, id, last); resp.StatusCode != http.StatusNoContent {
 		t.Errorf("after the last event, got status %d", resp.StatusCode)
 	}
 	if asked := server.Request(t, 0); asked.Canceled() {
@@ -150,63 +124,63 @@ func TestResume(t *testing.T) {
 // What is not known, not any more, or not to this visitor, is all alike.
 func TestResumeOfNothing(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
-	s := serve(t, resumable(server, "keep 1s\nowner {http.request.header.X-User}"))
-	if id := s.ask(hello).Header.Get(headerStream); id != "" {
+	s := sitetest.Serve(t, resumable(server, "keep 1s\nowner {http.request.header.X-User}"))
+	if id := s.Ask(sitetest.Hello).Header.Get(headerStream); id != "" {
 		t.Errorf("an answer that is nobody's has the id %q", id)
 	}
-	ask := chatRequest(t, s.plain, hello)
+	ask := sitetest.ChatRequest(t, s.Plain, sitetest.Hello)
 	ask.Header.Set("X-User", "somebody")
-	resp := s.send(http.DefaultTransport, ask)
+	resp := s.Send(http.DefaultTransport, ask)
 	id := resp.Header.Get(headerStream)
-	readAll(t, resp)
-	if resp := s.get(t, map[string]string{"Last-Event-ID": id + ":1", "X-User": "somebody"}, ""); resp.StatusCode != http.StatusOK || resp.Header.Get("Cache-Control") != "no-store, no-transform" {
+	sitetest.ReadAll(t, resp)
+	if resp := s.Get(t, map[string]string{"Last-Event-ID": id + ":1", "X-User": "somebody"}, ""); resp.StatusCode != http.StatusOK || resp.Header.Get("Cache-Control") != "no-store, no-transform" {
 		t.Errorf("got status %d and %v", resp.StatusCode, resp.Header)
 	}
-	wantError(t, s.goOn(t, id, 1), http.StatusNotFound, "not_found:stream")
-	wantError(t, s.get(t, map[string]string{"Last-Event-ID": id + ":1", "X-User": "another"}, ""), http.StatusNotFound, "not_found:stream")
-	wantError(t, s.request(t, http.MethodDelete, map[string]string{headerStream: id, "X-User": "another"}, ""), http.StatusNotFound, "not_found:stream")
-	wantError(t, s.goOn(t, newStreamID(), 1), http.StatusNotFound, "not_found:stream")
-	eventually(t, "the answer is forgotten", func() bool {
-		return s.get(t, map[string]string{"Last-Event-ID": id + ":1", "X-User": "somebody"}, "").StatusCode == http.StatusNotFound
+	sitetest.WantError(t, s.GoOn(t, id, 1), http.StatusNotFound, "not_found:stream")
+	sitetest.WantError(t, s.Get(t, map[string]string{"Last-Event-ID": id + ":1", "X-User": "another"}, ""), http.StatusNotFound, "not_found:stream")
+	sitetest.WantError(t, s.Request(t, http.MethodDelete, map[string]string{headerStream: id, "X-User": "another"}, ""), http.StatusNotFound, "not_found:stream")
+	sitetest.WantError(t, s.GoOn(t, newStreamID(), 1), http.StatusNotFound, "not_found:stream")
+	sitetest.Eventually(t, "the answer is forgotten", func() bool {
+		return s.Get(t, map[string]string{"Last-Event-ID": id + ":1", "X-User": "somebody"}, "").StatusCode == http.StatusNotFound
 	})
 
 	for _, query := range []string{"", "?after=3", "?stream=" + id + "&after=x", "?stream=" + id + "&after=-1"} {
-		wantError(t, s.get(t, nil, query), http.StatusBadRequest, "bad_request:stream")
+		sitetest.WantError(t, s.Get(t, nil, query), http.StatusBadRequest, "bad_request:stream")
 	}
-	wantError(t, s.get(t, map[string]string{"Last-Event-ID": id}, ""), http.StatusBadRequest, "bad_request:stream")
-	wantError(t, s.request(t, http.MethodDelete, nil, ""), http.StatusBadRequest, "bad_request:stream")
-	wantError(t, s.request(t, http.MethodPut, nil, ""), http.StatusMethodNotAllowed, "method_not_allowed:chat")
+	sitetest.WantError(t, s.Get(t, map[string]string{"Last-Event-ID": id}, ""), http.StatusBadRequest, "bad_request:stream")
+	sitetest.WantError(t, s.Request(t, http.MethodDelete, nil, ""), http.StatusBadRequest, "bad_request:stream")
+	sitetest.WantError(t, s.Request(t, http.MethodPut, nil, ""), http.StatusMethodNotAllowed, "method_not_allowed:chat")
 	evil := map[string]string{"Last-Event-ID": id + ":1", "Origin": "https://evil.example"}
-	wantError(t, s.get(t, evil, ""), http.StatusForbidden, "forbidden:origin")
+	sitetest.WantError(t, s.Get(t, evil, ""), http.StatusForbidden, "forbidden:origin")
 }
 
 // Without resume, nothing is told, and nothing can be asked for.
 func TestWithoutResume(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
-	s := serve(t, chatTo(server, ""))
-	resp := s.ask(hello)
+	s := sitetest.Serve(t, sitetest.ChatTo(server, ""))
+	resp := s.Ask(sitetest.Hello)
 	if id := resp.Header.Get(headerStream); id != "" {
 		t.Errorf("there is a stream %q", id)
 	}
-	if got := readAll(t, resp); anyID.MatchString(got) {
+	if got := sitetest.ReadAll(t, resp); sitetest.AnyID.MatchString(got) {
 		t.Errorf("there is an id: %q", got)
 	}
-	wantError(t, s.get(t, nil, "?stream="+newStreamID()), http.StatusMethodNotAllowed, "method_not_allowed:chat")
+	sitetest.WantError(t, s.Get(t, nil, "?stream="+newStreamID()), http.StatusMethodNotAllowed, "method_not_allowed:chat")
 }
 
 // Who stops an answer stops the upstream, and all who listen are told.
 func TestStop(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
-	s := serve(t, resumable(server, ""))
-	resp := s.ask(saying("/drip 80 20ms /events 10000"))
+	s := sitetest.Serve(t, resumable(server, ""))
+	resp := s.Ask(sitetest.Saying("/drip 80 20ms /events 10000"))
 	id := resp.Header.Get(headerStream)
-	second := s.goOn(t, id, 0)
-	takeEvents(t, s.goOn(t, id, 0), 3)
-	if resp := s.request(t, http.MethodDelete, map[string]string{headerStream: id}, ""); resp.StatusCode != http.StatusNoContent {
+	second := s.GoOn(t, id, 0)
+	takeEvents(t, s.GoOn(t, id, 0), 3)
+	if resp := s.Request(t, http.MethodDelete, map[string]string{headerStream: id}, ""); resp.StatusCode != http.StatusNoContent {
 		t.Errorf("got status %d", resp.StatusCode)
 	}
-	for _, resp := range []*http.Response{resp, second, s.goOn(t, id, 0)} {
-		if last := onlyFinish(t, readAll(t, resp)); last.FinishReason != "stop" || last.Code != "stopped:visitor" || last.Error != "" {
+	for _, resp := range []*http.Response{resp, second, s.GoOn(t, id, 0)} {
+		if last := sitetest.OnlyFinish(t, sitetest.ReadAll(t, resp)); last.FinishReason != "stop" || last.Code != "stopped:visitor" || last.Error != "" {
 			t.Errorf("got the finish %+v", last)
 		}
 	}
@@ -215,7 +189,7 @@ func TestStop(t *testing.T) {
 	if !asked.Canceled() {
 		t.Error("the upstream goes on")
 	}
-	if resp := s.request(t, http.MethodDelete, map[string]string{headerStream: id}, ""); resp.StatusCode != http.StatusNoContent {
+	if resp := s.Request(t, http.MethodDelete, map[string]string{headerStream: id}, ""); resp.StatusCode != http.StatusNoContent {
 		t.Errorf("the second time, got status %d", resp.StatusCode)
 	}
 }
@@ -223,8 +197,8 @@ func TestStop(t *testing.T) {
 // An answer goes on for a while with nobody listening, and not for ever.
 func TestGrace(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
-	s := serve(t, resumable(server, "grace 300ms"))
-	resp := s.ask(saying("/drip 80 10ms /events 10000"))
+	s := sitetest.Serve(t, resumable(server, "grace 300ms"))
+	resp := s.Ask(sitetest.Saying("/drip 80 10ms /events 10000"))
 	id := resp.Header.Get(headerStream)
 	left := time.Now()
 	takeEvents(t, resp, 1)
@@ -233,7 +207,7 @@ func TestGrace(t *testing.T) {
 	if took := time.Since(left); took < 300*time.Millisecond {
 		t.Errorf("the upstream was cancelled after %s", took)
 	}
-	if last := onlyFinish(t, readAll(t, s.goOn(t, id, 0))); last.Code != "abandoned:visitor" {
+	if last := sitetest.OnlyFinish(t, sitetest.ReadAll(t, s.GoOn(t, id, 0))); last.Code != "abandoned:visitor" {
 		t.Errorf("got the finish %+v", last)
 	}
 }
@@ -241,15 +215,15 @@ func TestGrace(t *testing.T) {
 // A larger answer than is kept goes on for who listens, and is cancelled when they leave.
 func TestMaxSize(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
-	s := serve(t, resumable(server, "max_size 4KiB"))
-	resp := s.ask(saying("/drip 200 1ms /events 300"))
+	s := sitetest.Serve(t, resumable(server, "max_size 4KiB"))
+	resp := s.Ask(sitetest.Saying("/drip 200 1ms /events 300"))
 	id := resp.Header.Get(headerStream)
-	if got := readAll(t, resp); strings.Count(withoutIDs(t, got, id, 1), "text-delta") != 300 {
+	if got := sitetest.ReadAll(t, resp); strings.Count(withoutIDs(t, got, id, 1), "text-delta") != 300 {
 		t.Errorf("got %d events of 300", strings.Count(got, "text-delta"))
 	}
-	wantError(t, s.goOn(t, id, 0), http.StatusNotFound, "not_found:stream")
+	sitetest.WantError(t, s.GoOn(t, id, 0), http.StatusNotFound, "not_found:stream")
 
-	resp = s.ask(saying("/drip 200 1ms /events 100000"))
+	resp = s.Ask(sitetest.Saying("/drip 200 1ms /events 100000"))
 	takeEvents(t, resp, 100)
 	asked := server.Request(t, 1)
 	asked.Wait(t)
@@ -262,12 +236,12 @@ func TestMaxSize(t *testing.T) {
 func TestResumeAfterReload(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	config := resumable(server, "")
-	s := serve(t, config)
-	resp := s.ask(saying("/drip 80 10ms /events 50"))
+	s := sitetest.Serve(t, config)
+	resp := s.Ask(sitetest.Saying("/drip 80 10ms /events 50"))
 	id := resp.Header.Get(headerStream)
 	all := takeEvents(t, resp, 5)
-	s.reload(resumable(server, "grace 20s"))
-	all += readAll(t, s.goOn(t, id, 5))
+	s.Reload(resumable(server, "grace 20s"))
+	all += sitetest.ReadAll(t, s.GoOn(t, id, 5))
 	withoutIDs(t, all, id, 1)
 	if n := strings.Count(all, "text-delta"); n != 50 {
 		t.Errorf("got %d of 50 events", n)
@@ -277,49 +251,49 @@ func TestResumeAfterReload(t *testing.T) {
 // Whoever has lost a connection needs no second slot to come back, even if the server has not noticed; others do.
 func TestResumeWithinLimits(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
-	s := serve(t, chatTo(server, "resume\nmax_streams_per_client 1\nlimit 1 1h"))
-	resp := s.ask(saying("/drip 80 10ms /events 1000"))
+	s := sitetest.Serve(t, sitetest.ChatTo(server, "resume\nmax_streams_per_client 1\nlimit 1 1h"))
+	resp := s.Ask(sitetest.Saying("/drip 80 10ms /events 1000"))
 	id := resp.Header.Get(headerStream)
-	second := s.goOn(t, id, 0)
+	second := s.GoOn(t, id, 0)
 	if second.StatusCode != http.StatusOK {
 		t.Errorf("got status %d", second.StatusCode)
 	}
-	wantError(t, s.goOn(t, id, 0), http.StatusTooManyRequests, "rate_limit:chat")
+	sitetest.WantError(t, s.GoOn(t, id, 0), http.StatusTooManyRequests, "rate_limit:chat")
 	takeEvents(t, second, 3)
 	takeEvents(t, resp, 3)
-	eventually(t, "the visitor can come back", func() bool {
-		resp := s.goOn(t, id, 3)
+	sitetest.Eventually(t, "the visitor can come back", func() bool {
+		resp := s.GoOn(t, id, 3)
 		defer resp.Body.Close()
 		return resp.StatusCode == http.StatusOK
 	})
-	s.request(t, http.MethodDelete, map[string]string{headerStream: id}, "")
-	eventually(t, "nothing is left", func() bool { return openExchangeCount() == 0 && takenSlots() == 0 })
-	if resp := s.goOn(t, id, 0); resp.StatusCode != http.StatusOK {
+	s.Request(t, http.MethodDelete, map[string]string{headerStream: id}, "")
+	sitetest.Eventually(t, "nothing is left", func() bool { return openExchangeCount() == 0 && takenSlots() == 0 })
+	if resp := s.GoOn(t, id, 0); resp.StatusCode != http.StatusOK {
 		t.Errorf("got status %d", resp.StatusCode)
 	} else {
-		readAll(t, resp)
+		sitetest.ReadAll(t, resp)
 	}
 }
 
 // What is refused, or no stream, is as ever.
 func TestResumableAnswersThatAreNoStreams(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
-	s := serve(t, chatTo(server, "resume\nretry {\n attempts 1\n}"))
-	wantError(t, s.ask(saying("/status 400")), http.StatusBadRequest, "bad_request:chat")
-	if resp := s.ask(saying("/json")); resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != typeJSON || resp.Header.Get(headerStream) != "" {
+	s := sitetest.Serve(t, sitetest.ChatTo(server, "resume\nretry {\n attempts 1\n}"))
+	sitetest.WantError(t, s.Ask(sitetest.Saying("/status 400")), http.StatusBadRequest, "bad_request:chat")
+	if resp := s.Ask(sitetest.Saying("/json")); resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != typeJSON || resp.Header.Get(headerStream) != "" {
 		t.Errorf("got status %d: %v", resp.StatusCode, resp.Header)
-	} else if body := readAll(t, resp); !strings.HasPrefix(body, "{") {
+	} else if body := sitetest.ReadAll(t, resp); !strings.HasPrefix(body, "{") {
 		t.Errorf("got %q", body)
 	}
-	eventually(t, "nothing is left", func() bool { return openExchangeCount() == 0 && takenSlots() == 0 })
+	sitetest.Eventually(t, "nothing is left", func() bool { return openExchangeCount() == 0 && takenSlots() == 0 })
 }
 
 // Visitors whose connections are cut at random moments have each event once, all in all, and nothing is left of them.
 func TestResumeAtRandom(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
-	s := serve(t, chatTo(server, "resume"))
-	resumeAtRandom(t, s.ask, func(id string, after int) *http.Response { return s.goOn(t, id, after) })
-	eventually(t, "nothing is left", func() bool { return openExchangeCount() == 0 && takenSlots() == 0 })
+	s := sitetest.Serve(t, sitetest.ChatTo(server, "resume"))
+	resumeAtRandom(t, s.Ask, func(id string, after int) *http.Response { return s.GoOn(t, id, after) })
+	sitetest.Eventually(t, "nothing is left", func() bool { return openExchangeCount() == 0 && takenSlots() == 0 })
 }
 
 // resumeAtRandom has visitors ask, and go on after the event of a number as often as they are cut off, which is a thousand times.
@@ -331,7 +305,7 @@ func resumeAtRandom(t *testing.T, ask func(chat string) *http.Response, goOn fun
 	for i := range visitors {
 		wg.Go(func() {
 			random := rand.New(rand.NewPCG(uint64(i), 2))
-			resp := ask(saying(fmt.Sprintf("/drip %d 1ms /events %d", 1+random.IntN(300), events)))
+			resp := ask(sitetest.Saying(fmt.Sprintf("/drip %d 1ms /events %d", 1+random.IntN(300), events)))
 			id := resp.Header.Get(headerStream)
 			all, at := "", 0
 			for {
@@ -346,7 +320,7 @@ func resumeAtRandom(t *testing.T, ask func(chat string) *http.Response, goOn fun
 					break
 				}
 			}
-			onlyFinish(t, all)
+			sitetest.OnlyFinish(t, all)
 			if n := strings.Count(withoutIDs(t, all, id, 1), "text-delta"); n != events {
 				t.Errorf("visitor %d got %d of %d events", i, n, events)
 			}
@@ -373,21 +347,21 @@ func cutOff(resp *http.Response, n int) (got string, whole bool) {
 // It is the same over each protocol.
 func TestResumeOverProtocols(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
-	s := serveWith(t, "grace_period 1ms", chatTo(server, "resume"))
-	for protocol, transport := range protocols(t) {
-		resp := s.send(transport, chatRequest(t, s.secure, saying("/drip 80 5ms /events 40")))
+	s := sitetest.ServeWith(t, "grace_period 1ms", sitetest.ChatTo(server, "resume"))
+	for protocol, transport := range sitetest.Protocols(t) {
+		resp := s.Send(transport, sitetest.ChatRequest(t, s.Secure, sitetest.Saying("/drip 80 5ms /events 40")))
 		id := resp.Header.Get(headerStream)
 		all := takeEvents(t, resp, 5)
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.secure+chatPath, nil)
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.Secure+sitetest.ChatPath, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		req.Header.Set("Last-Event-ID", id+":5")
-		resp = s.send(transport, req)
+		resp = s.Send(transport, req)
 		if resp.Proto != protocol {
 			t.Errorf("asked by %s, want %s", resp.Proto, protocol)
 		}
-		all += readAll(t, resp)
+		all += sitetest.ReadAll(t, resp)
 		if n := strings.Count(withoutIDs(t, all, id, 1), "text-delta"); n != 40 {
 			t.Errorf("%s: got %d of 40 events", protocol, n)
 		}
@@ -397,21 +371,21 @@ func TestResumeOverProtocols(t *testing.T) {
 // A listener who does not read is given up as one who asked is, and holds nobody back.
 func TestListenerWhoDoesNotRead(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
-	s := serveWith(t, "grace_period 1ms", chatTo(server, "write_timeout 300ms\nresume {\nmax_size 64MiB\nmax_total 64MiB\n}"))
-	resp := s.ask(saying("/large 16000000"))
+	s := sitetest.ServeWith(t, "grace_period 1ms", sitetest.ChatTo(server, "write_timeout 300ms\nresume {\nmax_size 64MiB\nmax_total 64MiB\n}"))
+	resp := s.Ask(sitetest.Saying("/large 16000000"))
 	id := resp.Header.Get(headerStream)
 	deaf := make(map[string]*http.Response)
-	for protocol, transport := range protocols(t) {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.secure+chatPath+"?stream="+id, nil)
+	for protocol, transport := range sitetest.Protocols(t) {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.Secure+sitetest.ChatPath+"?stream="+id, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		deaf[protocol] = s.send(transport, req)
+		deaf[protocol] = s.Send(transport, req)
 	}
-	if got := readAll(t, resp); len(got) < 16_000_000 {
+	if got := sitetest.ReadAll(t, resp); len(got) < 16_000_000 {
 		t.Errorf("the first visitor got %d bytes", len(got))
 	}
-	eventually(t, "the others are given up", func() bool { return takenSlots() == 0 })
+	sitetest.Eventually(t, "the others are given up", func() bool { return takenSlots() == 0 })
 	for protocol, resp := range deaf {
 		if _, err := io.ReadAll(resp.Body); err == nil {
 			t.Errorf("%s: the answer looks complete to the visitor", protocol)
@@ -422,18 +396,18 @@ func TestListenerWhoDoesNotRead(t *testing.T) {
 // A listener hears that the answer is alive while it is silent, and a visitor who waits has the head.
 func TestListenersHearHeartbeats(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
-	s := serve(t, chatTo(server, "heartbeat 50ms\ncommit_after 50ms\nresume"))
-	resp := s.ask(saying("/slow-first 400ms /events 1"))
+	s := sitetest.Serve(t, sitetest.ChatTo(server, "heartbeat 50ms\ncommit_after 50ms\nresume"))
+	resp := s.Ask(sitetest.Saying("/slow-first 400ms /events 1"))
 	id := resp.Header.Get(headerStream)
-	second := s.goOn(t, id, 0)
+	second := s.GoOn(t, id, 0)
 	for _, resp := range []*http.Response{resp, second} {
-		got := readAll(t, resp)
+		got := sitetest.ReadAll(t, resp)
 		if strings.Count(got, ":\n\n") < 3 {
 			t.Errorf("got %q", got)
 		}
-		onlyFinish(t, got)
+		sitetest.OnlyFinish(t, got)
 	}
-	if again := readAll(t, s.goOn(t, id, 0)); strings.Contains(again, ":\n\n") {
+	if again := sitetest.ReadAll(t, s.GoOn(t, id, 0)); strings.Contains(again, ":\n\n") {
 		t.Errorf("the heartbeats are kept: %q", again)
 	}
 }
@@ -446,38 +420,38 @@ func TestResumableAnswersThatTakeTooLong(t *testing.T) {
 		{"max_duration 300ms", "/drip 80 20ms /events 1000", "max_duration:upstream"},
 		{"commit_after 50ms\nresponse_timeout 200ms", "/hang", "timeout:upstream"},
 	} {
-		s := serve(t, chatTo(server, "resume\n"+test.subdirectives))
-		if last := onlyFinish(t, readAll(t, s.ask(saying(test.command)))); last.Code != test.code {
+		s := sitetest.Serve(t, sitetest.ChatTo(server, "resume\n"+test.subdirectives))
+		if last := sitetest.OnlyFinish(t, sitetest.ReadAll(t, s.Ask(sitetest.Saying(test.command)))); last.Code != test.code {
 			t.Errorf("%s: got the finish %+v", test.code, last)
 		}
 	}
-	s := serve(t, chatTo(server, "resume\nresponse_timeout 200ms\nretry {\n attempts 1\n}"))
-	wantError(t, s.ask(saying("/silent")), http.StatusGatewayTimeout, "timeout:upstream")
+	s := sitetest.Serve(t, sitetest.ChatTo(server, "resume\nresponse_timeout 200ms\nretry {\n attempts 1\n}"))
+	sitetest.WantError(t, s.Ask(sitetest.Saying("/silent")), http.StatusGatewayTimeout, "timeout:upstream")
 }
 
 // A page of another origin that is allowed can go on as well.
 func TestResumeOfAnotherOrigin(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
-	s := serve(t, chatTo(server, "resume\nallow_origins https://www.example.com"))
-	resp := s.ask(hello)
+	s := sitetest.Serve(t, sitetest.ChatTo(server, "resume\nallow_origins https://www.example.com"))
+	resp := s.Ask(sitetest.Hello)
 	id := resp.Header.Get(headerStream)
-	readAll(t, resp)
+	sitetest.ReadAll(t, resp)
 	origin := map[string]string{"Origin": "https://www.example.com", "Sec-Fetch-Site": "cross-site"}
 	for method, field := range map[string]string{http.MethodGet: "last-event-id", http.MethodDelete: "illumichat-stream"} {
 		preflight := maps.Clone(origin)
 		preflight["Access-Control-Request-Method"], preflight["Access-Control-Request-Headers"] = method, field
-		resp := s.request(t, http.MethodOptions, preflight, "")
+		resp := s.Request(t, http.MethodOptions, preflight, "")
 		if resp.StatusCode != http.StatusNoContent || resp.Header.Get("Access-Control-Allow-Methods") != method ||
 			!strings.EqualFold(resp.Header.Get("Access-Control-Allow-Headers"), field) {
 			t.Errorf("%s: got status %d and %v", method, resp.StatusCode, resp.Header)
 		}
 	}
 	origin["Last-Event-ID"] = id + ":0"
-	resp = s.get(t, origin, "")
+	resp = s.Get(t, origin, "")
 	if resp.StatusCode != http.StatusOK || resp.Header.Get("Access-Control-Allow-Origin") != "https://www.example.com" {
 		t.Errorf("got status %d and %v", resp.StatusCode, resp.Header)
 	}
-	onlyFinish(t, readAll(t, resp))
+	sitetest.OnlyFinish(t, sitetest.ReadAll(t, resp))
 }
 
 // serveAnswer has an upstream give one answer to all.
@@ -494,30 +468,30 @@ func serveAnswer(t *testing.T, answer string) string {
 
 // An answer that comes faster than its visitor listens, and is more than is kept, comes whole all the same.
 func TestRushOfMoreThanIsKept(t *testing.T) {
-	answer := strings.Repeat(delta, 3000) + finish
-	s := serve(t, chatToURL(serveAnswer(t, answer), "resume {\nmax_size 1KiB\n}"))
+	answer := strings.Repeat(sitetest.Delta, 3000) + sitetest.Finish
+	s := sitetest.Serve(t, sitetest.ChatToURL(serveAnswer(t, answer), "resume {\nmax_size 1KiB\n}"))
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
 			for range 3 {
-				if got := anyID.ReplaceAllString(readAll(t, s.ask(hello)), ""); got != answer {
-					t.Errorf("the answer differs: %s", firstDifference(got, answer))
+				if got := sitetest.AnyID.ReplaceAllString(sitetest.ReadAll(t, s.Ask(sitetest.Hello)), ""); got != answer {
+					t.Errorf("the answer differs: %s", sitetest.FirstDifference(got, answer))
 				}
 			}
 		})
 	}
 	wg.Wait()
-	eventually(t, "nothing is left", func() bool { return openExchangeCount() == 0 && takenSlots() == 0 })
+	sitetest.Eventually(t, "nothing is left", func() bool { return openExchangeCount() == 0 && takenSlots() == 0 })
 }
 
 // A visitor who is still reading what the upstream has long sent has a slot.
 func TestSlowListenerHasASlot(t *testing.T) {
-	s := serve(t, chatToURL(serveAnswer(t, strings.Repeat(`data: "`+strings.Repeat("x", 8000)+"\"\n\n", 5000)+finish), "max_streams_per_client 1\nresume {\nmax_size 90MiB\nmax_total 90MiB\n}"))
-	slow := s.ask(hello)
-	eventually(t, "the upstream has sent all", func() bool { return openExchangeCount() == 0 })
-	wantError(t, s.ask(hello), http.StatusTooManyRequests, "rate_limit:chat")
-	onlyFinish(t, readAll(t, slow))
-	eventually(t, "the slot is free", func() bool { return takenSlots() == 0 })
+	s := sitetest.Serve(t, sitetest.ChatToURL(serveAnswer(t, strings.Repeat(`data: "`+strings.Repeat("x", 8000)+"\"\n\n", 5000)+sitetest.Finish), "max_streams_per_client 1\nresume {\nmax_size 90MiB\nmax_total 90MiB\n}"))
+	slow := s.Ask(sitetest.Hello)
+	sitetest.Eventually(t, "the upstream has sent all", func() bool { return openExchangeCount() == 0 })
+	sitetest.WantError(t, s.Ask(sitetest.Hello), http.StatusTooManyRequests, "rate_limit:chat")
+	sitetest.OnlyFinish(t, sitetest.ReadAll(t, slow))
+	sitetest.Eventually(t, "the slot is free", func() bool { return takenSlots() == 0 })
 }
 
 // What is between events is no part of one: after it there are heartbeats. A byte order mark is not recorded, because it
@@ -526,14 +500,14 @@ func TestRecordedCommentsAndByteOrderMark(t *testing.T) {
 	end := make(chan struct{})
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", typeStream)
-		_, _ = io.WriteString(w, "\xEF\xBB\xBF"+delta+": a comment\n\n")
+		_, _ = io.WriteString(w, "\xEF\xBB\xBF"+sitetest.Delta+": a comment\n\n")
 		_ = http.NewResponseController(w).Flush()
 		<-end
-		_, _ = io.WriteString(w, finish+": another\n\n")
+		_, _ = io.WriteString(w, sitetest.Finish+": another\n\n")
 	}))
 	t.Cleanup(upstream.Close)
-	s := serve(t, chatToURL(upstream.URL, "heartbeat 20ms\nresume"))
-	resp := s.ask(hello)
+	s := sitetest.Serve(t, sitetest.ChatToURL(upstream.URL, "heartbeat 20ms\nresume"))
+	resp := s.Ask(sitetest.Hello)
 	id := resp.Header.Get(headerStream)
 	r := bufio.NewReader(resp.Body)
 	var got strings.Builder
@@ -549,7 +523,7 @@ func TestRecordedCommentsAndByteOrderMark(t *testing.T) {
 	}
 	close(end)
 	_, _ = io.Copy(io.Discard, r)
-	if resp := s.goOn(t, id, 2); resp.StatusCode != http.StatusNoContent || resp.Header.Get("Cache-Control") != "no-store" {
+	if resp := s.GoOn(t, id, 2); resp.StatusCode != http.StatusNoContent || resp.Header.Get("Cache-Control") != "no-store" {
 		t.Errorf("after the last event, got status %d and %v", resp.StatusCode, resp.Header)
 	}
 }
@@ -558,21 +532,21 @@ func TestRecordedCommentsAndByteOrderMark(t *testing.T) {
 func TestStopAfterTheFinish(t *testing.T) {
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", typeStream)
-		_, _ = io.WriteString(w, delta+finish)
+		_, _ = io.WriteString(w, sitetest.Delta+sitetest.Finish)
 		_ = http.NewResponseController(w).Flush()
 		for r.Context().Err() == nil {
-			_, _ = io.WriteString(w, delta)
+			_, _ = io.WriteString(w, sitetest.Delta)
 			_ = http.NewResponseController(w).Flush()
 			time.Sleep(time.Millisecond)
 		}
 	}))
 	t.Cleanup(upstream.Close)
-	s := serve(t, chatToURL(upstream.URL, "resume"))
-	resp := s.ask(hello)
+	s := sitetest.Serve(t, sitetest.ChatToURL(upstream.URL, "resume"))
+	resp := s.Ask(sitetest.Hello)
 	id := resp.Header.Get(headerStream)
-	takeEvents(t, s.goOn(t, id, 0), 2)
-	s.request(t, http.MethodDelete, map[string]string{headerStream: id}, "")
-	if all := readAll(t, resp); strings.Count(all, `"finish"`) != 1 {
+	takeEvents(t, s.GoOn(t, id, 0), 2)
+	s.Request(t, http.MethodDelete, map[string]string{headerStream: id}, "")
+	if all := sitetest.ReadAll(t, resp); strings.Count(all, `"finish"`) != 1 {
 		t.Errorf("got %q", all)
 	}
 }

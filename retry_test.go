@@ -17,6 +17,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
@@ -26,14 +27,14 @@ var errReset = errors.New("connection reset")
 // accepted is an answer that streams the steps, or the usual events.
 func accepted(steps ...step) fakeAnswer {
 	if steps == nil {
-		steps = []step{{data: delta + finish}}
+		steps = []step{{data: sitetest.Delta + sitetest.Finish}}
 	}
 	return fakeAnswer{steps: steps}
 }
 
 // refusing is an answer with a status, the vendor's words and headers, which are names and values in turn.
 func refusing(status int, header ...string) fakeAnswer {
-	a := fakeAnswer{status: status, header: make(http.Header), steps: []step{{data: theirs}}}
+	a := fakeAnswer{status: status, header: make(http.Header), steps: []step{{data: sitetest.Theirs}}}
 	for i := 0; i < len(header); i += 2 {
 		a.header.Set(header[i], header[i+1])
 	}
@@ -62,7 +63,7 @@ func (s span) holds(d time.Duration) bool { return s.least <= d && d <= s.most }
 // What is tried again, when, and what the visitor gets in the end. Time is virtual.
 func TestTries(t *testing.T) {
 	const second = time.Second
-	const whole = delta + finish
+	const whole = sitetest.Delta + sitetest.Finish
 	huge := strconv.FormatUint(math.MaxUint64, 10)
 	for _, test := range []struct {
 		name          string
@@ -109,7 +110,7 @@ func TestTries(t *testing.T) {
 		{name: "the token in the first event", answers: []fakeAnswer{accepted(step{data: "data: " + sandbox.Token + "\n\n"}), accepted()}, status: 502, code: "bad_gateway:upstream"},
 		{name: "the token in JSON", answers: []fakeAnswer{{header: http.Header{"Content-Type": {"application/json"}}, steps: []step{{data: `"` + sandbox.Token + `"`}}}, accepted()},
 			status: 502, code: "bad_gateway:upstream"},
-		{name: "an answer that has begun", answers: []fakeAnswer{accepted(step{data: delta, err: errReset}), accepted()}, want: delta, code: "closed:upstream"},
+		{name: "an answer that has begun", answers: []fakeAnswer{accepted(step{data: sitetest.Delta, err: errReset}), accepted()}, want: sitetest.Delta, code: "closed:upstream"},
 		{name: "an answer whose head was sent", answers: []fakeAnswer{accepted(step{wait: 6 * second, err: errReset}), accepted()}, code: "closed:upstream", took: exactly(6 * second)},
 		{name: "an answer whose head was sent, silent", answers: []fakeAnswer{accepted(step{wait: time.Hour}), accepted()}, want: ":\n\n", code: "timeout:upstream", took: exactly(30 * second)},
 		{name: "silence after an event but for its blank line", answers: []fakeAnswer{accepted(step{data: unended}, step{wait: time.Hour}), accepted()},
@@ -118,8 +119,8 @@ func TestTries(t *testing.T) {
 			want: strings.Repeat(":\n\n", maxBuffer/3+1), code: "closed:upstream"},
 
 		// How the operator wants it.
-		{name: "one attempt", subdirectives: once, answers: []fakeAnswer{refusing(500), accepted()}, status: 500, code: "their_code:chat"},
-		{name: "one attempt, and a 429", subdirectives: once, answers: []fakeAnswer{refusing(429), accepted()}, status: 429, code: "their_code:chat", retryAfter: []int{1, 2}},
+		{name: "one attempt", subdirectives: sitetest.Once, answers: []fakeAnswer{refusing(500), accepted()}, status: 500, code: "their_code:chat"},
+		{name: "one attempt, and a 429", subdirectives: sitetest.Once, answers: []fakeAnswer{refusing(429), accepted()}, status: 429, code: "their_code:chat", retryAfter: []int{1, 2}},
 		{name: "another status", subdirectives: "retry {\non 408 501\n}", answers: []fakeAnswer{refusing(408), refusing(501), accepted()},
 			pauses: []span{about(second), about(2 * second)}, want: whole},
 		{name: "instead of the usual ones", subdirectives: "retry {\non 501\n}", answers: []fakeAnswer{refusing(429), accepted()}, status: 429, code: "their_code:chat", retryAfter: []int{1, 2}},
@@ -161,7 +162,7 @@ func TestTries(t *testing.T) {
 				} else {
 					c.checkError(t, test.status, test.code)
 				}
-				checkRetryAfter(t, c.visitor.header, test.retryAfter)
+				sitetest.CheckRetryAfter(t, c.visitor.header, test.retryAfter)
 				for _, try := range c.tries {
 					if try.body != c.tries[0].body || try.header.Get("Idempotency-Key") != c.tries[0].header.Get("Idempotency-Key") {
 						t.Errorf("the tries differ: %+v, %+v", try, c.tries[0])
@@ -180,13 +181,13 @@ func (c *fakeChat) checkStream(t *testing.T, want, code string) {
 		t.Fatalf("got status %d: %s", c.visitor.status, got)
 	}
 	if code != "" {
-		if last := onlyFinish(t, got); last.FinishReason != "error" || last.Code != code {
+		if last := sitetest.OnlyFinish(t, got); last.FinishReason != "error" || last.Code != code {
 			t.Errorf("got the finish %+v, want the code %s", last, code)
 		}
 		got = got[:strings.LastIndex(got, `data: {"type":"finish"`)]
 	}
 	if !strings.HasPrefix(got, want) || strings.ReplaceAll(got[len(want):], ":\n\n", "") != "" { // heartbeats may follow
-		t.Errorf("got %s", firstDifference(got, want))
+		t.Errorf("got %s", sitetest.FirstDifference(got, want))
 	}
 }
 
@@ -198,20 +199,6 @@ func (c *fakeChat) checkError(t *testing.T, status int, code string) {
 	}
 	if c.visitor.status != status || e.Code != code {
 		t.Errorf("got status %d and code %s, want %d and %s", c.visitor.status, e.Code, status, code)
-	}
-}
-
-func checkRetryAfter(t *testing.T, header http.Header, want []int) {
-	t.Helper()
-	value := header.Get("Retry-After")
-	if want == nil {
-		if value != "" {
-			t.Errorf("got Retry-After: %s", value)
-		}
-		return
-	}
-	if got, err := strconv.Atoi(value); err != nil || got < want[0] || got > want[1] {
-		t.Errorf("got Retry-After: %q, want %d to %d", value, want[0], want[1])
 	}
 }
 
@@ -247,7 +234,7 @@ func TestPausesFitInWhatIsLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := fakeChat{
 			subdirectives: "max_duration 10s\nretry {\nbackoff 8s\n}",
-			body:          &laterReader{9 * time.Second, strings.NewReader(hello)},
+			body:          &laterReader{9 * time.Second, strings.NewReader(sitetest.Hello)},
 			answers:       []fakeAnswer{refusing(500), accepted()},
 		}
 		c.run(t)
@@ -277,28 +264,28 @@ func TestVisitorLeavesInAPause(t *testing.T) {
 // However often it is tried, an exchange has the token that it began with.
 func TestTriesShareOneToken(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "token")
-	writeFile(t, file, fakeToken("1"))
-	upstream := newUpstream(t, func(w http.ResponseWriter, r *http.Request) {
-		if err := os.WriteFile(file, []byte(fakeToken("2")), 0o600); err != nil {
+	sitetest.WriteFile(t, file, sitetest.FakeToken("1"))
+	upstream := sitetest.NewUpstream(t, func(w http.ResponseWriter, r *http.Request) {
+		if err := os.WriteFile(file, []byte(sitetest.FakeToken("2")), 0o600); err != nil {
 			t.Error(err)
 		}
 		w.WriteHeader(http.StatusInternalServerError)
 	})
-	s := serve(t, strings.Replace(chatToURL(upstream.URL, "retry {\nbackoff 1ms\n}"), sandbox.Token, "{file."+file+"}", 1))
-	wantError(t, s.ask(hello), http.StatusInternalServerError, "server_error:upstream")
-	asked := upstream.take()
+	s := sitetest.Serve(t, strings.Replace(sitetest.ChatToURL(upstream.URL, "retry {\nbackoff 1ms\n}"), sandbox.Token, "{file."+file+"}", 1))
+	sitetest.WantError(t, s.Ask(sitetest.Hello), http.StatusInternalServerError, "server_error:upstream")
+	asked := upstream.Take()
 	if len(asked) != 3 {
 		t.Fatalf("there were %d tries", len(asked))
 	}
 	for i, try := range asked {
-		if got, want := try.header.Get("Authorization"), "Bearer "+fakeToken("1"); got != want {
+		if got, want := try.Header.Get("Authorization"), "Bearer "+sitetest.FakeToken("1"); got != want {
 			t.Errorf("try %d had the token %q", i+1, got)
 		}
-		if got := try.header.Get("Idempotency-Key"); got == "" || got != asked[0].header.Get("Idempotency-Key") {
-			t.Errorf("try %d had the key %q, the first %q", i+1, got, asked[0].header.Get("Idempotency-Key"))
+		if got := try.Header.Get("Idempotency-Key"); got == "" || got != asked[0].Header.Get("Idempotency-Key") {
+			t.Errorf("try %d had the key %q, the first %q", i+1, got, asked[0].Header.Get("Idempotency-Key"))
 		}
 	}
-	if readAll(t, s.ask(hello)); upstream.take()[0].header.Get("Authorization") != "Bearer "+fakeToken("2") {
+	if sitetest.ReadAll(t, s.Ask(sitetest.Hello)); upstream.Take()[0].Header.Get("Authorization") != "Bearer "+sitetest.FakeToken("2") {
 		t.Error("the next exchange did not read the token anew")
 	}
 }
@@ -306,11 +293,11 @@ func TestTriesShareOneToken(t *testing.T) {
 // A connection that is refused, as between two lives of the upstream.
 func TestRefusedConnectionIsTriedAgain(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
-	s := serve(t, chatTo(server, "retry {\nattempts 2\nbackoff 1ms\n}"))
+	s := sitetest.Serve(t, sitetest.ChatTo(server, "retry {\nattempts 2\nbackoff 1ms\n}"))
 	server.Close()
-	wantError(t, s.ask(hello), http.StatusBadGateway, "bad_gateway:upstream")
-	eventually(t, "the log tells of the second try", func() bool { return strings.Contains(s.log(), `"msg":"trying again"`) })
-	if !strings.Contains(s.log(), "connection refused") {
+	sitetest.WantError(t, s.Ask(sitetest.Hello), http.StatusBadGateway, "bad_gateway:upstream")
+	sitetest.Eventually(t, "the log tells of the second try", func() bool { return strings.Contains(s.Log(), `"msg":"trying again"`) })
+	if !strings.Contains(s.Log(), "connection refused") {
 		t.Error("the log does not say why there was a second try")
 	}
 }
@@ -351,11 +338,11 @@ func TestStaleConnections(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				h := newHandler(t, once)
+				h := newHandler(t, sitetest.Once)
 				transport := &staleTransport{kept: test.kept, wrote: test.wrote, n: test.n}
 				h.transport = transport
 				defer func() { h.transport = fakeChatKey{} }()
-				c := fakeChat{subdirectives: once, steps: []step{{data: delta + finish}}}
+				c := fakeChat{subdirectives: sitetest.Once, steps: []step{{data: sitetest.Delta + sitetest.Finish}}}
 				c.run(t)
 				if c.visitor.status != test.status || transport.asked != test.asked {
 					t.Errorf("got status %d from %d connections, want %d from %d", c.visitor.status, transport.asked, test.status, test.asked)
@@ -370,13 +357,13 @@ func TestStaleConnections(t *testing.T) {
 
 // A visitor who leaves while kept connections fail ends it.
 func TestStaleConnectionsAndAVisitorWhoLeaves(t *testing.T) {
-	h := newHandler(t, once)
+	h := newHandler(t, sitetest.Once)
 	transport := &staleTransport{kept: true, n: math.MaxInt}
 	h.transport = transport
 	defer func() { h.transport = fakeChatKey{} }()
 	ctx, leave := context.WithCancel(t.Context())
 	leave()
-	c := fakeChat{subdirectives: once, ctx: ctx}
+	c := fakeChat{subdirectives: sitetest.Once, ctx: ctx}
 	c.run(t)
 	if c.visitor.status != statusClientClosed || transport.asked > 1 {
 		t.Errorf("got status %d from %d connections", c.visitor.status, transport.asked)
@@ -385,22 +372,22 @@ func TestStaleConnectionsAndAVisitorWhoLeaves(t *testing.T) {
 
 // An upstream that closes each connection while it is kept: no chat is lost, and none is asked for twice in a hurry.
 func TestClosedKeptConnections(t *testing.T) {
-	upstream := newUnstartedUpstream(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Length", strconv.Itoa(len(finishLine)))
-		_, _ = io.WriteString(w, finishLine)
+	upstream := sitetest.NewUnstartedUpstream(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", strconv.Itoa(len(sitetest.Finish)))
+		_, _ = io.WriteString(w, sitetest.Finish)
 	})
 	upstream.Config.IdleTimeout = 1 // a nanosecond
 	upstream.Start()
 	t.Cleanup(upstream.Close)
-	s := serve(t, chatToURL(upstream.URL, "retry {\nbackoff 1ms\n}"))
+	s := sitetest.Serve(t, sitetest.ChatToURL(upstream.URL, "retry {\nbackoff 1ms\n}"))
 	for i := range 300 {
-		if got := readAll(t, s.ask(hello)); got != finishLine {
+		if got := sitetest.ReadAll(t, s.Ask(sitetest.Hello)); got != sitetest.Finish {
 			t.Fatalf("chat %d: got %q", i, got)
 		}
 	}
 	keys := make(map[string]int)
-	for _, asked := range upstream.take() {
-		keys[asked.header.Get("Idempotency-Key")]++
+	for _, asked := range upstream.Take() {
+		keys[asked.Header.Get("Idempotency-Key")]++
 	}
 	for key, n := range keys {
 		if n != 1 {
@@ -411,11 +398,11 @@ func TestClosedKeptConnections(t *testing.T) {
 
 // The log tells of a pause what it was for, without the upstream's words, which may quote the chat.
 func TestLogOfAPauseLeavesTheUpstreamsWordsOut(t *testing.T) {
-	u := newUpstream(t, answering(http.StatusInternalServerError, theirs))
-	s := serve(t, chatToURL(u.URL, "retry {\nattempts 2\nbackoff 1ms\n}"))
-	wantError(t, s.ask(hello), http.StatusInternalServerError, "their_code:chat")
-	eventually(t, "the log tells of the pause", func() bool { return strings.Contains(s.log(), `"msg":"trying again"`) })
-	if log := s.log(); !strings.Contains(log, `"cause":"status 500"`) || strings.Contains(log, "Their words") {
+	u := sitetest.NewUpstream(t, sitetest.Answering(http.StatusInternalServerError, sitetest.Theirs))
+	s := sitetest.Serve(t, sitetest.ChatToURL(u.URL, "retry {\nattempts 2\nbackoff 1ms\n}"))
+	sitetest.WantError(t, s.Ask(sitetest.Hello), http.StatusInternalServerError, "their_code:chat")
+	sitetest.Eventually(t, "the log tells of the pause", func() bool { return strings.Contains(s.Log(), `"msg":"trying again"`) })
+	if log := s.Log(); !strings.Contains(log, `"cause":"status 500"`) || strings.Contains(log, "Their words") {
 		t.Errorf("got the log %s", log)
 	}
 }

@@ -19,13 +19,14 @@ import (
 
 	"github.com/illumichat/caddy-illumichat/internal/localhost"
 	"github.com/illumichat/caddy-illumichat/internal/require"
+	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
 
 // runningExample is an example that Caddy serves in a process of its own. Its methods take the URLs that its file tells of.
 type runningExample struct {
-	*caddyProcess
+	*sitetest.Process
 	upstream *sandboxtest.Server
 	config   []byte // what its file says, in JSON and with other ports
 
@@ -87,7 +88,7 @@ func runEdited(t *testing.T, file string, options sandbox.Options, edit func(tex
 			t.Log(e.log())
 		}
 	})
-	e.caddyProcess = startCaddy(t, e.isolated(t), func() bool {
+	e.Process = sitetest.Start(t, e.isolated(t), func() bool {
 		return strings.Contains(e.log(), "serving initial configuration")
 	})
 	return e
@@ -184,7 +185,7 @@ func (e *runningExample) request(t *testing.T, method, url, body string, header 
 // chat posts a chat to a site of the example.
 func (e *runningExample) chat(t *testing.T, origin, chat string, header ...string) *http.Response {
 	t.Helper()
-	return roundTrip(t, loopback, e.request(t, http.MethodPost, origin+chatPath, chat, append(header, "Content-Type: application/json")...))
+	return roundTrip(t, loopback, e.request(t, http.MethodPost, origin+sitetest.ChatPath, chat, append(header, "Content-Type: application/json")...))
 }
 
 // get fetches what is at a URL of the example.
@@ -206,11 +207,11 @@ func roundTrip(t *testing.T, transport http.RoundTripper, req *http.Request) *ht
 // wantAnswer checks that a chat was answered to its end.
 func wantAnswer(t *testing.T, resp *http.Response) {
 	t.Helper()
-	stream := readAll(t, resp)
+	stream := sitetest.ReadAll(t, resp)
 	if resp.StatusCode != http.StatusOK {
 		t.Fatalf("got %s: %s", resp.Status, stream)
 	}
-	if finish := onlyFinish(t, stream); finish.FinishReason != "stop" {
+	if finish := sitetest.OnlyFinish(t, stream); finish.FinishReason != "stop" {
 		t.Errorf("got the finish %+v", finish)
 	}
 }
@@ -225,7 +226,7 @@ func (e *runningExample) wantPage(t *testing.T, origin string, header ...string)
 	for _, file := range files {
 		path := "/" + strings.TrimSuffix(file.Name(), "index.html")
 		resp := e.get(t, origin+path, header...)
-		if body := readAll(t, resp); resp.StatusCode != http.StatusOK || body != readExample(t, "site/"+file.Name()) {
+		if body := sitetest.ReadAll(t, resp); resp.StatusCode != http.StatusOK || body != readExample(t, "site/"+file.Name()) {
 			t.Errorf("%s: got %s, %.100q", path, resp.Status, body)
 		}
 	}
@@ -276,7 +277,7 @@ func (e *runningExample) untilRefused(t *testing.T, most int, ask func(n int) *h
 	for n := range most + 1 {
 		resp := ask(n)
 		if resp.StatusCode == http.StatusTooManyRequests {
-			wantError(t, resp, http.StatusTooManyRequests, "rate_limit:chat")
+			sitetest.WantError(t, resp, http.StatusTooManyRequests, "rate_limit:chat")
 			if seconds, err := strconv.Atoi(resp.Header.Get("Retry-After")); err != nil || seconds < 1 {
 				t.Errorf("got Retry-After %q", resp.Header.Get("Retry-After"))
 			}
@@ -304,7 +305,7 @@ type exampleHandler struct {
 
 func (e *runningExample) handlers(t *testing.T) (handlers []exampleHandler) {
 	t.Helper()
-	_, body, _ := e.ask(t, http.MethodGet, "/illumichat/", nil)
+	_, body, _ := e.Ask(t, http.MethodGet, "/illumichat/", nil)
 	if err := json.Unmarshal([]byte(body), &handlers); err != nil {
 		t.Fatalf("%v: %s", err, body)
 	}

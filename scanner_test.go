@@ -2,62 +2,11 @@ package illumichat
 
 import (
 	"bytes"
-	"cmp"
 	"strings"
 	"testing"
+
+	"github.com/illumichat/caddy-illumichat/internal/sse/ssetest"
 )
-
-// oneLineEnd rewrites a stream so that a LF alone ends lines.
-var oneLineEnd = strings.NewReplacer("\r\n", "\n", "\r", "\n")
-
-// streamEvent is an event as the HTML standard has it dispatched.
-type streamEvent struct {
-	Type string `json:"type"`
-	ID   string `json:"id"` // the last event ID, which stays until a stream sets another
-	Data string `json:"data"`
-}
-
-// slowEvents reads the data of a stream's events. What the scanner finds is compared with it.
-func slowEvents(stream string) []string {
-	var data []string
-	for _, e := range readEvents(stream) {
-		data = append(data, e.Data)
-	}
-	return data
-}
-
-// readEvents reads a stream in the plainest way there is: the whole stream at once, line by line.
-func readEvents(stream string) []streamEvent {
-	stream = strings.TrimPrefix(stream, "\uFEFF")
-	lines := strings.Split(oneLineEnd.Replace(stream), "\n")
-	lines = lines[:len(lines)-1] // what no line end follows is no line yet
-
-	var events []streamEvent
-	var data []string
-	var kind, id string
-	for _, line := range lines {
-		if line == "" {
-			if data != nil {
-				events = append(events, streamEvent{cmp.Or(kind, "message"), id, strings.Join(data, "\n")})
-			}
-			data, kind = nil, ""
-			continue
-		}
-		field, value, _ := strings.Cut(line, ":")
-		value = strings.TrimPrefix(value, " ")
-		switch field {
-		case "data":
-			data = append(data, value)
-		case "event":
-			kind = value
-		case "id":
-			if !strings.Contains(value, "\x00") {
-				id = value
-			}
-		}
-	}
-	return events
-}
 
 // scanned is what a scanner makes of a stream that comes in pieces.
 type scanned struct {
@@ -144,7 +93,7 @@ var streams = []string{
 
 func TestScannerHoweverTheStreamIsCut(t *testing.T) {
 	for _, stream := range streams {
-		want := slowEvents(stream)
+		want := ssetest.Data(stream)
 		compare := func(pieces ...string) {
 			t.Helper()
 			got := scanBoth(t, pieces...)
@@ -208,7 +157,7 @@ func TestScannerOfAFlood(t *testing.T) {
 		} {
 			for _, pieces := range [][]string{{stream}, {stream[:10], stream[10:]}, {stream[:len(stream)/3], stream[len(stream)/3:]}} {
 				got := len(scanBoth(t, pieces...).events)
-				if want := len(slowEvents(stream)); got != want {
+				if want := len(ssetest.Data(stream)); got != want {
 					t.Errorf("%.100q in %d pieces: got %d events, want %d", odd, len(pieces), got, want)
 				}
 			}
@@ -225,7 +174,7 @@ func FuzzScanner(f *testing.F) {
 		i := int(a % uint(len(stream)+1))
 		j := i + int(b%uint(len(stream)-i+1))
 		got := scanBoth(t, string(stream[:i]), string(stream[i:j]), string(stream[j:]))
-		if want := slowEvents(string(stream)); strings.Join(got.events, "\x00\x00") != strings.Join(want, "\x00\x00") || len(got.events) != len(want) {
+		if want := ssetest.Data(string(stream)); strings.Join(got.events, "\x00\x00") != strings.Join(want, "\x00\x00") || len(got.events) != len(want) {
 			t.Errorf("got events %q, want %q", got.events, want)
 		}
 		if got.bytes+got.torn != string(stream) {

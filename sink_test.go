@@ -9,6 +9,8 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 )
 
 // deadlineCounter is a connection that counts the deadlines that are set for it.
@@ -35,10 +37,10 @@ func TestNoDeadlineForAnEvent(t *testing.T) {
 		Logger:                zap.NewNop(),
 	}
 	ctx := caddyhttp.ContextWithIdleTimeouts(t.Context(), nil, writer)
-	s := newSink(writer, httptest.NewRequestWithContext(ctx, http.MethodPost, chatPath, nil), time.Now(), time.Minute, never)
+	s := newSink(writer, httptest.NewRequestWithContext(ctx, http.MethodPost, sitetest.ChatPath, nil), time.Now(), time.Minute, never)
 	before := conn.set
 	for range 100 {
-		if err := s.relay([]byte(delta), true, true); err != nil {
+		if err := s.relay([]byte(sitetest.Delta), true, true); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -46,7 +48,7 @@ func TestNoDeadlineForAnEvent(t *testing.T) {
 		t.Errorf("%d deadlines were set for 100 events, the last one is %v", conn.set-before, conn.last)
 	}
 
-	if err := s.finish([]byte(finish)); err != nil {
+	if err := s.finish([]byte(sitetest.Finish)); err != nil {
 		t.Fatal(err)
 	}
 	if conn.set != before+2 || !conn.last.IsZero() {
@@ -64,7 +66,7 @@ func TestNoDeadlineForAnEvent(t *testing.T) {
 
 // A write that cannot be ended, because some writer knows no deadlines, is not looked at all the time.
 func TestStalledWriteIsLookedAtNowAndThen(t *testing.T) {
-	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, chatPath, nil)
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, sitetest.ChatPath, nil)
 	s := newSink(httptest.NewRecorder(), r, time.Now(), time.Second, never)
 	s.relaying.Store(int64(time.Second))
 	for now, want := range map[time.Duration]time.Duration{

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
@@ -66,9 +67,9 @@ func pages(tb testing.TB) string {
 }
 
 // fetch gets a path of the site.
-func (s *site) fetch(tb testing.TB, method, path string) (status int, body string) {
+func fetch(tb testing.TB, s *sitetest.Site, method, path string) (status int, body string) {
 	tb.Helper()
-	req, err := http.NewRequestWithContext(tb.Context(), method, s.plain+path, nil)
+	req, err := http.NewRequestWithContext(tb.Context(), method, s.Plain+path, nil)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -77,13 +78,13 @@ func (s *site) fetch(tb testing.TB, method, path string) (status int, body strin
 		tb.Fatalf("sending the request: %v", err)
 	}
 	defer resp.Body.Close()
-	return resp.StatusCode, readAll(tb, resp)
+	return resp.StatusCode, sitetest.ReadAll(tb, resp)
 }
 
 func TestNeighbors(t *testing.T) {
 	// Caddy's tracing reads it once a process.
 	t.Setenv("OTEL_TRACES_EXPORTER", "none")
-	u := newHandUpstream(t)
+	u := sitetest.NewHandUpstream(t)
 	auth := newAuthServer(t)
 	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprint(w, "the backend")
@@ -98,21 +99,21 @@ func TestNeighbors(t *testing.T) {
 		code    string // of ours; "" where body is somebody else's
 		body    string
 	}
-	large := saying(strings.Repeat("x", 2000))
+	large := sitetest.Saying(strings.Repeat("x", 2000))
 	neighbors := []struct {
 		name, directives string
 		header           map[string]string // that the visitor sends
 		without          *refusal          // what a visitor gets without that header
 		refused          []refusal         // what chats with it get that are refused
-		check            func(*testing.T, *site, *conversation)
+		check            func(*testing.T, *sitetest.Site, *sitetest.Conversation)
 	}{
 		{name: "nobody"},
 		{
 			name:       "forward_auth",
 			directives: "forward_auth " + auth.url + " {\nuri /auth\ncopy_headers X-User\n}",
 			header:     map[string]string{"X-Pass": "yes"},
-			without:    &refusal{chat: hello, status: http.StatusUnauthorized, body: "no pass\n"},
-			check: func(t *testing.T, _ *site, _ *conversation) {
+			without:    &refusal{chat: sitetest.Hello, status: http.StatusUnauthorized, body: "no pass\n"},
+			check: func(t *testing.T, _ *sitetest.Site, _ *sitetest.Conversation) {
 				asked := auth.requests()
 				if len(asked) != 1 {
 					t.Fatalf("the auth server got %d requests, want 1", len(asked))
@@ -126,7 +127,7 @@ func TestNeighbors(t *testing.T) {
 			name:       "basic_auth",
 			directives: "basic_auth {\nvisitor " + sesame + "\n}",
 			header:     map[string]string{"Authorization": "Basic dmlzaXRvcjpzZXNhbWU="}, // visitor:sesame
-			without:    &refusal{chat: hello, status: http.StatusUnauthorized},
+			without:    &refusal{chat: sitetest.Hello, status: http.StatusUnauthorized},
 		},
 		{
 			name:       "encode",
@@ -137,9 +138,9 @@ func TestNeighbors(t *testing.T) {
 			name:       "log",
 			directives: "log",
 			header:     map[string]string{"X-Test": "log"},
-			check: func(t *testing.T, s *site, _ *conversation) {
-				eventually(t, "the access log has the request", func() bool {
-					status, ok := s.loggedStatus(t, "log")
+			check: func(t *testing.T, s *sitetest.Site, _ *sitetest.Conversation) {
+				sitetest.Eventually(t, "the access log has the request", func() bool {
+					status, ok := loggedStatus(t, s, "log")
 					return ok && status == http.StatusOK
 				})
 			},
@@ -172,8 +173,8 @@ func TestNeighbors(t *testing.T) {
 		{
 			name:       "header",
 			directives: "header {\nX-Extra yes\nCache-Control public\n}",
-			check: func(t *testing.T, _ *site, c *conversation) {
-				if got := c.response.Header.Get("X-Extra"); got != "yes" {
+			check: func(t *testing.T, _ *sitetest.Site, c *sitetest.Conversation) {
+				if got := c.Response.Header.Get("X-Extra"); got != "yes" {
 					t.Errorf("got the site's own header %q", got)
 				}
 			},
@@ -181,8 +182,8 @@ func TestNeighbors(t *testing.T) {
 		{
 			name:       "file_server",
 			directives: "root " + pages(t) + "\nfile_server",
-			check: func(t *testing.T, s *site, _ *conversation) {
-				if status, body := s.fetch(t, http.MethodGet, "/app.js"); status != http.StatusOK || body != "the script" {
+			check: func(t *testing.T, s *sitetest.Site, _ *sitetest.Conversation) {
+				if status, body := fetch(t, s, http.MethodGet, "/app.js"); status != http.StatusOK || body != "the script" {
 					t.Errorf("got %d, %q of the file server", status, body)
 				}
 			},
@@ -190,8 +191,8 @@ func TestNeighbors(t *testing.T) {
 		{
 			name:       "reverse_proxy",
 			directives: "reverse_proxy " + backend.URL,
-			check: func(t *testing.T, s *site, _ *conversation) {
-				if status, body := s.fetch(t, http.MethodPost, "/else"); status != http.StatusOK || body != "the backend" {
+			check: func(t *testing.T, s *sitetest.Site, _ *sitetest.Conversation) {
+				if status, body := fetch(t, s, http.MethodPost, "/else"); status != http.StatusOK || body != "the backend" {
 					t.Errorf("got %d, %q of the backend", status, body)
 				}
 			},
@@ -199,58 +200,58 @@ func TestNeighbors(t *testing.T) {
 	}
 
 	// visit passes a stream, event by event, and checks both of its ends.
-	visit := func(t *testing.T, s *site, header map[string]string) *conversation {
+	visit := func(t *testing.T, s *sitetest.Site, header map[string]string) *sitetest.Conversation {
 		t.Helper()
-		req := chatRequest(t, s.plain, hello)
+		req := sitetest.ChatRequest(t, s.Plain, sitetest.Hello)
 		req.Header.Set("Accept-Encoding", "identity")
 		for name, value := range header {
 			req.Header.Set(name, value)
 		}
-		c := converse(t, u, http.DefaultTransport, req)
+		c := sitetest.Converse(t, u, http.DefaultTransport, req)
 		for range 3 {
-			c.step(t)
+			c.Step(t)
 		}
-		c.finish(t)
-		if got := c.response.Header.Get("Content-Encoding"); got != "" {
+		c.Finish(t)
+		if got := c.Response.Header.Get("Content-Encoding"); got != "" {
 			t.Errorf("the stream is encoded: %s", got)
 		}
 		// Without it, encode would hold events back, and so would caches.
-		if got := c.response.Header.Values("Cache-Control"); len(got) != 1 || got[0] != "no-cache, no-transform" {
+		if got := c.Response.Header.Values("Cache-Control"); len(got) != 1 || got[0] != "no-cache, no-transform" {
 			t.Errorf("got Cache-Control: %q", got)
 		}
 		for _, name := range []string{"Traceparent", "Cookie", "X-User", "X-Pass", "X-Forwarded-For"} {
-			if got := c.upstream.request.Header.Values(name); got != nil {
+			if got := c.Upstream.Request.Header.Values(name); got != nil {
 				t.Errorf("the upstream got %s: %q", name, got)
 			}
 		}
-		if got := c.upstream.request.Header.Values("Authorization"); len(got) != 1 || got[0] != "Bearer "+sandbox.Token {
+		if got := c.Upstream.Request.Header.Values("Authorization"); len(got) != 1 || got[0] != "Bearer "+sandbox.Token {
 			t.Errorf("the upstream got Authorization: %q", got)
 		}
 		return c
 	}
 	// ask sends what never reaches the upstream.
-	ask := func(t *testing.T, s *site, header map[string]string, want refusal) {
+	ask := func(t *testing.T, s *sitetest.Site, header map[string]string, want refusal) {
 		t.Helper()
-		req := chatRequest(t, s.plain, want.chat)
+		req := sitetest.ChatRequest(t, s.Plain, want.chat)
 		if want.chunked {
 			req.ContentLength = -1
 		}
 		for name, value := range header {
 			req.Header.Set(name, value)
 		}
-		resp := s.send(http.DefaultTransport, req)
+		resp := s.Send(http.DefaultTransport, req)
 		if want.code != "" {
-			wantError(t, resp, want.status, want.code)
+			sitetest.WantError(t, resp, want.status, want.code)
 			return
 		}
-		if body := readAll(t, resp); resp.StatusCode != want.status || body != want.body {
+		if body := sitetest.ReadAll(t, resp); resp.StatusCode != want.status || body != want.body {
 			t.Errorf("got %d, %q, want %d, %q", resp.StatusCode, body, want.status, want.body)
 		}
 	}
 
 	for _, n := range neighbors {
 		t.Run(n.name, func(t *testing.T) {
-			s := serve(t, n.directives+"\n"+chatToURL(u.url, ""))
+			s := sitetest.Serve(t, n.directives+"\n"+sitetest.ChatToURL(u.URL, ""))
 			c := visit(t, s, n.header)
 			if n.check != nil {
 				n.check(t, s, c)
@@ -273,9 +274,9 @@ func TestNeighbors(t *testing.T) {
 				header[name] = value
 			}
 		}
-		s := serve(t, directives.String()+chatToURL(u.url, ""))
+		s := sitetest.Serve(t, directives.String()+sitetest.ChatToURL(u.URL, ""))
 		visit(t, s, header)
-		ask(t, s, nil, refusal{chat: hello, status: http.StatusTeapot, body: "replaced"})
+		ask(t, s, nil, refusal{chat: sitetest.Hello, status: http.StatusTeapot, body: "replaced"})
 		ask(t, s, header, refusal{chat: refused, status: http.StatusTeapot, body: `{"error": "closed", "code": "forbidden:assistant"}`})
 	})
 }
@@ -291,12 +292,12 @@ func TestSinglePageSite(t *testing.T) {
 		{"naive", `
 			root ` + root + `
 			try_files {path} /index.html
-			` + chatTo(server, "") + `
+			` + sitetest.ChatTo(server, "") + `
 			file_server`, false},
 		{"in handle blocks", `
 			root ` + root + `
-			handle ` + chatPath + ` {
-				` + strings.Replace(chatTo(server, ""), chatPath, "", 1) + `
+			handle ` + sitetest.ChatPath + ` {
+				` + strings.Replace(sitetest.ChatTo(server, ""), sitetest.ChatPath, "", 1) + `
 			}
 			handle {
 				try_files {path} /index.html
@@ -304,23 +305,23 @@ func TestSinglePageSite(t *testing.T) {
 			}`, true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			s := serve(t, tc.directives)
+			s := sitetest.Serve(t, tc.directives)
 			for path, want := range map[string]string{
 				"/": "the one page", "/some/view": "the one page", "/app.js": "the script",
 			} {
-				if status, body := s.fetch(t, http.MethodGet, path); status != http.StatusOK || body != want {
+				if status, body := fetch(t, s, http.MethodGet, path); status != http.StatusOK || body != want {
 					t.Errorf("%s: got %d, %q, want %q", path, status, body, want)
 				}
 			}
-			resp := s.ask(hello)
-			stream := readAll(t, resp)
+			resp := s.Ask(sitetest.Hello)
+			stream := sitetest.ReadAll(t, resp)
 			if !tc.chats {
 				if resp.StatusCode != http.StatusMethodNotAllowed || resp.Header.Get("Allow") != "GET, HEAD" {
 					t.Errorf("got %s, %v, want the file server's refusal: if this form works, the README need not warn of it", resp.Status, resp.Header)
 				}
 				return
 			}
-			if onlyFinish(t, stream).FinishReason != "stop" {
+			if sitetest.OnlyFinish(t, stream).FinishReason != "stop" {
 				t.Errorf("got the stream %s", stream)
 			}
 		})
@@ -339,18 +340,18 @@ func TestTwoChatsInOneSite(t *testing.T) {
 		servers = append(servers, server)
 		fmt.Fprintf(&directives, "illumichat %s {\ntoken %s\nassistants %s\nendpoint %s\n}\n", c.path, c.token, c.assistant, server.URL)
 	}
-	s := serve(t, directives.String())
+	s := sitetest.Serve(t, directives.String())
 	for i, c := range chats {
 		for assistant, status := range map[string]int{c.assistant: http.StatusOK, chats[1-i].assistant: http.StatusForbidden} {
-			req := chatRequest(t, s.plain, strings.Replace(hello, "asst_demo", assistant, 1))
+			req := sitetest.ChatRequest(t, s.Plain, strings.Replace(sitetest.Hello, "asst_demo", assistant, 1))
 			req.URL.Path = c.path
-			resp := s.send(http.DefaultTransport, req)
-			body := readAll(t, resp)
+			resp := s.Send(http.DefaultTransport, req)
+			body := sitetest.ReadAll(t, resp)
 			if resp.StatusCode != status {
 				t.Errorf("%s of %s: got %d, want %d: %s", assistant, c.path, resp.StatusCode, status, body)
 			}
 			if status == http.StatusOK {
-				onlyFinish(t, body)
+				sitetest.OnlyFinish(t, body)
 			}
 		}
 		if n := len(servers[i].Requests()); n != 1 {

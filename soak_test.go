@@ -20,6 +20,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 )
 
@@ -54,12 +55,12 @@ type soakTry struct {
 	seed uint64 // of where the bytes are cut
 }
 
-var soakEnds = []func(*wire){
-	func(w *wire) { w.end() },
-	func(w *wire) { w.fin() },
-	func(w *wire) { w.reset() },
-	func(w *wire) { w.spoil() },
-	(*wire).stall,
+var soakEnds = []func(*sitetest.Wire){
+	func(w *sitetest.Wire) { w.End() },
+	func(w *sitetest.Wire) { w.Fin() },
+	func(w *sitetest.Wire) { w.Reset() },
+	func(w *sitetest.Wire) { w.Spoil() },
+	(*sitetest.Wire).Stall,
 }
 
 func newSoakPlan(seed uint64, id int) *soakPlan {
@@ -88,10 +89,10 @@ func newSoakPlan(seed uint64, id int) *soakPlan {
 			try.status = []int{400, 404, 429, 500, 503}[random.IntN(5)]
 		case 2: // a finish, and then something
 			try.finish = true
-			try.rest = []string{"", finish, "data: torn", ": bye\n\n", delta[:30]}[random.IntN(5)]
+			try.rest = []string{"", sitetest.Finish, "data: torn", ": bye\n\n", sitetest.Delta[:30]}[random.IntN(5)]
 			try.ends = random.IntN(len(soakEnds))
 		default:
-			try.rest = []string{"", "data: torn", ": bye\n\n", delta[:30]}[random.IntN(4)]
+			try.rest = []string{"", "data: torn", ": bye\n\n", sitetest.Delta[:30]}[random.IntN(4)]
 			try.ends = random.IntN(len(soakEnds))
 		}
 		p.tries[i] = try
@@ -109,10 +110,10 @@ func (p *soakPlan) soakText(try, n int) string {
 }
 
 // answer answers the try of the number, from 1.
-func (p *soakPlan) answer(w *wire, number int) {
+func (p *soakPlan) answer(w *sitetest.Wire, number int) {
 	try := &p.tries[number-1]
 	if try.status != 0 {
-		_ = w.json(try.status, nil)
+		_ = w.Error(try.status, nil)
 		return
 	}
 	var body strings.Builder
@@ -120,13 +121,13 @@ func (p *soakPlan) answer(w *wire, number int) {
 		fmt.Fprintf(&body, "data: {\"type\":\"text-delta\",\"textDelta\":%q}\n\n", p.soakText(number, n))
 	}
 	if try.finish {
-		body.WriteString(finish)
+		body.WriteString(sitetest.Finish)
 	}
 	body.WriteString(try.rest)
 	text := strings.ReplaceAll(body.String(), "\n", try.lines)
 
 	random := rand.New(rand.NewPCG(try.seed, 0))
-	if w.head() != nil {
+	if w.Head() != nil {
 		return
 	}
 	for len(text) > 0 {
@@ -134,7 +135,7 @@ func (p *soakPlan) answer(w *wire, number int) {
 		if random.IntN(4) == 0 {
 			n = len(text)
 		}
-		if w.send(text[:n]) != nil {
+		if w.Send(text[:n]) != nil {
 			return
 		}
 		text = text[n:]
@@ -147,7 +148,8 @@ func (p *soakPlan) answer(w *wire, number int) {
 
 // soak is the state of the test.
 type soak struct {
-	site     *site
+	tb       testing.TB
+	site     *sitetest.Site
 	visitors map[string]http.RoundTripper
 	tries    theTries
 
@@ -158,18 +160,18 @@ type soak struct {
 	outcomes sync.Map // what became of exchanges → *atomic.Int64
 }
 
-func (s *soak) answer(w *wire) {
-	text := chatText(w.body)
+func (s *soak) answer(w *sitetest.Wire) {
+	text := chatText(w.Body)
 	s.mu.Lock()
 	number := s.tries.add(text)
-	if chat, ok := s.keys[w.key]; number > 1 && chat != text || number == 1 && ok {
-		s.site.tb.Errorf("try %d of chat %s has the key of chat %q", number, text, chat)
+	if chat, ok := s.keys[w.Key]; number > 1 && chat != text || number == 1 && ok {
+		s.tb.Errorf("try %d of chat %s has the key of chat %q", number, text, chat)
 	}
-	s.keys[w.key] = text
+	s.keys[w.Key] = text
 	s.mu.Unlock()
 	var id int
 	if _, err := fmt.Sscan(text, &id); err != nil || number > defaultAttempts {
-		s.site.tb.Errorf("chat %s was tried %d times", text, number)
+		s.tb.Errorf("chat %s was tried %d times", text, number)
 		return
 	}
 	s.plans[id].answer(w, number)
@@ -182,7 +184,7 @@ func (s *soak) count(outcome string) {
 
 // run has the visitor of a plan ask. It returns what is wrong with what they got.
 func (s *soak) run(p *soakPlan) error {
-	ctx, leave := context.WithCancel(s.site.tb.Context())
+	ctx, leave := context.WithCancel(s.tb.Context())
 	defer leave()
 	if p.leaves > 0 {
 		ctx, leave = context.WithTimeout(ctx, p.leaves)
@@ -233,7 +235,7 @@ func (s *soak) send(ctx context.Context, p *soakPlan) (*http.Response, error) {
 				giveUp()
 			}
 		})
-		req := chatRequest(s.site.tb, s.site.secure, saying(said)).WithContext(attempt)
+		req := sitetest.ChatRequest(s.tb, s.site.Secure, sitetest.Saying(said)).WithContext(attempt)
 		req.URL.Path = p.path
 		resp, err := s.visitors[p.proto].RoundTrip(req)
 		unserved.Stop()
@@ -243,7 +245,7 @@ func (s *soak) send(ctx context.Context, p *soakPlan) (*http.Response, error) {
 		}
 		giveUp()
 		errs = append(errs, fmt.Errorf("after %s: %w", time.Since(start), err))
-		if ctx.Err() != nil || s.tries.of(said) > 0 && !gaveUp.Load() || time.Since(start) > 3*patience {
+		if ctx.Err() != nil || s.tries.of(said) > 0 && !gaveUp.Load() || time.Since(start) > 3*sitetest.Patience {
 			return nil, errors.Join(errs...)
 		}
 		time.Sleep(time.Millisecond)
@@ -260,7 +262,7 @@ func (r *slowReader) Read(p []byte) (int, error) {
 // checkStream checks that a stream holds the events of one try, in order and once each, and one finish that tells the
 // truth about it. That try is the last.
 func (s *soak) checkStream(p *soakPlan, got string) error {
-	decoded := decodeEvents(s.site.tb, got)
+	decoded := sitetest.DecodeEvents(s.tb, got)
 	number := s.tries.of(p.said)
 	if p.mayLoseRequests() && len(decoded) > 0 && decoded[0].Type != typeFinish {
 		_, _ = fmt.Sscanf(decoded[0].TextDelta, "%d %d", new(int), &number)
@@ -344,19 +346,18 @@ func TestSoak(t *testing.T) {
 	serveOnce(t)
 	before := goleak.IgnoreCurrent()
 
-	s := &soak{keys: make(map[string]string)}
+	s := &soak{tb: t, keys: make(map[string]string)}
 	for id := range exchanges {
 		s.plans = append(s.plans, newSoakPlan(seed, id))
 	}
-	upstreams := []*wireUpstream{newWireUpstream(t, s.answer), newWireUpstream2(t, s.answer)}
+	upstreams := []*sitetest.WireUpstream{sitetest.NewWireUpstream1(t, s.answer), sitetest.NewWireUpstream2(t, s.answer)}
 	// Connections that were in use at a reload are kept for as long as others.
 	const quick = "max_duration 5s\ncommit_after 20ms\nheartbeat 10ms\nresponse_timeout 1s\nidle_timeout 1s\nretry {\nbackoff 1ms 5ms\n}\ntransport http {\nkeepalive 500ms\n"
-	directives := handleAt("/1", upstreams[0].url, quick+"}") +
-		handleAt("/2", upstreams[1].url, quick+"tls_insecure_skip_verify\n}")
-	s.site = newSite(t, "")
-	s.site.tb = t
-	s.site.reload(directives)
-	s.visitors = protocols(t)
+	directives := handleAt("/1", upstreams[0].URL, quick+"}") +
+		handleAt("/2", upstreams[1].URL, quick+"tls_insecure_skip_verify\n}")
+	s.site = sitetest.New(t, "")
+	s.site.Reload(directives)
+	s.visitors = sitetest.Protocols(t)
 
 	reloads := keepReloading(s.site, directives)
 	var next atomic.Int64
@@ -384,7 +385,7 @@ func TestSoak(t *testing.T) {
 		t.Error("too little has happened to prove anything")
 	}
 
-	eventually(t, "all exchanges are closed", func() bool { return openExchangeCount() == 0 })
+	sitetest.Eventually(t, "all exchanges are closed", func() bool { return openExchangeCount() == 0 })
 	if err := caddy.Stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -397,12 +398,8 @@ func TestSoak(t *testing.T) {
 		}
 	}
 	for _, u := range upstreams {
-		eventually(t, "all connections to the upstream are closed", func() bool {
-			u.mu.Lock()
-			defer u.mu.Unlock()
-			return len(u.conns) == 0
-		})
-		u.close()
+		sitetest.Eventually(t, "all connections to the upstream are closed", u.IsIdle)
+		u.Close()
 	}
 	var leaked error
 	defer func() {
@@ -411,7 +408,7 @@ func TestSoak(t *testing.T) {
 		}
 	}()
 	// A QUIC connection whose last packet got lost is there until it has been idle for 30 s.
-	within(t, 30*time.Second+patience, "all goroutines have ended", func() bool {
+	sitetest.Within(t, 30*time.Second+sitetest.Patience, "all goroutines have ended", func() bool {
 		leaked = goleak.Find(before,
 			// Caddy's, which end by themselves.
 			goleak.IgnoreAnyFunction("github.com/DeRuina/timberjack.(*Logger).millRun"),
@@ -423,7 +420,7 @@ func TestSoak(t *testing.T) {
 // serveOnce has Caddy start and stop.
 func serveOnce(tb testing.TB) {
 	tb.Helper()
-	newSite(tb, "").reload("respond hello")
+	sitetest.New(tb, "").Reload("respond hello")
 	if err := caddy.Stop(); err != nil {
 		tb.Fatal(err)
 	}
@@ -436,7 +433,7 @@ func handleAt(path, endpoint, subdirectives string) string {
 }
 
 // keepReloading reloads a site until the returned function is called, which tells how often.
-func keepReloading(s *site, directives string) (stop func() int) {
+func keepReloading(s *sitetest.Site, directives string) (stop func() int) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan int)
 	go func() {
@@ -448,7 +445,7 @@ func keepReloading(s *site, directives string) (stop func() int) {
 				return
 			case <-time.After(pause):
 				start := time.Now()
-				s.reload(directives)
+				s.Reload(directives)
 				// On a busy machine, no request of a kept connection would else get through between two.
 				pause = max(pause, 5*time.Since(start))
 			}

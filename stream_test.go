@@ -14,35 +14,31 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/illumichat/caddy-illumichat/internal/sitetest"
+	"github.com/illumichat/caddy-illumichat/internal/sse/ssetest"
 	"github.com/illumichat/caddy-illumichat/sandbox"
-)
-
-// The events of the tests' streams.
-const (
-	delta  = `data: {"type":"text-delta","textDelta":"Hello"}` + "\n\n"
-	finish = `data: {"type":"finish","finishReason":"stop"}` + "\n\n"
 )
 
 // answers are whole streams, with all that may stand in one.
 var answers = map[string]string{
-	"LF":        delta + delta + finish,
-	"CRLF":      strings.ReplaceAll(delta+delta+finish, "\n", "\r\n"),
-	"CR":        strings.ReplaceAll(delta+delta+finish, "\n", "\r"),
-	"mixed":     "data: a\r\n\ndata: b\n\r\ndata: c\r\r\n" + finish,
-	"UTF-8":     "data: grüße, 世界 🙂\n\n" + finish,
-	"BOM":       "\uFEFF" + finish,
-	"comments":  ": hi\n\n" + delta + ":\n\n: x\n" + finish,
-	"fields":    "event: message\nid: 1\nretry: 5\n" + delta + finish,
-	"types":     "event: mood\nid: 7\n" + delta + delta + "event: mood\nid: 8\n" + finish,
-	"lines":     "data: {\"type\":\ndata: \"text-delta\"}\n\n" + finish,
-	"not JSON":  "data: [DONE\n\n" + "data\n\n" + finish,
-	"blank":     "\n\n\n" + delta + "\n\n" + finish,
-	"quotes":    `data: {"type":"text-delta","textDelta":"{\"type\":\"finish\"}"}` + "\n\n" + finish,
-	"goes on":   finish + delta + ": bye\n\n",
-	"large":     "data: " + strings.Repeat("x", 10_000) + "\n\n" + finish,
-	"64 KiB":    "data: " + strings.Repeat("x", maxBuffer-8) + "\n\n" + finish,
-	"too large": delta + "data: " + strings.Repeat("grüße ", 40_000) + "\n\n" + delta + finish,
-	"large finish": delta + `data: {"type":"finish","finishReason":"stop","usage":"` +
+	"LF":        sitetest.Delta + sitetest.Delta + sitetest.Finish,
+	"CRLF":      strings.ReplaceAll(sitetest.Delta+sitetest.Delta+sitetest.Finish, "\n", "\r\n"),
+	"CR":        strings.ReplaceAll(sitetest.Delta+sitetest.Delta+sitetest.Finish, "\n", "\r"),
+	"mixed":     "data: a\r\n\ndata: b\n\r\ndata: c\r\r\n" + sitetest.Finish,
+	"UTF-8":     "data: grüße, 世界 🙂\n\n" + sitetest.Finish,
+	"BOM":       "\uFEFF" + sitetest.Finish,
+	"comments":  ": hi\n\n" + sitetest.Delta + ":\n\n: x\n" + sitetest.Finish,
+	"fields":    "event: message\nid: 1\nretry: 5\n" + sitetest.Delta + sitetest.Finish,
+	"types":     "event: mood\nid: 7\n" + sitetest.Delta + sitetest.Delta + "event: mood\nid: 8\n" + sitetest.Finish,
+	"lines":     "data: {\"type\":\ndata: \"text-delta\"}\n\n" + sitetest.Finish,
+	"not JSON":  "data: [DONE\n\n" + "data\n\n" + sitetest.Finish,
+	"blank":     "\n\n\n" + sitetest.Delta + "\n\n" + sitetest.Finish,
+	"quotes":    `data: {"type":"text-delta","textDelta":"{\"type\":\"finish\"}"}` + "\n\n" + sitetest.Finish,
+	"goes on":   sitetest.Finish + sitetest.Delta + ": bye\n\n",
+	"large":     "data: " + strings.Repeat("x", 10_000) + "\n\n" + sitetest.Finish,
+	"64 KiB":    "data: " + strings.Repeat("x", maxBuffer-8) + "\n\n" + sitetest.Finish,
+	"too large": sitetest.Delta + "data: " + strings.Repeat("grüße ", 40_000) + "\n\n" + sitetest.Delta + sitetest.Finish,
+	"large finish": sitetest.Delta + `data: {"type":"finish","finishReason":"stop","usage":"` +
 		strings.Repeat("x", 2*maxBuffer) + `"}` + "\n\n",
 }
 
@@ -56,7 +52,7 @@ func TestStreamArrivesByteForByte(t *testing.T) {
 				c := fakeChat{steps: pieces(answer, size)}
 				c.run(t)
 				if got := c.visitor.got(); got != answer {
-					t.Errorf("got %s", firstDifference(got, answer))
+					t.Errorf("got %s", sitetest.FirstDifference(got, answer))
 				}
 			})
 		}
@@ -74,27 +70,17 @@ func pieces(answer string, size int) []step {
 	return steps
 }
 
-func firstDifference(got, want string) string {
-	for i := range min(len(got), len(want)) {
-		if got[i] != want[i] {
-			return fmt.Sprintf("%d bytes, want %d; they differ from byte %d on: %.100q, want %.100q",
-				len(got), len(want), i, got[i:], want[i:])
-		}
-	}
-	return fmt.Sprintf("%d bytes, want %d", len(got), len(want))
-}
-
 // An answer of 1,000 events, cut between any two bytes.
 func TestStreamCutAtEveryByte(t *testing.T) {
 	var answer strings.Builder
 	for i := range 999 {
 		fmt.Fprintf(&answer, "data: {\"type\":\"text-delta\",\"textDelta\":\"piece %d, grüße\"}\n\n", i)
 	}
-	answer.WriteString(finish)
+	answer.WriteString(sitetest.Finish)
 	c := fakeChat{steps: pieces(answer.String(), 1)}
 	c.run(t)
 	if got := c.visitor.got(); got != answer.String() {
-		t.Errorf("got %s", firstDifference(got, answer.String()))
+		t.Errorf("got %s", sitetest.FirstDifference(got, answer.String()))
 	}
 	if n := len(c.visitor.chunks); n != 1000 {
 		t.Errorf("the 1000 events came in %d writes", n)
@@ -103,7 +89,7 @@ func TestStreamCutAtEveryByte(t *testing.T) {
 
 // Before the upstream is read again, the visitor has what its last bytes completed.
 func TestStreamFlushesAtOnce(t *testing.T) {
-	events := []string{delta, "data: a\r\n\r\n", "data: b\r\r", delta + delta, finish}
+	events := []string{sitetest.Delta, "data: a\r\n\r\n", "data: b\r\r", sitetest.Delta + sitetest.Delta, sitetest.Finish}
 	c := fakeChat{}
 	var due string
 	for _, e := range events {
@@ -145,21 +131,21 @@ func TestStreamTornAtEveryByte(t *testing.T) {
 		}
 		for end := range len(answer) {
 			for _, err := range []error{io.EOF, io.ErrUnexpectedEOF} {
-				c := fakeChat{subdirectives: once, steps: []step{{data: answer[:end], err: err}}}
+				c := fakeChat{subdirectives: sitetest.Once, steps: []step{{data: answer[:end], err: err}}}
 				c.run(t)
 				whole := answer[:end]
 				if strings.HasSuffix(whole, "\n") || strings.HasSuffix(whole, "\r") {
 					whole += "\n\n" // the blank line may be all that an event lacks
 				}
-				want := slowEvents(whole)
+				want := ssetest.Data(whole)
 				if len(want) == 0 {
 					if c.visitor.status != http.StatusBadGateway {
 						t.Fatalf("%s to byte %d: got status %d: %s", name, end, c.visitor.status, c.visitor.got())
 					}
 					continue
 				}
-				got := slowEvents(c.visitor.got())
-				if last := onlyFinish(t, c.visitor.got()); last.FinishReason == "error" {
+				got := ssetest.Data(c.visitor.got())
+				if last := sitetest.OnlyFinish(t, c.visitor.got()); last.FinishReason == "error" {
 					if last.Code != "closed:upstream" {
 						t.Fatalf("%s to byte %d: got %+v", name, end, last)
 					}
@@ -183,25 +169,25 @@ func TestStreamEnds(t *testing.T) {
 		code       string // of the finish that is ours; "": the upstream's
 		status     int    // of the error instead of a stream
 	}{
-		{name: "EOF", steps: []step{{data: delta}}, want: delta, code: "closed:upstream"},
-		{name: "reset", steps: []step{{data: delta}, {err: errors.New("connection reset")}}, want: delta, code: "closed:upstream"},
-		{name: "a torn event", steps: []step{{data: delta + "data: x"}}, want: delta, code: "closed:upstream"},
-		{name: "an event without its blank line", steps: []step{{data: delta + "data: x\n"}}, want: delta + "data: x\n\n", code: "closed:upstream"},
-		{name: "the same with CRLF", steps: []step{{data: delta + "data: x\r\n"}}, want: delta + "data: x\r\n\n", code: "closed:upstream"},
-		{name: "the same with CR", steps: []step{{data: delta + "data: x\r"}}, want: delta + "data: x\r\r", code: "closed:upstream"},
-		{name: "a comment without its blank line", steps: []step{{data: delta + ": x\n"}}, want: delta, code: "closed:upstream"},
-		{name: "a finish without its blank line", steps: []step{{data: delta + finish[:len(finish)-1]}}, want: delta + finish},
-		{name: "nothing but a finish without its blank line", steps: []step{{data: finish[:len(finish)-1]}}, want: finish},
-		{name: "a quoted finish", steps: []step{{data: answers["quotes"][:len(answers["quotes"])-len(finish)]}},
-			want: answers["quotes"][:len(answers["quotes"])-len(finish)], code: "closed:upstream"},
+		{name: "EOF", steps: []step{{data: sitetest.Delta}}, want: sitetest.Delta, code: "closed:upstream"},
+		{name: "reset", steps: []step{{data: sitetest.Delta}, {err: errors.New("connection reset")}}, want: sitetest.Delta, code: "closed:upstream"},
+		{name: "a torn event", steps: []step{{data: sitetest.Delta + "data: x"}}, want: sitetest.Delta, code: "closed:upstream"},
+		{name: "an event without its blank line", steps: []step{{data: sitetest.Delta + "data: x\n"}}, want: sitetest.Delta + "data: x\n\n", code: "closed:upstream"},
+		{name: "the same with CRLF", steps: []step{{data: sitetest.Delta + "data: x\r\n"}}, want: sitetest.Delta + "data: x\r\n\n", code: "closed:upstream"},
+		{name: "the same with CR", steps: []step{{data: sitetest.Delta + "data: x\r"}}, want: sitetest.Delta + "data: x\r\r", code: "closed:upstream"},
+		{name: "a comment without its blank line", steps: []step{{data: sitetest.Delta + ": x\n"}}, want: sitetest.Delta, code: "closed:upstream"},
+		{name: "a finish without its blank line", steps: []step{{data: sitetest.Delta + sitetest.Finish[:len(sitetest.Finish)-1]}}, want: sitetest.Delta + sitetest.Finish},
+		{name: "nothing but a finish without its blank line", steps: []step{{data: sitetest.Finish[:len(sitetest.Finish)-1]}}, want: sitetest.Finish},
+		{name: "a quoted finish", steps: []step{{data: answers["quotes"][:len(answers["quotes"])-len(sitetest.Finish)]}},
+			want: answers["quotes"][:len(answers["quotes"])-len(sitetest.Finish)], code: "closed:upstream"},
 		{name: "a torn event of which parts are gone", steps: []step{{data: huge}}, code: "closed:upstream"},
 		{name: "the same after its line", steps: []step{{data: huge + "\r"}}, want: huge + "\r\r", code: "closed:upstream"},
-		{name: "a second finish", steps: []step{{data: finish + delta + finish + delta}}, want: finish + delta + delta},
-		{name: "a second finish, too large to be held", steps: []step{{data: finish + answers["large finish"]}}, want: finish + delta},
-		{name: "a torn rest after the finish", steps: []step{{data: finish + "data: x\n"}}, want: finish},
-		{name: "a token after the finish", steps: []step{{data: finish + delta + "data: " + sandbox.Token + "\n\n" + delta}}, want: finish + delta},
-		{name: "the same in a read of its own", steps: []step{{data: finish}, {data: "data: " + sandbox.Token + "\n\n"}}, want: finish},
-		{name: "the same in an event too large to be held", steps: []step{{data: finish}, {data: huge + sandbox.Token + "\n\n"}}, wantPrefix: finish},
+		{name: "a second finish", steps: []step{{data: sitetest.Finish + sitetest.Delta + sitetest.Finish + sitetest.Delta}}, want: sitetest.Finish + sitetest.Delta + sitetest.Delta},
+		{name: "a second finish, too large to be held", steps: []step{{data: sitetest.Finish + answers["large finish"]}}, want: sitetest.Finish + sitetest.Delta},
+		{name: "a torn rest after the finish", steps: []step{{data: sitetest.Finish + "data: x\n"}}, want: sitetest.Finish},
+		{name: "a token after the finish", steps: []step{{data: sitetest.Finish + sitetest.Delta + "data: " + sandbox.Token + "\n\n" + sitetest.Delta}}, want: sitetest.Finish + sitetest.Delta},
+		{name: "the same in a read of its own", steps: []step{{data: sitetest.Finish}, {data: "data: " + sandbox.Token + "\n\n"}}, want: sitetest.Finish},
+		{name: "the same in an event too large to be held", steps: []step{{data: sitetest.Finish}, {data: huge + sandbox.Token + "\n\n"}}, wantPrefix: sitetest.Finish},
 		{name: "an error's finish", steps: []step{{data: `data: {"type":"finish","finishReason":"error"}` + "\n\n"}},
 			want: `data: {"type":"finish","finishReason":"error"}` + "\n\n"},
 		{name: "nothing", status: http.StatusBadGateway},
@@ -213,7 +199,7 @@ func TestStreamEnds(t *testing.T) {
 		{name: "a reset before the first event", steps: []step{{err: errors.New("connection reset")}}, status: http.StatusBadGateway},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			c := fakeChat{subdirectives: once, steps: test.steps}
+			c := fakeChat{subdirectives: sitetest.Once, steps: test.steps}
 			c.run(t)
 			got := c.visitor.got()
 			if test.status != 0 {
@@ -223,7 +209,7 @@ func TestStreamEnds(t *testing.T) {
 				return
 			}
 			if test.code != "" {
-				if last := onlyFinish(t, got); last.FinishReason != "error" || last.Code != test.code || last.Error == "" {
+				if last := sitetest.OnlyFinish(t, got); last.FinishReason != "error" || last.Code != test.code || last.Error == "" {
 					t.Errorf("got finish %+v, want the code %s", last, test.code)
 				}
 				ours := bytes.LastIndex([]byte(got), []byte("data: {\"type\":\"finish\""))
@@ -233,7 +219,7 @@ func TestStreamEnds(t *testing.T) {
 				t.Errorf("got %d finishes and %.100q", finishes, got)
 			}
 			if test.want != "" && got != test.want {
-				t.Errorf("got %s", firstDifference(got, test.want))
+				t.Errorf("got %s", sitetest.FirstDifference(got, test.want))
 			}
 		})
 	}
@@ -251,69 +237,69 @@ func TestStreamInTime(t *testing.T) {
 	}{
 		{
 			name:  "the head comes with the first event",
-			steps: []step{{wait: 4 * second, data: delta}, {data: finish}},
+			steps: []step{{wait: 4 * second, data: sitetest.Delta}, {data: sitetest.Finish}},
 			want:  "4s delta\n4s finish\n",
 		}, {
 			name:  "a silent upstream's head comes after commit_after",
-			steps: []step{{wait: 7 * second, data: delta}, {data: finish}},
+			steps: []step{{wait: 7 * second, data: sitetest.Delta}, {data: sitetest.Finish}},
 			want:  "5s \n7s delta\n7s finish\n",
 		}, {
 			name:  "a comment is no first event",
-			steps: []step{{wait: second, data: ":\n\n"}, {wait: 6 * second, data: finish}},
+			steps: []step{{wait: second, data: ":\n\n"}, {wait: 6 * second, data: sitetest.Finish}},
 			want:  "5s \n7s :..finish\n",
 		}, {
 			name:          "commit_after may be off",
 			subdirectives: "commit_after off",
-			steps:         []step{{wait: 29 * second, data: finish}},
+			steps:         []step{{wait: 29 * second, data: sitetest.Finish}},
 			want:          "29s finish\n",
 		}, {
 			name:          "a silent upstream without a head is a timeout",
 			subdirectives: "commit_after off",
-			steps:         []step{{wait: 31 * second, data: finish}},
+			steps:         []step{{wait: 31 * second, data: sitetest.Finish}},
 			status:        http.StatusGatewayTimeout,
 		}, {
 			name:  "and with a head, a finish that says so",
-			steps: []step{{wait: 31 * second, data: finish}},
+			steps: []step{{wait: 31 * second, data: sitetest.Finish}},
 			want:  "5s \n20s :..\n30s ours timeout:upstream\n",
 		}, {
 			name:  "silence is filled",
-			steps: []step{{data: delta}, {wait: 29 * second, data: delta}, {wait: 16 * second, data: finish}},
+			steps: []step{{data: sitetest.Delta}, {wait: 29 * second, data: sitetest.Delta}, {wait: 16 * second, data: sitetest.Finish}},
 			want:  "0s delta\n15s :..\n29s delta\n44s :..\n45s finish\n",
 		}, {
 			name:          "as often as heartbeat says",
 			subdirectives: "heartbeat 3s",
-			steps:         []step{{data: delta}, {wait: 7 * second, data: finish}},
+			steps:         []step{{data: sitetest.Delta}, {wait: 7 * second, data: sitetest.Finish}},
 			want:          "0s delta\n3s :..\n6s :..\n7s finish\n",
 		}, {
 			name:          "or not at all",
 			subdirectives: "heartbeat off",
-			steps:         []step{{data: delta}, {wait: 29 * second, data: finish}},
+			steps:         []step{{data: sitetest.Delta}, {wait: 29 * second, data: sitetest.Finish}},
 			want:          "0s delta\n29s finish\n",
 		}, {
 			name:  "bytes that complete no event are no silence of the upstream, but to the visitor they are",
-			steps: []step{{data: delta}, {wait: 20 * second, data: "dat"}, {wait: 20 * second, data: "a: x\n\n"}, {data: finish}},
+			steps: []step{{data: sitetest.Delta}, {wait: 20 * second, data: "dat"}, {wait: 20 * second, data: "a: x\n\n"}, {data: sitetest.Finish}},
 			want:  "0s delta\n15s :..\n30s :..\n40s data: x..\n40s finish\n",
 		}, {
 			name:  "a stalled upstream is given up",
-			steps: []step{{data: delta}, {wait: 31 * second, data: finish}},
+			steps: []step{{data: sitetest.Delta}, {wait: 31 * second, data: sitetest.Finish}},
 			want:  "0s delta\n15s :..\n30s ours stalled:upstream\n",
 		}, {
 			name:  "within an event, too",
-			steps: []step{{wait: second, data: delta + "data: tor"}, {wait: time.Hour}},
+			steps: []step{{wait: second, data: sitetest.Delta + "data: tor"}, {wait: time.Hour}},
 			want:  "1s delta\n16s :..\n31s ours stalled:upstream\n",
 		}, {
 			name:          "and counted from its last byte",
 			subdirectives: "heartbeat off",
-			steps:         []step{{data: delta}, {wait: 10 * second, data: "data: tor"}, {wait: time.Hour}},
+			steps:         []step{{data: sitetest.Delta}, {wait: 10 * second, data: "data: tor"}, {wait: time.Hour}},
 			want:          "0s delta\n40s ours stalled:upstream\n",
 		}, {
 			name:  "a byte order mark after a heartbeat would hide the first event",
-			steps: []step{{wait: 21 * second, data: "\uFEFF" + finish}},
+			steps: []step{{wait: 21 * second, data: "\uFEFF" + sitetest.Finish}},
 			want:  "5s \n20s :..\n21s finish\n",
 		}, {
 			name:          "an answer without end is ended",
 			subdirectives: "max_duration 10s",
-			steps:         every(4*second, delta, 10),
+			steps:         every(4*second, sitetest.Delta, 10),
 			want:          "4s delta\n8s delta\n10s ours max_duration:upstream\n",
 		}, {
 			name:          "and one that never begins",
@@ -322,11 +308,11 @@ func TestStreamInTime(t *testing.T) {
 			status:        http.StatusGatewayTimeout,
 		}, {
 			name:  "what follows a finish is passed on for two seconds",
-			steps: []step{{data: finish}, {wait: second, data: delta}, {wait: 2 * second, data: delta}},
+			steps: []step{{data: sitetest.Finish}, {wait: second, data: sitetest.Delta}, {wait: 2 * second, data: sitetest.Delta}},
 			want:  "0s finish\n1s delta\n",
 		}, {
 			name:  "a heartbeat never stands within an event that goes in pieces",
-			steps: []step{{data: "data: " + strings.Repeat("x", maxBuffer)}, {wait: 25 * second, data: "\n\n"}, {wait: 20 * second, data: finish}},
+			steps: []step{{data: "data: " + strings.Repeat("x", maxBuffer)}, {wait: 25 * second, data: "\n\n"}, {wait: 20 * second, data: sitetest.Finish}},
 			want:  "0s data: xx…\n25s xx…\n40s :..\n45s finish\n",
 		},
 	} {
@@ -363,7 +349,7 @@ func inShort(timeline string) string {
 		at, data, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
 		data = strings.Trim(data, `"`)
 		data = strings.ReplaceAll(strings.ReplaceAll(data, `\"`, `"`), `\n`, "\n")
-		data = strings.ReplaceAll(strings.ReplaceAll(data, delta, "delta"), finish, "finish")
+		data = strings.ReplaceAll(strings.ReplaceAll(data, sitetest.Delta, "delta"), sitetest.Finish, "finish")
 		if i := strings.Index(data, `"code":"`); i >= 0 {
 			code, _, _ := strings.Cut(data[i+len(`"code":"`):], `"`)
 			data = "ours " + code
@@ -379,14 +365,14 @@ func inShort(timeline string) string {
 // A visitor who takes long is no silence of the upstream.
 func TestStreamSlowVisitor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := fakeChat{steps: []step{{data: delta}, {data: delta}, {data: finish}}}
+		c := fakeChat{steps: []step{{data: sitetest.Delta}, {data: sitetest.Delta}, {data: sitetest.Finish}}}
 		c.visitor.block = func([]byte) error {
 			time.Sleep(29 * time.Second)
 			return nil
 		}
 		c.subdirectives = "idle_timeout 1s"
 		c.run(t)
-		if got, want := c.visitor.got(), delta+delta+finish; got != want {
+		if got, want := c.visitor.got(), sitetest.Delta+sitetest.Delta+sitetest.Finish; got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	})
@@ -394,9 +380,9 @@ func TestStreamSlowVisitor(t *testing.T) {
 
 // A visitor whose connection fails ends the exchange, also where the heartbeat is what finds it out.
 func TestStreamVisitorWhoseWritesFail(t *testing.T) {
-	for _, failing := range []string{delta, ":\n\n"} {
+	for _, failing := range []string{sitetest.Delta, ":\n\n"} {
 		synctest.Test(t, func(t *testing.T) {
-			c := fakeChat{steps: []step{{data: finish[:5]}, {data: delta[5:]}, {wait: 20 * time.Second, data: delta}, {wait: time.Hour}}}
+			c := fakeChat{steps: []step{{data: sitetest.Finish[:5]}, {data: sitetest.Delta[5:]}, {wait: 20 * time.Second, data: sitetest.Delta}, {wait: time.Hour}}}
 			var ended time.Duration
 			c.visitor.block = func(p []byte) error {
 				ended = time.Since(c.visitor.start)
@@ -419,7 +405,7 @@ func TestStreamVisitorWhoseWritesFail(t *testing.T) {
 func TestVisitorWhoLeaves(t *testing.T) {
 	for name, steps := range map[string][]step{
 		"before the first event": {{wait: time.Hour}},
-		"in the stream":          {{data: delta}, {wait: 29 * time.Second, data: delta}, {wait: time.Hour}},
+		"in the stream":          {{data: sitetest.Delta}, {wait: 29 * time.Second, data: sitetest.Delta}, {wait: time.Hour}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -444,7 +430,7 @@ func TestVisitorWhoLeaves(t *testing.T) {
 // A panic of a writer beneath us would end the process if it stayed in the timer's goroutine.
 func TestPanicInTheTimerReachesTheHandler(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := fakeChat{steps: []step{{data: delta}, {wait: time.Hour}}}
+		c := fakeChat{steps: []step{{data: sitetest.Delta}, {wait: time.Hour}}}
 		c.visitor.block = func(p []byte) error {
 			if string(p) == ":\n\n" {
 				panic(http.ErrAbortHandler)
@@ -468,7 +454,7 @@ func TestLargeEventGivesItsMemoryBack(t *testing.T) {
 	defer ex.close()
 	defer relay.release()
 	large := `data: {"type":"tool-result","result":"finish ` + strings.Repeat("x", 60_000) + "\"}\n\n"
-	if err := relay.copy(strings.NewReader(large + delta)); err != io.EOF {
+	if err := relay.copy(strings.NewReader(large + sitetest.Delta)); err != io.EOF {
 		t.Fatal(err)
 	}
 	if got := len(*relay.buffer.room); got != minBuffer {
@@ -485,8 +471,8 @@ func TestFloodHasALargerRoom(t *testing.T) {
 	defer ex.admission.leave()
 	defer ex.close()
 	defer relay.release()
-	flood := strings.Repeat(delta, 1<<20/len(delta))
-	body := io.MultiReader(strings.NewReader(flood), iotest.OneByteReader(strings.NewReader(delta)))
+	flood := strings.Repeat(sitetest.Delta, 1<<20/len(sitetest.Delta))
+	body := io.MultiReader(strings.NewReader(flood), iotest.OneByteReader(strings.NewReader(sitetest.Delta)))
 	for range 10 {
 		relay.step(body)
 	}
@@ -499,7 +485,7 @@ func TestFloodHasALargerRoom(t *testing.T) {
 	if got := len(*relay.buffer.room); got != minBuffer {
 		t.Errorf("after it, the buffer has %d bytes", got)
 	}
-	if got, want := relay.events, int64(strings.Count(flood, delta)+1); got != want {
+	if got, want := relay.events, int64(strings.Count(flood, sitetest.Delta)+1); got != want {
 		t.Errorf("%d events were sent, want %d", got, want)
 	}
 }
@@ -507,7 +493,7 @@ func TestFloodHasALargerRoom(t *testing.T) {
 // Only so many floods have the largest room at once, and each gives it back, however it ends.
 func TestFloodsAreBounded(t *testing.T) {
 	h := newHandler(t, "max_duration 1h")
-	flood := strings.Repeat(delta, 1<<20/len(delta))
+	flood := strings.Repeat(sitetest.Delta, 1<<20/len(sitetest.Delta))
 	begin := func(v *visitor) (*exchange, *relay) {
 		ex := openExchange(t, h, v)
 		ex.watch.startTry(time.Hour, ex.cancel)
@@ -576,14 +562,14 @@ func TestFloodsAreBounded(t *testing.T) {
 func TestTokenInALargeEvent(t *testing.T) {
 	for offset := -len(sandbox.Token) - 2; offset <= 2; offset++ {
 		text := strings.Repeat("x", maxBuffer+minBuffer+offset)
-		answer := "data: " + text + sandbox.Token + text + "\n\n" + finish
+		answer := "data: " + text + sandbox.Token + text + "\n\n" + sitetest.Finish
 		c := fakeChat{steps: pieces(answer, 1000)}
 		c.run(t)
 		got := c.visitor.got()
 		if strings.Contains(got, sandbox.Token) {
 			t.Fatalf("offset %d: the token got out", offset)
 		}
-		if last := onlyFinish(t, got); last.Code != "leak:upstream" {
+		if last := sitetest.OnlyFinish(t, got); last.Code != "leak:upstream" {
 			t.Errorf("offset %d: got finish %+v", offset, last)
 		}
 	}
@@ -597,12 +583,12 @@ func TestBufferIsGivenBack(t *testing.T) {
 		block error // of the visitor's writes
 		kept  bool
 	}{
-		"with a finish":            {body: strings.NewReader(delta + finish)},
-		"without":                  {body: strings.NewReader(delta)},
-		"with the token":           {body: strings.NewReader(delta + "data: " + sandbox.Token + "\n\n")},
+		"with a finish":            {body: strings.NewReader(sitetest.Delta + sitetest.Finish)},
+		"without":                  {body: strings.NewReader(sitetest.Delta)},
+		"with the token":           {body: strings.NewReader(sitetest.Delta + "data: " + sandbox.Token + "\n\n")},
 		"in a large event":         {body: strings.NewReader("data: " + strings.Repeat("x", 10*maxBuffer))},
-		"with a visitor who left":  {body: strings.NewReader(delta + finish), block: errReset, kept: true},
-		"with an upstream's error": {body: io.MultiReader(strings.NewReader(delta), iotest.ErrReader(errReset))},
+		"with a visitor who left":  {body: strings.NewReader(sitetest.Delta + sitetest.Finish), block: errReset, kept: true},
+		"with an upstream's error": {body: io.MultiReader(strings.NewReader(sitetest.Delta), iotest.ErrReader(errReset))},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHandler(t, "")

@@ -16,19 +16,20 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
 
 // scrape returns our metrics by name and labels, without our prefix.
-func scrape(t *testing.T, s *site) map[string]float64 {
+func scrape(t *testing.T, s *sitetest.Site) map[string]float64 {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.plain+"/metrics", nil)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.Plain+"/metrics", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	values := make(map[string]float64)
-	for line := range strings.Lines(readAll(t, s.send(oneShot, req))) {
+	for line := range strings.Lines(sitetest.ReadAll(t, s.Send(sitetest.OneShot, req))) {
 		metric, ok := strings.CutPrefix(line, "caddy_illumichat_")
 		if !ok {
 			continue
@@ -64,8 +65,8 @@ func changes(before, after map[string]float64) []string {
 // What a scrape says after each kind of ending.
 func TestMetrics(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
-	config := "metrics /metrics\n" + chatTo(server, "alias help asst_demo\nheartbeat off\nidle_timeout 200ms\nresponse_timeout 300ms\nretry {\nattempts 2\nbackoff 1ms\n}")
-	s := serve(t, config)
+	config := "metrics /metrics\n" + sitetest.ChatTo(server, "alias help asst_demo\nheartbeat off\nidle_timeout 200ms\nresponse_timeout 300ms\nretry {\nattempts 2\nbackoff 1ms\n}")
+	s := sitetest.Serve(t, config)
 	const demo = `{assistant="asst_demo"`
 	finished := func(label string, events int, outcome string) []string {
 		want := []string{
@@ -91,34 +92,34 @@ func TestMetrics(t *testing.T) {
 		leave      bool
 		want       []string
 	}{
-		{name: "an answer", chat: saying("/events 3"),
+		{name: "an answer", chat: sitetest.Saying("/events 3"),
 			want: append(finished("asst_demo", 4, "answered"), `finishes_total{cause="",reason="stop"} 1`)},
-		{name: "an alias", chat: strings.Replace(saying("/events 3"), "asst_demo", "help", 1),
+		{name: "an alias", chat: strings.Replace(sitetest.Saying("/events 3"), "asst_demo", "help", 1),
 			want: append(finished("help", 4, "answered"), `finishes_total{cause="",reason="stop"} 1`)},
-		{name: "a cut", chat: saying("/cut 3"),
+		{name: "a cut", chat: sitetest.Saying("/cut 3"),
 			want: append(finished("asst_demo", 3, "broken"), `finishes_total{cause="closed:upstream",reason="error"} 1`)},
-		{name: "an assistant that is not allowed", chat: strings.Replace(hello, "asst_demo", "asst_else", 1),
+		{name: "an assistant that is not allowed", chat: strings.Replace(sitetest.Hello, "asst_demo", "asst_else", 1),
 			want: refusedBy("", "refused", "forbidden:assistant")},
-		{name: "a status", chat: saying("/status 503"),
+		{name: "a status", chat: sitetest.Saying("/status 503"),
 			want: refusedBy("asst_demo", "failed", "overloaded:upstream", `tries_total{outcome="server_error"} 2`)},
-		{name: "a limit", chat: saying("/status 429"),
+		{name: "a limit", chat: sitetest.Saying("/status 429"),
 			want: refusedBy("asst_demo", "failed", "rate_limit:upstream", `tries_total{outcome="rate_limited"} 2`)},
-		{name: "a bad request", chat: saying("/status 400"),
+		{name: "a bad request", chat: sitetest.Saying("/status 400"),
 			want: refusedBy("asst_demo", "failed", "bad_request:upstream", `tries_total{outcome="client_error"} 1`)},
-		{name: "a token that is refused", chat: saying("/status 401"),
+		{name: "a token that is refused", chat: sitetest.Saying("/status 401"),
 			want: refusedBy("asst_demo", "failed", "unauthorized:upstream", `tries_total{outcome="unauthorized"} 1`)},
-		{name: "no event", chat: saying("/hang"),
+		{name: "no event", chat: sitetest.Saying("/hang"),
 			want: refusedBy("asst_demo", "failed", "timeout:upstream", `tries_total{outcome="timeout"} 2`)},
-		{name: "a reset before an answer", chat: saying("/reset 0"),
+		{name: "a reset before an answer", chat: sitetest.Saying("/reset 0"),
 			want: refusedBy("asst_demo", "failed", "bad_gateway:upstream", `tries_total{outcome="unreachable"} 2`)},
-		{name: "a leak at once", chat: saying("/echo-token 0"),
+		{name: "a leak at once", chat: sitetest.Saying("/echo-token 0"),
 			want: refusedBy("asst_demo", "failed", "bad_gateway:upstream", `tries_total{outcome="leak"} 1`)},
-		{name: "JSON", chat: saying("/json"), want: []string{
+		{name: "JSON", chat: sitetest.Saying("/json"), want: []string{
 			`duration_seconds_count{assistant="asst_demo",outcome="answered"} 1`,
 			`requests_total{assistant="asst_demo",outcome="answered"} 1`,
 			`tries_total{outcome="answered"} 1`,
 		}},
-		{name: "a visitor who leaves", chat: saying("/stall"), leave: true, want: []string{
+		{name: "a visitor who leaves", chat: sitetest.Saying("/stall"), leave: true, want: []string{
 			`cancel_seconds_count 1`,
 			`duration_seconds_count{assistant="asst_demo",outcome="left"} 1`,
 			`event_gap_seconds_count 2`,
@@ -132,20 +133,20 @@ func TestMetrics(t *testing.T) {
 			before := scrape(t, s)
 			ctx, leave := context.WithCancel(t.Context())
 			defer leave()
-			resp := s.send(oneShot, chatRequest(t, s.plain, row.chat).WithContext(ctx))
+			resp := s.Send(sitetest.OneShot, sitetest.ChatRequest(t, s.Plain, row.chat).WithContext(ctx))
 			if row.leave {
 				answer := bufio.NewReader(resp.Body)
 				for range 3 {
-					nextEvent(t, answer)
+					sitetest.NextEvent(t, answer)
 				}
 				if got := scrape(t, s)["streams"]; got != 1 {
 					t.Errorf("%v streams are open, want 1", got)
 				}
 				leave()
 			} else {
-				readAll(t, resp)
+				sitetest.ReadAll(t, resp)
 			}
-			eventually(t, "the request is over", func() bool {
+			sitetest.Eventually(t, "the request is over", func() bool {
 				return requestsOf(scrape(t, s)) > requestsOf(before)
 			})
 			after := scrape(t, s)
@@ -161,13 +162,13 @@ func TestMetrics(t *testing.T) {
 
 	// A reload loses no count, and neither two handlers in one config nor another config are in one another's way.
 	before := scrape(t, s)
-	s.reload(config)
+	s.Reload(config)
 	after := scrape(t, s)
 	if got := changes(before, after); len(got) != 0 || len(after) < 20 {
 		t.Errorf("after a reload: got %q", got)
 	}
-	readAll(t, s.askAs("", saying("/events 1")))
-	eventually(t, "the request is counted", func() bool { return requestsOf(scrape(t, s)) > requestsOf(before) })
+	sitetest.ReadAll(t, s.AskAs("", sitetest.Saying("/events 1")))
+	sitetest.Eventually(t, "the request is counted", func() bool { return requestsOf(scrape(t, s)) > requestsOf(before) })
 }
 
 func requestsOf(metrics map[string]float64) (n float64) {
@@ -181,12 +182,12 @@ func requestsOf(metrics map[string]float64) (n float64) {
 
 // What visitors may choose is no label.
 func TestMetricsOfAnyAssistant(t *testing.T) {
-	upstream := newUpstream(t, finishing)
-	s := serve(t, "metrics /metrics\n"+strings.Replace(chatToURL(upstream.URL, ""), "assistants asst_demo", "assistants *", 1))
+	upstream := sitetest.NewUpstream(t, sitetest.Finishing)
+	s := sitetest.Serve(t, "metrics /metrics\n"+strings.Replace(sitetest.ChatToURL(upstream.URL, ""), "assistants asst_demo", "assistants *", 1))
 	for _, name := range []string{"asst_one", "asst_two"} {
-		readAll(t, s.askAs("", strings.Replace(hello, "asst_demo", name, 1)))
+		sitetest.ReadAll(t, s.AskAs("", strings.Replace(sitetest.Hello, "asst_demo", name, 1)))
 	}
-	eventually(t, "the requests are counted", func() bool {
+	sitetest.Eventually(t, "the requests are counted", func() bool {
 		return scrape(t, s)[`requests_total{assistant="other",outcome="answered"}`] >= 2
 	})
 	for name := range scrape(t, s) {
@@ -199,12 +200,12 @@ func TestMetricsOfAnyAssistant(t *testing.T) {
 // How long a cool-down lasts, for each endpoint.
 func TestCoolDownMetric(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
-	s := serve(t, "metrics /metrics\n"+chatTo(server, once))
+	s := sitetest.Serve(t, "metrics /metrics\n"+sitetest.ChatTo(server, sitetest.Once))
 	name := fmt.Sprintf("cool_down_seconds{endpoint=%q}", server.URL)
 	if got, ok := scrape(t, s)[name]; !ok || got != 0 {
 		t.Errorf("without a cool-down: got %v, %v", got, ok)
 	}
-	readAll(t, s.askAs("", saying("/status 429 100")))
+	sitetest.ReadAll(t, s.AskAs("", sitetest.Saying("/status 429 100")))
 	if got := scrape(t, s)[name]; got < 90 || got > 100 {
 		t.Errorf("in a cool-down: got %v", got)
 	}
@@ -238,7 +239,7 @@ func TestCancelTime(t *testing.T) {
 		n, sum := cancels()
 		ctx, leave := context.WithTimeout(t.Context(), 10*time.Second)
 		defer leave()
-		c := &fakeChat{ctx: ctx, answers: []fakeAnswer{accepted(step{data: delta}, step{wait: 20 * time.Second})}}
+		c := &fakeChat{ctx: ctx, answers: []fakeAnswer{accepted(step{data: sitetest.Delta}, step{wait: 20 * time.Second})}}
 		c.run(t)
 		if after, sumAfter := cancels(); after != n+1 || sumAfter-sum > 1 {
 			t.Errorf("%d were cancelled, in %v s", after-n, sumAfter-sum)

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
@@ -20,10 +21,10 @@ func TestStalledVisitor(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := sandboxtest.NewServer(t, sandbox.Options{})
-			s := serveWith(t, "grace_period 1ms\n"+global, chatTo(server, "write_timeout 200ms"))
+			s := sitetest.ServeWith(t, "grace_period 1ms\n"+global, sitetest.ChatTo(server, "write_timeout 200ms"))
 			n := 0
-			for protocol, transport := range protocols(t) {
-				resp := s.send(transport, chatRequest(t, s.secure, saying("/large 16000000")))
+			for protocol, transport := range sitetest.Protocols(t) {
+				resp := s.Send(transport, sitetest.ChatRequest(t, s.Secure, sitetest.Saying("/large 16000000")))
 				if resp.Proto != protocol {
 					t.Errorf("asked by %s, want %s", resp.Proto, protocol)
 				}
@@ -44,10 +45,10 @@ func TestStalledVisitor(t *testing.T) {
 // So is one whose answer has taken too long meanwhile: what the time has run out for, the visitor is not told.
 func TestStalledVisitorAtTheEnd(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
-	s := serveWith(t, "grace_period 1ms", chatTo(server, "max_duration 1s\nwrite_timeout 1200ms"))
-	for protocol, transport := range protocols(t) {
-		resp := s.send(transport, chatRequest(t, s.secure, saying("/large 16000000")))
-		eventually(t, "the visitor is given up", func() bool { return openExchangeCount() == 0 })
+	s := sitetest.ServeWith(t, "grace_period 1ms", sitetest.ChatTo(server, "max_duration 1s\nwrite_timeout 1200ms"))
+	for protocol, transport := range sitetest.Protocols(t) {
+		resp := s.Send(transport, sitetest.ChatRequest(t, s.Secure, sitetest.Saying("/large 16000000")))
+		sitetest.Eventually(t, "the visitor is given up", func() bool { return openExchangeCount() == 0 })
 		if _, err := io.ReadAll(resp.Body); err == nil {
 			t.Errorf("%s: the answer looks complete to the visitor", protocol)
 		}
@@ -62,9 +63,9 @@ func TestStalledVisitorOfJSON(t *testing.T) {
 		_, _ = io.WriteString(w, `"`+strings.Repeat("x", maxJSONAnswer-2)+`"`)
 	}))
 	t.Cleanup(upstream.Close)
-	s := serve(t, chatToURL(upstream.URL, "write_timeout 200ms"))
-	resp := s.send(protocols(t)["HTTP/3.0"], chatRequest(t, s.secure, hello))
-	eventually(t, "the visitor is given up", func() bool { return openExchangeCount() == 0 })
+	s := sitetest.Serve(t, sitetest.ChatToURL(upstream.URL, "write_timeout 200ms"))
+	resp := s.Send(sitetest.Protocols(t)["HTTP/3.0"], sitetest.ChatRequest(t, s.Secure, sitetest.Hello))
+	sitetest.Eventually(t, "the visitor is given up", func() bool { return openExchangeCount() == 0 })
 	if body, err := io.ReadAll(resp.Body); err == nil {
 		t.Errorf("the answer looks complete to the visitor, with %d bytes of %d", len(body), maxJSONAnswer)
 	}
@@ -78,10 +79,10 @@ func TestHardWriteDeadline(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := sandboxtest.NewServer(t, sandbox.Options{})
-			s := serveWith(t, "grace_period 1ms\n servers {\n timeouts {\n "+timeouts+"\n }\n }", chatTo(server, ""))
-			for protocol, transport := range protocols(t) {
-				resp := s.send(transport, chatRequest(t, s.secure, saying("/stall 2")))
-				if finish := onlyFinish(t, readAll(t, resp)); finish.Code != "max_duration:upstream" {
+			s := sitetest.ServeWith(t, "grace_period 1ms\n servers {\n timeouts {\n "+timeouts+"\n }\n }", sitetest.ChatTo(server, ""))
+			for protocol, transport := range sitetest.Protocols(t) {
+				resp := s.Send(transport, sitetest.ChatRequest(t, s.Secure, sitetest.Saying("/stall 2")))
+				if finish := sitetest.OnlyFinish(t, sitetest.ReadAll(t, resp)); finish.Code != "max_duration:upstream" {
 					t.Errorf("%s: got %+v", protocol, finish)
 				}
 			}
@@ -93,16 +94,16 @@ func TestHardWriteDeadline(t *testing.T) {
 func TestPausesAreNoStalls(t *testing.T) {
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream")
-		for _, event := range []string{delta, delta, finish} {
+		for _, event := range []string{sitetest.Delta, sitetest.Delta, sitetest.Finish} {
 			_, _ = io.WriteString(w, event)
 			_ = http.NewResponseController(w).Flush()
 			time.Sleep(150 * time.Millisecond) // longer than write_timeout
 		}
 	}))
 	t.Cleanup(upstream.Close)
-	s := serveWith(t, "grace_period 1ms\n servers {\n timeouts {\n write_idle -1s\n }\n }", chatToURL(upstream.URL, "write_timeout 50ms"))
-	for protocol, transport := range protocols(t) {
-		if got := readAll(t, s.send(transport, chatRequest(t, s.secure, hello))); got != delta+delta+finish {
+	s := sitetest.ServeWith(t, "grace_period 1ms\n servers {\n timeouts {\n write_idle -1s\n }\n }", sitetest.ChatToURL(upstream.URL, "write_timeout 50ms"))
+	for protocol, transport := range sitetest.Protocols(t) {
+		if got := sitetest.ReadAll(t, s.Send(transport, sitetest.ChatRequest(t, s.Secure, sitetest.Hello))); got != sitetest.Delta+sitetest.Delta+sitetest.Finish {
 			t.Errorf("%s: got %q", protocol, got)
 		}
 	}

@@ -12,27 +12,28 @@ import (
 
 	"github.com/illumichat/caddy-illumichat/internal/localhost"
 	"github.com/illumichat/caddy-illumichat/internal/redistest"
+	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
 
 // serveTwice serves a site with the same directives in this process and in another one.
-func serveTwice(t *testing.T, directives string) (a, b *site) {
+func serveTwice(t *testing.T, directives string) (a, b *sitetest.Site) {
 	t.Helper()
-	b = newSite(t, behindProxy)
-	runCaddy(t, b, directives)
-	return serveWith(t, behindProxy, directives), b
+	b = sitetest.New(t, behindProxy)
+	sitetest.Run(t, b, directives)
+	return sitetest.ServeWith(t, behindProxy, directives), b
 }
 
 func TestLimitOfInstances(t *testing.T) {
-	upstream := newUpstream(t, finishing)
-	a, b := serveTwice(t, chatToURL(upstream.URL, storeIn(redistest.Start(t))+"\nlimit 4 1h\nlimit 5 1h site"))
-	wantLetIn(t, a.askAs("192.0.2.1", hello), `"client";r=3;t=_`)
-	wantLetIn(t, b.askAs("192.0.2.1", hello), `"client";r=2;t=_`)
-	wantLetIn(t, b.askAs("192.0.2.1", hello), `"client";r=1;t=_`)
-	wantLetIn(t, a.askAs("192.0.2.1", hello), `"client";r=0;t=_`)
-	for _, s := range []*site{a, b} {
-		resp := s.askAs("192.0.2.1", hello)
+	upstream := sitetest.NewUpstream(t, sitetest.Finishing)
+	a, b := serveTwice(t, sitetest.ChatToURL(upstream.URL, storeIn(redistest.Start(t))+"\nlimit 4 1h\nlimit 5 1h site"))
+	wantLetIn(t, a.AskAs("192.0.2.1", sitetest.Hello), `"client";r=3;t=_`)
+	wantLetIn(t, b.AskAs("192.0.2.1", sitetest.Hello), `"client";r=2;t=_`)
+	wantLetIn(t, b.AskAs("192.0.2.1", sitetest.Hello), `"client";r=1;t=_`)
+	wantLetIn(t, a.AskAs("192.0.2.1", sitetest.Hello), `"client";r=0;t=_`)
+	for _, s := range []*sitetest.Site{a, b} {
+		resp := s.AskAs("192.0.2.1", sitetest.Hello)
 		if wait := wantUsedUp(t, resp, `"client";r=0;t=_`); wait < 900 || wait > 4500 { // a quarter of the next hour has to pass
 			t.Errorf("got Retry-After: %d", wait)
 		}
@@ -40,46 +41,46 @@ func TestLimitOfInstances(t *testing.T) {
 			t.Errorf("got RateLimit: %s, want %s", got, want)
 		}
 	}
-	wantLetIn(t, a.askAs("192.0.2.2", hello), `"client";r=3;t=_`)
-	wantUsedUp(t, b.askAs("192.0.2.3", hello), `"client";r=4`)
+	wantLetIn(t, a.AskAs("192.0.2.2", sitetest.Hello), `"client";r=3;t=_`)
+	wantUsedUp(t, b.AskAs("192.0.2.3", sitetest.Hello), `"client";r=4`)
 	wantTold(t, b, "warn", "is used up", 1)
-	if got := len(upstream.take()); got != 5 {
+	if got := len(upstream.Take()); got != 5 {
 		t.Errorf("the upstream was asked %d times, want 5", got)
 	}
 }
 
 // However many ask at once, and whom, no more are let in than there is room for.
 func TestAdmissionsAtOnceAtInstances(t *testing.T) {
-	upstream := newUpstream(t, finishing)
+	upstream := sitetest.NewUpstream(t, sitetest.Finishing)
 	const requests, limit = 100, 50
-	a, b := serveTwice(t, chatToURL(upstream.URL, storeIn(redistest.Start(t))+fmt.Sprintf("\nlimit %d 24h site", limit)))
+	a, b := serveTwice(t, sitetest.ChatToURL(upstream.URL, storeIn(redistest.Start(t))+fmt.Sprintf("\nlimit %d 24h site", limit)))
 	transport := &http.Transport{MaxConnsPerHost: 10}
 	t.Cleanup(transport.CloseIdleConnections)
 	var wg sync.WaitGroup
 	for i := range requests {
 		wg.Go(func() {
-			resp, err := transport.RoundTrip(chatRequest(t, []*site{a, b}[i%2].plain, hello))
+			resp, err := transport.RoundTrip(sitetest.ChatRequest(t, []*sitetest.Site{a, b}[i%2].Plain, sitetest.Hello))
 			if err != nil {
 				t.Error(err)
 				return
 			}
 			defer resp.Body.Close()
-			readAll(t, resp)
+			sitetest.ReadAll(t, resp)
 		})
 	}
 	wg.Wait()
-	if got := len(upstream.take()); got != limit {
+	if got := len(upstream.Take()); got != limit {
 		t.Errorf("the upstream was asked %d times, want %d", got, limit)
 	}
-	eventually(t, "all slots are free", func() bool { return takenSlots() == 0 })
+	sitetest.Eventually(t, "all slots are free", func() bool { return takenSlots() == 0 })
 }
 
 // What does not reach the upstream does not count, and the client is told so.
 func TestWhatDoesNotCountInRedis(t *testing.T) {
-	s := serve(t, chatToURL(fmt.Sprintf("http://127.0.0.1:%d", localhost.Port(t)), storeIn(redistest.Start(t))+"\nlimit 2 1h\n"+once))
+	s := sitetest.Serve(t, sitetest.ChatToURL(fmt.Sprintf("http://127.0.0.1:%d", localhost.Port(t)), storeIn(redistest.Start(t))+"\nlimit 2 1h\n"+sitetest.Once))
 	for range 3 {
-		resp := s.ask(hello)
-		wantError(t, resp, http.StatusBadGateway, "bad_gateway:upstream")
+		resp := s.Ask(sitetest.Hello)
+		sitetest.WantError(t, resp, http.StatusBadGateway, "bad_gateway:upstream")
 		wantLeft(t, resp, `"client";r=2`)
 	}
 }
@@ -88,42 +89,42 @@ func TestWhatDoesNotCountInRedis(t *testing.T) {
 // answer needs no second one.
 func TestMaxStreamsPerClientOfInstances(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
-	a, b := serveTwice(t, chatTo(server, storeIn(redistest.Start(t))+"\nresume\nmax_streams_per_client 1"))
+	a, b := serveTwice(t, sitetest.ChatTo(server, storeIn(redistest.Start(t))+"\nresume\nmax_streams_per_client 1"))
 	full := func(resp *http.Response) {
 		t.Helper()
-		wantError(t, resp, http.StatusTooManyRequests, "rate_limit:chat")
-		checkRetryAfter(t, resp.Header, []int{1, 1})
+		sitetest.WantError(t, resp, http.StatusTooManyRequests, "rate_limit:chat")
+		sitetest.CheckRetryAfter(t, resp.Header, []int{1, 1})
 	}
-	first := a.ask(saying("/drip 80 10ms /events 1000"))
+	first := a.Ask(sitetest.Saying("/drip 80 10ms /events 1000"))
 	id := first.Header.Get(headerStream)
-	full(a.ask(hello))
-	full(b.ask(hello))
-	full(b.askAs("127.0.0.1", hello))
-	other := b.askAs("192.0.2.1", hello)
+	full(a.Ask(sitetest.Hello))
+	full(b.Ask(sitetest.Hello))
+	full(b.AskAs("127.0.0.1", sitetest.Hello))
+	other := b.AskAs("192.0.2.1", sitetest.Hello)
 	wantLetIn(t, other, "")
 
 	var back []*http.Response
 	for range listenersOfSlot {
-		resp := b.goOn(t, id, 0)
+		resp := b.GoOn(t, id, 0)
 		if resp.StatusCode != http.StatusOK {
 			t.Fatalf("who comes back gets status %d", resp.StatusCode)
 		}
 		back = append(back, resp)
 	}
-	full(b.goOn(t, id, 0))
+	full(b.GoOn(t, id, 0))
 	back[0].Body.Close()
 	var again *http.Response
-	eventually(t, "a seat is free", func() bool {
-		again = b.goOn(t, id, 0)
+	sitetest.Eventually(t, "a seat is free", func() bool {
+		again = b.GoOn(t, id, 0)
 		return again.StatusCode == http.StatusOK
 	})
 	again.Body.Close()
 	back[1].Body.Close()
 
-	b.request(t, http.MethodDelete, map[string]string{headerStream: id}, "")
-	onlyFinish(t, readAll(t, first))
-	eventually(t, "the slot is free at the other instance", func() bool {
-		resp := b.ask(hello)
+	b.Request(t, http.MethodDelete, map[string]string{headerStream: id}, "")
+	sitetest.OnlyFinish(t, sitetest.ReadAll(t, first))
+	sitetest.Eventually(t, "the slot is free at the other instance", func() bool {
+		resp := b.Ask(sitetest.Hello)
 		defer resp.Body.Close()
 		return resp.StatusCode == http.StatusOK
 	})
@@ -133,10 +134,10 @@ func TestMaxStreamsPerClientOfInstances(t *testing.T) {
 func TestSlotsAreFreeAtOnce(t *testing.T) {
 	for name, subdirectives := range map[string]string{"": "", "who can come back": "resume\n"} {
 		t.Run(name, func(t *testing.T) {
-			upstream := newUpstream(t, finishing)
-			a, b := serveTwice(t, chatToURL(upstream.URL, storeIn(redistest.Start(t))+"\n"+subdirectives+"max_streams_per_client 1"))
+			upstream := sitetest.NewUpstream(t, sitetest.Finishing)
+			a, b := serveTwice(t, sitetest.ChatToURL(upstream.URL, storeIn(redistest.Start(t))+"\n"+subdirectives+"max_streams_per_client 1"))
 			for i := range 40 {
-				wantLetIn(t, []*site{a, b}[i%2].ask(hello), "")
+				wantLetIn(t, []*sitetest.Site{a, b}[i%2].Ask(sitetest.Hello), "")
 			}
 		})
 	}
@@ -144,34 +145,34 @@ func TestSlotsAreFreeAtOnce(t *testing.T) {
 
 func TestCoolDownOfInstances(t *testing.T) {
 	begin, end := make(chan struct{}), make(chan struct{})
-	upstream := newUpstream(t, byMessage(map[string]http.HandlerFunc{
-		"Hello":   finishing,
-		"limited": answering(http.StatusTooManyRequests, "", "Retry-After", "2"),
+	upstream := sitetest.NewUpstream(t, sitetest.ByMessage(map[string]http.HandlerFunc{
+		"Hello":   sitetest.Finishing,
+		"limited": sitetest.Answering(http.StatusTooManyRequests, "", "Retry-After", "2"),
 		"slow": func(w http.ResponseWriter, _ *http.Request) {
 			<-begin
 			w.Header().Set("Content-Type", "text/event-stream")
-			_, _ = io.WriteString(w, delta)
+			_, _ = io.WriteString(w, sitetest.Delta)
 			_ = http.NewResponseController(w).Flush()
 			<-end
-			_, _ = io.WriteString(w, finish)
+			_, _ = io.WriteString(w, sitetest.Finish)
 		},
 	}))
-	a, b := serveTwice(t, chatToURL(upstream.URL, storeIn(redistest.Start(t))+"\n"+once))
-	refused := func(s *site) {
+	a, b := serveTwice(t, sitetest.ChatToURL(upstream.URL, storeIn(redistest.Start(t))+"\n"+sitetest.Once))
+	refused := func(s *sitetest.Site) {
 		t.Helper()
-		resp := s.ask(hello)
-		wantError(t, resp, http.StatusTooManyRequests, "rate_limit:chat")
-		checkRetryAfter(t, resp.Header, []int{1, 2})
+		resp := s.Ask(sitetest.Hello)
+		sitetest.WantError(t, resp, http.StatusTooManyRequests, "rate_limit:chat")
+		sitetest.CheckRetryAfter(t, resp.Header, []int{1, 2})
 	}
-	wantLetIn(t, b.ask(hello), "")
+	wantLetIn(t, b.Ask(sitetest.Hello), "")
 	start := time.Now()
-	wantError(t, a.ask(saying("limited")), http.StatusTooManyRequests, "rate_limit:upstream")
-	asked := len(upstream.take())
+	sitetest.WantError(t, a.Ask(sitetest.Saying("limited")), http.StatusTooManyRequests, "rate_limit:upstream")
+	asked := len(upstream.Take())
 	for range 3 {
 		refused(a)
 		refused(b)
 	}
-	if n := len(upstream.take()); n != 0 {
+	if n := len(upstream.Take()); n != 0 {
 		t.Errorf("the upstream was asked %d times during the cool-down, after %d", n, asked)
 	}
 
@@ -181,7 +182,7 @@ func TestCoolDownOfInstances(t *testing.T) {
 	go func() {
 		defer close(done)
 		for alone == nil {
-			resp, err := oneShot.RoundTrip(chatRequest(t, a.plain, saying("slow")))
+			resp, err := sitetest.OneShot.RoundTrip(sitetest.ChatRequest(t, a.Plain, sitetest.Saying("slow")))
 			if err != nil {
 				t.Error(err)
 				return
@@ -194,7 +195,7 @@ func TestCoolDownOfInstances(t *testing.T) {
 			}
 		}
 	}()
-	eventually(t, "one goes alone", func() bool { return len(upstream.take()) == 1 })
+	sitetest.Eventually(t, "one goes alone", func() bool { return len(upstream.Take()) == 1 })
 	if took := time.Since(start); took < 2*time.Second {
 		t.Errorf("the upstream was asked after %s", took)
 	}
@@ -209,60 +210,60 @@ func TestCoolDownOfInstances(t *testing.T) {
 	}
 	defer alone.Body.Close()
 	for range 2 { // while its answer goes on
-		wantLetIn(t, b.ask(hello), "")
-		wantLetIn(t, a.ask(hello), "")
+		wantLetIn(t, b.Ask(sitetest.Hello), "")
+		wantLetIn(t, a.Ask(sitetest.Hello), "")
 	}
 	close(end)
-	onlyFinish(t, readAll(t, alone))
+	sitetest.OnlyFinish(t, sitetest.ReadAll(t, alone))
 }
 
 // Without Redis, each instance counts for itself, what it has let in before included; nobody waits for long. When it is back,
 // they count together again.
 func TestCountingWhileRedisIsGone(t *testing.T) {
-	upstream := newUpstream(t, finishing)
+	upstream := sitetest.NewUpstream(t, sitetest.Finishing)
 	server := redistest.Start(t)
-	a, b := serveTwice(t, chatToURL(upstream.URL, storeIn(server)+"\nlimit 3 1h\nmax_streams_per_client 2"))
-	wantLetIn(t, a.ask(hello), `"client";r=2;t=_`)
-	wantLetIn(t, a.ask(hello), `"client";r=1;t=_`)
+	a, b := serveTwice(t, sitetest.ChatToURL(upstream.URL, storeIn(server)+"\nlimit 3 1h\nmax_streams_per_client 2"))
+	wantLetIn(t, a.Ask(sitetest.Hello), `"client";r=2;t=_`)
+	wantLetIn(t, a.Ask(sitetest.Hello), `"client";r=1;t=_`)
 
 	server.Pause()
 	for range 3 {
 		start := time.Now()
-		if resp := b.askAs("192.0.2.1", hello); resp.StatusCode != http.StatusOK {
+		if resp := b.AskAs("192.0.2.1", sitetest.Hello); resp.StatusCode != http.StatusOK {
 			t.Errorf("got status %d", resp.StatusCode)
 		}
 		if took := time.Since(start); took > time.Second {
 			t.Errorf("a chat took %s", took)
 		}
 	}
-	wantUsedUp(t, b.askAs("192.0.2.1", hello), `"client";r=0;t=_`)
+	wantUsedUp(t, b.AskAs("192.0.2.1", sitetest.Hello), `"client";r=0;t=_`)
 	server.Resume()
 	server.Kill()
 
-	wantLetIn(t, b.ask(hello), `"client";r=2;t=_`)
-	wantLetIn(t, a.ask(hello), `"client";r=0;t=_`)
-	wantUsedUp(t, a.ask(hello), `"client";r=0;t=_`)
-	wantLetIn(t, b.ask(hello), `"client";r=1;t=_`)
+	wantLetIn(t, b.Ask(sitetest.Hello), `"client";r=2;t=_`)
+	wantLetIn(t, a.Ask(sitetest.Hello), `"client";r=0;t=_`)
+	wantUsedUp(t, a.Ask(sitetest.Hello), `"client";r=0;t=_`)
+	wantLetIn(t, b.Ask(sitetest.Hello), `"client";r=1;t=_`)
 
 	server.Run()
 	client := 0
-	eventually(t, "they count together", func() bool {
+	sitetest.Eventually(t, "they count together", func() bool {
 		client++
 		who := fmt.Sprintf("198.51.100.%d", client)
-		readAll(t, a.askAs(who, hello))
-		return strings.HasPrefix(b.askAs(who, hello).Header.Get("RateLimit"), `"client";r=1;`)
+		sitetest.ReadAll(t, a.AskAs(who, sitetest.Hello))
+		return strings.HasPrefix(b.AskAs(who, sitetest.Hello).Header.Get("RateLimit"), `"client";r=1;`)
 	})
-	wantLetIn(t, a.ask(hello), `"client";r=2;t=_`) // Redis has forgotten all
+	wantLetIn(t, a.Ask(sitetest.Hello), `"client";r=2;t=_`) // Redis has forgotten all
 }
 
 // A Redis that never was there keeps nobody from chatting.
 func TestCountingWithoutAnyRedis(t *testing.T) {
-	upstream := newUpstream(t, finishing)
-	s := serve(t, chatToURL(upstream.URL, "store redis {\naddress unix//nowhere\n}\nresume\nlimit 2 1h\nmax_streams_per_client 1"))
+	upstream := sitetest.NewUpstream(t, sitetest.Finishing)
+	s := sitetest.Serve(t, sitetest.ChatToURL(upstream.URL, "store redis {\naddress unix//nowhere\n}\nresume\nlimit 2 1h\nmax_streams_per_client 1"))
 	start := time.Now()
-	wantLetIn(t, s.ask(hello), `"client";r=1;t=_`)
-	wantLetIn(t, s.ask(hello), `"client";r=0;t=_`)
-	wantUsedUp(t, s.ask(hello), `"client";r=0;t=_`)
+	wantLetIn(t, s.Ask(sitetest.Hello), `"client";r=1;t=_`)
+	wantLetIn(t, s.Ask(sitetest.Hello), `"client";r=0;t=_`)
+	wantUsedUp(t, s.Ask(sitetest.Hello), `"client";r=0;t=_`)
 	if took := time.Since(start); took > 2*time.Second {
 		t.Errorf("three chats took %s", took)
 	}
@@ -270,40 +271,40 @@ func TestCountingWithoutAnyRedis(t *testing.T) {
 
 // Only what a machine can bear is counted by each instance.
 func TestMaxStreamsOfInstances(t *testing.T) {
-	u := newHandUpstream(t)
-	a, b := serveTwice(t, chatToURL(u.url, storeIn(redistest.Start(t))+"\nmax_streams 1\nlimit 4 1h"))
-	one := converse(t, u, oneShot, chatRequest(t, a.plain, hello))
+	u := sitetest.NewHandUpstream(t)
+	a, b := serveTwice(t, sitetest.ChatToURL(u.URL, storeIn(redistest.Start(t))+"\nmax_streams 1\nlimit 4 1h"))
+	one := sitetest.Converse(t, u, sitetest.OneShot, sitetest.ChatRequest(t, a.Plain, sitetest.Hello))
 	for range 5 { // which are not counted
-		wantError(t, a.ask(hello), http.StatusServiceUnavailable, "overloaded:chat")
+		sitetest.WantError(t, a.Ask(sitetest.Hello), http.StatusServiceUnavailable, "overloaded:chat")
 	}
-	two := converse(t, u, oneShot, chatRequest(t, b.plain, hello))
-	if left := two.response.Header.Get("RateLimit"); !strings.HasPrefix(left, `"client";r=2;`) {
+	two := sitetest.Converse(t, u, sitetest.OneShot, sitetest.ChatRequest(t, b.Plain, sitetest.Hello))
+	if left := two.Response.Header.Get("RateLimit"); !strings.HasPrefix(left, `"client";r=2;`) {
 		t.Errorf("got RateLimit: %s", left)
 	}
-	one.finish(t)
-	two.finish(t)
+	one.Finish(t)
+	two.Finish(t)
 }
 
 // A visitor who is still reading what the upstream has long sent takes up the client's slot at all instances.
 func TestSlowListenerHasASlotInRedis(t *testing.T) {
-	long := strings.Repeat(`data: "`+strings.Repeat("x", 8000)+"\"\n\n", 5000) + finish
-	s := serve(t, chatToURL(serveAnswer(t, long), storeIn(redistest.Start(t))+"\nmax_streams_per_client 1\nresume {\nmax_size 90MiB\nmax_total 90MiB\n}"))
-	slow := s.ask(hello)
-	eventually(t, "the upstream has sent all", func() bool { return openExchangeCount() == 0 && takenSlots() == 1 })
-	wantError(t, s.ask(hello), http.StatusTooManyRequests, "rate_limit:chat")
-	onlyFinish(t, readAll(t, slow))
-	again := s.ask(hello)
+	long := strings.Repeat(`data: "`+strings.Repeat("x", 8000)+"\"\n\n", 5000) + sitetest.Finish
+	s := sitetest.Serve(t, sitetest.ChatToURL(serveAnswer(t, long), storeIn(redistest.Start(t))+"\nmax_streams_per_client 1\nresume {\nmax_size 90MiB\nmax_total 90MiB\n}"))
+	slow := s.Ask(sitetest.Hello)
+	sitetest.Eventually(t, "the upstream has sent all", func() bool { return openExchangeCount() == 0 && takenSlots() == 1 })
+	sitetest.WantError(t, s.Ask(sitetest.Hello), http.StatusTooManyRequests, "rate_limit:chat")
+	sitetest.OnlyFinish(t, sitetest.ReadAll(t, slow))
+	again := s.Ask(sitetest.Hello)
 	if again.StatusCode != http.StatusOK {
 		t.Errorf("got status %d when the slot is free", again.StatusCode)
 	}
 	again.Body.Close()
-	eventually(t, "the slots are free", func() bool { return takenSlots() == 0 })
+	sitetest.Eventually(t, "the slots are free", func() bool { return takenSlots() == 0 })
 }
 
 // Tries that are repeated keep to a cool-down that another instance has been told of.
 func TestRetriesDuringACoolDownOfAnother(t *testing.T) {
 	var limited, asked atomic.Int64
-	upstream := newUpstream(t, byMessage(map[string]http.HandlerFunc{
+	upstream := sitetest.NewUpstream(t, sitetest.ByMessage(map[string]http.HandlerFunc{
 		"limited": func(w http.ResponseWriter, _ *http.Request) {
 			limited.Add(1)
 			w.Header().Set("Retry-After", "3600")
@@ -314,12 +315,12 @@ func TestRetriesDuringACoolDownOfAnother(t *testing.T) {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		},
 	}))
-	a, b := serveTwice(t, chatToURL(upstream.URL, storeIn(redistest.Start(t))+"\nretry {\nattempts 4\nbackoff 500ms 2s\n}"))
+	a, b := serveTwice(t, sitetest.ChatToURL(upstream.URL, storeIn(redistest.Start(t))+"\nretry {\nattempts 4\nbackoff 500ms 2s\n}"))
 	answered := make(chan *http.Response)
-	go func() { answered <- b.ask(saying("flaky")) }()
-	eventually(t, "the first try is made", func() bool { return asked.Load() == 1 })
-	wantError(t, a.ask(saying("limited")), http.StatusTooManyRequests, "rate_limit:upstream")
-	wantError(t, <-answered, http.StatusTooManyRequests, "rate_limit:chat")
+	go func() { answered <- b.Ask(sitetest.Saying("flaky")) }()
+	sitetest.Eventually(t, "the first try is made", func() bool { return asked.Load() == 1 })
+	sitetest.WantError(t, a.Ask(sitetest.Saying("limited")), http.StatusTooManyRequests, "rate_limit:upstream")
+	sitetest.WantError(t, <-answered, http.StatusTooManyRequests, "rate_limit:chat")
 	if limited.Load() != 1 || asked.Load() != 1 {
 		t.Errorf("the upstream was asked %d times more", asked.Load()-1)
 	}
@@ -327,20 +328,20 @@ func TestRetriesDuringACoolDownOfAnother(t *testing.T) {
 
 // Whoever still reads an answer that is complete has their slot even if the config comes and goes.
 func TestReadingWhileTheConfigIsReplaced(t *testing.T) {
-	long := strings.Repeat(`data: "`+strings.Repeat("x", 8000)+"\"\n\n", 5000) + finish
-	directives := chatToURL(serveAnswer(t, long), storeIn(redistest.Start(t))+"\nmax_streams_per_client 1\nresume {\nmax_size 90MiB\nmax_total 90MiB\n}")
-	s := serve(t, directives)
-	reading := s.ask(hello)
-	eventually(t, "the upstream has sent all", func() bool { return openExchangeCount() == 0 && takenSlots() == 1 })
-	s.reload("respond gone")
+	long := strings.Repeat(`data: "`+strings.Repeat("x", 8000)+"\"\n\n", 5000) + sitetest.Finish
+	directives := sitetest.ChatToURL(serveAnswer(t, long), storeIn(redistest.Start(t))+"\nmax_streams_per_client 1\nresume {\nmax_size 90MiB\nmax_total 90MiB\n}")
+	s := sitetest.Serve(t, directives)
+	reading := s.Ask(sitetest.Hello)
+	sitetest.Eventually(t, "the upstream has sent all", func() bool { return openExchangeCount() == 0 && takenSlots() == 1 })
+	s.Reload("respond gone")
 	if takenSlots() != 1 {
 		t.Errorf("%d slots are taken", takenSlots())
 	}
-	s.reload(directives)
-	wantError(t, s.ask(hello), http.StatusTooManyRequests, "rate_limit:chat")
-	onlyFinish(t, readAll(t, reading))
-	eventually(t, "the slot is free", func() bool {
-		resp := s.ask(hello)
+	s.Reload(directives)
+	sitetest.WantError(t, s.Ask(sitetest.Hello), http.StatusTooManyRequests, "rate_limit:chat")
+	sitetest.OnlyFinish(t, sitetest.ReadAll(t, reading))
+	sitetest.Eventually(t, "the slot is free", func() bool {
+		resp := s.Ask(sitetest.Hello)
 		defer resp.Body.Close()
 		return resp.StatusCode == http.StatusOK
 	})

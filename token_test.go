@@ -17,19 +17,10 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/illumichat/caddy-illumichat/internal/localhost"
+	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
-
-func writeFile(tb testing.TB, path, content string) {
-	tb.Helper()
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-		tb.Fatal(err)
-	}
-}
-
-// fakeToken is a token of the documented form that is visibly none, and not that of the sandbox.
-func fakeToken(c string) string { return "ic_sandbox" + strings.Repeat(c, 33) }
 
 func TestTokenIsChecked(t *testing.T) {
 	longest := strings.Repeat("x", maxTokenLength)
@@ -66,7 +57,7 @@ func TestTokenIsChecked(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.what, func(t *testing.T) {
 			t.Setenv("TEST_TOKEN", test.value)
-			writeFile(t, file, test.value)
+			sitetest.WriteFile(t, file, test.value)
 			for _, configured := range []string{"{env.TEST_TOKEN}", "{file." + file + "}", test.value} {
 				fromFile, literal := strings.HasPrefix(configured, "{file."), configured == test.value
 				refused := test.refused
@@ -106,13 +97,13 @@ func TestTokenIsChecked(t *testing.T) {
 // A token that only holds a {file.PATH} is fixed when the config loads, as its parts come from everywhere.
 func TestTokenOfSeveralPlaceholders(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "token")
-	writeFile(t, file, strings.Repeat("0", 33)+"\n")
+	sitetest.WriteFile(t, file, strings.Repeat("0", 33)+"\n")
 	t.Setenv("TEST_PREFIX", "ic_")
 	source, err := newTokenSource("{env.TEST_PREFIX}sandbox{file." + file + "}")
 	if err != nil {
 		t.Fatal(err)
 	}
-	writeFile(t, file, "changed")
+	sitetest.WriteFile(t, file, "changed")
 	if token, err := source.get(); err != nil || string(token.value) != sandbox.Token {
 		t.Errorf("got %q, %v", token.value, err)
 	}
@@ -129,36 +120,36 @@ func askedWith(t *testing.T, server *sandboxtest.Server, n int) string {
 }
 
 // fileSite is a site whose token is in a file.
-func fileSite(t *testing.T, server *sandboxtest.Server) (s *site, file string) {
+func fileSite(t *testing.T, server *sandboxtest.Server) (s *sitetest.Site, file string) {
 	t.Helper()
 	file = filepath.Join(t.TempDir(), "token")
-	writeFile(t, file, sandbox.Token+"\n")
-	return serve(t, fmt.Sprintf(`illumichat %s {
+	sitetest.WriteFile(t, file, sandbox.Token+"\n")
+	return sitetest.Serve(t, fmt.Sprintf(`illumichat %s {
 		token {file.%s}
 		assistants %s
 		endpoint %s
-	}`, chatPath, file, sandbox.Assistant, server.URL)), file
+	}`, sitetest.ChatPath, file, sandbox.Assistant, server.URL)), file
 }
 
 func TestRotatedTokenNeedsNoReload(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	s, file := fileSite(t, server)
-	tokens := []string{sandbox.Token, fakeToken("1"), fakeToken("2"), sandbox.Token}
+	tokens := []string{sandbox.Token, sitetest.FakeToken("1"), sitetest.FakeToken("2"), sandbox.Token}
 	for n, token := range tokens {
 		if n%2 == 0 {
-			writeFile(t, file, token+"\n")
+			sitetest.WriteFile(t, file, token+"\n")
 		} else { // as secret stores do it
 			next := file + ".next"
-			writeFile(t, next, token)
+			sitetest.WriteFile(t, next, token)
 			if err := os.Rename(next, file); err != nil {
 				t.Fatal(err)
 			}
 		}
-		resp := s.ask(hello)
+		resp := s.Ask(sitetest.Hello)
 		if token == sandbox.Token {
-			onlyFinish(t, readAll(t, resp))
+			sitetest.OnlyFinish(t, sitetest.ReadAll(t, resp))
 		} else {
-			wantError(t, resp, http.StatusBadGateway, "unauthorized:upstream") // the sandbox knows its own alone
+			sitetest.WantError(t, resp, http.StatusBadGateway, "unauthorized:upstream") // the sandbox knows its own alone
 		}
 		if got := askedWith(t, server, n); got != token {
 			t.Errorf("request %d was sent with %q, want %q", n, got, token)
@@ -174,16 +165,16 @@ func TestUnusableTokenFile(t *testing.T) {
 	for what, breakIt := range map[string]func(file string){
 		"removed":     func(string) {},
 		"a directory": func(file string) { mkdir(t, file) },
-		"empty":       func(file string) { writeFile(t, file, "") },
-		"a line end":  func(file string) { writeFile(t, file, "\n") },
-		"too short":   func(file string) { writeFile(t, file, "ic_sandbox\n") },
-		"two lines":   func(file string) { writeFile(t, file, sandbox.Token+"\n"+fakeToken("1")+"\n") },
-		"two words":   func(file string) { writeFile(t, file, sandbox.Token+" "+fakeToken("1")) },
+		"empty":       func(file string) { sitetest.WriteFile(t, file, "") },
+		"a line end":  func(file string) { sitetest.WriteFile(t, file, "\n") },
+		"too short":   func(file string) { sitetest.WriteFile(t, file, "ic_sandbox\n") },
+		"two lines":   func(file string) { sitetest.WriteFile(t, file, sandbox.Token+"\n"+sitetest.FakeToken("1")+"\n") },
+		"two words":   func(file string) { sitetest.WriteFile(t, file, sandbox.Token+" "+sitetest.FakeToken("1")) },
 	} {
 		t.Run(what, func(t *testing.T) {
 			server := sandboxtest.NewServer(t, sandbox.Options{})
 			s, file := fileSite(t, server)
-			onlyFinish(t, readAll(t, s.ask(hello)))
+			sitetest.OnlyFinish(t, sitetest.ReadAll(t, s.Ask(sitetest.Hello)))
 			server.Request(t, 0).Wait(t)
 
 			remove(t, file)
@@ -191,13 +182,13 @@ func TestUnusableTokenFile(t *testing.T) {
 			var answers sync.WaitGroup
 			for range 5 {
 				answers.Go(func() {
-					resp, err := http.DefaultTransport.RoundTrip(chatRequest(t, s.plain, hello))
+					resp, err := http.DefaultTransport.RoundTrip(sitetest.ChatRequest(t, s.Plain, sitetest.Hello))
 					if err != nil {
 						t.Error(err)
 						return
 					}
 					defer resp.Body.Close()
-					text := wantError(t, resp, http.StatusBadGateway, "unauthorized:upstream")
+					text := sitetest.WantError(t, resp, http.StatusBadGateway, "unauthorized:upstream")
 					if strings.Contains(text, "token") || strings.Contains(text, file) {
 						t.Errorf("the visitor is told %q", text)
 					}
@@ -208,7 +199,7 @@ func TestUnusableTokenFile(t *testing.T) {
 				t.Errorf("the upstream got %d requests without a usable token", got-1)
 			}
 			var told []logLine
-			for _, line := range logLines(t, s.log()) {
+			for _, line := range logLines(t, s.Log()) {
 				if line.Level == "error" && line.Logger == "http.handlers.illumichat" {
 					told = append(told, line)
 				}
@@ -223,13 +214,13 @@ func TestUnusableTokenFile(t *testing.T) {
 			}
 
 			remove(t, file)
-			writeFile(t, file, fakeToken("2"))
-			wantError(t, s.ask(hello), http.StatusBadGateway, "unauthorized:upstream") // the sandbox knows its own alone
-			if got := askedWith(t, server, 1); got != fakeToken("2") {
+			sitetest.WriteFile(t, file, sitetest.FakeToken("2"))
+			sitetest.WantError(t, s.Ask(sitetest.Hello), http.StatusBadGateway, "unauthorized:upstream") // the sandbox knows its own alone
+			if got := askedWith(t, server, 1); got != sitetest.FakeToken("2") {
 				t.Errorf("with the file back, the upstream was asked with %q", got)
 			}
-			writeFile(t, file, sandbox.Token)
-			onlyFinish(t, readAll(t, s.ask(hello)))
+			sitetest.WriteFile(t, file, sandbox.Token)
+			sitetest.OnlyFinish(t, sitetest.ReadAll(t, s.Ask(sitetest.Hello)))
 		})
 	}
 }
@@ -283,26 +274,26 @@ func TestSecretDoesNotShow(t *testing.T) {
 }
 
 // leakRequests are chats that end in every way there is.
-func leakRequests(t *testing.T, s *site) []*http.Request {
+func leakRequests(t *testing.T, s *sitetest.Site) []*http.Request {
 	t.Helper()
 	var requests []*http.Request
 	for _, chat := range []string{
-		hello, "{", `{"messages":[]}`, `{"assistantId":"asst_other","messages":[{"role":"user","content":"Hello"}]}`,
+		sitetest.Hello, "{", `{"messages":[]}`, `{"assistantId":"asst_other","messages":[{"role":"user","content":"Hello"}]}`,
 		`{"assistantId":"asst_demo","chatId":"unknown","messages":[{"role":"user","content":"Hello"}]}`,
-		saying("/status 400"), saying("/status 401"), saying("/status 403"), saying("/status 404"), saying("/status 407"), saying("/status 429"),
-		saying("/status 500"), saying("/status 503"), saying("/reset 0"), saying("/reset"), saying("/cut 0"), saying("/cut"), saying("/torn"),
-		saying("/bad-json"), saying("/gzip"), saying("/html"), saying("/json"), saying("/redirect"), saying("/no-content"), saying("/silent"), saying("/stall"),
-		saying("/echo-token"), saying("/echo-token-header"), saying("/echo-token-error"), saying("/echo-token-json"),
-		saying("/status 429 7"), hello, // during a cool-down
+		sitetest.Saying("/status 400"), sitetest.Saying("/status 401"), sitetest.Saying("/status 403"), sitetest.Saying("/status 404"), sitetest.Saying("/status 407"), sitetest.Saying("/status 429"),
+		sitetest.Saying("/status 500"), sitetest.Saying("/status 503"), sitetest.Saying("/reset 0"), sitetest.Saying("/reset"), sitetest.Saying("/cut 0"), sitetest.Saying("/cut"), sitetest.Saying("/torn"),
+		sitetest.Saying("/bad-json"), sitetest.Saying("/gzip"), sitetest.Saying("/html"), sitetest.Saying("/json"), sitetest.Saying("/redirect"), sitetest.Saying("/no-content"), sitetest.Saying("/silent"), sitetest.Saying("/stall"),
+		sitetest.Saying("/echo-token"), sitetest.Saying("/echo-token-header"), sitetest.Saying("/echo-token-error"), sitetest.Saying("/echo-token-json"),
+		sitetest.Saying("/status 429 7"), sitetest.Hello, // during a cool-down
 	} {
-		requests = append(requests, chatRequest(t, s.plain, chat))
+		requests = append(requests, sitetest.ChatRequest(t, s.Plain, chat))
 	}
-	foreign := chatRequest(t, s.plain, hello)
+	foreign := sitetest.ChatRequest(t, s.Plain, sitetest.Hello)
 	foreign.Header.Set("Origin", "https://elsewhere.example")
 	foreign.Header.Set("Sec-Fetch-Site", "cross-site")
-	text := chatRequest(t, s.plain, hello)
+	text := sitetest.ChatRequest(t, s.Plain, sitetest.Hello)
 	text.Header.Set("Content-Type", "text/plain")
-	get := chatRequest(t, s.plain, hello)
+	get := sitetest.ChatRequest(t, s.Plain, sitetest.Hello)
 	get.Method = http.MethodGet
 	return append(requests, foreign, text, get)
 }
@@ -311,7 +302,7 @@ func leakRequests(t *testing.T, s *site) []*http.Request {
 // talkative that Caddy can be.
 func TestTokenLeaksNowhere(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "token")
-	writeFile(t, file, sandbox.Token+"\n")
+	sitetest.WriteFile(t, file, sandbox.Token+"\n")
 	t.Setenv("TEST_TOKEN", sandbox.Token)
 	const options = `grace_period 1ms
 		debug
@@ -332,36 +323,36 @@ func TestTokenLeaksNowhere(t *testing.T) {
 					retry {
 						backoff 1ms 10ms
 					}
-				}`, chatPath, token, sandbox.Assistant, server.URL)
-			s := serveWith(t, options, directives)
+				}`, sitetest.ChatPath, token, sandbox.Assistant, server.URL)
+			s := sitetest.ServeWith(t, options, directives)
 			hides := func(where, text string) {
 				t.Helper()
 				if strings.Contains(text, sandbox.Token) {
 					t.Errorf("%s holds the token: %s", where, text)
 				}
 			}
-			hides("the adapted config", string(s.adapt(directives)))
+			hides("the adapted config", string(s.Adapt(directives)))
 
 			requests := leakRequests(t, s)
 			for _, req := range requests {
-				resp := s.send(http.DefaultTransport, req)
+				resp := s.Send(http.DefaultTransport, req)
 				answer, err := httputil.DumpResponse(resp, true)
 				if err != nil {
 					t.Fatal(err)
 				}
 				hides("the answer", string(answer))
 			}
-			eventually(t, "all requests are in the access log", func() bool {
-				return strings.Count(s.log(), `"msg":"handled request"`) == len(requests)
+			sitetest.Eventually(t, "all requests are in the access log", func() bool {
+				return strings.Count(s.Log(), `"msg":"handled request"`) == len(requests)
 			})
-			for _, line := range logLines(t, s.log()) {
+			for _, line := range logLines(t, s.Log()) {
 				hides("the log", line.raw)
 			}
-			if !strings.Contains(s.log(), `"token":"`+token+`"`) {
+			if !strings.Contains(s.Log(), `"token":"`+token+`"`) {
 				t.Error("the option trace has not logged the handler")
 			}
 
-			hides("the admin API", adminConfig(t, s.adapt(directives)))
+			hides("the admin API", adminConfig(t, s.Adapt(directives)))
 		})
 	}
 }
@@ -379,8 +370,8 @@ func adminConfig(t *testing.T, config []byte) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	load(t, withAdmin)
-	defer load(t, config)
+	sitetest.Load(t, withAdmin)
+	defer sitetest.Load(t, config)
 	resp, err := http.Get("http://" + address + "/config/")
 	if err != nil {
 		t.Fatal(err)
@@ -402,11 +393,11 @@ func TestTraceRedactsALiteralToken(t *testing.T) {
 	for what, token := range map[string]string{"whole": sandbox.Token, "in part": "ic_sandbox0000000000000000000{env.TEST_REST}"} {
 		t.Run(what, func(t *testing.T) {
 			t.Setenv("TEST_REST", "00000000000000")
-			s := serveWith(t, "grace_period 1ms\nservers {\ntrace\n}",
-				fmt.Sprintf("illumichat %s {\ntoken %s\nassistants %s\nendpoint %s\n}", chatPath, token, sandbox.Assistant, server.URL))
-			before := len(s.log())
-			onlyFinish(t, readAll(t, s.ask(hello)))
-			log := s.log()[before:]
+			s := sitetest.ServeWith(t, "grace_period 1ms\nservers {\ntrace\n}",
+				fmt.Sprintf("illumichat %s {\ntoken %s\nassistants %s\nendpoint %s\n}", sitetest.ChatPath, token, sandbox.Assistant, server.URL))
+			before := len(s.Log())
+			sitetest.OnlyFinish(t, sitetest.ReadAll(t, s.Ask(sitetest.Hello)))
+			log := s.Log()[before:]
 			if !strings.Contains(log, `"token":"REDACTED"`) {
 				t.Errorf("there is no redacted token in the log: %s", log)
 			}

@@ -14,6 +14,8 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 )
 
 // traced runs a chat whose request is traced, and returns the spans that are over.
@@ -63,24 +65,24 @@ url.full=https://beta.illumichat.com/api/chat
 		status  codes.Code
 		want    string // after the name
 	}{
-		{"an answer", []fakeAnswer{{wait: time.Second, steps: []step{{data: delta + finish}}}}, 0, codes.Unset,
+		{"an answer", []fakeAnswer{{wait: time.Second, steps: []step{{data: sitetest.Delta + sitetest.Finish}}}}, 0, codes.Unset,
 			" Unset \n" + always + "gen_ai.response.finish_reasons=[\"stop\"]\ngen_ai.response.time_to_first_chunk=1\nhttp.request.method=POST\n" +
 				"http.response.status_code=200\nillumichat.outcome=answered\n" + where + "try http.request.resend_count=0 http.response.status_code=200"},
-		{"an answer at the third try", []fakeAnswer{refusing(503), {err: errReset}, accepted(step{data: delta + finish})}, 0, codes.Unset,
+		{"an answer at the third try", []fakeAnswer{refusing(503), {err: errReset}, accepted(step{data: sitetest.Delta + sitetest.Finish})}, 0, codes.Unset,
 			"\ntry http.request.resend_count=0 http.response.status_code=503 error.type=server_error" +
 				"\ntry http.request.resend_count=1 error.type=unreachable" +
 				"\ntry http.request.resend_count=2 http.response.status_code=200"},
 		{"no answer", []fakeAnswer{refusing(400)}, 0, codes.Error,
 			" Error bad_request:upstream\nerror.type=bad_request:upstream\n" + always + "http.request.method=POST\nhttp.response.status_code=400\nillumichat.outcome=failed\n" + where +
 				"try http.request.resend_count=0 http.response.status_code=400 error.type=client_error"},
-		{"a broken answer", []fakeAnswer{accepted(step{data: delta}, step{err: errReset})}, 0, codes.Error, "error.type=closed:upstream"},
-		{"a visitor who leaves", []fakeAnswer{accepted(step{data: delta}, step{wait: 20 * time.Second})}, time.Second, codes.Unset, "illumichat.outcome=left"},
+		{"a broken answer", []fakeAnswer{accepted(step{data: sitetest.Delta}, step{err: errReset})}, 0, codes.Error, "error.type=closed:upstream"},
+		{"a visitor who leaves", []fakeAnswer{accepted(step{data: sitetest.Delta}, step{wait: 20 * time.Second})}, time.Second, codes.Unset, "illumichat.outcome=left"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := &fakeChat{answers: row.answers, subdirectives: "heartbeat off"}
 				// What the visitor takes for the request is no time of the upstream's.
-				c.body = &script{ctx: t.Context(), steps: []step{{wait: 3 * time.Second, data: hello}}}
+				c.body = &script{ctx: t.Context(), steps: []step{{wait: 3 * time.Second, data: sitetest.Hello}}}
 				if row.leaves > 0 {
 					var leave context.CancelFunc
 					c.ctx, leave = context.WithTimeout(t.Context(), 3*time.Second+row.leaves)
@@ -143,26 +145,26 @@ func TestPropagateTrace(t *testing.T) {
 // With Caddy's own tracing, the upstream learns of the trace by propagate_trace and not without it, whatever the visitor sends.
 func TestTracingDirective(t *testing.T) {
 	t.Setenv("OTEL_TRACES_EXPORTER", "none")
-	upstream := newUpstream(t, finishing)
-	s := serve(t, "tracing\n"+chatToURL(upstream.URL, "")+"\nhandle /told {\n"+strings.Replace(chatToURL(upstream.URL, "propagate_trace"), chatPath, "", 1)+"\n}")
+	upstream := sitetest.NewUpstream(t, sitetest.Finishing)
+	s := sitetest.Serve(t, "tracing\n"+sitetest.ChatToURL(upstream.URL, "")+"\nhandle /told {\n"+strings.Replace(sitetest.ChatToURL(upstream.URL, "propagate_trace"), sitetest.ChatPath, "", 1)+"\n}")
 	const id = "0af7651916cd43dd8448eb211c80319c"
-	for path, told := range map[string]bool{chatPath: false, "/told": true} {
-		req := chatRequest(t, s.plain, hello)
+	for path, told := range map[string]bool{sitetest.ChatPath: false, "/told": true} {
+		req := sitetest.ChatRequest(t, s.Plain, sitetest.Hello)
 		req.URL.Path = path
 		req.Header.Set("Traceparent", "00-"+id+"-b7ad6b7169203331-01")
 		req.Header.Set("Tracestate", "visitor=anna")
 		req.Header.Set("Baggage", "user=anna")
-		readAll(t, s.send(oneShot, req))
-		asked := upstream.take()
+		sitetest.ReadAll(t, s.Send(sitetest.OneShot, req))
+		asked := upstream.Take()
 		if len(asked) != 1 {
 			t.Fatalf("%s: the upstream was asked %d times", path, len(asked))
 		}
-		got := asked[0].header.Get("Traceparent")
+		got := asked[0].Header.Get("Traceparent")
 		if told && (!strings.HasPrefix(got, "00-"+id) || strings.Contains(got, "b7ad6b7169203331")) || !told && got != "" {
 			t.Errorf("%s: the upstream got Traceparent: %q", path, got)
 		}
 		for _, name := range []string{"Baggage", "Tracestate"} {
-			if got := asked[0].header.Get(name); got != "" {
+			if got := asked[0].Header.Get(name); got != "" {
 				t.Errorf("%s: the upstream got %s: %q", path, name, got)
 			}
 		}

@@ -13,14 +13,15 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
 
 // wantTold checks how many lines of a level our log has with a piece of their message, and returns them.
-func wantTold(t *testing.T, s *site, level, piece string, want int) []logLine {
+func wantTold(t *testing.T, s *sitetest.Site, level, piece string, want int) []logLine {
 	t.Helper()
-	told := slices.DeleteFunc(logLines(t, s.log()), func(line logLine) bool {
+	told := slices.DeleteFunc(logLines(t, s.Log()), func(line logLine) bool {
 		return line.Logger != "http.handlers.illumichat" || line.Level != level || !strings.Contains(line.Msg, piece)
 	})
 	if len(told) != want {
@@ -99,12 +100,12 @@ func TestTroublesOfChats(t *testing.T) {
 		{"an unknown chat", "/status 404", "", ""},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			s := serve(t, "log\n"+chatTo(server, "heartbeat off\nidle_timeout 100ms\nresponse_timeout 100ms\n"+once))
+			s := sitetest.Serve(t, "log\n"+sitetest.ChatTo(server, "heartbeat off\nidle_timeout 100ms\nresponse_timeout 100ms\n"+sitetest.Once))
 			for range 3 {
-				readAll(t, s.askAs("", saying(row.command)))
+				sitetest.ReadAll(t, s.AskAs("", sitetest.Saying(row.command)))
 			}
 			var told []logLine
-			for _, line := range logLines(t, s.log()) {
+			for _, line := range logLines(t, s.Log()) {
 				if line.Logger != "http.handlers.illumichat" || line.Level == "debug" || strings.Contains(line.Msg, "the token is part of") || line.Level == "info" {
 					continue
 				}
@@ -129,21 +130,21 @@ func TestTroublesOfChats(t *testing.T) {
 
 // A visitor who does not read is one to tell of.
 func TestStalledVisitorsAreTold(t *testing.T) {
-	upstream := newHandUpstream(t)
-	s := serve(t, "log\n"+chatToURL(upstream.url, "write_timeout 50ms\nheartbeat off"))
-	conn := sendRaw(t, s, rawChat(hello))
-	answer := upstream.next(t)
+	upstream := sitetest.NewHandUpstream(t)
+	s := sitetest.Serve(t, "log\n"+sitetest.ChatToURL(upstream.URL, "write_timeout 50ms\nheartbeat off"))
+	conn := sitetest.SendRaw(t, s, sitetest.RawChat(sitetest.Hello))
+	answer := upstream.Next(t)
 	event := "data: " + strings.Repeat("x", 30_000) + "\n\n"
 	go func() {
 		for {
 			select {
-			case answer.parts <- event:
-			case <-answer.over:
+			case answer.Parts <- event:
+			case <-answer.Over:
 				return
 			}
 		}
 	}()
-	<-answer.over
+	<-answer.Over
 	line := nextRecord(t, s, 1)
 	if line.Illumichat["cause"] != causeStalled || line.Illumichat["outcome"] != "left" {
 		t.Errorf("got %s", line.raw)

@@ -2,13 +2,10 @@ package illumichat
 
 import (
 	"bufio"
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"reflect"
 	"regexp"
@@ -19,120 +16,12 @@ import (
 	"time"
 
 	"github.com/illumichat/caddy-illumichat/internal/localhost"
+	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
 
-const (
-	testToken = sandbox.Token
-
-	finishLine = `data: {"type":"finish","finishReason":"stop"}` + "\n\n"
-)
-
-// upstream is a chat API that answers as a test wants it to, for what the sandbox does not do.
-type upstream struct {
-	*httptest.Server
-
-	mu    sync.Mutex
-	asked []asked
-}
-
-// asked is a request that reached the upstream.
-type asked struct {
-	header http.Header
-	body   string
-}
-
-func newUpstream(tb testing.TB, answer http.HandlerFunc) *upstream {
-	tb.Helper()
-	u := newUnstartedUpstream(answer)
-	u.Start()
-	tb.Cleanup(u.Close)
-	return u
-}
-
-func newUnstartedUpstream(answer http.HandlerFunc) *upstream {
-	u := new(upstream)
-	u.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body) // what broke off is recorded as far as it came
-		u.mu.Lock()
-		u.asked = append(u.asked, asked{r.Header, string(body)})
-		u.mu.Unlock()
-		r.Body = io.NopCloser(bytes.NewReader(body))
-		answer(w, r)
-	}))
-	return u
-}
-
-// take returns the requests that came since the last call.
-func (u *upstream) take() []asked {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	taken := u.asked
-	u.asked = nil
-	return taken
-}
-
-// finishing answers with a finish and nothing else.
-func finishing(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", "text/event-stream")
-	_, _ = io.WriteString(w, finishLine)
-}
-
-// answering answers with a status, a body and headers, which are names and values in turn.
-func answering(status int, body string, header ...string) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
-		w.Header()["Content-Type"] = nil // so that none is guessed
-		for i := 0; i < len(header); i += 2 {
-			w.Header().Add(header[i], header[i+1])
-		}
-		w.WriteHeader(status)
-		_, _ = io.WriteString(w, body)
-	}
-}
-
-// raw answers with bytes that no server sends, and ends the connection.
-func raw(answer string) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
-		conn, _, err := http.NewResponseController(w).Hijack()
-		if err != nil {
-			panic(err) // an HTTP/1.1 connection always can be hijacked
-		}
-		defer conn.Close()
-		_, _ = io.WriteString(conn, answer)
-	}
-}
-
-// stalling answers, and falls silent before the end.
-func stalling(answer http.HandlerFunc) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		answer(w, r)
-		_ = http.NewResponseController(w).Flush()
-		<-r.Context().Done()
-	}
-}
-
-// breaking answers, and breaks the connection before the end.
-func breaking(answer http.HandlerFunc) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		answer(w, r)
-		_ = http.NewResponseController(w).Flush()
-		panic(http.ErrAbortHandler)
-	}
-}
-
-func silent(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
-
-// byMessage answers each chat by the handler for its message's text.
-func byMessage(answers map[string]http.HandlerFunc) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		var chat struct{ Messages []struct{ Content string } }
-		if err := json.NewDecoder(r.Body).Decode(&chat); err != nil {
-			panic(err) // what goes upstream is checked
-		}
-		answers[chat.Messages[0].Content](w, r)
-	}
-}
+const testToken = sandbox.Token
 
 // upstreamError is an error of the upstream and what the visitor gets of it.
 type upstreamError struct {
@@ -145,7 +34,6 @@ type upstreamError struct {
 
 const (
 	eventStream = "text/event-stream"
-	theirs      = `{"error":"Their words.","code":"their_code:chat"}`
 	webPage     = "<!doctype html><title>Their page</title>"
 )
 
@@ -173,17 +61,17 @@ func upstreamErrors() []upstreamError {
 		507: "server_error:upstream",
 		599: "server_error:upstream",
 	} {
-		add(fmt.Sprintf("%d with their words", status), answering(status, theirs), status, "their_code:chat", theirs)
-		add(fmt.Sprintf("%d with a page", status), answering(status, webPage, "Content-Type", "text/html"), status, code, "")
-		add(fmt.Sprintf("%d with nothing", status), answering(status, ""), status, code, "")
+		add(fmt.Sprintf("%d with their words", status), sitetest.Answering(status, sitetest.Theirs), status, "their_code:chat", sitetest.Theirs)
+		add(fmt.Sprintf("%d with a page", status), sitetest.Answering(status, webPage, "Content-Type", "text/html"), status, code, "")
+		add(fmt.Sprintf("%d with nothing", status), sitetest.Answering(status, ""), status, code, "")
 	}
 	for _, status := range []int{401, 403, 407} {
-		add(fmt.Sprintf("%d with their words", status), answering(status, theirs), 502, "unauthorized:upstream", "")
-		add(fmt.Sprintf("%d with a page", status), answering(status, webPage, "Www-Authenticate", "Basic"), 502, "unauthorized:upstream", "")
+		add(fmt.Sprintf("%d with their words", status), sitetest.Answering(status, sitetest.Theirs), 502, "unauthorized:upstream", "")
+		add(fmt.Sprintf("%d with a page", status), sitetest.Answering(status, webPage, "Www-Authenticate", "Basic"), 502, "unauthorized:upstream", "")
 	}
 	for _, status := range []int{101, 201, 202, 204, 206, 300, 301, 302, 303, 304, 307, 308, 600, 999} {
 		answer := fmt.Sprintf("HTTP/1.1 %d Odd\r\nContent-Type: application/json\r\n\r\n", status)
-		add(fmt.Sprintf("%d", status), raw(answer+theirs), 502, "bad_gateway:upstream", "")
+		add(fmt.Sprintf("%d", status), sitetest.Raw(answer+sitetest.Theirs), 502, "bad_gateway:upstream", "")
 	}
 
 	// What their words have to look like.
@@ -211,18 +99,18 @@ func upstreamErrors() []upstreamError {
 		"another case":           {`{"Error":"e","Code":"c"}`, ""},
 		"a name twice":           {`{"error":"e","error":"f","code":"c"}`, ""},
 		"invalid UTF-8":          {"{\"error\":\"\xff\",\"code\":\"c\"}", ""},
-		"more than one value":    {theirs + theirs, ""},
-		"torn":                   {theirs[:len(theirs)-1], ""},
-		"a list":                 {`[` + theirs + `]`, ""},
+		"more than one value":    {sitetest.Theirs + sitetest.Theirs, ""},
+		"torn":                   {sitetest.Theirs[:len(sitetest.Theirs)-1], ""},
+		"a list":                 {`[` + sitetest.Theirs + `]`, ""},
 		"null":                   {`null`, ""},
 	} {
 		code := "c"
 		if row.want == "" {
 			code = "bad_request:upstream"
 		}
-		add("a 422 with "+name, answering(422, row.answer), 422, code, row.want)
+		add("a 422 with "+name, sitetest.Answering(422, row.answer), 422, code, row.want)
 	}
-	add("a 500 that breaks off", breaking(answering(500, theirs, "Content-Length", "1000")), 500, "server_error:upstream", "")
+	add("a 500 that breaks off", sitetest.Breaking(sitetest.Answering(500, sitetest.Theirs, "Content-Length", "1000")), 500, "server_error:upstream", "")
 
 	// A 200 that is no chat's answer.
 	for name, header := range map[string][]string{
@@ -237,10 +125,10 @@ func upstreamErrors() []upstreamError {
 		"two encodings":            {"Content-Type", eventStream, "Content-Encoding", "identity, gzip"},
 		"encodings in two lines":   {"Content-Type", eventStream, "Content-Encoding", "identity", "Content-Encoding", "gzip"},
 	} {
-		add("a 200 with "+name, answering(200, finishLine, header...), 502, "bad_gateway:upstream", "")
+		add("a 200 with "+name, sitetest.Answering(200, sitetest.Finish, header...), 502, "bad_gateway:upstream", "")
 	}
-	add("JSON of more than 1 MiB", answering(200, `"`+strings.Repeat("x", 1<<20-1)+`"`, "Content-Type", "application/json"), 502, "bad_gateway:upstream", "")
-	add("JSON that breaks off", breaking(answering(200, `{`, "Content-Type", "application/json", "Content-Length", "2")), 502, "bad_gateway:upstream", "")
+	add("JSON of more than 1 MiB", sitetest.Answering(200, `"`+strings.Repeat("x", 1<<20-1)+`"`, "Content-Type", "application/json"), 502, "bad_gateway:upstream", "")
+	add("JSON that breaks off", sitetest.Breaking(sitetest.Answering(200, `{`, "Content-Type", "application/json", "Content-Length", "2")), 502, "bad_gateway:upstream", "")
 
 	// A 200 that ends or breaks before its first event.
 	for name, answer := range map[string]string{
@@ -249,15 +137,15 @@ func upstreamErrors() []upstreamError {
 		"a comment":                 ": hello\n\n",
 		"a block without data":      "event: message\nid: 7\n\n",
 		"a torn event":              `data: {"type":"text-delta","textDelta":"He`,
-		"an event without line end": strings.TrimSpace(finishLine),
+		"an event without line end": strings.TrimSpace(sitetest.Finish),
 	} {
-		add("a stream of "+name, answering(200, answer, "Content-Type", eventStream), 502, "bad_gateway:upstream", "")
-		add("a broken stream of "+name, breaking(answering(200, answer, "Content-Type", eventStream)), 502, "bad_gateway:upstream", "")
+		add("a stream of "+name, sitetest.Answering(200, answer, "Content-Type", eventStream), 502, "bad_gateway:upstream", "")
+		add("a broken stream of "+name, sitetest.Breaking(sitetest.Answering(200, answer, "Content-Type", eventStream)), 502, "bad_gateway:upstream", "")
 	}
-	add("no head", raw(""), 502, "bad_gateway:upstream", "")
-	add("half a head", raw("HTTP/1.1 200 OK\r\nContent-Ty"), 502, "bad_gateway:upstream", "")
-	add("no HTTP", raw("hello\r\n\r\n"), 502, "bad_gateway:upstream", "")
-	add("a malformed chunk", raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"), 502, "bad_gateway:upstream", "")
+	add("no head", sitetest.Raw(""), 502, "bad_gateway:upstream", "")
+	add("half a head", sitetest.Raw("HTTP/1.1 200 OK\r\nContent-Ty"), 502, "bad_gateway:upstream", "")
+	add("no HTTP", sitetest.Raw("hello\r\n\r\n"), 502, "bad_gateway:upstream", "")
+	add("a malformed chunk", sitetest.Raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"), 502, "bad_gateway:upstream", "")
 	return rows
 }
 
@@ -267,17 +155,17 @@ func TestUpstreamErrors(t *testing.T) {
 	for _, row := range rows {
 		answers[row.name] = row.answer
 	}
-	upstream := newUpstream(t, byMessage(answers))
-	s := serve(t, chatToURL(upstream.URL, once))
+	upstream := sitetest.NewUpstream(t, sitetest.ByMessage(answers))
+	s := sitetest.Serve(t, sitetest.ChatToURL(upstream.URL, sitetest.Once))
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
-			resp := s.ask(saying(row.name))
-			text := wantError(t, resp, row.status, row.code)
+			resp := s.Ask(sitetest.Saying(row.name))
+			text := sitetest.WantError(t, resp, row.status, row.code)
 			if row.body == "" && (strings.Contains(text, "Their") || strings.HasPrefix(text, "x")) {
 				t.Errorf("the text is the upstream's: %q", text)
 			}
 			if row.body != "" {
-				if body := s.ask(saying(row.name)); readAll(t, body) != row.body {
+				if body := s.Ask(sitetest.Saying(row.name)); sitetest.ReadAll(t, body) != row.body {
 					t.Errorf("the body is not %.200s", row.body)
 				}
 			}
@@ -286,34 +174,34 @@ func TestUpstreamErrors(t *testing.T) {
 			}
 		})
 	}
-	if !strings.Contains(s.log(), "the upstream refused the API token; check") {
+	if !strings.Contains(s.Log(), "the upstream refused the API token; check") {
 		t.Error("the log does not say what to do about a token that is refused")
 	}
 }
 
 func TestUpstreamTimeouts(t *testing.T) {
 	answers := map[string]http.HandlerFunc{
-		"silent":         silent,
-		"hang":           stalling(answering(200, "", "Content-Type", eventStream)),
-		"comments":       stalling(answering(200, ": hello\n\n", "Content-Type", eventStream)),
-		"a torn event":   stalling(answering(200, "data: {", "Content-Type", eventStream)),
-		"torn JSON":      stalling(answering(200, "{", "Content-Type", "application/json")),
-		"a torn refusal": stalling(answering(422, "{", "Content-Type", "application/json")),
+		"silent":         sitetest.Silent,
+		"hang":           sitetest.Stalling(sitetest.Answering(200, "", "Content-Type", eventStream)),
+		"comments":       sitetest.Stalling(sitetest.Answering(200, ": hello\n\n", "Content-Type", eventStream)),
+		"a torn event":   sitetest.Stalling(sitetest.Answering(200, "data: {", "Content-Type", eventStream)),
+		"torn JSON":      sitetest.Stalling(sitetest.Answering(200, "{", "Content-Type", "application/json")),
+		"a torn refusal": sitetest.Stalling(sitetest.Answering(422, "{", "Content-Type", "application/json")),
 	}
-	upstream := newUpstream(t, byMessage(answers))
+	upstream := sitetest.NewUpstream(t, sitetest.ByMessage(answers))
 	for _, limit := range []string{"response_timeout", "max_duration"} {
-		s := serve(t, chatToURL(upstream.URL, limit+" 50ms\n"+once))
+		s := sitetest.Serve(t, sitetest.ChatToURL(upstream.URL, limit+" 50ms\n"+sitetest.Once))
 		for name := range answers {
 			t.Run(limit+"/"+name, func(t *testing.T) {
-				wantError(t, s.ask(saying(name)), http.StatusGatewayTimeout, "timeout:upstream")
+				sitetest.WantError(t, s.Ask(sitetest.Saying(name)), http.StatusGatewayTimeout, "timeout:upstream")
 			})
 		}
 	}
 }
 
 func TestUnreachableUpstream(t *testing.T) {
-	s := serve(t, chatToURL(fmt.Sprintf("http://127.0.0.1:%d", localhost.Port(t)), once))
-	wantError(t, s.ask(hello), http.StatusBadGateway, "bad_gateway:upstream")
+	s := sitetest.Serve(t, sitetest.ChatToURL(fmt.Sprintf("http://127.0.0.1:%d", localhost.Port(t)), sitetest.Once))
+	sitetest.WantError(t, s.Ask(sitetest.Hello), http.StatusBadGateway, "bad_gateway:upstream")
 }
 
 func TestUpstreamAnswers(t *testing.T) {
@@ -325,33 +213,33 @@ func TestUpstreamAnswers(t *testing.T) {
 		mediaType string
 		want      string
 	}{
-		{"an event stream", answering(200, finishLine, "Content-Type", eventStream), eventStream, finishLine},
-		{"with a charset", answering(200, finishLine, "Content-Type", "text/event-stream; charset=utf-8"), eventStream, finishLine},
-		{"in capitals", answering(200, finishLine, "Content-Type", "TEXT/EVENT-STREAM"), eventStream, finishLine},
-		{"plain text", answering(200, finishLine, "Content-Type", "text/plain; charset=utf-8"), eventStream, finishLine},
-		{"bytes", answering(200, finishLine, "Content-Type", "application/octet-stream"), eventStream, finishLine},
-		{"no type", answering(200, finishLine), eventStream, finishLine},
-		{"identity", answering(200, finishLine, "Content-Type", eventStream, "Content-Encoding", "identity"), eventStream, finishLine},
-		{"identity in capitals", answering(200, finishLine, "Content-Type", eventStream, "Content-Encoding", "Identity"), eventStream, finishLine},
-		{"only the blank line missing", answering(200, strings.TrimSuffix(finishLine, "\n"), "Content-Type", eventStream), eventStream, finishLine},
-		{"early hints", raw("HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 200 OK\r\n\r\n" + finishLine), eventStream, finishLine},
+		{"an event stream", sitetest.Answering(200, sitetest.Finish, "Content-Type", eventStream), eventStream, sitetest.Finish},
+		{"with a charset", sitetest.Answering(200, sitetest.Finish, "Content-Type", "text/event-stream; charset=utf-8"), eventStream, sitetest.Finish},
+		{"in capitals", sitetest.Answering(200, sitetest.Finish, "Content-Type", "TEXT/EVENT-STREAM"), eventStream, sitetest.Finish},
+		{"plain text", sitetest.Answering(200, sitetest.Finish, "Content-Type", "text/plain; charset=utf-8"), eventStream, sitetest.Finish},
+		{"bytes", sitetest.Answering(200, sitetest.Finish, "Content-Type", "application/octet-stream"), eventStream, sitetest.Finish},
+		{"no type", sitetest.Answering(200, sitetest.Finish), eventStream, sitetest.Finish},
+		{"identity", sitetest.Answering(200, sitetest.Finish, "Content-Type", eventStream, "Content-Encoding", "identity"), eventStream, sitetest.Finish},
+		{"identity in capitals", sitetest.Answering(200, sitetest.Finish, "Content-Type", eventStream, "Content-Encoding", "Identity"), eventStream, sitetest.Finish},
+		{"only the blank line missing", sitetest.Answering(200, strings.TrimSuffix(sitetest.Finish, "\n"), "Content-Type", eventStream), eventStream, sitetest.Finish},
+		{"early hints", sitetest.Raw("HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 200 OK\r\n\r\n" + sitetest.Finish), eventStream, sitetest.Finish},
 
-		{"JSON", answering(200, `{"text": "Hi"}`+"\n", "Content-Type", json), json, `{"text": "Hi"}` + "\n"},
-		{"JSON with a charset", answering(200, `{}`, "Content-Type", "Application/JSON; charset=utf-8"), json, `{}`},
-		{"what is only called JSON", answering(200, "\xff{", "Content-Type", json), json, "\xff{"},
-		{"empty JSON", answering(200, "", "Content-Type", json), json, ""},
-		{"JSON of 1 MiB", answering(200, largest, "Content-Type", json), json, largest},
+		{"JSON", sitetest.Answering(200, `{"text": "Hi"}`+"\n", "Content-Type", json), json, `{"text": "Hi"}` + "\n"},
+		{"JSON with a charset", sitetest.Answering(200, `{}`, "Content-Type", "Application/JSON; charset=utf-8"), json, `{}`},
+		{"what is only called JSON", sitetest.Answering(200, "\xff{", "Content-Type", json), json, "\xff{"},
+		{"empty JSON", sitetest.Answering(200, "", "Content-Type", json), json, ""},
+		{"JSON of 1 MiB", sitetest.Answering(200, largest, "Content-Type", json), json, largest},
 	}
 	answers := make(map[string]http.HandlerFunc)
 	for _, row := range rows {
 		answers[row.name] = row.answer
 	}
-	upstream := newUpstream(t, byMessage(answers))
-	s := serve(t, chatToURL(upstream.URL, ""))
+	upstream := sitetest.NewUpstream(t, sitetest.ByMessage(answers))
+	s := sitetest.Serve(t, sitetest.ChatToURL(upstream.URL, ""))
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
-			resp := s.ask(saying(row.name))
-			if body := readAll(t, resp); body != row.want || resp.StatusCode != http.StatusOK {
+			resp := s.Ask(sitetest.Saying(row.name))
+			if body := sitetest.ReadAll(t, resp); body != row.want || resp.StatusCode != http.StatusOK {
 				t.Errorf("got status %d and %.200q, want %.200q", resp.StatusCode, body, row.want)
 			}
 			if got := resp.Header.Values("Content-Type"); len(got) != 1 || got[0] != row.mediaType {
@@ -391,20 +279,20 @@ func TestRetryAfter(t *testing.T) {
 	}
 	answers := make(map[string]http.HandlerFunc)
 	for name, row := range rows {
-		answers[name] = answering(row.status, theirs, "Retry-After", row.value)
+		answers[name] = sitetest.Answering(row.status, sitetest.Theirs, "Retry-After", row.value)
 		if row.value == "" {
-			answers[name] = answering(row.status, theirs)
+			answers[name] = sitetest.Answering(row.status, sitetest.Theirs)
 		}
 	}
-	upstream := newUpstream(t, byMessage(answers))
-	s := serve(t, "")
+	upstream := sitetest.NewUpstream(t, sitetest.ByMessage(answers))
+	s := sitetest.Serve(t, "")
 	visitor := &http.Transport{DisableKeepAlives: true} // reloads close connections
 	for name, row := range rows {
 		t.Run(name, func(t *testing.T) {
 			// By another address, so that no other row's cool-down is on.
-			s.reload(chatToURL(upstream.URL+"/"+url.PathEscape(name), once))
-			resp := s.send(visitor, chatRequest(t, s.plain, saying(name)))
-			wantError(t, resp, row.status, "their_code:chat")
+			s.Reload(sitetest.ChatToURL(upstream.URL+"/"+url.PathEscape(name), sitetest.Once))
+			resp := s.Send(visitor, sitetest.ChatRequest(t, s.Plain, sitetest.Saying(name)))
+			sitetest.WantError(t, resp, row.status, "their_code:chat")
 			values := resp.Header.Values("Retry-After")
 			if row.least < 0 {
 				if len(values) != 0 {
@@ -424,28 +312,28 @@ func TestRetryAfter(t *testing.T) {
 
 // TestRedirectsAreNotFollowed because the token is for the configured host alone.
 func TestRedirectsAreNotFollowed(t *testing.T) {
-	elsewhere := newUpstream(t, finishing)
+	elsewhere := sitetest.NewUpstream(t, sitetest.Finishing)
 	answers := make(map[string]http.HandlerFunc)
 	for _, status := range []int{301, 302, 303, 307, 308} {
-		answers[strconv.Itoa(status)] = answering(status, "", "Location", elsewhere.URL)
-		answers[strconv.Itoa(status)+" to itself"] = answering(status, "", "Location", "/api/chat")
+		answers[strconv.Itoa(status)] = sitetest.Answering(status, "", "Location", elsewhere.URL)
+		answers[strconv.Itoa(status)+" to itself"] = sitetest.Answering(status, "", "Location", "/api/chat")
 	}
-	upstream := newUpstream(t, byMessage(answers))
-	s := serve(t, chatToURL(upstream.URL, ""))
+	upstream := sitetest.NewUpstream(t, sitetest.ByMessage(answers))
+	s := sitetest.Serve(t, sitetest.ChatToURL(upstream.URL, ""))
 	for name := range answers {
 		t.Run(name, func(t *testing.T) {
-			resp := s.ask(saying(name))
-			wantError(t, resp, http.StatusBadGateway, "bad_gateway:upstream")
+			resp := s.Ask(sitetest.Saying(name))
+			sitetest.WantError(t, resp, http.StatusBadGateway, "bad_gateway:upstream")
 			if got := resp.Header.Get("Location"); got != "" {
 				t.Errorf("got Location: %s", got)
 			}
-			if asked := len(upstream.take()); asked != 1 {
+			if asked := len(upstream.Take()); asked != 1 {
 				t.Errorf("the upstream got %d requests", asked)
 			}
 		})
 	}
-	if asked := elsewhere.take(); len(asked) != 0 {
-		t.Errorf("the other host got %d requests, the first with %q", len(asked), asked[0].header["Authorization"])
+	if asked := elsewhere.Take(); len(asked) != 0 {
+		t.Errorf("the other host got %d requests, the first with %q", len(asked), asked[0].Header["Authorization"])
 	}
 }
 
@@ -464,48 +352,48 @@ func TestTokenEcho(t *testing.T) {
 		code   string // of the error, or of the finish
 		before string // what comes before the finish
 	}{
-		{"the first event", answering(200, leak+finishLine), 502, "bad_gateway:upstream", ""},
-		{"the first event, without its blank line", answering(200, strings.TrimSuffix(leak, "\n")), 502, "bad_gateway:upstream", ""},
-		{"a comment before the first event", answering(200, ":"+testToken+"\n\n"+delta), 502, "bad_gateway:upstream", ""},
-		{"a later event", answering(200, delta+delta+leak+delta+finishLine), 200, stopped, delta + delta},
-		{"the finish", answering(200, delta+strings.Replace(finishLine, "stop", testToken, 1)), 200, stopped, delta},
-		{"a comment", answering(200, delta+": "+testToken+"\n\n"+finishLine), 200, stopped, delta},
-		{"an event's id", answering(200, delta+"id: "+testToken+"\n"+delta+finishLine), 200, stopped, delta},
-		{"a field without a colon", answering(200, delta+testToken+"\n\n"+finishLine), 200, stopped, delta},
-		{"JSON", answering(200, `{"text":"`+testToken+`"}`, "Content-Type", json), 502, "bad_gateway:upstream", ""},
-		{"a header", answering(200, delta+finishLine, "X-Token", "Bearer "+testToken, "X-Chat-Id", "c1"), 200, "", delta},
-		{"one value of a header", answering(200, delta+finishLine, "X-Token", "a", "X-Token", testToken, "X-Chat-Id", "c1"), 200, "", delta},
-		{"a trailer", answering(200, delta+finishLine, "Trailer", "X-Token", http.TrailerPrefix+"X-Token", testToken), 200, "", delta},
-		{"an error's text", answering(422, `{"error":"bad `+testToken+`","code":"c"}`), 422, "bad_request:upstream", ""},
-		{"an error's text, escaped", answering(422, `{"error":"bad `+escaped+`","code":"c"}`), 422, "bad_request:upstream", ""},
-		{"an error's code", answering(422, `{"error":"bad","code":"`+testToken+`"}`), 422, "bad_request:upstream", ""},
-		{"an error's code, escaped", answering(422, `{"error":"bad","code":"`+escaped+`"}`), 422, "bad_request:upstream", ""},
-		{"an error's details", answering(422, `{"error":"bad","code":"c","details":{"a":"`+escaped+`"}}`), 422, "bad_request:upstream", ""},
-		{"a name in an error's details", answering(422, `{"error":"bad","code":"c","details":{"`+escaped+`":"a"}}`), 422, "bad_request:upstream", ""},
-		{"an error that is a page", answering(500, testToken), 500, "server_error:upstream", ""},
-		{"a refusal of the token", answering(401, testToken, "Www-Authenticate", testToken), 502, "unauthorized:upstream", ""},
-		{"Retry-After", answering(429, "", "Retry-After", testToken), 429, "rate_limit:upstream", ""},
-		{"Location", answering(302, "", "Location", "/"+testToken), 502, "bad_gateway:upstream", ""},
-		{"Content-Type", answering(200, "", "Content-Type", "text/"+testToken), 502, "bad_gateway:upstream", ""},
-		{"Content-Encoding", answering(200, "", "Content-Encoding", testToken), 502, "bad_gateway:upstream", ""},
-		{"the reason phrase", raw("HTTP/1.1 500 " + testToken + "\r\n\r\n"), 500, "server_error:upstream", ""},
-		{"what is no head", raw(testToken + "\r\n\r\n"), 502, "bad_gateway:upstream", ""},
-		{"a status that is none", raw("HTTP/1.1 " + testToken + "\r\n\r\n"), 502, "bad_gateway:upstream", ""},
-		{"a header that is none", raw("HTTP/1.1 200 OK\r\n" + testToken + "\r\n\r\n"), 502, "bad_gateway:upstream", ""},
-		{"a length that is none", raw("HTTP/1.1 200 OK\r\nContent-Length: " + testToken + "\r\n\r\n"), 502, "bad_gateway:upstream", ""},
-		{"a coding that is none", raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: " + testToken + "\r\n\r\n"), 502, "bad_gateway:upstream", ""},
+		{"the first event", sitetest.Answering(200, leak+sitetest.Finish), 502, "bad_gateway:upstream", ""},
+		{"the first event, without its blank line", sitetest.Answering(200, strings.TrimSuffix(leak, "\n")), 502, "bad_gateway:upstream", ""},
+		{"a comment before the first event", sitetest.Answering(200, ":"+testToken+"\n\n"+delta), 502, "bad_gateway:upstream", ""},
+		{"a later event", sitetest.Answering(200, delta+delta+leak+delta+sitetest.Finish), 200, stopped, delta + delta},
+		{"the finish", sitetest.Answering(200, delta+strings.Replace(sitetest.Finish, "stop", testToken, 1)), 200, stopped, delta},
+		{"a comment", sitetest.Answering(200, delta+": "+testToken+"\n\n"+sitetest.Finish), 200, stopped, delta},
+		{"an event's id", sitetest.Answering(200, delta+"id: "+testToken+"\n"+delta+sitetest.Finish), 200, stopped, delta},
+		{"a field without a colon", sitetest.Answering(200, delta+testToken+"\n\n"+sitetest.Finish), 200, stopped, delta},
+		{"JSON", sitetest.Answering(200, `{"text":"`+testToken+`"}`, "Content-Type", json), 502, "bad_gateway:upstream", ""},
+		{"a header", sitetest.Answering(200, delta+sitetest.Finish, "X-Token", "Bearer "+testToken, "X-Chat-Id", "c1"), 200, "", delta},
+		{"one value of a header", sitetest.Answering(200, delta+sitetest.Finish, "X-Token", "a", "X-Token", testToken, "X-Chat-Id", "c1"), 200, "", delta},
+		{"a trailer", sitetest.Answering(200, delta+sitetest.Finish, "Trailer", "X-Token", http.TrailerPrefix+"X-Token", testToken), 200, "", delta},
+		{"an error's text", sitetest.Answering(422, `{"error":"bad `+testToken+`","code":"c"}`), 422, "bad_request:upstream", ""},
+		{"an error's text, escaped", sitetest.Answering(422, `{"error":"bad `+escaped+`","code":"c"}`), 422, "bad_request:upstream", ""},
+		{"an error's code", sitetest.Answering(422, `{"error":"bad","code":"`+testToken+`"}`), 422, "bad_request:upstream", ""},
+		{"an error's code, escaped", sitetest.Answering(422, `{"error":"bad","code":"`+escaped+`"}`), 422, "bad_request:upstream", ""},
+		{"an error's details", sitetest.Answering(422, `{"error":"bad","code":"c","details":{"a":"`+escaped+`"}}`), 422, "bad_request:upstream", ""},
+		{"a name in an error's details", sitetest.Answering(422, `{"error":"bad","code":"c","details":{"`+escaped+`":"a"}}`), 422, "bad_request:upstream", ""},
+		{"an error that is a page", sitetest.Answering(500, testToken), 500, "server_error:upstream", ""},
+		{"a refusal of the token", sitetest.Answering(401, testToken, "Www-Authenticate", testToken), 502, "unauthorized:upstream", ""},
+		{"Retry-After", sitetest.Answering(429, "", "Retry-After", testToken), 429, "rate_limit:upstream", ""},
+		{"Location", sitetest.Answering(302, "", "Location", "/"+testToken), 502, "bad_gateway:upstream", ""},
+		{"Content-Type", sitetest.Answering(200, "", "Content-Type", "text/"+testToken), 502, "bad_gateway:upstream", ""},
+		{"Content-Encoding", sitetest.Answering(200, "", "Content-Encoding", testToken), 502, "bad_gateway:upstream", ""},
+		{"the reason phrase", sitetest.Raw("HTTP/1.1 500 " + testToken + "\r\n\r\n"), 500, "server_error:upstream", ""},
+		{"what is no head", sitetest.Raw(testToken + "\r\n\r\n"), 502, "bad_gateway:upstream", ""},
+		{"a status that is none", sitetest.Raw("HTTP/1.1 " + testToken + "\r\n\r\n"), 502, "bad_gateway:upstream", ""},
+		{"a header that is none", sitetest.Raw("HTTP/1.1 200 OK\r\n" + testToken + "\r\n\r\n"), 502, "bad_gateway:upstream", ""},
+		{"a length that is none", sitetest.Raw("HTTP/1.1 200 OK\r\nContent-Length: " + testToken + "\r\n\r\n"), 502, "bad_gateway:upstream", ""},
+		{"a coding that is none", sitetest.Raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: " + testToken + "\r\n\r\n"), 502, "bad_gateway:upstream", ""},
 	}
 	answers := make(map[string]http.HandlerFunc)
 	for _, row := range rows {
 		answers[row.name] = row.answer
 	}
-	upstream := newUpstream(t, byMessage(answers))
-	s := serve(t, "log\nlog_append code {http.illumichat.code}\n"+chatToURL(upstream.URL, once))
-	logged := len(s.log()) // Caddy itself logs a config, and so a token that is part of it
+	upstream := sitetest.NewUpstream(t, sitetest.ByMessage(answers))
+	s := sitetest.Serve(t, "log\nlog_append code {http.illumichat.code}\n"+sitetest.ChatToURL(upstream.URL, sitetest.Once))
+	logged := len(s.Log()) // Caddy itself logs a config, and so a token that is part of it
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
-			resp := s.ask(saying(row.name))
-			body := readAll(t, resp)
+			resp := s.Ask(sitetest.Saying(row.name))
+			body := sitetest.ReadAll(t, resp)
 			if all := fmt.Sprint(resp.Header, body, resp.Trailer); strings.Contains(all, testToken) || strings.Contains(all, escaped) {
 				t.Fatalf("the visitor got the token: %s", all)
 			}
@@ -518,14 +406,14 @@ func TestTokenEcho(t *testing.T) {
 					t.Errorf("got %s, want the code %s", body, row.code)
 				}
 			case row.code == "":
-				if body != row.before+finishLine {
+				if body != row.before+sitetest.Finish {
 					t.Errorf("got %q, want what holds no token as it was", body)
 				}
 				if row.name != "a trailer" && resp.Header.Get("X-Chat-Id") != "c1" {
 					t.Error("the other headers are gone, too")
 				}
 			default:
-				if finish := onlyFinish(t, body); finish.Code != row.code || finish.FinishReason != "error" {
+				if finish := sitetest.OnlyFinish(t, body); finish.Code != row.code || finish.FinishReason != "error" {
 					t.Errorf("got finish %+v", finish)
 				}
 				if !strings.HasPrefix(body, row.before+"data: {\"type\":\"finish\"") {
@@ -533,8 +421,8 @@ func TestTokenEcho(t *testing.T) {
 				}
 			}
 			var news string
-			eventually(t, "the request is logged", func() bool {
-				news = s.log()[logged:]
+			sitetest.Eventually(t, "the request is logged", func() bool {
+				news = s.Log()[logged:]
 				return strings.Contains(news, `"handled request"`)
 			})
 			logged += len(news)
@@ -560,25 +448,25 @@ func TestOutgoingRequest(t *testing.T) {
 		transport string
 	}{
 		"HTTP/1.1": {sandboxtest.NewServer, ""},
-		"HTTP/2.0": {sandboxtest.NewTLSServer, trusting},
+		"HTTP/2.0": {sandboxtest.NewTLSServer, sitetest.Trusting},
 	} {
 		t.Run(proto, func(t *testing.T) {
 			server := row.start(t, sandbox.Options{})
-			s := serve(t, chatTo(server, row.transport))
+			s := sitetest.Serve(t, sitetest.ChatTo(server, row.transport))
 			keys := make(map[string]bool)
-			for visitor, transport := range protocols(t) {
-				req := chatRequest(t, s.secure, hello)
+			for visitor, transport := range sitetest.Protocols(t) {
+				req := sitetest.ChatRequest(t, s.Secure, sitetest.Hello)
 				req.URL.RawQuery = "debug=1"
 				req.Header = http.Header{
 					"Content-Type": {"application/json; charset=utf-8"}, "Authorization": {"Bearer visitor"}, "Cookie": {"a=b"},
 					"Accept": {"text/html"}, "Accept-Encoding": {"gzip, br"}, "Accept-Language": {"de"}, "User-Agent": {"visitor"},
-					"Origin": {s.secure}, "Referer": {s.secure + "/"}, "Sec-Fetch-Site": {"same-origin"},
+					"Origin": {s.Secure}, "Referer": {s.Secure + "/"}, "Sec-Fetch-Site": {"same-origin"},
 					"X-Forwarded-For": {"192.0.2.1"}, "Forwarded": {"for=192.0.2.1"}, "X-Real-Ip": {"192.0.2.1"}, "Via": {"1.1 x"},
 					"Idempotency-Key": {`"visitor"`}, "Traceparent": {"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"},
 					"X-Anything": {"visitor"}, "Te": {"trailers"}, "Cache-Control": {"no-cache"}, "If-Match": {`"x"`},
 				}
-				resp := s.send(transport, req)
-				if body := readAll(t, resp); resp.StatusCode != http.StatusOK {
+				resp := s.Send(transport, req)
+				if body := sitetest.ReadAll(t, resp); resp.StatusCode != http.StatusOK {
 					t.Fatalf("got status %d: %s", resp.StatusCode, body)
 				}
 				requests := server.Requests()
@@ -636,12 +524,12 @@ func TestNoSilentRepeat(t *testing.T) {
 		listener.Close()
 		open.Wait()
 	})
-	s := serve(t, chatToURL("http://"+listener.Addr().String(), once))
+	s := sitetest.Serve(t, sitetest.ChatToURL("http://"+listener.Addr().String(), sitetest.Once))
 
-	if body := readAll(t, s.ask(hello)); body != finishLine {
+	if body := sitetest.ReadAll(t, s.Ask(sitetest.Hello)); body != sitetest.Finish {
 		t.Fatalf("got %q", body)
 	}
-	wantError(t, s.ask(hello), http.StatusBadGateway, "bad_gateway:upstream")
+	sitetest.WantError(t, s.Ask(sitetest.Hello), http.StatusBadGateway, "bad_gateway:upstream")
 	if first, second := <-asked, <-asked; first != 1 || second != 2 {
 		t.Fatalf("the requests were number %d and %d of their connections, want 1 and 2", first, second)
 	}
@@ -655,7 +543,7 @@ func TestNoSilentRepeat(t *testing.T) {
 // answerOnce answers a connection's first request, and closes it when the second one has come.
 func answerOnce(conn net.Conn, asked chan<- int) {
 	defer conn.Close()
-	if conn.SetDeadline(time.Now().Add(patience)) != nil {
+	if conn.SetDeadline(time.Now().Add(sitetest.Patience)) != nil {
 		return
 	}
 	in := bufio.NewReader(conn)
@@ -669,7 +557,7 @@ func answerOnce(conn net.Conn, asked chan<- int) {
 		}
 		asked <- n
 		if n == 1 {
-			_, _ = fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(finishLine), finishLine)
+			_, _ = fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(sitetest.Finish), sitetest.Finish)
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package illumichat
+package sitetest
 
 import (
 	"bufio"
@@ -19,12 +19,12 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/localhost"
 )
 
-// wireUpstream is an upstream for tests to which the bytes matter: each request is answered in the hand of a
+// WireUpstream is an upstream for tests to which the bytes matter: each request is answered in the hand of a
 // function that can break off wherever it likes.
-type wireUpstream struct {
-	url string
+type WireUpstream struct {
+	URL string
 
-	answer   func(*wire)
+	answer   func(*Wire)
 	listener net.Listener
 
 	mu    sync.Mutex
@@ -32,48 +32,48 @@ type wireUpstream struct {
 	work  sync.WaitGroup
 }
 
-// wire is one request, and the means to answer it. After one of the ways to end nothing else may be called.
-type wire struct {
-	key  string // the Idempotency-Key
-	body string
+// Wire is one request, and the means to answer it. After one of the ways to end nothing else may be called.
+type Wire struct {
+	Key  string // the Idempotency-Key
+	Body string
 
-	head func() error                               // sends that of an event stream
-	send func(string) error                         // sends bytes of the body
-	json func(status int, header http.Header) error // answers with an error instead of a stream
+	Head  func() error                               // sends that of an event stream
+	Send  func(string) error                         // sends bytes of the body
+	Error func(status int, header http.Header) error // answers with an error instead of a stream
 
-	end   func() // ends the answer in order
-	fin   func() // closes the connection
-	reset func() // resets it, or in HTTP/2 the stream
-	spoil func() // breaks the protocol
+	End   func() // ends the answer in order
+	Fin   func() // closes the connection
+	Reset func() // resets it, or in HTTP/2 the stream
+	Spoil func() // breaks the protocol
 
 	// In HTTP/2 alone.
-	refuse func()          // resets the stream as one that was not looked at
-	goAway func(last bool) // says that it is closing, and whether this is its last request or was not looked at
+	Refuse func()          // resets the stream as one that was not looked at
+	GoAway func(last bool) // says that it is closing, and whether this is its last request or was not looked at
 
-	gone <-chan struct{} // closed when the request was given up
+	Gone <-chan struct{} // closed when the request was given up
 }
 
-// stall falls silent until the request is given up.
-func (w *wire) stall() { <-w.gone }
+// Stall falls silent until the request is given up.
+func (w *Wire) Stall() { <-w.Gone }
 
-// wireUpstreams are the upstreams of each protocol, and what a directive needs for them.
-var wireUpstreams = []struct {
-	proto     string
-	start     func(testing.TB, func(*wire)) *wireUpstream
-	transport string
+// WireUpstreams are the upstreams of each protocol, and what a directive needs for them.
+var WireUpstreams = []struct {
+	Proto     string
+	Start     func(testing.TB, func(*Wire)) *WireUpstream
+	Transport string
 }{
-	{"HTTP/1.1", newWireUpstream, ""},
-	{"HTTP/2.0", newWireUpstream2, trusting},
+	{"HTTP/1.1", NewWireUpstream1, ""},
+	{"HTTP/2.0", NewWireUpstream2, Trusting},
 }
 
 const (
-	// anyCertificate is the option of a transport that trusts the tests' upstreams, and trusting the subdirective with it.
-	anyCertificate = "tls_insecure_skip_verify"
-	trusting       = "transport http {\n" + anyCertificate + "\n}"
+	// AnyCertificate is the option of a transport that trusts the tests' upstreams, and trusting the subdirective with it.
+	AnyCertificate = "tls_insecure_skip_verify"
+	Trusting       = "transport http {\n" + AnyCertificate + "\n}"
 )
 
-// newWireUpstream listens for HTTP/1.1.
-func newWireUpstream(tb testing.TB, answer func(*wire)) *wireUpstream {
+// NewWireUpstream1 listens for HTTP/1.1.
+func NewWireUpstream1(tb testing.TB, answer func(*Wire)) *WireUpstream {
 	tb.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -82,8 +82,8 @@ func newWireUpstream(tb testing.TB, answer func(*wire)) *wireUpstream {
 	return startWireUpstream(tb, "http", listener, answer, serveHTTP1)
 }
 
-// newWireUpstream2 listens for HTTP/2, with TLS.
-func newWireUpstream2(tb testing.TB, answer func(*wire)) *wireUpstream {
+// NewWireUpstream2 listens for HTTP/2, with TLS.
+func NewWireUpstream2(tb testing.TB, answer func(*Wire)) *WireUpstream {
 	tb.Helper()
 	certPEM, keyPEM := localhost.PEM()
 	pair, err := tls.X509KeyPair(certPEM, keyPEM)
@@ -97,9 +97,9 @@ func newWireUpstream2(tb testing.TB, answer func(*wire)) *wireUpstream {
 	return startWireUpstream(tb, "https", listener, answer, serveHTTP2)
 }
 
-func startWireUpstream(tb testing.TB, scheme string, listener net.Listener, answer func(*wire), serve func(*wireUpstream, net.Conn)) *wireUpstream {
-	u := &wireUpstream{
-		url:      fmt.Sprintf("%s://%s/api/chat", scheme, listener.Addr()),
+func startWireUpstream(tb testing.TB, scheme string, listener net.Listener, answer func(*Wire), serve func(*WireUpstream, net.Conn)) *WireUpstream {
+	u := &WireUpstream{
+		URL:      fmt.Sprintf("%s://%s/api/chat", scheme, listener.Addr()),
 		answer:   answer,
 		listener: listener,
 		conns:    make(map[net.Conn]struct{}),
@@ -120,11 +120,11 @@ func startWireUpstream(tb testing.TB, scheme string, listener net.Listener, answ
 			})
 		}
 	})
-	tb.Cleanup(u.close)
+	tb.Cleanup(u.Close)
 	return u
 }
 
-func (u *wireUpstream) track(conn net.Conn) bool {
+func (u *WireUpstream) track(conn net.Conn) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.conns == nil {
@@ -134,15 +134,22 @@ func (u *wireUpstream) track(conn net.Conn) bool {
 	return true
 }
 
-func (u *wireUpstream) forget(conn net.Conn) {
+func (u *WireUpstream) forget(conn net.Conn) {
 	conn.Close()
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	delete(u.conns, conn)
 }
 
-// close ends it, and waits until nothing is left of it. It may be called again.
-func (u *wireUpstream) close() {
+// IsIdle reports whether it has no connections.
+func (u *WireUpstream) IsIdle() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return len(u.conns) == 0
+}
+
+// Close ends it, and waits until nothing is left of it. It may be called again.
+func (u *WireUpstream) Close() {
 	u.listener.Close()
 	u.mu.Lock()
 	for conn := range u.conns {
@@ -163,7 +170,7 @@ func resetTCP(conn net.Conn) {
 }
 
 // serveHTTP1 answers the requests of a connection one after the other.
-func serveHTTP1(u *wireUpstream, conn net.Conn) {
+func serveHTTP1(u *WireUpstream, conn net.Conn) {
 	in := bufio.NewReader(conn)
 	for {
 		req, err := http.ReadRequest(in)
@@ -185,31 +192,31 @@ func serveHTTP1(u *wireUpstream, conn net.Conn) {
 			_, err := io.WriteString(conn, text)
 			return err
 		}
-		w := &wire{
-			key:  req.Header.Get("Idempotency-Key"),
-			body: string(body),
-			head: func() error {
+		w := &Wire{
+			Key:  req.Header.Get("Idempotency-Key"),
+			Body: string(body),
+			Head: func() error {
 				return write("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
 			},
-			send: func(text string) error { return write(fmt.Sprintf("%x\r\n%s\r\n", len(text), text)) },
-			json: func(status int, header http.Header) error {
+			Send: func(text string) error { return write(fmt.Sprintf("%x\r\n%s\r\n", len(text), text)) },
+			Error: func(status int, header http.Header) error {
 				var lines bytes.Buffer
 				_ = header.Write(&lines)
 				ended = true
 				return write(fmt.Sprintf("HTTP/1.1 %d Odd\r\nContent-Type: application/json\r\nContent-Length: %d\r\n%s\r\n%s",
-					status, len(theirs), lines.String(), theirs))
+					status, len(Theirs), lines.String(), Theirs))
 			},
-			end: func() {
+			End: func() {
 				ended = true
 				_ = write("0\r\n\r\n")
 			},
-			fin:   func() { conn.Close() },
-			reset: func() { resetTCP(conn) },
-			spoil: func() {
+			Fin:   func() { conn.Close() },
+			Reset: func() { resetTCP(conn) },
+			Spoil: func() {
 				_ = write("no chunk\r\n")
 				<-gone
 			},
-			gone: gone,
+			Gone: gone,
 		}
 		u.answer(w)
 		if !ended {
@@ -234,7 +241,7 @@ type conn2 struct {
 }
 
 type stream2 struct {
-	wire wire
+	wire Wire
 	body bytes.Buffer
 	gone chan struct{}
 	left bool
@@ -248,7 +255,7 @@ func (s *stream2) leave() {
 }
 
 // serveHTTP2 answers the requests of a connection, each by its side.
-func serveHTTP2(u *wireUpstream, conn net.Conn) {
+func serveHTTP2(u *WireUpstream, conn net.Conn) {
 	preface := make([]byte, len(http2.ClientPreface))
 	if _, err := io.ReadFull(conn, preface); err != nil {
 		return
@@ -291,7 +298,7 @@ func serveHTTP2(u *wireUpstream, conn net.Conn) {
 			s := c.streams[f.StreamID]
 			s.body.Write(f.Data())
 			if f.StreamEnded() {
-				s.wire.body = s.body.String()
+				s.wire.Body = s.body.String()
 				answers.Go(func() { u.answer(&s.wire) })
 			}
 		}
@@ -302,7 +309,7 @@ func serveHTTP2(u *wireUpstream, conn net.Conn) {
 func (c *conn2) write(frame func() error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	_ = c.SetWriteDeadline(time.Now().Add(patience))
+	_ = c.SetWriteDeadline(time.Now().Add(Patience))
 	return frame()
 }
 
@@ -328,10 +335,10 @@ func (c *conn2) newStream(f *http2.MetaHeadersFrame) *stream2 {
 		}
 		return c.write(func() error { return c.framer.WriteData(id, last, []byte(text)) })
 	}
-	s.wire = wire{
-		head: func() error { return headers(false, ":status", "200", "content-type", "text/event-stream") },
-		send: func(text string) error { return data(text, false) },
-		json: func(status int, header http.Header) error {
+	s.wire = Wire{
+		Head: func() error { return headers(false, ":status", "200", "content-type", "text/event-stream") },
+		Send: func(text string) error { return data(text, false) },
+		Error: func(status int, header http.Header) error {
 			fields := []string{":status", fmt.Sprint(status), "content-type", "application/json"}
 			if after := header.Get("Retry-After"); after != "" {
 				fields = append(fields, "retry-after", after)
@@ -339,28 +346,28 @@ func (c *conn2) newStream(f *http2.MetaHeadersFrame) *stream2 {
 			if err := headers(false, fields...); err != nil {
 				return err
 			}
-			return data(theirs, true)
+			return data(Theirs, true)
 		},
-		end:   func() { _ = data("", true) },
-		fin:   func() { c.Close() },
-		reset: func() { _ = c.write(func() error { return c.framer.WriteRSTStream(id, http2.ErrCodeInternal) }) },
-		spoil: func() {
+		End:   func() { _ = data("", true) },
+		Fin:   func() { c.Close() },
+		Reset: func() { _ = c.write(func() error { return c.framer.WriteRSTStream(id, http2.ErrCodeInternal) }) },
+		Spoil: func() {
 			_ = c.write(func() error { return c.framer.WriteGoAway(id, http2.ErrCodeProtocol, nil) })
 			c.Close()
 		},
-		refuse: func() { _ = c.write(func() error { return c.framer.WriteRSTStream(id, http2.ErrCodeRefusedStream) }) },
-		goAway: func(last bool) {
+		Refuse: func() { _ = c.write(func() error { return c.framer.WriteRSTStream(id, http2.ErrCodeRefusedStream) }) },
+		GoAway: func(last bool) {
 			until := id
 			if !last {
 				until = 0
 			}
 			_ = c.write(func() error { return c.framer.WriteGoAway(until, http2.ErrCodeNo, nil) })
 		},
-		gone: s.gone,
+		Gone: s.gone,
 	}
 	for _, field := range f.Fields {
 		if field.Name == "idempotency-key" {
-			s.wire.key = field.Value
+			s.wire.Key = field.Value
 		}
 	}
 	return s

@@ -1,4 +1,4 @@
-package illumichat
+package sitetest
 
 import (
 	"crypto/tls"
@@ -35,8 +35,8 @@ func (loaded) Match(hello *tls.ClientHelloInfo) bool {
 	return true
 }
 
-// load loads a config.
-func load(tb testing.TB, config []byte) {
+// Load loads a config.
+func Load(tb testing.TB, config []byte) {
 	tb.Helper()
 	loading.Lock()
 	defer loading.Unlock()

@@ -1,0 +1,127 @@
+package sitetest
+
+import (
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/quic-go/quic-go/http3"
+
+	_ "github.com/caddyserver/caddy/v2/modules/standard"
+
+	"github.com/illumichat/caddy-illumichat/sandbox"
+	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
+)
+
+// ChatPath is where the tests' sites have their chat.
+const ChatPath = "/api/chat-proxy"
+
+// Hello is a chat that the sandbox answers with every type of event.
+const Hello = `{"assistantId":"asst_demo","messages":[{"role":"user","content":"Hello"}]}`
+
+// ChatTo is an illumichat directive that asks server, with further subdirectives.
+func ChatTo(server *sandboxtest.Server, subdirectives string) string {
+	return ChatToURL(server.URL, subdirectives)
+}
+
+// ChatToURL is chatTo for an upstream that is no sandbox.
+func ChatToURL(endpoint, subdirectives string) string {
+	return fmt.Sprintf(`illumichat %s {
+		token %s
+		assistants %s
+		endpoint %s
+		%s
+	}`, ChatPath, sandbox.Token, sandbox.Assistant, endpoint, subdirectives)
+}
+
+// Once is the subdirective for a test of what becomes of one try.
+const Once = "retry {\nattempts 1\n}"
+
+// Saying is a chat with one message; the sandbox takes one that begins with a slash as a command.
+func Saying(text string) string {
+	message, err := json.Marshal(text)
+	if err != nil {
+		panic(err) // a string always can be marshalled
+	}
+	return fmt.Sprintf(`{"assistantId":"asst_demo","messages":[{"role":"user","content":%s}]}`, message)
+}
+
+func ChatRequest(tb testing.TB, origin, chat string) *http.Request {
+	tb.Helper()
+	req, err := http.NewRequestWithContext(tb.Context(), http.MethodPost, origin+ChatPath, strings.NewReader(chat))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	return req
+}
+
+// Protocols are the ways that visitors come. Each call makes new connections.
+func Protocols(tb testing.TB) map[string]http.RoundTripper {
+	tb.Helper()
+	insecure := &tls.Config{InsecureSkipVerify: true}
+	h1 := &http.Transport{TLSClientConfig: insecure.Clone(), TLSNextProto: map[string]func(string, *tls.Conn) http.RoundTripper{}}
+	h2 := &http.Transport{TLSClientConfig: insecure.Clone(), ForceAttemptHTTP2: true}
+	h3 := &http3.Transport{TLSClientConfig: insecure.Clone()}
+	tb.Cleanup(func() {
+		h1.CloseIdleConnections()
+		h2.CloseIdleConnections()
+		h3.Close()
+	})
+	return map[string]http.RoundTripper{"HTTP/1.1": h1, "HTTP/2.0": h2, "HTTP/3.0": h3}
+}
+
+// ReadAll reads an answer to its end.
+func ReadAll(tb testing.TB, resp *http.Response) string {
+	tb.Helper()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		tb.Fatalf("reading the answer: %v", err)
+	}
+	return string(body)
+}
+
+// WantError checks an answer against a row of the error table and returns its text.
+func WantError(tb testing.TB, resp *http.Response, status int, code string) string {
+	tb.Helper()
+	body := ReadAll(tb, resp)
+	if resp.StatusCode != status {
+		tb.Errorf("got status %d, want %d: %s", resp.StatusCode, status, body)
+	}
+	var e struct{ Error, Code string }
+	if err := json.Unmarshal([]byte(body), &e); err != nil {
+		tb.Fatalf("the answer is not of the documented shape: %v: %q", err, body)
+	}
+	if e.Code != code {
+		tb.Errorf("got code %q, want %q: %s", e.Code, code, body)
+	}
+	if e.Error == "" {
+		tb.Errorf("the answer has no text: %s", body)
+	}
+	if got := resp.Header.Get("Content-Type"); got != "application/json" {
+		tb.Errorf("got Content-Type %q", got)
+	}
+	if got := resp.Header.Get("Cache-Control"); got != "no-store" {
+		tb.Errorf("got Cache-Control %q", got)
+	}
+	return e.Error
+}
+
+func CheckRetryAfter(t *testing.T, header http.Header, want []int) {
+	t.Helper()
+	value := header.Get("Retry-After")
+	if want == nil {
+		if value != "" {
+			t.Errorf("got Retry-After: %s", value)
+		}
+		return
+	}
+	if got, err := strconv.Atoi(value); err != nil || got < want[0] || got > want[1] {
+		t.Errorf("got Retry-After: %q, want %d to %d", value, want[0], want[1])
+	}
+}

@@ -1,0 +1,178 @@
+package sitetest
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+)
+
+// caddyConfig is the environment variable that makes Main run Caddy. Its value is the config's file.
+const caddyConfig = "ILLUMICHAT_TEST_CADDY_CONFIG"
+
+// Main is the TestMain of a package. Where Run or Start has started the process, it runs Caddy. Otherwise it runs the tests
+// in the module's top directory.
+func Main(m *testing.M) {
+	if config := os.Getenv(caddyConfig); config != "" {
+		os.Args = []string{"caddy", "run", "--config", config}
+		caddycmd.Main()
+		return
+	}
+	if err := changeToTop(); err != nil {
+		panic(err)
+	}
+	os.Exit(m.Run())
+}
+
+// changeToTop changes to the directory of the module's go.mod.
+func changeToTop() error {
+	for {
+		_, err := os.Stat("go.mod")
+		if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if err := os.Chdir(".."); err != nil {
+			return err
+		}
+	}
+}
+
+// Process is a Caddy that can exit, which one within the tests' own process cannot.
+type Process struct {
+	admin     string // the path of the admin API's socket
+	OSProcess *os.Process
+	output    bytes.Buffer
+	exited    chan error
+}
+
+// Run serves the site in a process of its own.
+func Run(tb testing.TB, s *Site, directives string) *Process {
+	tb.Helper()
+	return Start(tb, s.Adapt(directives), func() bool {
+		secure, err := tls.Dial("tcp", strings.TrimPrefix(s.Secure, "https://"), &tls.Config{InsecureSkipVerify: true})
+		if err != nil {
+			return false
+		}
+		secure.Close()
+		plain, err := net.Dial("tcp", strings.TrimPrefix(s.Plain, "http://"))
+		if err != nil {
+			return false
+		}
+		plain.Close()
+		return true
+	})
+}
+
+// Start runs a config in a process of its own, and waits until it is ready. The process ends with the test.
+func Start(tb testing.TB, config []byte, ready func() bool) *Process {
+	tb.Helper()
+	// A socket's path has to be short.
+	dir, err := os.MkdirTemp("", "caddy")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { os.RemoveAll(dir) })
+	p := &Process{admin: filepath.Join(dir, "admin"), exited: make(chan error, 1)}
+	file := filepath.Join(dir, "caddy.json")
+	WriteFile(tb, file, string(p.withAdmin(tb, config)))
+
+	self, err := os.Executable()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	command := exec.CommandContext(tb.Context(), self)
+	// The first handshake may come while the process still starts (see loaded), so that a race is no failure there.
+	command.Env = append(os.Environ(), caddyConfig+"="+file, "HOME="+dir, "XDG_CONFIG_HOME="+dir, "XDG_DATA_HOME="+dir, "GORACE=exitcode=0")
+	command.Stdout, command.Stderr = &p.output, &p.output
+	if err := command.Start(); err != nil {
+		tb.Fatal(err)
+	}
+	p.OSProcess = command.Process
+	go func() {
+		p.exited <- command.Wait()
+		close(p.exited)
+	}()
+	tb.Cleanup(func() { <-p.exited })
+	Eventually(tb, "the process serves its sites", ready)
+	return p
+}
+
+// withAdmin gives a config an admin API.
+func (p *Process) withAdmin(tb testing.TB, config []byte) []byte {
+	tb.Helper()
+	var fields map[string]any
+	if err := json.Unmarshal(config, &fields); err != nil {
+		tb.Fatal(err)
+	}
+	fields["admin"] = map[string]any{"listen": "unix/" + p.admin, "config": map[string]any{"persist": false}}
+	config, err := json.Marshal(fields)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return config
+}
+
+// Reload replaces the config of the process.
+func (p *Process) Reload(tb testing.TB, config []byte) {
+	tb.Helper()
+	status, body, _ := p.Ask(tb, http.MethodPost, "/load", p.withAdmin(tb, config))
+	if status != http.StatusOK {
+		tb.Fatalf("the config was not loaded: %d: %s", status, body)
+	}
+}
+
+// Ask sends a request to the admin API.
+func (p *Process) Ask(tb testing.TB, method, path string, body []byte) (status int, answer string, header http.Header) {
+	tb.Helper()
+	client := http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", p.admin)
+		},
+	}}
+	defer client.CloseIdleConnections()
+	req, err := http.NewRequestWithContext(tb.Context(), method, "http://caddy"+path, bytes.NewReader(body))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := client.Do(req)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer resp.Body.Close()
+	return resp.StatusCode, ReadAll(tb, resp), resp.Header
+}
+
+// Exit has the process exit, as a service manager does.
+func (p *Process) Exit(tb testing.TB) {
+	tb.Helper()
+	if err := p.OSProcess.Signal(syscall.SIGTERM); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// Wait waits for the end of the process.
+func (p *Process) Wait(tb testing.TB) {
+	tb.Helper()
+	select {
+	case err := <-p.exited:
+		if err != nil {
+			tb.Errorf("Caddy exited with %v:\n%s", err, p.output.String())
+		}
+	case <-time.After(Patience):
+		tb.Error("Caddy did not exit")
+	}
+}
