@@ -22,10 +22,10 @@ import (
 	"github.com/illumichat/caddy-illumichat/sandbox"
 )
 
-// update writes down what the adapter says, for the diff to be read:
+// updateGoldens writes down what the adapter says, for the diff to be read:
 //
 //	go test -run TestGoldens . -args -update
-var update = flag.Bool("update", false, "rewrite the golden files of the Caddyfile adapter, and the screenshots")
+var updateGoldens = flag.Bool("update", false, "rewrite the golden files of the Caddyfile adapter")
 
 // goldenSeparator stands between a Caddyfile and what it adapts to, as in Caddy's own golden files.
 const goldenSeparator = "----------\n"
@@ -48,7 +48,7 @@ func TestGoldens(t *testing.T) {
 				t.Fatalf("there is no %q in it", goldenSeparator)
 			}
 			got := adaptGolden(t, input)
-			if *update {
+			if *updateGoldens {
 				if err := os.WriteFile(file, []byte(input+goldenSeparator+got), 0o644); err != nil {
 					t.Fatal(err)
 				}

@@ -26,10 +26,10 @@ func TestExampleOfACluster(t *testing.T) {
 	var text strings.Builder
 	files := make(map[string]string)
 	for _, file := range []string{"Caddyfile", "balancer.Caddyfile", "sandbox.Caddyfile", "run.sh"} {
-		files[file] = readExample(t, "cluster/"+file)
+		files[file] = sitetest.ReadExample(t, "cluster/"+file)
 		text.WriteString(files[file])
 	}
-	ports := freePortsFor(t, text.String())
+	ports := sitetest.FreePortsFor(t, text.String())
 	script := strings.NewReplacer("8081 8082 8083", strings.ReplaceAll(ports.Replace(":8081 :8082 :8083"), ":", ""))
 	for file, text := range files {
 		sitetest.WriteFile(t, filepath.Join(top, "example/cluster", file), script.Replace(ports.Replace(text)))
@@ -57,33 +57,33 @@ func TestExampleOfACluster(t *testing.T) {
 			t.Log(output.String())
 		}
 	})
-	e := &runningExample{ports: ports}
+	e := &sitetest.RunningExample{Ports: ports}
 	const balancer = "http://localhost:8080"
 	instances := []string{"http://localhost:8081", "http://localhost:8082", "http://localhost:8083"}
 	for _, origin := range append(instances, balancer) {
 		sitetest.Within(t, 3*sitetest.Patience, origin+" serves", func() bool {
-			resp, err := loopback.RoundTrip(e.request(t, http.MethodGet, origin+"/", ""))
+			resp, err := sitetest.Loopback.RoundTrip(e.Request(t, http.MethodGet, origin+"/", ""))
 			if err == nil {
 				resp.Body.Close()
 			}
 			return err == nil && resp.StatusCode == http.StatusOK
 		})
 	}
-	e.wantPage(t, balancer)
+	e.WantPage(t, balancer)
 
 	// An answer goes on at each, and limits are of all of them.
 	left := 20
 	for _, origin := range append(instances, balancer) {
-		resp := e.chat(t, origin, anyone)
+		resp := e.Chat(t, origin, sitetest.Anyone)
 		left--
 		if got := resp.Header.Get("RateLimit"); !strings.Contains(got, fmt.Sprintf("r=%d;", left)) {
 			t.Errorf("%s says %q, want %d to be left", origin, got, left)
 		}
-		wantAnswer(t, resp)
+		sitetest.WantAnswer(t, resp)
 		last := resp.Header.Get(headerStream) + ":1"
 		for _, other := range instances {
 			sitetest.Eventually(t, "the answer is known at "+other, func() bool {
-				return strings.Contains(sitetest.ReadAll(t, e.get(t, other+"/api/chat-proxy", "Last-Event-ID: "+last)), typeFinish)
+				return strings.Contains(sitetest.ReadAll(t, e.Get(t, other+"/api/chat-proxy", "Last-Event-ID: "+last)), typeFinish)
 			})
 		}
 	}
@@ -100,7 +100,7 @@ func TestExampleOfACluster(t *testing.T) {
 		t.Fatal("the script goes on")
 	}
 	for _, origin := range append(instances, balancer) {
-		if resp, err := loopback.RoundTrip(e.request(t, http.MethodGet, origin+"/", "")); err == nil {
+		if resp, err := sitetest.Loopback.RoundTrip(e.Request(t, http.MethodGet, origin+"/", "")); err == nil {
 			resp.Body.Close()
 			t.Errorf("%s still serves", origin)
 		}

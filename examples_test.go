@@ -55,26 +55,26 @@ func TestExamplesAreTestedAndListed(t *testing.T) {
 
 func TestExampleOfAnExistingSite(t *testing.T) {
 	const site = "http://localhost:8080"
-	e := runExample(t, "existing-site/Caddyfile", sandbox.Options{})
-	e.wantPage(t, site)
-	wantAnswer(t, e.chat(t, site, anyone))
-	e.runCommands(t, "The app got GET /api/orders.", finished)
-	e.wantLimits(t, "20/1h 2000/24h:site, 3 a client")
-	e.wantPrivate(t, ":8081")
-	if resp := e.get(t, site+"/chat.css", "Accept-Encoding: gzip"); resp.Header.Get("Content-Encoding") != "gzip" ||
+	e := sitetest.RunExample(t, "existing-site/Caddyfile", sandbox.Options{})
+	e.WantPage(t, site)
+	sitetest.WantAnswer(t, e.Chat(t, site, sitetest.Anyone))
+	e.RunCommands(t, "The app got GET /api/orders.", sitetest.Finished)
+	e.WantLimits(t, "20/1h 2000/24h:site, 3 a client")
+	e.WantPrivate(t, ":8081")
+	if resp := e.Get(t, site+"/chat.css", "Accept-Encoding: gzip"); resp.Header.Get("Content-Encoding") != "gzip" ||
 		resp.Header.Get("X-Content-Type-Options") != "nosniff" {
 		t.Errorf("the site has lost its own headers: %v", resp.Header)
 	}
 
-	before := runEdited(t, "existing-site/Caddyfile", sandbox.Options{}, func(text string) string {
+	before := sitetest.RunEdited(t, "existing-site/Caddyfile", sandbox.Options{}, func(text string) string {
 		return regexp.MustCompile(`(?ms)^\tillumichat .*?^\t}\n`).ReplaceAllString(text, "")
 	})
 	for _, asked := range []string{
 		"GET /", "GET /chat.css", "HEAD /chat.js", "GET /nothing", "POST /", "GET /api/orders", "POST /api/orders?n=1", "PUT /api/chat-proxy/",
 	} {
 		method, path, _ := strings.Cut(asked, " ")
-		look := func(e *runningExample) string {
-			resp := roundTrip(t, loopback, e.request(t, method, site+path, "", "Accept-Encoding: gzip"))
+		look := func(e *sitetest.RunningExample) string {
+			resp := sitetest.RoundTrip(t, sitetest.Loopback, e.Request(t, method, site+path, "", "Accept-Encoding: gzip"))
 			resp.Header.Del("Date")
 			return fmt.Sprint(resp.Status, resp.Header, sitetest.ReadAll(t, resp))
 		}
@@ -82,7 +82,7 @@ func TestExampleOfAnExistingSite(t *testing.T) {
 			t.Errorf("%s: the directive changes the answer:\nwith:    %.1000q\nwithout: %.1000q", asked, with, without)
 		}
 	}
-	if got, want := sitetest.ReadAll(t, before.chat(t, site, anyone)), "The app got POST "+sitetest.ChatPath+"."; got != want {
+	if got, want := sitetest.ReadAll(t, before.Chat(t, site, sitetest.Anyone)), "The app got POST "+sitetest.ChatPath+"."; got != want {
 		t.Errorf("without the directive, a chat is answered %q", got)
 	}
 }
@@ -92,24 +92,24 @@ func TestExampleOfProduction(t *testing.T) {
 		site    = "https://localhost:8443"
 		metrics = "http://localhost:9180/metrics"
 	)
-	e := runExample(t, "production/Caddyfile", sandbox.Options{})
-	sitetest.Eventually(t, "there is a certificate", func() bool { return strings.Contains(e.log(), "certificate obtained successfully") })
-	e.runCommands(t, finished, "caddy_illumichat_requests_total")
+	e := sitetest.RunExample(t, "production/Caddyfile", sandbox.Options{})
+	sitetest.Eventually(t, "there is a certificate", func() bool { return strings.Contains(e.Log(), "certificate obtained successfully") })
+	e.RunCommands(t, sitetest.Finished, "caddy_illumichat_requests_total")
 	transports := sitetest.Protocols(t)
 	for name, transport := range transports {
-		resp := roundTrip(t, transport, e.request(t, http.MethodPost, site+sitetest.ChatPath, anyone, "Content-Type: application/json", "Accept-Encoding: gzip"))
+		resp := sitetest.RoundTrip(t, transport, e.Request(t, http.MethodPost, site+sitetest.ChatPath, sitetest.Anyone, "Content-Type: application/json", "Accept-Encoding: gzip"))
 		if resp.Proto != name || resp.Header.Get("Content-Encoding") != "" {
 			t.Errorf("%s: the answer is over %s, %q", name, resp.Proto, resp.Header.Get("Content-Encoding"))
 		}
-		wantAnswer(t, resp)
+		sitetest.WantAnswer(t, resp)
 	}
 
-	e.wantPage(t, site)
-	e.wantPolicy(t, site, "'self'")
-	style := e.get(t, site+"/chat.css", "Accept-Encoding: gzip")
+	e.WantPage(t, site)
+	e.WantPolicy(t, site, "'self'")
+	style := e.Get(t, site+"/chat.css", "Accept-Encoding: gzip")
 	for name, want := range map[string]string{
 		"Content-Encoding":          "gzip",
-		"Alt-Svc":                   e.ports.Replace(`h3=":8443"; ma=2592000`),
+		"Alt-Svc":                   e.Ports.Replace(`h3=":8443"; ma=2592000`),
 		"Strict-Transport-Security": "max-age=300",
 		"Referrer-Policy":           "same-origin",
 	} {
@@ -117,33 +117,33 @@ func TestExampleOfProduction(t *testing.T) {
 			t.Errorf("got %s %q, want %q", name, got, want)
 		}
 	}
-	redirect := e.get(t, "http://localhost:8880/chat.css?n=1")
-	if got, want := redirect.Header.Get("Location"), e.ports.Replace(site+"/chat.css?n=1"); redirect.StatusCode != http.StatusPermanentRedirect || got != want {
+	redirect := e.Get(t, "http://localhost:8880/chat.css?n=1")
+	if got, want := redirect.Header.Get("Location"), e.Ports.Replace(site+"/chat.css?n=1"); redirect.StatusCode != http.StatusPermanentRedirect || got != want {
 		t.Errorf("http: got %s to %q, want %q", redirect.Status, got, want)
 	}
 
 	sitetest.Eventually(t, "the chats are in the access log", func() bool {
-		return strings.Count(e.log(), `"illumichat":{"outcome":"answered"`) >= len(transports)
+		return strings.Count(e.Log(), `"illumichat":{"outcome":"answered"`) >= len(transports)
 	})
-	exported := sitetest.ReadAll(t, e.get(t, metrics))
+	exported := sitetest.ReadAll(t, e.Get(t, metrics))
 	for _, name := range []string{"caddy_illumichat_requests_total", "caddy_http_requests_total"} {
 		if !strings.Contains(exported, "\n"+name+"{") {
 			t.Errorf("there is no metric %s", name)
 		}
 	}
-	if resp := e.get(t, site+"/metrics"); resp.StatusCode != http.StatusNotFound {
+	if resp := e.Get(t, site+"/metrics"); resp.StatusCode != http.StatusNotFound {
 		t.Errorf("the public gets %s for the metrics", resp.Status)
 	}
 
-	sitetest.WantError(t, e.chat(t, site, `{"messages":[`+strings.Repeat(`{"role":"user","content":"x"},`, 50)+`{"role":"user","content":"x"}]}`),
+	sitetest.WantError(t, e.Chat(t, site, `{"messages":[`+strings.Repeat(`{"role":"user","content":"x"},`, 50)+`{"role":"user","content":"x"}]}`),
 		http.StatusRequestEntityTooLarge, "too_large:chat")
 	// A connection of HTTP/1.1 that is to be closed could be reset before the answer to a large body is read.
-	large := e.request(t, http.MethodPost, site+sitetest.ChatPath, sitetest.Saying(strings.Repeat("x", 64<<10)), "Content-Type: application/json")
-	sitetest.WantError(t, roundTrip(t, transports["HTTP/2.0"], large), http.StatusRequestEntityTooLarge, "too_large:chat")
-	e.wantLimits(t, "5/30s 20/1h 2000/24h:site, 200 open, 3 a client")
+	large := e.Request(t, http.MethodPost, site+sitetest.ChatPath, sitetest.Saying(strings.Repeat("x", 64<<10)), "Content-Type: application/json")
+	sitetest.WantError(t, sitetest.RoundTrip(t, transports["HTTP/2.0"], large), http.StatusRequestEntityTooLarge, "too_large:chat")
+	e.WantLimits(t, "5/30s 20/1h 2000/24h:site, 200 open, 3 a client")
 
 	// The header's command and the protocols have asked already. As the window slides, one more than five may be let in.
-	e.untilRefused(t, 6-1-len(transports), func(int) *http.Response { return e.chat(t, site, anyone) })
+	e.UntilRefused(t, 6-1-len(transports), func(int) *http.Response { return e.Chat(t, site, sitetest.Anyone) })
 
 	var config struct {
 		Apps struct {
@@ -155,7 +155,7 @@ func TestExampleOfProduction(t *testing.T) {
 			}
 		}
 	}
-	if err := json.Unmarshal(e.config, &config); err != nil {
+	if err := json.Unmarshal(e.Config, &config); err != nil {
 		t.Fatal(err)
 	}
 	if config.Apps.HTTP.GracePeriod == "" {
@@ -166,8 +166,8 @@ func TestExampleOfProduction(t *testing.T) {
 			t.Errorf("%s: a timeout cuts streams", name)
 		}
 	}
-	e.wantPrivate(t, ":9180")
-	if !strings.Contains(string(e.config), `"install_trust":false`) {
+	e.WantPrivate(t, ":9180")
+	if !strings.Contains(string(e.Config), `"install_trust":false`) {
 		t.Error("Caddy asks for a password")
 	}
 }
@@ -177,54 +177,54 @@ func TestExampleOfSeveralSites(t *testing.T) {
 	naming := func(assistant string) string { return strings.Replace(sitetest.Hello, "asst_demo", assistant, 1) }
 
 	t.Run("as it is", func(t *testing.T) {
-		e := runExample(t, "several-sites/Caddyfile", sandbox.Options{})
-		e.runCommands(t, finished, "forbidden:assistant")
+		e := sitetest.RunExample(t, "several-sites/Caddyfile", sandbox.Options{})
+		e.RunCommands(t, sitetest.Finished, "forbidden:assistant")
 		for _, site := range []string{shop, docs} {
-			e.wantPage(t, site)
-			e.wantPolicy(t, site, "'self'")
-			wantAnswer(t, e.chat(t, site, anyone))
+			e.WantPage(t, site)
+			e.WantPolicy(t, site, "'self'")
+			sitetest.WantAnswer(t, e.Chat(t, site, sitetest.Anyone))
 		}
 	})
 
 	t.Setenv("ILLUMICHAT_SALES", "asst_sales")
 	t.Setenv("ILLUMICHAT_GUIDE", "asst_guide")
-	e := runExample(t, "several-sites/Caddyfile", sandbox.Options{Assistants: []string{"asst_sales", "asst_guide"}})
+	e := sitetest.RunExample(t, "several-sites/Caddyfile", sandbox.Options{Assistants: []string{"asst_sales", "asst_guide"}})
 	asked := 0
 	for _, test := range []struct{ site, chat, assistant string }{
-		{shop, anyone, "asst_sales"},
+		{shop, sitetest.Anyone, "asst_sales"},
 		{shop, naming("sales"), "asst_sales"},
 		{shop, naming("guide"), ""},
-		{docs, anyone, "asst_guide"},
+		{docs, sitetest.Anyone, "asst_guide"},
 		{docs, naming("guide"), "asst_guide"},
 		{docs, naming("sales"), ""},
 		{staff, naming("sales"), "asst_sales"},
 		{staff, naming("guide"), "asst_guide"},
 	} {
-		resp := e.chat(t, test.site, test.chat)
+		resp := e.Chat(t, test.site, test.chat)
 		if test.assistant == "" {
 			sitetest.WantError(t, resp, http.StatusForbidden, "forbidden:assistant")
 			continue
 		}
-		wantAnswer(t, resp)
+		sitetest.WantAnswer(t, resp)
 		var upstream struct{ AssistantID string }
-		if err := json.Unmarshal(e.upstream.Request(t, asked).Body, &upstream); err != nil || upstream.AssistantID != test.assistant {
+		if err := json.Unmarshal(e.Upstream.Request(t, asked).Body, &upstream); err != nil || upstream.AssistantID != test.assistant {
 			t.Errorf("%s: %s asked %q, %v, want %q", test.site, test.chat, upstream.AssistantID, err, test.assistant)
 		}
 		asked++
 	}
 	want := map[string]int{"shop": 2000 - 2, "docs": 500 - 2, "staff": 1000 - 2}
-	if left := e.limitsLeft(t); !maps.Equal(left, want) {
+	if left := e.LimitsLeft(t); !maps.Equal(left, want) {
 		t.Errorf("%v chats are left, want %v", left, want)
 	}
 
-	e.wantLimits(t, "20/1h 1000/24h:staff, 3 a client", "20/1h 2000/24h:shop, 3 a client", "20/1h 500/24h:docs, 3 a client")
+	e.WantLimits(t, "20/1h 1000/24h:staff, 3 a client", "20/1h 2000/24h:shop, 3 a client", "20/1h 500/24h:docs, 3 a client")
 
 	// What a client asks at one site counts at all of them. As the window slides, one more than 20 may be let in.
-	asked += e.untilRefused(t, 21-asked, func(n int) *http.Response { return e.chat(t, []string{shop, docs}[n%2], anyone) })
+	asked += e.UntilRefused(t, 21-asked, func(n int) *http.Response { return e.Chat(t, []string{shop, docs}[n%2], sitetest.Anyone) })
 	if asked < 20 {
 		t.Errorf("%d chats were let in", asked)
 	}
-	sitetest.WantError(t, e.chat(t, staff, naming("sales")), http.StatusTooManyRequests, "rate_limit:chat")
+	sitetest.WantError(t, e.Chat(t, staff, naming("sales")), http.StatusTooManyRequests, "rate_limit:chat")
 }
 
 // hashInExample is a hash as it is made for a site; a cheap one begins otherwise.
@@ -246,42 +246,42 @@ func TestExampleOfALogin(t *testing.T) {
 		}
 		return text
 	}
-	e := runEdited(t, "login/Caddyfile", sandbox.Options{}, cheap)
-	e.runCommands(t, finished, finished)
+	e := sitetest.RunEdited(t, "login/Caddyfile", sandbox.Options{}, cheap)
+	e.RunCommands(t, sitetest.Finished, sitetest.Finished)
 	for _, site := range []string{byCaddy, byService} {
 		for _, header := range []string{"Remote-User: alice", login("alice", "builder"), login("", "")} {
-			for _, resp := range []*http.Response{e.get(t, site+"/", header), e.get(t, site+"/illumichat.js", header), e.chat(t, site, anyone, header)} {
+			for _, resp := range []*http.Response{e.Get(t, site+"/", header), e.Get(t, site+"/illumichat.js", header), e.Chat(t, site, sitetest.Anyone, header)} {
 				if resp.StatusCode != http.StatusUnauthorized || resp.Header.Get("WWW-Authenticate") == "" {
 					t.Errorf("%s: got %s with %s", site, resp.Status, header)
 				}
 			}
 		}
-		e.wantPage(t, site, alice)
-		e.wantPolicy(t, site, "'self'", alice)
+		e.WantPage(t, site, alice)
+		e.WantPolicy(t, site, "'self'", alice)
 
 		// Whoever she says to be, she has 20 chats. As the window slides, one more may be let in.
 		asAlice := func(n int) *http.Response {
-			return e.chat(t, site, anyone, alice, fmt.Sprintf("Remote-User: bob%d", n))
+			return e.Chat(t, site, sitetest.Anyone, alice, fmt.Sprintf("Remote-User: bob%d", n))
 		}
-		if n := e.untilRefused(t, 21, asAlice); n < 19 {
+		if n := e.UntilRefused(t, 21, asAlice); n < 19 {
 			t.Errorf("%s: alice has %d chats", site, n)
 		}
-		wantAnswer(t, e.chat(t, site, anyone, bob, "Remote-User: alice"))
+		sitetest.WantAnswer(t, e.Chat(t, site, sitetest.Anyone, bob, "Remote-User: alice"))
 	}
-	e.wantLimits(t, "20/1h:{http.auth.user.id} 2000/24h:members", "20/1h:{http.request.header.Remote-User} 2000/24h:members")
-	e.wantPrivate(t, ":9091")
-	for _, request := range e.upstream.Requests() {
+	e.WantLimits(t, "20/1h:{http.auth.user.id} 2000/24h:members", "20/1h:{http.request.header.Remote-User} 2000/24h:members")
+	e.WantPrivate(t, ":9091")
+	for _, request := range e.Upstream.Requests() {
 		if request.Header.Get("Authorization") != "Bearer "+sandbox.Token {
 			t.Error("a password has gone upstream")
 		}
 	}
 
 	// A service that names no user leaves nobody a choice of names.
-	nameless := runEdited(t, "login/Caddyfile", sandbox.Options{}, func(text string) string {
+	nameless := sitetest.RunEdited(t, "login/Caddyfile", sandbox.Options{}, func(text string) string {
 		return strings.Replace(cheap(text), "\t\theader Remote-User {http.auth.user.id}\n", "", 1)
 	})
-	if n := nameless.untilRefused(t, 21, func(n int) *http.Response {
-		return nameless.chat(t, byService, anyone, bob, fmt.Sprintf("Remote-User: bob%d", n))
+	if n := nameless.UntilRefused(t, 21, func(n int) *http.Response {
+		return nameless.Chat(t, byService, sitetest.Anyone, bob, fmt.Sprintf("Remote-User: bob%d", n))
 	}); n < 20 {
 		t.Errorf("without a name, %d chats were let in", n)
 	}
@@ -289,8 +289,8 @@ func TestExampleOfALogin(t *testing.T) {
 
 func TestExampleOfAnotherOrigin(t *testing.T) {
 	const www, chat = "http://www.localhost:8080", "http://chat.localhost:8081"
-	e := runExample(t, "other-origin/Caddyfile", sandbox.Options{})
-	e.runCommands(t, finished, "forbidden:origin")
+	e := sitetest.RunExample(t, "other-origin/Caddyfile", sandbox.Options{})
+	e.RunCommands(t, sitetest.Finished, "forbidden:origin")
 	for path, file := range map[string][2]string{
 		"/":              {"other-origin/page/index.html", "text/html"},
 		"/page.js":       {"other-origin/page/page.js", "text/javascript"},
@@ -298,41 +298,41 @@ func TestExampleOfAnotherOrigin(t *testing.T) {
 		"/illumichat.js": {"site/illumichat.js", "text/javascript"},
 		"/icon.svg":      {"site/icon.svg", "image/svg+xml"},
 	} {
-		resp := e.get(t, www+path)
-		if body := sitetest.ReadAll(t, resp); resp.StatusCode != http.StatusOK || body != readExample(t, file[0]) {
+		resp := e.Get(t, www+path)
+		if body := sitetest.ReadAll(t, resp); resp.StatusCode != http.StatusOK || body != sitetest.ReadExample(t, file[0]) {
 			t.Errorf("%s: got %s, %.100q", path, resp.Status, body)
 		}
 		if got := resp.Header.Get("Content-Type"); !strings.HasPrefix(got, file[1]) {
 			t.Errorf("%s: got Content-Type %q", path, got)
 		}
 	}
-	e.wantPolicy(t, www, chat)
-	if page := readExample(t, "other-origin/page/page.js"); !strings.Contains(page, "'"+chat+sitetest.ChatPath+"'") {
+	e.WantPolicy(t, www, chat)
+	if page := sitetest.ReadExample(t, "other-origin/page/page.js"); !strings.Contains(page, "'"+chat+sitetest.ChatPath+"'") {
 		t.Errorf("the page does not ask %s%s", chat, sitetest.ChatPath)
 	}
 	inline := regexp.MustCompile(`<style|<script[^>]*>[^<]| (?:style|on[a-z]+)=`)
-	if found := inline.FindString(readExample(t, "other-origin/page/index.html")); found != "" {
+	if found := inline.FindString(sitetest.ReadExample(t, "other-origin/page/index.html")); found != "" {
 		t.Errorf("the page's policy forbids its %q", found)
 	}
 
-	origin := e.ports.Replace(www)
-	preflight := roundTrip(t, loopback, e.request(t, http.MethodOptions, chat+sitetest.ChatPath, "",
+	origin := e.Ports.Replace(www)
+	preflight := sitetest.RoundTrip(t, sitetest.Loopback, e.Request(t, http.MethodOptions, chat+sitetest.ChatPath, "",
 		"Origin: "+origin, "Access-Control-Request-Method: POST", "Access-Control-Request-Headers: content-type"))
 	if preflight.StatusCode != http.StatusNoContent || preflight.Header.Get("Access-Control-Allow-Headers") != "content-type" {
 		t.Errorf("the preflight gets %s, %v", preflight.Status, preflight.Header)
 	}
-	asked := e.chat(t, chat, anyone, "Origin: "+origin, "Sec-Fetch-Site: same-site")
-	wantAnswer(t, asked)
+	asked := e.Chat(t, chat, sitetest.Anyone, "Origin: "+origin, "Sec-Fetch-Site: same-site")
+	sitetest.WantAnswer(t, asked)
 	for name, resp := range map[string]*http.Response{"preflight": preflight, "chat": asked} {
 		if got := resp.Header.Get("Access-Control-Allow-Origin"); got != origin {
 			t.Errorf("%s: got Access-Control-Allow-Origin %q", name, got)
 		}
 	}
-	e.wantLimits(t, "20/1h 2000/24h:site, 3 a client")
-	if n := strings.Count(string(e.config), `"allow_origins":["`+origin+`"]`); n != 1 {
+	e.WantLimits(t, "20/1h 2000/24h:site, 3 a client")
+	if n := strings.Count(string(e.Config), `"allow_origins":["`+origin+`"]`); n != 1 {
 		t.Error("pages of other origins than the one may ask")
 	}
-	stranger := e.chat(t, chat, anyone, "Origin: http://elsewhere.localhost", "Sec-Fetch-Site: same-site")
+	stranger := e.Chat(t, chat, sitetest.Anyone, "Origin: http://elsewhere.localhost", "Sec-Fetch-Site: same-site")
 	sitetest.WantError(t, stranger, http.StatusForbidden, "forbidden:origin")
 	if got := stranger.Header.Get("Access-Control-Allow-Origin"); got != "" {
 		t.Errorf("a stranger gets Access-Control-Allow-Origin %q", got)
@@ -341,17 +341,17 @@ func TestExampleOfAnotherOrigin(t *testing.T) {
 
 func TestExampleInJSON(t *testing.T) {
 	const site = "http://localhost:8080"
-	e := runExample(t, "json/caddy.json", sandbox.Options{})
-	e.wantPage(t, site)
-	e.wantPolicy(t, site, "'self'")
-	wantAnswer(t, e.chat(t, site, sitetest.Hello))
-	e.runCommands(t, finished)
-	sitetest.Eventually(t, "the chat is in the access log", func() bool { return strings.Contains(e.log(), `"illumichat":{"outcome":"answered"`) })
-	e.wantLimits(t, "20/1h 2000/24h:site, 200 open, 3 a client")
-	if !strings.Contains(string(e.config), `"grace_period": "10s"`) {
+	e := sitetest.RunExample(t, "json/caddy.json", sandbox.Options{})
+	e.WantPage(t, site)
+	e.WantPolicy(t, site, "'self'")
+	sitetest.WantAnswer(t, e.Chat(t, site, sitetest.Hello))
+	e.RunCommands(t, sitetest.Finished)
+	sitetest.Eventually(t, "the chat is in the access log", func() bool { return strings.Contains(e.Log(), `"illumichat":{"outcome":"answered"`) })
+	e.WantLimits(t, "20/1h 2000/24h:site, 200 open, 3 a client")
+	if !strings.Contains(string(e.Config), `"grace_period": "10s"`) {
 		t.Error("there is no grace period")
 	}
-	if left := e.limitsLeft(t)["site"]; left != 2000-len(e.upstream.Requests()) {
+	if left := e.LimitsLeft(t)["site"]; left != 2000-len(e.Upstream.Requests()) {
 		t.Errorf("%d chats are left for the day", left)
 	}
 }
@@ -365,7 +365,7 @@ func TestExamplesSuggestWhatWorks(t *testing.T) {
 		if path.Ext(file) == ".json" {
 			continue
 		}
-		text := readExample(t, file)
+		text := sitetest.ReadExample(t, file)
 		for _, match := range commentedOut.FindAllStringSubmatch(text, -1) {
 			suggestions++
 			option, _, _ := strings.Cut(match[2], " ")
@@ -373,7 +373,7 @@ func TestExamplesSuggestWhatWorks(t *testing.T) {
 				text = regexp.MustCompile(`(?m)^\t+token .*\n`).ReplaceAllString(text, "")
 			}
 		}
-		adaptSilently(t, commentedOut.ReplaceAllString(text, "$1$2"))
+		sitetest.AdaptSilently(t, commentedOut.ReplaceAllString(text, "$1$2"))
 	}
 	if suggestions < 6 {
 		t.Errorf("the examples suggest %d lines", suggestions)

@@ -94,7 +94,7 @@ func TestMonitoredMetricsExist(t *testing.T) {
 // readmeCodes are the codes that a section of the README tells of.
 func readmeCodes(t *testing.T, heading string) []string {
 	t.Helper()
-	_, section, _ := strings.Cut(readme(t), "\n"+heading+"\n")
+	_, section, _ := strings.Cut(sitetest.Readme(t), "\n"+heading+"\n")
 	section, _, _ = strings.Cut(section, "\n## ")
 	var codes []string
 	for _, match := range regexp.MustCompile("`([a-z_]+:(?:chat|assistant|origin|upstream|proxy))`").FindAllStringSubmatch(section, -1) {

@@ -22,20 +22,10 @@ import (
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
 
-// readme is the text of README.md.
-func readme(tb testing.TB) string {
-	tb.Helper()
-	text, err := os.ReadFile("README.md")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return string(text)
-}
-
 // fenced returns the blocks of README.md in a language.
 func fenced(tb testing.TB, language string) (blocks []string) {
 	tb.Helper()
-	for _, match := range regexp.MustCompile("(?ms)^```"+language+"\n(.*?)^```$").FindAllStringSubmatch(readme(tb), -1) {
+	for _, match := range regexp.MustCompile("(?ms)^```"+language+"\n(.*?)^```$").FindAllStringSubmatch(sitetest.Readme(tb), -1) {
 		blocks = append(blocks, match[1])
 	}
 	if len(blocks) == 0 {
@@ -53,7 +43,7 @@ var (
 
 // Who copies a piece of the README must get a config that loads.
 func TestReadmeCaddyfilesAdapt(t *testing.T) {
-	blocks := fencedCaddyfile.FindAllStringSubmatch(readme(t), -1)
+	blocks := fencedCaddyfile.FindAllStringSubmatch(sitetest.Readme(t), -1)
 	if len(blocks) == 0 {
 		t.Fatal("README.md has no Caddyfile")
 	}
@@ -66,7 +56,7 @@ func TestReadmeCaddyfilesAdapt(t *testing.T) {
 				caddyfile = strings.ReplaceAll(caddyfile, "\t\n", "\n") // empty lines are not indented
 			}
 			t.Log(caddyfile)
-			adaptSilently(t, caddyfile)
+			sitetest.AdaptSilently(t, caddyfile)
 		})
 	}
 }
@@ -75,7 +65,7 @@ var fencedJSON = regexp.MustCompile("(?s)```json\n(\\{\n\t\"handler\": \"illumic
 
 func TestReadmeJSONLoads(t *testing.T) {
 	t.Setenv("ILLUMICHAT_API_TOKEN", sandbox.Token)
-	blocks := fencedJSON.FindAllStringSubmatch(readme(t), -1)
+	blocks := fencedJSON.FindAllStringSubmatch(sitetest.Readme(t), -1)
 	if len(blocks) == 0 {
 		t.Fatal("README.md has no JSON of the handler")
 	}
@@ -92,7 +82,7 @@ func TestReadmeScriptChats(t *testing.T) {
 	node := require.Program(t, "node")
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	s := sitetest.Serve(t, sitetest.ChatTo(server, sitetest.Once))
-	client, err := os.ReadFile(pageClient)
+	client, err := os.ReadFile(sitetest.PageClient)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +101,7 @@ func TestReadmeScriptChats(t *testing.T) {
 			await ask('/status 400', element);
 		`)
 		got, err := exec.CommandContext(t.Context(), node, filepath.Join(dir, "page.js")).CombinedOutput()
-		if want := sandboxText(t, "Hello") + " (The request is not valid.)"; err != nil || string(got) != want {
+		if want := sitetest.SandboxText(t, "Hello") + " (The request is not valid.)"; err != nil || string(got) != want {
 			t.Errorf("the script shows %q, %v, want %q", got, err, want)
 		}
 	}
@@ -142,7 +132,7 @@ func TestDockerfileBuildsThisModule(t *testing.T) {
 
 // Who stops Caddy has to wait for its open chats.
 func TestUnitWaitsForGracePeriod(t *testing.T) {
-	unit := readExample(t, "systemd/illumichat.conf")
+	unit := sitetest.ReadExample(t, "systemd/illumichat.conf")
 	_, settings, _ := strings.Cut(unit, "\n\n")
 	if blocks := fenced(t, "ini"); len(blocks) != 1 || blocks[0] != settings {
 		t.Error("the README has other settings of the unit")
@@ -156,7 +146,7 @@ func TestUnitWaitsForGracePeriod(t *testing.T) {
 		return n
 	}
 	wait := seconds(unit, "TimeoutStopSec=")
-	for _, text := range []string{readme(t), readExample(t, "production/Caddyfile")} {
+	for _, text := range []string{sitetest.Readme(t), sitetest.ReadExample(t, "production/Caddyfile")} {
 		if grace := seconds(text, "grace_period "); wait <= grace {
 			t.Errorf("the unit waits for %d s, and Caddy's grace period is %d s", wait, grace)
 		}
@@ -217,7 +207,7 @@ func TestLinksLeadSomewhere(t *testing.T) {
 
 // The table of options tells the defaults that the code has.
 func TestReadmeTellsDefaults(t *testing.T) {
-	text := readme(t)
+	text := sitetest.Readme(t)
 	short := strings.NewReplacer("m0s", "m")
 	for option, value := range map[string]any{
 		"endpoint":         defaultEndpoint,

@@ -19,31 +19,8 @@ import (
 	"github.com/illumichat/caddy-illumichat/sandbox"
 )
 
-// answers are whole streams, with all that may stand in one.
-var answers = map[string]string{
-	"LF":        sitetest.Delta + sitetest.Delta + sitetest.Finish,
-	"CRLF":      strings.ReplaceAll(sitetest.Delta+sitetest.Delta+sitetest.Finish, "\n", "\r\n"),
-	"CR":        strings.ReplaceAll(sitetest.Delta+sitetest.Delta+sitetest.Finish, "\n", "\r"),
-	"mixed":     "data: a\r\n\ndata: b\n\r\ndata: c\r\r\n" + sitetest.Finish,
-	"UTF-8":     "data: grüße, 世界 🙂\n\n" + sitetest.Finish,
-	"BOM":       "\uFEFF" + sitetest.Finish,
-	"comments":  ": hi\n\n" + sitetest.Delta + ":\n\n: x\n" + sitetest.Finish,
-	"fields":    "event: message\nid: 1\nretry: 5\n" + sitetest.Delta + sitetest.Finish,
-	"types":     "event: mood\nid: 7\n" + sitetest.Delta + sitetest.Delta + "event: mood\nid: 8\n" + sitetest.Finish,
-	"lines":     "data: {\"type\":\ndata: \"text-delta\"}\n\n" + sitetest.Finish,
-	"not JSON":  "data: [DONE\n\n" + "data\n\n" + sitetest.Finish,
-	"blank":     "\n\n\n" + sitetest.Delta + "\n\n" + sitetest.Finish,
-	"quotes":    `data: {"type":"text-delta","textDelta":"{\"type\":\"finish\"}"}` + "\n\n" + sitetest.Finish,
-	"goes on":   sitetest.Finish + sitetest.Delta + ": bye\n\n",
-	"large":     "data: " + strings.Repeat("x", 10_000) + "\n\n" + sitetest.Finish,
-	"64 KiB":    "data: " + strings.Repeat("x", maxBuffer-8) + "\n\n" + sitetest.Finish,
-	"too large": sitetest.Delta + "data: " + strings.Repeat("grüße ", 40_000) + "\n\n" + sitetest.Delta + sitetest.Finish,
-	"large finish": sitetest.Delta + `data: {"type":"finish","finishReason":"stop","usage":"` +
-		strings.Repeat("x", 2*maxBuffer) + `"}` + "\n\n",
-}
-
 func TestStreamArrivesByteForByte(t *testing.T) {
-	for name, answer := range answers {
+	for name, answer := range sitetest.Streams {
 		for _, size := range []int{1, 2, 3, 7, 100, 4095, 4096, 1 << 20} {
 			if size < 100 && len(answer) > 50_000 {
 				continue // slow, and no other cuts than those of the small ones
@@ -109,7 +86,7 @@ func TestStreamFlushesAtOnce(t *testing.T) {
 }
 
 func TestStreamWritesEndWithEvents(t *testing.T) {
-	for name, answer := range answers {
+	for name, answer := range sitetest.Streams {
 		if name == "too large" || name == "large finish" {
 			continue // these go in pieces
 		}
@@ -125,7 +102,7 @@ func TestStreamWritesEndWithEvents(t *testing.T) {
 
 // A stream that the upstream ends at any byte: the visitor gets what was whole, and one finish.
 func TestStreamTornAtEveryByte(t *testing.T) {
-	for name, answer := range answers {
+	for name, answer := range sitetest.Streams {
 		if len(answer) > 50_000 || name == "goes on" {
 			continue
 		}
@@ -178,12 +155,12 @@ func TestStreamEnds(t *testing.T) {
 		{name: "a comment without its blank line", steps: []step{{data: sitetest.Delta + ": x\n"}}, want: sitetest.Delta, code: "closed:upstream"},
 		{name: "a finish without its blank line", steps: []step{{data: sitetest.Delta + sitetest.Finish[:len(sitetest.Finish)-1]}}, want: sitetest.Delta + sitetest.Finish},
 		{name: "nothing but a finish without its blank line", steps: []step{{data: sitetest.Finish[:len(sitetest.Finish)-1]}}, want: sitetest.Finish},
-		{name: "a quoted finish", steps: []step{{data: answers["quotes"][:len(answers["quotes"])-len(sitetest.Finish)]}},
-			want: answers["quotes"][:len(answers["quotes"])-len(sitetest.Finish)], code: "closed:upstream"},
+		{name: "a quoted finish", steps: []step{{data: sitetest.Streams["quotes"][:len(sitetest.Streams["quotes"])-len(sitetest.Finish)]}},
+			want: sitetest.Streams["quotes"][:len(sitetest.Streams["quotes"])-len(sitetest.Finish)], code: "closed:upstream"},
 		{name: "a torn event of which parts are gone", steps: []step{{data: huge}}, code: "closed:upstream"},
 		{name: "the same after its line", steps: []step{{data: huge + "\r"}}, want: huge + "\r\r", code: "closed:upstream"},
 		{name: "a second finish", steps: []step{{data: sitetest.Finish + sitetest.Delta + sitetest.Finish + sitetest.Delta}}, want: sitetest.Finish + sitetest.Delta + sitetest.Delta},
-		{name: "a second finish, too large to be held", steps: []step{{data: sitetest.Finish + answers["large finish"]}}, want: sitetest.Finish + sitetest.Delta},
+		{name: "a second finish, too large to be held", steps: []step{{data: sitetest.Finish + sitetest.Streams["large finish"]}}, want: sitetest.Finish + sitetest.Delta},
 		{name: "a torn rest after the finish", steps: []step{{data: sitetest.Finish + "data: x\n"}}, want: sitetest.Finish},
 		{name: "a token after the finish", steps: []step{{data: sitetest.Finish + sitetest.Delta + "data: " + sandbox.Token + "\n\n" + sitetest.Delta}}, want: sitetest.Finish + sitetest.Delta},
 		{name: "the same in a read of its own", steps: []step{{data: sitetest.Finish}, {data: "data: " + sandbox.Token + "\n\n"}}, want: sitetest.Finish},

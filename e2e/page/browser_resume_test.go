@@ -1,4 +1,4 @@
-package illumichat
+package page
 
 import (
 	"fmt"
@@ -226,7 +226,7 @@ func TestBrowserResumeAfterReload(t *testing.T) {
 	reload()
 	b.eventually(`document.querySelectorAll(".turn").length === 2`)
 	said := `Array.from(document.querySelectorAll(".turn"), (e) => e.querySelector(".question").textContent + "|" + Array.from(e.querySelectorAll(".text"), (e) => e.textContent).join(""))`
-	want := []string{"Hello|" + sandboxText(t, "Hello"), "/drip 80 20ms /events 250|" + numberedText(250)}
+	want := []string{"Hello|" + sitetest.SandboxText(t, "Hello"), "/drip 80 20ms /events 250|" + numberedText(250)}
 	for i, got := range eval[[]string](b, said) {
 		if got != want[i] {
 			t.Errorf("turn %d differs: %s", i+1, sitetest.FirstDifference(got, want[i]))
@@ -251,12 +251,12 @@ func TestBrowserResumeTooLate(t *testing.T) {
 	b := openBrowser(t)
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	b.open(sitetest.Serve(t, examplePage(t, server.URL, "")).Plain)
-	eval[chromedp.Void](b, `sessionStorage.setItem("chat", JSON.stringify({ messages: [], open: { content: "Hello", stream: "`+newStreamID()+`" } }))`)
+	eval[chromedp.Void](b, `sessionStorage.setItem("chat", JSON.stringify({ messages: [], open: { content: "Hello", stream: "AAAAAAAAAAAAAAAAAAAAAA" } }))`)
 	call(b, cdppage.Reload, cdppage.ReloadParams{})
 	b.wantFailed("The connection to the assistant broke off.", "closed:connection")
 	perform(b, chromedp.Click(chromedp.CSS(".again")))
 	b.eventually(lastTurn + `.querySelector(".end")?.textContent === "Finished: stop"`)
-	if got, want := b.text(), sandboxText(t, "Hello"); got != want {
+	if got, want := b.text(), sitetest.SandboxText(t, "Hello"); got != want {
 		t.Errorf("the answer is %q, want %q", got, want)
 	}
 }

@@ -1,4 +1,4 @@
-package illumichat
+package page
 
 import (
 	"encoding/json"

@@ -1,4 +1,4 @@
-package illumichat
+package page
 
 import (
 	"encoding/json"
@@ -17,9 +17,6 @@ import (
 	"github.com/illumichat/caddy-illumichat/sandbox"
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
-
-// pageClient is the client that people copy into their pages.
-const pageClient = "example/site/illumichat.js"
 
 // page is a page's client, which Node runs.
 type page struct{ *nodeScript }
@@ -84,7 +81,7 @@ func (e pageError) after(seconds string) pageError {
 // openPage starts a page, which the test's end closes.
 func openPage(tb testing.TB) page {
 	tb.Helper()
-	return page{startScript(tb, "testdata/page/visitor.mjs", pageClient)}
+	return page{startScript(tb, "e2e/page/testdata/visitor.mjs", sitetest.PageClient)}
 }
 
 // see has the page ask, and returns what it saw when the loop over the events was over.
@@ -116,34 +113,6 @@ func (v *pageView) holds(data string) bool {
 	return slices.ContainsFunc(v.Events, func(raw json.RawMessage) bool { return string(raw) == data })
 }
 
-// bareChat is a chat endpoint with nothing between the page and the sandbox, so that what is broken arrives as
-// it is.
-func bareChat() http.Handler {
-	api := sandbox.New(sandbox.Options{})
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r.Header.Set("Authorization", "Bearer "+sandbox.Token)
-		api.ServeHTTP(w, r)
-	})
-}
-
-// sandboxText is the text of the sandbox's usual answer, read without the page's client.
-func sandboxText(tb testing.TB, said string) string {
-	tb.Helper()
-	r := httptest.NewRequestWithContext(tb.Context(), http.MethodPost, sitetest.ChatPath, strings.NewReader(sitetest.Hello))
-	r.Header.Set("Content-Type", "application/json")
-	w := httptest.NewRecorder()
-	bareChat().ServeHTTP(w, r)
-	var text strings.Builder
-	for _, e := range sitetest.DecodeEvents(tb, w.Body.String()) {
-		text.WriteString(e.TextDelta)
-	}
-	const quoted = "“Hello”"
-	if strings.Count(text.String(), quoted) != 1 {
-		tb.Fatalf("the answer does not quote the question once: %q", text.String())
-	}
-	return strings.Replace(text.String(), quoted, "“"+said+"”", 1)
-}
-
 // The kinds of the sandbox's usual answer, and of its beginning.
 const (
 	wholeAnswer = "text-delta tool-call tool-result text-delta finish"
@@ -172,7 +141,7 @@ func wholeAnswers(tb testing.TB) []pageCase {
 	}
 	cases := []pageCase{
 		{
-			say: "Hello", kinds: wholeAnswer, text: sandboxText(tb, "Hello"),
+			say: "Hello", kinds: wholeAnswer, text: sitetest.SandboxText(tb, "Hello"),
 			holds: []string{
 				`{"type":"text-delta","textDelta":"Hello! "}`,
 				`{"type":"tool-call","toolName":"web_search","args":{"query":"Hello"}}`,
@@ -181,12 +150,12 @@ func wholeAnswers(tb testing.TB) []pageCase {
 		{
 			// A CR LF that is cut in two must not end an event at its first line.
 			say: "/multi-data /chunk 1 /crlf", kinds: wholeAnswer,
-			text:  "This event has three lines. " + sandboxText(tb, "/multi-data /chunk 1 /crlf"),
+			text:  "This event has three lines. " + sitetest.SandboxText(tb, "/multi-data /chunk 1 /crlf"),
 			holds: []string{`{"type":"text-delta","textDelta":"This event has three lines. "}`},
 		},
 		{
 			say: "/extras", kinds: "mood text-delta tool-call tool-result text-delta finish",
-			text: "This event has a language. This one has an id. " + sandboxText(tb, "/extras"),
+			text: "This event has a language. This one has an id. " + sitetest.SandboxText(tb, "/extras"),
 			holds: []string{
 				`{"type":"mood","mood":"cheerful"}`,
 				`{"type":"text-delta","textDelta":"This event has a language. ","language":"en"}`,
@@ -195,7 +164,7 @@ func wholeAnswers(tb testing.TB) []pageCase {
 		{say: "/events 1000", kinds: "text-delta finish", text: thousand.String()},
 		{say: "/events 1000 /chunk 1 /crlf", kinds: "text-delta finish", text: thousand.String()},
 		{
-			say: "/error", kinds: unfinished, text: sandboxText(tb, "/error"),
+			say: "/error", kinds: unfinished, text: sitetest.SandboxText(tb, "/error"),
 			err: chatFailed(http.StatusOK, ""),
 		},
 	}
@@ -203,7 +172,7 @@ func wholeAnswers(tb testing.TB) []pageCase {
 		"/chunk 1", "/chunk 1 /crlf", "/chunk 1 /cr", "/chunk 2 /crlf", "/crlf", "/cr",
 		"/comments 3", "/comments 3 /chunk 1", "/bad-json", "/two-finishes",
 	} {
-		cases = append(cases, pageCase{say: say, kinds: wholeAnswer, text: sandboxText(tb, say)})
+		cases = append(cases, pageCase{say: say, kinds: wholeAnswer, text: sitetest.SandboxText(tb, say)})
 	}
 	return cases
 }
@@ -311,7 +280,7 @@ func TestPageOfSite(t *testing.T) {
 		{say: "/cut", kinds: someText, text: firstWords, err: closed},
 		{say: "/torn", kinds: someText, text: firstWords, err: closed},
 		{say: "/reset", kinds: someText, text: firstWords, err: closed},
-		{say: "/no-blank", kinds: wholeAnswer, text: sandboxText(t, "/no-blank")},
+		{say: "/no-blank", kinds: wholeAnswer, text: sitetest.SandboxText(t, "/no-blank")},
 		{
 			say: "/quote-finish", kinds: "text-delta tool-call text-delta",
 			text: "A stream is complete with the event\n\ndata: " + quote + "\n\n" + quote, err: closed,
@@ -326,7 +295,7 @@ func TestPageOfSite(t *testing.T) {
 // Caddy mends some streams before a page sees them, and sends events whole. A page must do without that, too.
 func TestPageWithoutCaddy(t *testing.T) {
 	p := openPage(t)
-	server := httptest.NewServer(bareChat())
+	server := httptest.NewServer(sitetest.BareChat())
 	t.Cleanup(func() {
 		server.CloseClientConnections()
 		server.Close()
@@ -337,7 +306,7 @@ func TestPageWithoutCaddy(t *testing.T) {
 		{say: "/cut", kinds: someText, text: firstWords, err: closed},
 		{say: "/torn", kinds: someText, text: firstWords, err: closed},
 		{say: "/reset 0", err: chatFailed(0, "unreachable:connection")},
-		{say: "/no-blank", kinds: unfinished, text: sandboxText(t, "/no-blank"), err: closed},
+		{say: "/no-blank", kinds: unfinished, text: sitetest.SandboxText(t, "/no-blank"), err: closed},
 		{say: "/html", err: chatFailed(http.StatusOK, "")},
 		{say: "/json", err: chatFailed(http.StatusOK, "")},
 		{say: "/status 503 7", err: chatFailed(http.StatusServiceUnavailable, "").after("7")},
@@ -362,7 +331,7 @@ func TestPageWithoutCaddy(t *testing.T) {
 func TestPageTypes(t *testing.T) {
 	node := require.Program(t, "node")
 	requirePackages(t)
-	check := exec.CommandContext(t.Context(), node, "testdata/clients/node_modules/typescript/bin/tsc", "-p", "testdata/page")
+	check := exec.CommandContext(t.Context(), node, "e2e/page/testdata/clients/node_modules/typescript/bin/tsc", "-p", "e2e/page/testdata")
 	if output, err := check.CombinedOutput(); err != nil {
 		t.Errorf("checking the types: %v\n%s", err, output)
 	}
@@ -370,8 +339,8 @@ func TestPageTypes(t *testing.T) {
 
 // The client at its edges, which no server comes to by itself.
 func TestPageClientAtItsEdges(t *testing.T) {
-	test := exec.CommandContext(t.Context(), require.Program(t, "node"), "--test", "--test-reporter=spec", "testdata/page/client.test.mjs")
-	test.Env = append(os.Environ(), "CLIENT="+pageClient)
+	test := exec.CommandContext(t.Context(), require.Program(t, "node"), "--test", "--test-reporter=spec", "e2e/page/testdata/client.test.mjs")
+	test.Env = append(os.Environ(), "CLIENT="+sitetest.PageClient)
 	if output, err := test.CombinedOutput(); err != nil || !regexp.MustCompile(`tests [1-9]`).Match(output) {
 		t.Errorf("testing the client: %v\n%s", err, output)
 	}

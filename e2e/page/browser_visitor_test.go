@@ -1,4 +1,4 @@
-package illumichat
+package page
 
 import (
 	"fmt"
@@ -133,7 +133,7 @@ func TestBrowserShowsMarkupAsText(t *testing.T) {
 		b.open(s.Plain)
 		b.say(said)
 		b.answered()
-		if got, want := b.text(), sandboxText(t, said); got != want {
+		if got, want := b.text(), sitetest.SandboxText(t, said); got != want {
 			t.Errorf("the answer is %q, want %q", got, want)
 		}
 	}
@@ -164,14 +164,14 @@ func TestBrowserShowsMarkupAsText(t *testing.T) {
 func TestBrowserWithNaivePage(t *testing.T) {
 	b := openBrowser(t)
 	server := sandboxtest.NewServer(t, sandbox.Options{Pace: 2 * time.Millisecond})
-	b.open(sitetest.Serve(t, sitetest.ChatTo(server, "heartbeat 5ms")+"\nroot testdata/page\nfile_server").Plain + "/naive.html")
+	b.open(sitetest.Serve(t, sitetest.ChatTo(server, "heartbeat 5ms")+"\nroot e2e/page/testdata\nfile_server").Plain + "/naive.html")
 	var numbered strings.Builder
 	for n := range 200 {
 		fmt.Fprintf(&numbered, "event %d\n", n+1)
 	}
 	for say, want := range map[string]string{
-		"Hello":                         sandboxText(t, "Hello"),
-		"Grüße, 世界 👋 /chunk 1":          sandboxText(t, "Grüße, 世界 👋 /chunk 1"),
+		"Hello":                         sitetest.SandboxText(t, "Hello"),
+		"Grüße, 世界 👋 /chunk 1":          sitetest.SandboxText(t, "Grüße, 世界 👋 /chunk 1"),
 		"/events 200":                   numbered.String(),
 		"/events 200 /burst 7":          numbered.String(),
 		"/chunk 1 /events 200":          numbered.String(),

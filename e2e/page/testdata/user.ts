@@ -1,5 +1,5 @@
 // A page in TypeScript, which is only compiled: it uses the client by its JSDoc types.
-import { Chat, ChatError, type ChatEvent, type Message } from '../../example/site/illumichat.js';
+import { Chat, ChatError, type ChatEvent, type Message } from '../../../example/site/illumichat.js';
 
 export async function ask(chat: Chat, signal: AbortSignal): Promise<string> {
 	let text = '';

@@ -1,4 +1,4 @@
-package illumichat
+package page
 
 import (
 	"context"
@@ -273,7 +273,7 @@ func TestBrowserChats(t *testing.T) {
 	if got, want := b.answered(), "Finished: stop"; got != want {
 		t.Errorf("the answer ends with %q, want %q", got, want)
 	}
-	want := sandboxText(t, "Hello")
+	want := sitetest.SandboxText(t, "Hello")
 	if got := b.text(); got != want {
 		t.Errorf("the answer is %q, want %q", got, want)
 	}
@@ -322,7 +322,7 @@ func TestBrowserOverTLS(t *testing.T) {
 				events <- struct{}{}
 			}
 			b.answered()
-			if got, want := b.text(), sandboxText(t, "Hello"); got != want {
+			if got, want := b.text(), sitetest.SandboxText(t, "Hello"); got != want {
 				t.Errorf("the answer is %q, want %q", got, want)
 			}
 			used := eval[[]string](b, `performance.getEntriesByType("resource").filter((e) => e.name.endsWith("`+sitetest.ChatPath+`")).map((e) => e.nextHopProtocol)`)

@@ -1,4 +1,4 @@
-package illumichat
+package page
 
 import (
 	"bufio"
@@ -67,11 +67,11 @@ func clients() []client {
 	const noStream = "no event stream, but status %d"
 	all := []client{
 		{
-			name: "eventsource-parser", open: openScript("testdata/clients/eventsource-parser.mjs"),
+			name: "eventsource-parser", open: openScript("e2e/page/testdata/clients/eventsource-parser.mjs"),
 			waitsAfterCR: true, tellsComments: true, tellsRetry: true, refusal: noStream,
 		},
 		{
-			name: "fetch-event-source", open: openScript("testdata/clients/fetch-event-source.mjs"),
+			name: "fetch-event-source", open: openScript("e2e/page/testdata/clients/fetch-event-source.mjs"),
 			tellsEmpty: true, tellsComments: true, tellsRetry: true, refusal: noStream,
 		},
 	}
@@ -295,7 +295,7 @@ func cutFinish(t *testing.T, events []ssetest.Event, code string) []ssetest.Even
 	}
 	last := events[len(events)-1]
 	var e sitetest.Event
-	if err := json.Unmarshal([]byte(last.Data), &e); err != nil || e.Type != typeFinish || e.FinishReason != "error" || e.Code != code {
+	if err := json.Unmarshal([]byte(last.Data), &e); err != nil || e.Type != "finish" || e.FinishReason != "error" || e.Code != code {
 		t.Errorf("the last event is %+v, want a finish with the code %s", last, code)
 	}
 	return events[:len(events)-1]
@@ -344,11 +344,11 @@ func TestClientsReadAnyStream(t *testing.T) {
 		var chat struct{ Messages []struct{ Content string } }
 		_ = json.NewDecoder(r.Body).Decode(&chat)
 		w.Header().Set("Content-Type", "text/event-stream")
-		_, _ = io.WriteString(w, answers[chat.Messages[0].Content])
+		_, _ = io.WriteString(w, sitetest.Streams[chat.Messages[0].Content])
 	}))
 	s := sitetest.Serve(t, sitetest.ChatToURL(upstream.url, ""))
 	cases := make(map[string]clientCase)
-	for name := range answers {
+	for name := range sitetest.Streams {
 		cases[name] = clientCase{chat: sitetest.Saying(name)}
 	}
 	fields := cases["fields"]
@@ -431,9 +431,9 @@ func TestClientCurlShowsEventsAsTheyCome(t *testing.T) {
 	}
 }
 
-// requirePackages has a test run only where npm has installed what is in testdata/clients.
+// requirePackages has a test run only where npm has installed what is in e2e/page/testdata/clients.
 func requirePackages(tb testing.TB) {
 	tb.Helper()
-	_, err := os.Stat("testdata/clients/node_modules/.package-lock.json") // npm writes it last
-	require.That(tb, "npm", "the npm packages of testdata/clients (npm ci --ignore-scripts --prefix testdata/clients)", err)
+	_, err := os.Stat("e2e/page/testdata/clients/node_modules/.package-lock.json") // npm writes it last
+	require.That(tb, "npm", "the npm packages of e2e/page/testdata/clients (npm ci --ignore-scripts --prefix e2e/page/testdata/clients)", err)
 }

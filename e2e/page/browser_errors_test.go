@@ -1,4 +1,4 @@
-package illumichat
+package page
 
 import (
 	"fmt"
@@ -88,7 +88,7 @@ func TestBrowserTellsOfFailures(t *testing.T) {
 		{"stalled", server, "idle_timeout 100ms", []string{"/stall"}, slow, "stalled:upstream", firstWords},
 		{"endless", server, "max_duration 500ms", []string{"/drip 100 20ms /endless"}, slow, "max_duration:upstream", ""},
 		{"leak", server, sitetest.Once, []string{"/echo-token"}, broke, "leak:upstream", firstWords},
-		{"error", server, sitetest.Once, []string{"/error"}, "That did not work: ", "", sandboxText(t, "/error")},
+		{"error", server, sitetest.Once, []string{"/error"}, "That did not work: ", "", sitetest.SandboxText(t, "/error")},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			b := b.in(t)
@@ -141,7 +141,7 @@ func (b *browser) offline(is bool) {
 
 // A page may meet any error of the README's table: something may stand between it and the chat, or it may be written anew.
 func TestBrowserTellsOfEveryError(t *testing.T) {
-	rows := regexp.MustCompile("(?m)^\\| (\\d{3}) \\| `([a-z_:]+)` \\|").FindAllStringSubmatch(readme(t), -1)
+	rows := regexp.MustCompile("(?m)^\\| (\\d{3}) \\| `([a-z_:]+)` \\|").FindAllStringSubmatch(sitetest.Readme(t), -1)
 	if len(rows) < 13 {
 		t.Fatalf("the README has %d errors", len(rows))
 	}

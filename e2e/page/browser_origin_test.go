@@ -1,4 +1,4 @@
-package illumichat
+package page
 
 import (
 	"os"
@@ -11,11 +11,11 @@ import (
 )
 
 // runOtherOrigin serves example/other-origin, where pages of the given origin may ask.
-func runOtherOrigin(t *testing.T, allowed string) *runningExample {
+func runOtherOrigin(t *testing.T, allowed string) *sitetest.RunningExample {
 	t.Helper()
 	const pages = "example/other-origin/page"
 	root := t.TempDir()
-	e := runEdited(t, "other-origin/Caddyfile", sandbox.Options{}, func(text string) string {
+	e := sitetest.RunEdited(t, "other-origin/Caddyfile", sandbox.Options{}, func(text string) string {
 		for _, part := range []string{"root " + pages, "allow_origins http://www.localhost:8080"} {
 			if strings.Count(text, part) != 1 {
 				t.Fatalf("the example does not say %q", part)
@@ -28,7 +28,7 @@ func runOtherOrigin(t *testing.T, allowed string) *runningExample {
 		t.Fatal(err)
 	}
 	for _, file := range files {
-		sitetest.WriteFile(t, filepath.Join(root, file.Name()), e.ports.Replace(readExample(t, "other-origin/page/"+file.Name())))
+		sitetest.WriteFile(t, filepath.Join(root, file.Name()), e.Ports.Replace(sitetest.ReadExample(t, "other-origin/page/"+file.Name())))
 	}
 	return e
 }
@@ -38,10 +38,10 @@ func TestBrowserOnAnotherOrigin(t *testing.T) {
 	t.Run("allowed", func(t *testing.T) {
 		b := openBrowser(t)
 		e := runOtherOrigin(t, "http://www.localhost:8080")
-		b.open(e.ports.Replace("http://www.localhost:8080"))
+		b.open(e.Ports.Replace("http://www.localhost:8080"))
 		eval[any](b, ask)
 		b.eventually(`!document.querySelector("#send").disabled && document.querySelector(".assistant")`)
-		if got, want := eval[string](b, `document.querySelector(".assistant").textContent`), sandboxText(t, "Hello"); got != want {
+		if got, want := eval[string](b, `document.querySelector(".assistant").textContent`), sitetest.SandboxText(t, "Hello"); got != want {
 			t.Errorf("the page shows %q, want %q", got, want)
 		}
 		if got := eval[string](b, `document.querySelector("#status").textContent`); got != "" {
@@ -60,14 +60,14 @@ func TestBrowserOnAnotherOrigin(t *testing.T) {
 		if got := eval[string](b, `document.querySelector("#question").value`); got != "a draft" {
 			t.Errorf("the draft is %q", got)
 		}
-		request := e.upstream.Request(t, 2)
+		request := e.Upstream.Request(t, 2)
 		request.Wait(t)
 		if !request.Canceled() {
 			t.Error("the upstream was not told that the visitor has stopped")
 		}
 
 		// The chat's id is told in a header, which the page may read.
-		if got := e.upstream.Request(t, 1).Body; !strings.Contains(string(got), `"chatId":"`) {
+		if got := e.Upstream.Request(t, 1).Body; !strings.Contains(string(got), `"chatId":"`) {
 			t.Errorf("the page does not go on with the chat: %s", got)
 		}
 	})
@@ -76,11 +76,11 @@ func TestBrowserOnAnotherOrigin(t *testing.T) {
 		b := openBrowser(t)
 		b.hurry()
 		e := runOtherOrigin(t, "http://shop.localhost:8080")
-		b.open(e.ports.Replace("http://www.localhost:8080"))
+		b.open(e.Ports.Replace("http://www.localhost:8080"))
 		eval[any](b, ask)
 		b.eventually(`document.querySelector("#status").textContent.startsWith("There is no whole answer: the site cannot be reached.")`)
 		b.wantWrong("blocked by CORS policy")
-		if n := len(e.upstream.Requests()); n != 0 {
+		if n := len(e.Upstream.Requests()); n != 0 {
 			t.Errorf("%d chats were sent upstream", n)
 		}
 	})

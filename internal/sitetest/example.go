@@ -1,4 +1,4 @@
-package illumichat
+package sitetest
 
 import (
 	"context"
@@ -17,20 +17,21 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+
 	"github.com/illumichat/caddy-illumichat/internal/localhost"
 	"github.com/illumichat/caddy-illumichat/internal/require"
-	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
 
-// runningExample is an example that Caddy serves in a process of its own. Its methods take the URLs that its file tells of.
-type runningExample struct {
-	*sitetest.Process
-	upstream *sandboxtest.Server
-	config   []byte // what its file says, in JSON and with other ports
+// RunningExample is an example that Caddy serves in a process of its own. Its methods take the URLs that its file tells of.
+type RunningExample struct {
+	*Process
+	Upstream *sandboxtest.Server
+	Config   []byte // what its file says, in JSON and with other ports
 
-	ports    *strings.Replacer
+	Ports    *strings.Replacer
 	commands []string // that its header tells to run
 	logs     string
 }
@@ -41,35 +42,35 @@ var (
 	commandOfExample = regexp.MustCompile(`(?m)^(?:#\t)?(curl .*)$`)
 )
 
-// runExample serves a file below example/ until the test ends, as it is but for its ports, where its log goes and what it
+// RunExample serves a file below example/ until the test ends, as it is but for its ports, where its log goes and what it
 // stores, and its admin API.
-func runExample(t *testing.T, file string, options sandbox.Options) *runningExample {
+func RunExample(t *testing.T, file string, options sandbox.Options) *RunningExample {
 	t.Helper()
-	return runEdited(t, file, options, func(text string) string { return text })
+	return RunEdited(t, file, options, func(text string) string { return text })
 }
 
-// runEdited is runExample with another change.
-func runEdited(t *testing.T, file string, options sandbox.Options, edit func(text string) string) *runningExample {
+// RunEdited is runExample with another change.
+func RunEdited(t *testing.T, file string, options sandbox.Options, edit func(text string) string) *RunningExample {
 	t.Helper()
-	e := &runningExample{
-		upstream: sandboxtest.NewServer(t, options),
+	e := &RunningExample{
+		Upstream: sandboxtest.NewServer(t, options),
 		logs:     filepath.Join(t.TempDir(), "caddy.log"),
 	}
 	t.Setenv("ILLUMICHAT_API_TOKEN", sandbox.Token)
 	t.Setenv("ILLUMICHAT_ASSISTANT", sandbox.Assistant)
-	t.Setenv("ILLUMICHAT_ENDPOINT", e.upstream.URL)
+	t.Setenv("ILLUMICHAT_ENDPOINT", e.Upstream.URL)
 
-	text := readExample(t, file)
-	e.ports = freePortsFor(t, text)
-	edited := e.ports.Replace(edit(text))
+	text := ReadExample(t, file)
+	e.Ports = FreePortsFor(t, text)
+	edited := e.Ports.Replace(edit(text))
 	header := text
 	if path.Ext(file) == ".json" {
-		header = readExample(t, path.Dir(file)+"/README.md")
-		e.config = []byte(edited)
+		header = ReadExample(t, path.Dir(file)+"/README.md")
+		e.Config = []byte(edited)
 	} else {
-		e.config = adaptSilently(t, edited)
+		e.Config = AdaptSilently(t, edited)
 	}
-	if strings.Contains(string(e.config), sandbox.Token) {
+	if strings.Contains(string(e.Config), sandbox.Token) {
 		t.Error("the config holds the token")
 	}
 	if command := "go run ./cmd/caddy run --config example/" + file + "\n"; !strings.Contains(header, command) {
@@ -81,20 +82,20 @@ func runEdited(t *testing.T, file string, options sandbox.Options, edit func(tex
 		}
 	}
 	for _, command := range commandOfExample.FindAllStringSubmatch(header, -1) {
-		e.commands = append(e.commands, e.ports.Replace(command[1]))
+		e.commands = append(e.commands, e.Ports.Replace(command[1]))
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Log(e.log())
+			t.Log(e.Log())
 		}
 	})
-	e.Process = sitetest.Start(t, e.isolated(t), func() bool {
-		return strings.Contains(e.log(), "serving initial configuration")
+	e.Process = Start(t, e.isolated(t), func() bool {
+		return strings.Contains(e.Log(), "serving initial configuration")
 	})
 	return e
 }
 
-func readExample(t *testing.T, file string) string {
+func ReadExample(t *testing.T, file string) string {
 	t.Helper()
 	text, err := os.ReadFile("example/" + file)
 	if err != nil {
@@ -103,8 +104,8 @@ func readExample(t *testing.T, file string) string {
 	return string(text)
 }
 
-// freePortsFor replaces each port that the text names by a free one.
-func freePortsFor(t *testing.T, text string) *strings.Replacer {
+// FreePortsFor replaces each port that the text names by a free one.
+func FreePortsFor(t *testing.T, text string) *strings.Replacer {
 	t.Helper()
 	names := make(map[string]bool)
 	for _, match := range portOfExample.FindAllStringSubmatch(text, -1) {
@@ -122,10 +123,10 @@ func freePortsFor(t *testing.T, text string) *strings.Replacer {
 }
 
 // isolated is the config of a Caddy that is apart from all others of this machine.
-func (e *runningExample) isolated(t *testing.T) []byte {
+func (e *RunningExample) isolated(t *testing.T) []byte {
 	t.Helper()
 	var fields map[string]any
-	if err := json.Unmarshal(e.config, &fields); err != nil {
+	if err := json.Unmarshal(e.Config, &fields); err != nil {
 		t.Fatal(err)
 	}
 	fields["storage"] = map[string]any{"module": "file_system", "root": t.TempDir()}
@@ -148,14 +149,14 @@ func (e *runningExample) isolated(t *testing.T) []byte {
 	return isolated
 }
 
-// log returns what Caddy has logged.
-func (e *runningExample) log() string {
+// Log returns what Caddy has logged.
+func (e *RunningExample) Log() string {
 	log, _ := os.ReadFile(e.logs) // which is not there from the start
 	return string(log)
 }
 
-// loopback resolves names as browsers and curl do, for which every name below localhost is this machine.
-var loopback = &http.Transport{
+// Loopback resolves names as browsers and curl do, for which every name below localhost is this machine.
+var Loopback = &http.Transport{
 	DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 		_, port, err := net.SplitHostPort(address)
 		if err != nil {
@@ -168,10 +169,10 @@ var loopback = &http.Transport{
 	DisableCompression: true,
 }
 
-// request makes a request to a URL of the example, with headers as "Name: value".
-func (e *runningExample) request(t *testing.T, method, url, body string, header ...string) *http.Request {
+// Request makes a request to a URL of the example, with headers as "Name: value".
+func (e *RunningExample) Request(t *testing.T, method, url, body string, header ...string) *http.Request {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), method, e.ports.Replace(url), strings.NewReader(body))
+	req, err := http.NewRequestWithContext(t.Context(), method, e.Ports.Replace(url), strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,19 +183,19 @@ func (e *runningExample) request(t *testing.T, method, url, body string, header 
 	return req
 }
 
-// chat posts a chat to a site of the example.
-func (e *runningExample) chat(t *testing.T, origin, chat string, header ...string) *http.Response {
+// Chat posts a chat to a site of the example.
+func (e *RunningExample) Chat(t *testing.T, origin, chat string, header ...string) *http.Response {
 	t.Helper()
-	return roundTrip(t, loopback, e.request(t, http.MethodPost, origin+sitetest.ChatPath, chat, append(header, "Content-Type: application/json")...))
+	return RoundTrip(t, Loopback, e.Request(t, http.MethodPost, origin+ChatPath, chat, append(header, "Content-Type: application/json")...))
 }
 
-// get fetches what is at a URL of the example.
-func (e *runningExample) get(t *testing.T, url string, header ...string) *http.Response {
+// Get fetches what is at a URL of the example.
+func (e *RunningExample) Get(t *testing.T, url string, header ...string) *http.Response {
 	t.Helper()
-	return roundTrip(t, loopback, e.request(t, http.MethodGet, url, "", header...))
+	return RoundTrip(t, Loopback, e.Request(t, http.MethodGet, url, "", header...))
 }
 
-func roundTrip(t *testing.T, transport http.RoundTripper, req *http.Request) *http.Response {
+func RoundTrip(t *testing.T, transport http.RoundTripper, req *http.Request) *http.Response {
 	t.Helper()
 	resp, err := transport.RoundTrip(req)
 	if err != nil {
@@ -204,20 +205,20 @@ func roundTrip(t *testing.T, transport http.RoundTripper, req *http.Request) *ht
 	return resp
 }
 
-// wantAnswer checks that a chat was answered to its end.
-func wantAnswer(t *testing.T, resp *http.Response) {
+// WantAnswer checks that a chat was answered to its end.
+func WantAnswer(t *testing.T, resp *http.Response) {
 	t.Helper()
-	stream := sitetest.ReadAll(t, resp)
+	stream := ReadAll(t, resp)
 	if resp.StatusCode != http.StatusOK {
 		t.Fatalf("got %s: %s", resp.Status, stream)
 	}
-	if finish := sitetest.OnlyFinish(t, stream); finish.FinishReason != "stop" {
+	if finish := OnlyFinish(t, stream); finish.FinishReason != "stop" {
 		t.Errorf("got the finish %+v", finish)
 	}
 }
 
-// wantPage checks that a site has the page of example/site.
-func (e *runningExample) wantPage(t *testing.T, origin string, header ...string) {
+// WantPage checks that a site has the page of example/site.
+func (e *RunningExample) WantPage(t *testing.T, origin string, header ...string) {
 	t.Helper()
 	files, err := os.ReadDir("example/site")
 	if err != nil {
@@ -225,18 +226,18 @@ func (e *runningExample) wantPage(t *testing.T, origin string, header ...string)
 	}
 	for _, file := range files {
 		path := "/" + strings.TrimSuffix(file.Name(), "index.html")
-		resp := e.get(t, origin+path, header...)
-		if body := sitetest.ReadAll(t, resp); resp.StatusCode != http.StatusOK || body != readExample(t, "site/"+file.Name()) {
+		resp := e.Get(t, origin+path, header...)
+		if body := ReadAll(t, resp); resp.StatusCode != http.StatusOK || body != ReadExample(t, "site/"+file.Name()) {
 			t.Errorf("%s: got %s, %.100q", path, resp.Status, body)
 		}
 	}
 }
 
-// wantPolicy checks the headers that keep a page safe.
-func (e *runningExample) wantPolicy(t *testing.T, origin, connect string, header ...string) {
+// WantPolicy checks the headers that keep a page safe.
+func (e *RunningExample) WantPolicy(t *testing.T, origin, connect string, header ...string) {
 	t.Helper()
-	resp := e.get(t, origin+"/", header...)
-	want := "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src " + e.ports.Replace(connect) +
+	resp := e.Get(t, origin+"/", header...)
+	want := "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src " + e.Ports.Replace(connect) +
 		"; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 	if got := resp.Header.Get("Content-Security-Policy"); got != want {
 		t.Errorf("%s: the policy is %q, want %q", origin, got, want)
@@ -246,8 +247,8 @@ func (e *runningExample) wantPolicy(t *testing.T, origin, connect string, header
 	}
 }
 
-// runCommands runs the commands that the header tells, each of which must print what is wanted.
-func (e *runningExample) runCommands(t *testing.T, wanted ...string) {
+// RunCommands runs the commands that the header tells, each of which must print what is wanted.
+func (e *RunningExample) RunCommands(t *testing.T, wanted ...string) {
 	t.Helper()
 	t.Run("commands", func(t *testing.T) {
 		require.Program(t, "curl")
@@ -264,26 +265,26 @@ func (e *runningExample) runCommands(t *testing.T, wanted ...string) {
 	})
 }
 
-// finished is what a command prints whose chat is answered to the end.
-const finished = `"finishReason":"stop"`
+// Finished is what a command prints whose chat is answered to the end.
+const Finished = `"finishReason":"stop"`
 
-// anyone is a chat that names no assistant.
-const anyone = `{"messages":[{"role":"user","content":"Hello"}]}`
+// Anyone is a chat that names no assistant.
+const Anyone = `{"messages":[{"role":"user","content":"Hello"}]}`
 
-// untilRefused asks until a limit of the client's refuses, and returns how many chats were answered. There must not be more
+// UntilRefused asks until a limit of the client's refuses, and returns how many chats were answered. There must not be more
 // than most.
-func (e *runningExample) untilRefused(t *testing.T, most int, ask func(n int) *http.Response) int {
+func (e *RunningExample) UntilRefused(t *testing.T, most int, ask func(n int) *http.Response) int {
 	t.Helper()
 	for n := range most + 1 {
 		resp := ask(n)
 		if resp.StatusCode == http.StatusTooManyRequests {
-			sitetest.WantError(t, resp, http.StatusTooManyRequests, "rate_limit:chat")
+			WantError(t, resp, http.StatusTooManyRequests, "rate_limit:chat")
 			if seconds, err := strconv.Atoi(resp.Header.Get("Retry-After")); err != nil || seconds < 1 {
 				t.Errorf("got Retry-After %q", resp.Header.Get("Retry-After"))
 			}
 			return n
 		}
-		wantAnswer(t, resp)
+		WantAnswer(t, resp)
 	}
 	t.Fatalf("%d chats were answered", most+1)
 	return 0
@@ -303,7 +304,7 @@ type exampleHandler struct {
 	}
 }
 
-func (e *runningExample) handlers(t *testing.T) (handlers []exampleHandler) {
+func (e *RunningExample) handlers(t *testing.T) (handlers []exampleHandler) {
 	t.Helper()
 	_, body, _ := e.Ask(t, http.MethodGet, "/illumichat/", nil)
 	if err := json.Unmarshal([]byte(body), &handlers); err != nil {
@@ -312,8 +313,8 @@ func (e *runningExample) handlers(t *testing.T) (handlers []exampleHandler) {
 	return handlers
 }
 
-// wantLimits checks the limits of all handlers, each as "5/30s 2000/24h:site, 200 open, 3 a client", in any order.
-func (e *runningExample) wantLimits(t *testing.T, want ...string) {
+// WantLimits checks the limits of all handlers, each as "5/30s 2000/24h:site, 200 open, 3 a client", in any order.
+func (e *RunningExample) WantLimits(t *testing.T, want ...string) {
 	t.Helper()
 	short := strings.NewReplacer("h0m0s", "h", "m0s", "m")
 	var got []string
@@ -341,20 +342,20 @@ func (e *runningExample) wantLimits(t *testing.T, want ...string) {
 	}
 }
 
-// wantPrivate checks that only this machine can reach a port of the example.
-func (e *runningExample) wantPrivate(t *testing.T, port string) {
+// WantPrivate checks that only this machine can reach a port of the example.
+func (e *RunningExample) WantPrivate(t *testing.T, port string) {
 	t.Helper()
-	address := e.ports.Replace(port)
-	if n, private := strings.Count(string(e.config), address+`"`), strings.Count(string(e.config), `["127.0.0.1`+address+`"]`); private != 1 || n < 1 {
+	address := e.Ports.Replace(port)
+	if n, private := strings.Count(string(e.Config), address+`"`), strings.Count(string(e.Config), `["127.0.0.1`+address+`"]`); private != 1 || n < 1 {
 		t.Errorf("others than this machine can reach %s", port)
 	}
-	if strings.Contains(string(e.config), `"listen":["`+address+`"]`) {
+	if strings.Contains(string(e.Config), `"listen":["`+address+`"]`) {
 		t.Errorf("all the world can reach %s", port)
 	}
 }
 
-// limitsLeft returns how many chats are left, by the keys that many visitors share.
-func (e *runningExample) limitsLeft(t *testing.T) map[string]int {
+// LimitsLeft returns how many chats are left, by the keys that many visitors share.
+func (e *RunningExample) LimitsLeft(t *testing.T) map[string]int {
 	t.Helper()
 	left := make(map[string]int)
 	for _, handler := range e.handlers(t) {
@@ -365,4 +366,30 @@ func (e *runningExample) limitsLeft(t *testing.T) map[string]int {
 		}
 	}
 	return left
+}
+
+// AdaptSilently adapts a Caddyfile that must not give rise to a warning.
+func AdaptSilently(tb testing.TB, caddyfile string) []byte {
+	tb.Helper()
+	config, warnings, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(caddyfile), map[string]any{"filename": "Caddyfile"})
+	if err != nil {
+		tb.Fatalf("adapting the Caddyfile: %v", err)
+	}
+	for _, w := range warnings {
+		tb.Errorf("adapting the Caddyfile: %s", w)
+	}
+	return config
+}
+
+// PageClient is the client that people copy into their pages.
+const PageClient = "example/site/illumichat.js"
+
+// Readme is the text of README.md.
+func Readme(tb testing.TB) string {
+	tb.Helper()
+	text, err := os.ReadFile("README.md")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return string(text)
 }

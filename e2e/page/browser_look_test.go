@@ -1,6 +1,7 @@
-package illumichat
+package page
 
 import (
+	"flag"
 	"fmt"
 	"net/http"
 	"os"
@@ -46,7 +47,12 @@ const outside = `Array.from(document.querySelectorAll('body *')).filter((e) => {
 	return left < 0 || right > innerWidth || e.matches('button, summary') && (width < 24 || height < 24);
 }).map((e) => e.localName + '.' + e.className)`
 
-// The page fits a desk and a phone, and can be read by day and by night. With -args -update it takes the README's pictures.
+// update makes TestBrowserLooks take the README's pictures:
+//
+//	go test -run TestBrowserLooks ./e2e/page -args -update
+var update = flag.Bool("update", false, "take the screenshots of the README")
+
+// The page fits a desk and a phone, and can be read by day and by night.
 func TestBrowserLooks(t *testing.T) {
 	event := func(event string) string { return "data: " + event + "\n\n" }
 	say := func(text string) string { return event(fmt.Sprintf(`{"type":"text-delta","textDelta":%q}`, text)) }

@@ -1,0 +1,11 @@
+// Package page tests the browser's side: the example's page in a real browser, its client, and the clients of others.
+package page
+
+import (
+	"testing"
+
+	_ "github.com/illumichat/caddy-illumichat"
+	"github.com/illumichat/caddy-illumichat/internal/sitetest"
+)
+
+func TestMain(m *testing.M) { sitetest.Main(m) }

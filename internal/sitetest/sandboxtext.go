@@ -1,0 +1,38 @@
+package sitetest
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/illumichat/caddy-illumichat/sandbox"
+)
+
+// SandboxText is the text of the sandbox's usual answer, read without the page's client.
+func SandboxText(tb testing.TB, said string) string {
+	tb.Helper()
+	r := httptest.NewRequestWithContext(tb.Context(), http.MethodPost, ChatPath, strings.NewReader(Hello))
+	r.Header.Set("Content-Type", "application/json")
+	w := httptest.NewRecorder()
+	BareChat().ServeHTTP(w, r)
+	var text strings.Builder
+	for _, e := range DecodeEvents(tb, w.Body.String()) {
+		text.WriteString(e.TextDelta)
+	}
+	const quoted = "“Hello”"
+	if strings.Count(text.String(), quoted) != 1 {
+		tb.Fatalf("the answer does not quote the question once: %q", text.String())
+	}
+	return strings.Replace(text.String(), quoted, "“"+said+"”", 1)
+}
+
+// BareChat is a chat endpoint with nothing between the page and the sandbox, so that what is broken arrives as
+// it is.
+func BareChat() http.Handler {
+	api := sandbox.New(sandbox.Options{})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Header.Set("Authorization", "Bearer "+sandbox.Token)
+		api.ServeHTTP(w, r)
+	})
+}
