@@ -23,9 +23,6 @@ import (
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
 
-// behindProxy has the sites of a test believe the test when it says which client it is.
-const behindProxy = "grace_period 1ms\nservers {\ntrusted_proxies static 127.0.0.1/32\ntrusted_proxies_strict\n}"
-
 // takenSlots returns how many slots are taken, of all states, and -1 where those of the clients are others.
 func takenSlots() int {
 	taken := 0
@@ -84,7 +81,7 @@ func wantLeft(t *testing.T, resp *http.Response, want string) {
 
 func TestLimit(t *testing.T) {
 	upstream := sitetest.NewUpstream(t, sitetest.Finishing)
-	s := sitetest.ServeWith(t, behindProxy, sitetest.ChatToURL(upstream.URL, "limit 3 1h"))
+	s := sitetest.ServeWith(t, sitetest.BehindProxy, sitetest.ChatToURL(upstream.URL, "limit 3 1h"))
 
 	first := s.AskAs("192.0.2.1", sitetest.Hello)
 	if got, want := first.Header.Get("RateLimit-Policy"), `"client";q=3;w=3600`; got != want {
@@ -120,7 +117,7 @@ func TestLimit(t *testing.T) {
 // What all visitors use up together is told to none of them, but to the operator.
 func TestLimitOfTheSite(t *testing.T) {
 	upstream := sitetest.NewUpstream(t, sitetest.Finishing)
-	s := sitetest.ServeWith(t, behindProxy, sitetest.ChatToURL(upstream.URL, "limit 2 1h site"))
+	s := sitetest.ServeWith(t, sitetest.BehindProxy, sitetest.ChatToURL(upstream.URL, "limit 2 1h site"))
 	wantLetIn(t, s.AskAs("192.0.2.1", sitetest.Hello), "")
 	wantLetIn(t, s.AskAs("192.0.2.2", sitetest.Hello), "")
 	wantUsedUp(t, s.AskAs("192.0.2.3", sitetest.Hello), "")
@@ -131,7 +128,7 @@ func TestLimitOfTheSite(t *testing.T) {
 // A chat counts in all of its limits or in none.
 func TestLimits(t *testing.T) {
 	upstream := sitetest.NewUpstream(t, sitetest.Finishing)
-	s := sitetest.ServeWith(t, behindProxy, sitetest.ChatToURL(upstream.URL, "limit 5 1h\nlimit 3 1h site\nlimit 4 90s"))
+	s := sitetest.ServeWith(t, sitetest.BehindProxy, sitetest.ChatToURL(upstream.URL, "limit 5 1h\nlimit 3 1h site\nlimit 4 90s"))
 	first := s.AskAs("192.0.2.1", sitetest.Hello)
 	if got, want := first.Header.Get("RateLimit-Policy"), `"client";q=5;w=3600, "client-2";q=4;w=90`; got != want {
 		t.Errorf("got RateLimit-Policy: %s, want %s", got, want)
@@ -529,7 +526,7 @@ func TestMaxStreams(t *testing.T) {
 
 func TestMaxStreamsPerClient(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
-	s := sitetest.ServeWith(t, behindProxy, sitetest.ChatTo(server, "max_streams_per_client 2\nmax_streams 5"))
+	s := sitetest.ServeWith(t, sitetest.BehindProxy, sitetest.ChatTo(server, "max_streams_per_client 2\nmax_streams 5"))
 	open := func(client string) *http.Response {
 		t.Helper()
 		resp := s.AskAs(client, sitetest.Saying("/endless"))

@@ -86,7 +86,7 @@ func adaptGolden(t *testing.T, input string) string {
 	for _, warning := range warnings {
 		t.Errorf("adapting warns: %s", warning)
 	}
-	if err := validate(t, config); err != nil {
+	if err := sitetest.Validate(t, config); err != nil {
 		t.Errorf("loading what it adapts to: %v", err)
 	}
 	var indented bytes.Buffer
@@ -98,16 +98,6 @@ func adaptGolden(t *testing.T, input string) string {
 
 func adaptCaddyfile(input string) ([]byte, []caddyconfig.Warning, error) {
 	return caddyconfig.GetAdapter("caddyfile").Adapt([]byte(input), map[string]any{"filename": "Caddyfile"})
-}
-
-// validate provisions and validates a config, as `caddy validate` does, and cleans it up.
-func validate(t *testing.T, config []byte) error {
-	t.Helper()
-	var cfg caddy.Config
-	if err := caddy.StrictUnmarshalJSON(config, &cfg); err != nil {
-		t.Fatal(err)
-	}
-	return caddy.Validate(&cfg)
 }
 
 // Handlers of the route come in the order in which they run.

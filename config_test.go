@@ -377,7 +377,7 @@ func TestFailedConfigIsCleanedUp(t *testing.T) {
 		"aliases":    "token {env.ILLUMICHAT_API_TOKEN}\nassistants {env.TEST_ASSISTANT}\nalias asst_of_env asst_help",
 	} {
 		t.Run(what, func(t *testing.T) {
-			err := validate(t, sitetest.Adapt(t, directiveOf(line)))
+			err := sitetest.Validate(t, sitetest.Adapt(t, directiveOf(line)))
 			if err == nil || !strings.Contains(err.Error(), what) {
 				t.Errorf("got %v, want an error that names %s", err, what)
 			}

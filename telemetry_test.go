@@ -7,7 +7,6 @@ import (
 	"maps"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -20,32 +19,6 @@ import (
 	"github.com/illumichat/caddy-illumichat/sandbox"
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
-
-// scrape returns our metrics by name and labels, without our prefix.
-func scrape(t *testing.T, s *sitetest.Site) map[string]float64 {
-	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.Plain+"/metrics", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	values := make(map[string]float64)
-	for line := range strings.Lines(sitetest.ReadAll(t, s.Send(sitetest.OneShot, req))) {
-		metric, ok := strings.CutPrefix(line, "caddy_illumichat_")
-		if !ok {
-			continue
-		}
-		name, number, _ := strings.Cut(strings.TrimSpace(metric), "} ")
-		if name == strings.TrimSpace(metric) {
-			name, number, _ = strings.Cut(name, " ")
-		} else {
-			name += "}"
-		}
-		if values[name], err = strconv.ParseFloat(number, 64); err != nil {
-			t.Fatalf("%s: %v", line, err)
-		}
-	}
-	return values
-}
 
 // changes are the counters that have grown between two scrapes, but for buckets and sums, which depend on the time.
 func changes(before, after map[string]float64) []string {
@@ -130,7 +103,7 @@ func TestMetrics(t *testing.T) {
 		}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			before := scrape(t, s)
+			before := sitetest.Scrape(t, s)
 			ctx, leave := context.WithCancel(t.Context())
 			defer leave()
 			resp := s.Send(sitetest.OneShot, sitetest.ChatRequest(t, s.Plain, row.chat).WithContext(ctx))
@@ -139,7 +112,7 @@ func TestMetrics(t *testing.T) {
 				for range 3 {
 					sitetest.NextEvent(t, answer)
 				}
-				if got := scrape(t, s)["streams"]; got != 1 {
+				if got := sitetest.Scrape(t, s)["streams"]; got != 1 {
 					t.Errorf("%v streams are open, want 1", got)
 				}
 				leave()
@@ -147,9 +120,9 @@ func TestMetrics(t *testing.T) {
 				sitetest.ReadAll(t, resp)
 			}
 			sitetest.Eventually(t, "the request is over", func() bool {
-				return requestsOf(scrape(t, s)) > requestsOf(before)
+				return requestsOf(sitetest.Scrape(t, s)) > requestsOf(before)
 			})
-			after := scrape(t, s)
+			after := sitetest.Scrape(t, s)
 			slices.Sort(row.want)
 			if got := changes(before, after); !slices.Equal(got, row.want) {
 				t.Errorf("got\n\t%s\nwant\n\t%s", strings.Join(got, "\n\t"), strings.Join(row.want, "\n\t"))
@@ -161,14 +134,14 @@ func TestMetrics(t *testing.T) {
 	}
 
 	// A reload loses no count, and neither two handlers in one config nor another config are in one another's way.
-	before := scrape(t, s)
+	before := sitetest.Scrape(t, s)
 	s.Reload(config)
-	after := scrape(t, s)
+	after := sitetest.Scrape(t, s)
 	if got := changes(before, after); len(got) != 0 || len(after) < 20 {
 		t.Errorf("after a reload: got %q", got)
 	}
 	sitetest.ReadAll(t, s.AskAs("", sitetest.Saying("/events 1")))
-	sitetest.Eventually(t, "the request is counted", func() bool { return requestsOf(scrape(t, s)) > requestsOf(before) })
+	sitetest.Eventually(t, "the request is counted", func() bool { return requestsOf(sitetest.Scrape(t, s)) > requestsOf(before) })
 }
 
 func requestsOf(metrics map[string]float64) (n float64) {
@@ -188,9 +161,9 @@ func TestMetricsOfAnyAssistant(t *testing.T) {
 		sitetest.ReadAll(t, s.AskAs("", strings.Replace(sitetest.Hello, "asst_demo", name, 1)))
 	}
 	sitetest.Eventually(t, "the requests are counted", func() bool {
-		return scrape(t, s)[`requests_total{assistant="other",outcome="answered"}`] >= 2
+		return sitetest.Scrape(t, s)[`requests_total{assistant="other",outcome="answered"}`] >= 2
 	})
-	for name := range scrape(t, s) {
+	for name := range sitetest.Scrape(t, s) {
 		if strings.Contains(name, "asst_one") {
 			t.Errorf("the visitor's word is a label: %s", name)
 		}
@@ -202,11 +175,11 @@ func TestCoolDownMetric(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	s := sitetest.Serve(t, "metrics /metrics\n"+sitetest.ChatTo(server, sitetest.Once))
 	name := fmt.Sprintf("cool_down_seconds{endpoint=%q}", server.URL)
-	if got, ok := scrape(t, s)[name]; !ok || got != 0 {
+	if got, ok := sitetest.Scrape(t, s)[name]; !ok || got != 0 {
 		t.Errorf("without a cool-down: got %v, %v", got, ok)
 	}
 	sitetest.ReadAll(t, s.AskAs("", sitetest.Saying("/status 429 100")))
-	if got := scrape(t, s)[name]; got < 90 || got > 100 {
+	if got := sitetest.Scrape(t, s)[name]; got < 90 || got > 100 {
 		t.Errorf("in a cool-down: got %v", got)
 	}
 }

@@ -20,9 +20,9 @@ import (
 // serveTwice serves a site with the same directives in this process and in another one.
 func serveTwice(t *testing.T, directives string) (a, b *sitetest.Site) {
 	t.Helper()
-	b = sitetest.New(t, behindProxy)
+	b = sitetest.New(t, sitetest.BehindProxy)
 	sitetest.Run(t, b, directives)
-	return sitetest.ServeWith(t, behindProxy, directives), b
+	return sitetest.ServeWith(t, sitetest.BehindProxy, directives), b
 }
 
 func TestLimitOfInstances(t *testing.T) {

@@ -1,4 +1,4 @@
-package illumichat
+package example
 
 import (
 	"encoding/json"
@@ -42,7 +42,7 @@ func TestMonitoredMetricsExist(t *testing.T) {
 	sitetest.ReadAll(t, s.AskAs("", sitetest.Saying("/events 2")))                                                // histograms of assistants begin with it
 	exported := make(map[string]bool)
 	sitetest.Eventually(t, "the chat is counted", func() bool {
-		for name, value := range scrape(t, s) {
+		for name, value := range sitetest.Scrape(t, s) {
 			name, _, _ = strings.Cut(name, "{")
 			exported[strings.TrimSuffix(strings.TrimSuffix(strings.TrimSuffix(name, "_bucket"), "_sum"), "_count")] = true
 			exported[name] = exported[name] || value >= 0
@@ -83,7 +83,7 @@ func TestMonitoredMetricsExist(t *testing.T) {
 	for _, code := range readmeCodes(t, "## What a page gets") {
 		wanted = append(wanted, fmt.Sprintf(`finishes_total{cause=%q,reason="error"}`, code))
 	}
-	scraped := scrape(t, s)
+	scraped := sitetest.Scrape(t, s)
 	for _, name := range wanted {
 		if _, ok := scraped[name]; !ok {
 			t.Errorf("%s does not begin with 0", name)
@@ -150,10 +150,12 @@ func TestPrometheusScrapesNativeHistograms(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	s := sitetest.Serve(t, "metrics /metrics\n"+sitetest.ChatTo(server, ""))
 	query := startPrometheus(t, s, "--enable-feature=native-histograms")
-	before := scrape(t, s)
+	before := sitetest.Scrape(t, s)
 	sitetest.ReadAll(t, s.AskAs("", sitetest.Saying("/events 5")))
-	sitetest.Eventually(t, "the chat is counted", func() bool { return scrape(t, s)["event_gap_seconds_count"] == before["event_gap_seconds_count"]+5 })
-	total := strconv.FormatFloat(scrape(t, s)["event_gap_seconds_count"], 'f', -1, 64) // as Prometheus writes a million, too
+	sitetest.Eventually(t, "the chat is counted", func() bool {
+		return sitetest.Scrape(t, s)["event_gap_seconds_count"] == before["event_gap_seconds_count"]+5
+	})
+	total := strconv.FormatFloat(sitetest.Scrape(t, s)["event_gap_seconds_count"], 'f', -1, 64) // as Prometheus writes a million, too
 	for promQL, want := range map[string]string{
 		"histogram_count(caddy_illumichat_event_gap_seconds)":                 total,
 		"histogram_count(sum(caddy_illumichat_first_event_seconds)) > bool 0": "1",

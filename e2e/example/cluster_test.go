@@ -1,4 +1,4 @@
-package illumichat
+package example
 
 import (
 	"bytes"
@@ -80,10 +80,10 @@ func TestExampleOfACluster(t *testing.T) {
 			t.Errorf("%s says %q, want %d to be left", origin, got, left)
 		}
 		sitetest.WantAnswer(t, resp)
-		last := resp.Header.Get(headerStream) + ":1"
+		last := resp.Header.Get("Illumichat-Stream") + ":1"
 		for _, other := range instances {
 			sitetest.Eventually(t, "the answer is known at "+other, func() bool {
-				return strings.Contains(sitetest.ReadAll(t, e.Get(t, other+"/api/chat-proxy", "Last-Event-ID: "+last)), typeFinish)
+				return strings.Contains(sitetest.ReadAll(t, e.Get(t, other+"/api/chat-proxy", "Last-Event-ID: "+last)), "finish")
 			})
 		}
 	}
