@@ -23,8 +23,8 @@ import (
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
 
-// takenSlots returns how many slots are taken, of all states, and -1 where those of the clients are others.
-func takenSlots() int {
+// slotsOfAllStates returns how many slots are taken, of all states, and -1 where those of the clients are others.
+func slotsOfAllStates() int {
 	taken := 0
 	sharedStates.Range(func(_, value any) bool {
 		state := value.(*sharedState)
@@ -644,7 +644,7 @@ func TestOpenStreamsKeepTheState(t *testing.T) {
 	sitetest.WantError(t, resp, http.StatusServiceUnavailable, "overloaded:chat")
 	wantLeft(t, resp, `"client";r=2;t=_`)
 	stream.Finish(t)
-	sitetest.Eventually(t, "the slot is free", func() bool { return takenSlots() == 0 })
+	sitetest.Eventually(t, "the slot is free", func() bool { return slotsOfAllStates() == 0 })
 	next := sitetest.Converse(t, u, sitetest.OneShot, sitetest.ChatRequest(t, s.Plain, sitetest.Hello))
 	s.Reload("respond 204")
 	next.Finish(t)
@@ -683,7 +683,7 @@ func TestLateRequestsLeaveTheStateAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantLetIn(t, readResponse(t, late), `"client";r=1;t=_`)
-	sitetest.Eventually(t, "the chat is over", func() bool { return takenSlots() == 0 && ours() == "" })
+	sitetest.Eventually(t, "the chat is over", func() bool { return slotsOfAllStates() == 0 && ours() == "" })
 	if got := users(); got != want {
 		t.Errorf("the state has %d users, want %d", got, want)
 	}

@@ -96,12 +96,6 @@ func ours() string {
 	return strings.Join(found, "\n\n")
 }
 
-func openExchangeCount() int {
-	openExchanges.mu.Lock()
-	defer openExchanges.mu.Unlock()
-	return len(openExchanges.set)
-}
-
 func TestNothingIsLeftOfAnExchange(t *testing.T) {
 	const soon = "resume {\ngrace 50ms\nkeep 50ms\n}"
 	for name, subdirectives := range map[string]func(*testing.T) string{

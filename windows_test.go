@@ -1,0 +1,69 @@
+package illumichat
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+// openExchangeCount returns the gauge of open streams, as the metrics of the running config have it.
+func openExchangeCount() int {
+	active := caddy.ActiveContext()
+	families, err := active.GetMetricsRegistry().Gather()
+	if err != nil {
+		panic(err)
+	}
+	for _, family := range families {
+		if family.GetName() == "caddy_illumichat_streams" {
+			return int(family.GetMetric()[0].GetGauge().GetValue())
+		}
+	}
+	panic("the running config has no gauge of open streams")
+}
+
+// takenSlots returns how many slots are taken, as the admin API lists them, and -1 where those of the clients do not
+// match. Handlers that share an endpoint and a token share their slots.
+func takenSlots() int {
+	type state struct{ endpoint, token string }
+	taken := make(map[state]int)
+	for _, handler := range adminStatus() {
+		open := handler.Streams.Open
+		if (open == 0) != (handler.Streams.Clients == 0) {
+			return -1
+		}
+		taken[state{handler.Endpoint, handler.Token}] = open
+	}
+	sum := 0
+	for _, open := range taken {
+		sum += open
+	}
+	return sum
+}
+
+// listedHandler is what the admin API lists of a handler.
+type listedHandler struct {
+	Endpoint string
+	Token    string
+	Streams  struct{ Open, Clients int }
+}
+
+// adminStatus asks the admin API within the process: most tests' Caddys serve none.
+func adminStatus() []listedHandler {
+	info, err := caddy.GetModule("admin.api.illumichat")
+	if err != nil {
+		panic(err)
+	}
+	route := info.New().(caddy.AdminRouter).Routes()[0]
+	w := httptest.NewRecorder()
+	if err := route.Handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, route.Pattern, nil)); err != nil {
+		panic(err)
+	}
+	var list []listedHandler
+	if err := json.Unmarshal(w.Body.Bytes(), &list); err != nil {
+		panic(fmt.Sprintf("%v: %s", err, w.Body))
+	}
+	return list
+}
