@@ -267,14 +267,6 @@ func TestCoolDownIsShared(t *testing.T) {
 	if n := strings.Count(s.Log(), "the upstream limits the rate"); n != 1 {
 		t.Errorf("the log tells %d times of one cool-down", n)
 	}
-	// What nobody uses any more is forgotten.
-	s.Reload("")
-	sharedStates.Range(func(key, _ any) bool {
-		if key := key.(stateKey); strings.HasPrefix(key.endpoint, server.URL) {
-			t.Errorf("the state of %s is kept", key.endpoint)
-		}
-		return true
-	})
 }
 
 // The key of a state shows no token.
