@@ -7,7 +7,6 @@ import (
 	"math"
 	"net/http"
 	"net/http/httptest"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -178,9 +177,9 @@ func TestStreamMemoryOfALargeChat(t *testing.T) {
 		return answers
 	}
 	answers := readAllLater(1) // what is allocated once
-	before := usedMemory()
+	before := sitetest.UsedMemory()
 	answers = append(answers, readAllLater(streams)...)
-	per := (usedMemory() - before) / streams
+	per := (sitetest.UsedMemory() - before) / streams
 	close(end)
 	for _, resp := range answers {
 		sitetest.OnlyFinish(t, sitetest.ReadAll(t, resp))
@@ -196,7 +195,7 @@ func memoryOf(t *testing.T, n int, stream func(io.Reader)) int {
 	t.Helper()
 	waiting, end := make(chan struct{}), make(chan struct{})
 	done := make(chan struct{})
-	before := usedMemory()
+	before := sitetest.UsedMemory()
 	for range n {
 		go func() {
 			defer func() { done <- struct{}{} }()
@@ -206,23 +205,12 @@ func memoryOf(t *testing.T, n int, stream func(io.Reader)) int {
 	for range n {
 		<-waiting
 	}
-	used := usedMemory() - before
+	used := sitetest.UsedMemory() - before
 	close(end)
 	for range n {
 		<-done
 	}
 	return used
-}
-
-// usedMemory is the heap and the stacks, without what pools keep for two collections and what stacks have
-// to spare, of which each collection takes half.
-func usedMemory() int {
-	for range 4 {
-		runtime.GC()
-	}
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return int(m.HeapAlloc + m.StackInuse)
 }
 
 // idleBody gives one event and then waits.

@@ -20,6 +20,7 @@ import (
 
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 	"github.com/illumichat/caddy-illumichat/sandbox"
+	_ "github.com/illumichat/caddy-illumichat/store/redisstore"
 )
 
 // updateGoldens writes down what the adapter says, for the diff to be read:

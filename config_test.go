@@ -1,13 +1,11 @@
 package illumichat
 
 import (
-	"cmp"
 	"encoding/json"
 	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -383,75 +381,4 @@ func TestFailedConfigIsCleanedUp(t *testing.T) {
 			}
 		})
 	}
-}
-
-// What works but should be looked at is said when the config loads, once, and nothing else is.
-func TestWarnings(t *testing.T) {
-	setConfigEnv(t)
-	const oddToken = "odd-but-long-enough-to-be-one"
-	t.Setenv("TEST_ODD_TOKEN", oddToken)
-	const token, assistants = "token {env.ILLUMICHAT_API_TOKEN}", "assistants asst_demo\nlimit 20 1h"
-	tests := map[string]struct {
-		lines string
-		want  string // a piece of the one warning; "" for none
-		level string // "" for warn
-	}{
-		"a clean config":              {token + "\n" + assistants, "", ""},
-		"a token in a file":           {"token {file.testdata/token}\n" + assistants, "", ""},
-		"a literal token":             {"token " + sandbox.Token + "\n" + assistants, "the token is part of the config", ""},
-		"a token of another form":     {"token {env.TEST_ODD_TOKEN}\n" + assistants, "documented form", ""},
-		"no limit":                    {token + "\nassistants asst_demo\nmax_streams 10", "no limit is set", "info"},
-		"any assistant":               {token + "\nassistants *\nlimit 20 1h", "every assistant", ""},
-		"an endpoint in the clear":    {token + "\n" + assistants + "\nendpoint http://chat.example.com/api/chat", "not encrypted", ""},
-		"an endpoint on 127.0.0.1":    {token + "\n" + assistants + "\nendpoint http://127.0.0.1:8081/api/chat", "", ""},
-		"an endpoint on 127.9.9.9":    {token + "\n" + assistants + "\nendpoint http://127.9.9.9/api/chat", "", ""},
-		"an endpoint on ::1":          {token + "\n" + assistants + "\nendpoint http://[::1]:8081/api/chat", "", ""},
-		"an endpoint on localhost":    {token + "\n" + assistants + "\nendpoint http://localhost:8081/api/chat", "", ""},
-		"an endpoint in the network":  {token + "\n" + assistants + "\nendpoint http://10.0.0.1/api/chat", "not encrypted", ""},
-		"an endpoint named localhost": {token + "\n" + assistants + "\nendpoint http://localhost.example.com/api/chat", "not encrypted", ""},
-	}
-	s := sitetest.Serve(t, "respond 404")
-	for what, test := range tests {
-		t.Run(what, func(t *testing.T) {
-			before := len(s.Log())
-			s.Reload("illumichat {\n" + test.lines + "\n}")
-			var got []string
-			for _, line := range logLines(t, s.Log()[before:]) {
-				if line.Logger != "http.handlers.illumichat" {
-					continue
-				}
-				got = append(got, line.Level+": "+line.Msg)
-				if strings.Contains(line.raw, sandbox.Token) || strings.Contains(line.raw, oddToken) {
-					t.Errorf("the log holds the token: %s", line.raw)
-				}
-			}
-			got = slices.Compact(got) // the site has two servers
-			switch {
-			case test.want == "" && len(got) != 0:
-				t.Errorf("got %q, want nothing", got)
-			case test.want != "" && (len(got) != 1 || !strings.HasPrefix(got[0], cmp.Or(test.level, "warn")+": ") || !strings.Contains(got[0], test.want)):
-				t.Errorf("got %q, want one warning with %q in it", got, test.want)
-			}
-		})
-	}
-}
-
-// logLine is a line of Caddy's log.
-type logLine struct {
-	Level, Logger, Msg, Code, Hint, Cause string
-
-	raw string
-}
-
-func logLines(t *testing.T, log string) []logLine {
-	t.Helper()
-	var lines []logLine
-	for line := range strings.Lines(log) {
-		l := logLine{raw: line}
-		if err := json.Unmarshal([]byte(line), &l); err != nil {
-			t.Fatalf("reading the log: %v: %s", err, line)
-		}
-		lines = append(lines, l)
-	}
-	return lines
 }

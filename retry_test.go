@@ -8,8 +8,6 @@ import (
 	"math"
 	"net/http"
 	"net/http/httptrace"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,7 +17,6 @@ import (
 
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 	"github.com/illumichat/caddy-illumichat/sandbox"
-	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
 
 var errReset = errors.New("connection reset")
@@ -113,8 +110,8 @@ func TestTries(t *testing.T) {
 		{name: "an answer that has begun", answers: []fakeAnswer{accepted(step{data: sitetest.Delta, err: errReset}), accepted()}, want: sitetest.Delta, code: "closed:upstream"},
 		{name: "an answer whose head was sent", answers: []fakeAnswer{accepted(step{wait: 6 * second, err: errReset}), accepted()}, code: "closed:upstream", took: exactly(6 * second)},
 		{name: "an answer whose head was sent, silent", answers: []fakeAnswer{accepted(step{wait: time.Hour}), accepted()}, want: ":\n\n", code: "timeout:upstream", took: exactly(30 * second)},
-		{name: "silence after an event but for its blank line", answers: []fakeAnswer{accepted(step{data: unended}, step{wait: time.Hour}), accepted()},
-			want: ":\n\n" + unended + "\n", code: "timeout:upstream", took: exactly(30 * second)},
+		{name: "silence after an event but for its blank line", answers: []fakeAnswer{accepted(step{data: sitetest.Unended}, step{wait: time.Hour}), accepted()},
+			want: ":\n\n" + sitetest.Unended + "\n", code: "timeout:upstream", took: exactly(30 * second)},
 		{name: "more comments than are held", answers: []fakeAnswer{accepted(step{data: strings.Repeat(":\n\n", maxBuffer/3+1), err: errReset}), accepted()},
 			want: strings.Repeat(":\n\n", maxBuffer/3+1), code: "closed:upstream"},
 
@@ -261,47 +258,6 @@ func TestVisitorLeavesInAPause(t *testing.T) {
 	})
 }
 
-// However often it is tried, an exchange has the token that it began with.
-func TestTriesShareOneToken(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "token")
-	sitetest.WriteFile(t, file, sitetest.FakeToken("1"))
-	upstream := sitetest.NewUpstream(t, func(w http.ResponseWriter, r *http.Request) {
-		if err := os.WriteFile(file, []byte(sitetest.FakeToken("2")), 0o600); err != nil {
-			t.Error(err)
-		}
-		w.WriteHeader(http.StatusInternalServerError)
-	})
-	s := sitetest.Serve(t, strings.Replace(sitetest.ChatToURL(upstream.URL, "retry {\nbackoff 1ms\n}"), sandbox.Token, "{file."+file+"}", 1))
-	sitetest.WantError(t, s.Ask(sitetest.Hello), http.StatusInternalServerError, "server_error:upstream")
-	asked := upstream.Take()
-	if len(asked) != 3 {
-		t.Fatalf("there were %d tries", len(asked))
-	}
-	for i, try := range asked {
-		if got, want := try.Header.Get("Authorization"), "Bearer "+sitetest.FakeToken("1"); got != want {
-			t.Errorf("try %d had the token %q", i+1, got)
-		}
-		if got := try.Header.Get("Idempotency-Key"); got == "" || got != asked[0].Header.Get("Idempotency-Key") {
-			t.Errorf("try %d had the key %q, the first %q", i+1, got, asked[0].Header.Get("Idempotency-Key"))
-		}
-	}
-	if sitetest.ReadAll(t, s.Ask(sitetest.Hello)); upstream.Take()[0].Header.Get("Authorization") != "Bearer "+sitetest.FakeToken("2") {
-		t.Error("the next exchange did not read the token anew")
-	}
-}
-
-// A connection that is refused, as between two lives of the upstream.
-func TestRefusedConnectionIsTriedAgain(t *testing.T) {
-	server := sandboxtest.NewServer(t, sandbox.Options{})
-	s := sitetest.Serve(t, sitetest.ChatTo(server, "retry {\nattempts 2\nbackoff 1ms\n}"))
-	server.Close()
-	sitetest.WantError(t, s.Ask(sitetest.Hello), http.StatusBadGateway, "bad_gateway:upstream")
-	sitetest.Eventually(t, "the log tells of the second try", func() bool { return strings.Contains(s.Log(), `"msg":"trying again"`) })
-	if !strings.Contains(s.Log(), "connection refused") {
-		t.Error("the log does not say why there was a second try")
-	}
-}
-
 // staleTransport fails like a kept connection that was closed, n times, and then asks.
 type staleTransport struct {
 	kept, wrote bool
@@ -367,42 +323,5 @@ func TestStaleConnectionsAndAVisitorWhoLeaves(t *testing.T) {
 	c.run(t)
 	if c.visitor.status != statusClientClosed || transport.asked > 1 {
 		t.Errorf("got status %d from %d connections", c.visitor.status, transport.asked)
-	}
-}
-
-// An upstream that closes each connection while it is kept: no chat is lost, and none is asked for twice in a hurry.
-func TestClosedKeptConnections(t *testing.T) {
-	upstream := sitetest.NewUnstartedUpstream(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Length", strconv.Itoa(len(sitetest.Finish)))
-		_, _ = io.WriteString(w, sitetest.Finish)
-	})
-	upstream.Config.IdleTimeout = 1 // a nanosecond
-	upstream.Start()
-	t.Cleanup(upstream.Close)
-	s := sitetest.Serve(t, sitetest.ChatToURL(upstream.URL, "retry {\nbackoff 1ms\n}"))
-	for i := range 300 {
-		if got := sitetest.ReadAll(t, s.Ask(sitetest.Hello)); got != sitetest.Finish {
-			t.Fatalf("chat %d: got %q", i, got)
-		}
-	}
-	keys := make(map[string]int)
-	for _, asked := range upstream.Take() {
-		keys[asked.Header.Get("Idempotency-Key")]++
-	}
-	for key, n := range keys {
-		if n != 1 {
-			t.Errorf("%d requests with the key %s were answered", n, key)
-		}
-	}
-}
-
-// The log tells of a pause what it was for, without the upstream's words, which may quote the chat.
-func TestLogOfAPauseLeavesTheUpstreamsWordsOut(t *testing.T) {
-	u := sitetest.NewUpstream(t, sitetest.Answering(http.StatusInternalServerError, sitetest.Theirs))
-	s := sitetest.Serve(t, sitetest.ChatToURL(u.URL, "retry {\nattempts 2\nbackoff 1ms\n}"))
-	sitetest.WantError(t, s.Ask(sitetest.Hello), http.StatusInternalServerError, "their_code:chat")
-	sitetest.Eventually(t, "the log tells of the pause", func() bool { return strings.Contains(s.Log(), `"msg":"trying again"`) })
-	if log := s.Log(); !strings.Contains(log, `"cause":"status 500"`) || strings.Contains(log, "Their words") {
-		t.Errorf("got the log %s", log)
 	}
 }

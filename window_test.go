@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 )
 
 // slowWindow keeps every request, and follows the formula to the letter.
@@ -185,7 +187,7 @@ func TestWindowTakesBack(t *testing.T) {
 // Keys have a bound, and so has their memory: strangers choose how many there are. The bound is in README.md.
 func TestWindowForgetsKeys(t *testing.T) {
 	const maxMemory = 32 << 20
-	before := usedMemory()
+	before := sitetest.UsedMemory()
 	w := newWindow(time.Hour)
 	w.add("mine")
 	for i := range 1_000_000 {
@@ -195,7 +197,7 @@ func TestWindowForgetsKeys(t *testing.T) {
 			w.add("mine")
 		}
 	}
-	used := usedMemory() - before
+	used := sitetest.UsedMemory() - before
 	t.Logf("1,000,000 keys came, %d are kept, in %d bytes: %d a key", w.counts.Len(), used, used/maxKeys)
 	if w.counts.Len() != maxKeys {
 		t.Errorf("%d keys are kept, want %d", w.counts.Len(), maxKeys)

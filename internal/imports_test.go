@@ -30,18 +30,19 @@ var walls = map[string][]string{
 	"sandbox":   {},
 	"bench":     {"internal/localhost"},
 
-	"internal/localhost":   {},
-	"internal/require":     {},
-	"internal/redistest":   {"internal/require"},
-	"internal/sitetest":    {"internal/localhost", "internal/require", "internal/sse/ssetest", "sandbox", "sandbox/sandboxtest"},
-	"internal/sse/ssetest": {},
-	"sandbox/sandboxtest":  {"sandbox"},
-	"store/storetest":      {"store"},
+	"internal/localhost":     {},
+	"internal/require":       {},
+	"internal/redistest":     {"internal/require"},
+	"internal/sitetest":      {"internal/localhost", "internal/require", "internal/sse/ssetest", "sandbox", "sandbox/sandboxtest"},
+	"internal/chat/chattest": {},
+	"internal/sse/ssetest":   {},
+	"sandbox/sandboxtest":    {"sandbox"},
+	"store/storetest":        {"store"},
 }
 
 // testPackages are for tests only. Other packages do not import them, nor the package testing.
 var testPackages = []string{
-	"internal/localhost", "internal/require", "internal/redistest", "internal/sitetest", "internal/sse/ssetest",
+	"internal/localhost", "internal/require", "internal/redistest", "internal/sitetest", "internal/chat/chattest", "internal/sse/ssetest",
 	"sandbox/sandboxtest", "store/storetest",
 }
 

@@ -16,6 +16,9 @@ const (
 	Finish = `data: {"type":"finish","finishReason":"stop"}` + "\n\n"
 )
 
+// Unended is an event that lacks but its blank line.
+const Unended = `data: {"type":"text-delta","textDelta":"Bye"}` + "\n"
+
 func FirstDifference(got, want string) string {
 	for i := range min(len(got), len(want)) {
 		if got[i] != want[i] {

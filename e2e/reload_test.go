@@ -1,4 +1,4 @@
-package illumichat
+package e2e
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -80,20 +81,28 @@ func TestReloadTellsHTTP3BeforeTheGracePeriodEnds(t *testing.T) {
 	}
 }
 
-// ours finds the goroutines that run code of this package.
+// ours returns the stacks of goroutines that run code of the module for an exchange.
 func ours() string {
 	stacks := make([]byte, 1<<20)
 	stacks = stacks[:runtime.Stack(stacks, true)]
 	var found []string
 	for stack := range strings.SplitSeq(string(stacks), "\n\n") {
-		for _, method := range []string{".(*Handler).ServeHTTP", ".(*exchange).", ".(*relay).", ".(*sink).", ".(*watch)."} {
-			if strings.Contains(stack, "caddy-illumichat"+method) {
-				found = append(found, stack)
-				break
-			}
+		if slices.ContainsFunc(strings.Split(stack, "\n"), isOurs) {
+			found = append(found, stack)
 		}
 	}
 	return strings.Join(found, "\n\n")
+}
+
+// isOurs reports whether a line of a stack is a function of the module that runs for an exchange. Tests and what serves
+// them do not, nor do goroutines that live as long as a config or a kept connection, or look out for the exit.
+func isOurs(line string) bool {
+	function, ok := strings.CutPrefix(line, "github.com/illumichat/caddy-illumichat")
+	if !ok || strings.Contains(function, ".(*lookout).run") || strings.Contains(function, ".(*readAhead).Read") {
+		return false
+	}
+	return !slices.ContainsFunc([]string{"/e2e", "/internal/localhost.", "/internal/redistest.", "/internal/sitetest.", "/sandbox", "/store/redisstore."},
+		func(other string) bool { return strings.HasPrefix(function, other) })
 }
 
 func TestNothingIsLeftOfAnExchange(t *testing.T) {

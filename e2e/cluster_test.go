@@ -1,4 +1,4 @@
-package illumichat
+package e2e
 
 import (
 	"bufio"
@@ -96,7 +96,7 @@ type visit struct {
 func (i *instance) visit(t *testing.T, command string, events int) *visit {
 	t.Helper()
 	resp := i.ask(sitetest.Saying(command))
-	v := &visit{id: resp.Header.Get(headerStream), resp: resp, rest: bufio.NewReader(resp.Body)}
+	v := &visit{id: resp.Header.Get("Illumichat-Stream"), resp: resp, rest: bufio.NewReader(resp.Body)}
 	for range events {
 		v.got += sitetest.NextEvent(t, v.rest)
 	}
@@ -152,7 +152,7 @@ func TestAnotherInstance(t *testing.T) {
 
 	asked = here.visit(t, "/drip 80 10ms /events 10000", 5)
 	elsewhere := awaitAt(t, there, asked.id, 0)
-	if resp := there.Request(t, http.MethodDelete, map[string]string{headerStream: asked.id}, ""); resp.StatusCode != http.StatusNoContent {
+	if resp := there.Request(t, http.MethodDelete, map[string]string{"Illumichat-Stream": asked.id}, ""); resp.StatusCode != http.StatusNoContent {
 		t.Errorf("a stop got status %d", resp.StatusCode)
 	}
 	for _, got := range []string{asked.readOn(t), sitetest.ReadAll(t, elsewhere)} {
@@ -268,7 +268,7 @@ func TestInstanceIsKilledUnderLoad(t *testing.T) {
 	for i := range visitors {
 		wg.Go(func() {
 			resp := c.balancer.Ask(sitetest.Saying(fmt.Sprintf("/drip 80 10ms /events %d", events)))
-			id := resp.Header.Get(headerStream)
+			id := resp.Header.Get("Illumichat-Stream")
 			stream := bufio.NewReader(resp.Body)
 			all := sitetest.NextEvent(t, stream)
 			begun.Done()

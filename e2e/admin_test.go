@@ -1,4 +1,4 @@
-package illumichat
+package e2e
 
 import (
 	"encoding/json"
@@ -13,10 +13,38 @@ import (
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
 
+// listedHandler is a handler as the admin API lists it.
+type listedHandler struct {
+	Endpoint   string            `json:"endpoint"`
+	Assistants []string          `json:"assistants"`
+	Aliases    map[string]string `json:"aliases"`
+	Token      string            `json:"token"`
+	Streams    listedStreams     `json:"streams"`
+	Limits     []listedLimit     `json:"limits"`
+	CoolDown   float64           `json:"cool_down_seconds"`
+}
+
+// listedStreams counts the open chats.
+type listedStreams struct {
+	Open         int `json:"open"`
+	Clients      int `json:"clients"`
+	Max          int `json:"max"`
+	MaxPerClient int `json:"max_per_client"`
+}
+
+// listedLimit is a limit and its use.
+type listedLimit struct {
+	Requests int    `json:"requests"`
+	Window   string `json:"window"`
+	Key      string `json:"key"`
+	Keys     int    `json:"keys"`
+	Left     *int   `json:"left"`
+}
+
 // adminList is what the admin API answers.
-func adminList(t *testing.T, p *sitetest.Process) []handlerStatus {
+func adminList(t *testing.T, p *sitetest.Process) []listedHandler {
 	t.Helper()
-	status, body, header := p.Ask(t, http.MethodGet, adminPath, nil)
+	status, body, header := p.Ask(t, http.MethodGet, "/illumichat/", nil)
 	if status != http.StatusOK || header.Get("Content-Type") != "application/json" {
 		t.Fatalf("got status %d, Content-Type %q: %s", status, header.Get("Content-Type"), body)
 	}
@@ -25,7 +53,7 @@ func adminList(t *testing.T, p *sitetest.Process) []handlerStatus {
 			t.Errorf("the answer holds %s: %s", secret, body)
 		}
 	}
-	var list []handlerStatus
+	var list []listedHandler
 	if err := json.Unmarshal([]byte(body), &list); err != nil {
 		t.Fatalf("%v: %s", err, body)
 	}
@@ -48,13 +76,13 @@ func TestAdmin(t *testing.T) {
 		max_streams_per_client 3
 		`+sitetest.Once))
 
-	want := handlerStatus{
+	want := listedHandler{
 		Endpoint:   server.URL,
 		Assistants: []string{"asst_demo", "asst_other"},
 		Aliases:    map[string]string{"help": "asst_demo"},
 		Token:      "{env.TEST_TOKEN}",
-		Streams:    streamStatus{Max: 7, MaxPerClient: 3},
-		Limits: []limitStatus{
+		Streams:    listedStreams{Max: 7, MaxPerClient: 3},
+		Limits: []listedLimit{
 			{Requests: 5, Window: "1h0m0s", Key: "{http.vars.client_ip}"},
 			{Requests: 9, Window: "24h0m0s", Key: "site", Left: new(int)},
 		},
@@ -66,7 +94,7 @@ func TestAdmin(t *testing.T) {
 			want.Limits[i].Keys = min(counted, 1)
 		}
 		want.Streams.Open, want.Streams.Clients = open, min(open, 1)
-		var got []handlerStatus
+		var got []listedHandler
 		sitetest.Eventually(t, when, func() bool { // a chat's end may not have been seen yet
 			got = adminList(t, p)
 			return len(got) > 0 && got[0].Streams.Open == open
@@ -94,17 +122,17 @@ func TestAdmin(t *testing.T) {
 		}
 	}
 
-	if status, body, _ := p.Ask(t, http.MethodGet, adminPath+"else", nil); status != http.StatusNotFound {
+	if status, body, _ := p.Ask(t, http.MethodGet, "/illumichat/"+"else", nil); status != http.StatusNotFound {
 		t.Errorf("another path: got status %d: %s", status, body)
 	}
-	if status, _, header := p.Ask(t, http.MethodPost, adminPath, nil); status != http.StatusMethodNotAllowed || header.Get("Allow") != "GET, HEAD" {
+	if status, _, header := p.Ask(t, http.MethodPost, "/illumichat/", nil); status != http.StatusMethodNotAllowed || header.Get("Allow") != "GET, HEAD" {
 		t.Errorf("a POST: got status %d, Allow: %q", status, header.Get("Allow"))
 	}
 
 	// A reload replaces what is listed.
 	p.Reload(t, s.Adapt(strings.Replace(directive(sitetest.ChatPath, sandbox.Token, "assistants *\n"+sitetest.Once), server.URL+"?key=hidden", "{env.TEST_ENDPOINT}", 1)))
-	want = handlerStatus{Endpoint: strings.TrimSuffix(server.URL, "/api/chat"), Assistants: []string{"*"}, Token: "literal", Limits: []limitStatus{}}
-	var got []handlerStatus
+	want = listedHandler{Endpoint: strings.TrimSuffix(server.URL, "/api/chat"), Assistants: []string{"*"}, Token: "literal", Limits: []listedLimit{}}
+	var got []listedHandler
 	sitetest.Eventually(t, "the old handlers are gone", func() bool {
 		got = adminList(t, p)
 		return len(got) == 2
@@ -118,19 +146,4 @@ func TestAdmin(t *testing.T) {
 	sitetest.Eventually(t, "none is left", func() bool { return len(adminList(t, p)) == 0 })
 	p.Exit(t)
 	p.Wait(t)
-}
-
-// Where a token comes from is told by a whole placeholder or not at all.
-func TestTokenOriginIsNoToken(t *testing.T) {
-	for configured, want := range map[string]tokenOrigin{
-		"{env.TOKEN}":                      "{env.TOKEN}",
-		"{file./run/secrets/token}":        "{file./run/secrets/token}",
-		sandbox.Token:                      "literal",
-		sandbox.Token[:20] + "{env.REST}":  "literal",
-		"{env.FIRST}" + sandbox.Token[20:]: "literal",
-	} {
-		if got := newTokenOrigin(configured); got != want {
-			t.Errorf("got %q, want %q", got, want)
-		}
-	}
 }

@@ -1,4 +1,4 @@
-package illumichat
+package e2e
 
 import (
 	"bufio"
@@ -140,8 +140,8 @@ func TestTheUpstreamIsCanceledWhenTheVisitorLeaves(t *testing.T) {
 			events                 int // that the visitor reads before leaving
 			status                 int
 		}{
-			{"before the head", "/silent", "", 0, statusClientClosed},
-			{"before the first event", "/hang", "", 0, statusClientClosed},
+			{"before the head", "/silent", "", 0, 499},
+			{"before the first event", "/hang", "", 0, 499},
 			{"after the committed head", "/hang", "early", 0, http.StatusOK},
 			{"in the middle of a silent stream", "/stall 3", "", 3, http.StatusOK},
 			{"in the middle of a busy stream", "/endless", "", 3, http.StatusOK},
@@ -160,7 +160,7 @@ func TestTheUpstreamIsCanceledWhenTheVisitorLeaves(t *testing.T) {
 				go func() {
 					var answer strings.Builder
 					defer func() { seen <- answer.String() }()
-					if tc.status == statusClientClosed {
+					if tc.status == 499 {
 						close(inPhase)
 					}
 					resp, err := visitor.RoundTrip(req)

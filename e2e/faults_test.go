@@ -1,4 +1,4 @@
-package illumichat
+package e2e
 
 import (
 	"context"
@@ -26,9 +26,6 @@ type stage struct {
 	part   string // how the part begins that has been sent of one that is too large to be held
 }
 
-// unended is an event that lacks but its blank line.
-const unended = `data: {"type":"text-delta","textDelta":"Bye"}` + "\n"
-
 var stages = []stage{
 	{name: "before the head", rest: sitetest.Delta + sitetest.Finish},
 	{name: "after the head", head: true, rest: sitetest.Delta + sitetest.Finish},
@@ -38,8 +35,8 @@ var stages = []stage{
 	{name: "after two events at once", head: true, sent: []string{sitetest.Delta + sitetest.Delta}, rest: sitetest.Finish, events: sitetest.Delta + sitetest.Delta},
 	{name: "in a later event", head: true, sent: []string{sitetest.Delta + sitetest.Delta[:20]}, rest: sitetest.Delta[20:] + sitetest.Finish, events: sitetest.Delta},
 	{name: "after an event that is no JSON", head: true, sent: []string{"data: {oops\n\n"}, rest: sitetest.Finish, events: "data: {oops\n\n"},
-	{name: "in a line that does not end", head: true, sent: []string{sitetest.Delta, "data: ", strings.Repeat("x", 3*maxBuffer)}, rest: "\n\n" + sitetest.Finish, events: sitetest.Delta, part: "data: xxx"},
-	{name: "after an event but for its blank line", head: true, sent: []string{sitetest.Delta + unended}, rest: "\n" + sitetest.Finish, events: sitetest.Delta + unended + "\n"},
+	{name: "in a line that does not end", head: true, sent: []string{sitetest.Delta, "data: ", strings.Repeat("x", 192<<10)}, rest: "\n\n" + sitetest.Finish, events: sitetest.Delta, part: "data: xxx"},
+	{name: "after an event but for its blank line", head: true, sent: []string{sitetest.Delta + sitetest.Unended}, rest: "\n" + sitetest.Finish, events: sitetest.Delta + sitetest.Unended + "\n"},
 	{name: "in the finish", head: true, sent: []string{sitetest.Delta, sitetest.Finish[:20]}, rest: sitetest.Finish[20:], events: sitetest.Delta},
 	{name: "after the finish but for its blank line", head: true, sent: []string{sitetest.Delta, sitetest.Finish[:len(sitetest.Finish)-1]}, rest: "\n", events: sitetest.Delta + sitetest.Finish, whole: true},
 	{name: "after the finish", head: true, sent: []string{sitetest.Delta, sitetest.Finish}, events: sitetest.Delta + sitetest.Finish, whole: true},
@@ -452,12 +449,12 @@ func TestVisitorLeavesBeforeTheUpstreamAnswers(t *testing.T) {
 				if pipe, ok := body.(io.Closer); ok {
 					pipe.Close() // the client would wait for more
 				}
-				if resp := <-answered; resp != nil && resp.StatusCode != statusClientClosed { // what is written for the log may arrive
+				if resp := <-answered; resp != nil && resp.StatusCode != 499 { // what is written for the log may arrive
 					t.Errorf("the visitor was answered with %s", resp.Status)
 				}
 				sitetest.Eventually(t, "the access log says that the visitor left", func() bool {
 					status, ok := loggedStatus(t, s, "leaves")
-					if ok && status != statusClientClosed {
+					if ok && status != 499 {
 						t.Fatalf("the access log has status %d", status)
 					}
 					return ok

@@ -1,4 +1,4 @@
-package illumichat
+package e2e
 
 import (
 	"io"
@@ -58,16 +58,17 @@ func TestStalledVisitorAtTheEnd(t *testing.T) {
 // An answer in JSON that such a visitor did not take does not look complete either: over HTTP/3, whose
 // streams would not tell by themselves.
 func TestStalledVisitorOfJSON(t *testing.T) {
+	const maxJSON = 1 << 20 // bytes of the longest JSON answer
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		_, _ = io.WriteString(w, `"`+strings.Repeat("x", maxJSONAnswer-2)+`"`)
+		_, _ = io.WriteString(w, `"`+strings.Repeat("x", maxJSON-2)+`"`)
 	}))
 	t.Cleanup(upstream.Close)
 	s := sitetest.Serve(t, sitetest.ChatToURL(upstream.URL, "write_timeout 200ms"))
 	resp := s.Send(sitetest.Protocols(t)["HTTP/3.0"], sitetest.ChatRequest(t, s.Secure, sitetest.Hello))
 	sitetest.Eventually(t, "the visitor is given up", func() bool { return openExchangeCount() == 0 })
 	if body, err := io.ReadAll(resp.Body); err == nil {
-		t.Errorf("the answer looks complete to the visitor, with %d bytes of %d", len(body), maxJSONAnswer)
+		t.Errorf("the answer looks complete to the visitor, with %d bytes of %d", len(body), maxJSON)
 	}
 }
 

@@ -1,4 +1,4 @@
-package illumichat
+package e2e
 
 import (
 	"context"
@@ -30,10 +30,13 @@ const (
 	soakSeed = "ILLUMICHAT_TEST_SEED"
 )
 
+// soakTries is how many tries a chat has by default.
+const soakTries = 3
+
 // soakPlan is what is to happen in one exchange.
 type soakPlan struct {
 	id    int
-	tries [defaultAttempts]soakTry
+	tries [soakTries]soakTry
 	proto string // of the visitor
 	path  string // of the upstream
 	said  string // by the visitor, in the last attempt
@@ -170,7 +173,7 @@ func (s *soak) answer(w *sitetest.Wire) {
 	s.keys[w.Key] = text
 	s.mu.Unlock()
 	var id int
-	if _, err := fmt.Sscan(text, &id); err != nil || number > defaultAttempts {
+	if _, err := fmt.Sscan(text, &id); err != nil || number > soakTries {
 		s.tb.Errorf("chat %s was tried %d times", text, number)
 		return
 	}
@@ -264,16 +267,16 @@ func (r *slowReader) Read(p []byte) (int, error) {
 func (s *soak) checkStream(p *soakPlan, got string) error {
 	decoded := sitetest.DecodeEvents(s.tb, got)
 	number := s.tries.of(p.said)
-	if p.mayLoseRequests() && len(decoded) > 0 && decoded[0].Type != typeFinish {
+	if p.mayLoseRequests() && len(decoded) > 0 && decoded[0].Type != "finish" {
 		_, _ = fmt.Sscanf(decoded[0].TextDelta, "%d %d", new(int), &number)
 	}
 	try := &p.tries[number-1]
 	events, finished := 0, false
 	for _, e := range decoded {
 		switch {
-		case e.Type == typeFinish && finished:
+		case e.Type == "finish" && finished:
 			return fmt.Errorf("a second finish: %.500q", got)
-		case e.Type == typeFinish:
+		case e.Type == "finish":
 			finished = true
 			s.count("finish " + e.FinishReason + " " + e.Code)
 			switch {

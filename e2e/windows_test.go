@@ -1,4 +1,4 @@
-package illumichat
+package e2e
 
 import (
 	"encoding/json"
@@ -41,13 +41,6 @@ func takenSlots() int {
 		sum += open
 	}
 	return sum
-}
-
-// listedHandler is what the admin API lists of a handler.
-type listedHandler struct {
-	Endpoint string
-	Token    string
-	Streams  struct{ Open, Clients int }
 }
 
 // adminStatus asks the admin API within the process: most tests' Caddys serve none.

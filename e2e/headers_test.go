@@ -1,4 +1,4 @@
-package illumichat
+package e2e
 
 import (
 	"fmt"

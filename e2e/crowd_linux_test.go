@@ -1,4 +1,4 @@
-package illumichat
+package e2e
 
 import (
 	"bytes"
@@ -33,9 +33,9 @@ const maxVisitorMemory = 128 << 10
 // checkVisitorMemory measures what a crowd holds, and what it has left when it is gone.
 func checkVisitorMemory(t *testing.T, come, leave func()) {
 	t.Helper()
-	before := usedMemory()
+	before := sitetest.UsedMemory()
 	come()
-	each := (usedMemory() - before) / crowd
+	each := (sitetest.UsedMemory() - before) / crowd
 	t.Logf("a visitor holds %d bytes", each)
 	if each > maxVisitorMemory {
 		t.Errorf("a visitor holds %d bytes, want at most %d", each, maxVisitorMemory)
@@ -53,7 +53,7 @@ func isGivenBack(t *testing.T, before int) {
 	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
 	var left int
 	sitetest.Eventually(t, "the memory is given back", func() bool {
-		left = usedMemory() - before
+		left = sitetest.UsedMemory() - before
 		return left < most
 	})
 	t.Logf("%d bytes are left", left)
@@ -275,7 +275,7 @@ func TestVisitorsWhoLeave(t *testing.T) {
 	s := sitetest.Serve(t, sitetest.ChatToURL(upstream.URL, "max_streams_per_client 1000\nlimit 100000 1h"))
 	isServed(t, s)
 	isOver(t)
-	before := usedMemory()
+	before := sitetest.UsedMemory()
 	chat := sitetest.RawChat(sitetest.Hello)
 	address := strings.TrimPrefix(s.Plain, "http://")
 	var wg sync.WaitGroup

@@ -1,4 +1,4 @@
-package illumichat
+package e2e
 
 import (
 	"fmt"
@@ -96,7 +96,7 @@ func TestMaxStreamsPerClientOfInstances(t *testing.T) {
 		sitetest.CheckRetryAfter(t, resp.Header, []int{1, 1})
 	}
 	first := a.Ask(sitetest.Saying("/drip 80 10ms /events 1000"))
-	id := first.Header.Get(headerStream)
+	id := first.Header.Get("Illumichat-Stream")
 	full(a.Ask(sitetest.Hello))
 	full(b.Ask(sitetest.Hello))
 	full(b.AskAs("127.0.0.1", sitetest.Hello))
@@ -104,7 +104,7 @@ func TestMaxStreamsPerClientOfInstances(t *testing.T) {
 	wantLetIn(t, other, "")
 
 	var back []*http.Response
-	for range listenersOfSlot {
+	for range 2 {
 		resp := b.GoOn(t, id, 0)
 		if resp.StatusCode != http.StatusOK {
 			t.Fatalf("who comes back gets status %d", resp.StatusCode)
@@ -121,7 +121,7 @@ func TestMaxStreamsPerClientOfInstances(t *testing.T) {
 	again.Body.Close()
 	back[1].Body.Close()
 
-	b.Request(t, http.MethodDelete, map[string]string{headerStream: id}, "")
+	b.Request(t, http.MethodDelete, map[string]string{"Illumichat-Stream": id}, "")
 	sitetest.OnlyFinish(t, sitetest.ReadAll(t, first))
 	sitetest.Eventually(t, "the slot is free at the other instance", func() bool {
 		resp := b.Ask(sitetest.Hello)

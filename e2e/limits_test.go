@@ -1,0 +1,481 @@
+package e2e
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/illumichat/caddy-illumichat/internal/localhost"
+	"github.com/illumichat/caddy-illumichat/internal/sitetest"
+	"github.com/illumichat/caddy-illumichat/sandbox"
+	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
+)
+
+// wantLetIn checks that a chat is answered, and what the client is told to have left; "" for nothing.
+func wantLetIn(t *testing.T, resp *http.Response, left string) {
+	t.Helper()
+	if body := sitetest.ReadAll(t, resp); resp.StatusCode != http.StatusOK {
+		t.Errorf("got status %d: %s", resp.StatusCode, body)
+	}
+	wantLeft(t, resp, left)
+}
+
+// wantUsedUp checks that a chat is refused because of a limit, and returns after how many seconds there is room.
+func wantUsedUp(t *testing.T, resp *http.Response, left string) int {
+	t.Helper()
+	sitetest.WantError(t, resp, http.StatusTooManyRequests, "rate_limit:chat")
+	wantLeft(t, resp, left)
+	wait, err := strconv.Atoi(resp.Header.Get("Retry-After"))
+	if err != nil || wait < 1 {
+		t.Errorf("got Retry-After: %q", resp.Header.Get("Retry-After"))
+	}
+	return wait
+}
+
+var afterHowLong = regexp.MustCompile(`;t=[1-9][0-9]*\b`)
+
+// wantLeft checks a RateLimit field but for the seconds, which depend on the time.
+func wantLeft(t *testing.T, resp *http.Response, want string) {
+	t.Helper()
+	got := strings.Join(resp.Header.Values("RateLimit"), " + ")
+	if got := afterHowLong.ReplaceAllString(got, ";t=_"); got != want {
+		t.Errorf("got RateLimit: %s, want %s", got, want)
+	}
+	if policy := resp.Header.Get("RateLimit-Policy"); (policy == "") != (want == "") {
+		t.Errorf("got RateLimit-Policy: %s", policy)
+	}
+}
+
+func TestLimit(t *testing.T) {
+	upstream := sitetest.NewUpstream(t, sitetest.Finishing)
+	s := sitetest.ServeWith(t, sitetest.BehindProxy, sitetest.ChatToURL(upstream.URL, "limit 3 1h"))
+
+	first := s.AskAs("192.0.2.1", sitetest.Hello)
+	if got, want := first.Header.Get("RateLimit-Policy"), `"client";q=3;w=3600`; got != want {
+		t.Errorf("got RateLimit-Policy: %s, want %s", got, want)
+	}
+	wantLetIn(t, first, `"client";r=2;t=_`)
+	wantLetIn(t, s.AskAs("192.0.2.1", sitetest.Hello), `"client";r=1;t=_`)
+	wantLetIn(t, s.AskAs("192.0.2.1", sitetest.Hello), `"client";r=0;t=_`)
+	for range 3 {
+		resp := s.AskAs("192.0.2.1", sitetest.Hello)
+		// A third of the next hour has to pass.
+		if wait := wantUsedUp(t, resp, `"client";r=0;t=_`); wait < 1200 || wait > 4800 {
+			t.Errorf("got Retry-After: %d", wait)
+		}
+		if got, want := resp.Header.Get("RateLimit"), `"client";r=0;t=`+resp.Header.Get("Retry-After"); got != want {
+			t.Errorf("got RateLimit: %s, want %s", got, want)
+		}
+	}
+	wantLetIn(t, s.AskAs("192.0.2.2", sitetest.Hello), `"client";r=2;t=_`)
+	if got := len(upstream.Take()); got != 4 {
+		t.Errorf("the upstream was asked %d times, want 4", got)
+	}
+	for _, line := range logLines(t, s.Log()) {
+		if strings.Contains(line.Msg, "used up") {
+			t.Errorf("one client's limit is told as if it were the site's: %s", line.raw)
+		}
+		if line.Logger == "http.handlers.illumichat" && strings.Contains(line.raw, "192.0.2.") {
+			t.Errorf("the log has the client's address: %s", line.raw)
+		}
+	}
+}
+
+// What all visitors use up together is told to none of them, but to the operator.
+func TestLimitOfTheSite(t *testing.T) {
+	upstream := sitetest.NewUpstream(t, sitetest.Finishing)
+	s := sitetest.ServeWith(t, sitetest.BehindProxy, sitetest.ChatToURL(upstream.URL, "limit 2 1h site"))
+	wantLetIn(t, s.AskAs("192.0.2.1", sitetest.Hello), "")
+	wantLetIn(t, s.AskAs("192.0.2.2", sitetest.Hello), "")
+	wantUsedUp(t, s.AskAs("192.0.2.3", sitetest.Hello), "")
+	wantUsedUp(t, s.AskAs("192.0.2.1", sitetest.Hello), "")
+	wantTold(t, s, "warn", "is used up", 1)
+}
+
+// A chat counts in all of its limits or in none.
+func TestLimits(t *testing.T) {
+	upstream := sitetest.NewUpstream(t, sitetest.Finishing)
+	s := sitetest.ServeWith(t, sitetest.BehindProxy, sitetest.ChatToURL(upstream.URL, "limit 5 1h\nlimit 3 1h site\nlimit 4 90s"))
+	first := s.AskAs("192.0.2.1", sitetest.Hello)
+	if got, want := first.Header.Get("RateLimit-Policy"), `"client";q=5;w=3600, "client-2";q=4;w=90`; got != want {
+		t.Errorf("got RateLimit-Policy: %s, want %s", got, want)
+	}
+	wantLetIn(t, first, `"client";r=4;t=_, "client-2";r=3;t=_`)
+	wantLetIn(t, s.AskAs("192.0.2.1", sitetest.Hello), `"client";r=3;t=_, "client-2";r=2;t=_`)
+	wantLetIn(t, s.AskAs("192.0.2.1", sitetest.Hello), `"client";r=2;t=_, "client-2";r=1;t=_`)
+	for range 3 {
+		wantUsedUp(t, s.AskAs("192.0.2.1", sitetest.Hello), `"client";r=2;t=_, "client-2";r=1;t=_`)
+	}
+	wantUsedUp(t, s.AskAs("192.0.2.2", sitetest.Hello), `"client";r=5, "client-2";r=4`)
+	// With more for the site, the others are as they were.
+	s.Reload(sitetest.ChatToURL(upstream.URL, "limit 5 1h\nlimit 9 1h site\nlimit 4 90s"))
+	wantLetIn(t, s.AskAs("192.0.2.1", sitetest.Hello), `"client";r=1;t=_, "client-2";r=0;t=_`)
+	// The longest wait is told.
+	if wait := wantUsedUp(t, s.AskAs("192.0.2.1", sitetest.Hello), `"client";r=1;t=_, "client-2";r=0;t=_`); wait > 180 {
+		t.Errorf("got Retry-After: %d", wait)
+	}
+}
+
+// Each way to write a key has the same count, and each key one of its own.
+func TestKeys(t *testing.T) {
+	upstream := sitetest.NewUpstream(t, sitetest.Finishing)
+	s := sitetest.Serve(t, sitetest.ChatToURL(upstream.URL, "limit 1 1h {http.request.header.X-Key}"))
+	ask := func(key string) *http.Response {
+		req := sitetest.ChatRequest(t, s.Plain, sitetest.Hello)
+		if key != "" {
+			req.Header.Set("X-Key", key)
+		}
+		return s.Send(sitetest.OneShot, req)
+	}
+	long := strings.Repeat("x", 256)
+	for _, keys := range [][]string{ // each group has one count
+		{"", ""},
+		{"anna", "anna"},
+		{"Anna"},
+		{"{env.HOME}", "{env.HOME}"},
+		{"192.0.2.1", "::ffff:192.0.2.1", "::ffff:c000:201", "::FFFF:192.0.2.1%eth0"},
+		{"192.0.2.2"},
+		{"192.0.2.01"}, // is no address
+		{"2001:db8::1", "2001:db8::2", "2001:DB8:0:0::", "2001:db8::ffff:ffff:ffff:ffff", "2001:db8::1%eth0"},
+		{"2001:db8:0:1::1"},
+		{"fe80::1%eth0", "fe80::1%eth1"},
+		{"::1", "::1%lo"},
+		{long, long},
+		{long + "y", long + "y"},
+		{long + "z"},
+	} {
+		wantLetIn(t, ask(keys[0]), "")
+		for _, key := range keys[1:] {
+			wantUsedUp(t, ask(key), "")
+		}
+	}
+}
+
+// Whom a client says to be is believed where a proxy is trusted, and nowhere else.
+func TestClientIsNotWhoItSaysToBe(t *testing.T) {
+	upstream := sitetest.NewUpstream(t, sitetest.Finishing)
+	s := sitetest.Serve(t, sitetest.ChatToURL(upstream.URL, "limit 1 1h"))
+	wantLetIn(t, s.AskAs("192.0.2.1", sitetest.Hello), `"client";r=0;t=_`)
+	wantUsedUp(t, s.AskAs("192.0.2.2", sitetest.Hello), `"client";r=0;t=_`)
+}
+
+// What fails before it reaches the upstream does not count.
+func TestWhatDoesNotCount(t *testing.T) {
+	server := sandboxtest.NewServer(t, sandbox.Options{})
+	tokenFile := filepath.Join(t.TempDir(), "token")
+	writeToken := func(token string) {
+		t.Helper()
+		if err := os.WriteFile(tokenFile, []byte(token), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	writeToken(sandbox.Token)
+	directive := func(endpoint string) string {
+		return fmt.Sprintf("illumichat %s {\ntoken {file.%s}\nassistants asst_demo\nendpoint %s\nlimit 2 1h\nmax_body_size 1KiB\nmax_streams_per_client 1\n%s\n}",
+			sitetest.ChatPath, tokenFile, endpoint, sitetest.Once)
+	}
+	s := sitetest.Serve(t, directive(server.URL))
+	wantLetIn(t, s.AskAs("", sitetest.Hello), `"client";r=1;t=_`)
+
+	refused := func(status int, code string, change func(*http.Request)) {
+		t.Helper()
+		req := sitetest.ChatRequest(t, s.Plain, sitetest.Hello)
+		change(req)
+		sitetest.WantError(t, s.Send(sitetest.OneShot, req), status, code)
+	}
+	body := func(text string) func(*http.Request) {
+		return func(req *http.Request) {
+			*req = *sitetest.ChatRequest(t, s.Plain, text)
+		}
+	}
+	for range 3 {
+		refused(405, "method_not_allowed:chat", func(req *http.Request) { req.Method = http.MethodPut })
+		refused(403, "forbidden:origin", func(req *http.Request) { req.Header.Set("Sec-Fetch-Site", "cross-site") })
+		refused(415, "unsupported_media_type:chat", func(req *http.Request) { req.Header.Set("Content-Type", "text/plain") })
+		refused(413, "too_large:chat", body(sitetest.Saying(strings.Repeat("x", 2000))))
+		refused(400, "bad_request:chat", body("{}"))
+		refused(403, "forbidden:assistant", body(strings.Replace(sitetest.Hello, "asst_demo", "asst_other", 1)))
+		writeToken("")
+		refused(502, "unauthorized:upstream", body(sitetest.Hello))
+		wantLeft(t, s.AskAs("", sitetest.Hello), `"client";r=1;t=_`)
+		writeToken(sandbox.Token)
+	}
+	// A second stream of the client, while one is open that is not counted yet.
+	slow := s.AskAs("", sitetest.Saying("/endless"))
+	sitetest.WantError(t, s.AskAs("", sitetest.Hello), 429, "rate_limit:chat")
+	slow.Body.Close()
+	sitetest.Eventually(t, "the stream's slot is free", func() bool { return takenSlots() == 0 })
+	wantUsedUp(t, s.AskAs("", sitetest.Hello), `"client";r=0;t=_`)
+	// What is wrong with a request is told first, and so it is to those who have used up their limit.
+	refused(403, "forbidden:origin", func(req *http.Request) { req.Header.Set("Sec-Fetch-Site", "cross-site") })
+	refused(413, "too_large:chat", body("["+sitetest.Saying(strings.Repeat("x", 2000))))
+	refused(400, "bad_request:chat", body("{}"))
+	refused(403, "forbidden:assistant", body(strings.Replace(sitetest.Hello, "asst_demo", "asst_other", 1)))
+	if got := len(server.Requests()); got != 2 {
+		t.Errorf("the upstream was asked %d times, want 2", got)
+	}
+
+	// An upstream that is not there.
+	nobody := fmt.Sprintf("http://127.0.0.1:%d", localhost.Port(t))
+	s.Reload(directive(nobody))
+	for range 5 {
+		resp := s.AskAs("", sitetest.Hello)
+		sitetest.WantError(t, resp, 502, "bad_gateway:upstream")
+		wantLeft(t, resp, `"client";r=2`)
+	}
+
+	// The upstream's own limit counts once, the cool-down after it does not.
+	second := sandboxtest.NewServer(t, sandbox.Options{})
+	s.Reload(directive(second.URL))
+	sitetest.WantError(t, s.AskAs("", sitetest.Saying("/status 429 1")), 429, "rate_limit:chat")
+	for range 5 {
+		resp := s.AskAs("", sitetest.Hello)
+		sitetest.WantError(t, resp, 429, "rate_limit:chat")
+		wantLeft(t, resp, "")
+	}
+	sitetest.Eventually(t, "the cool-down is over", func() bool { return s.AskAs("", sitetest.Hello).StatusCode == http.StatusOK })
+	wantUsedUp(t, s.AskAs("", sitetest.Hello), `"client";r=0;t=_`)
+}
+
+// Counts are shared by handlers of the same endpoint and token, and live on across reloads.
+func TestLimitsAreShared(t *testing.T) {
+	t.Setenv("TEST_TOKEN", sandbox.Token)
+	t.Setenv("TEST_TOKEN_2", sandbox.Token)
+	server := sandboxtest.NewServer(t, sandbox.Options{})
+	at := func(path, token, endpoint, limits string) string {
+		return fmt.Sprintf("handle %s {\nillumichat {\ntoken %s\nassistants asst_demo\nendpoint %s\n%s\n}\n}\n", path, token, endpoint, limits)
+	}
+	first := func(limits string) string { return at("/first", "{env.TEST_TOKEN}", server.URL, limits) }
+	s := sitetest.Serve(t, first("limit 3 1h\nlimit 100 1h site")+
+		at("/same", "{env.TEST_TOKEN}", server.URL, "limit 3 1h")+
+		at("/more", "{env.TEST_TOKEN}", server.URL, "limit 5 60m {client_ip}")+
+		at("/window", "{env.TEST_TOKEN}", server.URL, "limit 3 2h")+
+		at("/token", "{env.TEST_TOKEN_2}", server.URL, "limit 3 1h")+
+		at("/endpoint", "{env.TEST_TOKEN}", server.URL+"/2", "limit 3 1h"))
+	ask := func(path string) *http.Response {
+		t.Helper()
+		req := sitetest.ChatRequest(t, s.Plain, sitetest.Hello)
+		req.URL.Path = path
+		return s.Send(sitetest.OneShot, req)
+	}
+	left := func(path, want string) {
+		t.Helper()
+		wantLetIn(t, ask(path), want)
+	}
+	left("/first", `"client";r=2;t=_`)
+	left("/same", `"client";r=1;t=_`)
+	left("/more", `"client";r=2;t=_`)
+	left("/window", `"client";r=2;t=_`)
+	left("/token", `"client";r=2;t=_`)
+	left("/endpoint", `"client";r=2;t=_`)
+
+	s.Reload(first("limit 10 1h\nlimit 100 1h site"))
+	left("/first", `"client";r=6;t=_`)
+	// A config that cannot be loaded has shared them, too, and lets go of its own part alone.
+	faulty := strings.Replace(string(s.Adapt(first("limit 10 1h\nlimit 100 1h site"))), `"requests":100`, `"requests":-1`, 1)
+	if err := caddy.Load([]byte(faulty), true); err == nil {
+		t.Fatal("the config was loaded")
+	}
+	left("/first", `"client";r=5;t=_`)
+	s.Reload(first("limit 10 1h\nlimit 5 2h"))
+	left("/first", `"client";r=4;t=_, "client-2";r=4;t=_`) // whose window nobody had in between
+	s.Reload(first("limit 2 1h"))
+	wantUsedUp(t, ask("/first"), `"client";r=0;t=_`)
+}
+
+func TestMaxStreams(t *testing.T) {
+	u := sitetest.NewHandUpstream(t)
+	config := func(subdirectives string) string { return sitetest.ChatToURL(u.URL, subdirectives) }
+	s := sitetest.ServeWith(t, "", config("max_streams 3\nlimit 100 1h")) // a grace period would end the HTTP/3 stream
+	streams := sitetest.ConverseOverAll(t, s, u)
+
+	full := func(what string) {
+		t.Helper()
+		for range 2 {
+			resp := s.AskAs("", sitetest.Hello)
+			sitetest.WantError(t, resp, http.StatusServiceUnavailable, "overloaded:chat")
+			sitetest.CheckRetryAfter(t, resp.Header, []int{1, 1})
+			wantLeft(t, resp, `"client";r=97;t=_`) // what is refused does not count
+			if t.Failed() {
+				t.Fatal(what)
+			}
+		}
+	}
+	full("three streams are open")
+	s.Reload(config("max_streams 3\nlimit 100 1h"))
+	full("three streams of the config before are open")
+	if n := strings.Count(s.Log(), "max_streams is reached"); n < 2 || n > 5 { // a warning for each config, and debug lines
+		t.Errorf("the log tells %d times that there are too many", n)
+	}
+	for _, line := range wantTold(t, s, "warn", "the chat failed", 2) { // once for each config
+		if line.Code != "overloaded:chat" || !strings.Contains(line.Hint, "max_streams") {
+			t.Errorf("the log does not say what to do: %s", line.raw)
+		}
+	}
+
+	streams["HTTP/2.0"].Finish(t)
+	<-streams["HTTP/2.0"].Upstream.Over
+	sitetest.Eventually(t, "a slot is free", func() bool { return takenSlots() == 2 })
+	next := sitetest.Converse(t, u, sitetest.Protocols(t)["HTTP/1.1"], sitetest.ChatRequest(t, s.Secure, sitetest.Hello))
+	if resp := s.AskAs("", sitetest.Hello); resp.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("got status %d while three streams are open", resp.StatusCode)
+	}
+	s.Reload(config("max_streams 4\nlimit 100 1h"))
+	streams["HTTP/2.0"] = sitetest.Converse(t, u, sitetest.Protocols(t)["HTTP/1.1"], sitetest.ChatRequest(t, s.Secure, sitetest.Hello))
+	for _, stream := range streams {
+		stream.Finish(t)
+	}
+	next.Finish(t)
+}
+
+func TestMaxStreamsPerClient(t *testing.T) {
+	server := sandboxtest.NewServer(t, sandbox.Options{})
+	s := sitetest.ServeWith(t, sitetest.BehindProxy, sitetest.ChatTo(server, "max_streams_per_client 2\nmax_streams 5"))
+	open := func(client string) *http.Response {
+		t.Helper()
+		resp := s.AskAs(client, sitetest.Saying("/endless"))
+		if resp.StatusCode != http.StatusOK {
+			t.Fatalf("got status %d", resp.StatusCode)
+		}
+		return resp
+	}
+	tooMany := func(client string) {
+		t.Helper()
+		resp := s.AskAs(client, sitetest.Hello)
+		sitetest.WantError(t, resp, http.StatusTooManyRequests, "rate_limit:chat")
+		sitetest.CheckRetryAfter(t, resp.Header, []int{1, 1})
+	}
+	one, two := open("2001:db8::1"), open("2001:db8::2")
+	tooMany("2001:db8::3")
+	other := open("192.0.2.1")
+	one.Body.Close()
+	sitetest.Eventually(t, "a slot is free", func() bool { return takenSlots() == 2 })
+	three := open("2001:db8::3")
+	tooMany("2001:db8::1")
+	s.Reload(sitetest.ChatTo(server, "max_streams_per_client 2\nmax_streams 5"))
+	tooMany("2001:db8::1")
+	for _, resp := range []*http.Response{two, other, three} {
+		resp.Body.Close()
+	}
+	sitetest.Eventually(t, "all slots are free", func() bool { return takenSlots() == 0 })
+	wantLetIn(t, s.AskAs("2001:db8::1", sitetest.Hello), "")
+	sitetest.Eventually(t, "all slots are free", func() bool { return takenSlots() == 0 })
+}
+
+// However many ask at once, no more are let in than there is room for, and each that is let in is told another number.
+func TestAdmissionsAtOnce(t *testing.T) {
+	upstream := sitetest.NewUpstream(t, sitetest.Finishing)
+	const requests, limit = 200, 50
+	s := sitetest.Serve(t, sitetest.ChatToURL(upstream.URL, fmt.Sprintf("limit %d 24h\nlimit %d 12h site", limit, limit+10)))
+	transport := &http.Transport{MaxConnsPerHost: 20}
+	t.Cleanup(transport.CloseIdleConnections)
+	var mu sync.Mutex
+	var left []string
+	var wg sync.WaitGroup
+	for range requests {
+		wg.Go(func() {
+			resp, err := transport.RoundTrip(sitetest.ChatRequest(t, s.Plain, sitetest.Hello))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer resp.Body.Close()
+			sitetest.ReadAll(t, resp)
+			if resp.StatusCode == http.StatusOK {
+				mu.Lock()
+				defer mu.Unlock()
+				left = append(left, afterHowLong.ReplaceAllString(resp.Header.Get("RateLimit"), ""))
+			}
+		})
+	}
+	wg.Wait()
+	slices.Sort(left)
+	if len(left) != limit || len(slices.Compact(left)) != limit {
+		t.Errorf("%d were let in, want %d: %q", len(left), limit, left)
+	}
+	if got := len(upstream.Take()); got != limit {
+		t.Errorf("the upstream was asked %d times, want %d", got, limit)
+	}
+}
+
+// A visitor who leaves when the upstream has the chat has used it up, whether or not there was an answer.
+func TestLeavingCounts(t *testing.T) {
+	for _, upstream := range sitetest.WireUpstreams {
+		t.Run(upstream.Proto, func(t *testing.T) {
+			asked := make(chan *sitetest.Wire)
+			u := upstream.Start(t, func(w *sitetest.Wire) {
+				asked <- w
+				w.Stall()
+			})
+			s := sitetest.Serve(t, sitetest.ChatToURL(u.URL, upstream.Transport+"\nlimit 3 1h"))
+			for range 3 {
+				conn := sitetest.SendRaw(t, s, sitetest.RawChat(sitetest.Hello))
+				w := <-asked
+				conn.Close()
+				<-w.Gone
+				sitetest.Eventually(t, "the slot is free", func() bool { return takenSlots() == 0 })
+			}
+			wantUsedUp(t, s.AskAs("", sitetest.Hello), `"client";r=0;t=_`)
+		})
+	}
+}
+
+// A config without the chat in between does not forget streams that are open, nor what was counted meanwhile.
+func TestOpenStreamsKeepTheState(t *testing.T) {
+	u := sitetest.NewHandUpstream(t)
+	config := sitetest.ChatToURL(u.URL, "max_streams 1\nlimit 3 1h")
+	s := sitetest.Serve(t, config)
+	stream := sitetest.Converse(t, u, http.DefaultTransport, sitetest.ChatRequest(t, s.Plain, sitetest.Hello))
+	s.Reload("respond 204")
+	s.Reload(config)
+	resp := s.AskAs("", sitetest.Hello)
+	sitetest.WantError(t, resp, http.StatusServiceUnavailable, "overloaded:chat")
+	wantLeft(t, resp, `"client";r=2;t=_`)
+	stream.Finish(t)
+	sitetest.Eventually(t, "the slot is free", func() bool { return takenSlots() == 0 })
+}
+
+// A request that comes to the handler of a replaced config lets go of nothing that the new one uses.
+func TestLateRequestsLeaveTheStateAlone(t *testing.T) {
+	upstream := sitetest.NewUpstream(t, sitetest.Finishing)
+	config := sitetest.ChatToURL(upstream.URL, "limit 3 1h")
+	s := sitetest.ServeWith(t, "", config) // no grace period, which would end
+	late := dial(t, s, fmt.Sprintf("Content-Length: %d", len(sitetest.Hello)))
+	if _, err := io.WriteString(late, sitetest.Hello[:10]); err != nil {
+		t.Fatal(err)
+	}
+	sitetest.ReadAll(t, s.AskAs("", sitetest.Hello)) // after which the other one has surely come
+	s.Reload(config)
+	sitetest.Eventually(t, "the old config is gone", func() bool { return len(adminStatus()) == 2 }) // the site has two servers
+	if _, err := io.WriteString(late, sitetest.Hello[10:]); err != nil {
+		t.Fatal(err)
+	}
+	wantLetIn(t, readResponse(t, late), `"client";r=1;t=_`)
+	sitetest.Eventually(t, "the chat is over", func() bool { return takenSlots() == 0 && ours() == "" })
+	wantLetIn(t, s.AskAs("", sitetest.Hello), `"client";r=0;t=_`)
+	wantUsedUp(t, s.AskAs("", sitetest.Hello), `"client";r=0;t=_`) // the late one was counted together with the others
+}
+
+// The operator is told of a limit whose key comes out empty for all that it refuses.
+func TestEmptyKeysAreTold(t *testing.T) {
+	upstream := sitetest.NewUpstream(t, sitetest.Finishing)
+	s := sitetest.Serve(t, sitetest.ChatToURL(upstream.URL, "limit 1 1h {http.nonsense}"))
+	wantLetIn(t, s.AskAs("", sitetest.Hello), "")
+	wantUsedUp(t, s.AskAs("", sitetest.Hello), "")
+	wantUsedUp(t, s.AskAs("", sitetest.Hello), "")
+	for _, line := range wantTold(t, s, "warn", "is used up", 1) {
+		if !strings.Contains(line.raw, "{http.nonsense}") || !strings.Contains(line.raw, `"key_is_empty":true`) {
+			t.Errorf("the log does not say why: %s", line.raw)
+		}
+	}
+}

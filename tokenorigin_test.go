@@ -1,0 +1,22 @@
+package illumichat
+
+import (
+	"testing"
+
+	"github.com/illumichat/caddy-illumichat/sandbox"
+)
+
+// Where a token comes from is told by a whole placeholder or not at all.
+func TestTokenOriginIsNoToken(t *testing.T) {
+	for configured, want := range map[string]tokenOrigin{
+		"{env.TOKEN}":                      "{env.TOKEN}",
+		"{file./run/secrets/token}":        "{file./run/secrets/token}",
+		sandbox.Token:                      "literal",
+		sandbox.Token[:20] + "{env.REST}":  "literal",
+		"{env.FIRST}" + sandbox.Token[20:]: "literal",
+	} {
+		if got := newTokenOrigin(configured); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
