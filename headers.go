@@ -7,11 +7,7 @@ import (
 	"go.uber.org/zap"
 )
 
-// Media types.
-const (
-	typeJSON   = "application/json"
-	typeStream = "text/event-stream"
-)
+const typeJSON = "application/json"
 
 // droppedHeaders are what an answer of the upstream may not tell the visitor: what belongs to its
 // connection (RFC 9110, § 7.6.1) and its body's form, and what would speak for the site or change how the

@@ -48,7 +48,7 @@ func newRecording(h *Handler, id, owner string, asked chat, visitor *sink) *reco
 		meta:      store.Meta{Owner: owner, Assistant: asked.label},
 		until:     visitor.deadline(),
 		begun:     make(chan struct{}),
-		numbering: numbering{stream: id},
+		numbering: newNumbering(id),
 	}
 }
 
@@ -142,9 +142,8 @@ func (r *recording) whole(p []byte) error {
 }
 
 func (r *recording) finish(ev []byte) error {
-	if r.numbering.within {
-		// Ends the line and then the block, whichever line end came last.
-		ev = append([]byte("\n\n"), ev...)
+	if r.numbering.inEvent() {
+		ev = closeTorn(ev)
 	}
 	r.last.Data, r.last.Ends = r.numbering.number(ev)
 	return nil
@@ -173,13 +172,18 @@ func (r *recording) close(c *record) {
 type numbering struct {
 	stream string
 	n      int64
-	within bool // an event has begun
+	within bool // an event
 
 	scanner scanner
 	last    [2]byte // bytes of the stream
 	out     []byte
 	ends    []int
 }
+
+func newNumbering(stream string) numbering { return numbering{stream: stream} }
+
+// inEvent reports whether an event has begun.
+func (b *numbering) inEvent() bool { return b.within }
 
 // number returns p with the ids of the events that end in it, and where those end. Both are overwritten by the next call.
 func (b *numbering) number(p []byte) (numbered []byte, ends []int) {

@@ -11,7 +11,16 @@ const (
 	event                // a block with data
 )
 
+// typeStream is the media type of an event stream.
+const typeStream = "text/event-stream"
+
 var byteOrderMark = []byte("\xEF\xBB\xBF")
+
+// heartbeatComment is a comment, which dispatches nothing, and the blank line that ends its block.
+var heartbeatComment = []byte(":\n\n")
+
+// closeTorn returns ev after what ends an event that is torn: its line and then its block, whichever line end came last.
+func closeTorn(ev []byte) []byte { return append([]byte("\n\n"), ev...) }
 
 // scanner finds the blocks of an event stream by the rules of the HTML Standard, § 9.2.6 "Interpreting an
 // event stream", in whatever pieces the stream comes. It keeps no bytes but the first few of a line, and
@@ -25,6 +34,9 @@ type scanner struct {
 	prefix [8]byte // the line's first bytes: room for a byte order mark and "data:"
 	n      int     // how many of them there are
 }
+
+// newScanner returns a scanner for a stream from a block on; started is whether that is not the stream's first.
+func newScanner(started bool) scanner { return scanner{started: started} }
 
 // hasCR reports whether there is a CR in p. Few streams have any, and next is faster where there is none.
 func hasCR(p []byte) bool { return bytes.IndexByte(p, '\r') >= 0 }

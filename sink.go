@@ -11,9 +11,6 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// heartbeatComment is a comment, which dispatches nothing, and the blank line that ends its block.
-var heartbeatComment = []byte(":\n\n")
-
 // sink is the visitor's side of a stream: the output to a connection.
 type sink struct {
 	w        http.ResponseWriter
@@ -157,8 +154,7 @@ func (s *sink) finish(ev []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.open {
-		// Ends the line and then the block, whichever line end came last.
-		ev = append([]byte("\n\n"), ev...)
+		ev = closeTorn(ev)
 	}
 	defer s.setDeadline()()
 	return s.send(ev)

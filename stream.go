@@ -197,7 +197,7 @@ func (r *relay) write(blocks []byte) error {
 // inspect sends blocks after a look at each: the first finish is noted, further ones are left out, and
 // one that holds the token, where one leaks, ends the stream before it.
 func (r *relay) inspect(blocks []byte, leaks bool) error {
-	split := scanner{started: r.started}
+	split := newScanner(r.started)
 	from, at, unseen := 0, 0, r.waiting
 	cr := hasCR(blocks)
 	for at < len(blocks) {
