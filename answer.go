@@ -8,6 +8,8 @@ import (
 	"mime"
 	"net/http"
 	"strings"
+
+	"github.com/illumichat/caddy-illumichat/internal/sse"
 )
 
 const maxJSONAnswer = 1 << 20 // bytes of an answer that is no stream
@@ -38,7 +40,7 @@ func (ex *exchange) accept(ctx context.Context, resp *http.Response) (*answer, e
 		}
 	}
 	switch contentType := resp.Header.Get("Content-Type"); mediaType(contentType) {
-	case typeStream, "text/plain", "application/octet-stream", "":
+	case sse.MediaType, "text/plain", "application/octet-stream", "":
 		return ex.stream(ctx, resp)
 	case typeJSON:
 		return ex.json(ctx, resp)
@@ -50,7 +52,7 @@ func (ex *exchange) accept(ctx context.Context, resp *http.Response) (*answer, e
 // mediaType is a Content-Type without its parameters, broken ones too.
 func mediaType(contentType string) string {
 	switch contentType {
-	case typeJSON, typeStream: // as they mostly are: without a parameter
+	case typeJSON, sse.MediaType: // as they mostly are: without a parameter
 		return contentType
 	}
 	t, _, err := mime.ParseMediaType(contentType)
@@ -62,7 +64,7 @@ func mediaType(contentType string) string {
 
 // stream takes an event stream, up to its first event.
 func (ex *exchange) stream(ctx context.Context, resp *http.Response) (*answer, error) {
-	ex.output.prepare(ex.answerHeader(resp.Header), typeStream)
+	ex.output.prepare(ex.answerHeader(resp.Header), sse.MediaType)
 	ex.watch.accept()
 	ex.relay = newRelay(ex.token, ex.output, &ex.watch)
 	a := &answer{ex: ex, ctx: ctx, body: resp.Body, relay: ex.relay}

@@ -7,6 +7,8 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/illumichat/caddy-illumichat/internal/sse"
 )
 
 const typeFinish = "finish"
@@ -64,7 +66,7 @@ func (f *finishReader) beginsFinish(ev []byte, first bool) bool {
 // read reads the object that is an event's data as far as it goes.
 func (f *finishReader) read(ev []byte, first bool) (finish, whole bool) {
 	defer f.shrink()
-	f.data = appendData(f.data[:0], ev, first)
+	f.data = sse.AppendData(f.data[:0], ev, first)
 	f.reason = f.reason[:0]
 	f.in = *bytes.NewBuffer(f.data)
 	f.json.Reset(&f.in, asBrowsersRead...)

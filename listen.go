@@ -10,6 +10,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/illumichat/caddy-illumichat/internal/sse"
 	"github.com/illumichat/caddy-illumichat/store"
 )
 
@@ -127,7 +128,7 @@ func (r *recording) note(c *record) {
 
 // follow has a visitor listen to a stream, to its end or until they leave.
 func (h *Handler) follow(r *http.Request, visitor *sink, head http.Header, listener store.Listener, c *record) error {
-	visitor.prepare(head, typeStream)
+	visitor.prepare(head, sse.MediaType)
 	ctx, cancel := context.WithCancelCause(r.Context())
 	defer cancel(nil)
 	beat := alarm{start: c.start, look: func(now time.Duration) time.Duration {

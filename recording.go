@@ -7,10 +7,10 @@ import (
 	"encoding/base64"
 	"errors"
 	"net/http"
-	"strconv"
 	"sync"
 	"time"
 
+	"github.com/illumichat/caddy-illumichat/internal/sse"
 	"github.com/illumichat/caddy-illumichat/store"
 )
 
@@ -36,7 +36,7 @@ type recording struct {
 	tries, upstreamStatus int // so far
 
 	// These are the exchange's goroutine's alone.
-	numbering numbering
+	numbering sse.Numberer
 	last      store.Chunk // a finish of our own
 }
 
@@ -48,7 +48,7 @@ func newRecording(h *Handler, id, owner string, asked chat, visitor *sink) *reco
 		meta:      store.Meta{Owner: owner, Assistant: asked.label},
 		until:     visitor.deadline(),
 		begun:     make(chan struct{}),
-		numbering: newNumbering(id),
+		numbering: sse.NewNumberer(id),
 	}
 }
 
@@ -66,7 +66,7 @@ func (r *recording) prepare(head http.Header, contentType string) {
 	if r.head == nil {
 		r.head = make(http.Header)
 	}
-	if contentType == typeStream {
+	if contentType == sse.MediaType {
 		r.head.Set(headerStream, r.id)
 	}
 	r.tries, r.upstreamStatus = r.ex.record.tries, r.ex.record.upstreamStatus
@@ -111,7 +111,7 @@ func (r *recording) relay(p []byte, whole, _ bool) error {
 	if first {
 		defer close(r.begun)
 	}
-	numbered, ends := r.numbering.number(p)
+	numbered, ends := r.numbering.Number(p)
 	if err := r.source.Append(r.ex.ctx, store.Chunk{Data: numbered, Ends: ends, Torn: !whole}); err != nil {
 		return whyEnded(err)
 	}
@@ -124,7 +124,7 @@ func (r *recording) beginWith(p []byte) (recorded []byte, first bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.hasBody {
-		p = bytes.TrimPrefix(p, byteOrderMark)
+		p = bytes.TrimPrefix(p, sse.ByteOrderMark)
 	}
 	r.hasBody = true
 	if r.source != nil {
@@ -142,10 +142,10 @@ func (r *recording) whole(p []byte) error {
 }
 
 func (r *recording) finish(ev []byte) error {
-	if r.numbering.inEvent() {
-		ev = closeTorn(ev)
+	if r.numbering.Within() {
+		ev = sse.CloseTorn(ev)
 	}
-	r.last.Data, r.last.Ends = r.numbering.number(ev)
+	r.last.Data, r.last.Ends = r.numbering.Number(ev)
 	return nil
 }
 
@@ -166,73 +166,6 @@ func (r *recording) close(c *record) {
 	r.unwatch()
 	r.ex.h.state.endLive(r.id)
 	r.source.Finish(r.last, store.End{Reason: c.finishReason, Cause: c.cause})
-}
-
-// numbering gives each event of a stream the line `id: <stream>:<n>`, after its last line and in the same style.
-type numbering struct {
-	stream string
-	n      int64
-	within bool // an event
-
-	scanner scanner
-	last    [2]byte // bytes of the stream
-	out     []byte
-	ends    []int
-}
-
-func newNumbering(stream string) numbering { return numbering{stream: stream} }
-
-// inEvent reports whether an event has begun.
-func (b *numbering) inEvent() bool { return b.within }
-
-// number returns p with the ids of the events that end in it, and where those end. Both are overwritten by the next call.
-func (b *numbering) number(p []byte) (numbered []byte, ends []int) {
-	b.out, b.ends = b.out[:0], b.ends[:0]
-	cr := hasCR(p)
-	for len(p) > 0 {
-		n, kind := b.scanner.next(p, cr)
-		if kind == event {
-			blank := blankLine(p[:n])
-			b.copy(p[:n-blank])
-			b.n++
-			b.out = append(b.out, "id: "...)
-			b.out = append(b.out, b.stream...)
-			b.out = append(b.out, ':')
-			b.out = strconv.AppendInt(b.out, b.n, 10)
-			b.out = append(b.out, b.lineEnd()...)
-			b.copy(p[n-blank : n])
-			b.ends = append(b.ends, len(b.out))
-		} else {
-			b.copy(p[:n])
-		}
-		b.within = kind == torn
-		p = p[n:]
-	}
-	return b.out, b.ends
-}
-
-// copy copies p to what is returned.
-func (b *numbering) copy(p []byte) {
-	b.out = append(b.out, p...)
-	for _, c := range p[max(0, len(p)-len(b.last)):] {
-		b.last = [2]byte{b.last[1], c}
-	}
-}
-
-// lineEnd is the end of the last line.
-func (b *numbering) lineEnd() []byte {
-	if b.last == [2]byte{'\r', '\n'} {
-		return b.last[:]
-	}
-	return b.last[1:]
-}
-
-// blankLine returns how many bytes at the end of a block are its blank line.
-func blankLine(block []byte) int {
-	if bytes.HasSuffix(block, []byte("\r\n")) {
-		return 2
-	}
-	return 1
 }
 
 // whyEnded is what ends an exchange when nobody wants its stream.

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/illumichat/caddy-illumichat/internal/sse"
 )
 
 // sink is the visitor's side of a stream: the output to a connection.
@@ -154,7 +156,7 @@ func (s *sink) finish(ev []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.open {
-		ev = closeTorn(ev)
+		ev = sse.CloseTorn(ev)
 	}
 	defer s.setDeadline()()
 	return s.send(ev)
@@ -176,7 +178,7 @@ func (s *sink) heartbeat() (next time.Duration, err error) {
 		return s.sent + s.interval, nil
 	}
 	defer s.setDeadline()()
-	err = s.send(heartbeatComment)
+	err = s.send(sse.Heartbeat)
 	return s.sent + s.interval, err
 }
 

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"io"
 	"time"
+
+	"github.com/illumichat/caddy-illumichat/internal/sse"
 )
 
 // relay passes one upstream event stream on to one visitor, in one goroutine: what a read brings is
@@ -14,7 +16,7 @@ type relay struct {
 	output output
 	watch  *watch
 
-	scanner  scanner
+	scanner  sse.Scanner
 	finishes *finishReader // nil before it is needed
 	buffer   buffer
 	whole    int // bytes at the beginning of the buffer that are whole blocks
@@ -118,20 +120,20 @@ func (r *relay) step(body io.Reader) {
 func (r *relay) forward(n int) error {
 	at := r.buffer.n
 	r.buffer.add(n)
-	cr := hasCR(r.buffer.held()[at:])
+	cr := sse.HasCR(r.buffer.held()[at:])
 	if r.open {
-		n, ended := r.scanner.next(r.buffer.held()[at:], cr)
-		if ended == event {
+		n, ended := r.scanner.Next(r.buffer.held()[at:], cr)
+		if ended == sse.Event {
 			r.waiting++
 		}
-		if at += n; ended != torn {
+		if at += n; ended != sse.Torn {
 			if err := r.sendRest(at); err != nil {
 				return err
 			}
 			at = 0
 		}
 	}
-	whole, events := r.scanner.blocks(r.buffer.held()[at:], cr)
+	whole, events := r.scanner.Blocks(r.buffer.held()[at:], cr)
 	r.waiting += int64(events)
 	if whole > 0 {
 		r.whole = at + whole
@@ -161,7 +163,7 @@ func (r *relay) sendWhole() error {
 	if !r.started && r.output.hasSent() {
 		// After a heartbeat, a byte order mark would be no longer the stream's first bytes, and make the
 		// first line another field.
-		blocks = bytes.TrimPrefix(blocks, byteOrderMark)
+		blocks = bytes.TrimPrefix(blocks, sse.ByteOrderMark)
 	}
 	var err error
 	if leaks := r.token.in(blocks); leaks || r.finished || mayFinish(blocks) {
@@ -197,11 +199,11 @@ func (r *relay) write(blocks []byte) error {
 // inspect sends blocks after a look at each: the first finish is noted, further ones are left out, and
 // one that holds the token, where one leaks, ends the stream before it.
 func (r *relay) inspect(blocks []byte, leaks bool) error {
-	split := newScanner(r.started)
+	split := sse.NewScanner(r.started)
 	from, at, unseen := 0, 0, r.waiting
-	cr := hasCR(blocks)
+	cr := sse.HasCR(blocks)
 	for at < len(blocks) {
-		n, kind := split.next(blocks[at:], cr)
+		n, kind := split.Next(blocks[at:], cr)
 		block := blocks[at : at+n]
 		switch {
 		case leaks && r.token.in(block):
@@ -223,7 +225,7 @@ func (r *relay) inspect(blocks []byte, leaks bool) error {
 			r.finish()
 		}
 		at += n
-		if kind == event {
+		if kind == sse.Event {
 			unseen--
 		}
 	}
@@ -313,7 +315,7 @@ func (r *relay) drop(n int) {
 // end deals with what is left when the upstream has ended, by EOF or another error. An event that lacks but
 // its blank line gets it; a torn one is dropped.
 func (r *relay) end(err error) error {
-	if c := r.scanner.missingEnd(); c != 0 && !r.finished {
+	if c := r.scanner.MissingEnd(); c != 0 && !r.finished {
 		r.buffer.free()[0] = c // as if it had been read
 		if err := r.forward(1); err != nil {
 			return err

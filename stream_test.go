@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
+	"github.com/illumichat/caddy-illumichat/internal/sse"
 	"github.com/illumichat/caddy-illumichat/internal/sse/ssetest"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 )
@@ -93,9 +94,9 @@ func TestStreamWritesEndWithEvents(t *testing.T) {
 		c := fakeChat{steps: pieces(answer, 5)}
 		c.run(t)
 		for _, chunk := range c.visitor.chunks {
-			var s scanner
+			var s sse.Scanner
 			p := []byte(chunk.data)
-			if whole, _ := s.blocks(p, hasCR(p)); whole != len(p) {
+			if whole, _ := s.Blocks(p, sse.HasCR(p)); whole != len(p) {
 				t.Errorf("%s: a write ends with %q", name, p[whole:])
 			}
 		}

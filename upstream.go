@@ -17,6 +17,8 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+
+	"github.com/illumichat/caddy-illumichat/internal/sse"
 )
 
 const (
@@ -106,7 +108,7 @@ func (h *Handler) roundTrip(req *http.Request, body *chatBody) (*http.Response, 
 
 // sentHeader is what the header of every request has, made once.
 var sentHeader = struct{ contentType, accept, acceptEncoding, userAgent []string }{
-	[]string{typeJSON}, []string{typeStream}, []string{"identity"}, []string{userAgent},
+	[]string{typeJSON}, []string{sse.MediaType}, []string{"identity"}, []string{userAgent},
 }
 
 // request builds the request from what is ours alone: nothing of the visitor's headers goes upstream.

@@ -1,31 +1,31 @@
-package illumichat
+package sse
 
 import "bytes"
 
-// block is what ends at a blank line of an event stream.
-type block int
+// Block is what ends at a blank line of an event stream.
+type Block int
 
 const (
-	torn    block = iota // no block ended: more bytes are needed
-	comment              // a block without data, which dispatches no event
-	event                // a block with data
+	Torn    Block = iota // no block ended: more bytes are needed
+	Comment              // a block without data, which dispatches no event
+	Event                // a block with data
 )
 
-// typeStream is the media type of an event stream.
-const typeStream = "text/event-stream"
+// MediaType is the media type of an event stream.
+const MediaType = "text/event-stream"
 
-var byteOrderMark = []byte("\xEF\xBB\xBF")
+var ByteOrderMark = []byte("\xEF\xBB\xBF")
 
-// heartbeatComment is a comment, which dispatches nothing, and the blank line that ends its block.
-var heartbeatComment = []byte(":\n\n")
+// Heartbeat is a comment, which dispatches nothing, and the blank line that ends its block.
+var Heartbeat = []byte(":\n\n")
 
-// closeTorn returns ev after what ends an event that is torn: its line and then its block, whichever line end came last.
-func closeTorn(ev []byte) []byte { return append([]byte("\n\n"), ev...) }
+// CloseTorn returns ev after what ends an event that is torn: its line and then its block, whichever line end came last.
+func CloseTorn(ev []byte) []byte { return append([]byte("\n\n"), ev...) }
 
-// scanner finds the blocks of an event stream by the rules of the HTML Standard, § 9.2.6 "Interpreting an
+// Scanner finds the blocks of an event stream by the rules of the HTML Standard, § 9.2.6 "Interpreting an
 // event stream", in whatever pieces the stream comes. It keeps no bytes but the first few of a line, and
 // its zero value is ready for the beginning of a stream.
-type scanner struct {
+type Scanner struct {
 	started bool // the first line, which may have a byte order mark, is over
 	cr      bool // the last byte was a CR: a LF next belongs to it
 	data    bool // the block has a data field
@@ -35,21 +35,21 @@ type scanner struct {
 	n      int     // how many of them there are
 }
 
-// newScanner returns a scanner for a stream from a block on; started is whether that is not the stream's first.
-func newScanner(started bool) scanner { return scanner{started: started} }
+// NewScanner returns a scanner for a stream from a block on; started is whether that is not the stream's first.
+func NewScanner(started bool) Scanner { return Scanner{started: started} }
 
-// hasCR reports whether there is a CR in p. Few streams have any, and next is faster where there is none.
-func hasCR(p []byte) bool { return bytes.IndexByte(p, '\r') >= 0 }
+// HasCR reports whether there is a CR in p. Few streams have any, and next is faster where there is none.
+func HasCR(p []byte) bool { return bytes.IndexByte(p, '\r') >= 0 }
 
-// next scans p, which may have a CR only if cr is true, to the end of the first block that ends in it. It returns how many
+// Next scans p, which may have a CR only if cr is true, to the end of the first block that ends in it. It returns how many
 // bytes that are and what ended; all of p, and torn, where nothing does. The next call takes the bytes that follow.
-func (s *scanner) next(p []byte, cr bool) (int, block) {
+func (s *Scanner) Next(p []byte, cr bool) (int, Block) {
 	i := 0
 	if s.cr && len(p) > 0 {
 		s.cr = false
 		if p[0] == '\n' {
 			if i = 1; !s.within {
-				return i, comment // the tail of a block that ended with the CR
+				return i, Comment // the tail of a block that ended with the CR
 			}
 		}
 	}
@@ -84,20 +84,20 @@ func (s *scanner) next(p []byte, cr bool) (int, block) {
 			return i, s.endBlock()
 		}
 	}
-	return len(p), torn
+	return len(p), Torn
 }
 
-// blocks scans p, and returns how many of its bytes are whole blocks and how many events end in them. What p and cr are is as
+// Blocks scans p, and returns how many of its bytes are whole blocks and how many events end in them. What p and cr are is as
 // for next.
-func (s *scanner) blocks(p []byte, cr bool) (whole, events int) {
+func (s *Scanner) Blocks(p []byte, cr bool) (whole, events int) {
 	plain := !cr // a run of plain events is to be looked for
 	for whole < len(p) {
-		n, ended := s.next(p[whole:], cr)
-		if ended == torn {
+		n, ended := s.Next(p[whole:], cr)
+		if ended == Torn {
 			break
 		}
 		whole += n
-		if ended == event {
+		if ended == Event {
 			events++
 		}
 		if plain && whole < len(p) {
@@ -183,15 +183,15 @@ func lineEnd(p []byte) (int, bool) {
 }
 
 // note remembers the beginning of the line that p continues.
-func (s *scanner) note(p []byte) {
+func (s *Scanner) note(p []byte) {
 	s.n += copy(s.prefix[s.n:], p)
 }
 
 // endLine judges the line that has ended and reports whether it was blank.
-func (s *scanner) endLine() bool {
+func (s *Scanner) endLine() bool {
 	line := s.prefix[:s.n]
 	if !s.started {
-		line = bytes.TrimPrefix(line, byteOrderMark)
+		line = bytes.TrimPrefix(line, ByteOrderMark)
 	}
 	s.data = s.data || isData(line)
 	s.n = 0
@@ -199,24 +199,17 @@ func (s *scanner) endLine() bool {
 	return len(line) == 0
 }
 
-// isData reports whether a line, or its beginning, is a data field. A line without a colon is a field's name alone, its
-// value empty.
-func isData(line []byte) bool {
-	const field = "data"
-	return len(line) >= len(field) && string(line[:len(field)]) == field && (len(line) == len(field) || line[len(field)] == ':')
-}
-
-func (s *scanner) endBlock() block {
-	ended := comment
+func (s *Scanner) endBlock() Block {
+	ended := Comment
 	if s.data {
-		ended = event
+		ended = Event
 	}
 	s.data, s.within = false, false
 	return ended
 }
 
-// missingEnd returns the byte that would end the block where only its blank line is missing, else 0.
-func (s *scanner) missingEnd() byte {
+// MissingEnd returns the byte that would end the block where only its blank line is missing, else 0.
+func (s *Scanner) MissingEnd() byte {
 	switch {
 	case !s.data || s.n > 0:
 		return 0
@@ -224,25 +217,4 @@ func (s *scanner) missingEnd() byte {
 		return '\r' // a LF would be taken as part of that line's end
 	}
 	return '\n'
-}
-
-// appendData appends the value of an event's data to dst: that of its data fields, joined by LF. first
-// tells that the event is the stream's first, which may begin with a byte order mark.
-func appendData(dst, ev []byte, first bool) []byte {
-	if first {
-		ev = bytes.TrimPrefix(ev, byteOrderMark)
-	}
-	for fields := 0; len(ev) > 0; {
-		end, _ := lineEnd(ev)
-		if isData(ev[:end]) {
-			if fields > 0 {
-				dst = append(dst, '\n')
-			}
-			fields++
-			_, value, _ := bytes.Cut(ev[:end], []byte(":"))
-			dst = append(dst, bytes.TrimPrefix(value, []byte(" "))...)
-		}
-		ev = ev[min(end+1, len(ev)):] // the LF of a CRLF is one more empty line, which says nothing here
-	}
-	return dst
 }

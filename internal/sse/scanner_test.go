@@ -1,4 +1,4 @@
-package illumichat
+package sse
 
 import (
 	"bytes"
@@ -16,20 +16,20 @@ type scanned struct {
 }
 
 func scan(pieces ...string) scanned {
-	var s scanner
+	var s Scanner
 	var got scanned
 	var block, blocks []byte
 	first := true
 	for _, piece := range pieces {
 		for p := []byte(piece); len(p) > 0; {
-			n, ended := s.next(p, hasCR(p))
+			n, ended := s.Next(p, HasCR(p))
 			block = append(block, p[:n]...)
 			p = p[n:]
-			if ended == torn {
+			if ended == Torn {
 				break
 			}
-			if ended == event {
-				got.events = append(got.events, string(appendData(nil, block, first)))
+			if ended == Event {
+				got.events = append(got.events, string(AppendData(nil, block, first)))
 			}
 			blocks = append(blocks, block...)
 			block = block[:0]
@@ -44,10 +44,10 @@ func scan(pieces ...string) scanned {
 func scanBoth(t *testing.T, pieces ...string) scanned {
 	t.Helper()
 	want := scan(pieces...)
-	var s scanner
+	var s Scanner
 	at, bytes, events := 0, 0, 0
 	for _, piece := range pieces {
-		whole, more := s.blocks([]byte(piece), hasCR([]byte(piece)))
+		whole, more := s.Blocks([]byte(piece), HasCR([]byte(piece)))
 		if whole > 0 {
 			bytes = at + whole
 		}
@@ -130,12 +130,12 @@ func TestScannerMissingEnd(t *testing.T) {
 		"data: x\n\ndata: y":   0,
 		"data: x\r\n\r\nid:\n": 0,
 	} {
-		var s scanner
+		var s Scanner
 		for p := []byte(stream); len(p) > 0; {
-			n, _ := s.next(p, hasCR(p))
+			n, _ := s.Next(p, HasCR(p))
 			p = p[n:]
 		}
-		if got := s.missingEnd(); got != want {
+		if got := s.MissingEnd(); got != want {
 			t.Errorf("%q: got %q, want %q", stream, got, want)
 		}
 	}
@@ -191,9 +191,9 @@ func BenchmarkScanner(b *testing.B) {
 	p := bytes.Repeat([]byte(`data: {"type":"text-delta","textDelta":"`+strings.Repeat("x", 56)+"\"}\n\n"), 40)
 	b.SetBytes(int64(len(p)))
 	b.ReportAllocs()
-	var s scanner
+	var s Scanner
 	for b.Loop() {
-		s.blocks(p, hasCR(p))
+		s.Blocks(p, HasCR(p))
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/40, "ns/event")
 }
