@@ -12,14 +12,14 @@ const (
 const (
 	floodClass      = 4 // 64 KiB
 	manyFloodsClass = 2 // 16 KiB, for those that come later
-	maxFloods       = 64
+	mostFloods      = 64
 
 	// lull is how many reads that a small room would have done for show that a flood is over.
 	lull = 8
 )
 
 // floods is how many streams have a room of floodClass for a flood.
-var floods = quota{most: maxFloods}
+var floods = newQuota(mostFloods)
 
 // bufferPools has buffers of 4, 8, 16, 32 and 64 KiB.
 var bufferPools [5]sync.Pool
@@ -60,6 +60,17 @@ func (b *buffer) abandon() {
 
 func (b *buffer) held() []byte { return (*b.room)[:b.n] }
 func (b *buffer) free() []byte { return (*b.room)[b.n:] }
+
+// len returns how many bytes are held.
+func (b *buffer) len() int { return b.n }
+
+// cap returns how large the room is; 0 after it was given back or abandoned.
+func (b *buffer) cap() int {
+	if b.room == nil {
+		return 0
+	}
+	return len(*b.room)
+}
 
 func (b *buffer) full() bool    { return b.n == len(*b.room) }
 func (b *buffer) largest() bool { return len(*b.room) == maxBuffer }

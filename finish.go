@@ -99,9 +99,12 @@ func (f *finishReader) read(ev []byte, first bool) (finish, whole bool) {
 	return finish, err == io.EOF
 }
 
+// maxKept is how much memory is kept for the next event, in bytes.
+const maxKept = 4 << 10
+
 // shrink gives the memory of a large event back.
 func (f *finishReader) shrink() {
-	if cap(f.data) <= minBuffer {
+	if cap(f.data) <= maxKept {
 		return
 	}
 	f.data, f.text, f.in = nil, nil, bytes.Buffer{}

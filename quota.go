@@ -8,6 +8,11 @@ type quota struct {
 	taken atomic.Int32
 }
 
+func newQuota(most int32) *quota { return &quota{most: most} }
+
+// inUse returns how many are taken.
+func (q *quota) inUse() int { return int(q.taken.Load()) }
+
 // take reports whether there is one more, which is taken then.
 func (q *quota) take() bool {
 	if q.taken.Add(1) <= q.most {

@@ -14,7 +14,7 @@ const (
 )
 
 // readsAhead is how many connections have room to read ahead.
-var readsAhead = quota{most: maxReadsAhead}
+var readsAhead = newQuota(maxReadsAhead)
 
 // readAhead is a connection to the upstream that reads more of a flood than it is asked for. net/http asks for 4 KiB at a
 // time; that one system call does for eight of those saves an event a twentieth of what it costs. The room for it is borrowed

@@ -43,7 +43,7 @@ func TestReadAheadReadsMoreAtOnce(t *testing.T) {
 	if want := 1 + 64 + 1; inner.reads != want {
 		t.Errorf("it took %d reads, want %d", inner.reads, want)
 	}
-	if n := readsAhead.taken.Load(); n != 0 {
+	if n := readsAhead.inUse(); n != 0 {
 		t.Errorf("%d rooms are left", n)
 	}
 }
@@ -83,7 +83,7 @@ func TestReadAheadReadsTheSame(t *testing.T) {
 	if !bytes.Equal(got, sent) {
 		t.Errorf("got %d bytes that are not the %d sent", len(got), len(sent))
 	}
-	if n := readsAhead.taken.Load(); n != 0 {
+	if n := readsAhead.inUse(); n != 0 {
 		t.Errorf("%d rooms are left", n)
 	}
 }
@@ -108,7 +108,7 @@ func TestReadsAheadAreBounded(t *testing.T) {
 		conn.Close()
 		conn.Close()
 	}
-	if n := readsAhead.taken.Load(); n != 0 {
+	if n := readsAhead.inUse(); n != 0 {
 		t.Errorf("%d rooms are left", n)
 	}
 }
@@ -126,7 +126,7 @@ func TestFloodIsReadAhead(t *testing.T) {
 	s := sitetest.Serve(t, sitetest.ChatToURL(upstream.URL, ""))
 	conn := sitetest.SendRaw(t, s, sitetest.RawChat(sitetest.Saying("Hi")))
 	defer conn.Close()
-	sitetest.Eventually(t, "reading ahead", func() bool { return readsAhead.taken.Load() > 0 })
+	sitetest.Eventually(t, "reading ahead", func() bool { return readsAhead.inUse() > 0 })
 	conn.Close()
-	sitetest.Eventually(t, "an end of it", func() bool { return readsAhead.taken.Load() == 0 })
+	sitetest.Eventually(t, "an end of it", func() bool { return readsAhead.inUse() == 0 })
 }

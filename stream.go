@@ -118,7 +118,7 @@ func (r *relay) step(body io.Reader) {
 
 // forward takes n bytes that were read to the end of the buffer, and sends what they complete.
 func (r *relay) forward(n int) error {
-	at := r.buffer.n
+	at := r.buffer.len()
 	r.buffer.add(n)
 	cr := sse.HasCR(r.buffer.held()[at:])
 	if r.open {
