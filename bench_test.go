@@ -12,6 +12,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/illumichat/caddy-illumichat/internal/buffer"
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 )
 
@@ -85,7 +86,7 @@ func BenchmarkRelay(b *testing.B) {
 			defer ex.close()
 			defer relay.release()
 			data := strings.Repeat(bench.event, bench.batch)
-			if len(data) > maxBuffer {
+			if len(data) > buffer.Max {
 				b.Fatalf("%d bytes are more than a read", len(data))
 			}
 			b.ReportAllocs()
@@ -147,7 +148,7 @@ func TestStreamMemory(t *testing.T) {
 		per = min(per, (ours-idle)/streams)
 	}
 	t.Logf("%d bytes a stream, of which %d are the relay's and %d the exchange's", per,
-		unsafe.Sizeof(relay{})+minBuffer, unsafe.Sizeof(exchange{})+unsafe.Sizeof(sink{}))
+		unsafe.Sizeof(relay{})+buffer.Min, unsafe.Sizeof(exchange{})+unsafe.Sizeof(sink{}))
 	if per > maxStreamMemory {
 		t.Errorf("a stream takes %d bytes, more than %d", per, maxStreamMemory)
 	}

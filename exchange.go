@@ -73,7 +73,7 @@ func (ex *exchange) close() {
 	ex.watch.stop()
 	ex.cancel(nil)
 	if ex.relay != nil {
-		ex.relay.buffer.abandon() // if nobody could release it
+		ex.relay.buffer.Abandon() // if nobody could release it
 		ex.relay.note(ex.record)
 	}
 	ex.output.close(ex.record)

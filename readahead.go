@@ -5,6 +5,8 @@ import (
 	"net"
 	"net/http"
 	"sync/atomic"
+
+	"github.com/illumichat/caddy-illumichat/internal/buffer"
 )
 
 // Only so many connections read ahead: their visitors may not read, and have them keep the room.
@@ -14,7 +16,7 @@ const (
 )
 
 // readsAhead is how many connections have room to read ahead.
-var readsAhead = newQuota(maxReadsAhead)
+var readsAhead = buffer.NewSemaphore(maxReadsAhead)
 
 // readAhead is a connection to the upstream that reads more of a flood than it is asked for. net/http asks for 4 KiB at a
 // time; that one system call does for eight of those saves an event a twentieth of what it costs. The room for it is borrowed
@@ -43,7 +45,7 @@ func withReadAhead(t *http.Transport) {
 // Read is for one goroutine at a time.
 func (c *readAhead) Read(p []byte) (int, error) {
 	if len(c.held) == 0 {
-		if !c.more || len(p) > minBuffer || !c.borrow() {
+		if !c.more || len(p) > buffer.Min || !c.borrow() {
 			n, err := c.Conn.Read(p)
 			c.more = n == len(p)
 			return n, err
@@ -64,23 +66,23 @@ func (c *readAhead) Read(p []byte) (int, error) {
 }
 
 func (c *readAhead) borrow() bool {
-	if !readsAhead.take() {
+	if !readsAhead.TryAcquire() {
 		return false
 	}
 	c.counted.Store(true)
-	c.room = getBuffer(readAheadClass)
+	c.room = buffer.Get(readAheadClass)
 	return true
 }
 
 func (c *readAhead) giveBack() {
-	putBuffer(readAheadClass, c.room)
+	buffer.Put(readAheadClass, c.room)
 	c.room, c.held = nil, nil
 	c.uncount()
 }
 
 func (c *readAhead) uncount() {
 	if c.counted.CompareAndSwap(true, false) {
-		readsAhead.giveBack()
+		readsAhead.Release()
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/illumichat/caddy-illumichat/internal/buffer"
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 )
 
@@ -34,16 +35,16 @@ func (c *flooded) Read(p []byte) (int, error) {
 func (c *flooded) Close() error { return nil }
 
 func TestReadAheadReadsMoreAtOnce(t *testing.T) {
-	const size = minBuffer + 64*minBuffer<<readAheadClass // ends with a room that is full
+	const size = buffer.Min + 64*buffer.Min<<readAheadClass // ends with a room that is full
 	inner := &flooded{left: size}
 	conn := &readAhead{Conn: inner}
-	if n, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{conn}, make([]byte, minBuffer)); n != size || !errors.Is(err, errReset) {
+	if n, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{conn}, make([]byte, buffer.Min)); n != size || !errors.Is(err, errReset) {
 		t.Fatalf("read %d bytes and got %v", n, err)
 	}
 	if want := 1 + 64 + 1; inner.reads != want {
 		t.Errorf("it took %d reads, want %d", inner.reads, want)
 	}
-	if n := readsAhead.inUse(); n != 0 {
+	if n := readsAhead.InUse(); n != 0 {
 		t.Errorf("%d rooms are left", n)
 	}
 }
@@ -60,7 +61,7 @@ func TestReadAheadReadsTheSame(t *testing.T) {
 	go func() {
 		defer theirs.Close()
 		for rest := sent; len(rest) > 0; {
-			n, err := theirs.Write(rest[:min(1+writing.IntN(3*minBuffer<<readAheadClass), len(rest))])
+			n, err := theirs.Write(rest[:min(1+writing.IntN(3*buffer.Min<<readAheadClass), len(rest))])
 			if err != nil {
 				return // which the reader sees
 			}
@@ -70,7 +71,7 @@ func TestReadAheadReadsTheSame(t *testing.T) {
 	conn := &readAhead{Conn: ours}
 	var got []byte
 	for {
-		p := make([]byte, 1+reading.IntN(2*minBuffer))
+		p := make([]byte, 1+reading.IntN(2*buffer.Min))
 		n, err := conn.Read(p)
 		got = append(got, p[:n]...)
 		if err == io.EOF {
@@ -83,7 +84,7 @@ func TestReadAheadReadsTheSame(t *testing.T) {
 	if !bytes.Equal(got, sent) {
 		t.Errorf("got %d bytes that are not the %d sent", len(got), len(sent))
 	}
-	if n := readsAhead.inUse(); n != 0 {
+	if n := readsAhead.InUse(); n != 0 {
 		t.Errorf("%d rooms are left", n)
 	}
 }
@@ -96,7 +97,7 @@ func TestReadsAheadAreBounded(t *testing.T) {
 		conn := &readAhead{Conn: &flooded{left: 1 << 20}}
 		conns = append(conns, conn)
 		for range 3 {
-			if n, err := conn.Read(make([]byte, minBuffer)); n != minBuffer || err != nil {
+			if n, err := conn.Read(make([]byte, buffer.Min)); n != buffer.Min || err != nil {
 				t.Fatalf("read %d bytes and got %v", n, err)
 			}
 		}
@@ -108,7 +109,7 @@ func TestReadsAheadAreBounded(t *testing.T) {
 		conn.Close()
 		conn.Close()
 	}
-	if n := readsAhead.inUse(); n != 0 {
+	if n := readsAhead.InUse(); n != 0 {
 		t.Errorf("%d rooms are left", n)
 	}
 }
@@ -126,7 +127,7 @@ func TestFloodIsReadAhead(t *testing.T) {
 	s := sitetest.Serve(t, sitetest.ChatToURL(upstream.URL, ""))
 	conn := sitetest.SendRaw(t, s, sitetest.RawChat(sitetest.Saying("Hi")))
 	defer conn.Close()
-	sitetest.Eventually(t, "reading ahead", func() bool { return readsAhead.inUse() > 0 })
+	sitetest.Eventually(t, "reading ahead", func() bool { return readsAhead.InUse() > 0 })
 	conn.Close()
-	sitetest.Eventually(t, "an end of it", func() bool { return readsAhead.inUse() == 0 })
+	sitetest.Eventually(t, "an end of it", func() bool { return readsAhead.InUse() == 0 })
 }

@@ -15,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/illumichat/caddy-illumichat/internal/buffer"
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 )
@@ -112,8 +113,8 @@ func TestTries(t *testing.T) {
 		{name: "an answer whose head was sent, silent", answers: []fakeAnswer{accepted(step{wait: time.Hour}), accepted()}, want: ":\n\n", code: "timeout:upstream", took: exactly(30 * second)},
 		{name: "silence after an event but for its blank line", answers: []fakeAnswer{accepted(step{data: sitetest.Unended}, step{wait: time.Hour}), accepted()},
 			want: ":\n\n" + sitetest.Unended + "\n", code: "timeout:upstream", took: exactly(30 * second)},
-		{name: "more comments than are held", answers: []fakeAnswer{accepted(step{data: strings.Repeat(":\n\n", maxBuffer/3+1), err: errReset}), accepted()},
-			want: strings.Repeat(":\n\n", maxBuffer/3+1), code: "closed:upstream"},
+		{name: "more comments than are held", answers: []fakeAnswer{accepted(step{data: strings.Repeat(":\n\n", buffer.Max/3+1), err: errReset}), accepted()},
+			want: strings.Repeat(":\n\n", buffer.Max/3+1), code: "closed:upstream"},
 
 		// How the operator wants it.
 		{name: "one attempt", subdirectives: sitetest.Once, answers: []fakeAnswer{refusing(500), accepted()}, status: 500, code: "their_code:chat"},

@@ -5,6 +5,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/illumichat/caddy-illumichat/internal/buffer"
 	"github.com/illumichat/caddy-illumichat/internal/sse"
 )
 
@@ -18,7 +19,7 @@ type relay struct {
 
 	scanner  sse.Scanner
 	finishes *finishReader // nil before it is needed
-	buffer   buffer
+	buffer   buffer.Buffer
 	whole    int // bytes at the beginning of the buffer that are whole blocks
 
 	started  bool // something of the stream has left the buffer
@@ -44,7 +45,7 @@ type relay struct {
 }
 
 func newRelay(token secret, output output, watch *watch) *relay {
-	return &relay{token: token, output: output, watch: watch, buffer: newBuffer()}
+	return &relay{token: token, output: output, watch: watch, buffer: buffer.New()}
 }
 
 // note tells how far the stream went, for the visitor.
@@ -62,7 +63,7 @@ func (r *relay) note(c *record) {
 
 // release gives the memory back that others can use.
 func (r *relay) release() {
-	r.buffer.release()
+	r.buffer.Release()
 	if r.finishes != nil {
 		finishReaders.Put(r.finishes)
 		r.finishes = nil
@@ -100,7 +101,7 @@ func (r *relay) copy(body io.Reader) error {
 // step relays what one read brings.
 func (r *relay) step(body io.Reader) {
 	r.gaps.note(r.watch.wait(), r.events)
-	room := r.buffer.free()
+	room := r.buffer.Free()
 	n, err := body.Read(room)
 	r.watch.busy()
 	r.read = err == io.EOF
@@ -109,7 +110,7 @@ func (r *relay) step(body io.Reader) {
 			r.ended, r.err = true, failed
 			return
 		}
-		r.buffer.suit(n, n == len(room))
+		r.buffer.Adapt(n, n == len(room))
 	}
 	if err != nil {
 		r.ended, r.err = true, r.end(err)
@@ -118,11 +119,11 @@ func (r *relay) step(body io.Reader) {
 
 // forward takes n bytes that were read to the end of the buffer, and sends what they complete.
 func (r *relay) forward(n int) error {
-	at := r.buffer.len()
-	r.buffer.add(n)
-	cr := sse.HasCR(r.buffer.held()[at:])
+	at := r.buffer.Len()
+	r.buffer.Add(n)
+	cr := sse.HasCR(r.buffer.Held()[at:])
 	if r.open {
-		n, ended := r.scanner.Next(r.buffer.held()[at:], cr)
+		n, ended := r.scanner.Next(r.buffer.Held()[at:], cr)
 		if ended == sse.Event {
 			r.waiting++
 		}
@@ -133,7 +134,7 @@ func (r *relay) forward(n int) error {
 			at = 0
 		}
 	}
-	whole, events := r.scanner.Blocks(r.buffer.held()[at:], cr)
+	whole, events := r.scanner.Blocks(r.buffer.Held()[at:], cr)
 	r.waiting += int64(events)
 	if whole > 0 {
 		r.whole = at + whole
@@ -159,7 +160,7 @@ func (r *relay) begin() {
 
 // sendWhole sends the whole blocks in the buffer.
 func (r *relay) sendWhole() error {
-	blocks := r.buffer.held()[:r.whole]
+	blocks := r.buffer.Held()[:r.whole]
 	if !r.started && r.output.hasSent() {
 		// After a heartbeat, a byte order mark would be no longer the stream's first bytes, and make the
 		// first line another field.
@@ -245,10 +246,10 @@ func (r *relay) finish() {
 // a part of one that is too large for any.
 func (r *relay) makeRoom() error {
 	switch {
-	case !r.buffer.full():
+	case !r.buffer.Full():
 		return nil
-	case !r.open && !r.buffer.largest():
-		r.buffer.grow()
+	case !r.open && !r.buffer.Largest():
+		r.buffer.Grow()
 		return nil
 	case r.whole > 0: // all comments: as many as this are waited with no longer
 		return r.sendWhole()
@@ -261,7 +262,7 @@ func (r *relay) sendPart() error {
 	if !r.begun {
 		r.begin()
 	}
-	held := r.buffer.held()
+	held := r.buffer.Held()
 	if r.token.in(held) {
 		return errLeak
 	}
@@ -280,7 +281,7 @@ func (r *relay) sendPart() error {
 
 // sendRest sends the rest of an event of which parts are sent, n bytes.
 func (r *relay) sendRest(n int) error {
-	rest := r.buffer.held()[:n]
+	rest := r.buffer.Held()[:n]
 	if r.token.in(rest) {
 		return errLeak
 	}
@@ -308,7 +309,7 @@ func (r *relay) writeOpen(p []byte, whole bool) error {
 
 // drop removes n bytes that are dealt with.
 func (r *relay) drop(n int) {
-	r.buffer.drop(n)
+	r.buffer.Drop(n)
 	r.started = true
 }
 
@@ -316,7 +317,7 @@ func (r *relay) drop(n int) {
 // its blank line gets it; a torn one is dropped.
 func (r *relay) end(err error) error {
 	if c := r.scanner.MissingEnd(); c != 0 && !r.finished {
-		r.buffer.free()[0] = c // as if it had been read
+		r.buffer.Free()[0] = c // as if it had been read
 		if err := r.forward(1); err != nil {
 			return err
 		}

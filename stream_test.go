@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/illumichat/caddy-illumichat/internal/buffer"
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 	"github.com/illumichat/caddy-illumichat/internal/sse"
 	"github.com/illumichat/caddy-illumichat/internal/sse/ssetest"
@@ -140,7 +141,7 @@ func TestStreamTornAtEveryByte(t *testing.T) {
 }
 
 func TestStreamEnds(t *testing.T) {
-	huge := "data: " + strings.Repeat("x", 2*maxBuffer)
+	huge := "data: " + strings.Repeat("x", 2*buffer.Max)
 	for _, test := range []struct {
 		name       string
 		steps      []step
@@ -292,7 +293,7 @@ func TestStreamInTime(t *testing.T) {
 			want:  "0s finish\n1s delta\n",
 		}, {
 			name:  "a heartbeat never stands within an event that goes in pieces",
-			steps: []step{{data: "data: " + strings.Repeat("x", maxBuffer)}, {wait: 25 * second, data: "\n\n"}, {wait: 20 * second, data: sitetest.Finish}},
+			steps: []step{{data: "data: " + strings.Repeat("x", buffer.Max)}, {wait: 25 * second, data: "\n\n"}, {wait: 20 * second, data: sitetest.Finish}},
 			want:  "0s data: xx…\n25s xx…\n40s :..\n45s finish\n",
 		},
 	} {
@@ -437,7 +438,7 @@ func TestLargeEventGivesItsMemoryBack(t *testing.T) {
 	if err := relay.copy(strings.NewReader(large + sitetest.Delta)); err != io.EOF {
 		t.Fatal(err)
 	}
-	if got := relay.buffer.cap(); got != minBuffer {
+	if got := relay.buffer.Cap(); got != buffer.Min {
 		t.Errorf("the buffer has %d bytes", got)
 	}
 	if got := cap(relay.finishes.data) + relay.finishes.in.Cap(); got > 2*maxKept {
@@ -456,13 +457,13 @@ func TestFloodHasALargerRoom(t *testing.T) {
 	for range 10 {
 		relay.step(body)
 	}
-	if got, want := relay.buffer.cap(), maxBuffer; got != want {
+	if got, want := relay.buffer.Cap(), buffer.Max; got != want {
 		t.Errorf("in a flood, the buffer has %d bytes, want %d", got, want)
 	}
 	if err := relay.copy(body); err != io.EOF {
 		t.Fatal(err)
 	}
-	if got := relay.buffer.cap(); got != minBuffer {
+	if got := relay.buffer.Cap(); got != buffer.Min {
 		t.Errorf("after it, the buffer has %d bytes", got)
 	}
 	if got, want := relay.events, int64(strings.Count(flood, sitetest.Delta)+1); got != want {
@@ -477,9 +478,9 @@ const maxFloods = 64
 func floodsInUse() int {
 	free := 0
 	for range maxFloods {
-		probe := newBuffer()
-		defer probe.release()
-		if probe.suit(minBuffer, true); probe.cap() == maxBuffer {
+		probe := buffer.New()
+		defer probe.Release()
+		if probe.Adapt(buffer.Min, true); probe.Cap() == buffer.Max {
 			free++
 		}
 	}
@@ -509,11 +510,11 @@ func TestFloodsAreBounded(t *testing.T) {
 		for range 5 {
 			relay.step(body)
 		}
-		want := maxBuffer
+		want := buffer.Max
 		if i >= maxFloods {
 			want = 16 << 10
 		}
-		if got := relay.buffer.cap(); got != want {
+		if got := relay.buffer.Cap(); got != want {
 			t.Errorf("flood %d has %d bytes, want %d", i, got, want)
 		}
 	}
@@ -557,7 +558,7 @@ func TestFloodsAreBounded(t *testing.T) {
 // The token is found wherever the parts of a large event are cut, and what was sent is ended.
 func TestTokenInALargeEvent(t *testing.T) {
 	for offset := -len(sandbox.Token) - 2; offset <= 2; offset++ {
-		text := strings.Repeat("x", maxBuffer+minBuffer+offset)
+		text := strings.Repeat("x", buffer.Max+buffer.Min+offset)
 		answer := "data: " + text + sandbox.Token + text + "\n\n" + sitetest.Finish
 		c := fakeChat{steps: pieces(answer, 1000)}
 		c.run(t)
@@ -582,7 +583,7 @@ func TestBufferIsGivenBack(t *testing.T) {
 		"with a finish":            {body: strings.NewReader(sitetest.Delta + sitetest.Finish)},
 		"without":                  {body: strings.NewReader(sitetest.Delta)},
 		"with the token":           {body: strings.NewReader(sitetest.Delta + "data: " + sandbox.Token + "\n\n")},
-		"in a large event":         {body: strings.NewReader("data: " + strings.Repeat("x", 10*maxBuffer))},
+		"in a large event":         {body: strings.NewReader("data: " + strings.Repeat("x", 10*buffer.Max))},
 		"with a visitor who left":  {body: strings.NewReader(sitetest.Delta + sitetest.Finish), block: errReset, kept: true},
 		"with an upstream's error": {body: io.MultiReader(strings.NewReader(sitetest.Delta), iotest.ErrReader(errReset))},
 	} {
@@ -600,7 +601,7 @@ func TestBufferIsGivenBack(t *testing.T) {
 				t.Fatal(err)
 			}
 			_ = a.pass()
-			if kept := a.relay.buffer.cap() != 0; kept != test.kept {
+			if kept := a.relay.buffer.Cap() != 0; kept != test.kept {
 				t.Errorf("the buffer is kept: %v", kept)
 			}
 		})

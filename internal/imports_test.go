@@ -20,9 +20,10 @@ const module = "github.com/illumichat/caddy-illumichat"
 // walls lists the packages of this module that each package may import. A package that is not listed fails the test, so
 // that a new package is a decision and not an accident. The root is ".".
 var walls = map[string][]string{
-	".": {"internal/sse", "internal/values", "store"},
+	".": {"internal/buffer", "internal/sse", "internal/values", "store"},
 
 	"internal/sse":     {},
+	"internal/buffer":  {},
 	"internal/values":  {},
 	"store":            {},
 	"store/redisstore": {"internal/values", "store"},
@@ -48,7 +49,7 @@ var testPackages = []string{
 }
 
 // standardOnly are the packages that import nothing but the standard library.
-var standardOnly = []string{"internal/sse"}
+var standardOnly = []string{"internal/buffer", "internal/sse"}
 
 // withoutCaddy are the packages that do not import Caddy.
 var withoutCaddy = []string{}
