@@ -15,13 +15,13 @@ import (
 
 var (
 	errClientStreams = &chatError{
-		status: http.StatusTooManyRequests, code: "rate_limit:chat",
+		status: http.StatusTooManyRequests, code: codeRateLimit,
 		text:   "too many answers are being written for you; let one of them end",
 		header: retryAfterHeader(time.Second),
 		cause:  errors.New("max_streams_per_client is reached"),
 	}
 	errStreams = &chatError{
-		status: http.StatusServiceUnavailable, code: "overloaded:chat",
+		status: http.StatusServiceUnavailable, code: codeOverloaded,
 		text:   "too many people are chatting; try again in a moment",
 		header: retryAfterHeader(time.Second),
 		cause:  errors.New("max_streams is reached"),
@@ -32,7 +32,7 @@ var (
 // errLimit is what a request gets that a limit does not let in.
 func errLimit(l *limit, wait time.Duration) *chatError {
 	return &chatError{
-		status: http.StatusTooManyRequests, code: "rate_limit:chat",
+		status: http.StatusTooManyRequests, code: codeRateLimit,
 		text:   "too many chats were sent; try again later",
 		header: retryAfterHeader(wait),
 		cause:  fmt.Errorf("the limit of %d in %s is used up", l.Requests, time.Duration(l.Window)),

@@ -15,7 +15,7 @@ import (
 const maxJSONAnswer = 1 << 20 // bytes of an answer that is no stream
 
 var errNoChatAnswer = &chatError{
-	status: http.StatusBadGateway, code: "bad_gateway:upstream",
+	status: http.StatusBadGateway, code: codeBadGateway,
 	text: "the assistant's answer is not a chat's",
 	hint: "see whether endpoint is the URL of the chat API",
 }

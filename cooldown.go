@@ -142,7 +142,7 @@ func (t *turn) endAmongAll(answered bool) {
 // errCoolDown is what a request gets that is not sent.
 func errCoolDown(wait time.Duration) *chatError {
 	return &chatError{
-		status: http.StatusTooManyRequests, code: "rate_limit:chat",
+		status: http.StatusTooManyRequests, code: codeRateLimit,
 		text:   "the assistant is asked too often; try again later",
 		header: retryAfterHeader(wait),
 		cause:  errors.New("a cool-down is on"),

@@ -126,11 +126,11 @@ func (ex *exchange) breakOff(reason *breakOff) error {
 	}
 	cause := ex.loggable(reason.cause)
 	if !ex.output.isCommitted() {
-		return reason.before.because(cause)
+		return reason.beforeAnything().because(cause)
 	}
-	ex.record.ended(store.End{Reason: reason.finishReason(), Cause: reason.code})
-	ex.h.troubles.tell(reason.level(), reason.code, "the answer broke off", reason.before.hint,
-		zap.String("code", reason.code), zap.NamedError("cause", cause))
+	ex.record.ended(store.End{Reason: reason.finishReason(), Cause: reason.code.String()})
+	ex.h.troubles.tell(reason.level(), reason.code.String(), "the answer broke off", reason.beforeAnything().hint,
+		zap.Stringer("code", reason.code), zap.NamedError("cause", cause))
 	if err := ex.output.finish(finishEvent(reason)); err != nil {
 		return ex.gone(err)
 	}
@@ -179,6 +179,9 @@ func (ex *exchange) sinceLeft() time.Duration {
 	}
 	return moment
 }
+
+// errWithheld stands for an error that the log may not have.
+var errWithheld = errors.New("withheld, because it holds the API token, which the upstream sent back")
 
 // loggable keeps the token out of the log where err quotes an upstream that sent it back.
 func (ex *exchange) loggable(err error) error {

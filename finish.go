@@ -135,6 +135,6 @@ func finishEvent(b *breakOff) []byte {
 		Reason string `json:"finishReason"`
 		Error  string `json:"error,omitempty"`
 		Code   string `json:"code"`
-	}{typeFinish, b.finishReason(), b.text, b.code})
+	}{typeFinish, b.finishReason(), b.text, b.code.String()})
 	return append(append([]byte("data: "), data...), "\n\n"...)
 }

@@ -75,12 +75,12 @@ func (ex *exchange) runAlone(chat []byte) (err error) {
 		err = &timerPanic{p}
 		if ex.output.isCommitted() {
 			ex.h.logger.Error("panic while an answer was recorded", zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
-			ex.record.ended(store.End{Reason: errClosed.finishReason(), Cause: errClosed.code})
+			ex.record.ended(store.End{Reason: errClosed.finishReason(), Cause: errClosed.code.String()})
 			_ = ex.output.finish(finishEvent(errClosed))
 		}
 	}()
 	err = ex.run(chat)
-	if ex.record.cause == errAbandoned.code {
+	if ex.record.cause == errAbandoned.code.String() {
 		metrics.abandoned.Inc()
 	}
 	return err
@@ -163,8 +163,8 @@ func (h *Handler) follow(r *http.Request, visitor *sink, head http.Header, liste
 
 // tellLost ends an answer of which nothing follows any more.
 func (h *Handler) tellLost(r *http.Request, visitor *sink, c *record, err error) error {
-	c.ended(store.End{Reason: errLost.finishReason(), Cause: errLost.code})
-	h.troubles.tell(errLost.level(), errLost.code, "the rest of an answer is lost",
+	c.ended(store.End{Reason: errLost.finishReason(), Cause: errLost.code.String()})
+	h.troubles.tell(errLost.level(), errLost.code.String(), "the rest of an answer is lost",
 		"see whether the instance that wrote it has ended, or the store was emptied", zap.NamedError("cause", err))
 	if err := visitor.commit(); err != nil {
 		return h.visitorLeft(r, visitor, c, err)

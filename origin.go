@@ -19,21 +19,10 @@ import (
 // preflightMaxAge is how long a browser may remember what a preflight has said. Chrome takes no more than this.
 const preflightMaxAge = 2 * time.Hour
 
-var (
-	errMethod = &chatError{
-		status: http.StatusMethodNotAllowed, code: "method_not_allowed:chat",
-		text: "use POST to send a chat", header: http.Header{"Allow": {"POST, OPTIONS"}},
-	}
-	errMethodOfResumable = &chatError{
-		status: http.StatusMethodNotAllowed, code: errMethod.code,
-		text:   "use POST to send a chat, GET to go on with an answer and DELETE to stop one",
-		header: http.Header{"Allow": {"DELETE, GET, POST, OPTIONS"}},
-	}
-	errOrigin = &chatError{
-		status: http.StatusForbidden, code: "forbidden:origin",
-		text: "pages of this origin may not use this chat",
-	}
-)
+var errOrigin = &chatError{
+	status: http.StatusForbidden, code: codeForbiddenOrigin,
+	text: "pages of this origin may not use this chat",
+}
 
 var (
 	errAnyOrigin  = errors.New("* would let any page of the web spend the token's quota; list the origins that may")

@@ -86,7 +86,7 @@ func (c *record) ended(end store.End) {
 	switch end.Cause {
 	case "":
 		c.outcome = outcomeAnswered
-	case errStopped.code:
+	case errStopped.code.String():
 		c.outcome = outcomeLeft
 	default:
 		c.outcome = outcomeBroken

@@ -36,29 +36,29 @@ const (
 
 var (
 	errMediaType = &chatError{
-		status: http.StatusUnsupportedMediaType, code: "unsupported_media_type:chat",
+		status: http.StatusUnsupportedMediaType, code: codeUnsupportedMediaType,
 		text: "send the chat as application/json",
 	}
 	errBodyTimeout = &chatError{
-		status: http.StatusRequestTimeout, code: "timeout:chat",
+		status: http.StatusRequestTimeout, code: codeTimeout,
 		text: "the request body took too long",
 	}
 	errAssistant = &chatError{
-		status: http.StatusForbidden, code: "forbidden:assistant",
+		status: http.StatusForbidden, code: codeForbiddenAssistant,
 		text: "this assistant may not be used here",
 	}
 )
 
 func errTooLarge(format string, args ...any) *chatError {
 	return &chatError{
-		status: http.StatusRequestEntityTooLarge, code: "too_large:chat",
+		status: http.StatusRequestEntityTooLarge, code: codeTooLarge,
 		text: fmt.Sprintf(format, args...),
 	}
 }
 
 func errBadRequest(format string, args ...any) *chatError {
 	return &chatError{
-		status: http.StatusBadRequest, code: "bad_request:chat",
+		status: http.StatusBadRequest, code: codeBadRequest,
 		text: fmt.Sprintf(format, args...),
 	}
 }

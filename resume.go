@@ -34,19 +34,19 @@ const headerStream = "Illumichat-Stream"
 
 var (
 	errStreamUnknown = &chatError{
-		status: http.StatusNotFound, code: "not_found:stream",
+		status: http.StatusNotFound, code: codeNotFoundStream,
 		text: "there is no such answer, or it is kept no longer",
 	}
 	errStreamMissing = &chatError{
-		status: http.StatusBadRequest, code: "bad_request:stream",
+		status: http.StatusBadRequest, code: codeBadRequestStream,
 		text: "say which answer is meant: a GET by Last-Event-ID or ?stream=, a DELETE by " + headerStream,
 	}
 	errEventID = &chatError{
-		status: http.StatusBadRequest, code: "bad_request:stream",
+		status: http.StatusBadRequest, code: codeBadRequestStream,
 		text: "the id of the last event is a stream's, a colon and a number",
 	}
 	errStore = &chatError{
-		status: http.StatusServiceUnavailable, code: "unavailable:store",
+		status: http.StatusServiceUnavailable, code: codeUnavailableStore,
 		text: "the answer cannot be looked up; try again in a moment", header: retryAfterHeader(time.Second),
 		hint: "see whether the store can be reached",
 	}

@@ -65,22 +65,18 @@ func newMetricSet() *metricSet {
 
 // begin has what is alerted on count from 0: a series that begins with 1 has not increased.
 func (m *metricSet) begin() {
-	for _, e := range []*chatError{
-		errMethod, errOrigin, errStreamUnknown, errStreamMissing, errStore, errMediaType, errBodyTimeout, errAssistant, errTooLarge(""), errBadRequest(""), errTokenUnusable,
-		errClientStreams, errStreams, errNoChatAnswer, errShuttingDown.before,
-		statusError(400), statusError(404), statusError(413), statusError(429), statusError(500), statusError(502), statusError(503), statusError(504),
-	} {
-		m.refusals.WithLabelValues(e.label())
+	for _, code := range allCodes() {
+		m.refusals.WithLabelValues(code.String())
 	}
 	for _, label := range []string{tryAnswered, "unauthorized", "no_chat", "rate_limited", "server_error", "client_error", "left"} {
 		m.tries.WithLabelValues(label)
 	}
 	for _, b := range []*breakOff{errUnreachable, errClosed, errStalled, errResponseTimeout, errMaxDuration, errLeak, errShuttingDown} {
 		m.tries.WithLabelValues(b.try)
-		m.finishes.WithLabelValues("error", b.code)
+		m.finishes.WithLabelValues("error", b.code.String())
 	}
-	m.finishes.WithLabelValues(errStopped.finishReason(), errStopped.code)
-	m.finishes.WithLabelValues(errLost.finishReason(), errLost.code)
+	m.finishes.WithLabelValues(errStopped.finishReason(), errStopped.code.String())
+	m.finishes.WithLabelValues(errLost.finishReason(), errLost.code.String())
 	for _, reason := range []string{"stop", "length", "error", "other"} {
 		m.finishes.WithLabelValues(reason, "")
 	}
@@ -149,7 +145,7 @@ func (m *metricSet) observe(c *record) {
 		m.events.WithLabelValues(c.label).Add(float64(c.events))
 		m.bytes.WithLabelValues(c.label).Add(float64(c.bytes))
 	}
-	if c.outcome == outcomeBroken || c.outcome == outcomeAnswered && c.firstEvent > 0 || c.cause == errStopped.code {
+	if c.outcome == outcomeBroken || c.outcome == outcomeAnswered && c.firstEvent > 0 || c.cause == errStopped.code.String() {
 		m.finishes.WithLabelValues(reasonLabel(c.finishReason), c.cause).Inc()
 	}
 	if c.cancelled > 0 {
@@ -190,7 +186,7 @@ func (ex *exchange) tryLabel(err error) string {
 	switch {
 	case !ok:
 		return tryAnswered
-	case e.upstream == 0 && e.code == errTokenRefused.code:
+	case e.upstream == 0 && e.code == codeUnauthorizedUpstream:
 		return "unauthorized"
 	case e.upstream == 0:
 		return "no_chat"

@@ -2,6 +2,7 @@ package illumichat
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"testing"
 	"testing/synctest"
@@ -17,7 +18,8 @@ import (
 func TestLabelsAreNotTheUpstreams(t *testing.T) {
 	for _, code := range []string{"overloaded:chat", "shutting_down:proxy", "unauthorized:upstream"} {
 		e := statusError(http.StatusInternalServerError)
-		e.upstream, e.code = http.StatusInternalServerError, code
+		e.upstream = http.StatusInternalServerError
+		e.adopt(fmt.Appendf(nil, `{"error":"Their words.","code":%q}`, code))
 		if e.level() != zapcore.ErrorLevel || e.label() != "server_error:upstream" {
 			t.Errorf("%s: got the level %s and the label %s", code, e.level(), e.label())
 		}

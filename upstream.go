@@ -13,8 +13,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
@@ -30,12 +28,12 @@ const (
 
 var (
 	errTokenUnusable = &chatError{
-		status: http.StatusBadGateway, code: "unauthorized:upstream",
+		status: http.StatusBadGateway, code: codeUnauthorizedUpstream,
 		text: "the chat is not set up correctly",
 		hint: "the token's file cannot be used; put the API token there again, no reload is needed",
 	}
 	errTokenRefused = &chatError{
-		status: http.StatusBadGateway, code: "unauthorized:upstream",
+		status: http.StatusBadGateway, code: codeUnauthorizedUpstream,
 		text: "the chat is not set up correctly",
 		hint: "the upstream refused the API token; check that it was not revoked and may use this assistant",
 	}
@@ -230,50 +228,6 @@ func (h *Handler) tellOfLeak(what string, fields ...zap.Field) {
 		"revoke the token, and tell IllumiChat", fields...)
 }
 
-// statusError is what an upstream's 4xx or 5xx means where it does not say so in the documented shape.
-func statusError(status int) *chatError {
-	e := &chatError{status: status}
-	switch {
-	case status == http.StatusNotFound:
-		e.code, e.text = "not_found:upstream", "the assistant or the chat does not exist"
-	case status == http.StatusRequestEntityTooLarge:
-		e.code, e.text = "too_large:upstream", "the chat is too large for the assistant"
-	case status == http.StatusTooManyRequests:
-		e.code, e.text = "rate_limit:upstream", "the assistant is asked too often; try again later"
-	case status == http.StatusBadGateway:
-		e.code, e.text = "bad_gateway:upstream", "the assistant cannot be reached"
-	case status == http.StatusServiceUnavailable:
-		e.code, e.text = "overloaded:upstream", "the assistant is busy; try again later"
-	case status == http.StatusGatewayTimeout:
-		e.code, e.text = "timeout:upstream", "the assistant took too long"
-	case status < 500:
-		e.code, e.text = "bad_request:upstream", "the assistant does not accept this chat"
-	default:
-		e.code, e.text = "server_error:upstream", "the assistant failed"
-	}
-	if status >= 500 {
-		e.hint = "the upstream has a fault of its own; if that goes on, tell IllumiChat"
-	}
-	return e
-}
-
-// adopt takes the upstream's own words over where body has the documented shape.
-func (e *chatError) adopt(body []byte) {
-	var theirs struct {
-		Error   string         `json:"error"`
-		Code    string         `json:"code"`
-		Details jsontext.Value `json:"details"`
-	}
-	if json.Unmarshal(body, &theirs) != nil || theirs.Error == "" || theirs.Code == "" {
-		return
-	}
-	e.text, e.code = theirs.Error, theirs.Code
-	// Details of another shape than the documented one, field to text, are left out.
-	if json.Unmarshal(theirs.Details, &e.details) != nil {
-		e.details = nil
-	}
-}
-
 // retryAfter reads a Retry-After (RFC 9110, § 10.2.3): how long to wait, and whether the upstream said so.
 func retryAfter(header http.Header, now time.Time) (wait time.Duration, ok bool) {
 	value := header.Get("Retry-After")
@@ -285,11 +239,3 @@ func retryAfter(header http.Header, now time.Time) (wait time.Duration, ok bool)
 	}
 	return 0, false
 }
-
-// retryAfterHeader tells a visitor how long to wait, in whole seconds.
-func retryAfterHeader(wait time.Duration) http.Header {
-	return http.Header{"Retry-After": {strconv.Itoa(seconds(wait))}}
-}
-
-// seconds is d in whole seconds, rounded up.
-func seconds(d time.Duration) int { return int((d + time.Second - 1) / time.Second) }

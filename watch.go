@@ -2,6 +2,7 @@ package illumichat
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"sync/atomic"
@@ -93,6 +94,9 @@ func (w *watch) wait() (now time.Duration) {
 	return now
 }
 func (w *watch) busy() { w.waiting.Store(-1) }
+
+// errLingered ends the reading of what follows a finish.
+var errLingered = errors.New("the finish was a while ago")
 
 // lookAtAll is what the alarm does.
 func (w *watch) lookAtAll(now time.Duration) (next time.Duration) {
