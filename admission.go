@@ -9,33 +9,34 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/illumichat/caddy-illumichat/internal/apierror"
 	"github.com/illumichat/caddy-illumichat/internal/values"
 	"github.com/illumichat/caddy-illumichat/store"
 )
 
 var (
-	errClientStreams = &chatError{
-		status: http.StatusTooManyRequests, code: codeRateLimit,
-		text:   "too many answers are being written for you; let one of them end",
-		header: retryAfterHeader(time.Second),
-		cause:  errors.New("max_streams_per_client is reached"),
+	errClientStreams = &apierror.Error{
+		Status: http.StatusTooManyRequests, Code: apierror.CodeRateLimit,
+		Text:   "too many answers are being written for you; let one of them end",
+		Header: apierror.RetryAfterHeader(time.Second),
+		Cause:  errors.New("max_streams_per_client is reached"),
 	}
-	errStreams = &chatError{
-		status: http.StatusServiceUnavailable, code: codeOverloaded,
-		text:   "too many people are chatting; try again in a moment",
-		header: retryAfterHeader(time.Second),
-		cause:  errors.New("max_streams is reached"),
-		hint:   "raise max_streams if the machine and the quota allow for more",
+	errStreams = &apierror.Error{
+		Status: http.StatusServiceUnavailable, Code: apierror.CodeOverloaded,
+		Text:   "too many people are chatting; try again in a moment",
+		Header: apierror.RetryAfterHeader(time.Second),
+		Cause:  errors.New("max_streams is reached"),
+		Hint:   "raise max_streams if the machine and the quota allow for more",
 	}
 )
 
 // errLimit is what a request gets that a limit does not let in.
-func errLimit(l *limit, wait time.Duration) *chatError {
-	return &chatError{
-		status: http.StatusTooManyRequests, code: codeRateLimit,
-		text:   "too many chats were sent; try again later",
-		header: retryAfterHeader(wait),
-		cause:  fmt.Errorf("the limit of %d in %s is used up", l.Requests, time.Duration(l.Window)),
+func errLimit(l *limit, wait time.Duration) *apierror.Error {
+	return &apierror.Error{
+		Status: http.StatusTooManyRequests, Code: apierror.CodeRateLimit,
+		Text:   "too many chats were sent; try again later",
+		Header: apierror.RetryAfterHeader(wait),
+		Cause:  fmt.Errorf("the limit of %d in %s is used up", l.Requests, time.Duration(l.Window)),
 	}
 }
 

@@ -9,15 +9,16 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/illumichat/caddy-illumichat/internal/apierror"
 	"github.com/illumichat/caddy-illumichat/internal/sse"
 )
 
 const maxJSONAnswer = 1 << 20 // bytes of an answer that is no stream
 
-var errNoChatAnswer = &chatError{
-	status: http.StatusBadGateway, code: codeBadGateway,
-	text: "the assistant's answer is not a chat's",
-	hint: "see whether endpoint is the URL of the chat API",
+var errNoChatAnswer = &apierror.Error{
+	Status: http.StatusBadGateway, Code: apierror.CodeBadGateway,
+	Text: "the assistant's answer is not a chat's",
+	Hint: "see whether endpoint is the URL of the chat API",
 }
 
 // answer is what the upstream has answered with and the visitor gets: a stream that has begun, or JSON.
@@ -36,7 +37,7 @@ func (ex *exchange) accept(ctx context.Context, resp *http.Response) (*answer, e
 	}
 	for _, encoding := range resp.Header.Values("Content-Encoding") {
 		if !strings.EqualFold(encoding, "identity") {
-			return nil, errNoChatAnswer.because(fmt.Errorf("it is encoded: %q", encoding))
+			return nil, errNoChatAnswer.Because(fmt.Errorf("it is encoded: %q", encoding))
 		}
 	}
 	switch contentType := resp.Header.Get("Content-Type"); mediaType(contentType) {
@@ -45,7 +46,7 @@ func (ex *exchange) accept(ctx context.Context, resp *http.Response) (*answer, e
 	case typeJSON:
 		return ex.json(ctx, resp)
 	default:
-		return nil, errNoChatAnswer.because(fmt.Errorf("its type is %q", contentType))
+		return nil, errNoChatAnswer.Because(fmt.Errorf("its type is %q", contentType))
 	}
 }
 
@@ -79,11 +80,11 @@ func (ex *exchange) json(ctx context.Context, resp *http.Response) (*answer, err
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxJSONAnswer+1))
 	switch {
 	case err != nil:
-		return nil, errClosed.because(err)
+		return nil, apierror.Closed.Because(err)
 	case len(body) > maxJSONAnswer:
-		return nil, errNoChatAnswer.because(fmt.Errorf("it is larger than %d bytes", maxJSONAnswer))
+		return nil, errNoChatAnswer.Because(fmt.Errorf("it is larger than %d bytes", maxJSONAnswer))
 	case ex.token.in(body):
-		return nil, errLeak
+		return nil, apierror.Leak
 	}
 	ex.output.prepare(ex.answerHeader(resp.Header), typeJSON)
 	return &answer{ex: ex, ctx: ctx, body: resp.Body, json: body}, nil
@@ -102,20 +103,20 @@ func (a *answer) pass() error {
 // over gives back what a stream took, and returns why it has no finish, if it has none.
 func (a *answer) over(err error) error {
 	finished := a.relay.finished
-	if !errors.Is(err, errVisitorGone) {
+	if !errors.Is(err, apierror.ErrVisitorGone) {
 		a.relay.release() // HTTP/2 may still look at the bytes of a write that failed
 	}
-	switch _, known := errors.AsType[*breakOff](err); {
+	switch _, known := errors.AsType[*apierror.Interruption](err); {
 	case err == nil:
 		return nil
-	case finished && errors.Is(err, errLeak):
+	case finished && errors.Is(err, apierror.Leak):
 		a.ex.h.tellOfLeak("the rest of the answer, after its finish, is dropped")
 		return nil
-	case known, errors.Is(err, errVisitorGone):
+	case known, errors.Is(err, apierror.ErrVisitorGone):
 		return err
 	}
-	if timeout, ok := errors.AsType[*breakOff](context.Cause(a.ctx)); ok {
+	if timeout, ok := errors.AsType[*apierror.Interruption](context.Cause(a.ctx)); ok {
 		return timeout
 	}
-	return errClosed.because(err)
+	return apierror.Closed.Because(err)
 }

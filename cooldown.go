@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/illumichat/caddy-illumichat/internal/apierror"
 	"github.com/illumichat/caddy-illumichat/store"
 )
 
@@ -140,11 +141,11 @@ func (t *turn) endAmongAll(answered bool) {
 }
 
 // errCoolDown is what a request gets that is not sent.
-func errCoolDown(wait time.Duration) *chatError {
-	return &chatError{
-		status: http.StatusTooManyRequests, code: codeRateLimit,
-		text:   "the assistant is asked too often; try again later",
-		header: retryAfterHeader(wait),
-		cause:  errors.New("a cool-down is on"),
+func errCoolDown(wait time.Duration) *apierror.Error {
+	return &apierror.Error{
+		Status: http.StatusTooManyRequests, Code: apierror.CodeRateLimit,
+		Text:   "the assistant is asked too often; try again later",
+		Header: apierror.RetryAfterHeader(wait),
+		Cause:  errors.New("a cool-down is on"),
 	}
 }

@@ -8,14 +8,14 @@ import (
 
 // TestErrorCauses because a cause is for the log alone, and the visitor's text must not change with it.
 func TestErrorCauses(t *testing.T) {
-	e := errNoChatAnswer.because(io.ErrUnexpectedEOF)
-	if strings.Contains(string(e.body()), "EOF") {
-		t.Errorf("the visitor is told the cause: %s", e.body())
+	e := errNoChatAnswer.Because(io.ErrUnexpectedEOF)
+	if strings.Contains(string(e.Body()), "EOF") {
+		t.Errorf("the visitor is told the cause: %s", e.Body())
 	}
 	if !strings.Contains(e.Error(), "EOF") {
 		t.Errorf("the log is not told the cause: %s", e)
 	}
-	if errNoChatAnswer.cause != nil {
+	if errNoChatAnswer.Cause != nil {
 		t.Error("the cause is kept for the next request")
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/illumichat/caddy-illumichat/internal/apierror"
 	"github.com/illumichat/caddy-illumichat/store"
 )
 
@@ -83,7 +84,7 @@ func (ex *exchange) close() {
 func (ex *exchange) readToken() error {
 	var err error
 	if ex.token, err = ex.h.token.get(); err != nil {
-		return errTokenUnusable.because(err)
+		return errTokenUnusable.Because(err)
 	}
 	return nil
 }
@@ -100,37 +101,37 @@ func (ex *exchange) conclude(err error) error {
 	if panicked, ok := errors.AsType[*timerPanic](cause); ok {
 		panic(panicked.value) // here, net/http handles it as ever
 	}
-	if errors.Is(err, errVisitorGone) {
+	if errors.Is(err, apierror.ErrVisitorGone) {
 		return ex.gone(err)
 	}
 	if cause != nil {
-		if reason, ok := errors.AsType[*breakOff](cause); ok {
+		if reason, ok := errors.AsType[*apierror.Interruption](cause); ok {
 			return ex.breakOff(reason)
 		}
 		return ex.gone(cause)
 	}
-	if reason, ok := errors.AsType[*breakOff](err); ok {
+	if reason, ok := errors.AsType[*apierror.Interruption](err); ok {
 		return ex.breakOff(reason)
 	}
-	if refusal, ok := errors.AsType[*chatError](err); ok {
-		return refusal.because(ex.loggable(refusal.cause))
+	if refusal, ok := errors.AsType[*apierror.Error](err); ok {
+		return refusal.Because(ex.loggable(refusal.Cause))
 	}
 	return err
 }
 
 // breakOff tells the visitor of an answer that has no finish of its own.
-func (ex *exchange) breakOff(reason *breakOff) error {
+func (ex *exchange) breakOff(reason *apierror.Interruption) error {
 	if ex.relay != nil && ex.relay.told {
 		ex.record.outcome = outcomeAnswered // what would have followed does not matter
 		return nil
 	}
-	cause := ex.loggable(reason.cause)
+	cause := ex.loggable(reason.Cause)
 	if !ex.output.isCommitted() {
-		return reason.beforeAnything().because(cause)
+		return reason.Before().Because(cause)
 	}
-	ex.record.ended(store.End{Reason: reason.finishReason(), Cause: reason.code.String()})
-	ex.h.troubles.tell(reason.level(), reason.code.String(), "the answer broke off", reason.beforeAnything().hint,
-		zap.Stringer("code", reason.code), zap.NamedError("cause", cause))
+	ex.record.ended(store.End{Reason: reason.FinishReason(), Cause: reason.Code.String()})
+	ex.h.troubles.tell(reason.Level(), reason.Code.String(), "the answer broke off", reason.Before().Hint,
+		zap.Stringer("code", reason.Code), zap.NamedError("cause", cause))
 	if err := ex.output.finish(finishEvent(reason)); err != nil {
 		return ex.gone(err)
 	}
@@ -148,10 +149,10 @@ func (ex *exchange) gone(err error) error {
 		ex.record.cancelled = ex.sinceLeft()
 	}
 	if !ex.output.isCommitted() {
-		return errVisitorGone
+		return apierror.ErrVisitorGone
 	}
 	ex.h.tellOfLeft(ex.record, ex.loggable(err))
-	if ex.http3 && errors.Is(err, errVisitorGone) {
+	if ex.http3 && errors.Is(err, apierror.ErrVisitorGone) {
 		abort()
 	}
 	return nil

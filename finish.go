@@ -8,6 +8,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/illumichat/caddy-illumichat/internal/apierror"
 	"github.com/illumichat/caddy-illumichat/internal/sse"
 )
 
@@ -128,13 +129,13 @@ func unquote(dst []byte, value jsontext.Value) []byte {
 }
 
 // finishEvent is the event that ends a stream which has none of its own.
-func finishEvent(b *breakOff) []byte {
+func finishEvent(b *apierror.Interruption) []byte {
 	// Constant, valid text: nothing here can fail.
 	data, _ := json.Marshal(struct {
 		Type   string `json:"type"`
 		Reason string `json:"finishReason"`
 		Error  string `json:"error,omitempty"`
 		Code   string `json:"code"`
-	}{typeFinish, b.finishReason(), b.text, b.code.String()})
+	}{typeFinish, b.FinishReason(), b.Text, b.Code.String()})
 	return append(append([]byte("data: "), data...), "\n\n"...)
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/illumichat/caddy-illumichat/internal/apierror"
 	"github.com/illumichat/caddy-illumichat/internal/chat/chattest"
 )
 
@@ -32,7 +33,7 @@ func TestHostileBodiesAreCheap(t *testing.T) {
 			runtime.ReadMemStats(&before)
 			_, err := rules.parse(body)
 			runtime.ReadMemStats(&after)
-			if refusal, ok := errors.AsType[*chatError](err); ok != (row.Status != 0) || ok && refusal.status != row.Status {
+			if refusal, ok := errors.AsType[*apierror.Error](err); ok != (row.Status != 0) || ok && refusal.Status != row.Status {
 				t.Errorf("got %v, want status %d", err, row.Status)
 			}
 			cost := float64(after.TotalAlloc-before.TotalAlloc) / float64(len(body))
@@ -40,8 +41,8 @@ func TestHostileBodiesAreCheap(t *testing.T) {
 			if cost > maxBodyCost {
 				t.Errorf("%.1f bytes are allocated for each, want at most %d", cost, maxBodyCost)
 			}
-			if refusal, ok := errors.AsType[*chatError](err); ok && len(refusal.text) > 500 {
-				t.Errorf("the error has %d bytes", len(refusal.text))
+			if refusal, ok := errors.AsType[*apierror.Error](err); ok && len(refusal.Text) > 500 {
+				t.Errorf("the error has %d bytes", len(refusal.Text))
 			}
 		})
 	}

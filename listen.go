@@ -10,6 +10,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/illumichat/caddy-illumichat/internal/apierror"
 	"github.com/illumichat/caddy-illumichat/internal/sse"
 	"github.com/illumichat/caddy-illumichat/store"
 )
@@ -36,7 +37,7 @@ func (h *Handler) serveResumable(w http.ResponseWriter, r *http.Request, owner s
 	case <-over:
 	case <-r.Context().Done():
 		// Nobody has the id yet.
-		rec.ex.cancel(errAbandoned)
+		rec.ex.cancel(apierror.Abandoned)
 		<-over
 	}
 	if !rec.isCommitted() {
@@ -75,12 +76,12 @@ func (ex *exchange) runAlone(chat []byte) (err error) {
 		err = &timerPanic{p}
 		if ex.output.isCommitted() {
 			ex.h.logger.Error("panic while an answer was recorded", zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
-			ex.record.ended(store.End{Reason: errClosed.finishReason(), Cause: errClosed.code.String()})
-			_ = ex.output.finish(finishEvent(errClosed))
+			ex.record.ended(store.End{Reason: apierror.Closed.FinishReason(), Cause: apierror.Closed.Code.String()})
+			_ = ex.output.finish(finishEvent(apierror.Closed))
 		}
 	}()
 	err = ex.run(chat)
-	if ex.record.cause == errAbandoned.code.String() {
+	if ex.record.cause == apierror.Abandoned.Code.String() {
 		metrics.abandoned.Inc()
 	}
 	return err
@@ -93,7 +94,7 @@ func (r *recording) passOn(req *http.Request, visitor *sink, c *record, err erro
 		panic(panicked.value)
 	}
 	if req.Context().Err() != nil {
-		return errVisitorGone
+		return apierror.ErrVisitorGone
 	}
 	if err != nil {
 		return err
@@ -110,10 +111,10 @@ func (r *recording) passOn(req *http.Request, visitor *sink, c *record, err erro
 func (h *Handler) visitorLeft(r *http.Request, visitor *sink, c *record, err error) error {
 	c.left(err)
 	if !visitor.isCommitted() {
-		return errVisitorGone
+		return apierror.ErrVisitorGone
 	}
 	h.tellOfLeft(c, err)
-	if r.ProtoMajor == 3 && errors.Is(err, errVisitorGone) {
+	if r.ProtoMajor == 3 && errors.Is(err, apierror.ErrVisitorGone) {
 		abort()
 	}
 	return nil
@@ -163,13 +164,13 @@ func (h *Handler) follow(r *http.Request, visitor *sink, head http.Header, liste
 
 // tellLost ends an answer of which nothing follows any more.
 func (h *Handler) tellLost(r *http.Request, visitor *sink, c *record, err error) error {
-	c.ended(store.End{Reason: errLost.finishReason(), Cause: errLost.code.String()})
-	h.troubles.tell(errLost.level(), errLost.code.String(), "the rest of an answer is lost",
+	c.ended(store.End{Reason: apierror.Lost.FinishReason(), Cause: apierror.Lost.Code.String()})
+	h.troubles.tell(apierror.Lost.Level(), apierror.Lost.Code.String(), "the rest of an answer is lost",
 		"see whether the instance that wrote it has ended, or the store was emptied", zap.NamedError("cause", err))
 	if err := visitor.commit(); err != nil {
 		return h.visitorLeft(r, visitor, c, err)
 	}
-	if err := visitor.finish(finishEvent(errLost)); err != nil {
+	if err := visitor.finish(finishEvent(apierror.Lost)); err != nil {
 		return h.visitorLeft(r, visitor, c, err)
 	}
 	return nil

@@ -13,15 +13,16 @@ import (
 	"github.com/rs/cors"
 	"golang.org/x/net/idna"
 
+	"github.com/illumichat/caddy-illumichat/internal/apierror"
 	"github.com/illumichat/caddy-illumichat/internal/values"
 )
 
 // preflightMaxAge is how long a browser may remember what a preflight has said. Chrome takes no more than this.
 const preflightMaxAge = 2 * time.Hour
 
-var errOrigin = &chatError{
-	status: http.StatusForbidden, code: codeForbiddenOrigin,
-	text: "pages of this origin may not use this chat",
+var errOrigin = &apierror.Error{
+	Status: http.StatusForbidden, Code: apierror.CodeForbiddenOrigin,
+	Text: "pages of this origin may not use this chat",
 }
 
 var (
@@ -98,7 +99,7 @@ func (o *origins) check(r *http.Request) error {
 	asPost := *r // others may be harmless elsewhere; here a GET keeps an answer going
 	asPost.Method = http.MethodPost
 	if err := o.protection.Check(&asPost); err != nil {
-		return errOrigin.because(err)
+		return errOrigin.Because(err)
 	}
 	return nil
 }

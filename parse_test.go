@@ -10,6 +10,7 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/illumichat/caddy-illumichat/internal/apierror"
 	"github.com/illumichat/caddy-illumichat/internal/chat/chattest"
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 )
@@ -38,8 +39,8 @@ func FuzzParseChat(f *testing.F) {
 		chat, err := fuzzRules.parse(slices.Clone(body))
 		got := chat.body
 		if err != nil {
-			var refusal *chatError
-			if !errors.As(err, &refusal) || chattest.Codes[refusal.status] != refusal.code.String() {
+			var refusal *apierror.Error
+			if !errors.As(err, &refusal) || chattest.Codes[refusal.Status] != refusal.Code.String() {
 				t.Errorf("got %v, which is no refusal of a body", err)
 			}
 			if ok {

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/illumichat/caddy-illumichat/internal/apierror"
 )
 
 // tellClient sets the fields of draft-ietf-httpapi-ratelimit-headers-10: the limits that the client has for
@@ -20,7 +22,7 @@ func tellClient(header http.Header, charges []charge) {
 		if n := len(policies); n > 0 {
 			name = fmt.Sprintf("client-%d", n+1)
 		}
-		policies = append(policies, fmt.Sprintf("%q;q=%d;w=%d", name, c.limit.Requests, seconds(time.Duration(c.limit.Window))))
+		policies = append(policies, fmt.Sprintf("%q;q=%d;w=%d", name, c.limit.Requests, apierror.WholeSeconds(time.Duration(c.limit.Window))))
 		limits = append(limits, fmt.Sprintf("%q;%s", name, c.left()))
 	}
 	if len(policies) > 0 {
@@ -36,5 +38,5 @@ func (c *charge) left() string {
 	if left == n {
 		return fmt.Sprintf("r=%d", left) // and there will not be more
 	}
-	return fmt.Sprintf("r=%d;t=%d", left, seconds(c.usage.wait(n, left+1)))
+	return fmt.Sprintf("r=%d;t=%d", left, apierror.WholeSeconds(c.usage.wait(n, left+1)))
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/illumichat/caddy-illumichat/internal/apierror"
 	"github.com/illumichat/caddy-illumichat/store"
 )
 
@@ -86,7 +87,7 @@ func (c *record) ended(end store.End) {
 	switch end.Cause {
 	case "":
 		c.outcome = outcomeAnswered
-	case errStopped.code.String():
+	case apierror.Stopped.Code.String():
 		c.outcome = outcomeLeft
 	default:
 		c.outcome = outcomeBroken

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/illumichat/caddy-illumichat/internal/apierror"
 	"github.com/illumichat/caddy-illumichat/internal/sse"
 	"github.com/illumichat/caddy-illumichat/store"
 )
@@ -172,9 +173,9 @@ func (r *recording) close(c *record) {
 func whyEnded(cause error) error {
 	switch {
 	case errors.Is(cause, store.ErrStopped):
-		return errStopped
+		return apierror.Stopped
 	case errors.Is(cause, store.ErrAbandoned):
-		return errAbandoned
+		return apierror.Abandoned
 	}
 	return cause // of the exchange's own end
 }

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/illumichat/caddy-illumichat/internal/apierror"
 )
 
 // The fields of a chat.
@@ -35,31 +37,31 @@ const (
 )
 
 var (
-	errMediaType = &chatError{
-		status: http.StatusUnsupportedMediaType, code: codeUnsupportedMediaType,
-		text: "send the chat as application/json",
+	errMediaType = &apierror.Error{
+		Status: http.StatusUnsupportedMediaType, Code: apierror.CodeUnsupportedMediaType,
+		Text: "send the chat as application/json",
 	}
-	errBodyTimeout = &chatError{
-		status: http.StatusRequestTimeout, code: codeTimeout,
-		text: "the request body took too long",
+	errBodyTimeout = &apierror.Error{
+		Status: http.StatusRequestTimeout, Code: apierror.CodeTimeout,
+		Text: "the request body took too long",
 	}
-	errAssistant = &chatError{
-		status: http.StatusForbidden, code: codeForbiddenAssistant,
-		text: "this assistant may not be used here",
+	errAssistant = &apierror.Error{
+		Status: http.StatusForbidden, Code: apierror.CodeForbiddenAssistant,
+		Text: "this assistant may not be used here",
 	}
 )
 
-func errTooLarge(format string, args ...any) *chatError {
-	return &chatError{
-		status: http.StatusRequestEntityTooLarge, code: codeTooLarge,
-		text: fmt.Sprintf(format, args...),
+func errTooLarge(format string, args ...any) *apierror.Error {
+	return &apierror.Error{
+		Status: http.StatusRequestEntityTooLarge, Code: apierror.CodeTooLarge,
+		Text: fmt.Sprintf(format, args...),
 	}
 }
 
-func errBadRequest(format string, args ...any) *chatError {
-	return &chatError{
-		status: http.StatusBadRequest, code: codeBadRequest,
-		text: fmt.Sprintf(format, args...),
+func errBadRequest(format string, args ...any) *apierror.Error {
+	return &apierror.Error{
+		Status: http.StatusBadRequest, Code: apierror.CodeBadRequest,
+		Text: fmt.Sprintf(format, args...),
 	}
 }
 
@@ -129,12 +131,12 @@ func bodyError(r *http.Request, err error) error {
 	case errors.As(err, &tooLarge):
 		return errTooLarge("the request body is larger than %d bytes", tooLarge.Limit)
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return errBodyTimeout.because(withoutAddress(err))
+		return errBodyTimeout.Because(apierror.WithoutAddress(err))
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.As(err, &network), len(r.TransferEncoding) == 0:
-		return errVisitorGone
+		return apierror.ErrVisitorGone
 	}
 	// HTTP/1.1 alone has a coding of the body that can be malformed while the connection lives.
-	return errBadRequest("the chunks of the request body are malformed").because(withoutAddress(err))
+	return errBadRequest("the chunks of the request body are malformed").Because(apierror.WithoutAddress(err))
 }
 
 // parse checks a body and writes it anew.
@@ -485,7 +487,7 @@ func syntaxError(err error) error {
 	case err == io.EOF:
 		return errBadRequest("the body is empty")
 	case !errors.As(err, &syntax):
-		return errBadRequest("the body is not valid JSON").because(err)
+		return errBadRequest("the body is not valid JSON").Because(err)
 	case errors.Is(err, jsontext.ErrDuplicateName):
 		return errBadRequest("%s is given twice", fieldPath(syntax.JSONPointer))
 	}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/illumichat/caddy-illumichat/internal/apierror"
 	"github.com/illumichat/caddy-illumichat/store"
 )
 
@@ -33,22 +34,22 @@ const (
 const headerStream = "Illumichat-Stream"
 
 var (
-	errStreamUnknown = &chatError{
-		status: http.StatusNotFound, code: codeNotFoundStream,
-		text: "there is no such answer, or it is kept no longer",
+	errStreamUnknown = &apierror.Error{
+		Status: http.StatusNotFound, Code: apierror.CodeNotFoundStream,
+		Text: "there is no such answer, or it is kept no longer",
 	}
-	errStreamMissing = &chatError{
-		status: http.StatusBadRequest, code: codeBadRequestStream,
-		text: "say which answer is meant: a GET by Last-Event-ID or ?stream=, a DELETE by " + headerStream,
+	errStreamMissing = &apierror.Error{
+		Status: http.StatusBadRequest, Code: apierror.CodeBadRequestStream,
+		Text: "say which answer is meant: a GET by Last-Event-ID or ?stream=, a DELETE by " + headerStream,
 	}
-	errEventID = &chatError{
-		status: http.StatusBadRequest, code: codeBadRequestStream,
-		text: "the id of the last event is a stream's, a colon and a number",
+	errEventID = &apierror.Error{
+		Status: http.StatusBadRequest, Code: apierror.CodeBadRequestStream,
+		Text: "the id of the last event is a stream's, a colon and a number",
 	}
-	errStore = &chatError{
-		status: http.StatusServiceUnavailable, code: codeUnavailableStore,
-		text: "the answer cannot be looked up; try again in a moment", header: retryAfterHeader(time.Second),
-		hint: "see whether the store can be reached",
+	errStore = &apierror.Error{
+		Status: http.StatusServiceUnavailable, Code: apierror.CodeUnavailableStore,
+		Text: "the answer cannot be looked up; try again in a moment", Header: apierror.RetryAfterHeader(time.Second),
+		Hint: "see whether the store can be reached",
 	}
 )
 
@@ -213,9 +214,9 @@ func storeError(r *http.Request, err error) error {
 	case errors.Is(err, store.ErrNotFound):
 		return errStreamUnknown
 	case r.Context().Err() != nil:
-		return errVisitorGone
+		return apierror.ErrVisitorGone
 	}
-	return errStore.because(err)
+	return errStore.Because(err)
 }
 
 // stop ends an answer.

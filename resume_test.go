@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"testing"
 
+	"github.com/illumichat/caddy-illumichat/internal/apierror"
 	"github.com/illumichat/caddy-illumichat/store"
 )
 
@@ -34,10 +35,10 @@ func TestListeningFails(t *testing.T) {
 		ctx       context.Context
 		err, want error
 	}{
-		"the store is broken":   {t.Context(), broken, errStore.because(broken)},
+		"the store is broken":   {t.Context(), broken, errStore.Because(broken)},
 		"the stream is gone":    {t.Context(), store.ErrNotFound, errStreamUnknown},
 		"nothing is left of it": {t.Context(), io.EOF, io.EOF},
-		"the visitor is gone":   {left, broken, errVisitorGone},
+		"the visitor is gone":   {left, broken, apierror.ErrVisitorGone},
 	} {
 		h := &Handler{Resume: new(Resume), store: brokenStore{err: tc.err}}
 		_, _, err := h.listen(httptest.NewRequestWithContext(tc.ctx, http.MethodGet, "/", nil), newStreamID(), 0)

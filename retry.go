@@ -11,6 +11,8 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/illumichat/caddy-illumichat/internal/apierror"
 )
 
 // What an operator left out.
@@ -151,7 +153,7 @@ func (t *tries) next() (*answer, error) {
 	}
 	t.made++
 	answer, err := t.ex.try(t.body, t.key, turn)
-	if errors.Is(err, errResponseTimeout) {
+	if errors.Is(err, apierror.ResponseTimeout) {
 		// Its connection may have been dead, and then others that are as old may be, too.
 		t.ex.h.dropIdleConnections()
 	}
@@ -166,13 +168,13 @@ func (t *tries) repeatable(err error) bool {
 	if t.ex.output.isCommitted() {
 		return false
 	}
-	var status *chatError
+	var status *apierror.Error
 	if errors.As(err, &status) {
-		t.asked = status.retryAfter
-		return slices.Contains(t.config.On, status.upstream)
+		t.asked = status.RetryAfter
+		return slices.Contains(t.config.On, status.Upstream)
 	}
-	var broken *breakOff
-	return errors.As(err, &broken) && broken.again
+	var broken *apierror.Interruption
+	return errors.As(err, &broken) && broken.Retryable
 }
 
 // NextBackOff returns the pause before the next try, if there is one.
@@ -192,8 +194,8 @@ func (t *tries) NextBackOff() time.Duration {
 func (t *tries) Reset() { t.growing.Reset() }
 
 func (t *tries) logPause(err error, pause time.Duration) {
-	if status, ok := errors.AsType[*chatError](err); ok {
-		err = status.cause // without the upstream's words
+	if status, ok := errors.AsType[*apierror.Error](err); ok {
+		err = status.Cause // without the upstream's words
 	}
 	if c := t.ex.h.logger.Check(zap.DebugLevel, "trying again"); c != nil {
 		c.Write(zap.Int("tries", t.made), zap.Duration("pause", pause), zap.NamedError("cause", t.ex.loggable(err)))
@@ -203,14 +205,14 @@ func (t *tries) logPause(err error, pause time.Duration) {
 // withRetryAfter tells a visitor who gets a 429 when to come back: where the upstream did not say so, after the
 // pause that would have been next.
 func (t *tries) withRetryAfter(err error) error {
-	var e *chatError
-	if !errors.As(err, &e) || e.status != http.StatusTooManyRequests || e.header != nil {
+	var e *apierror.Error
+	if !errors.As(err, &e) || e.Status != http.StatusTooManyRequests || e.Header != nil {
 		return err
 	}
 	if t.pause == 0 {
 		t.NextBackOff()
 	}
-	e.header = retryAfterHeader(t.pause)
+	e.Header = apierror.RetryAfterHeader(t.pause)
 	return e
 }
 

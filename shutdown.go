@@ -7,6 +7,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/illumichat/caddy-illumichat/internal/apierror"
 )
 
 // openExchanges are those of the whole process, of replaced configs too: after a reload, the handlers
@@ -28,7 +30,7 @@ func (s *exchangeSet) add(ex *exchange) {
 	}
 	s.set[ex] = struct{}{}
 	if s.closed {
-		ex.cancel(errShuttingDown)
+		ex.cancel(apierror.ShuttingDown)
 	}
 }
 
@@ -67,7 +69,7 @@ func (s *exchangeSet) end(match func(*exchange) bool) {
 	defer s.mu.Unlock()
 	for ex := range s.set {
 		if match(ex) {
-			ex.cancel(errShuttingDown)
+			ex.cancel(apierror.ShuttingDown)
 		}
 	}
 }

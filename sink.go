@@ -10,6 +10,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/illumichat/caddy-illumichat/internal/apierror"
 	"github.com/illumichat/caddy-illumichat/internal/sse"
 )
 
@@ -236,4 +237,6 @@ func (s *sink) setDeadline() (clear func()) {
 func (s *sink) clearDeadline() { _ = s.deadlines.SetWriteDeadline(s.hardDeadline) }
 
 // visitorError marks a failed write as the visitor's end of the exchange.
-func visitorError(err error) error { return fmt.Errorf("%w: %w", errVisitorGone, withoutAddress(err)) }
+func visitorError(err error) error {
+	return fmt.Errorf("%w: %w", apierror.ErrVisitorGone, apierror.WithoutAddress(err))
+}

@@ -5,6 +5,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/illumichat/caddy-illumichat/internal/apierror"
 	"github.com/illumichat/caddy-illumichat/internal/buffer"
 	"github.com/illumichat/caddy-illumichat/internal/sse"
 )
@@ -213,7 +214,7 @@ func (r *relay) inspect(blocks []byte, leaks bool) error {
 			}
 			r.waiting -= unseen
 			r.sent()
-			return errLeak
+			return apierror.Leak
 		case !mayFinish(block) || !r.finisher().isFinish(block, !r.started && at == 0):
 			// Sent with its neighbours.
 		case r.finished:
@@ -264,7 +265,7 @@ func (r *relay) sendPart() error {
 	}
 	held := r.buffer.Held()
 	if r.token.in(held) {
-		return errLeak
+		return apierror.Leak
 	}
 	if !r.open {
 		r.open = true
@@ -283,7 +284,7 @@ func (r *relay) sendPart() error {
 func (r *relay) sendRest(n int) error {
 	rest := r.buffer.Held()[:n]
 	if r.token.in(rest) {
-		return errLeak
+		return apierror.Leak
 	}
 	if err := r.writeOpen(rest, true); err != nil {
 		return err

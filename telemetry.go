@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/illumichat/caddy-illumichat/internal/apierror"
 )
 
 // otherAssistant is the label of all assistants that are allowed without being listed: what visitors may choose is no
@@ -65,18 +67,18 @@ func newMetricSet() *metricSet {
 
 // begin has what is alerted on count from 0: a series that begins with 1 has not increased.
 func (m *metricSet) begin() {
-	for _, code := range allCodes() {
+	for _, code := range apierror.Codes() {
 		m.refusals.WithLabelValues(code.String())
 	}
 	for _, label := range []string{tryAnswered, "unauthorized", "no_chat", "rate_limited", "server_error", "client_error", "left"} {
 		m.tries.WithLabelValues(label)
 	}
-	for _, b := range []*breakOff{errUnreachable, errClosed, errStalled, errResponseTimeout, errMaxDuration, errLeak, errShuttingDown} {
-		m.tries.WithLabelValues(b.try)
-		m.finishes.WithLabelValues("error", b.code.String())
+	for _, b := range []*apierror.Interruption{apierror.Unreachable, apierror.Closed, apierror.Stalled, apierror.ResponseTimeout, apierror.MaxDuration, apierror.Leak, apierror.ShuttingDown} {
+		m.tries.WithLabelValues(b.TryLabel)
+		m.finishes.WithLabelValues("error", b.Code.String())
 	}
-	m.finishes.WithLabelValues(errStopped.finishReason(), errStopped.code.String())
-	m.finishes.WithLabelValues(errLost.finishReason(), errLost.code.String())
+	m.finishes.WithLabelValues(apierror.Stopped.FinishReason(), apierror.Stopped.Code.String())
+	m.finishes.WithLabelValues(apierror.Lost.FinishReason(), apierror.Lost.Code.String())
 	for _, reason := range []string{"stop", "length", "error", "other"} {
 		m.finishes.WithLabelValues(reason, "")
 	}
@@ -145,7 +147,7 @@ func (m *metricSet) observe(c *record) {
 		m.events.WithLabelValues(c.label).Add(float64(c.events))
 		m.bytes.WithLabelValues(c.label).Add(float64(c.bytes))
 	}
-	if c.outcome == outcomeBroken || c.outcome == outcomeAnswered && c.firstEvent > 0 || c.cause == errStopped.code.String() {
+	if c.outcome == outcomeBroken || c.outcome == outcomeAnswered && c.firstEvent > 0 || c.cause == apierror.Stopped.Code.String() {
 		m.finishes.WithLabelValues(reasonLabel(c.finishReason), c.cause).Inc()
 	}
 	if c.cancelled > 0 {
@@ -175,24 +177,24 @@ const tryAnswered = "answered"
 // tryLabel is what became of a try.
 func (ex *exchange) tryLabel(err error) string {
 	if cause := context.Cause(ex.ctx); cause != nil {
-		if _, ours := errors.AsType[*breakOff](cause); !ours {
+		if _, ours := errors.AsType[*apierror.Interruption](cause); !ours {
 			return "left"
 		}
 	}
-	if b, ok := errors.AsType[*breakOff](err); ok {
-		return b.try
+	if b, ok := errors.AsType[*apierror.Interruption](err); ok {
+		return b.TryLabel
 	}
-	e, ok := errors.AsType[*chatError](err)
+	e, ok := errors.AsType[*apierror.Error](err)
 	switch {
 	case !ok:
 		return tryAnswered
-	case e.upstream == 0 && e.code == codeUnauthorizedUpstream:
+	case e.Upstream == 0 && e.Code == apierror.CodeUnauthorizedUpstream:
 		return "unauthorized"
-	case e.upstream == 0:
+	case e.Upstream == 0:
 		return "no_chat"
-	case e.upstream == http.StatusTooManyRequests:
+	case e.Upstream == http.StatusTooManyRequests:
 		return "rate_limited"
-	case e.upstream >= 500:
+	case e.Upstream >= 500:
 		return "server_error"
 	}
 	return "client_error"

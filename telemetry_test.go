@@ -11,17 +11,18 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/illumichat/caddy-illumichat/internal/apierror"
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 )
 
 // The upstream's words decide about no label and no level.
 func TestLabelsAreNotTheUpstreams(t *testing.T) {
 	for _, code := range []string{"overloaded:chat", "shutting_down:proxy", "unauthorized:upstream"} {
-		e := statusError(http.StatusInternalServerError)
-		e.upstream = http.StatusInternalServerError
-		e.adopt(fmt.Appendf(nil, `{"error":"Their words.","code":%q}`, code))
-		if e.level() != zapcore.ErrorLevel || e.label() != "server_error:upstream" {
-			t.Errorf("%s: got the level %s and the label %s", code, e.level(), e.label())
+		e := apierror.FromStatus(http.StatusInternalServerError)
+		e.Upstream = http.StatusInternalServerError
+		e.Adopt(fmt.Appendf(nil, `{"error":"Their words.","code":%q}`, code))
+		if e.Level() != zapcore.ErrorLevel || e.Label() != "server_error:upstream" {
+			t.Errorf("%s: got the level %s and the label %s", code, e.Level(), e.Label())
 		}
 		ex := &exchange{ctx: t.Context()}
 		if got := ex.tryLabel(e); got != "server_error" {

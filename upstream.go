@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/illumichat/caddy-illumichat/internal/apierror"
 	"github.com/illumichat/caddy-illumichat/internal/sse"
 )
 
@@ -27,15 +28,15 @@ const (
 )
 
 var (
-	errTokenUnusable = &chatError{
-		status: http.StatusBadGateway, code: codeUnauthorizedUpstream,
-		text: "the chat is not set up correctly",
-		hint: "the token's file cannot be used; put the API token there again, no reload is needed",
+	errTokenUnusable = &apierror.Error{
+		Status: http.StatusBadGateway, Code: apierror.CodeUnauthorizedUpstream,
+		Text: "the chat is not set up correctly",
+		Hint: "the token's file cannot be used; put the API token there again, no reload is needed",
 	}
-	errTokenRefused = &chatError{
-		status: http.StatusBadGateway, code: codeUnauthorizedUpstream,
-		text: "the chat is not set up correctly",
-		hint: "the upstream refused the API token; check that it was not revoked and may use this assistant",
+	errTokenRefused = &apierror.Error{
+		Status: http.StatusBadGateway, Code: apierror.CodeUnauthorizedUpstream,
+		Text: "the chat is not set up correctly",
+		Hint: "the upstream refused the API token; check that it was not revoked and may use this assistant",
 	}
 )
 
@@ -43,7 +44,7 @@ var (
 func (ex *exchange) try(chat []byte, key string, turn turn) (a *answer, err error) {
 	defer turn.end()
 	if err := ex.ctx.Err(); err != nil {
-		return nil, errUnreachable.because(err)
+		return nil, apierror.Unreachable.Because(err)
 	}
 	status := 0
 	defer func() {
@@ -56,7 +57,7 @@ func (ex *exchange) try(chat []byte, key string, turn turn) (a *answer, err erro
 	ex.watch.startTry(time.Duration(ex.h.ResponseTimeout), cancel)
 	resp, err := ex.send(ctx, chat, key)
 	if err != nil {
-		err = errUnreachable.because(err)
+		err = apierror.Unreachable.Because(err)
 	} else {
 		status = resp.StatusCode
 		ex.record.upstreamStatus = status
@@ -68,7 +69,7 @@ func (ex *exchange) try(chat []byte, key string, turn turn) (a *answer, err erro
 		resp.Body.Close()
 	}
 	ex.watch.endTry()
-	if timeout, ok := errors.AsType[*breakOff](context.Cause(ctx)); ok {
+	if timeout, ok := errors.AsType[*apierror.Interruption](context.Cause(ctx)); ok {
 		err = timeout
 	}
 	cancel(nil)
@@ -197,27 +198,27 @@ func (ex *exchange) refused(ctx context.Context, resp *http.Response) error {
 	status := resp.StatusCode
 	switch {
 	case status == http.StatusUnauthorized, status == http.StatusForbidden, status == http.StatusProxyAuthRequired:
-		return errTokenRefused.because(fmt.Errorf("status %d", status))
+		return errTokenRefused.Because(fmt.Errorf("status %d", status))
 	case status < 400 || status > 599:
 		// A redirect is not followed: the token is for the configured host alone.
-		return errNoChatAnswer.because(fmt.Errorf("status %d", status))
+		return errNoChatAnswer.Because(fmt.Errorf("status %d", status))
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorAnswer+1))
 	if ctx.Err() != nil {
-		return errClosed.because(err)
+		return apierror.Closed.Because(err)
 	}
-	e := statusError(status)
+	e := apierror.FromStatus(status)
 	if err == nil && len(body) <= maxErrorAnswer {
-		e.adopt(body)
+		e.Adopt(body)
 	}
-	if ex.token.in(body) || ex.token.in(e.body()) {
+	if ex.token.in(body) || ex.token.in(e.Body()) {
 		ex.h.tellOfLeak("its words are replaced", zap.Int("status", status))
-		e = statusError(status)
+		e = apierror.FromStatus(status)
 	}
-	e.cause = fmt.Errorf("status %d", status)
-	e.upstream = status
+	e.Cause = fmt.Errorf("status %d", status)
+	e.Upstream = status
 	if wait, ok := retryAfter(resp.Header, time.Now()); ok {
-		e.retryAfter, e.header = wait, retryAfterHeader(wait)
+		e.RetryAfter, e.Header = wait, apierror.RetryAfterHeader(wait)
 	}
 	return e
 }

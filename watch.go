@@ -7,6 +7,8 @@ import (
 	"math"
 	"sync/atomic"
 	"time"
+
+	"github.com/illumichat/caddy-illumichat/internal/apierror"
 )
 
 const (
@@ -115,7 +117,7 @@ func (w *watch) lookAtAll(now time.Duration) (next time.Duration) {
 // due does what has come due at now. It returns when to look again, or why the exchange ends.
 func (w *watch) due(now time.Duration) (next time.Duration, cause error) {
 	if now >= w.end {
-		return never, errMaxDuration
+		return never, apierror.MaxDuration
 	}
 	next = w.end
 
@@ -131,7 +133,7 @@ func (w *watch) due(now time.Duration) (next time.Duration, cause error) {
 		case w.try == nil:
 			// There is a pause before the next one.
 		case now >= w.response:
-			w.try(errResponseTimeout)
+			w.try(apierror.ResponseTimeout)
 			w.forgetTry()
 		default:
 			next = min(next, w.response)
@@ -140,7 +142,7 @@ func (w *watch) due(now time.Duration) (next time.Duration, cause error) {
 		next = min(next, now+w.idle)
 	} else {
 		if now-since >= w.idle {
-			return never, errStalled
+			return never, apierror.Stalled
 		}
 		next = min(next, since+w.idle)
 	}

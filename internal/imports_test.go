@@ -20,13 +20,14 @@ const module = "github.com/illumichat/caddy-illumichat"
 // walls lists the packages of this module that each package may import. A package that is not listed fails the test, so
 // that a new package is a decision and not an accident. The root is ".".
 var walls = map[string][]string{
-	".": {"internal/buffer", "internal/sse", "internal/values", "store"},
+	".": {"internal/apierror", "internal/buffer", "internal/sse", "internal/values", "store"},
 
-	"internal/sse":     {},
-	"internal/buffer":  {},
-	"internal/values":  {},
-	"store":            {},
-	"store/redisstore": {"internal/values", "store"},
+	"internal/sse":      {},
+	"internal/buffer":   {},
+	"internal/apierror": {},
+	"internal/values":   {},
+	"store":             {},
+	"store/redisstore":  {"internal/values", "store"},
 
 	"cmd/caddy": {".", "sandbox", "store/redisstore"},
 	"sandbox":   {},
@@ -52,7 +53,7 @@ var testPackages = []string{
 var standardOnly = []string{"internal/buffer", "internal/sse"}
 
 // withoutCaddy are the packages that do not import Caddy.
-var withoutCaddy = []string{}
+var withoutCaddy = []string{"internal/apierror"}
 
 // tokenHome is the only package that writes the Authorization header. Tests and test packages write it to the sandbox.
 const tokenHome = "."
