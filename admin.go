@@ -139,11 +139,12 @@ func (h *Handler) status() handlerStatus {
 		Limits:     make([]limitStatus, len(h.limits)),
 		CoolDown:   h.state.coolDown.left().Seconds(),
 	}
-	if h.rules.anyAssistant {
+	if h.rules.allowsAny() {
 		status.Assistants = append(status.Assistants, anyAssistant)
 	}
-	for _, name := range slices.Sorted(maps.Keys(h.rules.assistants)) {
-		id := h.rules.assistants[name]
+	assistants := h.rules.allowedAssistants()
+	for _, name := range slices.Sorted(maps.Keys(assistants)) {
+		id := assistants[name]
 		if _, alias := h.Aliases[name]; !alias {
 			status.Assistants = append(status.Assistants, id)
 			continue

@@ -59,8 +59,8 @@ func (h *Handler) newExchange(ctx context.Context, out output, http3 bool, a *ad
 }
 
 // run asks, and passes the answer on. An error means that nothing was sent.
-func (ex *exchange) run(chat []byte) error {
-	answer, err := ex.ask(chat)
+func (ex *exchange) run(body []byte) error {
+	answer, err := ex.ask(body)
 	if err == nil {
 		err = answer.pass()
 	}

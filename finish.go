@@ -46,8 +46,19 @@ type finishReader struct {
 	reason []byte // the finishReason of the event that was read last, unless it is longer than any that is known
 }
 
+// maxReason is how long a finishReason may be that is remembered, in bytes of JSON.
+const maxReason = 100
+
 // finishReaders are those that no stream has at the moment.
 var finishReaders = sync.Pool{New: func() any { return new(finishReader) }}
+
+func newFinishReader() *finishReader { return finishReaders.Get().(*finishReader) }
+
+// release gives the reader back, for other streams.
+func (f *finishReader) release() { finishReaders.Put(f) }
+
+// finishReason returns the finishReason of the event that was read last, unless it is longer than any that is known.
+func (f *finishReader) finishReason() []byte { return f.reason }
 
 var asBrowsersRead = []json.Options{jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)}
 
@@ -89,7 +100,7 @@ func (f *finishReader) read(ev []byte, first bool) (finish, whole bool) {
 		switch {
 		case isType:
 			finish = f.isString(value, typeFinish)
-		case isReason && len(value) <= maxLogged:
+		case isReason && len(value) <= maxReason:
 			f.reason = unquote(f.reason, value)
 		}
 	}

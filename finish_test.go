@@ -107,3 +107,13 @@ func FuzzMayFinish(f *testing.F) {
 		}
 	})
 }
+
+// What a large event has taken is given back.
+func TestFinishReaderGivesItsMemoryBack(t *testing.T) {
+	f := newFinishReader()
+	defer f.release()
+	f.isFinish([]byte(`data: {"type":"tool-result","result":"finish `+strings.Repeat("x", 60_000)+"\"}\n\n"), false)
+	if got := cap(f.data) + f.in.Cap(); got > 2*maxKept {
+		t.Errorf("the reader keeps %d bytes", got)
+	}
+}

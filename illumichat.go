@@ -8,6 +8,7 @@ package illumichat
 import (
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -43,9 +44,6 @@ const (
 
 // off is the value of a duration that turns its feature off.
 const off caddy.Duration = -1
-
-// anyAssistant in the list of assistants allows all of them.
-const anyAssistant = "*"
 
 // Handler answers chats of a web page with an IllumiChat assistant. A page posts
 // `{"messages": [{"role": "user", "content": "Hello"}]}` to the handler's path and reads the answer as an
@@ -167,7 +165,7 @@ type Handler struct {
 
 	logger    *zap.Logger
 	origins   origins
-	rules     chatRules
+	rules     *chatRules
 	token     tokenSource
 	endpoint  *url.URL
 	transport http.RoundTripper
@@ -204,7 +202,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.origins, err = newOrigins(h.AllowOrigins); err != nil {
 		return fmt.Errorf("allow_origins: %w", err)
 	}
-	if h.rules, err = h.newChatRules(); err != nil {
+	if h.rules, err = newChatRules(h.chatConfig()); err != nil {
 		return err
 	}
 	if h.transport, err = h.loadTransport(ctx); err != nil {
@@ -218,7 +216,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := metrics.register(ctx.GetMetricsRegistry()); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
-	metrics.beginFor(&h.rules)
+	metrics.beginFor(h.rules.labels())
 	h.warn()
 	return nil
 }
@@ -264,43 +262,17 @@ func (h *Handler) durations() []duration {
 	}
 }
 
-// newChatRules resolves what a chat is checked against.
-func (h *Handler) newChatRules() (chatRules, error) {
-	rules := chatRules{
-		assistants:  make(map[string]string, len(h.Assistants)+len(h.Aliases)),
+// chatConfig is what the rules for chats are made of.
+func (h *Handler) chatConfig() chatConfig {
+	return chatConfig{
+		assistants:  h.Assistants,
+		aliases:     h.Aliases,
 		maxBodySize: h.MaxBodySize,
 		maxMessages: h.MaxMessages,
 		roles:       h.Roles,
 		passFields:  h.PassFields,
 		bodyTimeout: min(time.Duration(h.BodyTimeout), time.Duration(h.MaxDuration)),
 	}
-	var listed []string
-	for _, configured := range h.Assistants {
-		if configured == anyAssistant {
-			rules.anyAssistant = true
-			continue
-		}
-		id, err := values.Expand(configured)
-		if err != nil {
-			return rules, fmt.Errorf("assistants: %w", err)
-		}
-		if err := checkAssistant(id); err != nil {
-			return rules, fmt.Errorf("assistants: %w", err)
-		}
-		rules.assistants[id] = id
-		listed = append(listed, id)
-	}
-	for name, configured := range h.Aliases {
-		id, err := values.Expand(configured)
-		if err != nil {
-			return rules, fmt.Errorf("aliases: %s: %w", name, err)
-		}
-		if err := checkAlias(name, id, listed); err != nil {
-			return rules, fmt.Errorf("aliases: %w", err)
-		}
-		rules.assistants[name] = id
-	}
-	return rules, nil
 }
 
 // warn tells the operator of settings that work but should be looked at.
@@ -311,7 +283,7 @@ func (h *Handler) warn() {
 	if !h.token.documentedForm() {
 		h.logger.Warn("the token is not of the documented form, ic_ and 40 letters and digits")
 	}
-	if h.rules.anyAssistant {
+	if h.rules.allowsAny() {
 		h.logger.Warn("visitors may talk to every assistant of the token's workspace; list the ones that are meant for them")
 	}
 	if h.endpoint.Scheme == "http" && !isLoopback(h.endpoint.Hostname()) {
@@ -320,6 +292,12 @@ func (h *Handler) warn() {
 	if len(h.Limits) == 0 {
 		h.logger.Info("no limit is set, so whoever finds the chat can spend the token's quota")
 	}
+}
+
+// isLoopback reports whether a host is this machine.
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // Validate checks what cannot be right, whatever it resolves to.
@@ -414,7 +392,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, c *record) error
 	if err != nil {
 		return err
 	}
-	asked.note(c)
+	noteChat(c, asked)
 	owner := ""
 	if resumable {
 		owner, resumable = h.ownerOf(r)
@@ -430,6 +408,11 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, c *record) error
 	ex := h.newExchange(r.Context(), h.newSink(w, r, c.start), r.ProtoMajor == 3, admission, c)
 	defer ex.close()
 	return ex.run(asked.body)
+}
+
+// noteChat notes what is asked for.
+func noteChat(c *record, asked chat) {
+	c.assistant, c.alias, c.label, c.continued = asked.assistant, asked.alias, asked.label, asked.continued
 }
 
 // MarshalLogObject keeps the token out of logs that print the whole handler, as the server's `trace`

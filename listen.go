@@ -58,12 +58,12 @@ func (h *Handler) serveResumable(w http.ResponseWriter, r *http.Request, owner s
 // newAnswerRecord is what is noted of an answer that is recorded, apart from the visitors who listen to it.
 func newAnswerRecord(asked chat, start time.Time) *record {
 	c := &record{start: start}
-	asked.note(c)
+	noteChat(c, asked)
 	return c
 }
 
 // runAlone is run in a goroutine of its own.
-func (ex *exchange) runAlone(chat []byte) (err error) {
+func (ex *exchange) runAlone(body []byte) (err error) {
 	defer ex.admission.leave()
 	defer ex.record.endSpan()
 	defer ex.close()
@@ -80,7 +80,7 @@ func (ex *exchange) runAlone(chat []byte) (err error) {
 			_ = ex.output.finish(finishEvent(apierror.Closed))
 		}
 	}()
-	err = ex.run(chat)
+	err = ex.run(body)
 	if ex.record.cause == apierror.Abandoned.Code.String() {
 		metrics.abandoned.Inc()
 	}

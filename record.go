@@ -76,11 +76,6 @@ func newRecord(r *http.Request) *record {
 	return c
 }
 
-// note tells what is asked for.
-func (c chat) note(r *record) {
-	r.assistant, r.alias, r.label, r.continued = c.assistant, c.alias, c.label, c.continued
-}
-
 // ended notes an answer that was sent to its end.
 func (c *record) ended(end store.End) {
 	c.finishReason, c.cause = end.Reason, end.Cause

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"mime"
 	"net"
 	"net/http"
@@ -14,10 +15,13 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
+	"github.com/illumichat/caddy-illumichat/internal/values"
 )
 
 // The fields of a chat.
@@ -30,6 +34,9 @@ const (
 )
 
 var chatFields = []string{fieldAssistant, fieldMessages, fieldChat}
+
+// jsonType is the media type of a chat.
+const jsonType = "application/json"
 
 const (
 	maxNesting      = 64  // levels of arrays and objects in a body
@@ -65,6 +72,31 @@ func errBadRequest(format string, args ...any) *apierror.Error {
 	}
 }
 
+// anyAssistant in the list of assistants allows all of them.
+const anyAssistant = "*"
+
+// otherAssistant is the label of all assistants that are allowed without being listed: what visitors may choose is no
+// label.
+const otherAssistant = "other"
+
+// What the checks of the Caddyfile, which knows the line, and of JSON share.
+var (
+	errNoAssistants    = errors.New("assistants: at least one assistant is needed, or an alias of one")
+	errAnyAmongOthers  = errors.New("assistants: * allows any assistant, so none can be named beside it")
+	errPassFieldIsOurs = errors.New("assistantId, messages and chatId are always forwarded")
+)
+
+// chatConfig is what rules are made of, with placeholders as they are configured.
+type chatConfig struct {
+	assistants  []string
+	aliases     map[string]string
+	maxBodySize int64
+	maxMessages int
+	roles       []string
+	passFields  []string
+	bodyTimeout time.Duration
+}
+
 // chatRules are what a visitor's request must keep to.
 type chatRules struct {
 	assistants   map[string]string // what a page may name → the assistant's id
@@ -74,6 +106,109 @@ type chatRules struct {
 	roles        []string
 	passFields   []string
 	bodyTimeout  time.Duration
+}
+
+// newChatRules resolves what chats are checked against.
+func newChatRules(config chatConfig) (*chatRules, error) {
+	rules := &chatRules{
+		assistants:  make(map[string]string, len(config.assistants)+len(config.aliases)),
+		maxBodySize: config.maxBodySize,
+		maxMessages: config.maxMessages,
+		roles:       config.roles,
+		passFields:  config.passFields,
+		bodyTimeout: config.bodyTimeout,
+	}
+	var listed []string
+	for _, configured := range config.assistants {
+		if configured == anyAssistant {
+			rules.anyAssistant = true
+			continue
+		}
+		id, err := values.Expand(configured)
+		if err != nil {
+			return nil, fmt.Errorf("assistants: %w", err)
+		}
+		if err := checkAssistant(id); err != nil {
+			return nil, fmt.Errorf("assistants: %w", err)
+		}
+		rules.assistants[id] = id
+		listed = append(listed, id)
+	}
+	for name, configured := range config.aliases {
+		id, err := values.Expand(configured)
+		if err != nil {
+			return nil, fmt.Errorf("aliases: %s: %w", name, err)
+		}
+		if err := checkAlias(name, id, listed); err != nil {
+			return nil, fmt.Errorf("aliases: %w", err)
+		}
+		rules.assistants[name] = id
+	}
+	return rules, nil
+}
+
+// allowsAny reports whether any assistant is allowed.
+func (c *chatRules) allowsAny() bool { return c.anyAssistant }
+
+// allowedAssistants returns the names that are listed, and the ids that they stand for.
+func (c *chatRules) allowedAssistants() map[string]string { return maps.Clone(c.assistants) }
+
+// labels returns what metrics call the assistants that are allowed.
+func (c *chatRules) labels() []string {
+	labels := slices.Collect(maps.Keys(c.assistants))
+	if c.anyAssistant {
+		labels = append(labels, otherAssistant)
+	}
+	return labels
+}
+
+// checkAssistant checks an id after its placeholders are replaced. A * there would be an id, and not the
+// leave to talk to any assistant that whoever set it may have meant.
+func checkAssistant(id string) error {
+	switch {
+	case id == "":
+		return errors.New("an assistant's id is empty")
+	case id == anyAssistant:
+		return errors.New("* is no assistant's id; alone, and not by a placeholder, it allows any")
+	case !utf8.ValidString(id):
+		return fmt.Errorf("%q is no assistant's id: it is not valid UTF-8", id)
+	case strings.ContainsFunc(id, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }):
+		return fmt.Errorf("%q is no assistant's id: it holds a space or a control character", id)
+	}
+	return nil
+}
+
+// checkAlias refuses a name that means two assistants.
+func checkAlias(name, id string, listed []string) error {
+	if name == "" {
+		return errors.New("the name is empty")
+	}
+	if !utf8.ValidString(name) {
+		return fmt.Errorf("the name %q is not valid UTF-8", name)
+	}
+	if slices.Contains(listed, name) {
+		return fmt.Errorf("'%s' is the id of a listed assistant", name)
+	}
+	return checkAssistant(id)
+}
+
+func checkRole(role string) error {
+	if role == "" {
+		return errors.New("a role is empty")
+	}
+	return nil
+}
+
+// checkPassField refuses fields that have a meaning of their own, in any case of their letters: an
+// upstream that is lenient about case would read them as those.
+func checkPassField(name string) error {
+	if name == "" {
+		return errors.New("a field's name is empty")
+	}
+	if slices.ContainsFunc(chatFields, func(field string) bool { return strings.EqualFold(field, name) }) {
+		return fmt.Errorf("%q: %w", name, errPassFieldIsOurs)
+	}
+	return nil
 }
 
 // chat is what a visitor asks for, checked.
@@ -99,11 +234,11 @@ func (c *chatRules) read(w http.ResponseWriter, r *http.Request) (chat, error) {
 
 // isJSON reports whether a body of this Content-Type is a page's JSON. Most pages say so without a parameter.
 func isJSON(contentType string) bool {
-	if contentType == typeJSON {
+	if contentType == jsonType {
 		return true
 	}
 	mediaType, _, err := mime.ParseMediaType(contentType)
-	return err == nil && mediaType == typeJSON
+	return err == nil && mediaType == jsonType
 }
 
 // readBody reads the body to its end, and not just to the end of its JSON: only then does net/http

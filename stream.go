@@ -66,7 +66,7 @@ func (r *relay) note(c *record) {
 func (r *relay) release() {
 	r.buffer.Release()
 	if r.finishes != nil {
-		finishReaders.Put(r.finishes)
+		r.finishes.release()
 		r.finishes = nil
 	}
 }
@@ -74,7 +74,7 @@ func (r *relay) release() {
 // finisher returns what knows a finish from other events.
 func (r *relay) finisher() *finishReader {
 	if r.finishes == nil {
-		r.finishes = finishReaders.Get().(*finishReader)
+		r.finishes = newFinishReader()
 	}
 	return r.finishes
 }
@@ -237,8 +237,8 @@ func (r *relay) inspect(blocks []byte, leaks bool) error {
 // finish notes the finish. What follows it is passed on for a while.
 func (r *relay) finish() {
 	r.finished = true
-	if !r.token.in(r.finishes.reason) { // it could have been written another way
-		r.finishReason = string(r.finishes.reason)
+	if reason := r.finishes.finishReason(); !r.token.in(reason) { // it could have been written another way
+		r.finishReason = string(reason)
 	}
 	r.watch.finish()
 }

@@ -3,19 +3,13 @@ package illumichat
 import (
 	"context"
 	"errors"
-	"maps"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
 )
-
-// otherAssistant is the label of all assistants that are allowed without being listed: what visitors may choose is no
-// label.
-const otherAssistant = "other"
 
 // metrics are those of all handlers of the process. Each config has a registry of its own, and gets the same ones, so that
 // a reload loses no count.
@@ -88,11 +82,7 @@ func (m *metricSet) begin() {
 }
 
 // beginFor does that for a handler's assistants.
-func (m *metricSet) beginFor(rules *chatRules) {
-	labels := slices.Collect(maps.Keys(rules.assistants))
-	if rules.anyAssistant {
-		labels = append(labels, otherAssistant)
-	}
+func (m *metricSet) beginFor(labels []string) {
 	for _, label := range labels {
 		for _, o := range []outcome{outcomeRefused, outcomeFailed, outcomeAnswered, outcomeBroken, outcomeLeft} {
 			m.requests.WithLabelValues(label, string(o))

@@ -41,7 +41,7 @@ var (
 )
 
 // try asks the upstream once.
-func (ex *exchange) try(chat []byte, key string, turn turn) (a *answer, err error) {
+func (ex *exchange) try(body []byte, key string, turn turn) (a *answer, err error) {
 	defer turn.end()
 	if err := ex.ctx.Err(); err != nil {
 		return nil, apierror.Unreachable.Because(err)
@@ -55,7 +55,7 @@ func (ex *exchange) try(chat []byte, key string, turn turn) (a *answer, err erro
 	ex.record.tries++
 	ctx, cancel := context.WithCancelCause(ex.ctx)
 	ex.watch.startTry(time.Duration(ex.h.ResponseTimeout), cancel)
-	resp, err := ex.send(ctx, chat, key)
+	resp, err := ex.send(ctx, body, key)
 	if err != nil {
 		err = apierror.Unreachable.Because(err)
 	} else {
