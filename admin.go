@@ -13,6 +13,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/illumichat/caddy-illumichat/internal/chat"
 	"github.com/illumichat/caddy-illumichat/internal/values"
 )
 
@@ -139,10 +140,10 @@ func (h *Handler) status() handlerStatus {
 		Limits:     make([]limitStatus, len(h.limits)),
 		CoolDown:   h.state.coolDown.left().Seconds(),
 	}
-	if h.rules.allowsAny() {
-		status.Assistants = append(status.Assistants, anyAssistant)
+	if h.rules.AllowsAny() {
+		status.Assistants = append(status.Assistants, chat.Any)
 	}
-	assistants := h.rules.allowedAssistants()
+	assistants := h.rules.Assistants()
 	for _, name := range slices.Sorted(maps.Keys(assistants)) {
 		id := assistants[name]
 		if _, alias := h.Aliases[name]; !alias {

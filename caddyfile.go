@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/illumichat/caddy-illumichat/internal/chat"
 	"github.com/illumichat/caddy-illumichat/internal/values"
 	"github.com/illumichat/caddy-illumichat/store"
 )
@@ -96,7 +97,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		return d.Errf("%s: a token is needed", directive)
 	}
 	if len(h.Assistants) == 0 && len(h.Aliases) == 0 {
-		return d.WrapErr(errNoAssistants)
+		return d.WrapErr(chat.ErrNoAssistants)
 	}
 	return nil
 }
@@ -134,9 +135,9 @@ func (h *Handler) unmarshalSubdirective(d *caddyfile.Dispenser, name string) err
 	case "max_messages":
 		return unmarshalCount(d, &h.MaxMessages)
 	case "roles":
-		return unmarshalWords(d, &h.Roles, checkRole)
+		return unmarshalWords(d, &h.Roles, chat.CheckRole)
 	case "pass_fields":
-		return unmarshalWords(d, &h.PassFields, checkPassField)
+		return unmarshalWords(d, &h.PassFields, chat.CheckPassField)
 	case "allow_origins":
 		return unmarshalWords(d, &h.AllowOrigins, checkAllowedOrigin)
 	case "limit":
@@ -199,8 +200,8 @@ func (h *Handler) unmarshalAssistants(d *caddyfile.Dispenser) error {
 		return err
 	}
 	for _, id := range h.Assistants {
-		if id == anyAssistant && len(h.Assistants) > 1 {
-			return d.WrapErr(errAnyAmongOthers)
+		if id == chat.Any && len(h.Assistants) > 1 {
+			return d.WrapErr(chat.ErrAnyAmongOthers)
 		}
 		if _, ok := h.Aliases[id]; ok {
 			return d.Errf("assistants: '%s' is already an alias", id)
@@ -211,10 +212,10 @@ func (h *Handler) unmarshalAssistants(d *caddyfile.Dispenser) error {
 
 // checkListed is checkAssistant for a list that may hold the word for any.
 func checkListed(id string) error {
-	if id == anyAssistant {
+	if id == chat.Any {
 		return nil
 	}
-	return checkAssistant(id)
+	return chat.CheckAssistant(id)
 }
 
 func (h *Handler) unmarshalAlias(d *caddyfile.Dispenser) error {
@@ -226,7 +227,7 @@ func (h *Handler) unmarshalAlias(d *caddyfile.Dispenser) error {
 	if _, ok := h.Aliases[name]; ok {
 		return d.Errf("alias '%s' is already specified", name)
 	}
-	if err := checkAlias(name, id, h.Assistants); err != nil {
+	if err := chat.CheckAlias(name, id, h.Assistants); err != nil {
 		return d.Errf("alias: %w", err)
 	}
 	if h.Aliases == nil {

@@ -312,8 +312,8 @@ func TestAssistantsAreResolved(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := map[string]string{"asst_demo": "asst_demo", "asst_of_env": "asst_of_env", "help": "asst_of_env", "other": "asst_other"}
-	if got := h.rules.allowedAssistants(); !maps.Equal(got, want) || h.rules.allowsAny() {
-		t.Errorf("got %v (any: %v), want %v", got, h.rules.allowsAny(), want)
+	if got := h.rules.Assistants(); !maps.Equal(got, want) || h.rules.AllowsAny() {
+		t.Errorf("got %v (any: %v), want %v", got, h.rules.AllowsAny(), want)
 	}
 	if reflect.DeepEqual(h.Assistants, []string{"asst_demo", "asst_of_env"}) {
 		t.Error("the resolved id is in a field of the config")

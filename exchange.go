@@ -13,6 +13,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
+	"github.com/illumichat/caddy-illumichat/internal/chat"
 	"github.com/illumichat/caddy-illumichat/store"
 )
 
@@ -132,7 +133,7 @@ func (ex *exchange) breakOff(reason *apierror.Interruption) error {
 	ex.record.ended(store.End{Reason: reason.FinishReason(), Cause: reason.Code.String()})
 	ex.h.troubles.tell(reason.Level(), reason.Code.String(), "the answer broke off", reason.Before().Hint,
 		zap.Stringer("code", reason.Code), zap.NamedError("cause", cause))
-	if err := ex.output.finish(finishEvent(reason)); err != nil {
+	if err := ex.output.finish(chat.FinishEvent(reason)); err != nil {
 		return ex.gone(err)
 	}
 	return nil

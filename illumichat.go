@@ -21,6 +21,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/illumichat/caddy-illumichat/internal/chat"
 	"github.com/illumichat/caddy-illumichat/internal/values"
 	"github.com/illumichat/caddy-illumichat/store"
 )
@@ -165,7 +166,7 @@ type Handler struct {
 
 	logger    *zap.Logger
 	origins   origins
-	rules     *chatRules
+	rules     *chat.Rules
 	token     tokenSource
 	endpoint  *url.URL
 	transport http.RoundTripper
@@ -202,7 +203,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.origins, err = newOrigins(h.AllowOrigins); err != nil {
 		return fmt.Errorf("allow_origins: %w", err)
 	}
-	if h.rules, err = newChatRules(h.chatConfig()); err != nil {
+	if h.rules, err = chat.NewRules(h.chatConfig()); err != nil {
 		return err
 	}
 	if h.transport, err = h.loadTransport(ctx); err != nil {
@@ -216,7 +217,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := metrics.register(ctx.GetMetricsRegistry()); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
-	metrics.beginFor(h.rules.labels())
+	metrics.beginFor(h.rules.Labels())
 	h.warn()
 	return nil
 }
@@ -263,15 +264,15 @@ func (h *Handler) durations() []duration {
 }
 
 // chatConfig is what the rules for chats are made of.
-func (h *Handler) chatConfig() chatConfig {
-	return chatConfig{
-		assistants:  h.Assistants,
-		aliases:     h.Aliases,
-		maxBodySize: h.MaxBodySize,
-		maxMessages: h.MaxMessages,
-		roles:       h.Roles,
-		passFields:  h.PassFields,
-		bodyTimeout: min(time.Duration(h.BodyTimeout), time.Duration(h.MaxDuration)),
+func (h *Handler) chatConfig() chat.Config {
+	return chat.Config{
+		Assistants:  h.Assistants,
+		Aliases:     h.Aliases,
+		MaxBodySize: h.MaxBodySize,
+		MaxMessages: h.MaxMessages,
+		Roles:       h.Roles,
+		PassFields:  h.PassFields,
+		BodyTimeout: min(time.Duration(h.BodyTimeout), time.Duration(h.MaxDuration)),
 	}
 }
 
@@ -283,7 +284,7 @@ func (h *Handler) warn() {
 	if !h.token.documentedForm() {
 		h.logger.Warn("the token is not of the documented form, ic_ and 40 letters and digits")
 	}
-	if h.rules.allowsAny() {
+	if h.rules.AllowsAny() {
 		h.logger.Warn("visitors may talk to every assistant of the token's workspace; list the ones that are meant for them")
 	}
 	if h.endpoint.Scheme == "http" && !isLoopback(h.endpoint.Hostname()) {
@@ -303,10 +304,10 @@ func isLoopback(host string) bool {
 // Validate checks what cannot be right, whatever it resolves to.
 func (h *Handler) Validate() error {
 	if len(h.Assistants) == 0 && len(h.Aliases) == 0 {
-		return errNoAssistants
+		return chat.ErrNoAssistants
 	}
-	if len(h.Assistants) > 1 && slices.Contains(h.Assistants, anyAssistant) {
-		return errAnyAmongOthers
+	if len(h.Assistants) > 1 && slices.Contains(h.Assistants, chat.Any) {
+		return chat.ErrAnyAmongOthers
 	}
 	if h.MaxBodySize < 0 {
 		return fmt.Errorf("max_body_size: %d is negative", h.MaxBodySize)
@@ -315,12 +316,12 @@ func (h *Handler) Validate() error {
 		return fmt.Errorf("max_messages: %d is negative", h.MaxMessages)
 	}
 	for _, role := range h.Roles {
-		if err := checkRole(role); err != nil {
+		if err := chat.CheckRole(role); err != nil {
 			return fmt.Errorf("roles: %w", err)
 		}
 	}
 	for _, name := range h.PassFields {
-		if err := checkPassField(name); err != nil {
+		if err := chat.CheckPassField(name); err != nil {
 			return fmt.Errorf("pass_fields: %w", err)
 		}
 	}
@@ -388,7 +389,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, c *record) error
 	case http.MethodDelete:
 		return h.stop(w, r, c)
 	}
-	asked, err := h.rules.read(w, r)
+	asked, err := h.rules.Read(w, r)
 	if err != nil {
 		return err
 	}
@@ -407,12 +408,12 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, c *record) error
 	defer admission.leave()
 	ex := h.newExchange(r.Context(), h.newSink(w, r, c.start), r.ProtoMajor == 3, admission, c)
 	defer ex.close()
-	return ex.run(asked.body)
+	return ex.run(asked.Body)
 }
 
 // noteChat notes what is asked for.
-func noteChat(c *record, asked chat) {
-	c.assistant, c.alias, c.label, c.continued = asked.assistant, asked.alias, asked.label, asked.continued
+func noteChat(c *record, asked chat.Chat) {
+	c.assistant, c.alias, c.label, c.continued = asked.Assistant, asked.Alias, asked.Label, asked.Continued
 }
 
 // MarshalLogObject keeps the token out of logs that print the whole handler, as the server's `trace`

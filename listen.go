@@ -11,12 +11,13 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
+	"github.com/illumichat/caddy-illumichat/internal/chat"
 	"github.com/illumichat/caddy-illumichat/internal/sse"
 	"github.com/illumichat/caddy-illumichat/store"
 )
 
 // serveResumable has the answer recorded, for as long as somebody wants it, and the visitor listen to that.
-func (h *Handler) serveResumable(w http.ResponseWriter, r *http.Request, owner string, asked chat, a *admission, c *record) error {
+func (h *Handler) serveResumable(w http.ResponseWriter, r *http.Request, owner string, asked chat.Chat, a *admission, c *record) error {
 	letGo := h.use()               // for as long as the visitor reads, which may be longer than the upstream takes
 	defer func() { _ = letGo() }() // there is nobody to tell
 	visitor := h.newSink(w, r, c.start)
@@ -29,7 +30,7 @@ func (h *Handler) serveResumable(w http.ResponseWriter, r *http.Request, owner s
 	over := make(chan struct{})
 	go func() {
 		defer close(over)
-		failed = rec.ex.runAlone(asked.body)
+		failed = rec.ex.runAlone(asked.Body)
 	}()
 
 	select {
@@ -56,7 +57,7 @@ func (h *Handler) serveResumable(w http.ResponseWriter, r *http.Request, owner s
 }
 
 // newAnswerRecord is what is noted of an answer that is recorded, apart from the visitors who listen to it.
-func newAnswerRecord(asked chat, start time.Time) *record {
+func newAnswerRecord(asked chat.Chat, start time.Time) *record {
 	c := &record{start: start}
 	noteChat(c, asked)
 	return c
@@ -77,7 +78,7 @@ func (ex *exchange) runAlone(body []byte) (err error) {
 		if ex.output.isCommitted() {
 			ex.h.logger.Error("panic while an answer was recorded", zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
 			ex.record.ended(store.End{Reason: apierror.Closed.FinishReason(), Cause: apierror.Closed.Code.String()})
-			_ = ex.output.finish(finishEvent(apierror.Closed))
+			_ = ex.output.finish(chat.FinishEvent(apierror.Closed))
 		}
 	}()
 	err = ex.run(body)
@@ -170,7 +171,7 @@ func (h *Handler) tellLost(r *http.Request, visitor *sink, c *record, err error)
 	if err := visitor.commit(); err != nil {
 		return h.visitorLeft(r, visitor, c, err)
 	}
-	if err := visitor.finish(finishEvent(apierror.Lost)); err != nil {
+	if err := visitor.finish(chat.FinishEvent(apierror.Lost)); err != nil {
 		return h.visitorLeft(r, visitor, c, err)
 	}
 	return nil

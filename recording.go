@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
+	"github.com/illumichat/caddy-illumichat/internal/chat"
 	"github.com/illumichat/caddy-illumichat/internal/sse"
 	"github.com/illumichat/caddy-illumichat/store"
 )
@@ -41,12 +42,12 @@ type recording struct {
 	last      store.Chunk // a finish of our own
 }
 
-func newRecording(h *Handler, id, owner string, asked chat, visitor *sink) *recording {
+func newRecording(h *Handler, id, owner string, asked chat.Chat, visitor *sink) *recording {
 	return &recording{
 		id:        id,
 		store:     h.store,
 		terms:     h.Resume.terms(),
-		meta:      store.Meta{Owner: owner, Assistant: asked.label},
+		meta:      store.Meta{Owner: owner, Assistant: asked.Label},
 		until:     visitor.deadline(),
 		begun:     make(chan struct{}),
 		numbering: sse.NewNumberer(id),

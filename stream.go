@@ -7,6 +7,7 @@ import (
 
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
 	"github.com/illumichat/caddy-illumichat/internal/buffer"
+	"github.com/illumichat/caddy-illumichat/internal/chat"
 	"github.com/illumichat/caddy-illumichat/internal/sse"
 )
 
@@ -19,7 +20,7 @@ type relay struct {
 	watch  *watch
 
 	scanner  sse.Scanner
-	finishes *finishReader // nil before it is needed
+	finishes *chat.FinishReader // nil before it is needed
 	buffer   buffer.Buffer
 	whole    int // bytes at the beginning of the buffer that are whole blocks
 
@@ -66,15 +67,15 @@ func (r *relay) note(c *record) {
 func (r *relay) release() {
 	r.buffer.Release()
 	if r.finishes != nil {
-		r.finishes.release()
+		r.finishes.Release()
 		r.finishes = nil
 	}
 }
 
 // finisher returns what knows a finish from other events.
-func (r *relay) finisher() *finishReader {
+func (r *relay) finisher() *chat.FinishReader {
 	if r.finishes == nil {
-		r.finishes = newFinishReader()
+		r.finishes = chat.NewFinishReader()
 	}
 	return r.finishes
 }
@@ -168,7 +169,7 @@ func (r *relay) sendWhole() error {
 		blocks = bytes.TrimPrefix(blocks, sse.ByteOrderMark)
 	}
 	var err error
-	if leaks := r.token.in(blocks); leaks || r.finished || mayFinish(blocks) {
+	if leaks := r.token.in(blocks); leaks || r.finished || chat.MayFinish(blocks) {
 		err = r.inspect(blocks, leaks)
 	} else {
 		err = r.write(blocks)
@@ -215,7 +216,7 @@ func (r *relay) inspect(blocks []byte, leaks bool) error {
 			r.waiting -= unseen
 			r.sent()
 			return apierror.Leak
-		case !mayFinish(block) || !r.finisher().isFinish(block, !r.started && at == 0):
+		case !chat.MayFinish(block) || !r.finisher().IsFinish(block, !r.started && at == 0):
 			// Sent with its neighbours.
 		case r.finished:
 			if err := r.write(blocks[from:at]); err != nil {
@@ -237,7 +238,7 @@ func (r *relay) inspect(blocks []byte, leaks bool) error {
 // finish notes the finish. What follows it is passed on for a while.
 func (r *relay) finish() {
 	r.finished = true
-	if reason := r.finishes.finishReason(); !r.token.in(reason) { // it could have been written another way
+	if reason := r.finishes.Reason(); !r.token.in(reason) { // it could have been written another way
 		r.finishReason = string(reason)
 	}
 	r.watch.finish()
@@ -269,7 +270,7 @@ func (r *relay) sendPart() error {
 	}
 	if !r.open {
 		r.open = true
-		r.openFinish = r.finisher().beginsFinish(held, !r.started)
+		r.openFinish = r.finisher().BeginsFinish(held, !r.started)
 		r.openDrop = r.openFinish && r.finished
 	}
 	part := held[:len(held)-r.token.len()+1]

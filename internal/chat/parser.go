@@ -1,27 +1,17 @@
-package illumichat
+package chat
 
 import (
 	"bytes"
 	"errors"
 	"fmt"
 	"io"
-	"maps"
-	"mime"
-	"net"
 	"net/http"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
-	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
-
-	"github.com/illumichat/caddy-illumichat/internal/apierror"
-	"github.com/illumichat/caddy-illumichat/internal/values"
 )
 
 // The fields of a chat.
@@ -35,290 +25,16 @@ const (
 
 var chatFields = []string{fieldAssistant, fieldMessages, fieldChat}
 
-// jsonType is the media type of a chat.
-const jsonType = "application/json"
-
 const (
 	maxNesting      = 64  // levels of arrays and objects in a body
 	maxChatIDLength = 256 // bytes
 )
 
-var (
-	errMediaType = &apierror.Error{
-		Status: http.StatusUnsupportedMediaType, Code: apierror.CodeUnsupportedMediaType,
-		Text: "send the chat as application/json",
-	}
-	errBodyTimeout = &apierror.Error{
-		Status: http.StatusRequestTimeout, Code: apierror.CodeTimeout,
-		Text: "the request body took too long",
-	}
-	errAssistant = &apierror.Error{
-		Status: http.StatusForbidden, Code: apierror.CodeForbiddenAssistant,
-		Text: "this assistant may not be used here",
-	}
-)
-
-func errTooLarge(format string, args ...any) *apierror.Error {
-	return &apierror.Error{
-		Status: http.StatusRequestEntityTooLarge, Code: apierror.CodeTooLarge,
-		Text: fmt.Sprintf(format, args...),
-	}
-}
-
-func errBadRequest(format string, args ...any) *apierror.Error {
-	return &apierror.Error{
-		Status: http.StatusBadRequest, Code: apierror.CodeBadRequest,
-		Text: fmt.Sprintf(format, args...),
-	}
-}
-
-// anyAssistant in the list of assistants allows all of them.
-const anyAssistant = "*"
-
-// otherAssistant is the label of all assistants that are allowed without being listed: what visitors may choose is no
-// label.
-const otherAssistant = "other"
-
-// What the checks of the Caddyfile, which knows the line, and of JSON share.
-var (
-	errNoAssistants    = errors.New("assistants: at least one assistant is needed, or an alias of one")
-	errAnyAmongOthers  = errors.New("assistants: * allows any assistant, so none can be named beside it")
-	errPassFieldIsOurs = errors.New("assistantId, messages and chatId are always forwarded")
-)
-
-// chatConfig is what rules are made of, with placeholders as they are configured.
-type chatConfig struct {
-	assistants  []string
-	aliases     map[string]string
-	maxBodySize int64
-	maxMessages int
-	roles       []string
-	passFields  []string
-	bodyTimeout time.Duration
-}
-
-// chatRules are what a visitor's request must keep to.
-type chatRules struct {
-	assistants   map[string]string // what a page may name → the assistant's id
-	anyAssistant bool
-	maxBodySize  int64
-	maxMessages  int
-	roles        []string
-	passFields   []string
-	bodyTimeout  time.Duration
-}
-
-// newChatRules resolves what chats are checked against.
-func newChatRules(config chatConfig) (*chatRules, error) {
-	rules := &chatRules{
-		assistants:  make(map[string]string, len(config.assistants)+len(config.aliases)),
-		maxBodySize: config.maxBodySize,
-		maxMessages: config.maxMessages,
-		roles:       config.roles,
-		passFields:  config.passFields,
-		bodyTimeout: config.bodyTimeout,
-	}
-	var listed []string
-	for _, configured := range config.assistants {
-		if configured == anyAssistant {
-			rules.anyAssistant = true
-			continue
-		}
-		id, err := values.Expand(configured)
-		if err != nil {
-			return nil, fmt.Errorf("assistants: %w", err)
-		}
-		if err := checkAssistant(id); err != nil {
-			return nil, fmt.Errorf("assistants: %w", err)
-		}
-		rules.assistants[id] = id
-		listed = append(listed, id)
-	}
-	for name, configured := range config.aliases {
-		id, err := values.Expand(configured)
-		if err != nil {
-			return nil, fmt.Errorf("aliases: %s: %w", name, err)
-		}
-		if err := checkAlias(name, id, listed); err != nil {
-			return nil, fmt.Errorf("aliases: %w", err)
-		}
-		rules.assistants[name] = id
-	}
-	return rules, nil
-}
-
-// allowsAny reports whether any assistant is allowed.
-func (c *chatRules) allowsAny() bool { return c.anyAssistant }
-
-// allowedAssistants returns the names that are listed, and the ids that they stand for.
-func (c *chatRules) allowedAssistants() map[string]string { return maps.Clone(c.assistants) }
-
-// labels returns what metrics call the assistants that are allowed.
-func (c *chatRules) labels() []string {
-	labels := slices.Collect(maps.Keys(c.assistants))
-	if c.anyAssistant {
-		labels = append(labels, otherAssistant)
-	}
-	return labels
-}
-
-// checkAssistant checks an id after its placeholders are replaced. A * there would be an id, and not the
-// leave to talk to any assistant that whoever set it may have meant.
-func checkAssistant(id string) error {
-	switch {
-	case id == "":
-		return errors.New("an assistant's id is empty")
-	case id == anyAssistant:
-		return errors.New("* is no assistant's id; alone, and not by a placeholder, it allows any")
-	case !utf8.ValidString(id):
-		return fmt.Errorf("%q is no assistant's id: it is not valid UTF-8", id)
-	case strings.ContainsFunc(id, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }):
-		return fmt.Errorf("%q is no assistant's id: it holds a space or a control character", id)
-	}
-	return nil
-}
-
-// checkAlias refuses a name that means two assistants.
-func checkAlias(name, id string, listed []string) error {
-	if name == "" {
-		return errors.New("the name is empty")
-	}
-	if !utf8.ValidString(name) {
-		return fmt.Errorf("the name %q is not valid UTF-8", name)
-	}
-	if slices.Contains(listed, name) {
-		return fmt.Errorf("'%s' is the id of a listed assistant", name)
-	}
-	return checkAssistant(id)
-}
-
-func checkRole(role string) error {
-	if role == "" {
-		return errors.New("a role is empty")
-	}
-	return nil
-}
-
-// checkPassField refuses fields that have a meaning of their own, in any case of their letters: an
-// upstream that is lenient about case would read them as those.
-func checkPassField(name string) error {
-	if name == "" {
-		return errors.New("a field's name is empty")
-	}
-	if slices.ContainsFunc(chatFields, func(field string) bool { return strings.EqualFold(field, name) }) {
-		return fmt.Errorf("%q: %w", name, errPassFieldIsOurs)
-	}
-	return nil
-}
-
-// chat is what a visitor asks for, checked.
-type chat struct {
-	body      []byte // that is sent upstream, written anew from what was checked
-	assistant string
-	alias     string // under which the page knows the assistant, where that is not its id
-	label     string // the configured name of the assistant, for metrics
-	continued bool   // it has an id
-}
-
-// read reads the visitor's request to its end and checks it.
-func (c *chatRules) read(w http.ResponseWriter, r *http.Request) (chat, error) {
-	if !isJSON(r.Header.Get("Content-Type")) {
-		return chat{}, errMediaType
-	}
-	body, err := c.readBody(w, r)
-	if err != nil {
-		return chat{}, err
-	}
-	return c.parse(body)
-}
-
-// isJSON reports whether a body of this Content-Type is a page's JSON. Most pages say so without a parameter.
-func isJSON(contentType string) bool {
-	if contentType == jsonType {
-		return true
-	}
-	mediaType, _, err := mime.ParseMediaType(contentType)
-	return err == nil && mediaType == jsonType
-}
-
-// readBody reads the body to its end, and not just to the end of its JSON: only then does net/http
-// watch an HTTP/1 connection for a visitor who leaves.
-func (c *chatRules) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	if r.ContentLength > c.maxBodySize {
-		return nil, errTooLarge("the request body is larger than %d bytes", c.maxBodySize)
-	}
-	// One deadline for the whole body. It is not reset afterwards: that would hit the read in which
-	// net/http waits for the visitor to leave. Where the writer knows no deadlines (in tests), there is none.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(c.bodyTimeout))
-
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, c.maxBodySize))
-	if err != nil {
-		return nil, bodyError(r, err)
-	}
-	return body, nil
-}
-
-// bodyError tells a body that is too slow, too large or malformed from a visitor who is gone.
-func bodyError(r *http.Request, err error) error {
-	var tooLarge *http.MaxBytesError // ours, or that of the request_body directive
-	var network *net.OpError
-	switch {
-	case errors.As(err, &tooLarge):
-		return errTooLarge("the request body is larger than %d bytes", tooLarge.Limit)
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return errBodyTimeout.Because(apierror.WithoutAddress(err))
-	case errors.Is(err, io.ErrUnexpectedEOF), errors.As(err, &network), len(r.TransferEncoding) == 0:
-		return apierror.ErrVisitorGone
-	}
-	// HTTP/1.1 alone has a coding of the body that can be malformed while the connection lives.
-	return errBadRequest("the chunks of the request body are malformed").Because(apierror.WithoutAddress(err))
-}
-
-// parse checks a body and writes it anew.
-func (c *chatRules) parse(body []byte) (chat, error) {
-	p := newParser(c, body)
-	defer p.release()
-	if err := p.chat(); err != nil {
-		return chat{}, err
-	}
-	name, id, err := c.allowed(p.assistant)
-	if err != nil {
-		return chat{}, err
-	}
-	checked := chat{body: p.finish(id), assistant: id, label: name, continued: p.continued}
-	if _, listed := c.assistants[name]; !listed {
-		checked.label = otherAssistant
-	}
-	if name != id {
-		checked.alias = name
-	}
-	return checked, nil
-}
-
-// allowed returns the configured name and the id of the assistant that a page means by name, "" being the only one.
-func (c *chatRules) allowed(name string) (configured, id string, err error) {
-	if name == "" {
-		if len(c.assistants) != 1 || c.anyAssistant {
-			return "", "", errBadRequest("%s is missing", fieldAssistant)
-		}
-		for configured, id := range c.assistants {
-			return configured, id, nil
-		}
-	}
-	if id, ok := c.assistants[name]; ok {
-		return name, id, nil
-	}
-	if c.anyAssistant {
-		return name, name, nil
-	}
-	return "", "", errAssistant
-}
-
 // parser reads a chat strictly (RFC 8259, and no name twice in an object, as RFC 7493 has it) and copies
 // what goes upstream token by token, so that nothing the visitor wrote can be read in two ways.
 type parser struct {
 	*codec
-	rules *chatRules
+	rules *Rules
 	read  int // bytes of the visitor's body
 	body  bytes.Buffer
 
@@ -340,7 +56,7 @@ var codecs = sync.Pool{New: func() any {
 
 const mostKept = 16 << 10 // bytes of a body whose codec is kept
 
-func newParser(rules *chatRules, body []byte) *parser {
+func newParser(rules *Rules, body []byte) *parser {
 	p := &parser{codec: codecs.Get().(*codec), rules: rules, read: len(body)}
 	p.body.Grow(len(body) + 256) // with room for the assistant, for which it would be doubled
 	p.in.Reset(bytes.NewBuffer(body))

@@ -1,4 +1,4 @@
-package illumichat
+package chat
 
 import (
 	"errors"
@@ -12,10 +12,9 @@ import (
 
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
 	"github.com/illumichat/caddy-illumichat/internal/chat/chattest"
-	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 )
 
-var fuzzRules = chatRules{
+var fuzzRules = Rules{
 	assistants:  map[string]string{"asst_demo": "asst_demo", "helper": "asst_hidden"},
 	maxMessages: 3,
 	roles:       []string{"user", "assistant"},
@@ -32,12 +31,12 @@ func FuzzParseChat(f *testing.F) {
 	for _, row := range chattest.Accepted {
 		f.Add([]byte(row.Body))
 	}
-	f.Add([]byte(sitetest.Hello))
+	f.Add([]byte(`{"assistantId":"asst_demo","messages":[{"role":"user","content":"Hello"}]}`))
 	f.Add([]byte(chattest.ChatWith(`,"assistantId":"helper","model":[1e400,{}],"chatId":"c"`)))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		want, ok := slowParse(&fuzzRules, body)
 		chat, err := fuzzRules.parse(slices.Clone(body))
-		got := chat.body
+		got := chat.Body
 		if err != nil {
 			var refusal *apierror.Error
 			if !errors.As(err, &refusal) || chattest.Codes[refusal.Status] != refusal.Code.String() {
@@ -61,7 +60,7 @@ func FuzzParseChat(f *testing.F) {
 }
 
 // slowParse decodes the whole body and looks at what is there.
-func slowParse(rules *chatRules, body []byte) (map[string]any, bool) {
+func slowParse(rules *Rules, body []byte) (map[string]any, bool) {
 	in, ok := chattest.DecodeObject(body)
 	if !ok || !jsontext.Value(body).IsValid() || depth(in) > 64 {
 		return nil, false
@@ -93,7 +92,7 @@ func slowParse(rules *chatRules, body []byte) (map[string]any, bool) {
 	return out, ok
 }
 
-func slowMessage(rules *chatRules, value any) bool {
+func slowMessage(rules *Rules, value any) bool {
 	message, _ := value.(map[string]any)
 	for name := range message {
 		lower := strings.ToLower(name)

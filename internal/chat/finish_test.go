@@ -1,4 +1,4 @@
-package illumichat
+package chat
 
 import (
 	"encoding/json"
@@ -39,8 +39,8 @@ func TestIsFinish(t *testing.T) {
 		{`data: {"\ud800":1,"type":"finish"}`, true},
 	} {
 		block := []byte(test.event + "\n\n")
-		var f finishReader
-		if got := mayFinish(block) && f.isFinish(block, true); got != test.want {
+		var f FinishReader
+		if got := MayFinish(block) && f.IsFinish(block, true); got != test.want {
 			t.Errorf("%q: got %v, want %v", test.event, got, test.want)
 		}
 	}
@@ -54,8 +54,8 @@ func TestBeginsFinish(t *testing.T) {
 		`data: {"type":"fini`:                         false,
 		`data: "type":"finish","usage":"xxx`:          false,
 	} {
-		var f finishReader
-		if got := f.beginsFinish([]byte(begin), true); got != want {
+		var f FinishReader
+		if got := f.BeginsFinish([]byte(begin), true); got != want {
 			t.Errorf("%q: got %v, want %v", begin, got, want)
 		}
 	}
@@ -76,8 +76,8 @@ func FuzzIsFinish(f *testing.F) {
 		if json.Unmarshal([]byte(data), &fields) == nil {
 			want = fields["type"] == typeFinish
 		}
-		var r finishReader
-		if got := mayFinish(block) && r.isFinish(block, false); got != want {
+		var r FinishReader
+		if got := MayFinish(block) && r.IsFinish(block, false); got != want {
 			t.Errorf("%q: got %v, want %v", data, got, want)
 		}
 	})
@@ -86,10 +86,10 @@ func FuzzIsFinish(f *testing.F) {
 // BenchmarkIsFinish is the cost of an answer that speaks of finishing.
 func BenchmarkIsFinish(b *testing.B) {
 	block := []byte(`data: {"type":"text-delta","textDelta":"when we finish, {\"type\":\"finish\"}"}` + "\n\n")
-	var r finishReader
+	var r FinishReader
 	b.ReportAllocs()
 	for b.Loop() {
-		if r.isFinish(block, false) {
+		if r.IsFinish(block, false) {
 			b.Fatal("this is no finish")
 		}
 	}
@@ -102,7 +102,7 @@ func FuzzMayFinish(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		want := strings.Contains(text, "finish") || strings.Contains(text, `\u006`) || strings.Contains(text, `\u007`)
-		if got := mayFinish([]byte(text)); got != want {
+		if got := MayFinish([]byte(text)); got != want {
 			t.Errorf("%q: got %t", text, got)
 		}
 	})
@@ -110,9 +110,9 @@ func FuzzMayFinish(f *testing.F) {
 
 // What a large event has taken is given back.
 func TestFinishReaderGivesItsMemoryBack(t *testing.T) {
-	f := newFinishReader()
-	defer f.release()
-	f.isFinish([]byte(`data: {"type":"tool-result","result":"finish `+strings.Repeat("x", 60_000)+"\"}\n\n"), false)
+	f := NewFinishReader()
+	defer f.Release()
+	f.IsFinish([]byte(`data: {"type":"tool-result","result":"finish `+strings.Repeat("x", 60_000)+"\"}\n\n"), false)
 	if got := cap(f.data) + f.in.Cap(); got > 2*maxKept {
 		t.Errorf("the reader keeps %d bytes", got)
 	}

@@ -1,4 +1,4 @@
-package illumichat
+package chat
 
 import (
 	"errors"
@@ -14,7 +14,7 @@ import (
 // A chat with one long text takes 4, and the dearest body 20, or 25 with the race detector.
 const maxBodyCost = 32
 
-var hostileRules = chatRules{
+var hostileRules = Rules{
 	assistants: map[string]string{"asst_demo": "asst_demo"},
 	roles:      []string{"user", "assistant"},
 	passFields: []string{"model"},

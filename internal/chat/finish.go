@@ -1,4 +1,4 @@
-package illumichat
+package chat
 
 import (
 	"bytes"
@@ -14,9 +14,9 @@ import (
 
 const typeFinish = "finish"
 
-// mayFinish is a cheap test whose no is certain: an event can be a finish only if its JSON holds the word
+// MayFinish is a cheap test whose no is certain: an event can be a finish only if its JSON holds the word
 // as it is, or letters of ASCII written as \u006X or \u007X.
-func mayFinish(events []byte) bool {
+func MayFinish(events []byte) bool {
 	return bytes.Contains(events, []byte(typeFinish)) || escapesLetters(events)
 }
 
@@ -34,10 +34,10 @@ func escapesLetters(p []byte) bool {
 	}
 }
 
-// finishReader tells a finish from other events. It reads an event's JSON as a browser would, to which
+// FinishReader tells a finish from other events. It reads an event's JSON as a browser would, to which
 // the last of two equal names counts. It is kept for a stream's life so that a look at an event that quotes
 // the word allocates nothing.
-type finishReader struct {
+type FinishReader struct {
 	json jsontext.Decoder
 	in   bytes.Buffer
 	data []byte
@@ -50,33 +50,33 @@ type finishReader struct {
 const maxReason = 100
 
 // finishReaders are those that no stream has at the moment.
-var finishReaders = sync.Pool{New: func() any { return new(finishReader) }}
+var finishReaders = sync.Pool{New: func() any { return new(FinishReader) }}
 
-func newFinishReader() *finishReader { return finishReaders.Get().(*finishReader) }
+func NewFinishReader() *FinishReader { return finishReaders.Get().(*FinishReader) }
 
-// release gives the reader back, for other streams.
-func (f *finishReader) release() { finishReaders.Put(f) }
+// Release gives the reader back, for other streams.
+func (f *FinishReader) Release() { finishReaders.Put(f) }
 
-// finishReason returns the finishReason of the event that was read last, unless it is longer than any that is known.
-func (f *finishReader) finishReason() []byte { return f.reason }
+// Reason returns the finishReason of the event that was read last, unless it is longer than any that is known.
+func (f *FinishReader) Reason() []byte { return f.reason }
 
 var asBrowsersRead = []json.Options{jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)}
 
-// isFinish reports whether ev, a whole event, is a finish.
-func (f *finishReader) isFinish(ev []byte, first bool) bool {
+// IsFinish reports whether ev, a whole event, is a finish.
+func (f *FinishReader) IsFinish(ev []byte, first bool) bool {
 	finish, whole := f.read(ev, first)
 	return finish && whole
 }
 
-// beginsFinish reports whether ev, the beginning of an event that is too large to be held, says that it
+// BeginsFinish reports whether ev, the beginning of an event that is too large to be held, says that it
 // is a finish. What the rest of it says is not looked at.
-func (f *finishReader) beginsFinish(ev []byte, first bool) bool {
+func (f *FinishReader) BeginsFinish(ev []byte, first bool) bool {
 	finish, _ := f.read(ev, first)
 	return finish
 }
 
 // read reads the object that is an event's data as far as it goes.
-func (f *finishReader) read(ev []byte, first bool) (finish, whole bool) {
+func (f *FinishReader) read(ev []byte, first bool) (finish, whole bool) {
 	defer f.shrink()
 	f.data = sse.AppendData(f.data[:0], ev, first)
 	f.reason = f.reason[:0]
@@ -115,7 +115,7 @@ func (f *finishReader) read(ev []byte, first bool) (finish, whole bool) {
 const maxKept = 4 << 10
 
 // shrink gives the memory of a large event back.
-func (f *finishReader) shrink() {
+func (f *FinishReader) shrink() {
 	if cap(f.data) <= maxKept {
 		return
 	}
@@ -124,7 +124,7 @@ func (f *finishReader) shrink() {
 }
 
 // isString reports whether value is the string s.
-func (f *finishReader) isString(value jsontext.Value, s string) bool {
+func (f *FinishReader) isString(value jsontext.Value, s string) bool {
 	f.text = unquote(f.text, value)
 	return value.Kind() == '"' && string(f.text) == s
 }
@@ -139,8 +139,8 @@ func unquote(dst []byte, value jsontext.Value) []byte {
 	return dst
 }
 
-// finishEvent is the event that ends a stream which has none of its own.
-func finishEvent(b *apierror.Interruption) []byte {
+// FinishEvent is the event that ends a stream which has none of its own.
+func FinishEvent(b *apierror.Interruption) []byte {
 	// Constant, valid text: nothing here can fail.
 	data, _ := json.Marshal(struct {
 		Type   string `json:"type"`

@@ -1,0 +1,130 @@
+package chat
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/illumichat/caddy-illumichat/internal/apierror"
+)
+
+// jsonType is the media type of a chat.
+const jsonType = "application/json"
+
+var (
+	errMediaType = &apierror.Error{
+		Status: http.StatusUnsupportedMediaType, Code: apierror.CodeUnsupportedMediaType,
+		Text: "send the chat as application/json",
+	}
+	errBodyTimeout = &apierror.Error{
+		Status: http.StatusRequestTimeout, Code: apierror.CodeTimeout,
+		Text: "the request body took too long",
+	}
+	errAssistant = &apierror.Error{
+		Status: http.StatusForbidden, Code: apierror.CodeForbiddenAssistant,
+		Text: "this assistant may not be used here",
+	}
+)
+
+func errTooLarge(format string, args ...any) *apierror.Error {
+	return &apierror.Error{
+		Status: http.StatusRequestEntityTooLarge, Code: apierror.CodeTooLarge,
+		Text: fmt.Sprintf(format, args...),
+	}
+}
+
+func errBadRequest(format string, args ...any) *apierror.Error {
+	return &apierror.Error{
+		Status: http.StatusBadRequest, Code: apierror.CodeBadRequest,
+		Text: fmt.Sprintf(format, args...),
+	}
+}
+
+// Chat is what a visitor asks for, checked.
+type Chat struct {
+	Body      []byte // that is sent upstream, written anew from what was checked
+	Assistant string
+	Alias     string // under which the page knows the assistant, where that is not its id
+	Label     string // the configured name of the assistant, for metrics
+	Continued bool   // it has an id
+}
+
+// Read reads the visitor's request to its end and checks it.
+func (c *Rules) Read(w http.ResponseWriter, r *http.Request) (Chat, error) {
+	if !isJSON(r.Header.Get("Content-Type")) {
+		return Chat{}, errMediaType
+	}
+	body, err := c.readBody(w, r)
+	if err != nil {
+		return Chat{}, err
+	}
+	return c.parse(body)
+}
+
+// isJSON reports whether a body of this Content-Type is a page's JSON. Most pages say so without a parameter.
+func isJSON(contentType string) bool {
+	if contentType == jsonType {
+		return true
+	}
+	mediaType, _, err := mime.ParseMediaType(contentType)
+	return err == nil && mediaType == jsonType
+}
+
+// readBody reads the body to its end, and not just to the end of its JSON: only then does net/http
+// watch an HTTP/1 connection for a visitor who leaves.
+func (c *Rules) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	if r.ContentLength > c.maxBodySize {
+		return nil, errTooLarge("the request body is larger than %d bytes", c.maxBodySize)
+	}
+	// One deadline for the whole body. It is not reset afterwards: that would hit the read in which
+	// net/http waits for the visitor to leave. Where the writer knows no deadlines (in tests), there is none.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(c.bodyTimeout))
+
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, c.maxBodySize))
+	if err != nil {
+		return nil, bodyError(r, err)
+	}
+	return body, nil
+}
+
+// bodyError tells a body that is too slow, too large or malformed from a visitor who is gone.
+func bodyError(r *http.Request, err error) error {
+	var tooLarge *http.MaxBytesError // ours, or that of the request_body directive
+	var network *net.OpError
+	switch {
+	case errors.As(err, &tooLarge):
+		return errTooLarge("the request body is larger than %d bytes", tooLarge.Limit)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return errBodyTimeout.Because(apierror.WithoutAddress(err))
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.As(err, &network), len(r.TransferEncoding) == 0:
+		return apierror.ErrVisitorGone
+	}
+	// HTTP/1.1 alone has a coding of the body that can be malformed while the connection lives.
+	return errBadRequest("the chunks of the request body are malformed").Because(apierror.WithoutAddress(err))
+}
+
+// parse checks a body and writes it anew.
+func (c *Rules) parse(body []byte) (Chat, error) {
+	p := newParser(c, body)
+	defer p.release()
+	if err := p.chat(); err != nil {
+		return Chat{}, err
+	}
+	name, id, err := c.allowed(p.assistant)
+	if err != nil {
+		return Chat{}, err
+	}
+	checked := Chat{Body: p.finish(id), Assistant: id, Label: name, Continued: p.continued}
+	if _, listed := c.assistants[name]; !listed {
+		checked.Label = otherAssistant
+	}
+	if name != id {
+		checked.Alias = name
+	}
+	return checked, nil
+}
