@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"strconv"
 
 	"github.com/illumichat/caddy-illumichat/internal/values"
 )
@@ -40,19 +39,10 @@ func parseEndpoint(s string) (*url.URL, error) {
 		return nil, errors.New("the URL holds credentials; the token is the only one that is sent")
 	case u.Hostname() == "":
 		return nil, fmt.Errorf("%q names no host", s)
-	case !validPort(u):
+	case !values.ValidPort(u):
 		return nil, fmt.Errorf("%q has a port that does not exist", s)
 	case u.Fragment != "":
 		return nil, fmt.Errorf("%q has a fragment, which is never sent", s)
 	}
 	return u, nil
-}
-
-// validPort reports whether u has a usable port, or leaves it to its scheme.
-func validPort(u *url.URL) bool {
-	if u.Port() == "" {
-		return true
-	}
-	port, err := strconv.ParseUint(u.Port(), 10, 16)
-	return err == nil && port > 0
 }

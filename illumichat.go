@@ -165,7 +165,7 @@ type Handler struct {
 	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=http.handlers.illumichat.stores inline_key=module"`
 
 	logger    *zap.Logger
-	origins   origins
+	origins   *origins
 	rules     *chat.Rules
 	token     tokenSource
 	endpoint  *url.URL

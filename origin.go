@@ -40,8 +40,8 @@ type origins struct {
 	sharing *cors.Cors // nil where no other origin is allowed
 }
 
-func newOrigins(allowed []string) (origins, error) {
-	o := origins{protection: http.NewCrossOriginProtection()}
+func newOrigins(allowed []string) (*origins, error) {
+	o := &origins{protection: http.NewCrossOriginProtection()}
 	if len(allowed) == 0 {
 		return o, nil // to cors, this would mean all
 	}
@@ -49,10 +49,10 @@ func newOrigins(allowed []string) (origins, error) {
 	for _, configured := range allowed {
 		origin, err := parseOrigin(configured)
 		if err != nil {
-			return o, err
+			return nil, err
 		}
 		if err := o.protection.AddTrustedOrigin(origin); err != nil {
-			return o, err
+			return nil, err
 		}
 		normal = append(normal, origin)
 	}
@@ -114,7 +114,7 @@ func parseOrigin(s string) (string, error) {
 	}
 	_, authority, _ := strings.Cut(s, "://")
 	u, err := url.Parse(strings.ToLower(s))
-	if err != nil || u.Scheme == "" || u.Hostname() == "" || !validPort(u) || strings.ContainsAny(authority, `/?#@\%`) {
+	if err != nil || u.Scheme == "" || u.Hostname() == "" || !values.ValidPort(u) || strings.ContainsAny(authority, `/?#@\%`) {
 		return "", fmt.Errorf("'%s' is no origin; one is a scheme, a host and maybe a port, and nothing else, such as https://www.example.com", values.Printable(s))
 	}
 	switch u.Scheme {
