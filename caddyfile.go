@@ -13,6 +13,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/illumichat/caddy-illumichat/internal/chat"
+	"github.com/illumichat/caddy-illumichat/internal/origin"
 	"github.com/illumichat/caddy-illumichat/internal/values"
 	"github.com/illumichat/caddy-illumichat/store"
 )
@@ -255,7 +256,7 @@ func unmarshalSize(d *caddyfile.Dispenser, bytes *int64) error {
 }
 
 func checkAllowedOrigin(word string) error {
-	_, err := parseOrigin(word)
+	_, err := origin.Parse(word)
 	return err
 }
 

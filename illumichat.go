@@ -22,6 +22,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/illumichat/caddy-illumichat/internal/chat"
+	"github.com/illumichat/caddy-illumichat/internal/origin"
 	"github.com/illumichat/caddy-illumichat/internal/values"
 	"github.com/illumichat/caddy-illumichat/store"
 )
@@ -165,7 +166,7 @@ type Handler struct {
 	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=http.handlers.illumichat.stores inline_key=module"`
 
 	logger    *zap.Logger
-	origins   *origins
+	origins   *origin.Policy
 	rules     *chat.Rules
 	token     tokenSource
 	endpoint  *url.URL
@@ -200,7 +201,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.endpoint, err = resolveEndpoint(h.Endpoint); err != nil {
 		return fmt.Errorf("endpoint: %w", err)
 	}
-	if h.origins, err = newOrigins(h.AllowOrigins); err != nil {
+	if h.origins, err = origin.New(h.AllowOrigins); err != nil {
 		return fmt.Errorf("allow_origins: %w", err)
 	}
 	if h.rules, err = chat.NewRules(h.chatConfig()); err != nil {
@@ -358,7 +359,7 @@ func (h *Handler) Validate() error {
 // ServeHTTP answers one chat. It writes errors itself and returns nil, because a chat page needs them in
 // a shape of their own.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
-	if h.origins.share(w, r) {
+	if h.origins.Share(w, r) {
 		return nil
 	}
 	c := newRecord(r)
@@ -380,7 +381,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, c *record) error
 	case r.Method != http.MethodGet && r.Method != http.MethodDelete:
 		return errMethodOfResumable
 	}
-	if err := h.origins.check(r); err != nil {
+	if err := h.origins.Check(r); err != nil {
 		return err
 	}
 	switch r.Method {

@@ -20,12 +20,16 @@ const module = "github.com/illumichat/caddy-illumichat"
 // walls lists the packages of this module that each package may import. A package that is not listed fails the test, so
 // that a new package is a decision and not an accident. The root is ".".
 var walls = map[string][]string{
-	".": {"internal/apierror", "internal/buffer", "internal/chat", "internal/sse", "internal/values", "store"},
+	".": {
+		"internal/apierror", "internal/buffer", "internal/chat", "internal/origin", "internal/sse", "internal/values",
+		"store",
+	},
 
 	"internal/sse":      {},
 	"internal/buffer":   {},
 	"internal/apierror": {},
 	"internal/chat":     {"internal/apierror", "internal/sse", "internal/values"},
+	"internal/origin":   {"internal/apierror", "internal/values"},
 	"internal/values":   {},
 	"store":             {},
 	"store/redisstore":  {"internal/values", "store"},
@@ -54,7 +58,7 @@ var testPackages = []string{
 var standardOnly = []string{"internal/buffer", "internal/sse"}
 
 // withoutCaddy are the packages that do not import Caddy.
-var withoutCaddy = []string{"internal/apierror", "internal/chat"}
+var withoutCaddy = []string{"internal/apierror", "internal/chat", "internal/origin"}
 
 // tokenHome is the only package that writes the Authorization header. Tests and test packages write it to the sandbox.
 const tokenHome = "."

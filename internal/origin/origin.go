@@ -1,4 +1,4 @@
-package illumichat
+package origin
 
 import (
 	"errors"
@@ -30,9 +30,9 @@ var (
 	errNullOrigin = errors.New("null is the origin of any page in a sandbox, and of files; it says nothing about whose page it is")
 )
 
-// origins decide which pages may ask, and read the answers: those of the site itself, and those of the other
+// Policy decide which pages may ask, and read the answers: those of the site itself, and those of the other
 // origins that are allowed.
-type origins struct {
+type Policy struct {
 	// By the browser's Sec-Fetch-Site, else by comparing Origin with Host. A request with neither, of
 	// curl or a server, passes.
 	protection *http.CrossOriginProtection
@@ -40,14 +40,14 @@ type origins struct {
 	sharing *cors.Cors // nil where no other origin is allowed
 }
 
-func newOrigins(allowed []string) (*origins, error) {
-	o := &origins{protection: http.NewCrossOriginProtection()}
+func New(allowed []string) (*Policy, error) {
+	o := &Policy{protection: http.NewCrossOriginProtection()}
 	if len(allowed) == 0 {
 		return o, nil // to cors, this would mean all
 	}
 	var normal []string
 	for _, configured := range allowed {
-		origin, err := parseOrigin(configured)
+		origin, err := Parse(configured)
 		if err != nil {
 			return nil, err
 		}
@@ -69,9 +69,9 @@ func newOrigins(allowed []string) (*origins, error) {
 	return o, nil
 }
 
-// share lets pages of allowed origins read the answer. To a CORS preflight (Fetch Standard, § 3.3.2), that is the
+// Share lets pages of allowed origins read the answer. To a CORS preflight (Fetch Standard, § 3.3.2), that is the
 // answer.
-func (o *origins) share(w http.ResponseWriter, r *http.Request) (answered bool) {
+func (o *Policy) Share(w http.ResponseWriter, r *http.Request) (answered bool) {
 	if o.sharing != nil {
 		// Values that it sets are everybody's, and other directives may edit those of an answer.
 		fields := make(justHeader)
@@ -94,8 +94,8 @@ func (h justHeader) Header() http.Header       { return http.Header(h) }
 func (justHeader) WriteHeader(int)             {}
 func (justHeader) Write(p []byte) (int, error) { return len(p), nil }
 
-// check lets requests pass of pages that may ask.
-func (o *origins) check(r *http.Request) error {
+// Check lets requests pass of pages that may ask.
+func (o *Policy) Check(r *http.Request) error {
 	asPost := *r // others may be harmless elsewhere; here a GET keeps an answer going
 	asPost.Method = http.MethodPost
 	if err := o.protection.Check(&asPost); err != nil {
@@ -104,8 +104,8 @@ func (o *origins) check(r *http.Request) error {
 	return nil
 }
 
-// parseOrigin returns an origin as browsers serialize it (RFC 6454, § 6.2).
-func parseOrigin(s string) (string, error) {
+// Parse returns an origin as browsers serialize it (RFC 6454, § 6.2).
+func Parse(s string) (string, error) {
 	if strings.Contains(s, "*") {
 		return "", errAnyOrigin
 	}

@@ -1,4 +1,4 @@
-package illumichat
+package origin
 
 import "testing"
 
@@ -20,7 +20,7 @@ func TestParseOrigin(t *testing.T) {
 		"capacitor://localhost":           "capacitor://localhost",
 		"chrome-extension://abcdefghijkl": "chrome-extension://abcdefghijkl",
 	} {
-		if got, err := parseOrigin(configured); err != nil || got != want {
+		if got, err := Parse(configured); err != nil || got != want {
 			t.Errorf("%s: got %q and %v, want %q", configured, got, err, want)
 		}
 	}
