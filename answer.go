@@ -65,7 +65,7 @@ func mediaType(contentType string) string {
 
 // stream takes an event stream, up to its first event.
 func (ex *exchange) stream(ctx context.Context, resp *http.Response) (*answer, error) {
-	ex.output.prepare(ex.answerHeader(resp.Header), sse.MediaType)
+	ex.output.Prepare(ex.answerHeader(resp.Header), sse.MediaType)
 	ex.watch.accept()
 	ex.relay = newRelay(ex.token, ex.output, &ex.watch)
 	a := &answer{ex: ex, ctx: ctx, body: resp.Body, relay: ex.relay}
@@ -86,7 +86,7 @@ func (ex *exchange) json(ctx context.Context, resp *http.Response) (*answer, err
 	case ex.token.in(body):
 		return nil, apierror.Leak
 	}
-	ex.output.prepare(ex.answerHeader(resp.Header), typeJSON)
+	ex.output.Prepare(ex.answerHeader(resp.Header), typeJSON)
 	return &answer{ex: ex, ctx: ctx, body: resp.Body, json: body}, nil
 }
 
@@ -95,7 +95,7 @@ func (a *answer) pass() error {
 	defer a.body.Close()
 	if a.relay == nil {
 		a.ex.watch.stop()
-		return a.ex.output.whole(a.json)
+		return a.ex.output.WriteAll(a.json)
 	}
 	return a.over(a.relay.copy(a.body))
 }

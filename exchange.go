@@ -50,7 +50,7 @@ func (h *Handler) newExchange(ctx context.Context, out output, http3 bool, a *ad
 		idle:        time.Duration(h.IdleTimeout),
 	}
 	ex.watch.look = ex.watch.lookAtAll
-	if deadline := out.deadline(); !deadline.IsZero() {
+	if deadline := out.Deadline(); !deadline.IsZero() {
 		left := deadline.Sub(c.start)
 		ex.watch.end = min(ex.watch.end, left-min(time.Second, left/5))
 	}
@@ -78,7 +78,7 @@ func (ex *exchange) close() {
 		ex.relay.buffer.Abandon() // if nobody could release it
 		ex.relay.note(ex.record)
 	}
-	ex.output.close(ex.record)
+	ex.record.bytes = ex.output.Close(ex.record.finishReason, ex.record.cause)
 }
 
 // readToken reads the token that all tries share.
@@ -127,13 +127,13 @@ func (ex *exchange) breakOff(reason *apierror.Interruption) error {
 		return nil
 	}
 	cause := ex.loggable(reason.Cause)
-	if !ex.output.isCommitted() {
+	if !ex.output.IsCommitted() {
 		return reason.Before().Because(cause)
 	}
 	ex.record.ended(store.End{Reason: reason.FinishReason(), Cause: reason.Code.String()})
 	ex.h.troubles.tell(reason.Level(), reason.Code.String(), "the answer broke off", reason.Before().Hint,
 		zap.Stringer("code", reason.Code), zap.NamedError("cause", cause))
-	if err := ex.output.finish(chat.FinishEvent(reason)); err != nil {
+	if err := ex.output.Finish(chat.FinishEvent(reason)); err != nil {
 		return ex.gone(err)
 	}
 	return nil
@@ -149,7 +149,7 @@ func (ex *exchange) gone(err error) error {
 	if ex.ctx.Err() != nil {
 		ex.record.cancelled = ex.sinceLeft()
 	}
-	if !ex.output.isCommitted() {
+	if !ex.output.IsCommitted() {
 		return apierror.ErrVisitorGone
 	}
 	ex.h.tellOfLeft(ex.record, ex.loggable(err))

@@ -21,7 +21,7 @@ func (h *Handler) serveResumable(w http.ResponseWriter, r *http.Request, owner s
 	letGo := h.use()               // for as long as the visitor reads, which may be longer than the upstream takes
 	defer func() { _ = letGo() }() // there is nobody to tell
 	visitor := h.newSink(w, r, c.start)
-	defer visitor.close(c)
+	defer func() { c.bytes = visitor.Close("", "") }()
 	c.admitted = true
 	rec := newRecording(h, a.streamID(), owner, asked, visitor)
 	// Of the visitor's request the values are needed, but it may end before.
@@ -41,7 +41,7 @@ func (h *Handler) serveResumable(w http.ResponseWriter, r *http.Request, owner s
 		rec.ex.cancel(apierror.Abandoned)
 		<-over
 	}
-	if !rec.isCommitted() {
+	if !rec.IsCommitted() {
 		return rec.passOn(r, visitor, c, failed)
 	}
 	defer rec.first.Close()
@@ -75,10 +75,10 @@ func (ex *exchange) runAlone(body []byte) (err error) {
 		}
 		// Where a visitor waits for the answer, net/http tells of it.
 		err = &timerPanic{p}
-		if ex.output.isCommitted() {
+		if ex.output.IsCommitted() {
 			ex.h.logger.Error("panic while an answer was recorded", zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
 			ex.record.ended(store.End{Reason: apierror.Closed.FinishReason(), Cause: apierror.Closed.Code.String()})
-			_ = ex.output.finish(chat.FinishEvent(apierror.Closed))
+			_ = ex.output.Finish(chat.FinishEvent(apierror.Closed))
 		}
 	}()
 	err = ex.run(body)
@@ -100,8 +100,8 @@ func (r *recording) passOn(req *http.Request, visitor *sink, c *record, err erro
 	if err != nil {
 		return err
 	}
-	visitor.prepare(r.head, typeJSON)
-	if err := visitor.whole(r.json); err != nil {
+	visitor.Prepare(r.head, typeJSON)
+	if err := visitor.WriteAll(r.json); err != nil {
 		return r.ex.h.visitorLeft(req, visitor, c, err)
 	}
 	c.outcome = outcomeAnswered
@@ -111,7 +111,7 @@ func (r *recording) passOn(req *http.Request, visitor *sink, c *record, err erro
 // visitorLeft ends what was sent to a visitor who left or does not read.
 func (h *Handler) visitorLeft(r *http.Request, visitor *sink, c *record, err error) error {
 	c.left(err)
-	if !visitor.isCommitted() {
+	if !visitor.IsCommitted() {
 		return apierror.ErrVisitorGone
 	}
 	h.tellOfLeft(c, err)
@@ -130,18 +130,18 @@ func (r *recording) note(c *record) {
 
 // follow has a visitor listen to a stream, to its end or until they leave.
 func (h *Handler) follow(r *http.Request, visitor *sink, head http.Header, listener store.Listener, c *record) error {
-	visitor.prepare(head, sse.MediaType)
+	visitor.Prepare(head, sse.MediaType)
 	ctx, cancel := context.WithCancelCause(r.Context())
 	defer cancel(nil)
 	beat := alarm{start: c.start, look: func(now time.Duration) time.Duration {
-		next, err := guarded(visitor.heartbeat)
+		next, err := guarded(visitor.Heartbeat)
 		if err != nil {
 			cancel(err)
 		}
-		return min(next, visitor.endStalled(now))
+		return min(next, visitor.EndStalled(now))
 	}}
 	defer beat.stop()
-	beat.noLaterThan(beat.now() + visitor.patience())
+	beat.noLaterThan(beat.now() + visitor.Patience())
 
 	for {
 		err := visitor.listen(ctx, listener, c)
@@ -168,10 +168,10 @@ func (h *Handler) tellLost(r *http.Request, visitor *sink, c *record, err error)
 	c.ended(store.End{Reason: apierror.Lost.FinishReason(), Cause: apierror.Lost.Code.String()})
 	h.troubles.tell(apierror.Lost.Level(), apierror.Lost.Code.String(), "the rest of an answer is lost",
 		"see whether the instance that wrote it has ended, or the store was emptied", zap.NamedError("cause", err))
-	if err := visitor.commit(); err != nil {
+	if err := visitor.Commit(); err != nil {
 		return h.visitorLeft(r, visitor, c, err)
 	}
-	if err := visitor.finish(chat.FinishEvent(apierror.Lost)); err != nil {
+	if err := visitor.Finish(chat.FinishEvent(apierror.Lost)); err != nil {
 		return h.visitorLeft(r, visitor, c, err)
 	}
 	return nil
@@ -187,13 +187,13 @@ func (s *sink) listen(ctx context.Context, listener store.Listener, c *record) e
 		if c.firstEvent == 0 && piece.Events > 0 {
 			c.firstEvent = time.Since(c.start)
 		}
-		if err := s.relay(piece.Data, !piece.Torn, true); err != nil {
+		if err := s.WriteEvents(piece.Data, !piece.Torn, true); err != nil {
 			return err
 		}
 		c.events += int64(piece.Events)
 		return nil
 	}
-	if err := s.commit(); err != nil {
+	if err := s.Commit(); err != nil {
 		return err
 	}
 	return listener.Wait(ctx)

@@ -48,7 +48,7 @@ func newRecording(h *Handler, id, owner string, asked chat.Chat, visitor *sink) 
 		store:     h.store,
 		terms:     h.Resume.terms(),
 		meta:      store.Meta{Owner: owner, Assistant: asked.Label},
-		until:     visitor.deadline(),
+		until:     visitor.Deadline(),
 		begun:     make(chan struct{}),
 		numbering: sse.NewNumberer(id),
 	}
@@ -61,7 +61,7 @@ func newStreamID() string {
 	return base64.RawURLEncoding.EncodeToString(id[:])
 }
 
-func (r *recording) prepare(head http.Header, contentType string) {
+func (r *recording) Prepare(head http.Header, contentType string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.head = head.Clone()
@@ -74,7 +74,7 @@ func (r *recording) prepare(head http.Header, contentType string) {
 	r.tries, r.upstreamStatus = r.ex.record.tries, r.ex.record.upstreamStatus
 }
 
-func (r *recording) commit() error {
+func (r *recording) Commit() error {
 	if !r.mu.TryLock() {
 		return nil
 	}
@@ -95,20 +95,20 @@ func (r *recording) begin() {
 	r.ex.admission.stream = r.ex.h.state.goLive(r.id, r.ex.admission.client)
 }
 
-func (r *recording) isCommitted() bool {
+func (r *recording) IsCommitted() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.source != nil
 }
 
-func (r *recording) hasSent() bool {
+func (r *recording) HasSent() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.hasBody
 }
 
-// relay has the lock for no longer than it takes to begin: the log may have it wait for a listener, who needs it.
-func (r *recording) relay(p []byte, whole, _ bool) error {
+// WriteEvents has the lock for no longer than it takes to begin: the log may have it wait for a listener, who needs it.
+func (r *recording) WriteEvents(p []byte, whole, _ bool) error {
 	p, first := r.beginWith(p)
 	if first {
 		defer close(r.begun)
@@ -136,14 +136,14 @@ func (r *recording) beginWith(p []byte) (recorded []byte, first bool) {
 	return p, true
 }
 
-func (r *recording) whole(p []byte) error {
+func (r *recording) WriteAll(p []byte) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.json = p
 	return nil
 }
 
-func (r *recording) finish(ev []byte) error {
+func (r *recording) Finish(ev []byte) error {
 	if r.numbering.Within() {
 		ev = sse.CloseTorn(ev)
 	}
@@ -151,23 +151,23 @@ func (r *recording) finish(ev []byte) error {
 	return nil
 }
 
-// isHeard is true before there is a log, for which a visitor waits, and where visitors can come back by another instance.
-func (r *recording) isHeard() bool {
-	return !r.isCommitted() || r.store.Shared() || r.ex.h.state.isHeard(r.id)
+// IsHeard is true before there is a log, for which a visitor waits, and where visitors can come back by another instance.
+func (r *recording) IsHeard() bool {
+	return !r.IsCommitted() || r.store.Shared() || r.ex.h.state.isHeard(r.id)
 }
 
-func (r *recording) endStalled(time.Duration) time.Duration     { return never }
-func (r *recording) heartbeat() (next time.Duration, err error) { return never, nil }
-func (r *recording) patience() time.Duration                    { return never }
-func (r *recording) deadline() time.Time                        { return r.until }
+func (r *recording) EndStalled(time.Duration) time.Duration     { return never }
+func (r *recording) Heartbeat() (next time.Duration, err error) { return never, nil }
+func (r *recording) Patience() time.Duration                    { return never }
+func (r *recording) Deadline() time.Time                        { return r.until }
 
-func (r *recording) close(c *record) {
-	if !r.isCommitted() {
-		return
+func (r *recording) Close(reason, cause string) (bytes int64) {
+	if r.IsCommitted() {
+		r.unwatch()
+		r.ex.h.state.endLive(r.id)
+		r.source.Finish(r.last, store.End{Reason: reason, Cause: cause})
 	}
-	r.unwatch()
-	r.ex.h.state.endLive(r.id)
-	r.source.Finish(r.last, store.End{Reason: c.finishReason, Cause: c.cause})
+	return 0
 }
 
 // whyEnded is what ends an exchange when nobody wants its stream.

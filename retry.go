@@ -165,7 +165,7 @@ func (t *tries) next() (*answer, error) {
 
 // repeatable reports whether a try that failed may be repeated, and notes the pause that it asked for.
 func (t *tries) repeatable(err error) bool {
-	if t.ex.output.isCommitted() {
+	if t.ex.output.IsCommitted() {
 		return false
 	}
 	var status *apierror.Error

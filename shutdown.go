@@ -51,7 +51,7 @@ func (s *exchangeSet) closeWithin(grace time.Duration) {
 	s.mu.Lock()
 	s.until = time.Now().Add(grace)
 	s.mu.Unlock()
-	s.end(func(ex *exchange) bool { return !ex.output.isHeard() }) // nobody can come back
+	s.end(func(ex *exchange) bool { return !ex.output.IsHeard() }) // nobody can come back
 	beforeTheEndOf(grace, s.close)
 }
 

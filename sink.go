@@ -76,24 +76,24 @@ type deadlineIgnorer struct{ http.ResponseWriter }
 
 func (deadlineIgnorer) SetWriteDeadline(time.Time) error { return nil }
 
-func (s *sink) prepare(head http.Header, contentType string) {
+func (s *sink) Prepare(head http.Header, contentType string) {
 	s.head, s.contentType = head, contentType
 }
 
-func (s *sink) isHeard() bool { return true }
+func (s *sink) IsHeard() bool { return true }
 
-func (s *sink) deadline() time.Time { return s.hardDeadline }
+func (s *sink) Deadline() time.Time { return s.hardDeadline }
 
-func (s *sink) patience() time.Duration { return min(s.interval, s.timeout) }
+func (s *sink) Patience() time.Duration { return min(s.interval, s.timeout) }
 
-// close gives the connection back as it was.
-func (s *sink) close(c *record) {
+// Close gives the connection back as it was.
+func (s *sink) Close(_, _ string) (bytes int64) {
 	s.restore()
-	c.bytes = s.bytes
+	return s.bytes
 }
 
-// commit does not wait for a write: one that goes on sends the head itself.
-func (s *sink) commit() error {
+// Commit does not wait for a write: one that goes on sends the head itself.
+func (s *sink) Commit() error {
 	if !s.mu.TryLock() {
 		return nil
 	}
@@ -106,20 +106,20 @@ func (s *sink) commit() error {
 	return s.flush()
 }
 
-func (s *sink) isCommitted() bool {
+func (s *sink) IsCommitted() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.committed
 }
 
-func (s *sink) hasSent() bool {
+func (s *sink) HasSent() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.hasBody
 }
 
-// relay is bounded by endStalled.
-func (s *sink) relay(p []byte, whole, flush bool) error {
+// WriteEvents is bounded by endStalled.
+func (s *sink) WriteEvents(p []byte, whole, flush bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.relaying.Store(int64(time.Since(s.start)))
@@ -133,7 +133,7 @@ func (s *sink) relay(p []byte, whole, flush bool) error {
 	return s.flush()
 }
 
-func (s *sink) endStalled(now time.Duration) (next time.Duration) {
+func (s *sink) EndStalled(now time.Duration) (next time.Duration) {
 	since := time.Duration(s.relaying.Load())
 	if since == 0 {
 		return now + s.timeout
@@ -145,7 +145,7 @@ func (s *sink) endStalled(now time.Duration) (next time.Duration) {
 	return now + s.timeout
 }
 
-func (s *sink) whole(p []byte) error {
+func (s *sink) WriteAll(p []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	defer s.setDeadline()()
@@ -153,7 +153,7 @@ func (s *sink) whole(p []byte) error {
 	return s.send(p)
 }
 
-func (s *sink) finish(ev []byte) error {
+func (s *sink) Finish(ev []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.open {
@@ -163,8 +163,8 @@ func (s *sink) finish(ev []byte) error {
 	return s.send(ev)
 }
 
-// heartbeat does not wait for a write: while one goes on, there is no silence.
-func (s *sink) heartbeat() (next time.Duration, err error) {
+// Heartbeat does not wait for a write: while one goes on, there is no silence.
+func (s *sink) Heartbeat() (next time.Duration, err error) {
 	now := time.Since(s.start)
 	if !s.mu.TryLock() {
 		return now + min(s.interval, never-now), nil

@@ -40,7 +40,7 @@ func TestNoDeadlineForAnEvent(t *testing.T) {
 	s := newSink(writer, httptest.NewRequestWithContext(ctx, http.MethodPost, sitetest.ChatPath, nil), time.Now(), time.Minute, never)
 	before := conn.set
 	for range 100 {
-		if err := s.relay([]byte(sitetest.Delta), true, true); err != nil {
+		if err := s.WriteEvents([]byte(sitetest.Delta), true, true); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -48,14 +48,14 @@ func TestNoDeadlineForAnEvent(t *testing.T) {
 		t.Errorf("%d deadlines were set for 100 events, the last one is %v", conn.set-before, conn.last)
 	}
 
-	if err := s.finish([]byte(sitetest.Finish)); err != nil {
+	if err := s.Finish([]byte(sitetest.Finish)); err != nil {
 		t.Fatal(err)
 	}
 	if conn.set != before+2 || !conn.last.IsZero() {
 		t.Errorf("%d deadlines were set for our own finish, the last one is %v", conn.set-before, conn.last)
 	}
 
-	s.close(new(record))
+	s.Close("", "")
 	if _, err := writer.Write([]byte("more")); err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +74,7 @@ func TestStalledWriteIsLookedAtNowAndThen(t *testing.T) {
 		2 * time.Second:         3 * time.Second,
 		5 * time.Second:         6 * time.Second,
 	} {
-		if next := s.endStalled(now); next != want {
+		if next := s.EndStalled(now); next != want {
 			t.Errorf("at %s, the next look is at %s, want %s", now, next, want)
 		}
 	}

@@ -52,7 +52,7 @@ func newRelay(token secret, output output, watch *watch) *relay {
 
 // note tells how far the stream went, for the visitor.
 func (r *relay) note(c *record) {
-	if !r.output.hasSent() {
+	if !r.output.HasSent() {
 		return
 	}
 	c.events, c.firstEvent = r.events, r.firstEvent
@@ -86,7 +86,7 @@ func (r *relay) start(body io.Reader) error {
 	for !r.begun && !r.ended {
 		r.step(body)
 	}
-	if r.begun && (!r.ended || r.output.isCommitted()) {
+	if r.begun && (!r.ended || r.output.IsCommitted()) {
 		return nil
 	}
 	return r.err
@@ -163,7 +163,7 @@ func (r *relay) begin() {
 // sendWhole sends the whole blocks in the buffer.
 func (r *relay) sendWhole() error {
 	blocks := r.buffer.Held()[:r.whole]
-	if !r.started && r.output.hasSent() {
+	if !r.started && r.output.HasSent() {
 		// After a heartbeat, a byte order mark would be no longer the stream's first bytes, and make the
 		// first line another field.
 		blocks = bytes.TrimPrefix(blocks, sse.ByteOrderMark)
@@ -196,7 +196,7 @@ func (r *relay) write(blocks []byte) error {
 	}
 	// What net/http flushes when the handler returns need not be flushed just before: it saves a short chat a write.
 	last := r.finished && r.read
-	return r.output.relay(blocks, true, !last)
+	return r.output.WriteEvents(blocks, true, !last)
 }
 
 // inspect sends blocks after a look at each: the first finish is noted, further ones are left out, and
@@ -306,7 +306,7 @@ func (r *relay) writeOpen(p []byte, whole bool) error {
 		}
 		return nil
 	}
-	return r.output.relay(p, whole, true)
+	return r.output.WriteEvents(p, whole, true)
 }
 
 // drop removes n bytes that are dealt with.
@@ -327,7 +327,7 @@ func (r *relay) end(err error) error {
 	if r.finished {
 		return nil
 	}
-	if r.whole > 0 && r.output.isCommitted() { // comments that waited for a first event
+	if r.whole > 0 && r.output.IsCommitted() { // comments that waited for a first event
 		if err := r.sendWhole(); err != nil {
 			return err
 		}

@@ -49,7 +49,7 @@ func (w *watch) startTry(timeout time.Duration, cancel context.CancelCauseFunc) 
 	now := w.now()
 	w.try = cancel
 	w.response = now + timeout
-	w.setNoLaterThan(min(w.end, w.response, now+min(w.output.patience(), w.end)))
+	w.setNoLaterThan(min(w.end, w.response, now+min(w.output.Patience(), w.end)))
 }
 
 // endTry notes that the try has failed. When it returns, the visitor has been sent a head or will be sent none
@@ -78,7 +78,7 @@ func (w *watch) accept() {
 // begin notes the first event.
 func (w *watch) begin() {
 	w.begun.Store(true)
-	w.noLaterThan(w.now() + min(w.idle, w.output.patience()))
+	w.noLaterThan(w.now() + min(w.idle, w.output.Patience()))
 }
 
 // finish notes the finish.
@@ -102,7 +102,7 @@ var errLingered = errors.New("the finish was a while ago")
 
 // lookAtAll is what the alarm does.
 func (w *watch) lookAtAll(now time.Duration) (next time.Duration) {
-	next = w.output.endStalled(now)
+	next = w.output.EndStalled(now)
 	if w.canceled {
 		return next
 	}
@@ -150,11 +150,11 @@ func (w *watch) due(now time.Duration) (next time.Duration, cause error) {
 	if at := time.Duration(w.commitAt.Load()); at > 0 {
 		if now < at {
 			next = min(next, at)
-		} else if err := w.output.commit(); err != nil {
+		} else if err := w.output.Commit(); err != nil {
 			return never, err
 		}
 	}
-	heartbeat, err := w.output.heartbeat()
+	heartbeat, err := w.output.Heartbeat()
 	return min(next, heartbeat), err
 }
 
