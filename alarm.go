@@ -1,9 +1,15 @@
 package illumichat
 
 import (
+	"errors"
+	"fmt"
+	"math"
 	"sync"
 	"time"
 )
+
+// never is a time that does not come.
+const never = time.Duration(math.MaxInt64)
 
 // alarm is a timer that looks, whenever it goes off, at what has come due and at when it has to look again. Times count
 // from its start.
@@ -15,6 +21,11 @@ type alarm struct {
 	timer   *time.Timer
 	at      time.Duration // when it goes off
 	stopped bool
+}
+
+// init prepares an alarm, which cannot be copied afterwards.
+func (a *alarm) init(start time.Time, look func(now time.Duration) (next time.Duration)) {
+	a.start, a.look = start, look
 }
 
 func (a *alarm) now() time.Duration { return time.Since(a.start) }
@@ -58,3 +69,26 @@ func (a *alarm) stop() {
 		a.timer.Stop()
 	}
 }
+
+// guarded calls f, and returns a panic of some writer beneath us as an error: in a timer's goroutine it would end the process,
+// as it would not in a handler.
+func guarded(f func() (time.Duration, error)) (next time.Duration, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			next, err = never, &timerPanic{value: p}
+		}
+	}()
+	return f()
+}
+
+// timerPanic carries a panic to the handler's goroutine.
+type timerPanic struct{ value any }
+
+// rethrow panics again with what a timer's goroutine has panicked with, if err is that.
+func rethrow(err error) {
+	if panicked, ok := errors.AsType[*timerPanic](err); ok {
+		panic(panicked.value)
+	}
+}
+
+func (p *timerPanic) Error() string { return fmt.Sprintf("panic: %v", p.value) }

@@ -41,19 +41,17 @@ func (h *Handler) newExchange(ctx context.Context, out output, http3 bool, a *ad
 	ex := &exchange{h: h, admission: a, record: c, output: out, http3: http3}
 	// Not a child of the config's context, which a reload cancels.
 	ex.ctx, ex.cancel = context.WithCancelCause(ctx)
-	ex.watch = watch{
-		alarm:       alarm{start: c.start},
-		output:      out,
-		cancel:      ex.cancel,
-		end:         time.Duration(h.MaxDuration),
-		commitAfter: orNever(h.CommitAfter),
-		idle:        time.Duration(h.IdleTimeout),
-	}
-	ex.watch.look = ex.watch.lookAtAll
+	end := time.Duration(h.MaxDuration)
 	if deadline := out.Deadline(); !deadline.IsZero() {
 		left := deadline.Sub(c.start)
-		ex.watch.end = min(ex.watch.end, left-min(time.Second, left/5))
+		end = min(end, left-min(time.Second, left/5))
 	}
+	ex.watch.init(out, ex.cancel, watchOptions{
+		start:       c.start,
+		end:         end,
+		commitAfter: orNever(h.CommitAfter),
+		idle:        time.Duration(h.IdleTimeout),
+	})
 	ex.unwatch = context.AfterFunc(ctx, func() { ex.leftAt.Store(int64(ex.watch.now())) })
 	openExchanges.add(ex)
 	return ex
@@ -99,9 +97,7 @@ func (ex *exchange) conclude(err error) error {
 		return nil
 	}
 	cause := context.Cause(ex.ctx)
-	if panicked, ok := errors.AsType[*timerPanic](cause); ok {
-		panic(panicked.value) // here, net/http handles it as ever
-	}
+	rethrow(cause) // here, net/http handles it as ever
 	if errors.Is(err, apierror.ErrVisitorGone) {
 		return ex.gone(err)
 	}

@@ -74,7 +74,7 @@ func (ex *exchange) runAlone(body []byte) (err error) {
 			return
 		}
 		// Where a visitor waits for the answer, net/http tells of it.
-		err = &timerPanic{p}
+		err = &timerPanic{value: p}
 		if ex.output.IsCommitted() {
 			ex.h.logger.Error("panic while an answer was recorded", zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
 			ex.record.ended(store.End{Reason: apierror.Closed.FinishReason(), Cause: apierror.Closed.Code.String()})
@@ -91,9 +91,7 @@ func (ex *exchange) runAlone(body []byte) (err error) {
 // passOn gives the visitor who asked an answer that is no stream, or returns the error that there is instead.
 func (r *recording) passOn(req *http.Request, visitor *sink, c *record, err error) error {
 	c.tries, c.upstreamStatus = r.ex.record.tries, r.ex.record.upstreamStatus // which nobody writes any more
-	if panicked, ok := errors.AsType[*timerPanic](err); ok {
-		panic(panicked.value)
-	}
+	rethrow(err)
 	if req.Context().Err() != nil {
 		return apierror.ErrVisitorGone
 	}
@@ -133,13 +131,14 @@ func (h *Handler) follow(r *http.Request, visitor *sink, head http.Header, liste
 	visitor.Prepare(head, sse.MediaType)
 	ctx, cancel := context.WithCancelCause(r.Context())
 	defer cancel(nil)
-	beat := alarm{start: c.start, look: func(now time.Duration) time.Duration {
+	var beat alarm
+	beat.init(c.start, func(now time.Duration) time.Duration {
 		next, err := guarded(visitor.Heartbeat)
 		if err != nil {
 			cancel(err)
 		}
 		return min(next, visitor.EndStalled(now))
-	}}
+	})
 	defer beat.stop()
 	beat.noLaterThan(beat.now() + visitor.Patience())
 
@@ -156,9 +155,7 @@ func (h *Handler) follow(r *http.Request, visitor *sink, head http.Header, liste
 		case errors.Is(err, store.ErrLost):
 			return h.tellLost(r, visitor, c, err)
 		}
-		if panicked, ok := errors.AsType[*timerPanic](err); ok {
-			panic(panicked.value)
-		}
+		rethrow(err)
 		return h.visitorLeft(r, visitor, c, err)
 	}
 }
@@ -197,15 +194,4 @@ func (s *sink) listen(ctx context.Context, listener store.Listener, c *record) e
 		return err
 	}
 	return listener.Wait(ctx)
-}
-
-// guarded calls f, and returns a panic of some writer beneath us as an error: in a timer's goroutine it would end the process,
-// as it would not in a handler.
-func guarded(f func() (time.Duration, error)) (next time.Duration, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			next, err = never, &timerPanic{p}
-		}
-	}()
-	return f()
 }

@@ -3,25 +3,42 @@ package illumichat
 import (
 	"context"
 	"errors"
-	"fmt"
-	"math"
 	"sync/atomic"
 	"time"
 
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
 )
 
-const (
-	never = time.Duration(math.MaxInt64)
+// lingerAfterFinish is how long what follows a finish is passed on.
+const lingerAfterFinish = 2 * time.Second
 
-	// lingerAfterFinish is how long what follows a finish is passed on.
-	lingerAfterFinish = 2 * time.Second
-)
+// watchOutput is what the watch needs of where an answer goes. It is called by the watch's goroutine.
+type watchOutput interface {
+	// Commit sends the head, if it is not sent yet, and does not wait for a write.
+	Commit() error
+
+	// EndStalled ends a write that has taken too long. It returns when it may be time to look again.
+	EndStalled(now time.Duration) (next time.Duration)
+
+	// Heartbeat sends a comment if nothing was sent for long enough. It returns when the next may be due.
+	Heartbeat() (next time.Duration, err error)
+
+	// Patience is after how long the watch has to look at the output at the latest.
+	Patience() time.Duration
+}
+
+// watchOptions are the time limits of an exchange, from its start.
+type watchOptions struct {
+	start       time.Time
+	end         time.Duration // of the whole exchange
+	commitAfter time.Duration // or never
+	idle        time.Duration // the longest silence within a stream
+}
 
 // watch is an exchange's one timer. Events do not set it: they leave a mark of when they came.
 type watch struct {
 	alarm
-	output output
+	output watchOutput
 	cancel context.CancelCauseFunc // ends the exchange
 
 	end         time.Duration // of the whole exchange
@@ -37,6 +54,13 @@ type watch struct {
 	try      context.CancelCauseFunc // ends the try that is under way; nil: none is
 	response time.Duration           // the try's first event must have come by then
 	canceled bool
+}
+
+// init prepares a watch, which cannot be copied afterwards. It calls cancel to end the exchange.
+func (w *watch) init(output watchOutput, cancel context.CancelCauseFunc, options watchOptions) {
+	w.alarm.init(options.start, w.lookAtAll)
+	w.output, w.cancel = output, cancel
+	w.end, w.commitAfter, w.idle = options.end, options.commitAfter, options.idle
 }
 
 // left is how long the exchange may still take.
@@ -157,8 +181,3 @@ func (w *watch) due(now time.Duration) (next time.Duration, cause error) {
 	heartbeat, err := w.output.Heartbeat()
 	return min(next, heartbeat), err
 }
-
-// timerPanic carries a panic to the handler's goroutine.
-type timerPanic struct{ value any }
-
-func (p *timerPanic) Error() string { return fmt.Sprintf("panic: %v", p.value) }
