@@ -66,7 +66,7 @@ func mediaType(contentType string) string {
 // stream takes an event stream, up to its first event.
 func (ex *exchange) stream(ctx context.Context, resp *http.Response) (*answer, error) {
 	ex.output.Prepare(ex.answerHeader(resp.Header), sse.MediaType)
-	ex.watch.accept()
+	ex.watch.Accept()
 	ex.relay = newRelay(ex.token, ex.output, &ex.watch)
 	a := &answer{ex: ex, ctx: ctx, body: resp.Body, relay: ex.relay}
 	if err := a.relay.start(resp.Body); err != nil {
@@ -94,7 +94,7 @@ func (ex *exchange) json(ctx context.Context, resp *http.Response) (*answer, err
 func (a *answer) pass() error {
 	defer a.body.Close()
 	if a.relay == nil {
-		a.ex.watch.stop()
+		a.ex.watch.Stop()
 		return a.ex.output.WriteAll(a.json)
 	}
 	return a.over(a.relay.copy(a.body))

@@ -61,7 +61,7 @@ func newBenchRelay(tb testing.TB, h *Handler) (*exchange, *relay) {
 	if ex.token, err = h.token.get(); err != nil {
 		tb.Fatal(err)
 	}
-	ex.watch.startTry(ex.watch.left(), ex.cancel)
+	ex.watch.StartTry(ex.watch.Left(), ex.cancel)
 	return ex, newRelay(ex.token, ex.output, &ex.watch)
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
 	"github.com/illumichat/caddy-illumichat/internal/chat"
+	"github.com/illumichat/caddy-illumichat/internal/watchdog"
 	"github.com/illumichat/caddy-illumichat/store"
 )
 
@@ -25,7 +26,7 @@ type exchange struct {
 	ctx       context.Context // of the request upstream; its cause says why the exchange ended
 	cancel    context.CancelCauseFunc
 	output    output
-	watch     watch
+	watch     watchdog.Watchdog
 	relay     *relay // of the last stream
 	http3     bool   // the visitor came by HTTP/3
 	token     secret
@@ -46,13 +47,13 @@ func (h *Handler) newExchange(ctx context.Context, out output, http3 bool, a *ad
 		left := deadline.Sub(c.start)
 		end = min(end, left-min(time.Second, left/5))
 	}
-	ex.watch.init(out, ex.cancel, watchOptions{
-		start:       c.start,
-		end:         end,
-		commitAfter: orNever(h.CommitAfter),
-		idle:        time.Duration(h.IdleTimeout),
+	ex.watch.Init(out, ex.cancel, watchdog.Options{
+		Start:       c.start,
+		End:         end,
+		CommitAfter: orNever(h.CommitAfter),
+		Idle:        time.Duration(h.IdleTimeout),
 	})
-	ex.unwatch = context.AfterFunc(ctx, func() { ex.leftAt.Store(int64(ex.watch.now())) })
+	ex.unwatch = context.AfterFunc(ctx, func() { ex.leftAt.Store(int64(ex.watch.Now())) })
 	openExchanges.add(ex)
 	return ex
 }
@@ -70,7 +71,7 @@ func (ex *exchange) run(body []byte) error {
 func (ex *exchange) close() {
 	openExchanges.remove(ex)
 	ex.unwatch()
-	ex.watch.stop()
+	ex.watch.Stop()
 	ex.cancel(nil)
 	if ex.relay != nil {
 		ex.relay.buffer.Abandon() // if nobody could release it
@@ -91,13 +92,13 @@ func (ex *exchange) readToken() error {
 // conclude tells the visitor why there is no more of an answer: by an error where nothing was sent, which it
 // returns, else by a finish.
 func (ex *exchange) conclude(err error) error {
-	ex.watch.stop()
+	ex.watch.Stop()
 	if err == nil {
 		ex.record.outcome = outcomeAnswered
 		return nil
 	}
 	cause := context.Cause(ex.ctx)
-	rethrow(cause) // here, net/http handles it as ever
+	watchdog.Rethrow(cause) // here, net/http handles it as ever
 	if errors.Is(err, apierror.ErrVisitorGone) {
 		return ex.gone(err)
 	}
@@ -173,7 +174,7 @@ func abort() { panic(http.ErrAbortHandler) }
 func (ex *exchange) sinceLeft() time.Duration {
 	const moment = time.Nanosecond
 	if at := time.Duration(ex.leftAt.Load()); at > 0 {
-		return max(ex.watch.now()-at, moment)
+		return max(ex.watch.Now()-at, moment)
 	}
 	return moment
 }
@@ -192,7 +193,7 @@ func (ex *exchange) loggable(err error) error {
 // orNever is how long to wait for what may be turned off.
 func orNever(d caddy.Duration) time.Duration {
 	if d == off {
-		return never
+		return watchdog.Never
 	}
 	return time.Duration(d)
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
 	"github.com/illumichat/caddy-illumichat/internal/chat"
 	"github.com/illumichat/caddy-illumichat/internal/sse"
+	"github.com/illumichat/caddy-illumichat/internal/watchdog"
 	"github.com/illumichat/caddy-illumichat/store"
 )
 
@@ -74,7 +75,7 @@ func (ex *exchange) runAlone(body []byte) (err error) {
 			return
 		}
 		// Where a visitor waits for the answer, net/http tells of it.
-		err = &timerPanic{value: p}
+		err = &watchdog.Panic{Value: p}
 		if ex.output.IsCommitted() {
 			ex.h.logger.Error("panic while an answer was recorded", zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
 			ex.record.ended(store.End{Reason: apierror.Closed.FinishReason(), Cause: apierror.Closed.Code.String()})
@@ -91,7 +92,7 @@ func (ex *exchange) runAlone(body []byte) (err error) {
 // passOn gives the visitor who asked an answer that is no stream, or returns the error that there is instead.
 func (r *recording) passOn(req *http.Request, visitor *sink, c *record, err error) error {
 	c.tries, c.upstreamStatus = r.ex.record.tries, r.ex.record.upstreamStatus // which nobody writes any more
-	rethrow(err)
+	watchdog.Rethrow(err)
 	if req.Context().Err() != nil {
 		return apierror.ErrVisitorGone
 	}
@@ -131,23 +132,23 @@ func (h *Handler) follow(r *http.Request, visitor *sink, head http.Header, liste
 	visitor.Prepare(head, sse.MediaType)
 	ctx, cancel := context.WithCancelCause(r.Context())
 	defer cancel(nil)
-	var beat alarm
-	beat.init(c.start, func(now time.Duration) time.Duration {
-		next, err := guarded(visitor.Heartbeat)
+	var beat watchdog.Alarm
+	beat.Init(c.start, func(now time.Duration) time.Duration {
+		next, err := watchdog.Guard(visitor.Heartbeat)
 		if err != nil {
 			cancel(err)
 		}
 		return min(next, visitor.EndStalled(now))
 	})
-	defer beat.stop()
-	beat.noLaterThan(beat.now() + visitor.Patience())
+	defer beat.Stop()
+	beat.NoLaterThan(beat.Now() + visitor.Patience())
 
 	for {
 		err := visitor.listen(ctx, listener, c)
 		if err == nil {
 			continue
 		}
-		beat.stop()
+		beat.Stop()
 		switch {
 		case err == io.EOF:
 			c.ended(listener.End())
@@ -155,7 +156,7 @@ func (h *Handler) follow(r *http.Request, visitor *sink, head http.Header, liste
 		case errors.Is(err, store.ErrLost):
 			return h.tellLost(r, visitor, c, err)
 		}
-		rethrow(err)
+		watchdog.Rethrow(err)
 		return h.visitorLeft(r, visitor, c, err)
 	}
 }

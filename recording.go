@@ -13,6 +13,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
 	"github.com/illumichat/caddy-illumichat/internal/chat"
 	"github.com/illumichat/caddy-illumichat/internal/sse"
+	"github.com/illumichat/caddy-illumichat/internal/watchdog"
 	"github.com/illumichat/caddy-illumichat/store"
 )
 
@@ -156,9 +157,9 @@ func (r *recording) IsHeard() bool {
 	return !r.IsCommitted() || r.store.Shared() || r.ex.h.state.isHeard(r.id)
 }
 
-func (r *recording) EndStalled(time.Duration) time.Duration     { return never }
-func (r *recording) Heartbeat() (next time.Duration, err error) { return never, nil }
-func (r *recording) Patience() time.Duration                    { return never }
+func (r *recording) EndStalled(time.Duration) time.Duration     { return watchdog.Never }
+func (r *recording) Heartbeat() (next time.Duration, err error) { return watchdog.Never, nil }
+func (r *recording) Patience() time.Duration                    { return watchdog.Never }
 func (r *recording) Deadline() time.Time                        { return r.until }
 
 func (r *recording) Close(reason, cause string) (bytes int64) {

@@ -135,7 +135,7 @@ func (ex *exchange) ask(body []byte) (*answer, error) {
 	}
 	answer, err := backoff.Retry(ex.ctx, t.next,
 		backoff.WithBackOff(t),
-		backoff.WithMaxElapsedTime(ex.watch.left()),
+		backoff.WithMaxElapsedTime(ex.watch.Left()),
 		backoff.WithNotify(t.logPause))
 	return answer, t.withRetryAfter(err)
 }

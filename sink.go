@@ -12,6 +12,7 @@ import (
 
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
 	"github.com/illumichat/caddy-illumichat/internal/sse"
+	"github.com/illumichat/caddy-illumichat/internal/watchdog"
 )
 
 // sink is the visitor's side of a stream: the output to a connection.
@@ -167,12 +168,12 @@ func (s *sink) Finish(ev []byte) error {
 func (s *sink) Heartbeat() (next time.Duration, err error) {
 	now := time.Since(s.start)
 	if !s.mu.TryLock() {
-		return now + min(s.interval, never-now), nil
+		return now + min(s.interval, watchdog.Never-now), nil
 	}
 	defer s.mu.Unlock()
 	switch {
-	case s.interval == never || !s.committed:
-		return never, nil
+	case s.interval == watchdog.Never || !s.committed:
+		return watchdog.Never, nil
 	case s.open:
 		return now + s.interval, nil
 	case now-s.sent < s.interval:

@@ -11,6 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
+	"github.com/illumichat/caddy-illumichat/internal/watchdog"
 )
 
 // deadlineCounter is a connection that counts the deadlines that are set for it.
@@ -37,7 +38,7 @@ func TestNoDeadlineForAnEvent(t *testing.T) {
 		Logger:                zap.NewNop(),
 	}
 	ctx := caddyhttp.ContextWithIdleTimeouts(t.Context(), nil, writer)
-	s := newSink(writer, httptest.NewRequestWithContext(ctx, http.MethodPost, sitetest.ChatPath, nil), time.Now(), time.Minute, never)
+	s := newSink(writer, httptest.NewRequestWithContext(ctx, http.MethodPost, sitetest.ChatPath, nil), time.Now(), time.Minute, watchdog.Never)
 	before := conn.set
 	for range 100 {
 		if err := s.WriteEvents([]byte(sitetest.Delta), true, true); err != nil {
@@ -67,7 +68,7 @@ func TestNoDeadlineForAnEvent(t *testing.T) {
 // A write that cannot be ended, because some writer knows no deadlines, is not looked at all the time.
 func TestStalledWriteIsLookedAtNowAndThen(t *testing.T) {
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, sitetest.ChatPath, nil)
-	s := newSink(httptest.NewRecorder(), r, time.Now(), time.Second, never)
+	s := newSink(httptest.NewRecorder(), r, time.Now(), time.Second, watchdog.Never)
 	s.relaying.Store(int64(time.Second))
 	for now, want := range map[time.Duration]time.Duration{
 		1500 * time.Millisecond: 2 * time.Second,

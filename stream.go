@@ -9,6 +9,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/buffer"
 	"github.com/illumichat/caddy-illumichat/internal/chat"
 	"github.com/illumichat/caddy-illumichat/internal/sse"
+	"github.com/illumichat/caddy-illumichat/internal/watchdog"
 )
 
 // relay passes one upstream event stream on to one visitor, in one goroutine: what a read brings is
@@ -17,7 +18,7 @@ import (
 type relay struct {
 	token  secret
 	output output
-	watch  *watch
+	watch  *watchdog.Watchdog
 
 	scanner  sse.Scanner
 	finishes *chat.FinishReader // nil before it is needed
@@ -46,7 +47,7 @@ type relay struct {
 	openDrop   bool // it is one finish too many
 }
 
-func newRelay(token secret, output output, watch *watch) *relay {
+func newRelay(token secret, output output, watch *watchdog.Watchdog) *relay {
 	return &relay{token: token, output: output, watch: watch, buffer: buffer.New()}
 }
 
@@ -56,7 +57,7 @@ func (r *relay) note(c *record) {
 		return
 	}
 	c.events, c.firstEvent = r.events, r.firstEvent
-	r.gaps.note(r.watch.now(), r.events)
+	r.gaps.note(r.watch.Now(), r.events)
 	metrics.gaps.merge(&r.gaps)
 	if r.told {
 		c.finishReason = r.finishReason
@@ -102,10 +103,10 @@ func (r *relay) copy(body io.Reader) error {
 
 // step relays what one read brings.
 func (r *relay) step(body io.Reader) {
-	r.gaps.note(r.watch.wait(), r.events)
+	r.gaps.note(r.watch.BeginRead(), r.events)
 	room := r.buffer.Free()
 	n, err := body.Read(room)
-	r.watch.busy()
+	r.watch.EndRead()
 	r.read = err == io.EOF
 	if n > 0 {
 		if failed := r.forward(n); failed != nil {
@@ -156,8 +157,8 @@ func (r *relay) forward(n int) error {
 // begin marks the first event, after which the upstream's silences count.
 func (r *relay) begin() {
 	r.begun = true
-	r.firstEvent = r.watch.now()
-	r.watch.begin()
+	r.firstEvent = r.watch.Now()
+	r.watch.Begin()
 }
 
 // sendWhole sends the whole blocks in the buffer.
@@ -241,7 +242,7 @@ func (r *relay) finish() {
 	if reason := r.finishes.Reason(); !r.token.in(reason) { // it could have been written another way
 		r.finishReason = string(reason)
 	}
-	r.watch.finish()
+	r.watch.Finish()
 }
 
 // makeRoom sees to it that the next read has room: by growing the buffer for a large event, or by sending

@@ -490,7 +490,7 @@ func TestFloodsAreBounded(t *testing.T) {
 	flood := strings.Repeat(sitetest.Delta, 1<<20/len(sitetest.Delta))
 	begin := func(v *visitor) (*exchange, *relay) {
 		ex := openExchange(t, h, v)
-		ex.watch.startTry(time.Hour, ex.cancel)
+		ex.watch.StartTry(time.Hour, ex.cancel)
 		ex.relay = newRelay(newSecret([]byte(sandbox.Token)), ex.output, &ex.watch)
 		return ex, ex.relay
 	}
@@ -592,7 +592,7 @@ func TestBufferIsGivenBack(t *testing.T) {
 			defer ex.close()
 			ex.token = newSecret([]byte(sandbox.Token))
 			resp := &http.Response{Body: io.NopCloser(test.body)}
-			ex.watch.startTry(time.Hour, ex.cancel)
+			ex.watch.StartTry(time.Hour, ex.cancel)
 			a, err := ex.stream(ex.ctx, resp)
 			if err != nil {
 				t.Fatal(err)

@@ -24,7 +24,7 @@ func (ex *exchange) startSpan() {
 		ex.record.span = parent
 		return
 	}
-	ex.record.asked = ex.watch.now()
+	ex.record.asked = ex.watch.Now()
 	endpoint := ex.h.endpoint
 	attributes := []attribute.KeyValue{
 		semconv.GenAIOperationNameInvokeAgent,

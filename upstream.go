@@ -54,7 +54,7 @@ func (ex *exchange) try(body []byte, key string, turn turn) (a *answer, err erro
 	}()
 	ex.record.tries++
 	ctx, cancel := context.WithCancelCause(ex.ctx)
-	ex.watch.startTry(time.Duration(ex.h.ResponseTimeout), cancel)
+	ex.watch.StartTry(time.Duration(ex.h.ResponseTimeout), cancel)
 	resp, err := ex.send(ctx, body, key)
 	if err != nil {
 		err = apierror.Unreachable.Because(err)
@@ -68,7 +68,7 @@ func (ex *exchange) try(body []byte, key string, turn turn) (a *answer, err erro
 		}
 		resp.Body.Close()
 	}
-	ex.watch.endTry()
+	ex.watch.EndTry()
 	if timeout, ok := errors.AsType[*apierror.Interruption](context.Cause(ctx)); ok {
 		err = timeout
 	}

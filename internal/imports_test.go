@@ -22,7 +22,7 @@ const module = "github.com/illumichat/caddy-illumichat"
 var walls = map[string][]string{
 	".": {
 		"internal/apierror", "internal/buffer", "internal/chat", "internal/origin", "internal/sse", "internal/values",
-		"store",
+		"internal/watchdog", "store",
 	},
 
 	"internal/sse":      {},
@@ -30,6 +30,7 @@ var walls = map[string][]string{
 	"internal/apierror": {},
 	"internal/chat":     {"internal/apierror", "internal/sse", "internal/values"},
 	"internal/origin":   {"internal/apierror", "internal/values"},
+	"internal/watchdog": {"internal/apierror"},
 	"internal/values":   {},
 	"store":             {},
 	"store/redisstore":  {"internal/values", "store"},
@@ -58,7 +59,7 @@ var testPackages = []string{
 var standardOnly = []string{"internal/buffer", "internal/sse"}
 
 // withoutCaddy are the packages that do not import Caddy.
-var withoutCaddy = []string{"internal/apierror", "internal/chat", "internal/origin"}
+var withoutCaddy = []string{"internal/apierror", "internal/chat", "internal/origin", "internal/watchdog"}
 
 // tokenHome is the only package that writes the Authorization header. Tests and test packages write it to the sandbox.
 const tokenHome = "."

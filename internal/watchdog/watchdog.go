@@ -1,4 +1,4 @@
-package illumichat
+package watchdog
 
 import (
 	"context"
@@ -12,8 +12,8 @@ import (
 // lingerAfterFinish is how long what follows a finish is passed on.
 const lingerAfterFinish = 2 * time.Second
 
-// watchOutput is what the watch needs of where an answer goes. It is called by the watch's goroutine.
-type watchOutput interface {
+// Output is what the watch needs of where an answer goes. It is called by the watch's goroutine.
+type Output interface {
 	// Commit sends the head, if it is not sent yet, and does not wait for a write.
 	Commit() error
 
@@ -27,18 +27,18 @@ type watchOutput interface {
 	Patience() time.Duration
 }
 
-// watchOptions are the time limits of an exchange, from its start.
-type watchOptions struct {
-	start       time.Time
-	end         time.Duration // of the whole exchange
-	commitAfter time.Duration // or never
-	idle        time.Duration // the longest silence within a stream
+// Options are the time limits of an exchange, from its start.
+type Options struct {
+	Start       time.Time
+	End         time.Duration // of the whole exchange
+	CommitAfter time.Duration // or never
+	Idle        time.Duration // the longest silence within a stream
 }
 
-// watch is an exchange's one timer. Events do not set it: they leave a mark of when they came.
-type watch struct {
-	alarm
-	output watchOutput
+// Watchdog is an exchange's one timer. Events do not set it: they leave a mark of when they came.
+type Watchdog struct {
+	Alarm
+	output Output
 	cancel context.CancelCauseFunc // ends the exchange
 
 	end         time.Duration // of the whole exchange
@@ -56,81 +56,81 @@ type watch struct {
 	canceled bool
 }
 
-// init prepares a watch, which cannot be copied afterwards. It calls cancel to end the exchange.
-func (w *watch) init(output watchOutput, cancel context.CancelCauseFunc, options watchOptions) {
-	w.alarm.init(options.start, w.lookAtAll)
+// Init prepares a watch, which cannot be copied afterwards. It calls cancel to end the exchange.
+func (w *Watchdog) Init(output Output, cancel context.CancelCauseFunc, options Options) {
+	w.Alarm.Init(options.Start, w.fire)
 	w.output, w.cancel = output, cancel
-	w.end, w.commitAfter, w.idle = options.end, options.commitAfter, options.idle
+	w.end, w.commitAfter, w.idle = options.End, options.CommitAfter, options.Idle
 }
 
-// left is how long the exchange may still take.
-func (w *watch) left() time.Duration { return w.end - w.now() }
+// Left is how long the exchange may still take.
+func (w *Watchdog) Left() time.Duration { return w.end - w.Now() }
 
-// startTry notes that the upstream is asked. The try is canceled if its first event has not come in time.
-func (w *watch) startTry(timeout time.Duration, cancel context.CancelCauseFunc) {
+// StartTry notes that the upstream is asked. The try is canceled if its first event has not come in time.
+func (w *Watchdog) StartTry(timeout time.Duration, cancel context.CancelCauseFunc) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	now := w.now()
+	now := w.Now()
 	w.try = cancel
 	w.response = now + timeout
 	w.setNoLaterThan(min(w.end, w.response, now+min(w.output.Patience(), w.end)))
 }
 
-// endTry notes that the try has failed. When it returns, the visitor has been sent a head or will be sent none
+// EndTry notes that the try has failed. When it returns, the visitor has been sent a head or will be sent none
 // on its account.
-func (w *watch) endTry() {
+func (w *Watchdog) EndTry() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.forgetTry()
 }
 
-func (w *watch) forgetTry() {
+func (w *Watchdog) forgetTry() {
 	w.try = nil
 	w.commitAt.Store(0)
 }
 
-// accept notes that the upstream has accepted the chat and its events are to come.
-func (w *watch) accept() {
-	if w.commitAfter == never {
+// Accept notes that the upstream has accepted the chat and its events are to come.
+func (w *Watchdog) Accept() {
+	if w.commitAfter == Never {
 		return
 	}
-	at := w.now() + w.commitAfter
+	at := w.Now() + w.commitAfter
 	w.commitAt.Store(int64(at))
-	w.noLaterThan(at)
+	w.NoLaterThan(at)
 }
 
-// begin notes the first event.
-func (w *watch) begin() {
+// Begin notes the first event.
+func (w *Watchdog) Begin() {
 	w.begun.Store(true)
-	w.noLaterThan(w.now() + min(w.idle, w.output.Patience()))
+	w.NoLaterThan(w.Now() + min(w.idle, w.output.Patience()))
 }
 
-// finish notes the finish.
-func (w *watch) finish() {
-	at := w.now() + lingerAfterFinish
+// Finish notes the finish.
+func (w *Watchdog) Finish() {
+	at := w.Now() + lingerAfterFinish
 	w.finishBy.Store(int64(at))
-	w.noLaterThan(at)
+	w.NoLaterThan(at)
 }
 
-// wait notes that the upstream is waited for from now on, and busy that it is not: what then takes
+// BeginRead notes that the upstream is waited for from now on, and busy that it is not: what then takes
 // time is the visitor.
-func (w *watch) wait() (now time.Duration) {
-	now = w.now()
+func (w *Watchdog) BeginRead() (now time.Duration) {
+	now = w.Now()
 	w.waiting.Store(int64(now))
 	return now
 }
-func (w *watch) busy() { w.waiting.Store(-1) }
+func (w *Watchdog) EndRead() { w.waiting.Store(-1) }
 
 // errLingered ends the reading of what follows a finish.
 var errLingered = errors.New("the finish was a while ago")
 
-// lookAtAll is what the alarm does.
-func (w *watch) lookAtAll(now time.Duration) (next time.Duration) {
+// fire is what the alarm does.
+func (w *Watchdog) fire(now time.Duration) (next time.Duration) {
 	next = w.output.EndStalled(now)
 	if w.canceled {
 		return next
 	}
-	due, cause := guarded(func() (time.Duration, error) { return w.due(now) })
+	due, cause := Guard(func() (time.Duration, error) { return w.check(now) })
 	if cause != nil {
 		w.cancel(cause)
 		w.canceled = true
@@ -138,16 +138,16 @@ func (w *watch) lookAtAll(now time.Duration) (next time.Duration) {
 	return min(next, due)
 }
 
-// due does what has come due at now. It returns when to look again, or why the exchange ends.
-func (w *watch) due(now time.Duration) (next time.Duration, cause error) {
+// check does what has come due at now. It returns when to look again, or why the exchange ends.
+func (w *Watchdog) check(now time.Duration) (next time.Duration, cause error) {
 	if now >= w.end {
-		return never, apierror.MaxDuration
+		return Never, apierror.MaxDuration
 	}
 	next = w.end
 
 	if by := time.Duration(w.finishBy.Load()); by > 0 {
 		if now >= by {
-			return never, errLingered
+			return Never, errLingered
 		}
 		return min(next, by), nil
 	}
@@ -166,7 +166,7 @@ func (w *watch) due(now time.Duration) (next time.Duration, cause error) {
 		next = min(next, now+w.idle)
 	} else {
 		if now-since >= w.idle {
-			return never, apierror.Stalled
+			return Never, apierror.Stalled
 		}
 		next = min(next, since+w.idle)
 	}
@@ -175,7 +175,7 @@ func (w *watch) due(now time.Duration) (next time.Duration, cause error) {
 		if now < at {
 			next = min(next, at)
 		} else if err := w.output.Commit(); err != nil {
-			return never, err
+			return Never, err
 		}
 	}
 	heartbeat, err := w.output.Heartbeat()
