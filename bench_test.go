@@ -50,7 +50,7 @@ func openExchange(tb testing.TB, h *Handler, w http.ResponseWriter) *exchange {
 		tb.Fatal(err)
 	}
 	c := &record{start: time.Now()}
-	return h.newExchange(benchRequest.Context(), h.newSink(w, benchRequest, c.start), false, admission, c)
+	return h.newExchange(benchRequest.Context(), h.newVisitor(w, benchRequest, c.start, ""), false, admission, c)
 }
 
 // newBenchRelay returns what relays a stream, with its timer running.

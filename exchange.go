@@ -58,6 +58,17 @@ func (h *Handler) newExchange(ctx context.Context, out output, http3 bool, a *ad
 	return ex
 }
 
+// newVisitor returns the response to a visitor whose request began at start. Its Cache-Control may be another one than that of an
+// answer to a POST.
+func (h *Handler) newVisitor(w http.ResponseWriter, r *http.Request, start time.Time, cacheControl string) *sink {
+	return newSink(w, r, sinkOptions{
+		start:        start,
+		writeTimeout: time.Duration(h.WriteTimeout),
+		heartbeat:    orNever(h.Heartbeat),
+		cacheControl: cacheControl,
+	})
+}
+
 // run asks, and passes the answer on. An error means that nothing was sent.
 func (ex *exchange) run(body []byte) error {
 	answer, err := ex.ask(body)

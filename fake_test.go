@@ -68,8 +68,8 @@ func (s *script) Read(p []byte) (int, error) {
 
 func (s *script) Close() error { return nil }
 
-// visitor is a ResponseWriter that remembers what arrived, when, in which pieces.
-type visitor struct {
+// fakeVisitor is a ResponseWriter that remembers what arrived, when, in which pieces.
+type fakeVisitor struct {
 	header http.Header
 	start  time.Time
 	block  func(p []byte) error // called before each write, if set
@@ -85,15 +85,15 @@ type chunk struct {
 	data string
 }
 
-func (v *visitor) Header() http.Header { return v.header }
+func (v *fakeVisitor) Header() http.Header { return v.header }
 
-func (v *visitor) WriteHeader(status int) {
+func (v *fakeVisitor) WriteHeader(status int) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.status = status
 }
 
-func (v *visitor) Write(p []byte) (int, error) {
+func (v *fakeVisitor) Write(p []byte) (int, error) {
 	if v.block != nil {
 		if err := v.block(p); err != nil {
 			return 0, err
@@ -108,7 +108,7 @@ func (v *visitor) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func (v *visitor) FlushError() error {
+func (v *fakeVisitor) FlushError() error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.chunks = append(v.chunks, chunk{time.Since(v.start), string(v.pending)})
@@ -117,7 +117,7 @@ func (v *visitor) FlushError() error {
 }
 
 // got is all that arrived.
-func (v *visitor) got() string {
+func (v *fakeVisitor) got() string {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	var all strings.Builder
@@ -128,7 +128,7 @@ func (v *visitor) got() string {
 }
 
 // timeline is what arrived when, a piece a line.
-func (v *visitor) timeline() string {
+func (v *fakeVisitor) timeline() string {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	var lines strings.Builder
@@ -149,7 +149,7 @@ type fakeChat struct {
 	body          io.Reader       // of the visitor's request, if set
 	state         *sharedState    // shared with others, if set
 	handler       *Handler        // shared with others, state and limits and all, if set
-	visitor       visitor
+	visitor       fakeVisitor
 
 	tries []fakeTry // that have been made
 }

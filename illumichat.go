@@ -407,7 +407,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, c *record) error
 		return h.serveResumable(w, r, owner, asked, admission, c)
 	}
 	defer admission.leave()
-	ex := h.newExchange(r.Context(), h.newSink(w, r, c.start), r.ProtoMajor == 3, admission, c)
+	ex := h.newExchange(r.Context(), h.newVisitor(w, r, c.start, ""), r.ProtoMajor == 3, admission, c)
 	defer ex.close()
 	return ex.run(asked.Body)
 }

@@ -21,7 +21,7 @@ import (
 func (h *Handler) serveResumable(w http.ResponseWriter, r *http.Request, owner string, asked chat.Chat, a *admission, c *record) error {
 	letGo := h.use()               // for as long as the visitor reads, which may be longer than the upstream takes
 	defer func() { _ = letGo() }() // there is nobody to tell
-	visitor := h.newSink(w, r, c.start)
+	visitor := h.newVisitor(w, r, c.start, "")
 	defer func() { c.bytes = visitor.Close("", "") }()
 	c.admitted = true
 	rec := newRecording(h, a.streamID(), owner, asked, visitor)
@@ -144,7 +144,7 @@ func (h *Handler) follow(r *http.Request, visitor *sink, head http.Header, liste
 	beat.NoLaterThan(beat.Now() + visitor.Patience())
 
 	for {
-		err := visitor.listen(ctx, listener, c)
+		err := passPiece(ctx, visitor, listener, c)
 		if err == nil {
 			continue
 		}
@@ -175,8 +175,8 @@ func (h *Handler) tellLost(r *http.Request, visitor *sink, c *record, err error)
 	return nil
 }
 
-// listen passes on what is there next. It returns io.EOF at the stream's end.
-func (s *sink) listen(ctx context.Context, listener store.Listener, c *record) error {
+// passPiece passes on what is there next. It returns io.EOF at the stream's end.
+func passPiece(ctx context.Context, visitor *sink, listener store.Listener, c *record) error {
 	piece, err := listener.Read()
 	switch {
 	case err != nil:
@@ -185,13 +185,13 @@ func (s *sink) listen(ctx context.Context, listener store.Listener, c *record) e
 		if c.firstEvent == 0 && piece.Events > 0 {
 			c.firstEvent = time.Since(c.start)
 		}
-		if err := s.WriteEvents(piece.Data, !piece.Torn, true); err != nil {
+		if err := visitor.WriteEvents(piece.Data, !piece.Torn, true); err != nil {
 			return err
 		}
 		c.events += int64(piece.Events)
 		return nil
 	}
-	if err := s.Commit(); err != nil {
+	if err := visitor.Commit(); err != nil {
 		return err
 	}
 	return listener.Wait(ctx)

@@ -187,8 +187,7 @@ func (h *Handler) resume(w http.ResponseWriter, r *http.Request, c *record) erro
 	}
 	defer h.state.leave(seat)
 	metrics.resumes.WithLabelValues(resumeGoesOn).Inc()
-	visitor := h.newSink(w, r, c.start)
-	visitor.caching = "no-store, no-transform" // a GET's answer could be kept for another visitor
+	visitor := h.newVisitor(w, r, c.start, "no-store, no-transform") // a GET's answer could be kept for another visitor
 	defer func() { c.bytes = visitor.Close("", "") }()
 	return h.follow(r, visitor, stream.Meta().Header, listener, c)
 }

@@ -1,8 +1,10 @@
 package illumichat
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -12,7 +14,6 @@ import (
 
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
 	"github.com/illumichat/caddy-illumichat/internal/sse"
-	"github.com/illumichat/caddy-illumichat/internal/watchdog"
 )
 
 // sink is the visitor's side of a stream: the output to a connection.
@@ -41,15 +42,23 @@ type sink struct {
 	bytes     int64         // of the body
 }
 
-// newSink returns the sink of a request that began at start.
-func (h *Handler) newSink(w http.ResponseWriter, r *http.Request, start time.Time) *sink {
-	return newSink(w, r, start, time.Duration(h.WriteTimeout), orNever(h.Heartbeat))
+// never is a time that does not come.
+const never = time.Duration(math.MaxInt64)
+
+// sinkOptions are about the time that things take.
+type sinkOptions struct {
+	start        time.Time     // of the exchange
+	writeTimeout time.Duration // how long one write may block
+	heartbeat    time.Duration // after how much silence a comment is sent; the largest duration: never
+	cacheControl string        // the answer's; "" for that of an answer to a POST
 }
 
-func newSink(w http.ResponseWriter, r *http.Request, start time.Time, timeout, interval time.Duration) *sink {
+// newSink returns the sink of a request.
+func newSink(w http.ResponseWriter, r *http.Request, options sinkOptions) *sink {
 	control := http.NewResponseController(w)
-	s := &sink{w: w, control: control, start: start, timeout: timeout, interval: interval, deadlines: control}
-	s.caching = "no-cache, no-transform" // so that encode leaves it alone
+	start := options.start
+	s := &sink{w: w, control: control, start: start, timeout: options.writeTimeout, interval: options.heartbeat, deadlines: control}
+	s.caching = cmp.Or(options.cacheControl, "no-cache, no-transform") // so that encode leaves it alone
 	_, writer := caddyhttp.IdleTimeoutsFromContext(r.Context())
 	if writer == nil {
 		if server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok && server.WriteTimeout > 0 {
@@ -61,7 +70,7 @@ func newSink(w http.ResponseWriter, r *http.Request, start time.Time, timeout, i
 	// Caddy would set a deadline twice for each event, which is a tenth of what an event costs.
 	s.hardDeadline = writer.Deadline.HardDeadline
 	s.deadlines, writer.Ctrl = writer.Ctrl, noDeadlines
-	restore := writer.Override(timeout, 0, 0)
+	restore := writer.Override(s.timeout, 0, 0)
 	s.clearDeadline()
 	s.restore = func() {
 		writer.Ctrl = s.deadlines
@@ -168,12 +177,12 @@ func (s *sink) Finish(ev []byte) error {
 func (s *sink) Heartbeat() (next time.Duration, err error) {
 	now := time.Since(s.start)
 	if !s.mu.TryLock() {
-		return now + min(s.interval, watchdog.Never-now), nil
+		return now + min(s.interval, never-now), nil
 	}
 	defer s.mu.Unlock()
 	switch {
-	case s.interval == watchdog.Never || !s.committed:
-		return watchdog.Never, nil
+	case s.interval == never || !s.committed:
+		return never, nil
 	case s.open:
 		return now + s.interval, nil
 	case now-s.sent < s.interval:

@@ -9,14 +9,11 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-
-	"github.com/illumichat/caddy-illumichat/internal/sitetest"
-	"github.com/illumichat/caddy-illumichat/internal/watchdog"
 )
 
 // deadlineCounter is a connection that counts the deadlines that are set for it.
 type deadlineCounter struct {
-	discard
+	*httptest.ResponseRecorder
 	set  int
 	last time.Time
 }
@@ -29,7 +26,7 @@ func (c *deadlineCounter) SetWriteDeadline(at time.Time) error {
 
 // Neither Caddy nor we set a deadline for an event, but there is one again for what is written when the answer is over.
 func TestNoDeadlineForAnEvent(t *testing.T) {
-	conn := &deadlineCounter{discard: discard{make(http.Header)}}
+	conn := &deadlineCounter{ResponseRecorder: httptest.NewRecorder()}
 	control := http.NewResponseController(conn)
 	writer := &caddyhttp.IdleTimeoutWriter{
 		ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: conn},
@@ -38,10 +35,10 @@ func TestNoDeadlineForAnEvent(t *testing.T) {
 		Logger:                zap.NewNop(),
 	}
 	ctx := caddyhttp.ContextWithIdleTimeouts(t.Context(), nil, writer)
-	s := newSink(writer, httptest.NewRequestWithContext(ctx, http.MethodPost, sitetest.ChatPath, nil), time.Now(), time.Minute, watchdog.Never)
+	s := newSink(writer, httptest.NewRequestWithContext(ctx, http.MethodPost, "/", nil), sinkOptions{start: time.Now(), writeTimeout: time.Minute, heartbeat: never})
 	before := conn.set
 	for range 100 {
-		if err := s.WriteEvents([]byte(sitetest.Delta), true, true); err != nil {
+		if err := s.WriteEvents([]byte("data: hello\n\n"), true, true); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -49,7 +46,7 @@ func TestNoDeadlineForAnEvent(t *testing.T) {
 		t.Errorf("%d deadlines were set for 100 events, the last one is %v", conn.set-before, conn.last)
 	}
 
-	if err := s.Finish([]byte(sitetest.Finish)); err != nil {
+	if err := s.Finish([]byte("data: bye\n\n")); err != nil {
 		t.Fatal(err)
 	}
 	if conn.set != before+2 || !conn.last.IsZero() {
@@ -67,8 +64,8 @@ func TestNoDeadlineForAnEvent(t *testing.T) {
 
 // A write that cannot be ended, because some writer knows no deadlines, is not looked at all the time.
 func TestStalledWriteIsLookedAtNowAndThen(t *testing.T) {
-	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, sitetest.ChatPath, nil)
-	s := newSink(httptest.NewRecorder(), r, time.Now(), time.Second, watchdog.Never)
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", nil)
+	s := newSink(httptest.NewRecorder(), r, sinkOptions{start: time.Now(), writeTimeout: time.Second, heartbeat: never})
 	s.relaying.Store(int64(time.Second))
 	for now, want := range map[time.Duration]time.Duration{
 		1500 * time.Millisecond: 2 * time.Second,

@@ -488,7 +488,7 @@ func floodsInUse() int {
 func TestFloodsAreBounded(t *testing.T) {
 	h := newHandler(t, "max_duration 1h")
 	flood := strings.Repeat(sitetest.Delta, 1<<20/len(sitetest.Delta))
-	begin := func(v *visitor) (*exchange, *relay) {
+	begin := func(v *fakeVisitor) (*exchange, *relay) {
 		ex := openExchange(t, h, v)
 		ex.watch.StartTry(time.Hour, ex.cancel)
 		ex.relay = newRelay(newSecret([]byte(sandbox.Token)), ex.output, &ex.watch)
@@ -501,7 +501,7 @@ func TestFloodsAreBounded(t *testing.T) {
 
 	var open []*exchange
 	for i := range maxFloods + 10 {
-		ex, relay := begin(&visitor{header: make(http.Header)})
+		ex, relay := begin(&fakeVisitor{header: make(http.Header)})
 		open = append(open, ex)
 		body := strings.NewReader(flood)
 		for range 5 {
@@ -527,7 +527,7 @@ func TestFloodsAreBounded(t *testing.T) {
 		"panicked": func() error { panic("a writer around the handler") },
 	} {
 		blocked := false
-		ex, relay := begin(&visitor{header: make(http.Header), block: func([]byte) error {
+		ex, relay := begin(&fakeVisitor{header: make(http.Header), block: func([]byte) error {
 			if blocked {
 				return block()
 			}
@@ -586,7 +586,7 @@ func TestBufferIsGivenBack(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHandler(t, "")
-			v := &visitor{header: make(http.Header), block: func([]byte) error { return test.block }}
+			v := &fakeVisitor{header: make(http.Header), block: func([]byte) error { return test.block }}
 			ex := openExchange(t, h, v)
 			defer ex.admission.leave()
 			defer ex.close()
