@@ -14,6 +14,7 @@ import (
 
 	"github.com/illumichat/caddy-illumichat/internal/buffer"
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
+	"github.com/illumichat/caddy-illumichat/internal/visitor"
 )
 
 // events is a body of n times the same bytes, a read each.
@@ -148,7 +149,7 @@ func TestStreamMemory(t *testing.T) {
 		per = min(per, (ours-idle)/streams)
 	}
 	t.Logf("%d bytes a stream, of which %d are the relay's and %d the exchange's", per,
-		unsafe.Sizeof(relay{})+buffer.Min, unsafe.Sizeof(exchange{})+unsafe.Sizeof(sink{}))
+		unsafe.Sizeof(relay{})+buffer.Min, unsafe.Sizeof(exchange{})+unsafe.Sizeof(visitor.Response{}))
 	if per > maxStreamMemory {
 		t.Errorf("a stream takes %d bytes, more than %d", per, maxStreamMemory)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
 	"github.com/illumichat/caddy-illumichat/internal/chat"
+	"github.com/illumichat/caddy-illumichat/internal/visitor"
 	"github.com/illumichat/caddy-illumichat/internal/watchdog"
 	"github.com/illumichat/caddy-illumichat/store"
 )
@@ -60,12 +61,12 @@ func (h *Handler) newExchange(ctx context.Context, out output, http3 bool, a *ad
 
 // newVisitor returns the response to a visitor whose request began at start. Its Cache-Control may be another one than that of an
 // answer to a POST.
-func (h *Handler) newVisitor(w http.ResponseWriter, r *http.Request, start time.Time, cacheControl string) *sink {
-	return newSink(w, r, sinkOptions{
-		start:        start,
-		writeTimeout: time.Duration(h.WriteTimeout),
-		heartbeat:    orNever(h.Heartbeat),
-		cacheControl: cacheControl,
+func (h *Handler) newVisitor(w http.ResponseWriter, r *http.Request, start time.Time, cacheControl string) *visitor.Response {
+	return visitor.New(w, r, visitor.Options{
+		Start:        start,
+		WriteTimeout: time.Duration(h.WriteTimeout),
+		Heartbeat:    orNever(h.Heartbeat),
+		CacheControl: cacheControl,
 	})
 }
 

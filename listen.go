@@ -13,6 +13,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
 	"github.com/illumichat/caddy-illumichat/internal/chat"
 	"github.com/illumichat/caddy-illumichat/internal/sse"
+	"github.com/illumichat/caddy-illumichat/internal/visitor"
 	"github.com/illumichat/caddy-illumichat/internal/watchdog"
 	"github.com/illumichat/caddy-illumichat/store"
 )
@@ -90,7 +91,7 @@ func (ex *exchange) runAlone(body []byte) (err error) {
 }
 
 // passOn gives the visitor who asked an answer that is no stream, or returns the error that there is instead.
-func (r *recording) passOn(req *http.Request, visitor *sink, c *record, err error) error {
+func (r *recording) passOn(req *http.Request, visitor *visitor.Response, c *record, err error) error {
 	c.tries, c.upstreamStatus = r.ex.record.tries, r.ex.record.upstreamStatus // which nobody writes any more
 	watchdog.Rethrow(err)
 	if req.Context().Err() != nil {
@@ -108,7 +109,7 @@ func (r *recording) passOn(req *http.Request, visitor *sink, c *record, err erro
 }
 
 // visitorLeft ends what was sent to a visitor who left or does not read.
-func (h *Handler) visitorLeft(r *http.Request, visitor *sink, c *record, err error) error {
+func (h *Handler) visitorLeft(r *http.Request, visitor *visitor.Response, c *record, err error) error {
 	c.left(err)
 	if !visitor.IsCommitted() {
 		return apierror.ErrVisitorGone
@@ -128,7 +129,7 @@ func (r *recording) note(c *record) {
 }
 
 // follow has a visitor listen to a stream, to its end or until they leave.
-func (h *Handler) follow(r *http.Request, visitor *sink, head http.Header, listener store.Listener, c *record) error {
+func (h *Handler) follow(r *http.Request, visitor *visitor.Response, head http.Header, listener store.Listener, c *record) error {
 	visitor.Prepare(head, sse.MediaType)
 	ctx, cancel := context.WithCancelCause(r.Context())
 	defer cancel(nil)
@@ -162,7 +163,7 @@ func (h *Handler) follow(r *http.Request, visitor *sink, head http.Header, liste
 }
 
 // tellLost ends an answer of which nothing follows any more.
-func (h *Handler) tellLost(r *http.Request, visitor *sink, c *record, err error) error {
+func (h *Handler) tellLost(r *http.Request, visitor *visitor.Response, c *record, err error) error {
 	c.ended(store.End{Reason: apierror.Lost.FinishReason(), Cause: apierror.Lost.Code.String()})
 	h.troubles.tell(apierror.Lost.Level(), apierror.Lost.Code.String(), "the rest of an answer is lost",
 		"see whether the instance that wrote it has ended, or the store was emptied", zap.NamedError("cause", err))
@@ -176,7 +177,7 @@ func (h *Handler) tellLost(r *http.Request, visitor *sink, c *record, err error)
 }
 
 // passPiece passes on what is there next. It returns io.EOF at the stream's end.
-func passPiece(ctx context.Context, visitor *sink, listener store.Listener, c *record) error {
+func passPiece(ctx context.Context, visitor *visitor.Response, listener store.Listener, c *record) error {
 	piece, err := listener.Read()
 	switch {
 	case err != nil:

@@ -13,6 +13,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
 	"github.com/illumichat/caddy-illumichat/internal/chat"
 	"github.com/illumichat/caddy-illumichat/internal/sse"
+	"github.com/illumichat/caddy-illumichat/internal/visitor"
 	"github.com/illumichat/caddy-illumichat/internal/watchdog"
 	"github.com/illumichat/caddy-illumichat/store"
 )
@@ -43,7 +44,7 @@ type recording struct {
 	last      store.Chunk // a finish of our own
 }
 
-func newRecording(h *Handler, id, owner string, asked chat.Chat, visitor *sink) *recording {
+func newRecording(h *Handler, id, owner string, asked chat.Chat, visitor *visitor.Response) *recording {
 	return &recording{
 		id:        id,
 		store:     h.store,

@@ -22,7 +22,7 @@ const module = "github.com/illumichat/caddy-illumichat"
 var walls = map[string][]string{
 	".": {
 		"internal/apierror", "internal/buffer", "internal/chat", "internal/origin", "internal/sse", "internal/values",
-		"internal/watchdog", "store",
+		"internal/visitor", "internal/watchdog", "store",
 	},
 
 	"internal/sse":      {},
@@ -31,6 +31,7 @@ var walls = map[string][]string{
 	"internal/chat":     {"internal/apierror", "internal/sse", "internal/values"},
 	"internal/origin":   {"internal/apierror", "internal/values"},
 	"internal/watchdog": {"internal/apierror"},
+	"internal/visitor":  {"internal/apierror", "internal/sse"},
 	"internal/values":   {},
 	"store":             {},
 	"store/redisstore":  {"internal/values", "store"},

@@ -1,4 +1,4 @@
-package illumichat
+package visitor
 
 import (
 	"net/http"
@@ -35,7 +35,7 @@ func TestNoDeadlineForAnEvent(t *testing.T) {
 		Logger:                zap.NewNop(),
 	}
 	ctx := caddyhttp.ContextWithIdleTimeouts(t.Context(), nil, writer)
-	s := newSink(writer, httptest.NewRequestWithContext(ctx, http.MethodPost, "/", nil), sinkOptions{start: time.Now(), writeTimeout: time.Minute, heartbeat: never})
+	s := New(writer, httptest.NewRequestWithContext(ctx, http.MethodPost, "/", nil), Options{Start: time.Now(), WriteTimeout: time.Minute, Heartbeat: never})
 	before := conn.set
 	for range 100 {
 		if err := s.WriteEvents([]byte("data: hello\n\n"), true, true); err != nil {
@@ -65,7 +65,7 @@ func TestNoDeadlineForAnEvent(t *testing.T) {
 // A write that cannot be ended, because some writer knows no deadlines, is not looked at all the time.
 func TestStalledWriteIsLookedAtNowAndThen(t *testing.T) {
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", nil)
-	s := newSink(httptest.NewRecorder(), r, sinkOptions{start: time.Now(), writeTimeout: time.Second, heartbeat: never})
+	s := New(httptest.NewRecorder(), r, Options{Start: time.Now(), WriteTimeout: time.Second, Heartbeat: never})
 	s.relaying.Store(int64(time.Second))
 	for now, want := range map[time.Duration]time.Duration{
 		1500 * time.Millisecond: 2 * time.Second,

@@ -1,4 +1,4 @@
-package illumichat
+package visitor
 
 import (
 	"cmp"
@@ -16,8 +16,8 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/sse"
 )
 
-// sink is the visitor's side of a stream: the output to a connection.
-type sink struct {
+// Response is the visitor's side of a stream: the output to a connection.
+type Response struct {
 	w        http.ResponseWriter
 	control  *http.ResponseController
 	start    time.Time     // of the exchange
@@ -45,20 +45,20 @@ type sink struct {
 // never is a time that does not come.
 const never = time.Duration(math.MaxInt64)
 
-// sinkOptions are about the time that things take.
-type sinkOptions struct {
-	start        time.Time     // of the exchange
-	writeTimeout time.Duration // how long one write may block
-	heartbeat    time.Duration // after how much silence a comment is sent; the largest duration: never
-	cacheControl string        // the answer's; "" for that of an answer to a POST
+// Options are about the time that things take.
+type Options struct {
+	Start        time.Time     // of the exchange
+	WriteTimeout time.Duration // how long one write may block
+	Heartbeat    time.Duration // after how much silence a comment is sent; the largest duration: never
+	CacheControl string        // the answer's; "" for that of an answer to a POST
 }
 
-// newSink returns the sink of a request.
-func newSink(w http.ResponseWriter, r *http.Request, options sinkOptions) *sink {
+// New returns the sink of a request.
+func New(w http.ResponseWriter, r *http.Request, options Options) *Response {
 	control := http.NewResponseController(w)
-	start := options.start
-	s := &sink{w: w, control: control, start: start, timeout: options.writeTimeout, interval: options.heartbeat, deadlines: control}
-	s.caching = cmp.Or(options.cacheControl, "no-cache, no-transform") // so that encode leaves it alone
+	start := options.Start
+	s := &Response{w: w, control: control, start: start, timeout: options.WriteTimeout, interval: options.Heartbeat, deadlines: control}
+	s.caching = cmp.Or(options.CacheControl, "no-cache, no-transform") // so that encode leaves it alone
 	_, writer := caddyhttp.IdleTimeoutsFromContext(r.Context())
 	if writer == nil {
 		if server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok && server.WriteTimeout > 0 {
@@ -79,31 +79,24 @@ func newSink(w http.ResponseWriter, r *http.Request, options sinkOptions) *sink 
 	return s
 }
 
-// noDeadlines is for a writer that is to set none.
-var noDeadlines = http.NewResponseController(deadlineIgnorer{})
-
-type deadlineIgnorer struct{ http.ResponseWriter }
-
-func (deadlineIgnorer) SetWriteDeadline(time.Time) error { return nil }
-
-func (s *sink) Prepare(head http.Header, contentType string) {
+func (s *Response) Prepare(head http.Header, contentType string) {
 	s.head, s.contentType = head, contentType
 }
 
-func (s *sink) IsHeard() bool { return true }
+func (s *Response) IsHeard() bool { return true }
 
-func (s *sink) Deadline() time.Time { return s.hardDeadline }
+func (s *Response) Deadline() time.Time { return s.hardDeadline }
 
-func (s *sink) Patience() time.Duration { return min(s.interval, s.timeout) }
+func (s *Response) Patience() time.Duration { return min(s.interval, s.timeout) }
 
 // Close gives the connection back as it was.
-func (s *sink) Close(_, _ string) (bytes int64) {
+func (s *Response) Close(_, _ string) (bytes int64) {
 	s.restore()
 	return s.bytes
 }
 
 // Commit does not wait for a write: one that goes on sends the head itself.
-func (s *sink) Commit() error {
+func (s *Response) Commit() error {
 	if !s.mu.TryLock() {
 		return nil
 	}
@@ -116,20 +109,20 @@ func (s *sink) Commit() error {
 	return s.flush()
 }
 
-func (s *sink) IsCommitted() bool {
+func (s *Response) IsCommitted() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.committed
 }
 
-func (s *sink) HasSent() bool {
+func (s *Response) HasSent() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.hasBody
 }
 
 // WriteEvents is bounded by endStalled.
-func (s *sink) WriteEvents(p []byte, whole, flush bool) error {
+func (s *Response) WriteEvents(p []byte, whole, flush bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.relaying.Store(int64(time.Since(s.start)))
@@ -143,19 +136,7 @@ func (s *sink) WriteEvents(p []byte, whole, flush bool) error {
 	return s.flush()
 }
 
-func (s *sink) EndStalled(now time.Duration) (next time.Duration) {
-	since := time.Duration(s.relaying.Load())
-	if since == 0 {
-		return now + s.timeout
-	}
-	if now-since < s.timeout {
-		return since + s.timeout
-	}
-	_ = s.deadlines.SetWriteDeadline(s.start) // which is over, so that the write fails, unless some writer knows no deadlines
-	return now + s.timeout
-}
-
-func (s *sink) WriteAll(p []byte) error {
+func (s *Response) WriteAll(p []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	defer s.setDeadline()()
@@ -163,7 +144,7 @@ func (s *sink) WriteAll(p []byte) error {
 	return s.send(p)
 }
 
-func (s *sink) Finish(ev []byte) error {
+func (s *Response) Finish(ev []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.open {
@@ -174,7 +155,7 @@ func (s *sink) Finish(ev []byte) error {
 }
 
 // Heartbeat does not wait for a write: while one goes on, there is no silence.
-func (s *sink) Heartbeat() (next time.Duration, err error) {
+func (s *Response) Heartbeat() (next time.Duration, err error) {
 	now := time.Since(s.start)
 	if !s.mu.TryLock() {
 		return now + min(s.interval, never-now), nil
@@ -193,7 +174,7 @@ func (s *sink) Heartbeat() (next time.Duration, err error) {
 	return s.sent + s.interval, err
 }
 
-func (s *sink) writeHead() {
+func (s *Response) writeHead() {
 	s.committed = true
 	header := s.w.Header()
 	for name, values := range s.head {
@@ -206,14 +187,14 @@ func (s *sink) writeHead() {
 }
 
 // send sends p, which ends with an event, at once.
-func (s *sink) send(p []byte) error {
+func (s *Response) send(p []byte) error {
 	if err := s.write(p, true); err != nil {
 		return err
 	}
 	return s.flush()
 }
 
-func (s *sink) write(p []byte, whole bool) error {
+func (s *Response) write(p []byte, whole bool) error {
 	s.open, s.hasBody = !whole, true
 	n, err := s.w.Write(p)
 	s.bytes += int64(n)
@@ -223,7 +204,7 @@ func (s *sink) write(p []byte, whole bool) error {
 	return nil
 }
 
-func (s *sink) flush() error {
+func (s *Response) flush() error {
 	err := s.control.Flush()
 	if err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return visitorError(err)
@@ -231,20 +212,6 @@ func (s *sink) flush() error {
 	s.sent = time.Since(s.start)
 	return nil
 }
-
-// setDeadline bounds the write and flush that follow. What it returns is to be called after them: in HTTP/2 a deadline
-// resets the stream when it passes, even between writes.
-func (s *sink) setDeadline() (clear func()) {
-	at := time.Now().Add(s.timeout)
-	if !s.hardDeadline.IsZero() && s.hardDeadline.Before(at) {
-		at = s.hardDeadline
-	}
-	_ = s.deadlines.SetWriteDeadline(at) // what cannot be set cannot be helped
-	return s.clearDeadline
-}
-
-// clearDeadline puts the server's own back.
-func (s *sink) clearDeadline() { _ = s.deadlines.SetWriteDeadline(s.hardDeadline) }
 
 // visitorError marks a failed write as the visitor's end of the exchange.
 func visitorError(err error) error {
