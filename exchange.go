@@ -16,7 +16,6 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/chat"
 	"github.com/illumichat/caddy-illumichat/internal/visitor"
 	"github.com/illumichat/caddy-illumichat/internal/watchdog"
-	"github.com/illumichat/caddy-illumichat/store"
 )
 
 // exchange is one chat with the upstream, from the request to the end of the answer.
@@ -139,7 +138,7 @@ func (ex *exchange) breakOff(reason *apierror.Interruption) error {
 	if !ex.output.IsCommitted() {
 		return reason.Before().Because(cause)
 	}
-	ex.record.ended(store.End{Reason: reason.FinishReason(), Cause: reason.Code.String()})
+	ex.record.ended(reason.FinishReason(), reason.Code.String())
 	ex.h.troubles.tell(reason.Level(), reason.Code.String(), "the answer broke off", reason.Before().Hint,
 		zap.Stringer("code", reason.Code), zap.NamedError("cause", cause))
 	if err := ex.output.Finish(chat.FinishEvent(reason)); err != nil {

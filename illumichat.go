@@ -215,10 +215,11 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("store: %w", err)
 	}
 	h.watchShutdown(ctx)
-	if err := metrics.register(ctx.GetMetricsRegistry()); err != nil {
+	sources := metricSources{openStreams: openExchanges.count, coolDowns: coolDowns}
+	if err := registerMetrics(ctx.GetMetricsRegistry(), sources); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
-	metrics.beginFor(h.rules.Labels())
+	beginAssistants(h.rules.Labels())
 	h.warn()
 	return nil
 }

@@ -79,13 +79,13 @@ func (ex *exchange) runAlone(body []byte) (err error) {
 		err = &watchdog.Panic{Value: p}
 		if ex.output.IsCommitted() {
 			ex.h.logger.Error("panic while an answer was recorded", zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
-			ex.record.ended(store.End{Reason: apierror.Closed.FinishReason(), Cause: apierror.Closed.Code.String()})
+			ex.record.ended(apierror.Closed.FinishReason(), apierror.Closed.Code.String())
 			_ = ex.output.Finish(chat.FinishEvent(apierror.Closed))
 		}
 	}()
 	err = ex.run(body)
 	if ex.record.cause == apierror.Abandoned.Code.String() {
-		metrics.abandoned.Inc()
+		abandoned()
 	}
 	return err
 }
@@ -152,7 +152,8 @@ func (h *Handler) follow(r *http.Request, visitor *visitor.Response, head http.H
 		beat.Stop()
 		switch {
 		case err == io.EOF:
-			c.ended(listener.End())
+			end := listener.End()
+			c.ended(end.Reason, end.Cause)
 			return nil
 		case errors.Is(err, store.ErrLost):
 			return h.tellLost(r, visitor, c, err)
@@ -164,7 +165,7 @@ func (h *Handler) follow(r *http.Request, visitor *visitor.Response, head http.H
 
 // tellLost ends an answer of which nothing follows any more.
 func (h *Handler) tellLost(r *http.Request, visitor *visitor.Response, c *record, err error) error {
-	c.ended(store.End{Reason: apierror.Lost.FinishReason(), Cause: apierror.Lost.Code.String()})
+	c.ended(apierror.Lost.FinishReason(), apierror.Lost.Code.String())
 	h.troubles.tell(apierror.Lost.Level(), apierror.Lost.Code.String(), "the rest of an answer is lost",
 		"see whether the instance that wrote it has ended, or the store was emptied", zap.NamedError("cause", err))
 	if err := visitor.Commit(); err != nil {

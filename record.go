@@ -1,6 +1,7 @@
 package illumichat
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"os"
@@ -15,7 +16,6 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
-	"github.com/illumichat/caddy-illumichat/store"
 )
 
 // outcome is what became of a request.
@@ -77,9 +77,9 @@ func newRecord(r *http.Request) *record {
 }
 
 // ended notes an answer that was sent to its end.
-func (c *record) ended(end store.End) {
-	c.finishReason, c.cause = end.Reason, end.Cause
-	switch end.Cause {
+func (c *record) ended(reason, cause string) {
+	c.finishReason, c.cause = reason, cause
+	switch cause {
 	case "":
 		c.outcome = outcomeAnswered
 	case apierror.Stopped.Code.String():
@@ -95,6 +95,17 @@ func (c *record) left(err error) {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		c.cause = causeStalled
 	}
+}
+
+// mergeGaps adds the times between the events of the answer to those of all.
+func (c *record) mergeGaps(g *gaps) { metrics.gaps.merge(g) }
+
+// tried notes that a try is over: with the status of its answer, if there was one, and with the error that it failed with, if
+// it did. ctx is that of the exchange.
+func (c *record) tried(ctx context.Context, status int, err error) {
+	label := tryLabel(ctx, err)
+	metrics.tries.WithLabelValues(label).Inc()
+	c.traceTry(status, label)
 }
 
 // over tells what became of the request to all who want to know.

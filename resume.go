@@ -168,13 +168,13 @@ func (h *Handler) resume(w http.ResponseWriter, r *http.Request, c *record) erro
 	stream, listener, err := h.listen(r, id, after)
 	switch {
 	case err == io.EOF:
-		metrics.resumes.WithLabelValues(resumeEnded).Inc()
+		resumed(resumeEnded)
 		c.outcome, c.label = outcomeAnswered, stream.Meta().Assistant
 		w.Header().Set("Cache-Control", "no-store")
 		w.WriteHeader(http.StatusNoContent)
 		return nil
 	case err == errStreamUnknown:
-		metrics.resumes.WithLabelValues(resumeUnknown).Inc()
+		resumed(resumeUnknown)
 		return err
 	case err != nil:
 		return err
@@ -186,7 +186,7 @@ func (h *Handler) resume(w http.ResponseWriter, r *http.Request, c *record) erro
 		return err
 	}
 	defer h.state.leave(seat)
-	metrics.resumes.WithLabelValues(resumeGoesOn).Inc()
+	resumed(resumeGoesOn)
 	visitor := h.newVisitor(w, r, c.start, "no-store, no-transform") // a GET's answer could be kept for another visitor
 	defer func() { c.bytes = visitor.Close("", "") }()
 	return h.follow(r, visitor, stream.Meta().Header, listener, c)

@@ -29,6 +29,14 @@ var (
 	sharedWindows = caddy.NewUsagePool()
 )
 
+// coolDowns has how long the cool-downs of all states last.
+func coolDowns(yield func(endpoint string, left time.Duration) bool) {
+	sharedStates.Range(func(_, value any) bool {
+		state := value.(*sharedState)
+		return yield(state.endpoint, state.coolDown.left())
+	})
+}
+
 // stateKey tells states apart. It holds no secret.
 type stateKey struct {
 	endpoint string

@@ -58,7 +58,7 @@ func (r *relay) note(c *record) {
 	}
 	c.events, c.firstEvent = r.events, r.firstEvent
 	r.gaps.note(r.watch.Now(), r.events)
-	metrics.gaps.merge(&r.gaps)
+	c.mergeGaps(&r.gaps)
 	if r.told {
 		c.finishReason = r.finishReason
 	}

@@ -3,7 +3,9 @@ package illumichat
 import (
 	"context"
 	"errors"
+	"iter"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -30,10 +32,18 @@ type metricSet struct {
 	cancel     prometheus.Histogram
 	streams    prometheus.GaugeFunc
 	coolDown   coolDownCollector
+	sources    atomic.Pointer[metricSources]
+}
+
+// metricSources are where the metrics look when they are collected.
+type metricSources struct {
+	openStreams func() int                       // how many chats are open
+	coolDowns   iter.Seq2[string, time.Duration] // how long each cool-down lasts, by endpoints, of which one may come more than once
 }
 
 func newMetricSet() *metricSet {
-	m := &metricSet{
+	m := new(metricSet)
+	*m = metricSet{
 		requests:   newCounter("requests_total", "Requests, by what became of them.", "assistant", "outcome"),
 		firstEvent: newHistogram("first_event_seconds", "Time from a request to the first event of its answer.", []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30}, "assistant"),
 		duration:   newHistogram("duration_seconds", "Time from a request to its end.", []float64{.1, .5, 1, 2.5, 5, 10, 30, 60, 120}, "assistant", "outcome"),
@@ -51,8 +61,8 @@ func newMetricSet() *metricSet {
 			prometheus.ExponentialBuckets(.0001, 4, 8))),
 		streams: prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: metricName("streams"), Help: "Chats that are open.",
-		}, func() float64 { return float64(openExchanges.count()) }),
-		coolDown: coolDownCollector{prometheus.NewDesc(metricName("cool_down_seconds"),
+		}, func() float64 { return float64(m.sources.Load().openStreams()) }),
+		coolDown: coolDownCollector{m, prometheus.NewDesc(metricName("cool_down_seconds"),
 			"Time until the upstream is asked again, after it has limited the rate; 0 if there is no cool-down.", []string{"endpoint"}, nil)},
 	}
 	m.begin()
@@ -81,11 +91,11 @@ func (m *metricSet) begin() {
 	}
 }
 
-// beginFor does that for a handler's assistants.
-func (m *metricSet) beginFor(labels []string) {
+// beginAssistants does that for a handler's assistants, by their labels.
+func beginAssistants(labels []string) {
 	for _, label := range labels {
 		for _, o := range []outcome{outcomeRefused, outcomeFailed, outcomeAnswered, outcomeBroken, outcomeLeft} {
-			m.requests.WithLabelValues(label, string(o))
+			metrics.requests.WithLabelValues(label, string(o))
 		}
 	}
 }
@@ -110,8 +120,11 @@ func histogramOpts(name, help string, buckets []float64) prometheus.HistogramOpt
 	}
 }
 
-// register has a config's registry collect the metrics. Another handler of the config may have done that.
-func (m *metricSet) register(registry *prometheus.Registry) error {
+// registerMetrics has a config's registry collect the metrics. Another handler of the config may have done that. The sources are
+// those of the process, the same at each call.
+func registerMetrics(registry *prometheus.Registry, sources metricSources) error {
+	m := metrics
+	m.sources.Store(&sources)
 	for _, collector := range []prometheus.Collector{
 		m.requests, m.firstEvent, m.duration, m.gaps, m.events, m.bytes, m.finishes, m.tries, m.refusals, m.resumes, m.abandoned, m.cancel, m.streams, m.coolDown,
 	} {
@@ -164,9 +177,15 @@ const (
 // tryAnswered is the label of a try whose answer is passed on.
 const tryAnswered = "answered"
 
-// tryLabel is what became of a try.
-func (ex *exchange) tryLabel(err error) string {
-	if cause := context.Cause(ex.ctx); cause != nil {
+// resumed counts a visitor who came back to an answer.
+func resumed(outcome string) { metrics.resumes.WithLabelValues(outcome).Inc() }
+
+// abandoned counts an answer that was cancelled because nobody came back to it.
+func abandoned() { metrics.abandoned.Inc() }
+
+// tryLabel is what became of a try of an exchange, whose context it is.
+func tryLabel(ctx context.Context, err error) string {
+	if cause := context.Cause(ctx); cause != nil {
 		if _, ours := errors.AsType[*apierror.Interruption](cause); !ours {
 			return "left"
 		}
@@ -191,18 +210,19 @@ func (ex *exchange) tryLabel(err error) string {
 }
 
 // coolDownCollector collects how long the cool-downs of all endpoints last.
-type coolDownCollector struct{ desc *prometheus.Desc }
+type coolDownCollector struct {
+	metrics *metricSet
+	desc    *prometheus.Desc
+}
 
 func (c coolDownCollector) Describe(descs chan<- *prometheus.Desc) { descs <- c.desc }
 
 // Collect has one value for each endpoint: the longest, where it is asked with several tokens.
 func (c coolDownCollector) Collect(collected chan<- prometheus.Metric) {
 	longest := make(map[string]time.Duration)
-	sharedStates.Range(func(_, value any) bool {
-		state := value.(*sharedState)
-		longest[state.endpoint] = max(longest[state.endpoint], state.coolDown.left())
-		return true
-	})
+	for endpoint, left := range c.metrics.sources.Load().coolDowns {
+		longest[endpoint] = max(longest[endpoint], left)
+	}
 	for endpoint, left := range longest {
 		collected <- prometheus.MustNewConstMetric(c.desc, prometheus.GaugeValue, left.Seconds(), endpoint)
 	}

@@ -8,7 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap/zapcore"
 
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
@@ -24,8 +24,7 @@ func TestLabelsAreNotTheUpstreams(t *testing.T) {
 		if e.Level() != zapcore.ErrorLevel || e.Label() != "server_error:upstream" {
 			t.Errorf("%s: got the level %s and the label %s", code, e.Level(), e.Label())
 		}
-		ex := &exchange{ctx: t.Context()}
-		if got := ex.tryLabel(e); got != "server_error" {
+		if got := tryLabel(t.Context(), e); got != "server_error" {
 			t.Errorf("%s: the try is labelled %s", code, got)
 		}
 	}
@@ -34,11 +33,22 @@ func TestLabelsAreNotTheUpstreams(t *testing.T) {
 // The time to cancel counts from the visitor's leaving.
 func TestCancelTime(t *testing.T) {
 	cancels := func() (n uint64, seconds float64) {
-		var metric dto.Metric
-		if err := metrics.cancel.Write(&metric); err != nil {
+		registry := prometheus.NewRegistry()
+		if err := registerMetrics(registry, metricSources{openStreams: openExchanges.count, coolDowns: coolDowns}); err != nil {
 			t.Fatal(err)
 		}
-		return metric.Histogram.GetSampleCount(), metric.Histogram.GetSampleSum()
+		families, err := registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, family := range families {
+			if family.GetName() == "caddy_illumichat_cancel_seconds" {
+				histogram := family.GetMetric()[0].GetHistogram()
+				return histogram.GetSampleCount(), histogram.GetSampleSum()
+			}
+		}
+		t.Fatal("there is no such metric")
+		return 0, 0
 	}
 	synctest.Test(t, func(t *testing.T) {
 		n, sum := cancels()

@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"context"
 	"net/http"
+	"net/url"
 	"strconv"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
@@ -18,42 +20,41 @@ const tracerName = "github.com/illumichat/caddy-illumichat"
 
 // startSpan begins the upstream's part of the request's trace, by OpenTelemetry's conventions for HTTP clients and for
 // generative AI. Where the request is not traced, or not recorded, there is none of our own.
-func (ex *exchange) startSpan() {
-	parent := trace.SpanFromContext(ex.ctx)
+func (c *record) startSpan(ctx context.Context, endpoint *url.URL, publicEndpoint string) {
+	parent := trace.SpanFromContext(ctx)
 	if !parent.IsRecording() {
-		ex.record.span = parent
+		c.span = parent
 		return
 	}
-	ex.record.asked = ex.watch.Now()
-	endpoint := ex.h.endpoint
+	c.asked = time.Since(c.start)
 	attributes := []attribute.KeyValue{
 		semconv.GenAIOperationNameInvokeAgent,
 		semconv.GenAIProviderNameKey.String("illumichat"),
-		semconv.GenAIAgentID(shorten(ex.record.assistant)),
+		semconv.GenAIAgentID(shorten(c.assistant)),
 		semconv.HTTPRequestMethodPost,
-		semconv.URLFull(ex.h.publicEndpoint()),
+		semconv.URLFull(publicEndpoint),
 		semconv.ServerAddress(endpoint.Hostname()),
 	}
 	if port, err := strconv.Atoi(endpoint.Port()); err == nil {
 		attributes = append(attributes, semconv.ServerPort(port))
 	}
-	_, ex.record.span = parent.TracerProvider().Tracer(tracerName).Start(ex.ctx, "invoke_agent "+ex.record.label,
+	_, c.span = parent.TracerProvider().Tracer(tracerName).Start(ctx, "invoke_agent "+c.label,
 		trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(attributes...))
 }
 
 // traceTry tells of a try that is over.
-func (ex *exchange) traceTry(status int, label string) {
-	if !ex.record.span.IsRecording() {
+func (c *record) traceTry(status int, label string) {
+	if !c.span.IsRecording() {
 		return
 	}
-	attributes := []attribute.KeyValue{semconv.HTTPRequestResendCount(ex.record.tries - 1)}
+	attributes := []attribute.KeyValue{semconv.HTTPRequestResendCount(c.tries - 1)}
 	if status != 0 {
 		attributes = append(attributes, semconv.HTTPResponseStatusCode(status))
 	}
 	if label != tryAnswered {
 		attributes = append(attributes, semconv.ErrorTypeKey.String(label))
 	}
-	ex.record.span.AddEvent("try", trace.WithAttributes(attributes...))
+	c.span.AddEvent("try", trace.WithAttributes(attributes...))
 }
 
 // endSpan tells what became of the chat.
@@ -86,10 +87,8 @@ func (c *record) fail(why string) {
 }
 
 // propagate tells the upstream of the trace, as the W3C's Trace Context has it.
-func (ex *exchange) propagate(ctx context.Context, header http.Header) {
-	if ex.h.PropagateTrace {
-		// Not the tracestate, which may be the visitor's words or those of the site's other services.
-		defer header.Del("Tracestate")
-		propagation.TraceContext{}.Inject(trace.ContextWithSpan(ctx, ex.record.span), propagation.HeaderCarrier(header))
-	}
+func (c *record) propagate(ctx context.Context, header http.Header) {
+	// Not the tracestate, which may be the visitor's words or those of the site's other services.
+	defer header.Del("Tracestate")
+	propagation.TraceContext{}.Inject(trace.ContextWithSpan(ctx, c.span), propagation.HeaderCarrier(header))
 }

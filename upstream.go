@@ -47,11 +47,7 @@ func (ex *exchange) try(body []byte, key string, turn turn) (a *answer, err erro
 		return nil, apierror.Unreachable.Because(err)
 	}
 	status := 0
-	defer func() {
-		label := ex.tryLabel(err)
-		metrics.tries.WithLabelValues(label).Inc()
-		ex.traceTry(status, label)
-	}()
+	defer func() { ex.record.tried(ex.ctx, status, err) }()
 	ex.record.tries++
 	ctx, cancel := context.WithCancelCause(ex.ctx)
 	ex.watch.StartTry(time.Duration(ex.h.ResponseTimeout), cancel)
@@ -127,7 +123,9 @@ func (ex *exchange) request(ctx context.Context, body *chatBody, key string) (*h
 		"User-Agent":      sentHeader.userAgent,
 		"Idempotency-Key": {key},
 	}
-	ex.propagate(ctx, req.Header)
+	if ex.h.PropagateTrace {
+		ex.record.propagate(ctx, req.Header)
+	}
 	return req, nil
 }
 
