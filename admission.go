@@ -191,7 +191,7 @@ func (h *Handler) noteUsedUp(charges []charge) {
 			continue
 		}
 		window := time.Duration(l.Window)
-		h.troubles.tell(zapcore.WarnLevel, fmt.Sprintf("limit %s %s", window, l.Key), "a limit of many visitors together is used up",
+		h.log.Report(zapcore.WarnLevel, fmt.Sprintf("limit %s %s", window, l.Key), "a limit of many visitors together is used up",
 			"raise the limit if the quota allows for more; where its key is empty, see whether the placeholder is right",
 			zap.Int("requests", l.Requests), zap.Duration("window", window), zap.String("key", l.Key),
 			zap.Bool("key_is_empty", c.key == ""), zap.Duration("wait", wait))

@@ -14,6 +14,7 @@ import (
 
 	"github.com/illumichat/caddy-illumichat/internal/buffer"
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
+	"github.com/illumichat/caddy-illumichat/internal/telemetry"
 	"github.com/illumichat/caddy-illumichat/internal/visitor"
 )
 
@@ -50,8 +51,8 @@ func openExchange(tb testing.TB, h *Handler, w http.ResponseWriter) *exchange {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	c := &record{start: time.Now()}
-	return h.newExchange(benchRequest.Context(), h.newVisitor(w, benchRequest, c.start, ""), false, admission, c)
+	c := &telemetry.Record{Start: time.Now()}
+	return h.newExchange(benchRequest.Context(), h.newVisitor(w, benchRequest, c.Start, ""), false, admission, c)
 }
 
 // newBenchRelay returns what relays a stream, with its timer running.

@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
+	"github.com/illumichat/caddy-illumichat/internal/telemetry"
 )
 
 // statusClientClosed is what Caddy and nginx log for a client that left before the answer.
@@ -27,17 +28,17 @@ var (
 )
 
 // writeError answers with err. Nothing may have been sent before.
-func (h *Handler) writeError(w http.ResponseWriter, c *record, err error) {
+func (h *Handler) writeError(w http.ResponseWriter, c *telemetry.Record, err error) {
 	var e *apierror.Error
 	if !errors.As(err, &e) {
-		c.outcome, c.cause = outcomeLeft, causeLeft
+		c.Outcome, c.Cause = telemetry.OutcomeLeft, telemetry.CauseLeft
 		w.WriteHeader(statusClientClosed)
 		return
 	}
-	c.code, c.codeLabel = e.SentCode(), e.Label()
-	c.outcome = outcomeRefused
-	if c.admitted {
-		c.outcome = outcomeFailed
+	c.Code, c.CodeLabel = e.SentCode(), e.Label()
+	c.Outcome = telemetry.OutcomeRefused
+	if c.Admitted {
+		c.Outcome = telemetry.OutcomeFailed
 	}
 	h.logError(e)
 
@@ -51,9 +52,9 @@ func (h *Handler) writeError(w http.ResponseWriter, c *record, err error) {
 
 // logError tells the operator of failures that are not the visitor's.
 func (h *Handler) logError(e *apierror.Error) {
-	fields := []zap.Field{zap.Int("status", e.Status), zap.String("code", shorten(e.SentCode())), zap.NamedError("cause", e.Cause)}
+	fields := []zap.Field{zap.Int("status", e.Status), zap.String("code", telemetry.Shorten(e.SentCode())), zap.NamedError("cause", e.Cause)}
 	if level := e.Level(); level > zapcore.DebugLevel {
-		h.troubles.tell(level, e.Label()+" "+e.Hint, "the chat failed", e.Hint, fields...)
+		h.log.Report(level, e.Label()+" "+e.Hint, "the chat failed", e.Hint, fields...)
 	} else if c := h.logger.Check(level, "the chat failed"); c != nil {
 		c.Write(fields...)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
 	"github.com/illumichat/caddy-illumichat/internal/chat"
+	"github.com/illumichat/caddy-illumichat/internal/telemetry"
 	"github.com/illumichat/caddy-illumichat/internal/visitor"
 	"github.com/illumichat/caddy-illumichat/internal/watchdog"
 )
@@ -22,7 +23,7 @@ import (
 type exchange struct {
 	h         *Handler
 	admission *admission
-	record    *record
+	record    *telemetry.Record
 	ctx       context.Context // of the request upstream; its cause says why the exchange ended
 	cancel    context.CancelCauseFunc
 	output    output
@@ -37,18 +38,18 @@ type exchange struct {
 
 // newExchange prepares to ask on behalf of a visitor, who is let in, for as long as ctx lasts. Of what is visited by HTTP/3, a
 // reload has to end it.
-func (h *Handler) newExchange(ctx context.Context, out output, http3 bool, a *admission, c *record) *exchange {
-	c.admitted = true
+func (h *Handler) newExchange(ctx context.Context, out output, http3 bool, a *admission, c *telemetry.Record) *exchange {
+	c.Admitted = true
 	ex := &exchange{h: h, admission: a, record: c, output: out, http3: http3}
 	// Not a child of the config's context, which a reload cancels.
 	ex.ctx, ex.cancel = context.WithCancelCause(ctx)
 	end := time.Duration(h.MaxDuration)
 	if deadline := out.Deadline(); !deadline.IsZero() {
-		left := deadline.Sub(c.start)
+		left := deadline.Sub(c.Start)
 		end = min(end, left-min(time.Second, left/5))
 	}
 	ex.watch.Init(out, ex.cancel, watchdog.Options{
-		Start:       c.start,
+		Start:       c.Start,
 		End:         end,
 		CommitAfter: orNever(h.CommitAfter),
 		Idle:        time.Duration(h.IdleTimeout),
@@ -88,7 +89,7 @@ func (ex *exchange) close() {
 		ex.relay.buffer.Abandon() // if nobody could release it
 		ex.relay.note(ex.record)
 	}
-	ex.record.bytes = ex.output.Close(ex.record.finishReason, ex.record.cause)
+	ex.record.Bytes = ex.output.Close(ex.record.FinishReason, ex.record.Cause)
 }
 
 // readToken reads the token that all tries share.
@@ -105,7 +106,7 @@ func (ex *exchange) readToken() error {
 func (ex *exchange) conclude(err error) error {
 	ex.watch.Stop()
 	if err == nil {
-		ex.record.outcome = outcomeAnswered
+		ex.record.Outcome = telemetry.OutcomeAnswered
 		return nil
 	}
 	cause := context.Cause(ex.ctx)
@@ -131,15 +132,15 @@ func (ex *exchange) conclude(err error) error {
 // breakOff tells the visitor of an answer that has no finish of its own.
 func (ex *exchange) breakOff(reason *apierror.Interruption) error {
 	if ex.relay != nil && ex.relay.told {
-		ex.record.outcome = outcomeAnswered // what would have followed does not matter
+		ex.record.Outcome = telemetry.OutcomeAnswered // what would have followed does not matter
 		return nil
 	}
 	cause := ex.loggable(reason.Cause)
 	if !ex.output.IsCommitted() {
 		return reason.Before().Because(cause)
 	}
-	ex.record.ended(reason.FinishReason(), reason.Code.String())
-	ex.h.troubles.tell(reason.Level(), reason.Code.String(), "the answer broke off", reason.Before().Hint,
+	ex.record.Ended(reason.FinishReason(), reason.Code.String())
+	ex.h.log.Report(reason.Level(), reason.Code.String(), "the answer broke off", reason.Before().Hint,
 		zap.Stringer("code", reason.Code), zap.NamedError("cause", cause))
 	if err := ex.output.Finish(chat.FinishEvent(reason)); err != nil {
 		return ex.gone(err)
@@ -150,12 +151,12 @@ func (ex *exchange) breakOff(reason *apierror.Interruption) error {
 // gone ends the exchange of a visitor who left or does not read.
 func (ex *exchange) gone(err error) error {
 	if ex.relay != nil && ex.relay.told {
-		ex.record.outcome = outcomeAnswered // what would have followed does not matter
+		ex.record.Outcome = telemetry.OutcomeAnswered // what would have followed does not matter
 		return nil
 	}
-	ex.record.left(err)
+	ex.record.Left(err)
 	if ex.ctx.Err() != nil {
-		ex.record.cancelled = ex.sinceLeft()
+		ex.record.Cancelled = ex.sinceLeft()
 	}
 	if !ex.output.IsCommitted() {
 		return apierror.ErrVisitorGone
@@ -168,9 +169,9 @@ func (ex *exchange) gone(err error) error {
 }
 
 // tellOfLeft tells the operator of a visitor who left an answer, or did not read it.
-func (h *Handler) tellOfLeft(c *record, err error) {
-	if c.cause == causeStalled {
-		h.troubles.tell(zapcore.WarnLevel, causeStalled, "a visitor did not read the answer",
+func (h *Handler) tellOfLeft(c *telemetry.Record, err error) {
+	if c.Cause == telemetry.CauseStalled {
+		h.log.Report(zapcore.WarnLevel, telemetry.CauseStalled, "a visitor did not read the answer",
 			"raise write_timeout if the connections of your visitors are that slow", zap.NamedError("cause", err))
 	} else {
 		h.logger.Debug("the visitor left before the end of the answer", zap.NamedError("cause", err))

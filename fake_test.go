@@ -19,6 +19,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
+	"github.com/illumichat/caddy-illumichat/internal/telemetry"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 )
 
@@ -287,6 +288,6 @@ func provisionHandler(tb testing.TB, subdirectives string) *Handler {
 		tb.Fatal(err)
 	}
 	h.logger = zap.NewNop()
-	h.troubles.logger = h.logger
+	h.log = telemetry.NewLog(h.logger)
 	return h
 }

@@ -23,6 +23,7 @@ import (
 
 	"github.com/illumichat/caddy-illumichat/internal/chat"
 	"github.com/illumichat/caddy-illumichat/internal/origin"
+	"github.com/illumichat/caddy-illumichat/internal/telemetry"
 	"github.com/illumichat/caddy-illumichat/internal/values"
 	"github.com/illumichat/caddy-illumichat/store"
 )
@@ -177,7 +178,7 @@ type Handler struct {
 	counter   store.Counter // of all instances; nil: this one counts for itself
 	limits    []*limit
 	users     int // of the state: the config, and open chats
-	troubles  troubles
+	log       *telemetry.Log
 }
 
 // CaddyModule returns the Caddy module information.
@@ -191,7 +192,7 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 // Provision fills in defaults, resolves placeholders and loads the transport.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.logger = ctx.Logger()
-	h.troubles.logger = h.logger
+	h.log = telemetry.NewLog(h.logger)
 	h.setDefaults()
 
 	var err error
@@ -215,11 +216,11 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("store: %w", err)
 	}
 	h.watchShutdown(ctx)
-	sources := metricSources{openStreams: openExchanges.count, coolDowns: coolDowns}
-	if err := registerMetrics(ctx.GetMetricsRegistry(), sources); err != nil {
+	sources := telemetry.Sources{OpenStreams: openExchanges.count, CoolDowns: coolDowns}
+	if err := telemetry.Register(ctx.GetMetricsRegistry(), sources); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
-	beginAssistants(h.rules.Labels())
+	telemetry.BeginAssistants(h.rules.Labels())
 	h.warn()
 	return nil
 }
@@ -363,8 +364,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 	if h.origins.Share(w, r) {
 		return nil
 	}
-	c := newRecord(r)
-	defer c.over()
+	c := telemetry.NewRecord(r)
+	defer c.Done()
 	if err := h.serve(w, r, c); err != nil {
 		h.writeError(w, c, err)
 	}
@@ -373,7 +374,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 
 // serve is the way of a request: may this page ask, is it a valid chat, is there room, ask upstream, relay the
 // answer. An error means that nothing was sent yet.
-func (h *Handler) serve(w http.ResponseWriter, r *http.Request, c *record) error {
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request, c *telemetry.Record) error {
 	resumable := h.Resume != nil
 	switch {
 	case r.Method == http.MethodPost:
@@ -408,14 +409,14 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, c *record) error
 		return h.serveResumable(w, r, owner, asked, admission, c)
 	}
 	defer admission.leave()
-	ex := h.newExchange(r.Context(), h.newVisitor(w, r, c.start, ""), r.ProtoMajor == 3, admission, c)
+	ex := h.newExchange(r.Context(), h.newVisitor(w, r, c.Start, ""), r.ProtoMajor == 3, admission, c)
 	defer ex.close()
 	return ex.run(asked.Body)
 }
 
 // noteChat notes what is asked for.
-func noteChat(c *record, asked chat.Chat) {
-	c.assistant, c.alias, c.label, c.continued = asked.Assistant, asked.Alias, asked.Label, asked.Continued
+func noteChat(c *telemetry.Record, asked chat.Chat) {
+	c.Assistant, c.Alias, c.Label, c.Continued = asked.Assistant, asked.Alias, asked.Label, asked.Continued
 }
 
 // MarshalLogObject keeps the token out of logs that print the whole handler, as the server's `trace`

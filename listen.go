@@ -13,21 +13,22 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
 	"github.com/illumichat/caddy-illumichat/internal/chat"
 	"github.com/illumichat/caddy-illumichat/internal/sse"
+	"github.com/illumichat/caddy-illumichat/internal/telemetry"
 	"github.com/illumichat/caddy-illumichat/internal/visitor"
 	"github.com/illumichat/caddy-illumichat/internal/watchdog"
 	"github.com/illumichat/caddy-illumichat/store"
 )
 
 // serveResumable has the answer recorded, for as long as somebody wants it, and the visitor listen to that.
-func (h *Handler) serveResumable(w http.ResponseWriter, r *http.Request, owner string, asked chat.Chat, a *admission, c *record) error {
+func (h *Handler) serveResumable(w http.ResponseWriter, r *http.Request, owner string, asked chat.Chat, a *admission, c *telemetry.Record) error {
 	letGo := h.use()               // for as long as the visitor reads, which may be longer than the upstream takes
 	defer func() { _ = letGo() }() // there is nobody to tell
-	visitor := h.newVisitor(w, r, c.start, "")
-	defer func() { c.bytes = visitor.Close("", "") }()
-	c.admitted = true
+	visitor := h.newVisitor(w, r, c.Start, "")
+	defer func() { c.Bytes = visitor.Close("", "") }()
+	c.Admitted = true
 	rec := newRecording(h, a.streamID(), owner, asked, visitor)
 	// Of the visitor's request the values are needed, but it may end before.
-	rec.ex = h.newExchange(context.WithoutCancel(r.Context()), rec, false, a, newAnswerRecord(asked, c.start))
+	rec.ex = h.newExchange(context.WithoutCancel(r.Context()), rec, false, a, newAnswerRecord(asked, c.Start))
 	var failed error
 	over := make(chan struct{})
 	go func() {
@@ -52,15 +53,15 @@ func (h *Handler) serveResumable(w http.ResponseWriter, r *http.Request, owner s
 	if err := h.follow(r, visitor, rec.head, rec.first, c); err != nil {
 		return err
 	}
-	if c.cause != causeLeft && c.cause != causeStalled {
+	if c.Cause != telemetry.CauseLeft && c.Cause != telemetry.CauseStalled {
 		<-over // so that the slot is free before the visitor can ask again
 	}
 	return nil
 }
 
 // newAnswerRecord is what is noted of an answer that is recorded, apart from the visitors who listen to it.
-func newAnswerRecord(asked chat.Chat, start time.Time) *record {
-	c := &record{start: start}
+func newAnswerRecord(asked chat.Chat, start time.Time) *telemetry.Record {
+	c := &telemetry.Record{Start: start}
 	noteChat(c, asked)
 	return c
 }
@@ -68,7 +69,7 @@ func newAnswerRecord(asked chat.Chat, start time.Time) *record {
 // runAlone is run in a goroutine of its own.
 func (ex *exchange) runAlone(body []byte) (err error) {
 	defer ex.admission.leave()
-	defer ex.record.endSpan()
+	defer ex.record.EndSpan()
 	defer ex.close()
 	defer func() {
 		p := recover()
@@ -79,20 +80,20 @@ func (ex *exchange) runAlone(body []byte) (err error) {
 		err = &watchdog.Panic{Value: p}
 		if ex.output.IsCommitted() {
 			ex.h.logger.Error("panic while an answer was recorded", zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
-			ex.record.ended(apierror.Closed.FinishReason(), apierror.Closed.Code.String())
+			ex.record.Ended(apierror.Closed.FinishReason(), apierror.Closed.Code.String())
 			_ = ex.output.Finish(chat.FinishEvent(apierror.Closed))
 		}
 	}()
 	err = ex.run(body)
-	if ex.record.cause == apierror.Abandoned.Code.String() {
-		abandoned()
+	if ex.record.Cause == apierror.Abandoned.Code.String() {
+		telemetry.Abandoned()
 	}
 	return err
 }
 
 // passOn gives the visitor who asked an answer that is no stream, or returns the error that there is instead.
-func (r *recording) passOn(req *http.Request, visitor *visitor.Response, c *record, err error) error {
-	c.tries, c.upstreamStatus = r.ex.record.tries, r.ex.record.upstreamStatus // which nobody writes any more
+func (r *recording) passOn(req *http.Request, visitor *visitor.Response, c *telemetry.Record, err error) error {
+	c.Tries, c.UpstreamStatus = r.ex.record.Tries, r.ex.record.UpstreamStatus // which nobody writes any more
 	watchdog.Rethrow(err)
 	if req.Context().Err() != nil {
 		return apierror.ErrVisitorGone
@@ -104,13 +105,13 @@ func (r *recording) passOn(req *http.Request, visitor *visitor.Response, c *reco
 	if err := visitor.WriteAll(r.json); err != nil {
 		return r.ex.h.visitorLeft(req, visitor, c, err)
 	}
-	c.outcome = outcomeAnswered
+	c.Outcome = telemetry.OutcomeAnswered
 	return nil
 }
 
 // visitorLeft ends what was sent to a visitor who left or does not read.
-func (h *Handler) visitorLeft(r *http.Request, visitor *visitor.Response, c *record, err error) error {
-	c.left(err)
+func (h *Handler) visitorLeft(r *http.Request, visitor *visitor.Response, c *telemetry.Record, err error) error {
+	c.Left(err)
 	if !visitor.IsCommitted() {
 		return apierror.ErrVisitorGone
 	}
@@ -122,19 +123,19 @@ func (h *Handler) visitorLeft(r *http.Request, visitor *visitor.Response, c *rec
 }
 
 // note tells how the upstream was asked.
-func (r *recording) note(c *record) {
+func (r *recording) note(c *telemetry.Record) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	c.tries, c.upstreamStatus = r.tries, r.upstreamStatus
+	c.Tries, c.UpstreamStatus = r.tries, r.upstreamStatus
 }
 
 // follow has a visitor listen to a stream, to its end or until they leave.
-func (h *Handler) follow(r *http.Request, visitor *visitor.Response, head http.Header, listener store.Listener, c *record) error {
+func (h *Handler) follow(r *http.Request, visitor *visitor.Response, head http.Header, listener store.Listener, c *telemetry.Record) error {
 	visitor.Prepare(head, sse.MediaType)
 	ctx, cancel := context.WithCancelCause(r.Context())
 	defer cancel(nil)
 	var beat watchdog.Alarm
-	beat.Init(c.start, func(now time.Duration) time.Duration {
+	beat.Init(c.Start, func(now time.Duration) time.Duration {
 		next, err := watchdog.Guard(visitor.Heartbeat)
 		if err != nil {
 			cancel(err)
@@ -153,7 +154,7 @@ func (h *Handler) follow(r *http.Request, visitor *visitor.Response, head http.H
 		switch {
 		case err == io.EOF:
 			end := listener.End()
-			c.ended(end.Reason, end.Cause)
+			c.Ended(end.Reason, end.Cause)
 			return nil
 		case errors.Is(err, store.ErrLost):
 			return h.tellLost(r, visitor, c, err)
@@ -164,9 +165,9 @@ func (h *Handler) follow(r *http.Request, visitor *visitor.Response, head http.H
 }
 
 // tellLost ends an answer of which nothing follows any more.
-func (h *Handler) tellLost(r *http.Request, visitor *visitor.Response, c *record, err error) error {
-	c.ended(apierror.Lost.FinishReason(), apierror.Lost.Code.String())
-	h.troubles.tell(apierror.Lost.Level(), apierror.Lost.Code.String(), "the rest of an answer is lost",
+func (h *Handler) tellLost(r *http.Request, visitor *visitor.Response, c *telemetry.Record, err error) error {
+	c.Ended(apierror.Lost.FinishReason(), apierror.Lost.Code.String())
+	h.log.Report(apierror.Lost.Level(), apierror.Lost.Code.String(), "the rest of an answer is lost",
 		"see whether the instance that wrote it has ended, or the store was emptied", zap.NamedError("cause", err))
 	if err := visitor.Commit(); err != nil {
 		return h.visitorLeft(r, visitor, c, err)
@@ -178,19 +179,19 @@ func (h *Handler) tellLost(r *http.Request, visitor *visitor.Response, c *record
 }
 
 // passPiece passes on what is there next. It returns io.EOF at the stream's end.
-func passPiece(ctx context.Context, visitor *visitor.Response, listener store.Listener, c *record) error {
+func passPiece(ctx context.Context, visitor *visitor.Response, listener store.Listener, c *telemetry.Record) error {
 	piece, err := listener.Read()
 	switch {
 	case err != nil:
 		return err
 	case len(piece.Data) > 0:
-		if c.firstEvent == 0 && piece.Events > 0 {
-			c.firstEvent = time.Since(c.start)
+		if c.FirstEvent == 0 && piece.Events > 0 {
+			c.FirstEvent = time.Since(c.Start)
 		}
 		if err := visitor.WriteEvents(piece.Data, !piece.Torn, true); err != nil {
 			return err
 		}
-		c.events += int64(piece.Events)
+		c.Events += int64(piece.Events)
 		return nil
 	}
 	if err := visitor.Commit(); err != nil {

@@ -73,7 +73,7 @@ func (r *recording) Prepare(head http.Header, contentType string) {
 	if contentType == sse.MediaType {
 		r.head.Set(headerStream, r.id)
 	}
-	r.tries, r.upstreamStatus = r.ex.record.tries, r.ex.record.upstreamStatus
+	r.tries, r.upstreamStatus = r.ex.record.Tries, r.ex.record.UpstreamStatus
 }
 
 func (r *recording) Commit() error {

@@ -19,6 +19,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
+	"github.com/illumichat/caddy-illumichat/internal/telemetry"
 	"github.com/illumichat/caddy-illumichat/store"
 )
 
@@ -124,7 +125,7 @@ func (h *Handler) ownerOf(r *http.Request) (owner string, ok bool) {
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	value := repl.ReplaceAll(h.Resume.Owner, "")
 	if value == "" {
-		h.troubles.tell(zapcore.WarnLevel, "owner", "an answer has no owner, so that it cannot be resumed",
+		h.log.Report(zapcore.WarnLevel, "owner", "an answer has no owner, so that it cannot be resumed",
 			"see whether the placeholder is right, and what sets it comes before this handler", zap.String("owner", h.Resume.Owner))
 		return "", false
 	}
@@ -158,7 +159,7 @@ func (h *Handler) openStore(ctx caddy.Context) error {
 }
 
 // resume goes on with an answer.
-func (h *Handler) resume(w http.ResponseWriter, r *http.Request, c *record) error {
+func (h *Handler) resume(w http.ResponseWriter, r *http.Request, c *telemetry.Record) error {
 	id, after, err := lastEvent(r)
 	if err != nil {
 		return err
@@ -168,27 +169,27 @@ func (h *Handler) resume(w http.ResponseWriter, r *http.Request, c *record) erro
 	stream, listener, err := h.listen(r, id, after)
 	switch {
 	case err == io.EOF:
-		resumed(resumeEnded)
-		c.outcome, c.label = outcomeAnswered, stream.Meta().Assistant
+		telemetry.Resumed(telemetry.ResumeEnded)
+		c.Outcome, c.Label = telemetry.OutcomeAnswered, stream.Meta().Assistant
 		w.Header().Set("Cache-Control", "no-store")
 		w.WriteHeader(http.StatusNoContent)
 		return nil
 	case err == errStreamUnknown:
-		resumed(resumeUnknown)
+		telemetry.Resumed(telemetry.ResumeUnknown)
 		return err
 	case err != nil:
 		return err
 	}
 	defer listener.Close()
-	c.label = stream.Meta().Assistant
+	c.Label = stream.Meta().Assistant
 	seat, err := h.takeSeat(id, clientOf(r))
 	if err != nil {
 		return err
 	}
 	defer h.state.leave(seat)
-	resumed(resumeGoesOn)
-	visitor := h.newVisitor(w, r, c.start, "no-store, no-transform") // a GET's answer could be kept for another visitor
-	defer func() { c.bytes = visitor.Close("", "") }()
+	telemetry.Resumed(telemetry.ResumeGoesOn)
+	visitor := h.newVisitor(w, r, c.Start, "no-store, no-transform") // a GET's answer could be kept for another visitor
+	defer func() { c.Bytes = visitor.Close("", "") }()
 	return h.follow(r, visitor, stream.Meta().Header, listener, c)
 }
 
@@ -219,7 +220,7 @@ func storeError(r *http.Request, err error) error {
 }
 
 // stop ends an answer.
-func (h *Handler) stop(w http.ResponseWriter, r *http.Request, c *record) error {
+func (h *Handler) stop(w http.ResponseWriter, r *http.Request, c *telemetry.Record) error {
 	id := r.Header.Get(headerStream)
 	if id == "" {
 		return errStreamMissing
@@ -228,11 +229,11 @@ func (h *Handler) stop(w http.ResponseWriter, r *http.Request, c *record) error 
 	if err != nil {
 		return err
 	}
-	c.label = stream.Meta().Assistant
+	c.Label = stream.Meta().Assistant
 	if err := stream.Stop(r.Context()); err != nil {
 		return storeError(r, err)
 	}
-	c.outcome = outcomeAnswered
+	c.Outcome = telemetry.OutcomeAnswered
 	w.WriteHeader(http.StatusNoContent)
 	return nil
 }

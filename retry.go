@@ -119,7 +119,7 @@ func (ex *exchange) ask(body []byte) (*answer, error) {
 	if err := ex.readToken(); err != nil {
 		return nil, err
 	}
-	ex.record.startSpan(ex.ctx, ex.h.endpoint, ex.h.publicEndpoint())
+	ex.record.StartSpan(ex.ctx, ex.h.endpoint, ex.h.publicEndpoint())
 	config := &ex.h.Retry
 	t := &tries{
 		ex:     ex,

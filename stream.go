@@ -9,6 +9,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/buffer"
 	"github.com/illumichat/caddy-illumichat/internal/chat"
 	"github.com/illumichat/caddy-illumichat/internal/sse"
+	"github.com/illumichat/caddy-illumichat/internal/telemetry"
 	"github.com/illumichat/caddy-illumichat/internal/watchdog"
 )
 
@@ -36,7 +37,7 @@ type relay struct {
 	waiting    int64         // events that are to be sent
 	events     int64         // and that were sent
 	firstEvent time.Duration // when it came
-	gaps       gaps
+	gaps       telemetry.Gaps
 
 	ended bool
 	err   error // why there is no finish, if it has ended without
@@ -52,15 +53,15 @@ func newRelay(token secret, output output, watch *watchdog.Watchdog) *relay {
 }
 
 // note tells how far the stream went, for the visitor.
-func (r *relay) note(c *record) {
+func (r *relay) note(c *telemetry.Record) {
 	if !r.output.HasSent() {
 		return
 	}
-	c.events, c.firstEvent = r.events, r.firstEvent
-	r.gaps.note(r.watch.Now(), r.events)
-	c.mergeGaps(&r.gaps)
+	c.Events, c.FirstEvent = r.events, r.firstEvent
+	r.gaps.Note(r.watch.Now(), r.events)
+	c.MergeGaps(&r.gaps)
 	if r.told {
-		c.finishReason = r.finishReason
+		c.FinishReason = r.finishReason
 	}
 }
 
@@ -103,7 +104,7 @@ func (r *relay) copy(body io.Reader) error {
 
 // step relays what one read brings.
 func (r *relay) step(body io.Reader) {
-	r.gaps.note(r.watch.BeginRead(), r.events)
+	r.gaps.Note(r.watch.BeginRead(), r.events)
 	room := r.buffer.Free()
 	n, err := body.Read(room)
 	r.watch.EndRead()

@@ -2,39 +2,21 @@ package illumichat
 
 import (
 	"context"
-	"fmt"
-	"net/http"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/zap/zapcore"
 
-	"github.com/illumichat/caddy-illumichat/internal/apierror"
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
+	"github.com/illumichat/caddy-illumichat/internal/telemetry"
 )
-
-// The upstream's words decide about no label and no level.
-func TestLabelsAreNotTheUpstreams(t *testing.T) {
-	for _, code := range []string{"overloaded:chat", "shutting_down:proxy", "unauthorized:upstream"} {
-		e := apierror.FromStatus(http.StatusInternalServerError)
-		e.Upstream = http.StatusInternalServerError
-		e.Adopt(fmt.Appendf(nil, `{"error":"Their words.","code":%q}`, code))
-		if e.Level() != zapcore.ErrorLevel || e.Label() != "server_error:upstream" {
-			t.Errorf("%s: got the level %s and the label %s", code, e.Level(), e.Label())
-		}
-		if got := tryLabel(t.Context(), e); got != "server_error" {
-			t.Errorf("%s: the try is labelled %s", code, got)
-		}
-	}
-}
 
 // The time to cancel counts from the visitor's leaving.
 func TestCancelTime(t *testing.T) {
 	cancels := func() (n uint64, seconds float64) {
 		registry := prometheus.NewRegistry()
-		if err := registerMetrics(registry, metricSources{openStreams: openExchanges.count, coolDowns: coolDowns}); err != nil {
+		if err := telemetry.Register(registry, telemetry.Sources{OpenStreams: openExchanges.count, CoolDowns: coolDowns}); err != nil {
 			t.Fatal(err)
 		}
 		families, err := registry.Gather()

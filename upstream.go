@@ -47,8 +47,8 @@ func (ex *exchange) try(body []byte, key string, turn turn) (a *answer, err erro
 		return nil, apierror.Unreachable.Because(err)
 	}
 	status := 0
-	defer func() { ex.record.tried(ex.ctx, status, err) }()
-	ex.record.tries++
+	defer func() { ex.record.Tried(ex.ctx, status, err) }()
+	ex.record.Tries++
 	ctx, cancel := context.WithCancelCause(ex.ctx)
 	ex.watch.StartTry(time.Duration(ex.h.ResponseTimeout), cancel)
 	resp, err := ex.send(ctx, body, key)
@@ -56,7 +56,7 @@ func (ex *exchange) try(body []byte, key string, turn turn) (a *answer, err erro
 		err = apierror.Unreachable.Because(err)
 	} else {
 		status = resp.StatusCode
-		ex.record.upstreamStatus = status
+		ex.record.UpstreamStatus = status
 		ex.noteRateLimit(resp)
 		turn.answered()
 		if a, err = ex.accept(ctx, resp); err == nil {
@@ -124,7 +124,7 @@ func (ex *exchange) request(ctx context.Context, body *chatBody, key string) (*h
 		"Idempotency-Key": {key},
 	}
 	if ex.h.PropagateTrace {
-		ex.record.propagate(ctx, req.Header)
+		ex.record.Propagate(ctx, req.Header)
 	}
 	return req, nil
 }
@@ -186,7 +186,7 @@ func (ex *exchange) noteRateLimit(resp *http.Response) {
 		ex.h.counter.CoolDown(wait)
 	}
 	if wasOff {
-		ex.h.troubles.tell(zapcore.WarnLevel, "cool-down", "the upstream limits the rate; until it may be asked again, chats are answered 429",
+		ex.h.log.Report(zapcore.WarnLevel, "cool-down", "the upstream limits the rate; until it may be asked again, chats are answered 429",
 			"set a limit that is lower than the upstream's, or have that raised", zap.Duration("wait", wait))
 	}
 }
@@ -223,7 +223,7 @@ func (ex *exchange) refused(ctx context.Context, resp *http.Response) error {
 
 // tellOfLeak tells the operator of a token that would have gone out.
 func (h *Handler) tellOfLeak(what string, fields ...zap.Field) {
-	h.troubles.tell(zapcore.ErrorLevel, "leak: "+what, "the upstream sent the API token back; "+what,
+	h.log.Report(zapcore.ErrorLevel, "leak: "+what, "the upstream sent the API token back; "+what,
 		"revoke the token, and tell IllumiChat", fields...)
 }
 

@@ -21,20 +21,21 @@ const module = "github.com/illumichat/caddy-illumichat"
 // that a new package is a decision and not an accident. The root is ".".
 var walls = map[string][]string{
 	".": {
-		"internal/apierror", "internal/buffer", "internal/chat", "internal/origin", "internal/sse", "internal/values",
-		"internal/visitor", "internal/watchdog", "store",
+		"internal/apierror", "internal/buffer", "internal/chat", "internal/origin", "internal/sse",
+		"internal/telemetry", "internal/values", "internal/visitor", "internal/watchdog", "store",
 	},
 
-	"internal/sse":      {},
-	"internal/buffer":   {},
-	"internal/apierror": {},
-	"internal/chat":     {"internal/apierror", "internal/sse", "internal/values"},
-	"internal/origin":   {"internal/apierror", "internal/values"},
-	"internal/watchdog": {"internal/apierror"},
-	"internal/visitor":  {"internal/apierror", "internal/sse"},
-	"internal/values":   {},
-	"store":             {},
-	"store/redisstore":  {"internal/values", "store"},
+	"internal/sse":       {},
+	"internal/buffer":    {},
+	"internal/apierror":  {},
+	"internal/chat":      {"internal/apierror", "internal/sse", "internal/values"},
+	"internal/origin":    {"internal/apierror", "internal/values"},
+	"internal/watchdog":  {"internal/apierror"},
+	"internal/visitor":   {"internal/apierror", "internal/sse"},
+	"internal/telemetry": {"internal/apierror"},
+	"internal/values":    {},
+	"store":              {},
+	"store/redisstore":   {"internal/values", "store"},
 
 	"cmd/caddy": {".", "sandbox", "store/redisstore"},
 	"sandbox":   {},

@@ -1,4 +1,4 @@
-package illumichat
+package telemetry
 
 import (
 	"fmt"
@@ -16,9 +16,9 @@ import (
 func TestTroubles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		core, logs := observer.New(zapcore.DebugLevel)
-		troubles := troubles{logger: zap.New(core)}
+		log := NewLog(zap.New(core))
 		tell := func(kind string) {
-			troubles.tell(zapcore.ErrorLevel, kind, "something is wrong", "mend it", zap.String("kind", kind))
+			log.Report(zapcore.ErrorLevel, kind, "something is wrong", "mend it", zap.String("kind", kind))
 		}
 		check := func(want ...string) {
 			t.Helper()
@@ -43,7 +43,7 @@ func TestTroubles(t *testing.T) {
 		tell("a")
 		tell("a")
 		check("error a 0", "error b 0", "debug a 0", "debug a 0")
-		time.Sleep(tellAgainAfter - time.Nanosecond)
+		time.Sleep(repeatAfter - time.Nanosecond)
 		tell("a")
 		check("debug a 0")
 		time.Sleep(time.Nanosecond)

@@ -1,4 +1,4 @@
-package illumichat
+package telemetry
 
 import (
 	"math"
@@ -38,17 +38,17 @@ func TestGapBucket(t *testing.T) {
 // The same gaps, as classic buckets and as native ones.
 func TestGapCollector(t *testing.T) {
 	c := newGapCollector("gap_seconds", "")
-	var one, other gaps
-	one.note(5*time.Second, 1)           // the first event has no gap
-	one.note(5*time.Second, 1)           // and this is none
-	one.note(6*time.Second, 2)           // 1 s
-	one.note(6*time.Second+1, 5)         // 1 ns, and two events at the same time
-	one.note(3006*time.Second, 6)        // 3000 s, in no bucket
-	other.note(time.Second, 3)           // two at the same time
-	other.note(1500*time.Millisecond, 4) // 0.5 s
+	var one, other Gaps
+	one.Note(5*time.Second, 1)           // the first event has no gap
+	one.Note(5*time.Second, 1)           // and this is none
+	one.Note(6*time.Second, 2)           // 1 s
+	one.Note(6*time.Second+1, 5)         // 1 ns, and two events at the same time
+	one.Note(3006*time.Second, 6)        // 3000 s, in no bucket
+	other.Note(time.Second, 3)           // two at the same time
+	other.Note(1500*time.Millisecond, 4) // 0.5 s
 	c.merge(&one)
 	c.merge(&other)
-	c.merge(new(gaps))
+	c.merge(new(Gaps))
 
 	var metric dto.Metric
 	if err := c.Write(&metric); err != nil {
@@ -94,12 +94,12 @@ func TestGapCollector(t *testing.T) {
 
 // BenchmarkGaps is what telemetry adds to an event, beside two sums.
 func BenchmarkGaps(b *testing.B) {
-	var g gaps
+	var g Gaps
 	b.ReportAllocs()
 	now, events := time.Duration(0), int64(0)
 	for b.Loop() {
 		now += 20 * time.Millisecond
 		events++
-		g.note(now, events)
+		g.Note(now, events)
 	}
 }

@@ -1,4 +1,4 @@
-package illumichat
+package telemetry
 
 import (
 	"context"
@@ -32,13 +32,13 @@ type metricSet struct {
 	cancel     prometheus.Histogram
 	streams    prometheus.GaugeFunc
 	coolDown   coolDownCollector
-	sources    atomic.Pointer[metricSources]
+	sources    atomic.Pointer[Sources]
 }
 
-// metricSources are where the metrics look when they are collected.
-type metricSources struct {
-	openStreams func() int                       // how many chats are open
-	coolDowns   iter.Seq2[string, time.Duration] // how long each cool-down lasts, by endpoints, of which one may come more than once
+// Sources are where the metrics look when they are collected.
+type Sources struct {
+	OpenStreams func() int                       // how many chats are open
+	CoolDowns   iter.Seq2[string, time.Duration] // how long each cool-down lasts, by endpoints, of which one may come more than once
 }
 
 func newMetricSet() *metricSet {
@@ -61,7 +61,7 @@ func newMetricSet() *metricSet {
 			prometheus.ExponentialBuckets(.0001, 4, 8))),
 		streams: prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: metricName("streams"), Help: "Chats that are open.",
-		}, func() float64 { return float64(m.sources.Load().openStreams()) }),
+		}, func() float64 { return float64(m.sources.Load().OpenStreams()) }),
 		coolDown: coolDownCollector{m, prometheus.NewDesc(metricName("cool_down_seconds"),
 			"Time until the upstream is asked again, after it has limited the rate; 0 if there is no cool-down.", []string{"endpoint"}, nil)},
 	}
@@ -86,15 +86,15 @@ func (m *metricSet) begin() {
 	for _, reason := range []string{"stop", "length", "error", "other"} {
 		m.finishes.WithLabelValues(reason, "")
 	}
-	for _, label := range []string{resumeGoesOn, resumeEnded, resumeUnknown} {
+	for _, label := range []string{ResumeGoesOn, ResumeEnded, ResumeUnknown} {
 		m.resumes.WithLabelValues(label)
 	}
 }
 
-// beginAssistants does that for a handler's assistants, by their labels.
-func beginAssistants(labels []string) {
+// BeginAssistants does that for a handler's assistants, by their labels.
+func BeginAssistants(labels []string) {
 	for _, label := range labels {
-		for _, o := range []outcome{outcomeRefused, outcomeFailed, outcomeAnswered, outcomeBroken, outcomeLeft} {
+		for _, o := range []outcome{OutcomeRefused, OutcomeFailed, OutcomeAnswered, outcomeBroken, OutcomeLeft} {
 			metrics.requests.WithLabelValues(label, string(o))
 		}
 	}
@@ -120,9 +120,9 @@ func histogramOpts(name, help string, buckets []float64) prometheus.HistogramOpt
 	}
 }
 
-// registerMetrics has a config's registry collect the metrics. Another handler of the config may have done that. The sources are
+// Register has a config's registry collect the metrics. Another handler of the config may have done that. The sources are
 // those of the process, the same at each call.
-func registerMetrics(registry *prometheus.Registry, sources metricSources) error {
+func Register(registry *prometheus.Registry, sources Sources) error {
 	m := metrics
 	m.sources.Store(&sources)
 	for _, collector := range []prometheus.Collector{
@@ -137,24 +137,24 @@ func registerMetrics(registry *prometheus.Registry, sources metricSources) error
 }
 
 // observe counts a request that is over.
-func (m *metricSet) observe(c *record) {
-	m.requests.WithLabelValues(c.label, string(c.outcome)).Inc()
-	m.duration.WithLabelValues(c.label, string(c.outcome)).Observe(time.Since(c.start).Seconds())
-	if c.code != "" {
-		m.refusals.WithLabelValues(c.codeLabel).Inc()
+func (m *metricSet) observe(c *Record) {
+	m.requests.WithLabelValues(c.Label, string(c.Outcome)).Inc()
+	m.duration.WithLabelValues(c.Label, string(c.Outcome)).Observe(time.Since(c.Start).Seconds())
+	if c.Code != "" {
+		m.refusals.WithLabelValues(c.CodeLabel).Inc()
 	}
-	if c.firstEvent > 0 {
-		m.firstEvent.WithLabelValues(c.label).Observe(c.firstEvent.Seconds())
+	if c.FirstEvent > 0 {
+		m.firstEvent.WithLabelValues(c.Label).Observe(c.FirstEvent.Seconds())
 	}
-	if c.bytes > 0 {
-		m.events.WithLabelValues(c.label).Add(float64(c.events))
-		m.bytes.WithLabelValues(c.label).Add(float64(c.bytes))
+	if c.Bytes > 0 {
+		m.events.WithLabelValues(c.Label).Add(float64(c.Events))
+		m.bytes.WithLabelValues(c.Label).Add(float64(c.Bytes))
 	}
-	if c.outcome == outcomeBroken || c.outcome == outcomeAnswered && c.firstEvent > 0 || c.cause == apierror.Stopped.Code.String() {
-		m.finishes.WithLabelValues(reasonLabel(c.finishReason), c.cause).Inc()
+	if c.Outcome == outcomeBroken || c.Outcome == OutcomeAnswered && c.FirstEvent > 0 || c.Cause == apierror.Stopped.Code.String() {
+		m.finishes.WithLabelValues(reasonLabel(c.FinishReason), c.Cause).Inc()
 	}
-	if c.cancelled > 0 {
-		m.cancel.Observe(c.cancelled.Seconds())
+	if c.Cancelled > 0 {
+		m.cancel.Observe(c.Cancelled.Seconds())
 	}
 }
 
@@ -169,19 +169,19 @@ func reasonLabel(reason string) string {
 
 // The labels of resumes.
 const (
-	resumeGoesOn  = "resumed"
-	resumeEnded   = "ended"
-	resumeUnknown = "not_found"
+	ResumeGoesOn  = "resumed"
+	ResumeEnded   = "ended"
+	ResumeUnknown = "not_found"
 )
 
 // tryAnswered is the label of a try whose answer is passed on.
 const tryAnswered = "answered"
 
-// resumed counts a visitor who came back to an answer.
-func resumed(outcome string) { metrics.resumes.WithLabelValues(outcome).Inc() }
+// Resumed counts a visitor who came back to an answer.
+func Resumed(outcome string) { metrics.resumes.WithLabelValues(outcome).Inc() }
 
-// abandoned counts an answer that was cancelled because nobody came back to it.
-func abandoned() { metrics.abandoned.Inc() }
+// Abandoned counts an answer that was cancelled because nobody came back to it.
+func Abandoned() { metrics.abandoned.Inc() }
 
 // tryLabel is what became of a try of an exchange, whose context it is.
 func tryLabel(ctx context.Context, err error) string {
@@ -220,7 +220,7 @@ func (c coolDownCollector) Describe(descs chan<- *prometheus.Desc) { descs <- c.
 // Collect has one value for each endpoint: the longest, where it is asked with several tokens.
 func (c coolDownCollector) Collect(collected chan<- prometheus.Metric) {
 	longest := make(map[string]time.Duration)
-	for endpoint, left := range c.metrics.sources.Load().coolDowns {
+	for endpoint, left := range c.metrics.sources.Load().CoolDowns {
 		longest[endpoint] = max(longest[endpoint], left)
 	}
 	for endpoint, left := range longest {

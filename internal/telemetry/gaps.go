@@ -1,4 +1,4 @@
-package illumichat
+package telemetry
 
 import (
 	"math"
@@ -17,18 +17,18 @@ const (
 	gapBuckets = lastGap - firstGap + 2
 )
 
-// gaps counts the times between the events of one stream. It is the stream's own, so that an event takes no lock and
+// Gaps counts the times between the events of one stream. It is the stream's own, so that an event takes no lock and
 // waits for no other stream's.
-type gaps struct {
+type Gaps struct {
 	events  int64         // that have come
 	last    time.Duration // when the last one came
 	sum     time.Duration
 	buckets [gapBuckets]uint32
 }
 
-// note counts the events that have come since the last time, all of them at once. It is called when there is a time at
+// Note counts the events that have come since the last time, all of them at once. It is called when there is a time at
 // hand: to look at the clock for each of them is what would be dear.
-func (g *gaps) note(now time.Duration, events int64) {
+func (g *Gaps) Note(now time.Duration, events int64) {
 	came := events - g.events
 	if came <= 0 {
 		return
@@ -62,7 +62,7 @@ func newGapCollector(name, help string) *gapCollector {
 }
 
 // merge adds what a stream has counted, at its end.
-func (c *gapCollector) merge(g *gaps) {
+func (c *gapCollector) merge(g *Gaps) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.sum += g.sum.Seconds()

@@ -1,4 +1,4 @@
-package illumichat
+package telemetry
 
 import (
 	"cmp"
@@ -18,19 +18,19 @@ import (
 // tracerName is the scope of our spans.
 const tracerName = "github.com/illumichat/caddy-illumichat"
 
-// startSpan begins the upstream's part of the request's trace, by OpenTelemetry's conventions for HTTP clients and for
+// StartSpan begins the upstream's part of the request's trace, by OpenTelemetry's conventions for HTTP clients and for
 // generative AI. Where the request is not traced, or not recorded, there is none of our own.
-func (c *record) startSpan(ctx context.Context, endpoint *url.URL, publicEndpoint string) {
+func (c *Record) StartSpan(ctx context.Context, endpoint *url.URL, publicEndpoint string) {
 	parent := trace.SpanFromContext(ctx)
 	if !parent.IsRecording() {
 		c.span = parent
 		return
 	}
-	c.asked = time.Since(c.start)
+	c.asked = time.Since(c.Start)
 	attributes := []attribute.KeyValue{
 		semconv.GenAIOperationNameInvokeAgent,
 		semconv.GenAIProviderNameKey.String("illumichat"),
-		semconv.GenAIAgentID(shorten(c.assistant)),
+		semconv.GenAIAgentID(Shorten(c.Assistant)),
 		semconv.HTTPRequestMethodPost,
 		semconv.URLFull(publicEndpoint),
 		semconv.ServerAddress(endpoint.Hostname()),
@@ -38,16 +38,16 @@ func (c *record) startSpan(ctx context.Context, endpoint *url.URL, publicEndpoin
 	if port, err := strconv.Atoi(endpoint.Port()); err == nil {
 		attributes = append(attributes, semconv.ServerPort(port))
 	}
-	_, c.span = parent.TracerProvider().Tracer(tracerName).Start(ctx, "invoke_agent "+c.label,
+	_, c.span = parent.TracerProvider().Tracer(tracerName).Start(ctx, "invoke_agent "+c.Label,
 		trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(attributes...))
 }
 
 // traceTry tells of a try that is over.
-func (c *record) traceTry(status int, label string) {
+func (c *Record) traceTry(status int, label string) {
 	if !c.span.IsRecording() {
 		return
 	}
-	attributes := []attribute.KeyValue{semconv.HTTPRequestResendCount(c.tries - 1)}
+	attributes := []attribute.KeyValue{semconv.HTTPRequestResendCount(c.Tries - 1)}
 	if status != 0 {
 		attributes = append(attributes, semconv.HTTPResponseStatusCode(status))
 	}
@@ -57,37 +57,37 @@ func (c *record) traceTry(status int, label string) {
 	c.span.AddEvent("try", trace.WithAttributes(attributes...))
 }
 
-// endSpan tells what became of the chat.
-func (c *record) endSpan() {
+// EndSpan tells what became of the chat.
+func (c *Record) EndSpan() {
 	if c.span == nil || !c.span.IsRecording() {
 		return
 	}
 	defer c.span.End()
-	c.span.SetAttributes(attribute.String("illumichat.outcome", string(c.outcome)))
-	if c.upstreamStatus != 0 {
-		c.span.SetAttributes(semconv.HTTPResponseStatusCode(c.upstreamStatus))
+	c.span.SetAttributes(attribute.String("illumichat.outcome", string(c.Outcome)))
+	if c.UpstreamStatus != 0 {
+		c.span.SetAttributes(semconv.HTTPResponseStatusCode(c.UpstreamStatus))
 	}
-	if c.firstEvent > 0 {
-		c.span.SetAttributes(semconv.GenAIResponseTimeToFirstChunk((c.firstEvent - c.asked).Seconds()))
+	if c.FirstEvent > 0 {
+		c.span.SetAttributes(semconv.GenAIResponseTimeToFirstChunk((c.FirstEvent - c.asked).Seconds()))
 	}
-	if c.finishReason != "" {
-		c.span.SetAttributes(semconv.GenAIResponseFinishReasons(shorten(c.finishReason)))
+	if c.FinishReason != "" {
+		c.span.SetAttributes(semconv.GenAIResponseFinishReasons(Shorten(c.FinishReason)))
 	}
-	switch c.outcome {
-	case outcomeFailed:
-		c.fail(cmp.Or(c.codeLabel, c.cause))
+	switch c.Outcome {
+	case OutcomeFailed:
+		c.fail(cmp.Or(c.CodeLabel, c.Cause))
 	case outcomeBroken:
-		c.fail(c.cause)
+		c.fail(c.Cause)
 	}
 }
 
-func (c *record) fail(why string) {
+func (c *Record) fail(why string) {
 	c.span.SetAttributes(semconv.ErrorTypeKey.String(why))
 	c.span.SetStatus(codes.Error, why)
 }
 
-// propagate tells the upstream of the trace, as the W3C's Trace Context has it.
-func (c *record) propagate(ctx context.Context, header http.Header) {
+// Propagate tells the upstream of the trace, as the W3C's Trace Context has it.
+func (c *Record) Propagate(ctx context.Context, header http.Header) {
 	// Not the tracestate, which may be the visitor's words or those of the site's other services.
 	defer header.Del("Tracestate")
 	propagation.TraceContext{}.Inject(trace.ContextWithSpan(ctx, c.span), propagation.HeaderCarrier(header))

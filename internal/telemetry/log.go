@@ -1,4 +1,4 @@
-package illumichat
+package telemetry
 
 import (
 	"sync"
@@ -8,25 +8,28 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// tellAgainAfter is how long the operator is not told of the same trouble again.
-const tellAgainAfter = time.Minute
+// repeatAfter is how long the operator is not told of the same trouble again.
+const repeatAfter = time.Minute
 
-// troubles tell the operator what goes wrong. A fault that lasts concerns each chat: its first line has its level, and
+// Log tell the operator what goes wrong. A fault that lasts concerns each chat: its first line has its level, and
 // the others of the next minute are at debug. The next line at its level says how many those were.
-type troubles struct {
+type Log struct {
 	logger *zap.Logger
 
-	mu   sync.Mutex
-	told map[string]*told // by kind, of which there is a closed set
+	mu      sync.Mutex
+	reports map[string]*report // by kind, of which there is a closed set
 }
 
-type told struct {
+type report struct {
 	at    time.Time
 	since int // how often it was not told
 }
 
-// tell logs trouble of a kind, with what can be done about it.
-func (t *troubles) tell(level zapcore.Level, kind, message, hint string, fields ...zap.Field) {
+// NewLog returns a log that writes to logger.
+func NewLog(logger *zap.Logger) *Log { return &Log{logger: logger} }
+
+// Report logs trouble of a kind, with what can be done about it.
+func (t *Log) Report(level zapcore.Level, kind, message, hint string, fields ...zap.Field) {
 	repeated, due := t.due(kind)
 	if !due {
 		level = zapcore.DebugLevel
@@ -45,19 +48,19 @@ func (t *troubles) tell(level zapcore.Level, kind, message, hint string, fields 
 }
 
 // due reports whether it is time to tell of a kind, and how often it was not told since the last time.
-func (t *troubles) due(kind string) (repeated int, due bool) {
+func (t *Log) due(kind string) (repeated int, due bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	last, known := t.told[kind]
+	last, known := t.reports[kind]
 	now := time.Now()
 	switch {
 	case !known:
-		if t.told == nil {
-			t.told = make(map[string]*told)
+		if t.reports == nil {
+			t.reports = make(map[string]*report)
 		}
-		t.told[kind] = &told{at: now}
+		t.reports[kind] = &report{at: now}
 		return 0, true
-	case now.Sub(last.at) < tellAgainAfter:
+	case now.Sub(last.at) < repeatAfter:
 		last.since++
 		return 0, false
 	}
