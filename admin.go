@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 
@@ -137,8 +136,7 @@ func (h *Handler) status() handlerStatus {
 		Endpoint:   h.publicEndpoint(),
 		Assistants: []string{},
 		Token:      newTokenOrigin(h.Token),
-		Limits:     make([]limitStatus, len(h.limits)),
-		CoolDown:   h.state.coolDown.left().Seconds(),
+		Limits:     make([]limitStatus, len(h.Limits)),
 	}
 	if h.rules.AllowsAny() {
 		status.Assistants = append(status.Assistants, chat.Any)
@@ -156,29 +154,17 @@ func (h *Handler) status() handlerStatus {
 		status.Aliases[name] = id
 	}
 
-	h.state.mu.Lock()
-	defer h.state.mu.Unlock()
-	status.Streams = streamStatus{
-		Open: h.state.slots.taken, Clients: len(h.state.slots.byClient),
-		Max: h.MaxStreams, MaxPerClient: h.MaxStreamsPerClient,
-	}
-	for i, l := range h.limits {
-		status.Limits[i] = l.status()
-	}
-	return status
-}
-
-// status needs the state's lock.
-func (l *limit) status() limitStatus {
-	status := limitStatus{
-		Requests: l.Requests,
-		Window:   time.Duration(l.Window).String(),
-		Key:      l.Key,
-		Keys:     l.window.counts.Len(),
-	}
-	if !values.HasPlaceholder(l.Key) {
-		left := int(l.window.usage(l.Key).left(l.n()))
-		status.Left = &left
+	now := h.limiter.status()
+	status.CoolDown = now.coolDown.Seconds()
+	status.Streams = streamStatus{Open: now.open, Clients: now.clients, Max: h.MaxStreams, MaxPerClient: h.MaxStreamsPerClient}
+	for i, l := range now.limits {
+		status.Limits[i] = limitStatus{
+			Requests: l.requests,
+			Window:   l.window.String(),
+			Key:      l.key,
+			Keys:     l.keys,
+			Left:     l.left,
+		}
 	}
 	return status
 }

@@ -6,11 +6,7 @@ import (
 	"net/http"
 	"time"
 
-	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
-
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
-	"github.com/illumichat/caddy-illumichat/internal/values"
 	"github.com/illumichat/caddy-illumichat/store"
 )
 
@@ -31,26 +27,26 @@ var (
 )
 
 // errLimit is what a request gets that a limit does not let in.
-func errLimit(l *limit, wait time.Duration) *apierror.Error {
+func errLimit(r rule, wait time.Duration) *apierror.Error {
 	return &apierror.Error{
 		Status: http.StatusTooManyRequests, Code: apierror.CodeRateLimit,
 		Text:   "too many chats were sent; try again later",
 		Header: apierror.RetryAfterHeader(wait),
-		Cause:  fmt.Errorf("the limit of %d in %s is used up", l.Requests, time.Duration(l.Window)),
+		Cause:  fmt.Errorf("the limit of %d in %s is used up", r.requests, r.window),
 	}
 }
 
 // admission is the leave of one request to be sent upstream, and what it takes up for that. It has to be left.
 type admission struct {
-	handler *Handler
+	limiter *limiter
 	header  http.Header // of the answer
-	turn    turn        // of the cool-down, for the first try
+	turn    turn        // of the cool-down, for the next try
 	client  string
 	charges []charge
-	id      string      // of the stream that the answer may become; "" before there is need of one
+	id      string      // of the stream that the answer may become
 	stream  *liveStream // that the answer is; nil: it is none that can be resumed
 	stay    store.Stay  // among the requests of all instances; nil where this one counts for itself
-	reached bool        // the upstream, maybe
+	reached bool        // the request has reached the upstream, maybe
 	holds   bool        // the state
 }
 
@@ -62,42 +58,29 @@ type charge struct {
 	window int64
 }
 
-// admit lets a request in if there is room for it, and tells a client in header how much it has left.
-func (h *Handler) admit(header http.Header, r *http.Request) (*admission, error) {
-	a := &admission{handler: h, header: header, client: clientOf(r)}
-	for _, l := range h.limits {
-		a.charges = append(a.charges, charge{limit: l, key: l.keyOf(r, a.client)})
-	}
-	if err := a.enter(); err != nil {
-		a.letGo()
-		return nil, err
-	}
-	return a, nil
-}
-
 // enter lets the request in as all instances have counted together, or else as this one has.
 func (a *admission) enter() error {
-	if a.handler.counter != nil {
+	if a.limiter.counter != nil {
 		if known, err := a.enterAmongAll(); known {
 			return err
 		}
 	}
 	var wait time.Duration
-	if a.turn, wait = a.handler.state.coolDown.turn(); wait > 0 {
+	if a.turn, wait = a.limiter.state.coolDown.turn(); wait > 0 {
 		return errCoolDown(wait)
 	}
 	err := a.count()
 	tellClient(a.header, a.charges)
 	if err != nil {
 		a.turn.end()
-		a.handler.noteUsedUp(a.charges)
+		a.limiter.reportUsedUp(a.charges)
 	}
 	return err
 }
 
 // count counts the request in all its limits and gives it a slot, or neither if there is no room.
 func (a *admission) count() error {
-	state := a.handler.state
+	state := a.limiter.state
 	state.mu.Lock()
 	defer state.mu.Unlock()
 	a.look()
@@ -123,12 +106,12 @@ func (a *admission) charge() {
 
 // hold keeps the state, for which it needs its lock.
 func (a *admission) hold() {
-	a.holds = a.holds || a.handler.join()
+	a.holds = a.holds || a.limiter.retain()
 }
 
-func (a *admission) letGo() {
+func (a *admission) release() {
 	if a.holds {
-		_ = a.handler.letGo() // there is nobody to tell
+		a.limiter.releaseLate()
 	}
 }
 
@@ -145,7 +128,7 @@ func (a *admission) refusal() error {
 	if err := a.usedUp(); err != nil {
 		return err
 	}
-	return a.handler.fullSlots(a.client)
+	return a.limiter.checkClientSlots(a.client)
 }
 
 // usedUp returns which limit has no room, if one has none: that with the longest wait.
@@ -160,20 +143,20 @@ func (a *admission) usedUp() error {
 	if usedUp == nil {
 		return nil
 	}
-	return errLimit(usedUp.limit, longest)
+	return errLimit(usedUp.limit.rule, longest)
 }
 
-// fullSlots returns why a client gets no slot, if it gets none. It needs the state's lock.
-func (h *Handler) fullSlots(client string) error {
-	if h.MaxStreamsPerClient > 0 && h.state.slots.byClient[client] >= h.MaxStreamsPerClient {
+// checkClientSlots returns why a client gets no slot, if it gets none. It needs the state's lock.
+func (l *limiter) checkClientSlots(client string) error {
+	if l.maxPerClient > 0 && l.state.slots.byClient[client] >= l.maxPerClient {
 		return errClientStreams
 	}
-	return h.full()
+	return l.checkSlots()
 }
 
-// full returns why nobody gets a slot, if nobody does. It needs the state's lock.
-func (h *Handler) full() error {
-	if h.MaxStreams > 0 && h.state.slots.taken >= h.MaxStreams {
+// checkSlots returns why nobody gets a slot, if nobody does. It needs the state's lock.
+func (l *limiter) checkSlots() error {
+	if l.maxStreams > 0 && l.state.slots.taken >= l.maxStreams {
 		return errStreams
 	}
 	return nil
@@ -182,28 +165,32 @@ func (h *Handler) full() error {
 // wait returns how long it takes until the limit has room for one more.
 func (c *charge) wait() time.Duration { return c.usage.wait(c.limit.n(), 1) }
 
-// noteUsedUp tells the operator of limits that shut out more than one client.
-func (h *Handler) noteUsedUp(charges []charge) {
+// reportUsedUp tells of limits that shut out more than one client.
+func (l *limiter) reportUsedUp(charges []charge) {
 	for _, c := range charges {
-		l := c.limit
-		wait := c.wait()
-		if wait == 0 || c.key != "" && values.HasPlaceholder(l.Key) {
-			continue
+		if wait := c.wait(); wait > 0 && (c.key == "" || c.limit.forMany) {
+			l.usedUp(c.limit.rule, c.key == "", wait)
 		}
-		window := time.Duration(l.Window)
-		h.log.Report(zapcore.WarnLevel, fmt.Sprintf("limit %s %s", window, l.Key), "a limit of many visitors together is used up",
-			"raise the limit if the quota allows for more; where its key is empty, see whether the placeholder is right",
-			zap.Int("requests", l.Requests), zap.Duration("window", window), zap.String("key", l.Key),
-			zap.Bool("key_is_empty", c.key == ""), zap.Duration("wait", wait))
 	}
 }
 
-// takeTurn hands the turn over to the first try.
-func (a *admission) takeTurn() turn {
-	t := a.turn
-	a.turn = turn{}
-	return t
+// nowReached notes that the request may have reached the upstream: then it counts.
+func (a *admission) nowReached() { a.reached = true }
+
+// coolDown keeps requests from the upstream for a time, of all instances. It reports whether that is new.
+func (a *admission) coolDown(wait time.Duration) (begun bool) {
+	begun = a.limiter.state.coolDown.start(wait)
+	if a.limiter.counter != nil {
+		a.limiter.counter.CoolDown(wait)
+	}
+	return begun
 }
+
+// answered notes that the try has an answer, which ends a cool-down for the others, too.
+func (a *admission) answered() { a.turn.answered() }
+
+// endTurn notes that the try is over.
+func (a *admission) endTurn() { a.turn.end() }
 
 // leave gives back what the request takes up. What did not reach the upstream does not count, and the client, who has
 // no answer yet, is told that.
@@ -213,20 +200,20 @@ func (a *admission) leave() {
 	if !a.reached {
 		tellClient(a.header, a.charges)
 	}
-	a.letGo()
+	a.release()
 }
 
 // exit undoes enter.
 func (a *admission) exit() {
 	a.uncount()
-	if a.stay != nil && !a.handler.state.bequeath(a.stream, a.stay) {
+	if a.stay != nil && !a.limiter.state.bequeath(a.stream, a.stay) {
 		a.adopt(a.stay.Leave(a.reached))
 	}
 }
 
 // uncount undoes count.
 func (a *admission) uncount() {
-	state := a.handler.state
+	state := a.limiter.state
 	state.mu.Lock()
 	defer state.mu.Unlock()
 	state.slots.giveBack(a.client)

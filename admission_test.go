@@ -68,7 +68,7 @@ func TestTheLongestWaitIsTold(t *testing.T) {
 				c.run(t)
 				if len(c.tries) == 0 {
 					sitetest.CheckRetryAfter(t, c.visitor.header, []int{7200, 7200})
-				} else if h.state.slots.taken != 0 {
+				} else if h.limiter.status().open != 0 {
 					t.Error("the slot is not given back")
 				}
 			}
@@ -82,20 +82,26 @@ func TestCoolDownWithLimits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHandlerOfItsOwn(t, "limit 3 1h\nmax_streams 2\nheartbeat off")
 		chat := func(answers ...fakeAnswer) *fakeChat { return &fakeChat{handler: h, answers: answers} }
+		admit := func() *admission {
+			a, err := h.limiter.admit(make(http.Header), admissionRequest{client: "other", keys: []string{"other"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return a
+		}
+		others := []*admission{admit(), admit()}
 		coolDown := func() {
-			h.state.coolDown.start(time.Second)
+			others[0].coolDown(time.Second)
 			time.Sleep(time.Second)
 		}
 
 		// The first one is not let in.
 		coolDown()
-		h.state.slots.take("other")
-		h.state.slots.take("other")
 		refused := chat()
 		refused.run(t)
 		refused.checkError(t, http.StatusServiceUnavailable, "overloaded:chat")
-		h.state.slots.giveBack("other")
-		h.state.slots.giveBack("other")
+		others[0].leave()
+		others[1].leave()
 
 		// The next one has no token.
 		token := h.token
@@ -120,9 +126,10 @@ func TestCoolDownWithLimits(t *testing.T) {
 		synctest.Wait()
 		time.Sleep(time.Until(long.visitor.start.Add(21 * time.Second)))
 		synctest.Wait()
-		if _, wait := h.state.coolDown.turn(); wait != afterTheFirst {
-			t.Errorf("when the first one's answer ended, the turn was free: the wait is %v", wait)
-		}
+		other := chat()
+		other.run(t) // the turn is not free, although the first one's answer has ended
+		other.checkError(t, http.StatusTooManyRequests, "rate_limit:chat")
+		sitetest.CheckRetryAfter(t, other.visitor.header, []int{1, 1})
 		wg.Wait()
 		long.checkStream(t, sitetest.Delta+sitetest.Finish, "")
 	})
@@ -158,11 +165,13 @@ func TestWhatCountsOnce(t *testing.T) {
 				if len(c.tries) != len(answers) {
 					t.Errorf("there were %d tries, want %d", len(c.tries), len(answers))
 				}
-				if left := h.limits[0].window.usage("").left(5); left != 4 {
-					t.Errorf("%d are left of 5", left)
+				if got := h.limiter.status(); got.open != 0 || got.clients != 0 {
+					t.Errorf("%d chats of %d clients are open", got.open, got.clients)
 				}
-				if h.state.slots.taken != 0 || len(h.state.slots.byClient) != 0 {
-					t.Errorf("these slots are taken: %+v", h.state.slots)
+				next := fakeChat{handler: h, answers: []fakeAnswer{accepted()}}
+				next.run(t)
+				if left := next.visitor.header.Get("RateLimit"); !strings.HasPrefix(left, `"client";r=3;`) {
+					t.Errorf("%s is left, want 3 of 5", left)
 				}
 			})
 		})
@@ -176,8 +185,8 @@ func TestPanicsGiveSlotsBack(t *testing.T) {
 		if recover() == nil {
 			t.Error("there was no panic")
 		}
-		if h.state.slots.taken != 0 {
-			t.Errorf("these slots are taken: %+v", h.state.slots)
+		if got := h.limiter.status().open; got != 0 {
+			t.Errorf("%d chats are open", got)
 		}
 	}()
 	c := fakeChat{handler: h, answers: []fakeAnswer{accepted()}}

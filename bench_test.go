@@ -47,7 +47,7 @@ var benchRequest = httptest.NewRequestWithContext(context.Background(), http.Met
 // openExchange lets benchRequest in. Its admission has to be left.
 func openExchange(tb testing.TB, h *Handler, w http.ResponseWriter) *exchange {
 	tb.Helper()
-	admission, err := h.admit(w.Header(), benchRequest)
+	admission, err := h.limiter.admit(w.Header(), h.requestOf(benchRequest))
 	if err != nil {
 		tb.Fatal(err)
 	}

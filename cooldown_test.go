@@ -88,9 +88,9 @@ func TestCoolDown(t *testing.T) {
 func TestCoolDownOfChats(t *testing.T) {
 	const second = time.Second
 	synctest.Test(t, func(t *testing.T) {
-		state := new(sharedState)
+		limiter := newFakeLimiter(newHandler(t, ""))
 		chat := func(answers ...fakeAnswer) *fakeChat {
-			return &fakeChat{subdirectives: "retry {\nbackoff 1s 4s\n}", answers: answers, state: state}
+			return &fakeChat{subdirectives: "retry {\nbackoff 1s 4s\n}", answers: answers, limiter: limiter}
 		}
 		refused := func(when string, least, most int) {
 			t.Helper()
@@ -159,13 +159,13 @@ func TestCoolDownOfChats(t *testing.T) {
 // the one that goes first.
 func TestCoolDownOfChatsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		state := new(sharedState)
+		limiter := newFakeLimiter(newHandler(t, ""))
 		var wg sync.WaitGroup
 		chats := make([]*fakeChat, 20)
 		for i := range chats {
 			limited := refusing(429, "Retry-After", "2")
 			limited.wait = time.Second + time.Duration(i)*time.Millisecond
-			chats[i] = &fakeChat{subdirectives: "retry {\nattempts 2\n}", answers: []fakeAnswer{limited, accepted()}, state: state}
+			chats[i] = &fakeChat{subdirectives: "retry {\nattempts 2\n}", answers: []fakeAnswer{limited, accepted()}, limiter: limiter}
 		}
 		chats[0].run(t)
 		time.Sleep(time.Hour)
@@ -184,7 +184,7 @@ func TestCoolDownOfChatsAtOnce(t *testing.T) {
 			}
 		}
 		for i, c := range chats[1:] {
-			if c.tries[1].at > first+afterTheFirst {
+			if c.tries[1].at > first+time.Second {
 				t.Errorf("chat %d asked again after %v, the first one after %v", i+1, c.tries[1].at, first)
 			}
 		}
@@ -198,17 +198,22 @@ func TestCoolDownOfChatsAtOnce(t *testing.T) {
 // Where the one that goes alone gets no answer, the next one does.
 func TestCoolDownWhenTheFirstLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		state := new(sharedState)
-		state.coolDown.start(time.Second)
+		limiter := newFakeLimiter(newHandler(t, ""))
+		first, err := limiter.admit(make(http.Header), admissionRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		first.coolDown(time.Second)
+		first.leave()
 		time.Sleep(time.Second)
 		ctx, leave := context.WithTimeout(t.Context(), time.Second)
 		defer leave()
-		gone := fakeChat{answers: []fakeAnswer{{wait: time.Hour}}, ctx: ctx, state: state}
+		gone := fakeChat{answers: []fakeAnswer{{wait: time.Hour}}, ctx: ctx, limiter: limiter}
 		gone.run(t)
-		broken := fakeChat{subdirectives: sitetest.Once, answers: []fakeAnswer{{err: errReset}}, state: state}
+		broken := fakeChat{subdirectives: sitetest.Once, answers: []fakeAnswer{{err: errReset}}, limiter: limiter}
 		broken.run(t)
 		broken.checkError(t, http.StatusBadGateway, "bad_gateway:upstream")
-		next := fakeChat{state: state, answers: []fakeAnswer{accepted()}}
+		next := fakeChat{limiter: limiter, answers: []fakeAnswer{accepted()}}
 		next.run(t)
 		next.checkStream(t, sitetest.Delta+sitetest.Finish, "")
 	})
@@ -236,8 +241,14 @@ func TestCleanupAfterAFailure(t *testing.T) {
 	if _, err := provision(t, `"transport": {"protocol": "fastcgi"}`); err == nil {
 		t.Fatal("it was loaded")
 	}
-	key := newStateKey(before.endpoint.String(), before.Token)
-	if n, ok := sharedStates.References(key); !ok || n < 1 {
-		t.Errorf("the state has %d users", n)
+	open := openExchange(t, before, &discard{make(http.Header)})
+	defer open.admission.leave()
+	defer open.close()
+	after, err := provision(t, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := after.limiter.status().open; got != 1 {
+		t.Errorf("the next handler sees %d open chats, want 1", got)
 	}
 }

@@ -3,6 +3,7 @@ package illumichat
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"fmt"
 	"io"
 	"net/http"
@@ -148,8 +149,8 @@ type fakeChat struct {
 	reads         func()          // called before each read of the upstream's body, if set
 	ctx           context.Context // of the visitor, if set
 	body          io.Reader       // of the visitor's request, if set
-	state         *sharedState    // shared with others, if set
-	handler       *Handler        // shared with others, state and limits and all, if set
+	limiter       *limiter        // shared with others, if set
+	handler       *Handler        // shared with others, limiter and all, if set
 	visitor       fakeVisitor
 
 	tries []fakeTry // that have been made
@@ -178,11 +179,9 @@ func (c *fakeChat) run(t testing.TB) {
 	h := c.handler
 	if h == nil {
 		h = newHandler(t, c.subdirectives)
-		if c.state == nil {
-			c.state = new(sharedState)
-		}
-		if h.state != c.state {
-			h.state = c.state
+		if h.limiter = c.limiter; h.limiter == nil {
+			h.limiter = newFakeLimiter(h)
+			defer func() { _ = h.limiter.close() }()
 		}
 	}
 	ctx := c.ctx
@@ -199,6 +198,13 @@ func (c *fakeChat) run(t testing.TB) {
 	if err := h.ServeHTTP(&c.visitor, r, nil); err != nil {
 		t.Errorf("the handler returned %v", err)
 	}
+}
+
+// newFakeLimiter returns a limiter for a handler that shares nothing with others.
+func newFakeLimiter(h *Handler) *limiter {
+	config := h.limiterConfig()
+	config.key = newStateKey("https://"+rand.Text()+".example.com/", "")
+	return newLimiter(config)
 }
 
 // RoundTrip is the upstream of the chat that r's context names.

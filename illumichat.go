@@ -172,12 +172,9 @@ type Handler struct {
 	token     tokenSource
 	endpoint  *url.URL
 	transport http.RoundTripper
-	connQueue *connQueue // nil: connections are not shared, or the transport does not tell of them
-	state     *sharedState
-	store     store.Store   // nil without resume and a configured one
-	counter   store.Counter // of all instances; nil: this one counts for itself
-	limits    []*limit
-	users     int // of the state: the config, and open chats
+	connQueue *connQueue  // nil: connections are not shared, or the transport does not tell of them
+	store     store.Store // nil without resume and a configured one
+	limiter   *limiter
 	log       *telemetry.Log
 }
 
@@ -211,10 +208,11 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.transport, err = h.loadTransport(ctx); err != nil {
 		return fmt.Errorf("transport: %w", err)
 	}
-	h.shareState()
 	if err := h.openStore(ctx); err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
+	h.limiter = newLimiter(h.limiterConfig())
+	loadedHandlers.add(h)
 	h.watchShutdown(ctx)
 	sources := telemetry.Sources{OpenStreams: openExchanges.count, CoolDowns: coolDowns}
 	if err := telemetry.Register(ctx.GetMetricsRegistry(), sources); err != nil {
@@ -401,7 +399,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, c *telemetry.Rec
 	if resumable {
 		owner, resumable = h.ownerOf(r)
 	}
-	admission, err := h.admit(w.Header(), r)
+	admission, err := h.limiter.admit(w.Header(), h.requestOf(r))
 	if err != nil {
 		return err
 	}
@@ -412,6 +410,15 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, c *telemetry.Rec
 	ex := h.newExchange(r.Context(), h.newVisitor(w, r, c.Start, ""), r.ProtoMajor == 3, admission, c)
 	defer ex.close()
 	return ex.run(asked.Body)
+}
+
+// Cleanup lets go of what the handler shares, once its open chats have ended.
+func (h *Handler) Cleanup() error {
+	if h.limiter == nil { // provisioning failed before
+		return nil
+	}
+	loadedHandlers.remove(h)
+	return h.limiter.close()
 }
 
 // noteChat notes what is asked for.

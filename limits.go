@@ -9,21 +9,27 @@ import (
 	"slices"
 	"time"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/illumichat/caddy-illumichat/internal/values"
+	"github.com/illumichat/caddy-illumichat/store"
 )
 
 // clientPlaceholder is the key of a limit that has none of its own. Its value honours `trusted_proxies`.
 const clientPlaceholder = "{http.vars." + caddyhttp.ClientIPVarKey + "}"
 
 const (
-	maxLimit     = 1_000_000_000 // requests
-	minWindow    = caddy.Duration(time.Second)
-	maxWindow    = caddy.Duration(366 * 24 * time.Hour)
-	maxKeyLength = 256 // bytes; of a longer key the hash is kept
+	maxLimit  = 1_000_000_000 // requests
+	minWindow = caddy.Duration(time.Second)
+	maxWindow = caddy.Duration(366 * 24 * time.Hour)
 )
+
+// maxKeyLength is the length of a key in bytes; of a longer one the hash is kept.
+const maxKeyLength = 256
 
 // Limit bounds how many chats are sent upstream for one key in a window of time. The window slides: of the
 // fixed window before the current one, what is left of it counts, as if its chats had been spread evenly. A
@@ -77,23 +83,22 @@ func (l *Limit) same(other Limit) bool {
 	return other.Window == l.Window && other.keyOrDefault() == l.keyOrDefault()
 }
 
-func (l *Limit) windowKey(state stateKey) windowKey {
-	return windowKey{state: state, length: time.Duration(l.Window), key: l.Key}
-}
-
-// limit is a Limit in use.
-type limit struct {
-	Limit
-	window *window
-}
-
-func (l *limit) n() uint64 { return uint64(l.Requests) }
-
 // byClient reports whether each client is counted apart, so that it may know its count.
-func (l *limit) byClient() bool { return l.Key == clientPlaceholder }
+func (l *Limit) byClient() bool { return l.Key == clientPlaceholder }
+
+// rule is the limit as a limiter knows it.
+func (l *Limit) rule() rule {
+	return rule{
+		requests: l.Requests,
+		window:   time.Duration(l.Window),
+		key:      l.Key,
+		byClient: l.byClient(),
+		forMany:  !values.HasPlaceholder(l.Key),
+	}
+}
 
 // keyOf returns what r is counted under.
-func (l *limit) keyOf(r *http.Request, client string) string {
+func (l *Limit) keyOf(r *http.Request, client string) string {
 	switch {
 	case l.byClient():
 		return client
@@ -102,6 +107,51 @@ func (l *limit) keyOf(r *http.Request, client string) string {
 	}
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	return normalizeKey(repl.ReplaceAll(l.Key, ""))
+}
+
+// requestOf returns who sends r, and what each limit counts it under.
+func (h *Handler) requestOf(r *http.Request) admissionRequest {
+	request := admissionRequest{client: clientOf(r)}
+	if h.store != nil {
+		request.id = newStreamID()
+	}
+	if len(h.Limits) > 0 {
+		request.keys = make([]string, len(h.Limits))
+	}
+	for i := range h.Limits {
+		request.keys[i] = h.Limits[i].keyOf(r, request.client)
+	}
+	return request
+}
+
+// limiterConfig is what decides whether there is room for a chat.
+func (h *Handler) limiterConfig() limiterConfig {
+	config := limiterConfig{
+		key:          newStateKey(h.endpoint.String(), h.Token),
+		endpoint:     h.publicEndpoint(),
+		maxStreams:   h.MaxStreams,
+		maxPerClient: h.MaxStreamsPerClient,
+		usedUp:       h.reportUsedUp,
+		failed: func(err error) {
+			h.logger.Debug("what a chat has shared could not be released", zap.Error(err))
+		},
+	}
+	for _, l := range h.Limits {
+		config.rules = append(config.rules, l.rule())
+	}
+	if h.store != nil {
+		config.release = h.store.Close
+		config.counter, _ = h.store.(store.Counter)
+	}
+	return config
+}
+
+// reportUsedUp tells the operator of a limit that many visitors have used up together.
+func (h *Handler) reportUsedUp(r rule, emptyKey bool, wait time.Duration) {
+	h.log.Report(zapcore.WarnLevel, fmt.Sprintf("limit %s %s", r.window, r.key), "a limit of many visitors together is used up",
+		"raise the limit if the quota allows for more; where its key is empty, see whether the placeholder is right",
+		zap.Int("requests", r.requests), zap.Duration("window", r.window), zap.String("key", r.key),
+		zap.Bool("key_is_empty", emptyKey), zap.Duration("wait", wait))
 }
 
 // clientOf returns the key of the client that sent r.

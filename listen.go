@@ -21,12 +21,12 @@ import (
 
 // serveResumable has the answer recorded, for as long as somebody wants it, and the visitor listen to that.
 func (h *Handler) serveResumable(w http.ResponseWriter, r *http.Request, owner string, asked chat.Chat, a *admission, c *telemetry.Record) error {
-	letGo := h.use()               // for as long as the visitor reads, which may be longer than the upstream takes
-	defer func() { _ = letGo() }() // there is nobody to tell
+	release := h.limiter.use() // for as long as the visitor reads, which may be longer than the upstream takes
+	defer release()
 	visitor := h.newVisitor(w, r, c.Start, "")
 	defer func() { c.Bytes = visitor.Close("", "") }()
 	c.Admitted = true
-	rec := newRecording(h, a.streamID(), owner, asked, visitor)
+	rec := newRecording(h, a.id, owner, asked, visitor)
 	// Of the visitor's request the values are needed, but it may end before.
 	rec.ex = h.newExchange(context.WithoutCancel(r.Context()), rec, false, a, newAnswerRecord(asked, c.Start))
 	var failed error
@@ -48,7 +48,7 @@ func (h *Handler) serveResumable(w http.ResponseWriter, r *http.Request, owner s
 		return rec.passOn(r, visitor, c, failed)
 	}
 	defer rec.first.Close()
-	defer h.state.leave(seat{of: a.stream})
+	defer a.leaveStream()
 	rec.note(c)
 	if err := h.follow(r, visitor, rec.head, rec.first, c); err != nil {
 		return err

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
 )
@@ -15,14 +14,14 @@ import (
 func tellClient(header http.Header, charges []charge) {
 	var policies, limits []string
 	for _, c := range charges {
-		if !c.limit.byClient() {
+		if !c.limit.byClient {
 			continue
 		}
 		name := "client"
 		if n := len(policies); n > 0 {
 			name = fmt.Sprintf("client-%d", n+1)
 		}
-		policies = append(policies, fmt.Sprintf("%q;q=%d;w=%d", name, c.limit.Requests, apierror.WholeSeconds(time.Duration(c.limit.Window))))
+		policies = append(policies, fmt.Sprintf("%q;q=%d;w=%d", name, c.limit.requests, apierror.WholeSeconds(c.limit.rule.window)))
 		limits = append(limits, fmt.Sprintf("%q;%s", name, c.left()))
 	}
 	if len(policies) > 0 {

@@ -151,11 +151,8 @@ func (h *Handler) openStore(ctx caddy.Context) error {
 	// Other instances may reach the endpoint in another way than this one.
 	key := newStateKey(cmp.Or(h.Endpoint, defaultEndpoint), h.Token)
 	var err error
-	if h.store, err = module.Open(key.endpoint + " " + key.token); err != nil {
-		return err
-	}
-	h.counter, _ = h.store.(store.Counter)
-	return nil
+	h.store, err = module.Open(key.scope())
+	return err
 }
 
 // resume goes on with an answer.
@@ -164,8 +161,8 @@ func (h *Handler) resume(w http.ResponseWriter, r *http.Request, c *telemetry.Re
 	if err != nil {
 		return err
 	}
-	letGo := h.use()
-	defer func() { _ = letGo() }() // there is nobody to tell
+	release := h.limiter.use()
+	defer release()
 	stream, listener, err := h.listen(r, id, after)
 	switch {
 	case err == io.EOF:
@@ -182,11 +179,11 @@ func (h *Handler) resume(w http.ResponseWriter, r *http.Request, c *telemetry.Re
 	}
 	defer listener.Close()
 	c.Label = stream.Meta().Assistant
-	seat, err := h.takeSeat(id, clientOf(r))
+	seat, err := h.limiter.admitListener(id, admissionRequest{id: newStreamID(), client: clientOf(r)})
 	if err != nil {
 		return err
 	}
-	defer h.state.leave(seat)
+	defer seat.leave()
 	telemetry.Resumed(telemetry.ResumeGoesOn)
 	visitor := h.newVisitor(w, r, c.Start, "no-store, no-transform") // a GET's answer could be kept for another visitor
 	defer func() { c.Bytes = visitor.Close("", "") }()

@@ -143,16 +143,14 @@ func (ex *exchange) ask(body []byte) (*answer, error) {
 // next makes the next try, unless a cool-down is on: it waits for that as the upstream's own Retry-After would have
 // it wait, and loses no try by it. The first try has its turn already.
 func (t *tries) next() (*answer, error) {
-	turn := t.ex.admission.takeTurn()
 	if t.made > 0 {
-		var wait time.Duration
-		if turn, wait = t.ex.admission.nextTurn(); wait > 0 {
+		if wait := t.ex.admission.nextTurn(); wait > 0 {
 			t.asked = wait
 			return nil, errCoolDown(wait)
 		}
 	}
 	t.made++
-	answer, err := t.ex.try(t.body, t.key, turn)
+	answer, err := t.ex.try(t.body, t.key)
 	if errors.Is(err, apierror.ResponseTimeout) {
 		// Its connection may have been dead, and then others that are as old may be, too.
 		t.ex.h.dropIdleConnections()

@@ -16,6 +16,7 @@ type liveStream struct {
 
 // seat is what a listener takes up: a place in a live stream's slot, or a slot of its own.
 type seat struct {
+	state  *sharedState
 	of     *liveStream
 	client string     // of a slot of its own
 	stay   store.Stay // among those that all instances count; nil: this one counts for itself
@@ -64,18 +65,18 @@ func (s *sharedState) isHeard(id string) bool {
 	return ok && stream.listeners > 0
 }
 
-// takeSeat lets a listener in, if there is room.
-func (h *Handler) takeSeat(id, client string) (seat, error) {
-	taken, writtenHere := h.state.sitDown(id)
+// admitListener lets a listener to a stream in, if there is room.
+func (l *limiter) admitListener(stream string, r admissionRequest) (seat, error) {
+	taken, writtenHere := l.state.sitDown(stream)
 	if taken.of != nil {
 		return taken, nil
 	}
-	if h.counter != nil && h.MaxStreamsPerClient > 0 {
-		if taken, known, err := h.seatAmongAll(id, client, writtenHere); known {
+	if l.counter != nil && l.maxPerClient > 0 {
+		if taken, known, err := l.seatAmongAll(stream, r, writtenHere); known {
 			return taken, err
 		}
 	}
-	return h.takeSlot(client)
+	return l.takeSlot(r.client)
 }
 
 // sitDown gives a listener a place in the slot of a stream that is written here, if it has one left.
@@ -85,28 +86,41 @@ func (s *sharedState) sitDown(id string) (taken seat, writtenHere bool) {
 	stream, writtenHere := s.live[id]
 	if writtenHere && stream.listeners < listenersOfSlot {
 		stream.listeners++
-		return seat{of: stream}, true
+		return seat{state: s, of: stream}, true
 	}
 	return seat{}, writtenHere
 }
 
 // takeSlot gives a listener a slot, if this instance has one for the client.
-func (h *Handler) takeSlot(client string) (seat, error) {
-	s := h.state
+func (l *limiter) takeSlot(client string) (seat, error) {
+	s := l.state
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := h.fullSlots(client); err != nil {
+	if err := l.checkClientSlots(client); err != nil {
 		return seat{}, err
 	}
 	s.slots.take(client)
-	return seat{client: client}, nil
+	return seat{state: s, client: client}, nil
 }
 
-func (s *sharedState) leave(taken seat) {
-	if stay := s.standUp(taken); stay != nil {
+// leave gives the seat back.
+func (s seat) leave() {
+	if stay := s.state.standUp(s); stay != nil {
 		stay.Leave(true)
 	}
 }
+
+// beginStream notes that the answer is a stream that can be resumed, to which the visitor who asked listens.
+func (a *admission) beginStream() { a.stream = a.limiter.state.goLive(a.id, a.client) }
+
+// endStream notes that the stream is over.
+func (a *admission) endStream() { a.limiter.state.endLive(a.id) }
+
+// leaveStream notes that the visitor who asked does not listen any more.
+func (a *admission) leaveStream() { seat{state: a.limiter.state, of: a.stream}.leave() }
+
+// hasListener reports whether somebody listens to the stream in its slot.
+func (a *admission) hasListener() bool { return a.limiter.state.isHeard(a.id) }
 
 // standUp gives up a seat at this instance. It returns what is to be given up among all instances.
 func (s *sharedState) standUp(taken seat) store.Stay {

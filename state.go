@@ -43,6 +43,13 @@ type stateKey struct {
 	token    string // where it comes from: the placeholder, or the hash of what is no placeholder
 }
 
+func (k stateKey) windowKey(r rule) windowKey {
+	return windowKey{state: k, length: r.window, key: r.key}
+}
+
+// scope is the key as a store knows it.
+func (k stateKey) scope() string { return k.endpoint + " " + k.token }
+
 // windowKey tells the windows of limits apart: a limit whose number changes goes on with what was counted.
 type windowKey struct {
 	state  stateKey
@@ -58,67 +65,34 @@ func newStateKey(endpoint, configuredToken string) stateKey {
 	return stateKey{endpoint, "sha256:" + hex.EncodeToString(hash[:])}
 }
 
-// shareState takes part in the state.
-func (h *Handler) shareState() {
-	key := newStateKey(h.endpoint.String(), h.Token)
-	state, _ := sharedStates.LoadOrStore(key, &sharedState{endpoint: h.publicEndpoint()})
-	h.state = state.(*sharedState)
-	for _, l := range h.Limits {
-		shared, _ := sharedWindows.LoadOrStore(l.windowKey(key), newWindow(time.Duration(l.Window)))
-		h.limits = append(h.limits, &limit{Limit: l, window: shared.(*window)})
-	}
-	h.users = 1
-	loadedHandlers.add(h)
-}
-
-// use keeps what the handler shares until what it returns is called.
-func (h *Handler) use() (letGo func() error) {
-	h.state.mu.Lock()
-	defer h.state.mu.Unlock()
-	if !h.join() {
-		return func() error { return nil }
-	}
-	return h.letGo
-}
-
-// join makes one user more, who has to let go, and needs the state's lock. Requests come to a handler even when its config was
-// replaced and nothing was open: then there is nothing to keep.
-func (h *Handler) join() bool {
-	if h.users == 0 {
+// retain makes one reference more, and needs the state's lock. Requests come to a handler even when its config was replaced and
+// nothing was open: then there is nothing to keep.
+func (l *limiter) retain() bool {
+	if l.refs == 0 {
 		return false
 	}
-	h.users++
+	l.refs++
 	return true
 }
 
-// Cleanup lets go of what the handler shares, once its open chats have ended.
-func (h *Handler) Cleanup() error {
-	if h.state == nil { // provisioning failed before
-		return nil
-	}
-	loadedHandlers.remove(h)
-	return h.letGo()
-}
-
-// letGo gives up the state for one of the handler's users. Each open chat and each listener is one, so that a config without
-// this handler in between does not forget them.
-func (h *Handler) letGo() error {
-	h.state.mu.Lock()
-	h.users--
-	last := h.users == 0
-	h.state.mu.Unlock()
+// releaseRef gives up one reference. Each open chat and each listener has one, so that a config without this handler in between
+// does not forget them.
+func (l *limiter) releaseRef() error {
+	l.state.mu.Lock()
+	l.refs--
+	last := l.refs == 0
+	l.state.mu.Unlock()
 	if !last {
 		return nil
 	}
-	key := newStateKey(h.endpoint.String(), h.Token)
 	var errs error
-	for _, l := range h.Limits {
-		_, err := sharedWindows.Delete(l.windowKey(key))
+	for _, r := range l.rules {
+		_, err := sharedWindows.Delete(l.key.windowKey(r))
 		errs = errors.Join(errs, err)
 	}
-	if h.store != nil {
-		errs = errors.Join(errs, h.store.Close())
+	if l.limiterConfig.release != nil {
+		errs = errors.Join(errs, l.limiterConfig.release())
 	}
-	_, err := sharedStates.Delete(key)
+	_, err := sharedStates.Delete(l.key)
 	return errors.Join(errs, err)
 }

@@ -10,15 +10,15 @@ import (
 // enterAmongAll lets the request in as all instances have counted together. Where it reports false, that is not known. Only
 // max_streams is this instance's alone. All else is counted here, too, but does not decide while the others can be asked.
 func (a *admission) enterAmongAll() (known bool, err error) {
-	state := a.handler.state
+	state := a.limiter.state
 	if wait := state.coolDown.left(); wait > 0 {
 		return true, errCoolDown(wait)
 	}
-	if err := a.handler.reserve(a.client); err != nil {
+	if err := a.limiter.reserve(a.client); err != nil {
 		return true, err
 	}
 	a.keepState()
-	ruling, err := a.handler.counter.Enter(a.entry())
+	ruling, err := a.limiter.counter.Enter(a.entry())
 	a.adopt(ruling.Usage)
 	if err == nil && ruling.Stay != nil {
 		a.settle(ruling)
@@ -32,13 +32,13 @@ func (a *admission) enterAmongAll() (known bool, err error) {
 }
 
 // reserve takes a slot of this instance while the others are asked, so that no more than max_streams ask.
-func (h *Handler) reserve(client string) error {
-	h.state.mu.Lock()
-	defer h.state.mu.Unlock()
-	if err := h.full(); err != nil {
+func (l *limiter) reserve(client string) error {
+	l.state.mu.Lock()
+	defer l.state.mu.Unlock()
+	if err := l.checkSlots(); err != nil {
 		return err
 	}
-	h.state.slots.take(client)
+	l.state.slots.take(client)
 	return nil
 }
 
@@ -50,34 +50,26 @@ func (s *sharedState) giveSlotBack(client string) {
 
 // keepState keeps the counter open meanwhile.
 func (a *admission) keepState() {
-	a.handler.state.mu.Lock()
-	defer a.handler.state.mu.Unlock()
+	a.limiter.state.mu.Lock()
+	defer a.limiter.state.mu.Unlock()
 	a.hold()
 }
 
 // entry is the request as others need to know it.
 func (a *admission) entry() store.Entry {
 	e := store.Entry{
-		ID:           a.streamID(),
+		ID:           a.id,
 		Client:       a.client,
-		MaxPerClient: a.handler.MaxStreamsPerClient,
+		MaxPerClient: a.limiter.maxPerClient,
 		Limits:       make([]store.Limit, len(a.charges)),
 	}
 	for i, c := range a.charges {
 		// What is configured as the key ends where the key begins, whatever is in them.
 		e.Limits[i] = store.Limit{
-			Key: strconv.Quote(c.limit.Key) + " " + c.key, Window: time.Duration(c.limit.Window), Requests: c.limit.Requests,
+			Key: strconv.Quote(c.limit.rule.key) + " " + c.key, Window: c.limit.rule.window, Requests: c.limit.requests,
 		}
 	}
 	return e
-}
-
-// streamID is the id of the stream that the answer may become.
-func (a *admission) streamID() string {
-	if a.id == "" {
-		a.id = newStreamID()
-	}
-	return a.id
 }
 
 // adopt notes what all instances have used of the limits, if that is known.
@@ -85,14 +77,14 @@ func (a *admission) adopt(used []store.Usage) {
 	for i, u := range used {
 		a.charges[i].usage = usage{
 			now: u.Now, prev: u.Prev,
-			elapsed: uint64(u.Elapsed), length: uint64(time.Duration(a.charges[i].limit.Window).Truncate(time.Microsecond)),
+			elapsed: uint64(u.Elapsed), length: uint64(a.charges[i].limit.rule.window.Truncate(time.Microsecond)),
 		}
 	}
 }
 
 // settle notes that the request is let in.
 func (a *admission) settle(ruling store.Ruling) {
-	state := a.handler.state
+	state := a.limiter.state
 	state.mu.Lock()
 	a.charge()
 	state.mu.Unlock()
@@ -103,11 +95,11 @@ func (a *admission) settle(ruling store.Ruling) {
 
 // turnedAway returns why the request is not let in.
 func (a *admission) turnedAway(ruling store.Ruling) error {
-	if wait := a.handler.state.coolDown.waitAmongAll(ruling); wait > 0 {
+	if wait := a.limiter.state.coolDown.waitAmongAll(ruling); wait > 0 {
 		return errCoolDown(wait)
 	}
 	tellClient(a.header, a.charges)
-	a.handler.noteUsedUp(a.charges)
+	a.limiter.reportUsedUp(a.charges)
 	if err := a.usedUp(); err != nil {
 		return err
 	}
@@ -115,8 +107,13 @@ func (a *admission) turnedAway(ruling store.Ruling) error {
 }
 
 // nextTurn gives leave to ask the upstream once more, or tells how long to wait.
-func (a *admission) nextTurn() (turn, time.Duration) {
-	coolDown := &a.handler.state.coolDown
+func (a *admission) nextTurn() (wait time.Duration) {
+	a.turn, wait = a.furtherTurn()
+	return wait
+}
+
+func (a *admission) furtherTurn() (turn, time.Duration) {
+	coolDown := &a.limiter.state.coolDown
 	if a.stay == nil || coolDown.left() > 0 {
 		return coolDown.turn()
 	}
@@ -131,19 +128,19 @@ func (a *admission) nextTurn() (turn, time.Duration) {
 }
 
 // seatAmongAll lets in a listener who needs a slot, as all instances have counted. Where it reports false, that is not known.
-func (h *Handler) seatAmongAll(id, client string, writtenHere bool) (taken seat, known bool, err error) {
-	if err := h.reserve(client); err != nil {
+func (l *limiter) seatAmongAll(stream string, r admissionRequest, writtenHere bool) (taken seat, known bool, err error) {
+	if err := l.reserve(r.client); err != nil {
 		return seat{}, true, err
 	}
-	e := store.Entry{ID: newStreamID(), Client: client, MaxPerClient: h.MaxStreamsPerClient, Listens: true}
+	e := store.Entry{ID: r.id, Client: r.client, MaxPerClient: l.maxPerClient, Listens: true}
 	if !writtenHere {
-		e.With = id
+		e.With = stream
 	}
-	ruling, err := h.counter.Enter(e)
+	ruling, err := l.counter.Enter(e)
 	if err == nil && ruling.Stay != nil {
-		return seat{client: client, stay: ruling.Stay}, true, nil
+		return seat{state: l.state, client: r.client, stay: ruling.Stay}, true, nil
 	}
-	h.state.giveSlotBack(client)
+	l.state.giveSlotBack(r.client)
 	if err != nil {
 		return seat{}, false, nil
 	}

@@ -41,8 +41,8 @@ var (
 )
 
 // try asks the upstream once.
-func (ex *exchange) try(body []byte, key string, turn turn) (a *answer, err error) {
-	defer turn.end()
+func (ex *exchange) try(body []byte, key string) (a *answer, err error) {
+	defer ex.admission.endTurn()
 	if err := ex.ctx.Err(); err != nil {
 		return nil, apierror.Unreachable.Because(err)
 	}
@@ -58,7 +58,7 @@ func (ex *exchange) try(body []byte, key string, turn turn) (a *answer, err erro
 		status = resp.StatusCode
 		ex.record.UpstreamStatus = status
 		ex.noteRateLimit(resp)
-		turn.answered()
+		ex.admission.answered()
 		if a, err = ex.accept(ctx, resp); err == nil {
 			return a, nil // the exchange cancels it
 		}
@@ -86,7 +86,7 @@ func (ex *exchange) send(ctx context.Context, chat []byte, key string) (*http.Re
 		}
 		resp, err := ex.h.roundTrip(req, body)
 		if err == nil || body.written.Load() || !ex.h.tellsWhatIsSent() {
-			ex.admission.reached = true
+			ex.admission.nowReached()
 		}
 		if err == nil || !body.untouched() || stale == maxStale || ctx.Err() != nil {
 			return resp, err
@@ -181,11 +181,7 @@ func (ex *exchange) noteRateLimit(resp *http.Response) {
 	if !ok || wait == 0 {
 		return
 	}
-	wasOff := ex.h.state.coolDown.start(wait)
-	if ex.h.counter != nil {
-		ex.h.counter.CoolDown(wait)
-	}
-	if wasOff {
+	if ex.admission.coolDown(wait) {
 		ex.h.log.Report(zapcore.WarnLevel, "cool-down", "the upstream limits the rate; until it may be asked again, chats are answered 429",
 			"set a limit that is lower than the upstream's, or have that raised", zap.Duration("wait", wait))
 	}
