@@ -154,16 +154,16 @@ func (h *Handler) status() handlerStatus {
 		status.Aliases[name] = id
 	}
 
-	now := h.limiter.status()
-	status.CoolDown = now.coolDown.Seconds()
-	status.Streams = streamStatus{Open: now.open, Clients: now.clients, Max: h.MaxStreams, MaxPerClient: h.MaxStreamsPerClient}
-	for i, l := range now.limits {
+	now := h.limiter.Status()
+	status.CoolDown = now.CoolDown.Seconds()
+	status.Streams = streamStatus{Open: now.Open, Clients: now.Clients, Max: h.MaxStreams, MaxPerClient: h.MaxStreamsPerClient}
+	for i, l := range now.Limits {
 		status.Limits[i] = limitStatus{
-			Requests: l.requests,
-			Window:   l.window.String(),
-			Key:      l.key,
-			Keys:     l.keys,
-			Left:     l.left,
+			Requests: l.Requests,
+			Window:   l.Window.String(),
+			Key:      l.Key,
+			Keys:     l.Keys,
+			Left:     l.Left,
 		}
 	}
 	return status

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/illumichat/caddy-illumichat/internal/limit"
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 )
 
@@ -68,7 +69,7 @@ func TestTheLongestWaitIsTold(t *testing.T) {
 				c.run(t)
 				if len(c.tries) == 0 {
 					sitetest.CheckRetryAfter(t, c.visitor.header, []int{7200, 7200})
-				} else if h.limiter.status().open != 0 {
+				} else if h.limiter.Status().Open != 0 {
 					t.Error("the slot is not given back")
 				}
 			}
@@ -82,16 +83,16 @@ func TestCoolDownWithLimits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHandlerOfItsOwn(t, "limit 3 1h\nmax_streams 2\nheartbeat off")
 		chat := func(answers ...fakeAnswer) *fakeChat { return &fakeChat{handler: h, answers: answers} }
-		admit := func() *admission {
-			a, err := h.limiter.admit(make(http.Header), admissionRequest{client: "other", keys: []string{"other"}})
+		admit := func() *limit.Admission {
+			a, err := h.limiter.Admit(make(http.Header), limit.Request{Client: "other", Keys: []string{"other"}})
 			if err != nil {
 				t.Fatal(err)
 			}
 			return a
 		}
-		others := []*admission{admit(), admit()}
+		others := []*limit.Admission{admit(), admit()}
 		coolDown := func() {
-			others[0].coolDown(time.Second)
+			others[0].CoolDown(time.Second)
 			time.Sleep(time.Second)
 		}
 
@@ -100,8 +101,8 @@ func TestCoolDownWithLimits(t *testing.T) {
 		refused := chat()
 		refused.run(t)
 		refused.checkError(t, http.StatusServiceUnavailable, "overloaded:chat")
-		others[0].leave()
-		others[1].leave()
+		others[0].Leave()
+		others[1].Leave()
 
 		// The next one has no token.
 		token := h.token
@@ -135,16 +136,6 @@ func TestCoolDownWithLimits(t *testing.T) {
 	})
 }
 
-func TestLongKeysAreNotKept(t *testing.T) {
-	long := strings.Repeat("x", maxKeyLength)
-	if got := normalizeKey(long); got != long {
-		t.Errorf("got %d bytes", len(got))
-	}
-	if got := normalizeKey(long + "x"); len(got) != 32 {
-		t.Errorf("got %d bytes, want a hash", len(got))
-	}
-}
-
 // A chat counts once, however many tries it takes and whatever comes of them.
 func TestWhatCountsOnce(t *testing.T) {
 	for what, answers := range map[string][]fakeAnswer{
@@ -165,8 +156,8 @@ func TestWhatCountsOnce(t *testing.T) {
 				if len(c.tries) != len(answers) {
 					t.Errorf("there were %d tries, want %d", len(c.tries), len(answers))
 				}
-				if got := h.limiter.status(); got.open != 0 || got.clients != 0 {
-					t.Errorf("%d chats of %d clients are open", got.open, got.clients)
+				if got := h.limiter.Status(); got.Open != 0 || got.Clients != 0 {
+					t.Errorf("%d chats of %d clients are open", got.Open, got.Clients)
 				}
 				next := fakeChat{handler: h, answers: []fakeAnswer{accepted()}}
 				next.run(t)
@@ -185,7 +176,7 @@ func TestPanicsGiveSlotsBack(t *testing.T) {
 		if recover() == nil {
 			t.Error("there was no panic")
 		}
-		if got := h.limiter.status().open; got != 0 {
+		if got := h.limiter.Status().Open; got != 0 {
 			t.Errorf("%d chats are open", got)
 		}
 	}()

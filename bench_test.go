@@ -47,7 +47,7 @@ var benchRequest = httptest.NewRequestWithContext(context.Background(), http.Met
 // openExchange lets benchRequest in. Its admission has to be left.
 func openExchange(tb testing.TB, h *Handler, w http.ResponseWriter) *exchange {
 	tb.Helper()
-	admission, err := h.limiter.admit(w.Header(), h.requestOf(benchRequest))
+	admission, err := h.limiter.Admit(w.Header(), h.requestOf(benchRequest))
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -84,7 +84,7 @@ func BenchmarkRelay(b *testing.B) {
 	} {
 		b.Run(bench.name, func(b *testing.B) {
 			ex, relay := newBenchRelay(b, newHandler(b, "max_duration 1h"))
-			defer ex.admission.leave()
+			defer ex.admission.Leave()
 			defer ex.close()
 			defer relay.release()
 			data := strings.Repeat(bench.event, bench.batch)
@@ -104,7 +104,7 @@ func BenchmarkRelay(b *testing.B) {
 // An event costs no allocation, whatever it holds.
 func TestRelayDoesNotAllocatePerEvent(t *testing.T) {
 	ex, relay := newBenchRelay(t, newHandler(t, "max_duration 1h"))
-	defer ex.admission.leave()
+	defer ex.admission.Leave()
 	defer ex.close()
 	defer relay.release()
 	body := &events{data: `data: {"type":"text-delta","textDelta":"when we finish"}` + "\n\n"}
@@ -142,7 +142,7 @@ func TestStreamMemory(t *testing.T) {
 		})
 		ours := memoryOf(t, streams, func(body io.Reader) {
 			ex, relay := newBenchRelay(t, h)
-			defer ex.admission.leave()
+			defer ex.admission.Leave()
 			defer ex.close()
 			defer relay.release()
 			_ = relay.copy(body)

@@ -2,87 +2,15 @@ package illumichat
 
 import (
 	"context"
-	"fmt"
 	"net/http"
-	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/illumichat/caddy-illumichat/internal/limit"
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
-	"github.com/illumichat/caddy-illumichat/sandbox"
 )
-
-// wantTurn asks for a turn, and checks how long to wait for it.
-func wantTurn(t *testing.T, c *coolDown, want time.Duration) turn {
-	t.Helper()
-	got, wait := c.turn()
-	if wait != want {
-		t.Errorf("after %v: got a wait of %v, want %v", time.Now().Second(), wait, want)
-	}
-	return got
-}
-
-func TestCoolDown(t *testing.T) {
-	const second = time.Second
-	synctest.Test(t, func(t *testing.T) {
-		var c coolDown
-		first := wantTurn(t, &c, 0)
-		wantTurn(t, &c, 0)
-
-		if !c.start(3 * second) {
-			t.Error("it was on")
-		}
-		wantTurn(t, &c, 3*second)
-		time.Sleep(second)
-		if c.start(second) {
-			t.Error("it was off")
-		}
-		wantTurn(t, &c, 2*second) // what ends sooner does not shorten it
-		if left := c.left(); left != 2*second {
-			t.Errorf("it lasts %v", left)
-		}
-		first.answered() // of before
-		wantTurn(t, &c, 2*second)
-		time.Sleep(2 * second)
-
-		alone := wantTurn(t, &c, 0)
-		wantTurn(t, &c, second)
-		time.Sleep(time.Hour)
-		if left := c.left(); left != 0 {
-			t.Errorf("when it is over, it lasts %v", left)
-		}
-		wantTurn(t, &c, second)
-		alone.end() // without an answer: the next one goes alone
-		alone.end() // which says nothing more
-		alone = wantTurn(t, &c, 0)
-		wantTurn(t, &c, second)
-
-		c.start(5 * second) // it was not over
-		alone.answered()
-		wantTurn(t, &c, 5*second)
-		time.Sleep(5 * second)
-
-		next := wantTurn(t, &c, 0)
-		alone.end() // says nothing about the next one
-		alone.answered()
-		wantTurn(t, &c, second)
-		next.end()
-		alone = wantTurn(t, &c, 0)
-		next.end()
-		next.answered()
-		wantTurn(t, &c, second)
-		alone.answered()
-		for range 3 {
-			all := wantTurn(t, &c, 0)
-			all.end()
-		}
-		if !c.start(second) {
-			t.Error("it was still on")
-		}
-	})
-}
 
 // Chats of one state, in virtual time: one runs into the limit, others come during the cool-down and at its end.
 func TestCoolDownOfChats(t *testing.T) {
@@ -199,12 +127,12 @@ func TestCoolDownOfChatsAtOnce(t *testing.T) {
 func TestCoolDownWhenTheFirstLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		limiter := newFakeLimiter(newHandler(t, ""))
-		first, err := limiter.admit(make(http.Header), admissionRequest{})
+		first, err := limiter.Admit(make(http.Header), limit.Request{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		first.coolDown(time.Second)
-		first.leave()
+		first.CoolDown(time.Second)
+		first.Leave()
 		time.Sleep(time.Second)
 		ctx, leave := context.WithTimeout(t.Context(), time.Second)
 		defer leave()
@@ -219,18 +147,6 @@ func TestCoolDownWhenTheFirstLeaves(t *testing.T) {
 	})
 }
 
-// The key of a state shows no token.
-func TestStateKeyHoldsNoSecret(t *testing.T) {
-	for _, token := range []string{sandbox.Token, "Bearer-" + sandbox.Token, sandbox.Token[:20] + "{env.REST}"} {
-		if key := fmt.Sprintf("%+v", newStateKey("https://example.com", token)); strings.Contains(key, "sandbox") {
-			t.Errorf("the key is %s", key)
-		}
-	}
-	if newStateKey("https://example.com", sandbox.Token) == newStateKey("https://example.com", sitetest.FakeToken("2")) {
-		t.Error("two tokens have one key")
-	}
-}
-
 // A handler whose loading failed lets go of nothing that others use.
 func TestCleanupAfterAFailure(t *testing.T) {
 	setConfigEnv(t)
@@ -242,13 +158,13 @@ func TestCleanupAfterAFailure(t *testing.T) {
 		t.Fatal("it was loaded")
 	}
 	open := openExchange(t, before, &discard{make(http.Header)})
-	defer open.admission.leave()
+	defer open.admission.Leave()
 	defer open.close()
 	after, err := provision(t, "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := after.limiter.status().open; got != 1 {
+	if got := after.limiter.Status().Open; got != 1 {
 		t.Errorf("the next handler sees %d open chats, want 1", got)
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
 	"github.com/illumichat/caddy-illumichat/internal/chat"
+	"github.com/illumichat/caddy-illumichat/internal/limit"
 	"github.com/illumichat/caddy-illumichat/internal/telemetry"
 	"github.com/illumichat/caddy-illumichat/internal/visitor"
 	"github.com/illumichat/caddy-illumichat/internal/watchdog"
@@ -22,7 +23,7 @@ import (
 // exchange is one chat with the upstream, from the request to the end of the answer.
 type exchange struct {
 	h         *Handler
-	admission *admission
+	admission *limit.Admission
 	record    *telemetry.Record
 	ctx       context.Context // of the request upstream; its cause says why the exchange ended
 	cancel    context.CancelCauseFunc
@@ -38,7 +39,7 @@ type exchange struct {
 
 // newExchange prepares to ask on behalf of a visitor, who is let in, for as long as ctx lasts. Of what is visited by HTTP/3, a
 // reload has to end it.
-func (h *Handler) newExchange(ctx context.Context, out output, http3 bool, a *admission, c *telemetry.Record) *exchange {
+func (h *Handler) newExchange(ctx context.Context, out output, http3 bool, a *limit.Admission, c *telemetry.Record) *exchange {
 	c.Admitted = true
 	ex := &exchange{h: h, admission: a, record: c, output: out, http3: http3}
 	// Not a child of the config's context, which a reload cancels.

@@ -19,6 +19,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
+	"github.com/illumichat/caddy-illumichat/internal/limit"
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 	"github.com/illumichat/caddy-illumichat/internal/telemetry"
 	"github.com/illumichat/caddy-illumichat/sandbox"
@@ -149,7 +150,7 @@ type fakeChat struct {
 	reads         func()          // called before each read of the upstream's body, if set
 	ctx           context.Context // of the visitor, if set
 	body          io.Reader       // of the visitor's request, if set
-	limiter       *limiter        // shared with others, if set
+	limiter       *limit.Limiter  // shared with others, if set
 	handler       *Handler        // shared with others, limiter and all, if set
 	visitor       fakeVisitor
 
@@ -181,7 +182,7 @@ func (c *fakeChat) run(t testing.TB) {
 		h = newHandler(t, c.subdirectives)
 		if h.limiter = c.limiter; h.limiter == nil {
 			h.limiter = newFakeLimiter(h)
-			defer func() { _ = h.limiter.close() }()
+			defer func() { _ = h.limiter.Close() }()
 		}
 	}
 	ctx := c.ctx
@@ -201,10 +202,10 @@ func (c *fakeChat) run(t testing.TB) {
 }
 
 // newFakeLimiter returns a limiter for a handler that shares nothing with others.
-func newFakeLimiter(h *Handler) *limiter {
+func newFakeLimiter(h *Handler) *limit.Limiter {
 	config := h.limiterConfig()
-	config.key = newStateKey("https://"+rand.Text()+".example.com/", "")
-	return newLimiter(config)
+	config.Key = limit.NewKey("https://"+rand.Text()+".example.com/", "")
+	return limit.New(config)
 }
 
 // RoundTrip is the upstream of the chat that r's context names.

@@ -22,6 +22,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/illumichat/caddy-illumichat/internal/chat"
+	"github.com/illumichat/caddy-illumichat/internal/limit"
 	"github.com/illumichat/caddy-illumichat/internal/origin"
 	"github.com/illumichat/caddy-illumichat/internal/telemetry"
 	"github.com/illumichat/caddy-illumichat/internal/values"
@@ -174,7 +175,7 @@ type Handler struct {
 	transport http.RoundTripper
 	connQueue *connQueue  // nil: connections are not shared, or the transport does not tell of them
 	store     store.Store // nil without resume and a configured one
-	limiter   *limiter
+	limiter   *limit.Limiter
 	log       *telemetry.Log
 }
 
@@ -211,10 +212,10 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.openStore(ctx); err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
-	h.limiter = newLimiter(h.limiterConfig())
+	h.limiter = limit.New(h.limiterConfig())
 	loadedHandlers.add(h)
 	h.watchShutdown(ctx)
-	sources := telemetry.Sources{OpenStreams: openExchanges.count, CoolDowns: coolDowns}
+	sources := telemetry.Sources{OpenStreams: openExchanges.count, CoolDowns: limit.CoolDowns}
 	if err := telemetry.Register(ctx.GetMetricsRegistry(), sources); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
@@ -399,14 +400,14 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, c *telemetry.Rec
 	if resumable {
 		owner, resumable = h.ownerOf(r)
 	}
-	admission, err := h.limiter.admit(w.Header(), h.requestOf(r))
+	admission, err := h.limiter.Admit(w.Header(), h.requestOf(r))
 	if err != nil {
 		return err
 	}
 	if resumable {
 		return h.serveResumable(w, r, owner, asked, admission, c)
 	}
-	defer admission.leave()
+	defer admission.Leave()
 	ex := h.newExchange(r.Context(), h.newVisitor(w, r, c.Start, ""), r.ProtoMajor == 3, admission, c)
 	defer ex.close()
 	return ex.run(asked.Body)
@@ -418,7 +419,7 @@ func (h *Handler) Cleanup() error {
 		return nil
 	}
 	loadedHandlers.remove(h)
-	return h.limiter.close()
+	return h.limiter.Close()
 }
 
 // noteChat notes what is asked for.

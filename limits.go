@@ -2,10 +2,8 @@ package illumichat
 
 import (
 	"cmp"
-	"crypto/sha256"
 	"fmt"
 	"net/http"
-	"net/netip"
 	"slices"
 	"time"
 
@@ -15,6 +13,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/illumichat/caddy-illumichat/internal/limit"
 	"github.com/illumichat/caddy-illumichat/internal/values"
 	"github.com/illumichat/caddy-illumichat/store"
 )
@@ -27,9 +26,6 @@ const (
 	minWindow = caddy.Duration(time.Second)
 	maxWindow = caddy.Duration(366 * 24 * time.Hour)
 )
-
-// maxKeyLength is the length of a key in bytes; of a longer one the hash is kept.
-const maxKeyLength = 256
 
 // Limit bounds how many chats are sent upstream for one key in a window of time. The window slides: of the
 // fixed window before the current one, what is left of it counts, as if its chats had been spread evenly. A
@@ -87,13 +83,13 @@ func (l *Limit) same(other Limit) bool {
 func (l *Limit) byClient() bool { return l.Key == clientPlaceholder }
 
 // rule is the limit as a limiter knows it.
-func (l *Limit) rule() rule {
-	return rule{
-		requests: l.Requests,
-		window:   time.Duration(l.Window),
-		key:      l.Key,
-		byClient: l.byClient(),
-		forMany:  !values.HasPlaceholder(l.Key),
+func (l *Limit) rule() limit.Rule {
+	return limit.Rule{
+		Requests: l.Requests,
+		Window:   time.Duration(l.Window),
+		Key:      l.Key,
+		ByClient: l.byClient(),
+		ForMany:  !values.HasPlaceholder(l.Key),
 	}
 }
 
@@ -106,73 +102,56 @@ func (l *Limit) keyOf(r *http.Request, client string) string {
 		return l.Key
 	}
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	return normalizeKey(repl.ReplaceAll(l.Key, ""))
+	return limit.NormalizeKey(repl.ReplaceAll(l.Key, ""))
 }
 
 // requestOf returns who sends r, and what each limit counts it under.
-func (h *Handler) requestOf(r *http.Request) admissionRequest {
-	request := admissionRequest{client: clientOf(r)}
+func (h *Handler) requestOf(r *http.Request) limit.Request {
+	request := limit.Request{Client: clientOf(r)}
 	if h.store != nil {
-		request.id = newStreamID()
+		request.ID = newStreamID()
 	}
 	if len(h.Limits) > 0 {
-		request.keys = make([]string, len(h.Limits))
+		request.Keys = make([]string, len(h.Limits))
 	}
 	for i := range h.Limits {
-		request.keys[i] = h.Limits[i].keyOf(r, request.client)
+		request.Keys[i] = h.Limits[i].keyOf(r, request.Client)
 	}
 	return request
 }
 
 // limiterConfig is what decides whether there is room for a chat.
-func (h *Handler) limiterConfig() limiterConfig {
-	config := limiterConfig{
-		key:          newStateKey(h.endpoint.String(), h.Token),
-		endpoint:     h.publicEndpoint(),
-		maxStreams:   h.MaxStreams,
-		maxPerClient: h.MaxStreamsPerClient,
-		usedUp:       h.reportUsedUp,
-		failed: func(err error) {
+func (h *Handler) limiterConfig() limit.Config {
+	config := limit.Config{
+		Key:          limit.NewKey(h.endpoint.String(), h.Token),
+		Endpoint:     h.publicEndpoint(),
+		MaxStreams:   h.MaxStreams,
+		MaxPerClient: h.MaxStreamsPerClient,
+		UsedUp:       h.reportUsedUp,
+		Failed: func(err error) {
 			h.logger.Debug("what a chat has shared could not be released", zap.Error(err))
 		},
 	}
 	for _, l := range h.Limits {
-		config.rules = append(config.rules, l.rule())
+		config.Rules = append(config.Rules, l.rule())
 	}
 	if h.store != nil {
-		config.release = h.store.Close
-		config.counter, _ = h.store.(store.Counter)
+		config.Release = h.store.Close
+		config.Counter, _ = h.store.(store.Counter)
 	}
 	return config
 }
 
 // reportUsedUp tells the operator of a limit that many visitors have used up together.
-func (h *Handler) reportUsedUp(r rule, emptyKey bool, wait time.Duration) {
-	h.log.Report(zapcore.WarnLevel, fmt.Sprintf("limit %s %s", r.window, r.key), "a limit of many visitors together is used up",
+func (h *Handler) reportUsedUp(r limit.Rule, emptyKey bool, wait time.Duration) {
+	h.log.Report(zapcore.WarnLevel, fmt.Sprintf("limit %s %s", r.Window, r.Key), "a limit of many visitors together is used up",
 		"raise the limit if the quota allows for more; where its key is empty, see whether the placeholder is right",
-		zap.Int("requests", r.requests), zap.Duration("window", r.window), zap.String("key", r.key),
+		zap.Int("requests", r.Requests), zap.Duration("window", r.Window), zap.String("key", r.Key),
 		zap.Bool("key_is_empty", emptyKey), zap.Duration("wait", wait))
 }
 
 // clientOf returns the key of the client that sent r.
 func clientOf(r *http.Request) string {
 	ip, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
-	return normalizeKey(ip)
-}
-
-// normalizeKey gives the ways to write one address one key. Whoever has an IPv6 address has a whole /64.
-func normalizeKey(key string) string {
-	if ip, err := netip.ParseAddr(key); err == nil {
-		ip = ip.Unmap()
-		if ip.Is4() {
-			return ip.String()
-		}
-		network, _ := ip.Prefix(64) // which an IPv6 address has, and no zone
-		return network.String()
-	}
-	if len(key) > maxKeyLength {
-		hash := sha256.Sum256([]byte(key))
-		return string(hash[:])
-	}
-	return key
+	return limit.NormalizeKey(ip)
 }

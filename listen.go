@@ -12,6 +12,7 @@ import (
 
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
 	"github.com/illumichat/caddy-illumichat/internal/chat"
+	"github.com/illumichat/caddy-illumichat/internal/limit"
 	"github.com/illumichat/caddy-illumichat/internal/sse"
 	"github.com/illumichat/caddy-illumichat/internal/telemetry"
 	"github.com/illumichat/caddy-illumichat/internal/visitor"
@@ -20,13 +21,13 @@ import (
 )
 
 // serveResumable has the answer recorded, for as long as somebody wants it, and the visitor listen to that.
-func (h *Handler) serveResumable(w http.ResponseWriter, r *http.Request, owner string, asked chat.Chat, a *admission, c *telemetry.Record) error {
-	release := h.limiter.use() // for as long as the visitor reads, which may be longer than the upstream takes
+func (h *Handler) serveResumable(w http.ResponseWriter, r *http.Request, owner string, asked chat.Chat, a *limit.Admission, c *telemetry.Record) error {
+	release := h.limiter.Use() // for as long as the visitor reads, which may be longer than the upstream takes
 	defer release()
 	visitor := h.newVisitor(w, r, c.Start, "")
 	defer func() { c.Bytes = visitor.Close("", "") }()
 	c.Admitted = true
-	rec := newRecording(h, a.id, owner, asked, visitor)
+	rec := newRecording(h, a.ID, owner, asked, visitor)
 	// Of the visitor's request the values are needed, but it may end before.
 	rec.ex = h.newExchange(context.WithoutCancel(r.Context()), rec, false, a, newAnswerRecord(asked, c.Start))
 	var failed error
@@ -48,7 +49,7 @@ func (h *Handler) serveResumable(w http.ResponseWriter, r *http.Request, owner s
 		return rec.passOn(r, visitor, c, failed)
 	}
 	defer rec.first.Close()
-	defer a.leaveStream()
+	defer a.LeaveStream()
 	rec.note(c)
 	if err := h.follow(r, visitor, rec.head, rec.first, c); err != nil {
 		return err
@@ -68,7 +69,7 @@ func newAnswerRecord(asked chat.Chat, start time.Time) *telemetry.Record {
 
 // runAlone is run in a goroutine of its own.
 func (ex *exchange) runAlone(body []byte) (err error) {
-	defer ex.admission.leave()
+	defer ex.admission.Leave()
 	defer ex.record.EndSpan()
 	defer ex.close()
 	defer func() {

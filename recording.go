@@ -94,7 +94,7 @@ func (r *recording) begin() {
 	r.source, r.first = r.store.Claim(r.id, r.meta, r.terms)
 	unwanted := r.source.Context()
 	r.unwatch = context.AfterFunc(unwanted, func() { r.ex.cancel(whyEnded(context.Cause(unwanted))) })
-	r.ex.admission.beginStream()
+	r.ex.admission.BeginStream()
 }
 
 func (r *recording) IsCommitted() bool {
@@ -155,7 +155,7 @@ func (r *recording) Finish(ev []byte) error {
 
 // IsHeard is true before there is a log, for which a visitor waits, and where visitors can come back by another instance.
 func (r *recording) IsHeard() bool {
-	return !r.IsCommitted() || r.store.Shared() || r.ex.admission.hasListener()
+	return !r.IsCommitted() || r.store.Shared() || r.ex.admission.HasListener()
 }
 
 func (r *recording) EndStalled(time.Duration) time.Duration     { return watchdog.Never }
@@ -166,7 +166,7 @@ func (r *recording) Deadline() time.Time                        { return r.until
 func (r *recording) Close(reason, cause string) (bytes int64) {
 	if r.IsCommitted() {
 		r.unwatch()
-		r.ex.admission.endStream()
+		r.ex.admission.EndStream()
 		r.source.Finish(r.last, store.End{Reason: reason, Cause: cause})
 	}
 	return 0

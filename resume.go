@@ -19,6 +19,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
+	"github.com/illumichat/caddy-illumichat/internal/limit"
 	"github.com/illumichat/caddy-illumichat/internal/telemetry"
 	"github.com/illumichat/caddy-illumichat/store"
 )
@@ -149,9 +150,9 @@ func (h *Handler) openStore(ctx caddy.Context) error {
 		module = loaded.(store.Module)
 	}
 	// Other instances may reach the endpoint in another way than this one.
-	key := newStateKey(cmp.Or(h.Endpoint, defaultEndpoint), h.Token)
+	key := limit.NewKey(cmp.Or(h.Endpoint, defaultEndpoint), h.Token)
 	var err error
-	h.store, err = module.Open(key.scope())
+	h.store, err = module.Open(key.Scope())
 	return err
 }
 
@@ -161,7 +162,7 @@ func (h *Handler) resume(w http.ResponseWriter, r *http.Request, c *telemetry.Re
 	if err != nil {
 		return err
 	}
-	release := h.limiter.use()
+	release := h.limiter.Use()
 	defer release()
 	stream, listener, err := h.listen(r, id, after)
 	switch {
@@ -179,11 +180,11 @@ func (h *Handler) resume(w http.ResponseWriter, r *http.Request, c *telemetry.Re
 	}
 	defer listener.Close()
 	c.Label = stream.Meta().Assistant
-	seat, err := h.limiter.admitListener(id, admissionRequest{id: newStreamID(), client: clientOf(r)})
+	seat, err := h.limiter.AdmitListener(id, limit.Request{ID: newStreamID(), Client: clientOf(r)})
 	if err != nil {
 		return err
 	}
-	defer seat.leave()
+	defer seat.Leave()
 	telemetry.Resumed(telemetry.ResumeGoesOn)
 	visitor := h.newVisitor(w, r, c.Start, "no-store, no-transform") // a GET's answer could be kept for another visitor
 	defer func() { c.Bytes = visitor.Close("", "") }()

@@ -13,6 +13,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
+	"github.com/illumichat/caddy-illumichat/internal/limit"
 )
 
 // What an operator left out.
@@ -144,9 +145,9 @@ func (ex *exchange) ask(body []byte) (*answer, error) {
 // it wait, and loses no try by it. The first try has its turn already.
 func (t *tries) next() (*answer, error) {
 	if t.made > 0 {
-		if wait := t.ex.admission.nextTurn(); wait > 0 {
+		if wait := t.ex.admission.NextTurn(); wait > 0 {
 			t.asked = wait
-			return nil, errCoolDown(wait)
+			return nil, limit.ErrCoolDown(wait)
 		}
 	}
 	t.made++

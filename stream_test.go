@@ -431,7 +431,7 @@ func TestPanicInTheTimerReachesTheHandler(t *testing.T) {
 // What a large event has taken is given back as soon as the event is gone.
 func TestLargeEventGivesItsMemoryBack(t *testing.T) {
 	ex, relay := newBenchRelay(t, newHandler(t, "max_duration 1h"))
-	defer ex.admission.leave()
+	defer ex.admission.Leave()
 	defer ex.close()
 	defer relay.release()
 	large := `data: {"type":"tool-result","result":"finish ` + strings.Repeat("x", 60_000) + "\"}\n\n"
@@ -446,7 +446,7 @@ func TestLargeEventGivesItsMemoryBack(t *testing.T) {
 // A flood of events is read and written by more at once, for as long as it lasts.
 func TestFloodHasALargerRoom(t *testing.T) {
 	ex, relay := newBenchRelay(t, newHandler(t, "max_duration 1h"))
-	defer ex.admission.leave()
+	defer ex.admission.Leave()
 	defer ex.close()
 	defer relay.release()
 	flood := strings.Repeat(sitetest.Delta, 1<<20/len(sitetest.Delta))
@@ -496,7 +496,7 @@ func TestFloodsAreBounded(t *testing.T) {
 	}
 	end := func(ex *exchange) {
 		ex.close()
-		ex.admission.leave()
+		ex.admission.Leave()
 	}
 
 	var open []*exchange
@@ -588,7 +588,7 @@ func TestBufferIsGivenBack(t *testing.T) {
 			h := newHandler(t, "")
 			v := &fakeVisitor{header: make(http.Header), block: func([]byte) error { return test.block }}
 			ex := openExchange(t, h, v)
-			defer ex.admission.leave()
+			defer ex.admission.Leave()
 			defer ex.close()
 			ex.token = newSecret([]byte(sandbox.Token))
 			resp := &http.Response{Body: io.NopCloser(test.body)}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/illumichat/caddy-illumichat/internal/limit"
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 	"github.com/illumichat/caddy-illumichat/internal/telemetry"
 )
@@ -16,7 +17,7 @@ import (
 func TestCancelTime(t *testing.T) {
 	cancels := func() (n uint64, seconds float64) {
 		registry := prometheus.NewRegistry()
-		if err := telemetry.Register(registry, telemetry.Sources{OpenStreams: openExchanges.count, CoolDowns: coolDowns}); err != nil {
+		if err := telemetry.Register(registry, telemetry.Sources{OpenStreams: openExchanges.count, CoolDowns: limit.CoolDowns}); err != nil {
 			t.Fatal(err)
 		}
 		families, err := registry.Gather()

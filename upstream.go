@@ -42,7 +42,7 @@ var (
 
 // try asks the upstream once.
 func (ex *exchange) try(body []byte, key string) (a *answer, err error) {
-	defer ex.admission.endTurn()
+	defer ex.admission.EndTurn()
 	if err := ex.ctx.Err(); err != nil {
 		return nil, apierror.Unreachable.Because(err)
 	}
@@ -58,7 +58,7 @@ func (ex *exchange) try(body []byte, key string) (a *answer, err error) {
 		status = resp.StatusCode
 		ex.record.UpstreamStatus = status
 		ex.noteRateLimit(resp)
-		ex.admission.answered()
+		ex.admission.Answered()
 		if a, err = ex.accept(ctx, resp); err == nil {
 			return a, nil // the exchange cancels it
 		}
@@ -86,7 +86,7 @@ func (ex *exchange) send(ctx context.Context, chat []byte, key string) (*http.Re
 		}
 		resp, err := ex.h.roundTrip(req, body)
 		if err == nil || body.written.Load() || !ex.h.tellsWhatIsSent() {
-			ex.admission.nowReached()
+			ex.admission.Reached()
 		}
 		if err == nil || !body.untouched() || stale == maxStale || ctx.Err() != nil {
 			return resp, err
@@ -181,7 +181,7 @@ func (ex *exchange) noteRateLimit(resp *http.Response) {
 	if !ok || wait == 0 {
 		return
 	}
-	if ex.admission.coolDown(wait) {
+	if ex.admission.CoolDown(wait) {
 		ex.h.log.Report(zapcore.WarnLevel, "cool-down", "the upstream limits the rate; until it may be asked again, chats are answered 429",
 			"set a limit that is lower than the upstream's, or have that raised", zap.Duration("wait", wait))
 	}

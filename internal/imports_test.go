@@ -21,7 +21,7 @@ const module = "github.com/illumichat/caddy-illumichat"
 // that a new package is a decision and not an accident. The root is ".".
 var walls = map[string][]string{
 	".": {
-		"internal/apierror", "internal/buffer", "internal/chat", "internal/origin", "internal/sse",
+		"internal/apierror", "internal/buffer", "internal/chat", "internal/limit", "internal/origin", "internal/sse",
 		"internal/telemetry", "internal/values", "internal/visitor", "internal/watchdog", "store",
 	},
 
@@ -33,6 +33,7 @@ var walls = map[string][]string{
 	"internal/watchdog":  {"internal/apierror"},
 	"internal/visitor":   {"internal/apierror", "internal/sse"},
 	"internal/telemetry": {"internal/apierror"},
+	"internal/limit":     {"internal/apierror", "internal/values", "store"},
 	"internal/values":    {},
 	"store":              {},
 	"store/redisstore":   {"internal/values", "store"},

@@ -1,4 +1,4 @@
-package illumichat
+package limit
 
 import (
 	"errors"
@@ -10,17 +10,17 @@ import (
 	"github.com/illumichat/caddy-illumichat/store"
 )
 
-// afterTheFirst is how long the others are told to wait while one request tries out whether a cool-down is
+// probeWait is how long the others are told to wait while one request tries out whether a cool-down is
 // over.
-const afterTheFirst = time.Second
+const probeWait = time.Second
 
 // coolDown keeps requests from an upstream that has answered 429 and said for how long. When that time is
 // over one request goes alone, and the others follow once it has an answer: they would all fail with it if
 // the upstream had meant it longer. The zero value is off.
 type coolDown struct {
-	mu    sync.Mutex
-	until time.Time // zero: off
-	alone bool      // one request has gone and has no answer yet
+	mu      sync.Mutex
+	until   time.Time // zero: off
+	probing bool      // one request has gone and has no answer yet
 }
 
 // start has nobody ask before wait is over. It reports whether the cool-down was off.
@@ -54,18 +54,18 @@ func (c *coolDown) turn() (t turn, wait time.Duration) {
 	if wait := time.Until(c.until); wait > 0 {
 		return turn{}, wait
 	}
-	if c.alone {
-		return turn{}, afterTheFirst
+	if c.probing {
+		return turn{}, probeWait
 	}
-	c.alone = true
-	return turn{of: c}, 0
+	c.probing = true
+	return turn{coolDown: c}, 0
 }
 
-// turnAmongAll is that of a request which may ask, as all instances have it. If it does not go alone there is no cool-down any
+// turnShared is that of a request which may ask, as all instances have it. If it does not go alone there is no cool-down any
 // more.
-func (c *coolDown) turnAmongAll(ruling store.Ruling) turn {
+func (c *coolDown) turnShared(ruling store.Ruling) turn {
 	if !ruling.Alone {
-		c.over()
+		c.clearIfElapsed()
 		return turn{}
 	}
 	c.mu.Lock()
@@ -73,66 +73,66 @@ func (c *coolDown) turnAmongAll(ruling store.Ruling) turn {
 	if c.until.IsZero() { // it was another instance's
 		return turn{stay: ruling.Stay}
 	}
-	c.alone = true
-	return turn{of: c, stay: ruling.Stay}
+	c.probing = true
+	return turn{coolDown: c, stay: ruling.Stay}
 }
 
-// waitAmongAll returns how long a request has to wait which may not ask, as all instances have it; 0 if no cool-down is the
+// waitShared returns how long a request has to wait which may not ask, as all instances have it; 0 if no cool-down is the
 // reason. Other requests of this instance have to wait, too.
-func (c *coolDown) waitAmongAll(ruling store.Ruling) time.Duration {
+func (c *coolDown) waitShared(ruling store.Ruling) time.Duration {
 	switch {
 	case ruling.CoolDown > 0:
 		c.start(ruling.CoolDown)
 		return ruling.CoolDown
 	case ruling.Alone: // another
-		return afterTheFirst
+		return probeWait
 	}
 	return 0
 }
 
-// over ends a cool-down whose time has passed: at another instance a request has had its answer.
-func (c *coolDown) over() {
+// clearIfElapsed ends a cool-down whose time has passed: at another instance a request has had its answer.
+func (c *coolDown) clearIfElapsed() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.alone && time.Until(c.until) <= 0 {
+	if !c.probing && time.Until(c.until) <= 0 {
 		c.until = time.Time{}
 	}
 }
 
 // turn is one request's leave to ask. It has to be ended.
 type turn struct {
-	of   *coolDown  // nil unless the request goes alone
-	stay store.Stay // nil unless it does so among those of all instances
+	coolDown *coolDown  // nil unless the request goes alone
+	stay     store.Stay // nil unless it does so among those of all instances
 }
 
 // answered ends the cool-down, unless the answer has prolonged it.
 func (t *turn) answered() {
-	t.endAmongAll(true)
-	if t.of == nil {
+	t.endShared(true)
+	if t.coolDown == nil {
 		return
 	}
-	t.of.mu.Lock()
-	defer t.of.mu.Unlock()
-	if time.Until(t.of.until) <= 0 {
-		t.of.until = time.Time{}
+	t.coolDown.mu.Lock()
+	defer t.coolDown.mu.Unlock()
+	if time.Until(t.coolDown.until) <= 0 {
+		t.coolDown.until = time.Time{}
 	}
-	t.of.alone = false
-	t.of = nil
+	t.coolDown.probing = false
+	t.coolDown = nil
 }
 
 // end gives the turn to the next one, where there was no answer.
 func (t *turn) end() {
-	t.endAmongAll(false)
-	if t.of == nil {
+	t.endShared(false)
+	if t.coolDown == nil {
 		return
 	}
-	t.of.mu.Lock()
-	defer t.of.mu.Unlock()
-	t.of.alone = false
-	t.of = nil
+	t.coolDown.mu.Lock()
+	defer t.coolDown.mu.Unlock()
+	t.coolDown.probing = false
+	t.coolDown = nil
 }
 
-func (t *turn) endAmongAll(answered bool) {
+func (t *turn) endShared(answered bool) {
 	if t.stay == nil {
 		return
 	}
@@ -140,8 +140,8 @@ func (t *turn) endAmongAll(answered bool) {
 	t.stay = nil
 }
 
-// errCoolDown is what a request gets that is not sent.
-func errCoolDown(wait time.Duration) *apierror.Error {
+// ErrCoolDown is what a request gets that is not sent.
+func ErrCoolDown(wait time.Duration) *apierror.Error {
 	return &apierror.Error{
 		Status: http.StatusTooManyRequests, Code: apierror.CodeRateLimit,
 		Text:   "the assistant is asked too often; try again later",

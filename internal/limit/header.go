@@ -1,4 +1,4 @@
-package illumichat
+package limit
 
 import (
 	"fmt"
@@ -8,20 +8,20 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
 )
 
-// tellClient sets the fields of draft-ietf-httpapi-ratelimit-headers-10: the limits that the client has for
+// setHeader sets the fields of draft-ietf-httpapi-ratelimit-headers-10: the limits that the client has for
 // itself, what is left of each, and after how many seconds there is more. Limits that others use up as well
 // are not told: they would tell strangers what there is to burn.
-func tellClient(header http.Header, charges []charge) {
+func setHeader(header http.Header, charges []charge) {
 	var policies, limits []string
 	for _, c := range charges {
-		if !c.limit.byClient {
+		if !c.limit.ByClient {
 			continue
 		}
 		name := "client"
 		if n := len(policies); n > 0 {
 			name = fmt.Sprintf("client-%d", n+1)
 		}
-		policies = append(policies, fmt.Sprintf("%q;q=%d;w=%d", name, c.limit.requests, apierror.WholeSeconds(c.limit.rule.window)))
+		policies = append(policies, fmt.Sprintf("%q;q=%d;w=%d", name, c.limit.Requests, apierror.WholeSeconds(c.limit.Rule.Window)))
 		limits = append(limits, fmt.Sprintf("%q;%s", name, c.left()))
 	}
 	if len(policies) > 0 {

@@ -1,4 +1,4 @@
-package illumichat
+package limit
 
 // slots are what open chats take up, in all and by client. They are held apart from what windows count, where
 // a key can be forgotten. It is not safe for concurrent use.

@@ -1,4 +1,4 @@
-package illumichat
+package limit
 
 import (
 	"crypto/sha256"
@@ -19,9 +19,9 @@ type sharedState struct {
 	endpoint string // as anybody may see it
 	coolDown coolDown
 
-	mu    sync.Mutex // guards the slots, the windows of the limits, what is live, and who uses the state
-	slots slots
-	live  map[string]*liveStream // those that are written here, by their ids
+	mu      sync.Mutex // guards the slots, the windows of the limits, what is live, and who uses the state
+	slots   slots
+	streams map[string]*liveStream // those that are written here, by their ids
 }
 
 var (
@@ -29,45 +29,45 @@ var (
 	sharedWindows = caddy.NewUsagePool()
 )
 
-// coolDowns has how long the cool-downs of all states last.
-func coolDowns(yield func(endpoint string, left time.Duration) bool) {
+// CoolDowns has how long the cool-downs of all states last.
+func CoolDowns(yield func(endpoint string, left time.Duration) bool) {
 	sharedStates.Range(func(_, value any) bool {
 		state := value.(*sharedState)
 		return yield(state.endpoint, state.coolDown.left())
 	})
 }
 
-// stateKey tells states apart. It holds no secret.
-type stateKey struct {
+// Key tells states apart. It holds no secret.
+type Key struct {
 	endpoint string
 	token    string // where it comes from: the placeholder, or the hash of what is no placeholder
 }
 
-func (k stateKey) windowKey(r rule) windowKey {
-	return windowKey{state: k, length: r.window, key: r.key}
+func (k Key) windowKey(r Rule) windowKey {
+	return windowKey{state: k, length: r.Window, key: r.Key}
 }
 
-// scope is the key as a store knows it.
-func (k stateKey) scope() string { return k.endpoint + " " + k.token }
+// Scope is the key as a store knows it.
+func (k Key) Scope() string { return k.endpoint + " " + k.token }
 
 // windowKey tells the windows of limits apart: a limit whose number changes goes on with what was counted.
 type windowKey struct {
-	state  stateKey
+	state  Key
 	length time.Duration
 	key    string // the configured one
 }
 
-func newStateKey(endpoint, configuredToken string) stateKey {
+func NewKey(endpoint, configuredToken string) Key {
 	if values.IsPlaceholder(configuredToken) {
-		return stateKey{endpoint, configuredToken}
+		return Key{endpoint, configuredToken}
 	}
 	hash := sha256.Sum256([]byte(configuredToken))
-	return stateKey{endpoint, "sha256:" + hex.EncodeToString(hash[:])}
+	return Key{endpoint, "sha256:" + hex.EncodeToString(hash[:])}
 }
 
 // retain makes one reference more, and needs the state's lock. Requests come to a handler even when its config was replaced and
 // nothing was open: then there is nothing to keep.
-func (l *limiter) retain() bool {
+func (l *Limiter) retain() bool {
 	if l.refs == 0 {
 		return false
 	}
@@ -77,7 +77,7 @@ func (l *limiter) retain() bool {
 
 // releaseRef gives up one reference. Each open chat and each listener has one, so that a config without this handler in between
 // does not forget them.
-func (l *limiter) releaseRef() error {
+func (l *Limiter) releaseRef() error {
 	l.state.mu.Lock()
 	l.refs--
 	last := l.refs == 0
@@ -86,13 +86,13 @@ func (l *limiter) releaseRef() error {
 		return nil
 	}
 	var errs error
-	for _, r := range l.rules {
-		_, err := sharedWindows.Delete(l.key.windowKey(r))
+	for _, r := range l.Rules {
+		_, err := sharedWindows.Delete(l.Key.windowKey(r))
 		errs = errors.Join(errs, err)
 	}
-	if l.limiterConfig.release != nil {
-		errs = errors.Join(errs, l.limiterConfig.release())
+	if l.Config.Release != nil {
+		errs = errors.Join(errs, l.Config.Release())
 	}
-	_, err := sharedStates.Delete(l.key)
+	_, err := sharedStates.Delete(l.Key)
 	return errors.Join(errs, err)
 }

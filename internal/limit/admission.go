@@ -1,4 +1,4 @@
-package illumichat
+package limit
 
 import (
 	"errors"
@@ -27,23 +27,23 @@ var (
 )
 
 // errLimit is what a request gets that a limit does not let in.
-func errLimit(r rule, wait time.Duration) *apierror.Error {
+func errLimit(r Rule, wait time.Duration) *apierror.Error {
 	return &apierror.Error{
 		Status: http.StatusTooManyRequests, Code: apierror.CodeRateLimit,
 		Text:   "too many chats were sent; try again later",
 		Header: apierror.RetryAfterHeader(wait),
-		Cause:  fmt.Errorf("the limit of %d in %s is used up", r.requests, r.window),
+		Cause:  fmt.Errorf("the limit of %d in %s is used up", r.Requests, r.Window),
 	}
 }
 
-// admission is the leave of one request to be sent upstream, and what it takes up for that. It has to be left.
-type admission struct {
-	limiter *limiter
+// Admission is the leave of one request to be sent upstream, and what it takes up for that. It has to be left.
+type Admission struct {
+	limiter *Limiter
 	header  http.Header // of the answer
 	turn    turn        // of the cool-down, for the next try
 	client  string
 	charges []charge
-	id      string      // of the stream that the answer may become
+	ID      string      // of the stream that the answer may become
 	stream  *liveStream // that the answer is; nil: it is none that can be resumed
 	stay    store.Stay  // among the requests of all instances; nil where this one counts for itself
 	reached bool        // the request has reached the upstream, maybe
@@ -52,25 +52,25 @@ type admission struct {
 
 // charge is a request that counts against a limit.
 type charge struct {
-	limit  *limit
+	limit  *activeRule
 	key    string
 	usage  usage
 	window int64
 }
 
 // enter lets the request in as all instances have counted together, or else as this one has.
-func (a *admission) enter() error {
-	if a.limiter.counter != nil {
-		if known, err := a.enterAmongAll(); known {
+func (a *Admission) enter() error {
+	if a.limiter.Counter != nil {
+		if known, err := a.enterShared(); known {
 			return err
 		}
 	}
 	var wait time.Duration
 	if a.turn, wait = a.limiter.state.coolDown.turn(); wait > 0 {
-		return errCoolDown(wait)
+		return ErrCoolDown(wait)
 	}
 	err := a.count()
-	tellClient(a.header, a.charges)
+	setHeader(a.header, a.charges)
 	if err != nil {
 		a.turn.end()
 		a.limiter.reportUsedUp(a.charges)
@@ -79,12 +79,12 @@ func (a *admission) enter() error {
 }
 
 // count counts the request in all its limits and gives it a slot, or neither if there is no room.
-func (a *admission) count() error {
+func (a *Admission) count() error {
 	state := a.limiter.state
 	state.mu.Lock()
 	defer state.mu.Unlock()
-	a.look()
-	if err := a.refusal(); err != nil {
+	a.readUsage()
+	if err := a.checkRoom(); err != nil {
 		return err
 	}
 	a.charge()
@@ -92,47 +92,47 @@ func (a *admission) count() error {
 		a.charges[i].usage.now++
 	}
 	state.slots.take(a.client)
-	a.hold()
+	a.retain()
 	return nil
 }
 
 // charge counts the request in its limits, as far as this instance counts. It needs the state's lock.
-func (a *admission) charge() {
+func (a *Admission) charge() {
 	for i := range a.charges {
 		c := &a.charges[i]
 		c.window = c.limit.window.add(c.key)
 	}
 }
 
-// hold keeps the state, for which it needs its lock.
-func (a *admission) hold() {
+// retain keeps the state, for which it needs its lock.
+func (a *Admission) retain() {
 	a.holds = a.holds || a.limiter.retain()
 }
 
-func (a *admission) release() {
+func (a *Admission) release() {
 	if a.holds {
 		a.limiter.releaseLate()
 	}
 }
 
-// look notes what is used of the limits.
-func (a *admission) look() {
+// readUsage notes what is used of the limits.
+func (a *Admission) readUsage() {
 	for i := range a.charges {
 		c := &a.charges[i]
 		c.usage = c.limit.window.usage(c.key)
 	}
 }
 
-// refusal returns why there is no room, if there is none.
-func (a *admission) refusal() error {
-	if err := a.usedUp(); err != nil {
+// checkRoom returns why there is no room, if there is none.
+func (a *Admission) checkRoom() error {
+	if err := a.exhausted(); err != nil {
 		return err
 	}
 	return a.limiter.checkClientSlots(a.client)
 }
 
-// usedUp returns which limit has no room, if one has none: that with the longest wait.
-func (a *admission) usedUp() error {
+// exhausted returns which limit has no room, if one has none: that with the longest wait.
+func (a *Admission) exhausted() error {
 	var usedUp *charge
 	var longest time.Duration
 	for i := range a.charges {
@@ -143,20 +143,20 @@ func (a *admission) usedUp() error {
 	if usedUp == nil {
 		return nil
 	}
-	return errLimit(usedUp.limit.rule, longest)
+	return errLimit(usedUp.limit.Rule, longest)
 }
 
 // checkClientSlots returns why a client gets no slot, if it gets none. It needs the state's lock.
-func (l *limiter) checkClientSlots(client string) error {
-	if l.maxPerClient > 0 && l.state.slots.byClient[client] >= l.maxPerClient {
+func (l *Limiter) checkClientSlots(client string) error {
+	if l.MaxPerClient > 0 && l.state.slots.byClient[client] >= l.MaxPerClient {
 		return errClientStreams
 	}
 	return l.checkSlots()
 }
 
 // checkSlots returns why nobody gets a slot, if nobody does. It needs the state's lock.
-func (l *limiter) checkSlots() error {
-	if l.maxStreams > 0 && l.state.slots.taken >= l.maxStreams {
+func (l *Limiter) checkSlots() error {
+	if l.MaxStreams > 0 && l.state.slots.taken >= l.MaxStreams {
 		return errStreams
 	}
 	return nil
@@ -166,53 +166,53 @@ func (l *limiter) checkSlots() error {
 func (c *charge) wait() time.Duration { return c.usage.wait(c.limit.n(), 1) }
 
 // reportUsedUp tells of limits that shut out more than one client.
-func (l *limiter) reportUsedUp(charges []charge) {
+func (l *Limiter) reportUsedUp(charges []charge) {
 	for _, c := range charges {
-		if wait := c.wait(); wait > 0 && (c.key == "" || c.limit.forMany) {
-			l.usedUp(c.limit.rule, c.key == "", wait)
+		if wait := c.wait(); wait > 0 && (c.key == "" || c.limit.ForMany) {
+			l.UsedUp(c.limit.Rule, c.key == "", wait)
 		}
 	}
 }
 
-// nowReached notes that the request may have reached the upstream: then it counts.
-func (a *admission) nowReached() { a.reached = true }
+// Reached notes that the request may have reached the upstream: then it counts.
+func (a *Admission) Reached() { a.reached = true }
 
-// coolDown keeps requests from the upstream for a time, of all instances. It reports whether that is new.
-func (a *admission) coolDown(wait time.Duration) (begun bool) {
+// CoolDown keeps requests from the upstream for a time, of all instances. It reports whether that is new.
+func (a *Admission) CoolDown(wait time.Duration) (begun bool) {
 	begun = a.limiter.state.coolDown.start(wait)
-	if a.limiter.counter != nil {
-		a.limiter.counter.CoolDown(wait)
+	if a.limiter.Counter != nil {
+		a.limiter.Counter.CoolDown(wait)
 	}
 	return begun
 }
 
-// answered notes that the try has an answer, which ends a cool-down for the others, too.
-func (a *admission) answered() { a.turn.answered() }
+// Answered notes that the try has an answer, which ends a cool-down for the others, too.
+func (a *Admission) Answered() { a.turn.answered() }
 
-// endTurn notes that the try is over.
-func (a *admission) endTurn() { a.turn.end() }
+// EndTurn notes that the try is over.
+func (a *Admission) EndTurn() { a.turn.end() }
 
-// leave gives back what the request takes up. What did not reach the upstream does not count, and the client, who has
+// Leave gives back what the request takes up. What did not reach the upstream does not count, and the client, who has
 // no answer yet, is told that.
-func (a *admission) leave() {
+func (a *Admission) Leave() {
 	a.turn.end()
 	a.exit()
 	if !a.reached {
-		tellClient(a.header, a.charges)
+		setHeader(a.header, a.charges)
 	}
 	a.release()
 }
 
 // exit undoes enter.
-func (a *admission) exit() {
+func (a *Admission) exit() {
 	a.uncount()
-	if a.stay != nil && !a.limiter.state.bequeath(a.stream, a.stay) {
-		a.adopt(a.stay.Leave(a.reached))
+	if a.stay != nil && !a.limiter.state.handOver(a.stream, a.stay) {
+		a.noteUsage(a.stay.Leave(a.reached))
 	}
 }
 
 // uncount undoes count.
-func (a *admission) uncount() {
+func (a *Admission) uncount() {
 	state := a.limiter.state
 	state.mu.Lock()
 	defer state.mu.Unlock()
@@ -224,6 +224,6 @@ func (a *admission) uncount() {
 		c.limit.window.takeBack(c.key, c.window)
 	}
 	if a.stay == nil {
-		a.look()
+		a.readUsage()
 	}
 }

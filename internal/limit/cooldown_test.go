@@ -1,0 +1,77 @@
+package limit
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// wantTurn asks for a turn, and checks how long to wait for it.
+func wantTurn(t *testing.T, c *coolDown, want time.Duration) turn {
+	t.Helper()
+	got, wait := c.turn()
+	if wait != want {
+		t.Errorf("after %v: got a wait of %v, want %v", time.Now().Second(), wait, want)
+	}
+	return got
+}
+
+func TestCoolDown(t *testing.T) {
+	const second = time.Second
+	synctest.Test(t, func(t *testing.T) {
+		var c coolDown
+		first := wantTurn(t, &c, 0)
+		wantTurn(t, &c, 0)
+
+		if !c.start(3 * second) {
+			t.Error("it was on")
+		}
+		wantTurn(t, &c, 3*second)
+		time.Sleep(second)
+		if c.start(second) {
+			t.Error("it was off")
+		}
+		wantTurn(t, &c, 2*second) // what ends sooner does not shorten it
+		if left := c.left(); left != 2*second {
+			t.Errorf("it lasts %v", left)
+		}
+		first.answered() // of before
+		wantTurn(t, &c, 2*second)
+		time.Sleep(2 * second)
+
+		alone := wantTurn(t, &c, 0)
+		wantTurn(t, &c, second)
+		time.Sleep(time.Hour)
+		if left := c.left(); left != 0 {
+			t.Errorf("when it is over, it lasts %v", left)
+		}
+		wantTurn(t, &c, second)
+		alone.end() // without an answer: the next one goes alone
+		alone.end() // which says nothing more
+		alone = wantTurn(t, &c, 0)
+		wantTurn(t, &c, second)
+
+		c.start(5 * second) // it was not over
+		alone.answered()
+		wantTurn(t, &c, 5*second)
+		time.Sleep(5 * second)
+
+		next := wantTurn(t, &c, 0)
+		alone.end() // says nothing about the next one
+		alone.answered()
+		wantTurn(t, &c, second)
+		next.end()
+		alone = wantTurn(t, &c, 0)
+		next.end()
+		next.answered()
+		wantTurn(t, &c, second)
+		alone.answered()
+		for range 3 {
+			all := wantTurn(t, &c, 0)
+			all.end()
+		}
+		if !c.start(second) {
+			t.Error("it was still on")
+		}
+	})
+}

@@ -1,0 +1,148 @@
+package limit
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/illumichat/caddy-illumichat/store"
+)
+
+// enterShared lets the request in as all instances have counted together. Where it reports false, that is not known. Only
+// max_streams is this instance's alone. All else is counted here, too, but does not decide while the others can be asked.
+func (a *Admission) enterShared() (known bool, err error) {
+	state := a.limiter.state
+	if wait := state.coolDown.left(); wait > 0 {
+		return true, ErrCoolDown(wait)
+	}
+	if err := a.limiter.reserve(a.client); err != nil {
+		return true, err
+	}
+	a.keepState()
+	ruling, err := a.limiter.Counter.Enter(a.entry())
+	a.noteUsage(ruling.Usage)
+	if err == nil && ruling.Stay != nil {
+		a.admitted(ruling)
+		return true, nil
+	}
+	state.giveSlotBack(a.client)
+	if err != nil {
+		return false, nil
+	}
+	return true, a.refused(ruling)
+}
+
+// reserve takes a slot of this instance while the others are asked, so that no more than max_streams ask.
+func (l *Limiter) reserve(client string) error {
+	l.state.mu.Lock()
+	defer l.state.mu.Unlock()
+	if err := l.checkSlots(); err != nil {
+		return err
+	}
+	l.state.slots.take(client)
+	return nil
+}
+
+func (s *sharedState) giveSlotBack(client string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.slots.giveBack(client)
+}
+
+// keepState keeps the counter open meanwhile.
+func (a *Admission) keepState() {
+	a.limiter.state.mu.Lock()
+	defer a.limiter.state.mu.Unlock()
+	a.retain()
+}
+
+// entry is the request as others need to know it.
+func (a *Admission) entry() store.Entry {
+	e := store.Entry{
+		ID:           a.ID,
+		Client:       a.client,
+		MaxPerClient: a.limiter.MaxPerClient,
+		Limits:       make([]store.Limit, len(a.charges)),
+	}
+	for i, c := range a.charges {
+		// What is configured as the key ends where the key begins, whatever is in them.
+		e.Limits[i] = store.Limit{
+			Key: strconv.Quote(c.limit.Rule.Key) + " " + c.key, Window: c.limit.Rule.Window, Requests: c.limit.Requests,
+		}
+	}
+	return e
+}
+
+// noteUsage notes what all instances have used of the limits, if that is known.
+func (a *Admission) noteUsage(used []store.Usage) {
+	for i, u := range used {
+		a.charges[i].usage = usage{
+			now: u.Now, prev: u.Prev,
+			elapsed: uint64(u.Elapsed), length: uint64(a.charges[i].limit.Rule.Window.Truncate(time.Microsecond)),
+		}
+	}
+}
+
+// admitted notes that the request is let in.
+func (a *Admission) admitted(ruling store.Ruling) {
+	state := a.limiter.state
+	state.mu.Lock()
+	a.charge()
+	state.mu.Unlock()
+	a.stay = ruling.Stay
+	a.turn = state.coolDown.turnShared(ruling)
+	setHeader(a.header, a.charges)
+}
+
+// refused returns why the request is not let in.
+func (a *Admission) refused(ruling store.Ruling) error {
+	if wait := a.limiter.state.coolDown.waitShared(ruling); wait > 0 {
+		return ErrCoolDown(wait)
+	}
+	setHeader(a.header, a.charges)
+	a.limiter.reportUsedUp(a.charges)
+	if err := a.exhausted(); err != nil {
+		return err
+	}
+	return errClientStreams
+}
+
+// NextTurn gives leave to ask the upstream once more, or tells how long to wait.
+func (a *Admission) NextTurn() (wait time.Duration) {
+	a.turn, wait = a.furtherTurn()
+	return wait
+}
+
+func (a *Admission) furtherTurn() (turn, time.Duration) {
+	coolDown := &a.limiter.state.coolDown
+	if a.stay == nil || coolDown.left() > 0 {
+		return coolDown.turn()
+	}
+	ruling, err := a.stay.Turn()
+	switch {
+	case err != nil:
+		return coolDown.turn()
+	case ruling.Stay == nil:
+		return turn{}, coolDown.waitShared(ruling)
+	}
+	return coolDown.turnShared(ruling), 0
+}
+
+// admitListenerShared lets in a listener who needs a slot, as all instances have counted. Where it reports false, that is not known.
+func (l *Limiter) admitListenerShared(stream string, r Request, writtenHere bool) (taken Slot, known bool, err error) {
+	if err := l.reserve(r.Client); err != nil {
+		return Slot{}, true, err
+	}
+	e := store.Entry{ID: r.ID, Client: r.Client, MaxPerClient: l.MaxPerClient, Listens: true}
+	if !writtenHere {
+		e.With = stream
+	}
+	ruling, err := l.Counter.Enter(e)
+	if err == nil && ruling.Stay != nil {
+		return Slot{state: l.state, client: r.Client, stay: ruling.Stay}, true, nil
+	}
+	l.state.giveSlotBack(r.Client)
+	if err != nil {
+		return Slot{}, false, nil
+	}
+	return Slot{}, true, errClientStreams
+}
