@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"net/url"
 	"slices"
 	"sync"
 
@@ -90,16 +89,6 @@ func newTokenOrigin(configured string) tokenOrigin {
 	return "literal"
 }
 
-// publicEndpoint is the endpoint as anybody may see it. A query could hold a key, and so could what a placeholder stands
-// for, but not in the host's name.
-func (h *Handler) publicEndpoint() string {
-	u := url.URL{Scheme: h.endpoint.Scheme, Host: h.endpoint.Host}
-	if !values.HasPlaceholder(h.Endpoint) {
-		u.Path, u.RawPath = h.endpoint.Path, h.endpoint.RawPath
-	}
-	return u.String()
-}
-
 // loadedHandlers are those that are provisioned and not cleaned up, in the order in which they were.
 var loadedHandlers handlerList
 
@@ -133,7 +122,7 @@ func (l *handlerList) status() []handlerStatus {
 
 func (h *Handler) status() handlerStatus {
 	status := handlerStatus{
-		Endpoint:   h.publicEndpoint(),
+		Endpoint:   h.endpoint.Public,
 		Assistants: []string{},
 		Token:      newTokenOrigin(h.Token),
 		Limits:     make([]limitStatus, len(h.Limits)),

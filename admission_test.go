@@ -3,6 +3,7 @@ package illumichat
 import (
 	"fmt"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/illumichat/caddy-illumichat/internal/limit"
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
+	"github.com/illumichat/caddy-illumichat/sandbox"
 )
 
 // Retry-After is the least whole second after which a chat is let in.
@@ -77,6 +79,21 @@ func TestTheLongestWaitIsTold(t *testing.T) {
 	}
 }
 
+// missingToken is the token in a file that is there no more.
+func missingToken(t *testing.T) tokenSource {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "token")
+	sitetest.WriteFile(t, file, sandbox.Token)
+	source, err := newTokenSource("{file." + file + "}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	return source
+}
+
 // Who goes alone at the end of a cool-down gives the turn to the next one where it does not come to a try, and does
 // not take the turn of another one when it ends.
 func TestCoolDownWithLimits(t *testing.T) {
@@ -106,7 +123,7 @@ func TestCoolDownWithLimits(t *testing.T) {
 
 		// The next one has no token.
 		token := h.token
-		h.token = tokenSource{path: filepath.Join(t.TempDir(), "missing")}
+		h.token = missingToken(t)
 		unable := chat()
 		unable.run(t)
 		unable.checkError(t, http.StatusBadGateway, "unauthorized:upstream")

@@ -432,7 +432,7 @@ func (h *Handler) unmarshalTransport(d *caddyfile.Dispenser) error {
 	if err != nil {
 		return err
 	}
-	if _, err := usableTransport(module); err != nil {
+	if _, err := checkTransport(module); err != nil {
 		return here.Errf("transport '%s': %w", name, err)
 	}
 	h.TransportRaw = caddyconfig.JSONModuleObject(module, "protocol", name, nil)

@@ -8,8 +8,35 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/values"
 )
 
-// resolveEndpoint returns the URL that is configured, or the default where that comes out empty.
-func resolveEndpoint(configured string) (*url.URL, error) {
+// defaultEndpoint is the chat API's URL.
+const defaultEndpoint = "https://beta.illumichat.com/api/chat"
+
+// endpoint is where the chat API is.
+type endpoint struct {
+	URL    *url.URL
+	Public string // as anybody may see it
+}
+
+// resolveEndpoint returns the endpoint that is configured, or the default where that comes out empty.
+func resolveEndpoint(configured string) (*endpoint, error) {
+	u, err := resolveURL(configured)
+	if err != nil {
+		return nil, err
+	}
+	return &endpoint{URL: u, Public: publicURL(u, configured)}, nil
+}
+
+// publicURL is an endpoint as anybody may see it. A query could hold a key, and so could what a placeholder stands
+// for, but not in the host's name.
+func publicURL(u *url.URL, configured string) string {
+	public := url.URL{Scheme: u.Scheme, Host: u.Host}
+	if !values.HasPlaceholder(configured) {
+		public.Path, public.RawPath = u.Path, u.RawPath
+	}
+	return public.String()
+}
+
+func resolveURL(configured string) (*url.URL, error) {
 	value, err := values.Replace(configured, func(string, string) error { return nil })
 	switch {
 	case err != nil:

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 	"github.com/illumichat/caddy-illumichat/sandbox"
@@ -298,7 +297,7 @@ func TestEndpointIsResolved(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := h.endpoint.String(); got != want {
+			if got := h.endpoint.URL.String(); got != want {
 				t.Errorf("got %s, want %s", got, want)
 			}
 		})
@@ -322,46 +321,6 @@ func TestAssistantsAreResolved(t *testing.T) {
 	// What a placeholder holds is an id, so that an environment cannot open the site to all of them.
 	if _, err = provision(t, `"assistants": ["{env.TEST_STAR}"]`); err == nil || !strings.Contains(err.Error(), "*") {
 		t.Errorf("a placeholder that holds * gave the error %v", err)
-	}
-}
-
-func TestTransportDefaults(t *testing.T) {
-	setConfigEnv(t)
-	tests := []struct {
-		transport              string
-		idlePerHost, writeSize int
-		idleTimeout            time.Duration
-	}{
-		{`null`, 1024, 1024, 2 * time.Minute},
-		{`{}`, 1024, 1024, 2 * time.Minute},
-		{`{"protocol": "http"}`, 1024, 1024, 2 * time.Minute},
-		{`{"protocol": "http", "keep_alive": {"idle_timeout": "7s"}}`, 1024, 1024, 7 * time.Second},
-		{`{"protocol": "http", "keep_alive": {"max_idle_conns_per_host": 8}}`, 8, 1024, 2 * time.Minute},
-		{`{"protocol": "http", "write_buffer_size": 4096}`, 1024, 4096, 2 * time.Minute},
-		{`{"protocol": "http", "keep_alive": null, "write_buffer_size": null}`, 1024, 1024, 2 * time.Minute},
-	}
-	for _, test := range tests {
-		t.Run(test.transport, func(t *testing.T) {
-			defer func() {
-				if p := recover(); p != nil { // for the other tests to run
-					t.Errorf("it panics: %v", p)
-				}
-			}()
-			h, err := provision(t, `"transport": `+test.transport)
-			if err != nil {
-				t.Fatal(err)
-			}
-			transport := h.transport.(*reverseproxy.HTTPTransport).Transport
-			if got := transport.MaxIdleConnsPerHost; got != test.idlePerHost {
-				t.Errorf("it keeps %d idle connections, want %d", got, test.idlePerHost)
-			}
-			if got := transport.WriteBufferSize; got != test.writeSize {
-				t.Errorf("its write buffer has %d bytes, want %d", got, test.writeSize)
-			}
-			if got := transport.IdleConnTimeout; got != test.idleTimeout {
-				t.Errorf("it keeps idle connections for %s, want %s", got, test.idleTimeout)
-			}
-		})
 	}
 }
 

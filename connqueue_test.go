@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/illumichat/caddy-illumichat/internal/localhost"
-	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 )
 
 // crowded is an upstream that answers nobody until a crowd is there.
@@ -41,7 +40,7 @@ func newCrowded(t *testing.T, crowd, each int, start func(*httptest.Server)) *cr
 			return
 		}
 		w.Header().Set("Content-Type", "text/event-stream")
-		_, _ = io.WriteString(w, sitetest.Numbered(1)+sitetest.Finish)
+		_, _ = io.WriteString(w, chatAnswer)
 	}))
 	c.server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
 		if state == http.StateNew {
@@ -67,30 +66,49 @@ func startH2C(s *httptest.Server) {
 	s.Start()
 }
 
-// crowdOf has a handler asked by so many at once.
-func crowdOf(t *testing.T, h *Handler, n int) {
+// ask sends a chat, and returns the answer's body.
+func ask(ctx context.Context, c *client) (string, error) {
+	resp, _, err := c.send(ctx, clientRequest{body: []byte("{}"), key: newIdempotencyKey()})
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	return string(body), err
+}
+
+// crowdOf asks by so many requests at once.
+func crowdOf(t *testing.T, c *client, n int) {
 	t.Helper()
 	var wg sync.WaitGroup
 	for range n {
 		wg.Go(func() {
-			chat := fakeChat{handler: h}
-			chat.run(t)
-			if got := chat.visitor.got(); got != sitetest.Numbered(1)+sitetest.Finish {
-				t.Errorf("a visitor got %q", got)
+			if got, err := ask(t.Context(), c); got != chatAnswer || err != nil {
+				t.Errorf("a visitor got %q, %v", got, err)
 			}
 		})
 	}
 	wg.Wait()
 }
 
-// patient is a handler that takes its time to find a connection to an upstream.
-func patient(t *testing.T, endpoint, transport string) *Handler {
+// patient is a client that takes its time to find a connection to an upstream.
+func patient(t *testing.T, url, transport string) *client {
 	t.Helper()
-	h := provisionHandler(t, "endpoint "+endpoint+"\n"+sitetest.Once+"\n"+transport)
-	t.Cleanup(func() { _ = h.Cleanup() })
-	h.connQueue.stalledAfter, h.connQueue.longest = time.Minute, time.Minute
-	return h
+	e, err := resolveEndpoint(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := newClient(e, loadHTTPTransport(t, transport), time.Minute)
+	t.Cleanup(c.closeIdle)
+	c.queue.stalledAfter, c.queue.longest = time.Minute, time.Minute
+	return c
 }
+
+// chatAnswer is the answer of the upstreams.
+const chatAnswer = "data: hello\n\n"
+
+// trusting is a transport that trusts the tests' upstreams.
+const trusting = `{"protocol": "http", "tls": {"insecure_skip_verify": true}}`
 
 // Of a crowd, few have a connection made that is not needed.
 func TestCrowdSharesConnections(t *testing.T) {
@@ -99,8 +117,8 @@ func TestCrowdSharesConnections(t *testing.T) {
 		start     func(*httptest.Server)
 		transport string
 	}{
-		"TLS":   {startHTTP2, sitetest.Trusting},
-		"plain": {startH2C, "transport http {\nversions h2c\n}"},
+		"TLS":   {startHTTP2, trusting},
+		"plain": {startH2C, `{"protocol": "http", "versions": ["h2c"]}`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			upstream := newCrowded(t, crowd, each, row.start)
@@ -115,9 +133,9 @@ func TestCrowdSharesConnections(t *testing.T) {
 // Whose requests need a connection each do not wait for the answers of others, and learn that they need not wait at all.
 func TestCrowdOverHTTP1(t *testing.T) {
 	const crowd = 50
-	h := patient(t, newCrowded(t, crowd, 1, startHTTP1).server.URL, sitetest.Trusting)
-	crowdOf(t, h, crowd)
-	if !h.connQueue.exclusive.Load() {
+	c := patient(t, newCrowded(t, crowd, 1, startHTTP1).server.URL, trusting)
+	crowdOf(t, c, crowd)
+	if !c.queue.exclusive.Load() {
 		t.Error("its connections count as shared")
 	}
 }
@@ -145,7 +163,7 @@ func TestHangingConnectionsHoldUpNobody(t *testing.T) {
 	upstream := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		w.Header().Set("Content-Type", "text/event-stream")
-		_, _ = io.WriteString(w, sitetest.Numbered(1)+sitetest.Finish)
+		_, _ = io.WriteString(w, chatAnswer)
 	}))
 	listener := &hanging{Listener: upstream.Listener, left: maxLooking}
 	upstream.Listener = listener
@@ -157,9 +175,9 @@ func TestHangingConnectionsHoldUpNobody(t *testing.T) {
 			conn.Close()
 		}
 	})
-	h := patient(t, upstream.URL, sitetest.Trusting)
-	h.connQueue.stalledAfter = stalledAfter
-	crowdOf(t, h, maxLooking+1) // the last one gets a connection, on which all others go, too
+	c := patient(t, upstream.URL, trusting)
+	c.queue.stalledAfter = stalledAfter
+	crowdOf(t, c, maxLooking+1) // the last one gets a connection, on which all others go, too
 }
 
 // A place is left by whoever has a connection, and by whoever gets none.
@@ -168,11 +186,12 @@ func TestConnQueueIsLeft(t *testing.T) {
 		"answered": newCrowded(t, 1, 100, startHTTP2).server.URL,
 		"refused":  fmt.Sprintf("https://127.0.0.1:%d", localhost.Port(t)),
 	} {
-		h := patient(t, endpoint, sitetest.Trusting)
+		c := patient(t, endpoint, trusting)
 		for range 2 * maxLooking {
-			chat := fakeChat{handler: h}
-			chat.run(t)
-			if n := len(h.connQueue.looking); n > 0 {
+			if _, err := ask(t.Context(), c); (err == nil) != (name == "answered") {
+				t.Fatalf("%s: got %v", name, err)
+			}
+			if n := len(c.queue.looking); n > 0 {
 				t.Fatalf("%s: %d look for a connection afterwards", name, n)
 			}
 		}
@@ -186,18 +205,21 @@ func TestConnQueueIsLeftByVisitors(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer silent.Close()
-	h := patient(t, "https://"+silent.Addr().String(), sitetest.Trusting)
+	c := patient(t, "https://"+silent.Addr().String(), trusting)
 	ctx, leave := context.WithCancel(t.Context())
 	left := make(chan struct{})
 	go func() {
 		defer close(left)
-		chat := fakeChat{handler: h, ctx: ctx}
-		chat.run(t)
+		if _, err := ask(ctx, c); err == nil {
+			t.Error("there was an answer")
+		}
 	}()
-	sitetest.Eventually(t, "it looks for a connection", func() bool { return len(h.connQueue.looking) == 1 })
+	for len(c.queue.looking) == 0 {
+		time.Sleep(time.Millisecond) // until it looks for a connection
+	}
 	leave()
 	<-left
-	if n := len(h.connQueue.looking); n > 0 {
+	if n := len(c.queue.looking); n > 0 {
 		t.Errorf("%d look for a connection afterwards", n)
 	}
 }

@@ -15,6 +15,8 @@ import (
 // statusClientClosed is what Caddy and nginx log for a client that left before the answer.
 const statusClientClosed = 499
 
+const typeJSON = "application/json"
+
 var (
 	errMethod = &apierror.Error{
 		Status: http.StatusMethodNotAllowed, Code: apierror.CodeMethodNotAllowed,

@@ -3,6 +3,7 @@ package illumichat
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -15,10 +16,17 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
 	"github.com/illumichat/caddy-illumichat/internal/chat"
 	"github.com/illumichat/caddy-illumichat/internal/limit"
+	"github.com/illumichat/caddy-illumichat/internal/sse"
 	"github.com/illumichat/caddy-illumichat/internal/telemetry"
 	"github.com/illumichat/caddy-illumichat/internal/visitor"
 	"github.com/illumichat/caddy-illumichat/internal/watchdog"
 )
+
+var errTokenUnusable = &apierror.Error{
+	Status: http.StatusBadGateway, Code: apierror.CodeUnauthorizedUpstream,
+	Text: "the chat is not set up correctly",
+	Hint: "the token's file cannot be used; put the API token there again, no reload is needed",
+}
 
 // exchange is one chat with the upstream, from the request to the end of the answer.
 type exchange struct {
@@ -102,6 +110,131 @@ func (ex *exchange) readToken() error {
 	return nil
 }
 
+// try asks the upstream once.
+func (ex *exchange) try(body []byte, key string) (a *answer, err error) {
+	defer ex.admission.EndTurn()
+	if err := ex.ctx.Err(); err != nil {
+		return nil, apierror.Unreachable.Because(err)
+	}
+	status := 0
+	defer func() { ex.record.Tried(ex.ctx, status, err) }()
+	ex.record.Tries++
+	ctx, cancel := context.WithCancelCause(ex.ctx)
+	ex.watch.StartTry(time.Duration(ex.h.ResponseTimeout), cancel)
+	resp, sent, err := ex.h.client.send(ctx, clientRequest{token: ex.token, body: body, key: key, header: ex.traceHeader(ctx)})
+	if sent {
+		ex.admission.Reached()
+	}
+	if err != nil {
+		err = apierror.Unreachable.Because(err)
+	} else {
+		status = resp.StatusCode
+		ex.record.UpstreamStatus = status
+		ex.noteRateLimit(resp)
+		ex.admission.Answered()
+		if a, err = ex.accept(ctx, resp); err == nil {
+			return a, nil // the exchange cancels it
+		}
+		resp.Body.Close()
+	}
+	ex.watch.EndTry()
+	if timeout, ok := errors.AsType[*apierror.Interruption](context.Cause(ctx)); ok {
+		err = timeout
+	}
+	cancel(nil)
+	return nil, err
+}
+
+// traceHeader is what tells the upstream of the trace, if it is to be told.
+func (ex *exchange) traceHeader(ctx context.Context) http.Header {
+	if !ex.h.PropagateTrace {
+		return nil
+	}
+	header := make(http.Header)
+	ex.record.Propagate(ctx, header)
+	return header
+}
+
+// noteRateLimit starts the cool-down where the upstream says how long it is not to be asked.
+func (ex *exchange) noteRateLimit(resp *http.Response) {
+	if resp.StatusCode != http.StatusTooManyRequests {
+		return
+	}
+	wait, ok := retryAfter(resp.Header, time.Now())
+	if !ok || wait == 0 {
+		return
+	}
+	if ex.admission.CoolDown(wait) {
+		ex.h.log.Report(zapcore.WarnLevel, "cool-down", "the upstream limits the rate; until it may be asked again, chats are answered 429",
+			"set a limit that is lower than the upstream's, or have that raised", zap.Duration("wait", wait))
+	}
+}
+
+// answer is what the upstream has answered with and the visitor gets: a stream that has begun, or JSON.
+type answer struct {
+	ex    *exchange
+	ctx   context.Context // of the try
+	body  io.ReadCloser
+	relay *relay // nil: it is JSON
+	json  []byte
+}
+
+// accept takes an answer, up to its first event if it is a stream.
+func (ex *exchange) accept(ctx context.Context, resp *http.Response) (*answer, error) {
+	got, err := accept(ctx, resp, ex.token, ex.h.logLeak)
+	if err != nil {
+		return nil, err
+	}
+	if got.JSON != nil {
+		ex.output.Prepare(got.Header, typeJSON)
+		return &answer{ex: ex, ctx: ctx, body: got.Body, json: got.JSON}, nil
+	}
+	return ex.stream(ctx, got)
+}
+
+// stream takes an event stream, up to its first event.
+func (ex *exchange) stream(ctx context.Context, got *acceptedAnswer) (*answer, error) {
+	ex.output.Prepare(got.Header, sse.MediaType)
+	ex.watch.Accept()
+	ex.relay = newRelay(ex.token, ex.output, &ex.watch)
+	a := &answer{ex: ex, ctx: ctx, body: got.Body, relay: ex.relay}
+	if err := a.relay.start(got.Body); err != nil {
+		return nil, a.over(err)
+	}
+	return a, nil
+}
+
+// pass passes the answer on to its end.
+func (a *answer) pass() error {
+	defer a.body.Close()
+	if a.relay == nil {
+		a.ex.watch.Stop()
+		return a.ex.output.WriteAll(a.json)
+	}
+	return a.over(a.relay.copy(a.body))
+}
+
+// over gives back what a stream took, and returns why it has no finish, if it has none.
+func (a *answer) over(err error) error {
+	finished := a.relay.finished
+	if !errors.Is(err, apierror.ErrVisitorGone) {
+		a.relay.release() // HTTP/2 may still look at the bytes of a write that failed
+	}
+	switch _, known := errors.AsType[*apierror.Interruption](err); {
+	case err == nil:
+		return nil
+	case finished && errors.Is(err, apierror.Leak):
+		a.ex.h.logLeak(leak{what: "the rest of the answer, after its finish, is dropped"})
+		return nil
+	case known, errors.Is(err, apierror.ErrVisitorGone):
+		return err
+	}
+	if timeout, ok := errors.AsType[*apierror.Interruption](context.Cause(a.ctx)); ok {
+		return timeout
+	}
+	return apierror.Closed.Because(err)
+}
+
 // conclude tells the visitor why there is no more of an answer: by an error where nothing was sent, which it
 // returns, else by a finish.
 func (ex *exchange) conclude(err error) error {
@@ -167,6 +300,19 @@ func (ex *exchange) gone(err error) error {
 		abort()
 	}
 	return nil
+}
+
+// logLeak tells the operator of a token that would have gone out.
+func (h *Handler) logLeak(l leak) {
+	var fields []zap.Field
+	if l.header != "" {
+		fields = append(fields, zap.String("header", l.header))
+	}
+	if l.status != 0 {
+		fields = append(fields, zap.Int("status", l.status))
+	}
+	h.log.Report(zapcore.ErrorLevel, "leak: "+l.what, "the upstream sent the API token back; "+l.what,
+		"revoke the token, and tell IllumiChat", fields...)
 }
 
 // tellOfLeft tells the operator of a visitor who left an answer, or did not read it.

@@ -273,7 +273,7 @@ func newHandlerOfItsOwn(tb testing.TB, subdirectives string) *Handler {
 func loadHandler(tb testing.TB, subdirectives string) *Handler {
 	tb.Helper()
 	h := provisionHandler(tb, subdirectives)
-	h.transport, h.connQueue = fakeChatKey{}, nil
+	h.client = newClient(h.endpoint, fakeChatKey{}, 0)
 	return h
 }
 

@@ -3,11 +3,7 @@ package illumichat
 import (
 	"net/http"
 	"strings"
-
-	"go.uber.org/zap"
 )
-
-const typeJSON = "application/json"
 
 // droppedHeaders are what an answer of the upstream may not tell the visitor: what belongs to its
 // connection (RFC 9110, § 7.6.1) and its body's form, and what would speak for the site or change how the
@@ -48,11 +44,11 @@ func isDropped(name string) bool {
 	return false
 }
 
-// answerHeader returns what the visitor gets of the header of an answer.
-func (ex *exchange) answerHeader(upstream http.Header) http.Header {
+// filter returns what the visitor gets of the header of an answer. A field that leaks is told to report and left out.
+func (a acceptance) filter(upstream http.Header) http.Header {
 	header := make(http.Header, len(upstream))
 	for name, values := range upstream {
-		if !isDropped(name) && !ex.leaks(name, values) {
+		if !isDropped(name) && !a.leaks(name, values) {
 			header[name] = values
 		}
 	}
@@ -65,11 +61,11 @@ func (ex *exchange) answerHeader(upstream http.Header) http.Header {
 	return header
 }
 
-// leaks reports whether a header holds the token.
-func (ex *exchange) leaks(name string, values []string) bool {
+// leaks reports whether a field holds the token.
+func (a acceptance) leaks(name string, values []string) bool {
 	for _, value := range values {
-		if ex.token.in([]byte(value)) {
-			ex.h.tellOfLeak("the header is dropped", zap.String("header", name))
+		if a.token.in([]byte(value)) {
+			a.report(leak{what: "the header is dropped", header: name})
 			return true
 		}
 	}

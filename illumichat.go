@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -35,7 +34,6 @@ func init() {
 
 // What an operator left out.
 const (
-	defaultEndpoint        = "https://beta.illumichat.com/api/chat"
 	defaultMaxBodySize     = 1 << 20
 	defaultBodyTimeout     = caddy.Duration(30 * time.Second)
 	defaultResponseTimeout = caddy.Duration(30 * time.Second)
@@ -167,16 +165,15 @@ type Handler struct {
 	// `max_streams_per_client` allow, and share a cool-down. Default: `memory`.
 	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=http.handlers.illumichat.stores inline_key=module"`
 
-	logger    *zap.Logger
-	origins   *origin.Policy
-	rules     *chat.Rules
-	token     tokenSource
-	endpoint  *url.URL
-	transport http.RoundTripper
-	connQueue *connQueue  // nil: connections are not shared, or the transport does not tell of them
-	store     store.Store // nil without resume and a configured one
-	limiter   *limit.Limiter
-	log       *telemetry.Log
+	logger   *zap.Logger
+	origins  *origin.Policy
+	rules    *chat.Rules
+	token    tokenSource
+	endpoint *endpoint
+	client   *client
+	store    store.Store // nil without resume and a configured one
+	limiter  *limit.Limiter
+	log      *telemetry.Log
 }
 
 // CaddyModule returns the Caddy module information.
@@ -206,7 +203,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.rules, err = chat.NewRules(h.chatConfig()); err != nil {
 		return err
 	}
-	if h.transport, err = h.loadTransport(ctx); err != nil {
+	if h.client, err = h.newClient(ctx); err != nil {
 		return fmt.Errorf("transport: %w", err)
 	}
 	if err := h.openStore(ctx); err != nil {
@@ -265,6 +262,23 @@ func (h *Handler) durations() []duration {
 	}
 }
 
+// newClient loads the configured transport module, or Caddy's own.
+func (h *Handler) newClient(ctx caddy.Context) (*client, error) {
+	var err error
+	if h.TransportRaw, err = transportDefaults(h.TransportRaw); err != nil {
+		return nil, err
+	}
+	module, err := ctx.LoadModule(h, "TransportRaw")
+	if err != nil {
+		return nil, err
+	}
+	transport, err := checkTransport(module)
+	if err != nil {
+		return nil, err
+	}
+	return newClient(h.endpoint, transport, time.Duration(h.IdleTimeout)), nil
+}
+
 // chatConfig is what the rules for chats are made of.
 func (h *Handler) chatConfig() chat.Config {
 	return chat.Config{
@@ -289,8 +303,8 @@ func (h *Handler) warn() {
 	if h.rules.AllowsAny() {
 		h.logger.Warn("visitors may talk to every assistant of the token's workspace; list the ones that are meant for them")
 	}
-	if h.endpoint.Scheme == "http" && !isLoopback(h.endpoint.Hostname()) {
-		h.logger.Warn("the endpoint is not encrypted, so the token can be read on the way to it", zap.String("endpoint", h.publicEndpoint()))
+	if h.endpoint.URL.Scheme == "http" && !isLoopback(h.endpoint.URL.Hostname()) {
+		h.logger.Warn("the endpoint is not encrypted, so the token can be read on the way to it", zap.String("endpoint", h.endpoint.Public))
 	}
 	if len(h.Limits) == 0 {
 		h.logger.Info("no limit is set, so whoever finds the chat can spend the token's quota")

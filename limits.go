@@ -123,8 +123,8 @@ func (h *Handler) requestOf(r *http.Request) limit.Request {
 // limiterConfig is what decides whether there is room for a chat.
 func (h *Handler) limiterConfig() limit.Config {
 	config := limit.Config{
-		Key:          limit.NewKey(h.endpoint.String(), h.Token),
-		Endpoint:     h.publicEndpoint(),
+		Key:          limit.NewKey(h.endpoint.URL.String(), h.Token),
+		Endpoint:     h.endpoint.Public,
 		MaxStreams:   h.MaxStreams,
 		MaxPerClient: h.MaxStreamsPerClient,
 		UsedUp:       h.reportUsedUp,

@@ -2,6 +2,7 @@ package illumichat
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"math/rand/v2"
@@ -10,10 +11,12 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/illumichat/caddy-illumichat/internal/buffer"
-	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 )
+
+var errBroken = errors.New("the connection is broken")
 
 // flooded is a connection on which there is always more, up to an end.
 type flooded struct {
@@ -25,7 +28,7 @@ type flooded struct {
 func (c *flooded) Read(p []byte) (int, error) {
 	c.reads++
 	if c.left == 0 {
-		return 0, errReset
+		return 0, errBroken
 	}
 	n := min(len(p), c.left)
 	c.left -= n
@@ -38,7 +41,7 @@ func TestReadAheadReadsMoreAtOnce(t *testing.T) {
 	const size = buffer.Min + 64*buffer.Min<<readAheadClass // ends with a room that is full
 	inner := &flooded{left: size}
 	conn := &readAhead{Conn: inner}
-	if n, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{conn}, make([]byte, buffer.Min)); n != size || !errors.Is(err, errReset) {
+	if n, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{conn}, make([]byte, buffer.Min)); n != size || !errors.Is(err, errBroken) {
 		t.Fatalf("read %d bytes and got %v", n, err)
 	}
 	if want := 1 + 64 + 1; inner.reads != want {
@@ -116,18 +119,36 @@ func TestReadsAheadAreBounded(t *testing.T) {
 
 // A flood is read ahead of a visitor who does not read, and what was is not counted when they have left.
 func TestFloodIsReadAhead(t *testing.T) {
-	flood := strings.Repeat(sitetest.Delta, 1000)
-	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	flood := strings.Repeat("data: hello\n\n", 1000)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream")
 		for r.Context().Err() == nil {
 			_, _ = io.WriteString(w, flood)
 		}
 	}))
-	t.Cleanup(upstream.Close)
-	s := sitetest.Serve(t, sitetest.ChatToURL(upstream.URL, ""))
-	conn := sitetest.SendRaw(t, s, sitetest.RawChat(sitetest.Saying("Hi")))
-	defer conn.Close()
-	sitetest.Eventually(t, "reading ahead", func() bool { return readsAhead.InUse() > 0 })
-	conn.Close()
-	sitetest.Eventually(t, "an end of it", func() bool { return readsAhead.InUse() == 0 })
+	t.Cleanup(server.Close)
+	e, err := resolveEndpoint(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, leave := context.WithCancel(t.Context())
+	defer leave()
+	resp, _, err := newClient(e, loadHTTPTransport(t, "{}"), time.Minute).send(ctx, clientRequest{body: []byte("{}")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	for readsAhead.InUse() == 0 {
+		if _, err := resp.Body.Read(make([]byte, 1000)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	leave()
+	for range 1000 {
+		if readsAhead.InUse() == 0 {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Error("a room is left")
 }

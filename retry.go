@@ -120,7 +120,7 @@ func (ex *exchange) ask(body []byte) (*answer, error) {
 	if err := ex.readToken(); err != nil {
 		return nil, err
 	}
-	ex.record.StartSpan(ex.ctx, ex.h.endpoint, ex.h.publicEndpoint())
+	ex.record.StartSpan(ex.ctx, ex.h.endpoint.URL, ex.h.endpoint.Public)
 	config := &ex.h.Retry
 	t := &tries{
 		ex:     ex,
@@ -154,7 +154,7 @@ func (t *tries) next() (*answer, error) {
 	answer, err := t.ex.try(t.body, t.key)
 	if errors.Is(err, apierror.ResponseTimeout) {
 		// Its connection may have been dead, and then others that are as old may be, too.
-		t.ex.h.dropIdleConnections()
+		t.ex.h.client.closeIdle()
 	}
 	if err != nil && !t.repeatable(err) {
 		err = backoff.Permanent(err)

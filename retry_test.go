@@ -289,7 +289,7 @@ func TestStaleConnections(t *testing.T) {
 		asked       int
 	}{
 		{"kept", true, false, 5, http.StatusOK, 6},
-		{"kept, and without end", true, false, math.MaxInt, http.StatusBadGateway, 1 + maxStale},
+		{"kept, and without end", true, false, math.MaxInt, http.StatusBadGateway, 11},
 		{"kept, and written to", true, true, 5, http.StatusBadGateway, 1},
 		{"new", false, false, 5, http.StatusBadGateway, 1},
 	} {
@@ -297,8 +297,9 @@ func TestStaleConnections(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := newHandler(t, sitetest.Once)
 				transport := &staleTransport{kept: test.kept, wrote: test.wrote, n: test.n}
-				h.transport = transport
-				defer func() { h.transport = fakeChatKey{} }()
+				before := h.client
+				h.client = newClient(h.endpoint, transport, 0)
+				defer func() { h.client = before }()
 				c := fakeChat{subdirectives: sitetest.Once, steps: []step{{data: sitetest.Delta + sitetest.Finish}}}
 				c.run(t)
 				if c.visitor.status != test.status || transport.asked != test.asked {
@@ -316,8 +317,9 @@ func TestStaleConnections(t *testing.T) {
 func TestStaleConnectionsAndAVisitorWhoLeaves(t *testing.T) {
 	h := newHandler(t, sitetest.Once)
 	transport := &staleTransport{kept: true, n: math.MaxInt}
-	h.transport = transport
-	defer func() { h.transport = fakeChatKey{} }()
+	before := h.client
+	h.client = newClient(h.endpoint, transport, 0)
+	defer func() { h.client = before }()
 	ctx, leave := context.WithCancel(t.Context())
 	leave()
 	c := fakeChat{subdirectives: sitetest.Once, ctx: ctx}

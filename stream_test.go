@@ -491,7 +491,7 @@ func TestFloodsAreBounded(t *testing.T) {
 	begin := func(v *fakeVisitor) (*exchange, *relay) {
 		ex := openExchange(t, h, v)
 		ex.watch.StartTry(time.Hour, ex.cancel)
-		ex.relay = newRelay(newSecret([]byte(sandbox.Token)), ex.output, &ex.watch)
+		ex.relay = newRelay(sandboxToken(t), ex.output, &ex.watch)
 		return ex, ex.relay
 	}
 	end := func(ex *exchange) {
@@ -552,6 +552,20 @@ func TestFloodsAreBounded(t *testing.T) {
 	}
 }
 
+// sandboxToken returns the sandbox's token.
+func sandboxToken(t *testing.T) secret {
+	t.Helper()
+	source, err := newTokenSource(sandbox.Token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := source.get()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
+}
+
 // The token is found wherever the parts of a large event are cut, and what was sent is ended.
 func TestTokenInALargeEvent(t *testing.T) {
 	for offset := -len(sandbox.Token) - 2; offset <= 2; offset++ {
@@ -590,10 +604,9 @@ func TestBufferIsGivenBack(t *testing.T) {
 			ex := openExchange(t, h, v)
 			defer ex.admission.Leave()
 			defer ex.close()
-			ex.token = newSecret([]byte(sandbox.Token))
-			resp := &http.Response{Body: io.NopCloser(test.body)}
+			ex.token = sandboxToken(t)
 			ex.watch.StartTry(time.Hour, ex.cancel)
-			a, err := ex.stream(ex.ctx, resp)
+			a, err := ex.stream(ex.ctx, &acceptedAnswer{Body: io.NopCloser(test.body)})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -15,29 +15,24 @@ import (
 
 const transportNamespace = "http.reverse_proxy.transport"
 
-// loadTransport loads the configured transport module, or Caddy's own.
-func (h *Handler) loadTransport(ctx caddy.Context) (http.RoundTripper, error) {
-	raw, err := withTransportDefaults(h.TransportRaw)
-	if err != nil {
-		return nil, err
+// newClient returns a client that asks an endpoint by a transport, whose connections it prepares. An HTTP/2 connection that has
+// been silent for half of idle is pinged.
+func newClient(e *endpoint, transport http.RoundTripper, idle time.Duration) *client {
+	c := &client{endpoint: e, transport: transport}
+	t, ok := transport.(*reverseproxy.HTTPTransport)
+	if !ok {
+		return c
 	}
-	h.TransportRaw = raw
-	module, err := ctx.LoadModule(h, "TransportRaw")
-	if err != nil {
-		return nil, err
+	c.http = t.Transport
+	withReadAhead(t.Transport)
+	if mayShareConnections(e.URL, t) {
+		c.queue = newConnQueue()
 	}
-	transport, err := usableTransport(module)
-	if t, ok := transport.(*reverseproxy.HTTPTransport); ok {
-		withReadAhead(t.Transport)
-		if mayShareConnections(h.endpoint, t) {
-			h.connQueue = newConnQueue()
-		}
-		// Caddy has no option for this. An HTTP/2 connection that has died without a word takes one request after the
-		// other. A ping finds that out before the connection has been silent for longer than a stream may be.
-		ping := time.Duration(h.IdleTimeout) / 2
-		t.Transport.HTTP2 = &http.HTTP2Config{SendPingTimeout: ping, PingTimeout: ping}
-	}
-	return transport, err
+	// Caddy has no option for this. An HTTP/2 connection that has died without a word takes one request after the
+	// other. A ping finds that out before the connection has been silent for longer than a stream may be.
+	ping := idle / 2
+	t.Transport.HTTP2 = &http.HTTP2Config{SendPingTimeout: ping, PingTimeout: ping}
+	return c
 }
 
 // mayShareConnections reports whether a connection may turn out to carry many requests at once.
@@ -46,24 +41,10 @@ func mayShareConnections(endpoint *url.URL, t *reverseproxy.HTTPTransport) bool 
 	return h2c || endpoint.Scheme == "https" && slices.Contains(t.Versions, "2")
 }
 
-// dropIdleConnections has further tries dial anew.
-func (h *Handler) dropIdleConnections() {
-	if t, ok := h.transport.(*reverseproxy.HTTPTransport); ok {
-		t.Transport.CloseIdleConnections()
-	}
-}
-
-// tellsWhatIsSent reports whether the transport calls the hooks of net/http/httptrace, as net/http's does and another's
-// may not.
-func (h *Handler) tellsWhatIsSent() bool {
-	_, ok := h.transport.(*reverseproxy.HTTPTransport)
-	return ok
-}
-
-// withTransportDefaults fills in what suits many small requests to one host, where the operator left it
+// transportDefaults fills in what suits many small requests to one host, where the operator left it
 // out: reverse_proxy's 32 kept connections would have most requests of a busy site dial anew, and a chat
 // needs no large write buffer.
-func withTransportDefaults(raw json.RawMessage) (json.RawMessage, error) {
+func transportDefaults(raw json.RawMessage) (json.RawMessage, error) {
 	config := map[string]json.RawMessage{"protocol": json.RawMessage(`"http"`)}
 	if err := unmarshalSet(raw, &config); err != nil {
 		return nil, err
@@ -101,8 +82,8 @@ func setDefault(config map[string]json.RawMessage, name, value string) {
 	}
 }
 
-// usableTransport refuses transports that work only with reverse_proxy around them.
-func usableTransport(module any) (http.RoundTripper, error) {
+// checkTransport refuses transports that work only with reverse_proxy around them.
+func checkTransport(module any) (http.RoundTripper, error) {
 	transport, ok := module.(http.RoundTripper)
 	if !ok {
 		return nil, fmt.Errorf("%T is no HTTP transport", module)
