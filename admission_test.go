@@ -14,6 +14,7 @@ import (
 
 	"github.com/illumichat/caddy-illumichat/internal/limit"
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
+	"github.com/illumichat/caddy-illumichat/internal/upstream"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 )
 
@@ -80,11 +81,11 @@ func TestTheLongestWaitIsTold(t *testing.T) {
 }
 
 // missingToken is the token in a file that is there no more.
-func missingToken(t *testing.T) tokenSource {
+func missingToken(t *testing.T) upstream.TokenSource {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "token")
 	sitetest.WriteFile(t, file, sandbox.Token)
-	source, err := newTokenSource("{file." + file + "}")
+	source, err := upstream.NewTokenSource("{file." + file + "}")
 	if err != nil {
 		t.Fatal(err)
 	}

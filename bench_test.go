@@ -60,7 +60,7 @@ func newBenchRelay(tb testing.TB, h *Handler) (*exchange, *relay) {
 	tb.Helper()
 	ex := openExchange(tb, h, &discard{make(http.Header)})
 	var err error
-	if ex.token, err = h.token.get(); err != nil {
+	if ex.token, err = h.token.Get(); err != nil {
 		tb.Fatal(err)
 	}
 	ex.watch.StartTry(ex.watch.Left(), ex.cancel)

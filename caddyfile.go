@@ -14,6 +14,7 @@ import (
 
 	"github.com/illumichat/caddy-illumichat/internal/chat"
 	"github.com/illumichat/caddy-illumichat/internal/origin"
+	"github.com/illumichat/caddy-illumichat/internal/upstream"
 	"github.com/illumichat/caddy-illumichat/internal/values"
 	"github.com/illumichat/caddy-illumichat/store"
 )
@@ -175,7 +176,7 @@ func (h *Handler) unmarshalToken(d *caddyfile.Dispenser) error {
 	}
 	h.Token = args[0]
 	if !values.HasPlaceholder(h.Token) {
-		if err := checkToken([]byte(h.Token)); err != nil {
+		if err := upstream.CheckToken([]byte(h.Token)); err != nil {
 			return d.WrapErr(err)
 		}
 	}
@@ -188,7 +189,7 @@ func (h *Handler) unmarshalEndpoint(d *caddyfile.Dispenser) error {
 		return err
 	}
 	if !values.HasPlaceholder(url) {
-		if _, err := parseEndpoint(url); err != nil {
+		if _, err := upstream.ParseEndpoint(url); err != nil {
 			return d.Errf("endpoint: %w", err)
 		}
 	}
@@ -428,11 +429,11 @@ func (h *Handler) unmarshalTransport(d *caddyfile.Dispenser) error {
 		return d.Err("unrecognized transport")
 	}
 	here := *d // afterwards, d is at the block's end
-	module, err := caddyfile.UnmarshalModule(d, transportNamespace+"."+name)
+	module, err := caddyfile.UnmarshalModule(d, upstream.TransportNamespace+"."+name)
 	if err != nil {
 		return err
 	}
-	if _, err := checkTransport(module); err != nil {
+	if _, err := upstream.CheckTransport(module); err != nil {
 		return here.Errf("transport '%s': %w", name, err)
 	}
 	h.TransportRaw = caddyconfig.JSONModuleObject(module, "protocol", name, nil)

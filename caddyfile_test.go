@@ -324,7 +324,7 @@ func TestNoAdapterErrorPrintsTheToken(t *testing.T) {
 		"control character":     "token " + half + "\x01",
 		"not ASCII":             "token " + half + "é",
 		"short":                 "token ic_sandbox00000",
-		"long":                  "token " + half + strings.Repeat("0", maxTokenLength),
+		"long":                  "token " + half + strings.Repeat("0", 2048),
 		"block":                 "token {\n" + half + "\n}",
 		"block after it":        "token " + half + " {\n" + half + "\n}",
 		"block in its line":     "token " + half + " { " + half + " }",

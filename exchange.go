@@ -18,6 +18,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/limit"
 	"github.com/illumichat/caddy-illumichat/internal/sse"
 	"github.com/illumichat/caddy-illumichat/internal/telemetry"
+	"github.com/illumichat/caddy-illumichat/internal/upstream"
 	"github.com/illumichat/caddy-illumichat/internal/visitor"
 	"github.com/illumichat/caddy-illumichat/internal/watchdog"
 )
@@ -39,7 +40,7 @@ type exchange struct {
 	watch     watchdog.Watchdog
 	relay     *relay // of the last stream
 	http3     bool   // the visitor came by HTTP/3
-	token     secret
+	token     upstream.Token
 
 	leftAt  atomic.Int64 // when the visitor left, from the start; 0: not yet
 	unwatch func() bool  // ends looking for that
@@ -104,7 +105,7 @@ func (ex *exchange) close() {
 // readToken reads the token that all tries share.
 func (ex *exchange) readToken() error {
 	var err error
-	if ex.token, err = ex.h.token.get(); err != nil {
+	if ex.token, err = ex.h.token.Get(); err != nil {
 		return errTokenUnusable.Because(err)
 	}
 	return nil
@@ -121,7 +122,7 @@ func (ex *exchange) try(body []byte, key string) (a *answer, err error) {
 	ex.record.Tries++
 	ctx, cancel := context.WithCancelCause(ex.ctx)
 	ex.watch.StartTry(time.Duration(ex.h.ResponseTimeout), cancel)
-	resp, sent, err := ex.h.client.send(ctx, clientRequest{token: ex.token, body: body, key: key, header: ex.traceHeader(ctx)})
+	resp, sent, err := ex.h.client.Send(ctx, upstream.Request{Token: ex.token, Body: body, Key: key, Header: ex.traceHeader(ctx)})
 	if sent {
 		ex.admission.Reached()
 	}
@@ -160,7 +161,7 @@ func (ex *exchange) noteRateLimit(resp *http.Response) {
 	if resp.StatusCode != http.StatusTooManyRequests {
 		return
 	}
-	wait, ok := retryAfter(resp.Header, time.Now())
+	wait, ok := upstream.RetryAfter(resp.Header, time.Now())
 	if !ok || wait == 0 {
 		return
 	}
@@ -181,7 +182,7 @@ type answer struct {
 
 // accept takes an answer, up to its first event if it is a stream.
 func (ex *exchange) accept(ctx context.Context, resp *http.Response) (*answer, error) {
-	got, err := accept(ctx, resp, ex.token, ex.h.logLeak)
+	got, err := upstream.Accept(ctx, resp, ex.token, ex.h.logLeak)
 	if err != nil {
 		return nil, err
 	}
@@ -193,7 +194,7 @@ func (ex *exchange) accept(ctx context.Context, resp *http.Response) (*answer, e
 }
 
 // stream takes an event stream, up to its first event.
-func (ex *exchange) stream(ctx context.Context, got *acceptedAnswer) (*answer, error) {
+func (ex *exchange) stream(ctx context.Context, got *upstream.Answer) (*answer, error) {
 	ex.output.Prepare(got.Header, sse.MediaType)
 	ex.watch.Accept()
 	ex.relay = newRelay(ex.token, ex.output, &ex.watch)
@@ -224,7 +225,7 @@ func (a *answer) over(err error) error {
 	case err == nil:
 		return nil
 	case finished && errors.Is(err, apierror.Leak):
-		a.ex.h.logLeak(leak{what: "the rest of the answer, after its finish, is dropped"})
+		a.ex.h.logLeak(upstream.Leak{What: "the rest of the answer, after its finish, is dropped"})
 		return nil
 	case known, errors.Is(err, apierror.ErrVisitorGone):
 		return err
@@ -303,15 +304,15 @@ func (ex *exchange) gone(err error) error {
 }
 
 // logLeak tells the operator of a token that would have gone out.
-func (h *Handler) logLeak(l leak) {
+func (h *Handler) logLeak(l upstream.Leak) {
 	var fields []zap.Field
-	if l.header != "" {
-		fields = append(fields, zap.String("header", l.header))
+	if l.Header != "" {
+		fields = append(fields, zap.String("header", l.Header))
 	}
-	if l.status != 0 {
-		fields = append(fields, zap.Int("status", l.status))
+	if l.Status != 0 {
+		fields = append(fields, zap.Int("status", l.Status))
 	}
-	h.log.Report(zapcore.ErrorLevel, "leak: "+l.what, "the upstream sent the API token back; "+l.what,
+	h.log.Report(zapcore.ErrorLevel, "leak: "+l.What, "the upstream sent the API token back; "+l.What,
 		"revoke the token, and tell IllumiChat", fields...)
 }
 
@@ -343,7 +344,7 @@ var errWithheld = errors.New("withheld, because it holds the API token, which th
 
 // loggable keeps the token out of the log where err quotes an upstream that sent it back.
 func (ex *exchange) loggable(err error) error {
-	if err != nil && ex.token.in([]byte(err.Error())) {
+	if err != nil && ex.token.In([]byte(err.Error())) {
 		return errWithheld
 	}
 	return err

@@ -22,6 +22,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/limit"
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 	"github.com/illumichat/caddy-illumichat/internal/telemetry"
+	"github.com/illumichat/caddy-illumichat/internal/upstream"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 )
 
@@ -273,7 +274,7 @@ func newHandlerOfItsOwn(tb testing.TB, subdirectives string) *Handler {
 func loadHandler(tb testing.TB, subdirectives string) *Handler {
 	tb.Helper()
 	h := provisionHandler(tb, subdirectives)
-	h.client = newClient(h.endpoint, fakeChatKey{}, 0)
+	h.client = upstream.New(h.endpoint, fakeChatKey{}, 0)
 	return h
 }
 

@@ -24,6 +24,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/limit"
 	"github.com/illumichat/caddy-illumichat/internal/origin"
 	"github.com/illumichat/caddy-illumichat/internal/telemetry"
+	"github.com/illumichat/caddy-illumichat/internal/upstream"
 	"github.com/illumichat/caddy-illumichat/internal/values"
 	"github.com/illumichat/caddy-illumichat/store"
 )
@@ -168,9 +169,9 @@ type Handler struct {
 	logger   *zap.Logger
 	origins  *origin.Policy
 	rules    *chat.Rules
-	token    tokenSource
-	endpoint *endpoint
-	client   *client
+	token    upstream.TokenSource
+	endpoint *upstream.Endpoint
+	client   *upstream.Client
 	store    store.Store // nil without resume and a configured one
 	limiter  *limit.Limiter
 	log      *telemetry.Log
@@ -191,10 +192,10 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.setDefaults()
 
 	var err error
-	if h.token, err = newTokenSource(h.Token); err != nil {
+	if h.token, err = upstream.NewTokenSource(h.Token); err != nil {
 		return fmt.Errorf("token: %w", err)
 	}
-	if h.endpoint, err = resolveEndpoint(h.Endpoint); err != nil {
+	if h.endpoint, err = upstream.ResolveEndpoint(h.Endpoint); err != nil {
 		return fmt.Errorf("endpoint: %w", err)
 	}
 	if h.origins, err = origin.New(h.AllowOrigins); err != nil {
@@ -263,20 +264,20 @@ func (h *Handler) durations() []duration {
 }
 
 // newClient loads the configured transport module, or Caddy's own.
-func (h *Handler) newClient(ctx caddy.Context) (*client, error) {
+func (h *Handler) newClient(ctx caddy.Context) (*upstream.Client, error) {
 	var err error
-	if h.TransportRaw, err = transportDefaults(h.TransportRaw); err != nil {
+	if h.TransportRaw, err = upstream.TransportDefaults(h.TransportRaw); err != nil {
 		return nil, err
 	}
 	module, err := ctx.LoadModule(h, "TransportRaw")
 	if err != nil {
 		return nil, err
 	}
-	transport, err := checkTransport(module)
+	transport, err := upstream.CheckTransport(module)
 	if err != nil {
 		return nil, err
 	}
-	return newClient(h.endpoint, transport, time.Duration(h.IdleTimeout)), nil
+	return upstream.New(h.endpoint, transport, time.Duration(h.IdleTimeout)), nil
 }
 
 // chatConfig is what the rules for chats are made of.
@@ -297,7 +298,7 @@ func (h *Handler) warn() {
 	if !values.IsPlaceholder(h.Token) {
 		h.logger.Warn("the token is part of the config, where the admin API and debug logs show it; use {env.NAME} or {file.PATH} instead")
 	}
-	if !h.token.documentedForm() {
+	if !h.token.HasDocumentedForm() {
 		h.logger.Warn("the token is not of the documented form, ic_ and 40 letters and digits")
 	}
 	if h.rules.AllowsAny() {

@@ -13,6 +13,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
+	"github.com/illumichat/caddy-illumichat/internal/upstream"
 )
 
 // The table of options tells the defaults that the code has.
@@ -20,7 +21,7 @@ func TestReadmeTellsDefaults(t *testing.T) {
 	text := sitetest.Readme(t)
 	short := strings.NewReplacer("m0s", "m")
 	for option, value := range map[string]any{
-		"endpoint":         defaultEndpoint,
+		"endpoint":         upstream.DefaultEndpoint,
 		"max_body_size":    strings.ReplaceAll(humanize.IBytes(defaultMaxBodySize), ".0 ", ""),
 		"body_timeout":     defaultBodyTimeout,
 		"response_timeout": defaultResponseTimeout,

@@ -21,6 +21,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
 	"github.com/illumichat/caddy-illumichat/internal/limit"
 	"github.com/illumichat/caddy-illumichat/internal/telemetry"
+	"github.com/illumichat/caddy-illumichat/internal/upstream"
 	"github.com/illumichat/caddy-illumichat/store"
 )
 
@@ -150,7 +151,7 @@ func (h *Handler) openStore(ctx caddy.Context) error {
 		module = loaded.(store.Module)
 	}
 	// Other instances may reach the endpoint in another way than this one.
-	key := limit.NewKey(cmp.Or(h.Endpoint, defaultEndpoint), h.Token)
+	key := limit.NewKey(cmp.Or(h.Endpoint, upstream.DefaultEndpoint), h.Token)
 	var err error
 	h.store, err = module.Open(key.Scope())
 	return err

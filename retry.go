@@ -14,6 +14,7 @@ import (
 
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
 	"github.com/illumichat/caddy-illumichat/internal/limit"
+	"github.com/illumichat/caddy-illumichat/internal/upstream"
 )
 
 // What an operator left out.
@@ -126,7 +127,7 @@ func (ex *exchange) ask(body []byte) (*answer, error) {
 		ex:     ex,
 		config: config,
 		body:   body,
-		key:    newIdempotencyKey(),
+		key:    upstream.NewIdempotencyKey(),
 		growing: backoff.ExponentialBackOff{
 			InitialInterval:     time.Duration(config.Backoff),
 			MaxInterval:         time.Duration(config.BackoffCap),
@@ -154,7 +155,7 @@ func (t *tries) next() (*answer, error) {
 	answer, err := t.ex.try(t.body, t.key)
 	if errors.Is(err, apierror.ResponseTimeout) {
 		// Its connection may have been dead, and then others that are as old may be, too.
-		t.ex.h.client.closeIdle()
+		t.ex.h.client.CloseIdle()
 	}
 	if err != nil && !t.repeatable(err) {
 		err = backoff.Permanent(err)

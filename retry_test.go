@@ -17,6 +17,7 @@ import (
 
 	"github.com/illumichat/caddy-illumichat/internal/buffer"
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
+	"github.com/illumichat/caddy-illumichat/internal/upstream"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 )
 
@@ -298,7 +299,7 @@ func TestStaleConnections(t *testing.T) {
 				h := newHandler(t, sitetest.Once)
 				transport := &staleTransport{kept: test.kept, wrote: test.wrote, n: test.n}
 				before := h.client
-				h.client = newClient(h.endpoint, transport, 0)
+				h.client = upstream.New(h.endpoint, transport, 0)
 				defer func() { h.client = before }()
 				c := fakeChat{subdirectives: sitetest.Once, steps: []step{{data: sitetest.Delta + sitetest.Finish}}}
 				c.run(t)
@@ -318,7 +319,7 @@ func TestStaleConnectionsAndAVisitorWhoLeaves(t *testing.T) {
 	h := newHandler(t, sitetest.Once)
 	transport := &staleTransport{kept: true, n: math.MaxInt}
 	before := h.client
-	h.client = newClient(h.endpoint, transport, 0)
+	h.client = upstream.New(h.endpoint, transport, 0)
 	defer func() { h.client = before }()
 	ctx, leave := context.WithCancel(t.Context())
 	leave()

@@ -10,6 +10,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/chat"
 	"github.com/illumichat/caddy-illumichat/internal/sse"
 	"github.com/illumichat/caddy-illumichat/internal/telemetry"
+	"github.com/illumichat/caddy-illumichat/internal/upstream"
 	"github.com/illumichat/caddy-illumichat/internal/watchdog"
 )
 
@@ -17,7 +18,7 @@ import (
 // scanned, and the blocks that it completes are written and flushed at once. Only what is torn waits in the
 // buffer for its rest.
 type relay struct {
-	token  secret
+	token  upstream.Token
 	output output
 	watch  *watchdog.Watchdog
 
@@ -48,7 +49,7 @@ type relay struct {
 	openDrop   bool // it is one finish too many
 }
 
-func newRelay(token secret, output output, watch *watchdog.Watchdog) *relay {
+func newRelay(token upstream.Token, output output, watch *watchdog.Watchdog) *relay {
 	return &relay{token: token, output: output, watch: watch, buffer: buffer.New()}
 }
 
@@ -171,7 +172,7 @@ func (r *relay) sendWhole() error {
 		blocks = bytes.TrimPrefix(blocks, sse.ByteOrderMark)
 	}
 	var err error
-	if leaks := r.token.in(blocks); leaks || r.finished || chat.MayFinish(blocks) {
+	if leaks := r.token.In(blocks); leaks || r.finished || chat.MayFinish(blocks) {
 		err = r.inspect(blocks, leaks)
 	} else {
 		err = r.write(blocks)
@@ -211,7 +212,7 @@ func (r *relay) inspect(blocks []byte, leaks bool) error {
 		n, kind := split.Next(blocks[at:], cr)
 		block := blocks[at : at+n]
 		switch {
-		case leaks && r.token.in(block):
+		case leaks && r.token.In(block):
 			if err := r.write(blocks[from:at]); err != nil {
 				return err
 			}
@@ -240,7 +241,7 @@ func (r *relay) inspect(blocks []byte, leaks bool) error {
 // finish notes the finish. What follows it is passed on for a while.
 func (r *relay) finish() {
 	r.finished = true
-	if reason := r.finishes.Reason(); !r.token.in(reason) { // it could have been written another way
+	if reason := r.finishes.Reason(); !r.token.In(reason) { // it could have been written another way
 		r.finishReason = string(reason)
 	}
 	r.watch.Finish()
@@ -267,7 +268,7 @@ func (r *relay) sendPart() error {
 		r.begin()
 	}
 	held := r.buffer.Held()
-	if r.token.in(held) {
+	if r.token.In(held) {
 		return apierror.Leak
 	}
 	if !r.open {
@@ -275,7 +276,7 @@ func (r *relay) sendPart() error {
 		r.openFinish = r.finisher().BeginsFinish(held, !r.started)
 		r.openDrop = r.openFinish && r.finished
 	}
-	part := held[:len(held)-r.token.len()+1]
+	part := held[:len(held)-r.token.Len()+1]
 	if err := r.writeOpen(part, false); err != nil {
 		return err
 	}
@@ -286,7 +287,7 @@ func (r *relay) sendPart() error {
 // sendRest sends the rest of an event of which parts are sent, n bytes.
 func (r *relay) sendRest(n int) error {
 	rest := r.buffer.Held()[:n]
-	if r.token.in(rest) {
+	if r.token.In(rest) {
 		return apierror.Leak
 	}
 	if err := r.writeOpen(rest, true); err != nil {

@@ -18,6 +18,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 	"github.com/illumichat/caddy-illumichat/internal/sse"
 	"github.com/illumichat/caddy-illumichat/internal/sse/ssetest"
+	"github.com/illumichat/caddy-illumichat/internal/upstream"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 )
 
@@ -553,13 +554,13 @@ func TestFloodsAreBounded(t *testing.T) {
 }
 
 // sandboxToken returns the sandbox's token.
-func sandboxToken(t *testing.T) secret {
+func sandboxToken(t *testing.T) upstream.Token {
 	t.Helper()
-	source, err := newTokenSource(sandbox.Token)
+	source, err := upstream.NewTokenSource(sandbox.Token)
 	if err != nil {
 		t.Fatal(err)
 	}
-	token, err := source.get()
+	token, err := source.Get()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -606,7 +607,7 @@ func TestBufferIsGivenBack(t *testing.T) {
 			defer ex.close()
 			ex.token = sandboxToken(t)
 			ex.watch.StartTry(time.Hour, ex.cancel)
-			a, err := ex.stream(ex.ctx, &acceptedAnswer{Body: io.NopCloser(test.body)})
+			a, err := ex.stream(ex.ctx, &upstream.Answer{Body: io.NopCloser(test.body)})
 			if err != nil {
 				t.Fatal(err)
 			}

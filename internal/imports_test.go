@@ -22,7 +22,7 @@ const module = "github.com/illumichat/caddy-illumichat"
 var walls = map[string][]string{
 	".": {
 		"internal/apierror", "internal/buffer", "internal/chat", "internal/limit", "internal/origin", "internal/sse",
-		"internal/telemetry", "internal/values", "internal/visitor", "internal/watchdog", "store",
+		"internal/telemetry", "internal/upstream", "internal/values", "internal/visitor", "internal/watchdog", "store",
 	},
 
 	"internal/sse":       {},
@@ -34,6 +34,7 @@ var walls = map[string][]string{
 	"internal/visitor":   {"internal/apierror", "internal/sse"},
 	"internal/telemetry": {"internal/apierror"},
 	"internal/limit":     {"internal/apierror", "internal/values", "store"},
+	"internal/upstream":  {"internal/apierror", "internal/buffer", "internal/values"},
 	"internal/values":    {},
 	"store":              {},
 	"store/redisstore":   {"internal/values", "store"},
@@ -65,7 +66,7 @@ var standardOnly = []string{"internal/buffer", "internal/sse"}
 var withoutCaddy = []string{"internal/apierror", "internal/chat", "internal/origin", "internal/watchdog"}
 
 // tokenHome is the only package that writes the Authorization header. Tests and test packages write it to the sandbox.
-const tokenHome = "."
+const tokenHome = "internal/upstream"
 
 // simulators stand in for the upstream, so they read the Authorization header and send it back.
 var simulators = []string{"sandbox", "bench"}

@@ -1,4 +1,4 @@
-package illumichat
+package upstream
 
 import (
 	"context"
@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
-	"github.com/illumichat/caddy-illumichat/internal/sse"
 )
 
 const (
@@ -38,29 +37,29 @@ var (
 	}
 )
 
-// acceptedAnswer is an answer that the visitor gets: an event stream, or JSON.
-type acceptedAnswer struct {
+// Answer is an answer that the visitor gets: an event stream, or JSON.
+type Answer struct {
 	Header http.Header   // what the visitor gets of it
 	Body   io.ReadCloser // of a stream
 	JSON   []byte        // of an answer that is no stream; nil: it is one
 }
 
-// leak is where the upstream sent the API token back, and what is done about it.
-type leak struct {
-	what   string // is done
-	header string // the field that has the token; "" for none
-	status int    // of the error that has the token; 0 for none
+// Leak is where the upstream sent the API token back, and what is done about it.
+type Leak struct {
+	What   string // is done
+	Header string // the field that has the token; "" for none
+	Status int    // of the error that has the token; 0 for none
 }
 
 // acceptance takes an answer for what it is.
 type acceptance struct {
-	token  secret
-	report func(leak)
+	token  Token
+	report func(Leak)
 }
 
-// accept takes an answer for what it is, or returns why the visitor does not get it. What is left out of it because it holds the
+// Accept takes an answer for what it is, or returns why the visitor does not get it. What is left out of it because it holds the
 // token is told to report.
-func accept(ctx context.Context, resp *http.Response, token secret, report func(leak)) (*acceptedAnswer, error) {
+func Accept(ctx context.Context, resp *http.Response, token Token, report func(Leak)) (*Answer, error) {
 	a := acceptance{token, report}
 	if resp.StatusCode != http.StatusOK {
 		return nil, a.refused(ctx, resp)
@@ -72,7 +71,7 @@ func accept(ctx context.Context, resp *http.Response, token secret, report func(
 	}
 	switch contentType := resp.Header.Get("Content-Type"); mediaType(contentType) {
 	case streamType, "text/plain", "application/octet-stream", "":
-		return &acceptedAnswer{Header: a.filter(resp.Header), Body: resp.Body}, nil
+		return &Answer{Header: a.filter(resp.Header), Body: resp.Body}, nil
 	case jsonType:
 		return a.json(resp)
 	default:
@@ -81,23 +80,23 @@ func accept(ctx context.Context, resp *http.Response, token secret, report func(
 }
 
 // json takes an answer that is no stream but one JSON value.
-func (a acceptance) json(resp *http.Response) (*acceptedAnswer, error) {
+func (a acceptance) json(resp *http.Response) (*Answer, error) {
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxJSONAnswer+1))
 	switch {
 	case err != nil:
 		return nil, apierror.Closed.Because(err)
 	case len(body) > maxJSONAnswer:
 		return nil, errNoChatAnswer.Because(fmt.Errorf("it is larger than %d bytes", maxJSONAnswer))
-	case a.token.in(body):
+	case a.token.In(body):
 		return nil, apierror.Leak
 	}
-	return &acceptedAnswer{Header: a.filter(resp.Header), Body: resp.Body, JSON: body}, nil
+	return &Answer{Header: a.filter(resp.Header), Body: resp.Body, JSON: body}, nil
 }
 
 // mediaType is a Content-Type without its parameters, broken ones too.
 func mediaType(contentType string) string {
 	switch contentType {
-	case jsonType, sse.MediaType: // as they mostly are: without a parameter
+	case jsonType, streamType: // as they mostly are: without a parameter
 		return contentType
 	}
 	t, _, err := mime.ParseMediaType(contentType)
@@ -125,13 +124,13 @@ func (a acceptance) refused(ctx context.Context, resp *http.Response) error {
 	if err == nil && len(body) <= maxErrorAnswer {
 		e.Adopt(body)
 	}
-	if a.token.in(body) || a.token.in(e.Body()) {
-		a.report(leak{what: "its words are replaced", status: status})
+	if a.token.In(body) || a.token.In(e.Body()) {
+		a.report(Leak{What: "its words are replaced", Status: status})
 		e = apierror.FromStatus(status)
 	}
 	e.Cause = fmt.Errorf("status %d", status)
 	e.Upstream = status
-	if wait, ok := retryAfter(resp.Header, time.Now()); ok {
+	if wait, ok := RetryAfter(resp.Header, time.Now()); ok {
 		e.RetryAfter, e.Header = wait, apierror.RetryAfterHeader(wait)
 	}
 	return e

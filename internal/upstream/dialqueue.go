@@ -1,4 +1,4 @@
-package illumichat
+package upstream
 
 import (
 	"context"
@@ -9,22 +9,22 @@ import (
 )
 
 const (
-	// maxLooking is how many requests look for a connection at once where each carries many.
-	maxLooking = 4
+	// maxDialing is how many requests look for a connection at once where each carries many.
+	maxDialing = 4
 
 	// stalledAfter is after how long without a place taken or left nobody waits for one, as their dials may hang.
 	stalledAfter = 500 * time.Millisecond
 
-	// longestQueuing is how long a request waits at most, however fast the others move.
-	longestQueuing = 2 * time.Second
+	// maxQueueing is how long a request waits at most, however fast the others move.
+	maxQueueing = 2 * time.Second
 )
 
-// connQueue has a crowd of requests look for a connection a few at a time. net/http dials for each that finds none with room,
+// dialQueue has a crowd of requests look for a connection a few at a time. net/http dials for each that finds none with room,
 // and gives a new one to all at once: of HTTP/2, where a few connections are enough, a crowd makes thousands that nobody
 // needs, and finds the few full. In turns, thousands of streams cost less than half to open.
-type connQueue struct {
-	looking chan struct{} // one for each request that looks
-	moved   atomic.Int64  // when the last one began to look or ceased to, in nanoseconds
+type dialQueue struct {
+	dialing chan struct{} // one for each request that looks
+	touched atomic.Int64  // when the last one began to look or ceased to, in nanoseconds
 
 	// exclusive is whether a connection carries one request at a time, so that each one needs its own. Until the first
 	// connection tells, they count as shared.
@@ -33,18 +33,18 @@ type connQueue struct {
 	stalledAfter, longest time.Duration // which only tests change
 }
 
-func newConnQueue() *connQueue {
-	return &connQueue{looking: make(chan struct{}, maxLooking), stalledAfter: stalledAfter, longest: longestQueuing}
+func newDialQueue() *dialQueue {
+	return &dialQueue{dialing: make(chan struct{}, maxDialing), stalledAfter: stalledAfter, longest: maxQueueing}
 }
 
-// join waits for a place among those that look, and reports whether the request has one, which it has to leave.
-func (q *connQueue) join(ctx context.Context) bool {
+// acquire waits for a place among those that look, and reports whether the request has one, which it has to leave.
+func (q *dialQueue) acquire(ctx context.Context) bool {
 	if q == nil || q.exclusive.Load() {
 		return false
 	}
 	select {
-	case q.looking <- struct{}{}:
-		q.move()
+	case q.dialing <- struct{}{}:
+		q.touch()
 		return true
 	default:
 	}
@@ -56,11 +56,11 @@ func (q *connQueue) join(ctx context.Context) bool {
 		}
 		timer := time.NewTimer(patience)
 		select {
-		case q.looking <- struct{}{}:
+		case q.dialing <- struct{}{}:
 			timer.Stop()
-			q.move()
+			q.touch()
 			if q.exclusive.Load() { // as one of those before has found out
-				q.leave()
+				q.release()
 				return false
 			}
 			return true
@@ -72,19 +72,19 @@ func (q *connQueue) join(ctx context.Context) bool {
 	}
 }
 
-func (q *connQueue) leave() {
-	q.move()
-	<-q.looking
+func (q *dialQueue) release() {
+	q.touch()
+	<-q.dialing
 }
 
-func (q *connQueue) move() { q.moved.Store(time.Now().UnixNano()) }
+func (q *dialQueue) touch() { q.touched.Store(time.Now().UnixNano()) }
 
-func (q *connQueue) untilStalled() time.Duration {
-	return q.stalledAfter - time.Since(time.Unix(0, q.moved.Load()))
+func (q *dialQueue) untilStalled() time.Duration {
+	return q.stalledAfter - time.Since(time.Unix(0, q.touched.Load()))
 }
 
-// learn notes what a new connection tells.
-func (q *connQueue) learn(conn net.Conn) {
+// observe notes what a new connection tells.
+func (q *dialQueue) observe(conn net.Conn) {
 	if q == nil {
 		return
 	}

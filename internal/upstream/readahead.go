@@ -1,4 +1,4 @@
-package illumichat
+package upstream
 
 import (
 	"context"

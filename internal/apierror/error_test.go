@@ -1,4 +1,4 @@
-package illumichat
+package apierror
 
 import (
 	"io"
@@ -6,16 +6,17 @@ import (
 	"testing"
 )
 
-// TestErrorCauses because a cause is for the log alone, and the visitor's text must not change with it.
+// A cause is for the log alone: the visitor's text must not change with it.
 func TestErrorCauses(t *testing.T) {
-	e := errNoChatAnswer.Because(io.ErrUnexpectedEOF)
+	shared := Closed.Before()
+	e := shared.Because(io.ErrUnexpectedEOF)
 	if strings.Contains(string(e.Body()), "EOF") {
 		t.Errorf("the visitor is told the cause: %s", e.Body())
 	}
 	if !strings.Contains(e.Error(), "EOF") {
 		t.Errorf("the log is not told the cause: %s", e)
 	}
-	if errNoChatAnswer.Cause != nil {
+	if shared.Cause != nil {
 		t.Error("the cause is kept for the next request")
 	}
 }

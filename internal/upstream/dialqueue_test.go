@@ -1,4 +1,4 @@
-package illumichat
+package upstream
 
 import (
 	"context"
@@ -67,8 +67,8 @@ func startH2C(s *httptest.Server) {
 }
 
 // ask sends a chat, and returns the answer's body.
-func ask(ctx context.Context, c *client) (string, error) {
-	resp, _, err := c.send(ctx, clientRequest{body: []byte("{}"), key: newIdempotencyKey()})
+func ask(ctx context.Context, c *Client) (string, error) {
+	resp, _, err := c.Send(ctx, Request{Body: []byte("{}"), Key: NewIdempotencyKey()})
 	if err != nil {
 		return "", err
 	}
@@ -78,7 +78,7 @@ func ask(ctx context.Context, c *client) (string, error) {
 }
 
 // crowdOf asks by so many requests at once.
-func crowdOf(t *testing.T, c *client, n int) {
+func crowdOf(t *testing.T, c *Client, n int) {
 	t.Helper()
 	var wg sync.WaitGroup
 	for range n {
@@ -92,14 +92,14 @@ func crowdOf(t *testing.T, c *client, n int) {
 }
 
 // patient is a client that takes its time to find a connection to an upstream.
-func patient(t *testing.T, url, transport string) *client {
+func patient(t *testing.T, url, transport string) *Client {
 	t.Helper()
-	e, err := resolveEndpoint(url)
+	e, err := ResolveEndpoint(url)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := newClient(e, loadHTTPTransport(t, transport), time.Minute)
-	t.Cleanup(c.closeIdle)
+	c := New(e, loadHTTPTransport(t, transport), time.Minute)
+	t.Cleanup(c.CloseIdle)
 	c.queue.stalledAfter, c.queue.longest = time.Minute, time.Minute
 	return c
 }
@@ -165,7 +165,7 @@ func TestHangingConnectionsHoldUpNobody(t *testing.T) {
 		w.Header().Set("Content-Type", "text/event-stream")
 		_, _ = io.WriteString(w, chatAnswer)
 	}))
-	listener := &hanging{Listener: upstream.Listener, left: maxLooking}
+	listener := &hanging{Listener: upstream.Listener, left: maxDialing}
 	upstream.Listener = listener
 	upstream.EnableHTTP2 = true
 	upstream.StartTLS()
@@ -177,7 +177,7 @@ func TestHangingConnectionsHoldUpNobody(t *testing.T) {
 	})
 	c := patient(t, upstream.URL, trusting)
 	c.queue.stalledAfter = stalledAfter
-	crowdOf(t, c, maxLooking+1) // the last one gets a connection, on which all others go, too
+	crowdOf(t, c, maxDialing+1) // the last one gets a connection, on which all others go, too
 }
 
 // A place is left by whoever has a connection, and by whoever gets none.
@@ -187,11 +187,11 @@ func TestConnQueueIsLeft(t *testing.T) {
 		"refused":  fmt.Sprintf("https://127.0.0.1:%d", localhost.Port(t)),
 	} {
 		c := patient(t, endpoint, trusting)
-		for range 2 * maxLooking {
+		for range 2 * maxDialing {
 			if _, err := ask(t.Context(), c); (err == nil) != (name == "answered") {
 				t.Fatalf("%s: got %v", name, err)
 			}
-			if n := len(c.queue.looking); n > 0 {
+			if n := len(c.queue.dialing); n > 0 {
 				t.Fatalf("%s: %d look for a connection afterwards", name, n)
 			}
 		}
@@ -214,26 +214,26 @@ func TestConnQueueIsLeftByVisitors(t *testing.T) {
 			t.Error("there was an answer")
 		}
 	}()
-	for len(c.queue.looking) == 0 {
+	for len(c.queue.dialing) == 0 {
 		time.Sleep(time.Millisecond) // until it looks for a connection
 	}
 	leave()
 	<-left
-	if n := len(c.queue.looking); n > 0 {
+	if n := len(c.queue.dialing); n > 0 {
 		t.Errorf("%d look for a connection afterwards", n)
 	}
 }
 
 func TestConnQueueLearns(t *testing.T) {
 	for protocol, exclusive := range map[string]bool{"h2": false, "http/1.1": true} {
-		q := newConnQueue()
+		q := newDialQueue()
 		q.exclusive.Store(!exclusive)
-		q.learn(handshaken(t, protocol))
+		q.observe(handshaken(t, protocol))
 		if got := q.exclusive.Load(); got != exclusive {
 			t.Errorf("%s: it is exclusive: %v", protocol, got)
 		}
-		for range maxLooking {
-			if joined := q.join(t.Context()); joined == exclusive {
+		for range maxDialing {
+			if joined := q.acquire(t.Context()); joined == exclusive {
 				t.Errorf("%s: a place is taken: %v", protocol, joined)
 			}
 		}
@@ -263,22 +263,22 @@ func handshaken(t *testing.T, protocol string) net.Conn {
 // Whoever waits does so until there is a place, for a time at most, and for nothing that is of no use.
 func TestConnQueueWaits(t *testing.T) {
 	for name, row := range map[string]struct {
-		meanwhile func(q *connQueue, leave func())
+		meanwhile func(q *dialQueue, leave func())
 		joins     bool
 		waits     time.Duration
 		taken     int // of the places, then
 	}{
-		"a place is left":            {func(q *connQueue, _ func()) { q.leave() }, true, 0, maxLooking},
-		"nothing moves":              {func(*connQueue, func()) {}, false, stalledAfter, maxLooking},
-		"others move, and more come": {keepMoving, false, longestQueuing, maxLooking},
-		"the visitor leaves":         {func(_ *connQueue, leave func()) { leave() }, false, 0, maxLooking},
-		"connections are not shared": {func(q *connQueue, _ func()) { q.exclusive.Store(true); q.leave() }, false, 0, maxLooking - 1},
+		"a place is left":            {func(q *dialQueue, _ func()) { q.release() }, true, 0, maxDialing},
+		"nothing moves":              {func(*dialQueue, func()) {}, false, stalledAfter, maxDialing},
+		"others move, and more come": {keepMoving, false, maxQueueing, maxDialing},
+		"the visitor leaves":         {func(_ *dialQueue, leave func()) { leave() }, false, 0, maxDialing},
+		"connections are not shared": {func(q *dialQueue, _ func()) { q.exclusive.Store(true); q.release() }, false, 0, maxDialing - 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				q := newConnQueue()
-				for range maxLooking {
-					q.join(t.Context())
+				q := newDialQueue()
+				for range maxDialing {
+					q.acquire(t.Context())
 				}
 				ctx, leave := context.WithCancel(t.Context())
 				defer leave()
@@ -287,7 +287,7 @@ func TestConnQueueWaits(t *testing.T) {
 				start := time.Now()
 				var wg sync.WaitGroup
 				wg.Go(func() {
-					joined = q.join(ctx)
+					joined = q.acquire(ctx)
 					waited = time.Since(start)
 				})
 				synctest.Wait()
@@ -296,10 +296,10 @@ func TestConnQueueWaits(t *testing.T) {
 				if joined != row.joins || waited != row.waits {
 					t.Errorf("it has a place: %v, after %s", joined, waited)
 				}
-				if n := len(q.looking); n != row.taken {
+				if n := len(q.dialing); n != row.taken {
 					t.Errorf("%d places are taken, want %d", n, row.taken)
 				}
-				if start = time.Now(); row.waits == stalledAfter && (q.join(ctx) || time.Since(start) > 0) {
+				if start = time.Now(); row.waits == stalledAfter && (q.acquire(ctx) || time.Since(start) > 0) {
 					t.Errorf("the next one has waited, too, for %s", time.Since(start))
 				}
 			})
@@ -308,9 +308,9 @@ func TestConnQueueWaits(t *testing.T) {
 }
 
 // keepMoving is as if places were left and taken by those who came earlier.
-func keepMoving(q *connQueue, _ func()) {
+func keepMoving(q *dialQueue, _ func()) {
 	for range 10 {
-		q.move()
+		q.touch()
 		time.Sleep(stalledAfter / 2)
 	}
 }

@@ -1,4 +1,4 @@
-package illumichat
+package upstream
 
 import (
 	"encoding/base64"
@@ -57,13 +57,13 @@ func TestTokenIsChecked(t *testing.T) {
 				if test.lineEnd && !fromFile {
 					refused = "the token" // for its line end, or for its length with that
 				}
-				source, err := newTokenSource(configured)
+				source, err := NewTokenSource(configured)
 				if refused == "" {
 					if err != nil {
 						t.Errorf("%.30q: %v", configured, err)
 						continue
 					}
-					token, err := source.get()
+					token, err := source.Get()
 					if want := strings.TrimRight(test.value, "\r\n"); err != nil || string(token.value) != want {
 						t.Errorf("%.30q: got %q, %v", configured, token.value, err)
 					}
@@ -92,26 +92,26 @@ func TestTokenOfSeveralPlaceholders(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "token")
 	sitetest.WriteFile(t, file, strings.Repeat("0", 33)+"\n")
 	t.Setenv("TEST_PREFIX", "ic_")
-	source, err := newTokenSource("{env.TEST_PREFIX}sandbox{file." + file + "}")
+	source, err := NewTokenSource("{env.TEST_PREFIX}sandbox{file." + file + "}")
 	if err != nil {
 		t.Fatal(err)
 	}
 	sitetest.WriteFile(t, file, "changed")
-	if token, err := source.get(); err != nil || string(token.value) != sandbox.Token {
+	if token, err := source.Get(); err != nil || string(token.value) != sandbox.Token {
 		t.Errorf("got %q, %v", token.value, err)
 	}
 }
 
 func TestSecretDoesNotShow(t *testing.T) {
 	const value = sandbox.Token
-	s := newSecret([]byte(value))
+	s := newToken([]byte(value))
 	shown := map[string]string{}
 	for _, verb := range []string{"%v", "%s", "%q", "%#v", "%+v", "%x", "%X"} {
 		shown[verb] = fmt.Sprintf(verb, s)
 		shown[verb+" of a pointer"] = fmt.Sprintf(verb, &s)
-		shown[verb+" in a slice"] = fmt.Sprintf(verb, []secret{s})
+		shown[verb+" in a slice"] = fmt.Sprintf(verb, []Token{s})
 	}
-	for what, v := range map[string]any{"value": s, "pointer": &s, "slice": []secret{s}} {
+	for what, v := range map[string]any{"value": s, "pointer": &s, "slice": []Token{s}} {
 		encoded, err := json.Marshal(v)
 		if err != nil {
 			t.Fatal(err)
@@ -150,8 +150,8 @@ func FuzzSecretIn(f *testing.F) {
 		if token == "" {
 			return
 		}
-		s := newSecret([]byte(token))
-		if got, want := s.in([]byte(text)), strings.Contains(text, token); got != want {
+		s := newToken([]byte(token))
+		if got, want := s.In([]byte(text)), strings.Contains(text, token); got != want {
 			t.Errorf("%q in %q: got %t", token, text, got)
 		}
 	})

@@ -1,4 +1,4 @@
-package illumichat
+package upstream
 
 import (
 	"errors"
@@ -8,22 +8,22 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/values"
 )
 
-// defaultEndpoint is the chat API's URL.
-const defaultEndpoint = "https://beta.illumichat.com/api/chat"
+// DefaultEndpoint is the chat API's URL.
+const DefaultEndpoint = "https://beta.illumichat.com/api/chat"
 
-// endpoint is where the chat API is.
-type endpoint struct {
+// Endpoint is where the chat API is.
+type Endpoint struct {
 	URL    *url.URL
 	Public string // as anybody may see it
 }
 
-// resolveEndpoint returns the endpoint that is configured, or the default where that comes out empty.
-func resolveEndpoint(configured string) (*endpoint, error) {
+// ResolveEndpoint returns the endpoint that is configured, or the default where that comes out empty.
+func ResolveEndpoint(configured string) (*Endpoint, error) {
 	u, err := resolveURL(configured)
 	if err != nil {
 		return nil, err
 	}
-	return &endpoint{URL: u, Public: publicURL(u, configured)}, nil
+	return &Endpoint{URL: u, Public: publicURL(u, configured)}, nil
 }
 
 // publicURL is an endpoint as anybody may see it. A query could hold a key, and so could what a placeholder stands
@@ -42,16 +42,16 @@ func resolveURL(configured string) (*url.URL, error) {
 	case err != nil:
 		return nil, err
 	case value == "":
-		return parseEndpoint(defaultEndpoint)
+		return ParseEndpoint(DefaultEndpoint)
 	}
 	// Within a URL, an empty placeholder is a mistake.
 	if value, err = values.Expand(configured); err != nil {
 		return nil, err
 	}
-	return parseEndpoint(value)
+	return ParseEndpoint(value)
 }
 
-func parseEndpoint(s string) (*url.URL, error) {
+func ParseEndpoint(s string) (*url.URL, error) {
 	u, err := url.Parse(s)
 	switch {
 	case err != nil:

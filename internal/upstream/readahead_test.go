@@ -1,4 +1,4 @@
-package illumichat
+package upstream
 
 import (
 	"bytes"
@@ -127,13 +127,13 @@ func TestFloodIsReadAhead(t *testing.T) {
 		}
 	}))
 	t.Cleanup(server.Close)
-	e, err := resolveEndpoint(server.URL)
+	e, err := ResolveEndpoint(server.URL)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, leave := context.WithCancel(t.Context())
 	defer leave()
-	resp, _, err := newClient(e, loadHTTPTransport(t, "{}"), time.Minute).send(ctx, clientRequest{body: []byte("{}")})
+	resp, _, err := New(e, loadHTTPTransport(t, "{}"), time.Minute).Send(ctx, Request{Body: []byte("{}")})
 	if err != nil {
 		t.Fatal(err)
 	}

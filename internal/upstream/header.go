@@ -1,4 +1,4 @@
-package illumichat
+package upstream
 
 import (
 	"net/http"
@@ -64,8 +64,8 @@ func (a acceptance) filter(upstream http.Header) http.Header {
 // leaks reports whether a field holds the token.
 func (a acceptance) leaks(name string, values []string) bool {
 	for _, value := range values {
-		if a.token.in([]byte(value)) {
-			a.report(leak{what: "the header is dropped", header: name})
+		if a.token.In([]byte(value)) {
+			a.report(Leak{What: "the header is dropped", Header: name})
 			return true
 		}
 	}

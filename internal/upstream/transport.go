@@ -1,4 +1,4 @@
-package illumichat
+package upstream
 
 import (
 	"encoding/json"
@@ -13,12 +13,12 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 )
 
-const transportNamespace = "http.reverse_proxy.transport"
+const TransportNamespace = "http.reverse_proxy.transport"
 
-// newClient returns a client that asks an endpoint by a transport, whose connections it prepares. An HTTP/2 connection that has
+// New returns a client that asks an endpoint by a transport, whose connections it prepares. An HTTP/2 connection that has
 // been silent for half of idle is pinged.
-func newClient(e *endpoint, transport http.RoundTripper, idle time.Duration) *client {
-	c := &client{endpoint: e, transport: transport}
+func New(e *Endpoint, transport http.RoundTripper, idle time.Duration) *Client {
+	c := &Client{endpoint: e, transport: transport}
 	t, ok := transport.(*reverseproxy.HTTPTransport)
 	if !ok {
 		return c
@@ -26,7 +26,7 @@ func newClient(e *endpoint, transport http.RoundTripper, idle time.Duration) *cl
 	c.http = t.Transport
 	withReadAhead(t.Transport)
 	if mayShareConnections(e.URL, t) {
-		c.queue = newConnQueue()
+		c.queue = newDialQueue()
 	}
 	// Caddy has no option for this. An HTTP/2 connection that has died without a word takes one request after the
 	// other. A ping finds that out before the connection has been silent for longer than a stream may be.
@@ -41,10 +41,10 @@ func mayShareConnections(endpoint *url.URL, t *reverseproxy.HTTPTransport) bool 
 	return h2c || endpoint.Scheme == "https" && slices.Contains(t.Versions, "2")
 }
 
-// transportDefaults fills in what suits many small requests to one host, where the operator left it
+// TransportDefaults fills in what suits many small requests to one host, where the operator left it
 // out: reverse_proxy's 32 kept connections would have most requests of a busy site dial anew, and a chat
 // needs no large write buffer.
-func transportDefaults(raw json.RawMessage) (json.RawMessage, error) {
+func TransportDefaults(raw json.RawMessage) (json.RawMessage, error) {
 	config := map[string]json.RawMessage{"protocol": json.RawMessage(`"http"`)}
 	if err := unmarshalSet(raw, &config); err != nil {
 		return nil, err
@@ -82,13 +82,13 @@ func setDefault(config map[string]json.RawMessage, name, value string) {
 	}
 }
 
-// checkTransport refuses transports that work only with reverse_proxy around them.
-func checkTransport(module any) (http.RoundTripper, error) {
+// CheckTransport refuses transports that work only with reverse_proxy around them.
+func CheckTransport(module any) (http.RoundTripper, error) {
 	transport, ok := module.(http.RoundTripper)
 	if !ok {
 		return nil, fmt.Errorf("%T is no HTTP transport", module)
 	}
-	if info, ok := module.(caddy.Module); ok && info.CaddyModule().ID == transportNamespace+".fastcgi" {
+	if info, ok := module.(caddy.Module); ok && info.CaddyModule().ID == TransportNamespace+".fastcgi" {
 		return nil, errors.New("fastcgi is not supported: the chat API is spoken over HTTP")
 	}
 	if t, ok := module.(reverseproxy.ProxyProtocolTransport); ok && t.ProxyProtocolEnabled() {

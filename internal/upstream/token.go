@@ -1,4 +1,4 @@
-package illumichat
+package upstream
 
 import (
 	"bytes"
@@ -15,8 +15,8 @@ const (
 	maxTokenLength = 2048
 )
 
-// secret is an API token. Formatting or logging it does not show it.
-type secret struct {
+// Token is an API token. Formatting or logging it does not show it.
+type Token struct {
 	value []byte
 	rare  int // where its byte is that texts have least
 }
@@ -24,8 +24,8 @@ type secret struct {
 // byRarity are the bytes that texts have least, the rarest one first.
 const byRarity = "QXZJKVWYUGPHFBRLNOMDCTSEAI_qzxjkv9876543210"
 
-func newSecret(value []byte) secret {
-	s := secret{value: value}
+func newToken(value []byte) Token {
+	s := Token{value: value}
 	for i := range byRarity {
 		if s.rare = bytes.IndexByte(value, byRarity[i]); s.rare >= 0 {
 			return s
@@ -35,14 +35,14 @@ func newSecret(value []byte) secret {
 	return s
 }
 
-func (secret) String() string   { return "REDACTED" }
-func (secret) GoString() string { return "REDACTED" }
+func (Token) String() string   { return "REDACTED" }
+func (Token) GoString() string { return "REDACTED" }
 
-// in reports whether p holds the token's exact bytes. No token is in nothing.
+// In reports whether p holds the token's exact bytes. No token is in nothing.
 //
 // It is asked about every event, so it looks for the token's rarest byte: bytes.Contains looks for the first, and stops at
 // each of a text's as many as there are. Where the rare byte is not rare, that is the better way.
-func (s secret) in(p []byte) bool {
+func (s Token) In(p []byte) bool {
 	if len(p) < len(s.value) || len(s.value) == 0 {
 		return false
 	}
@@ -62,64 +62,64 @@ func (s secret) in(p []byte) bool {
 	return bytes.Contains(p, s.value)
 }
 
-func (s secret) len() int { return len(s.value) }
+func (s Token) Len() int { return len(s.value) }
 
 // bearer is the value of the Authorization header (RFC 6750, § 2.1).
-func (s secret) bearer() string { return "Bearer " + string(s.value) }
+func (s Token) bearer() string { return "Bearer " + string(s.value) }
 
-// tokenSource is where the token comes from: a value known since the config was loaded, or a file.
-type tokenSource struct {
-	fixed secret
+// TokenSource is where the token comes from: a value known since the config was loaded, or a file.
+type TokenSource struct {
+	fixed Token
 	path  string // read for each request; "" where the token is fixed
 }
 
-// newTokenSource resolves the configured token and checks that there is a usable one now. Its errors
+// NewTokenSource resolves the configured token and checks that there is a usable one now. Its errors
 // name a placeholder, and never hold the token.
-func newTokenSource(configured string) (tokenSource, error) {
+func NewTokenSource(configured string) (TokenSource, error) {
 	if path, ok := values.File(configured); ok {
-		source := tokenSource{path: path}
-		if _, err := source.get(); err != nil {
+		source := TokenSource{path: path}
+		if _, err := source.Get(); err != nil {
 			return source, fmt.Errorf("%s: %w", configured, err)
 		}
 		return source, nil
 	}
 	value, err := values.Expand(configured)
 	if err != nil {
-		return tokenSource{}, err
+		return TokenSource{}, err
 	}
-	if err := checkToken([]byte(value)); err != nil {
+	if err := CheckToken([]byte(value)); err != nil {
 		if values.IsPlaceholder(configured) {
 			err = fmt.Errorf("%s: %w", configured, err)
 		}
-		return tokenSource{}, err
+		return TokenSource{}, err
 	}
-	return tokenSource{fixed: newSecret([]byte(value))}, nil
+	return TokenSource{fixed: newToken([]byte(value))}, nil
 }
 
-// get returns the token as it is now. A file that has become unreadable or malformed is an error: an
+// Get returns the token as it is now. A file that has become unreadable or malformed is an error: an
 // older token is never used, because it was replaced for a reason.
-func (s tokenSource) get() (secret, error) {
+func (s TokenSource) Get() (Token, error) {
 	if s.path == "" {
 		return s.fixed, nil
 	}
 	value, err := values.ReadSecret(s.path, maxTokenLength)
 	if err != nil {
-		return secret{}, err
+		return Token{}, err
 	}
-	if err := checkToken(value); err != nil {
-		return secret{}, err
+	if err := CheckToken(value); err != nil {
+		return Token{}, err
 	}
-	return newSecret(value), nil
+	return newToken(value), nil
 }
 
-// documentedForm reports whether the token looks like those that the vendor issues.
-func (s tokenSource) documentedForm() bool {
-	token, err := s.get()
+// HasDocumentedForm reports whether the token looks like those that the vendor issues.
+func (s TokenSource) HasDocumentedForm() bool {
+	token, err := s.Get()
 	return err == nil && values.APIToken.Match(token.value)
 }
 
-// checkToken refuses what cannot be a token, without showing it.
-func checkToken(token []byte) error {
+// CheckToken refuses what cannot be a token, without showing it.
+func CheckToken(token []byte) error {
 	switch {
 	case len(token) == 0:
 		return errors.New("the token is empty")

@@ -1,4 +1,4 @@
-package illumichat
+package upstream
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 // loadHTTPTransport provisions a transport as Caddy does, from a config that lacks the defaults.
 func loadHTTPTransport(t *testing.T, config string) *reverseproxy.HTTPTransport {
 	t.Helper()
-	raw, err := transportDefaults(json.RawMessage(config))
+	raw, err := TransportDefaults(json.RawMessage(config))
 	if err != nil {
 		t.Fatal(err)
 	}
