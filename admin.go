@@ -122,7 +122,7 @@ func (l *handlerList) status() []handlerStatus {
 
 func (h *Handler) status() handlerStatus {
 	status := handlerStatus{
-		Endpoint:   h.endpoint.Public,
+		Endpoint:   h.exchanges.endpoint.Public,
 		Assistants: []string{},
 		Token:      newTokenOrigin(h.Token),
 		Limits:     make([]limitStatus, len(h.Limits)),

@@ -102,7 +102,7 @@ func TestCoolDownWithLimits(t *testing.T) {
 		h := newHandlerOfItsOwn(t, "limit 3 1h\nmax_streams 2\nheartbeat off")
 		chat := func(answers ...fakeAnswer) *fakeChat { return &fakeChat{handler: h, answers: answers} }
 		admit := func() *limit.Admission {
-			a, err := h.limiter.Admit(make(http.Header), limit.Request{Client: "other", Keys: []string{"other"}})
+			a, err := h.limiter.Admit(make(http.Header), limit.Request{Client: "other"}, []string{"other"})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -123,12 +123,12 @@ func TestCoolDownWithLimits(t *testing.T) {
 		others[1].Leave()
 
 		// The next one has no token.
-		token := h.token
-		h.token = missingToken(t)
+		token := h.exchanges.token
+		h.exchanges.token = missingToken(t)
 		unable := chat()
 		unable.run(t)
 		unable.checkError(t, http.StatusBadGateway, "unauthorized:upstream")
-		h.token = token
+		h.exchanges.token = token
 
 		// This one goes alone, and is answered for long.
 		long := chat(accepted(step{data: sitetest.Delta}, step{wait: 20 * time.Second, data: sitetest.Finish}))

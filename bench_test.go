@@ -47,12 +47,12 @@ var benchRequest = httptest.NewRequestWithContext(context.Background(), http.Met
 // openExchange lets benchRequest in. Its admission has to be left.
 func openExchange(tb testing.TB, h *Handler, w http.ResponseWriter) *exchange {
 	tb.Helper()
-	admission, err := h.limiter.Admit(w.Header(), h.requestOf(benchRequest))
+	admission, err := h.limiter.Admit(w.Header(), h.requestOf(benchRequest), h.keysOf(benchRequest, "", nil))
 	if err != nil {
 		tb.Fatal(err)
 	}
 	c := &telemetry.Record{Start: time.Now()}
-	return h.newExchange(benchRequest.Context(), h.newVisitor(w, benchRequest, c.Start, ""), false, admission, c)
+	return h.exchanges.open(benchRequest.Context(), h.exchanges.response(w, benchRequest, c.Start, ""), false, admission, c)
 }
 
 // newBenchRelay returns what relays a stream, with its timer running.
@@ -60,11 +60,11 @@ func newBenchRelay(tb testing.TB, h *Handler) (*exchange, *relay) {
 	tb.Helper()
 	ex := openExchange(tb, h, &discard{make(http.Header)})
 	var err error
-	if ex.token, err = h.token.Get(); err != nil {
+	if ex.secret, err = h.exchanges.token.Get(); err != nil {
 		tb.Fatal(err)
 	}
 	ex.watch.StartTry(ex.watch.Left(), ex.cancel)
-	return ex, newRelay(ex.token, ex.output, &ex.watch)
+	return ex, newRelay(ex.secret, ex.output, &ex.watch)
 }
 
 // BenchmarkRelay is what an event costs us, without what the connections cost.

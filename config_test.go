@@ -297,7 +297,7 @@ func TestEndpointIsResolved(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := h.endpoint.URL.String(); got != want {
+			if got := h.exchanges.endpoint.URL.String(); got != want {
 				t.Errorf("got %s, want %s", got, want)
 			}
 		})

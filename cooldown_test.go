@@ -127,7 +127,7 @@ func TestCoolDownOfChatsAtOnce(t *testing.T) {
 func TestCoolDownWhenTheFirstLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		limiter := newFakeLimiter(newHandler(t, ""))
-		first, err := limiter.Admit(make(http.Header), limit.Request{})
+		first, err := limiter.Admit(make(http.Header), limit.Request{}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

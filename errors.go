@@ -57,7 +57,7 @@ func (h *Handler) logError(e *apierror.Error) {
 	fields := []zap.Field{zap.Int("status", e.Status), zap.String("code", telemetry.Shorten(e.SentCode())), zap.NamedError("cause", e.Cause)}
 	if level := e.Level(); level > zapcore.DebugLevel {
 		h.log.Report(level, e.Label()+" "+e.Hint, "the chat failed", e.Hint, fields...)
-	} else if c := h.logger.Check(level, "the chat failed"); c != nil {
+	} else if c := h.log.Logger().Check(level, "the chat failed"); c != nil {
 		c.Write(fields...)
 	}
 }

@@ -11,8 +11,6 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
-	"github.com/caddyserver/caddy/v2"
-
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
 	"github.com/illumichat/caddy-illumichat/internal/chat"
 	"github.com/illumichat/caddy-illumichat/internal/limit"
@@ -29,9 +27,26 @@ var errTokenUnusable = &apierror.Error{
 	Hint: "the token's file cannot be used; put the API token there again, no reload is needed",
 }
 
+// exchanges are the services and settings that all exchanges of a handler have in common.
+type exchanges struct {
+	client   *upstream.Client
+	endpoint *upstream.Endpoint
+	token    upstream.TokenSource
+	retry    *Retry
+	log      *telemetry.Log
+
+	responseTimeout time.Duration
+	commitAfter     time.Duration // or watchdog.Never
+	idleTimeout     time.Duration
+	writeTimeout    time.Duration
+	maxDuration     time.Duration
+	heartbeat       time.Duration // or watchdog.Never
+	propagateTrace  bool
+}
+
 // exchange is one chat with the upstream, from the request to the end of the answer.
 type exchange struct {
-	h         *Handler
+	*exchanges
 	admission *limit.Admission
 	record    *telemetry.Record
 	ctx       context.Context // of the request upstream; its cause says why the exchange ended
@@ -40,20 +55,24 @@ type exchange struct {
 	watch     watchdog.Watchdog
 	relay     *relay // of the last stream
 	http3     bool   // the visitor came by HTTP/3
-	token     upstream.Token
+	secret    upstream.Token
+
+	body   []byte  // that is sent upstream
+	key    string  // the Idempotency-Key, which all tries share
+	answer *answer // of the last try, if it had one to pass on
 
 	leftAt  atomic.Int64 // when the visitor left, from the start; 0: not yet
 	unwatch func() bool  // ends looking for that
 }
 
-// newExchange prepares to ask on behalf of a visitor, who is let in, for as long as ctx lasts. Of what is visited by HTTP/3, a
+// open prepares to ask on behalf of a visitor, who is let in, for as long as ctx lasts. Of what is visited by HTTP/3, a
 // reload has to end it.
-func (h *Handler) newExchange(ctx context.Context, out output, http3 bool, a *limit.Admission, c *telemetry.Record) *exchange {
+func (es *exchanges) open(ctx context.Context, out output, http3 bool, a *limit.Admission, c *telemetry.Record) *exchange {
 	c.Admitted = true
-	ex := &exchange{h: h, admission: a, record: c, output: out, http3: http3}
+	ex := &exchange{exchanges: es, admission: a, record: c, output: out, http3: http3}
 	// Not a child of the config's context, which a reload cancels.
 	ex.ctx, ex.cancel = context.WithCancelCause(ctx)
-	end := time.Duration(h.MaxDuration)
+	end := es.maxDuration
 	if deadline := out.Deadline(); !deadline.IsZero() {
 		left := deadline.Sub(c.Start)
 		end = min(end, left-min(time.Second, left/5))
@@ -61,30 +80,30 @@ func (h *Handler) newExchange(ctx context.Context, out output, http3 bool, a *li
 	ex.watch.Init(out, ex.cancel, watchdog.Options{
 		Start:       c.Start,
 		End:         end,
-		CommitAfter: orNever(h.CommitAfter),
-		Idle:        time.Duration(h.IdleTimeout),
+		CommitAfter: es.commitAfter,
+		Idle:        es.idleTimeout,
 	})
 	ex.unwatch = context.AfterFunc(ctx, func() { ex.leftAt.Store(int64(ex.watch.Now())) })
 	openExchanges.add(ex)
 	return ex
 }
 
-// newVisitor returns the response to a visitor whose request began at start. Its Cache-Control may be another one than that of an
+// response returns the response to a visitor whose request began at start. Its Cache-Control may be another one than that of an
 // answer to a POST.
-func (h *Handler) newVisitor(w http.ResponseWriter, r *http.Request, start time.Time, cacheControl string) *visitor.Response {
+func (es *exchanges) response(w http.ResponseWriter, r *http.Request, start time.Time, cacheControl string) *visitor.Response {
 	return visitor.New(w, r, visitor.Options{
 		Start:        start,
-		WriteTimeout: time.Duration(h.WriteTimeout),
-		Heartbeat:    orNever(h.Heartbeat),
+		WriteTimeout: es.writeTimeout,
+		Heartbeat:    es.heartbeat,
 		CacheControl: cacheControl,
 	})
 }
 
 // run asks, and passes the answer on. An error means that nothing was sent.
 func (ex *exchange) run(body []byte) error {
-	answer, err := ex.ask(body)
+	err := ex.ask(body)
 	if err == nil {
-		err = answer.pass()
+		err = ex.answer.pass()
 	}
 	return ex.conclude(err)
 }
@@ -105,24 +124,35 @@ func (ex *exchange) close() {
 // readToken reads the token that all tries share.
 func (ex *exchange) readToken() error {
 	var err error
-	if ex.token, err = ex.h.token.Get(); err != nil {
+	if ex.secret, err = ex.token.Get(); err != nil {
 		return errTokenUnusable.Because(err)
 	}
 	return nil
 }
 
+// ask sends the chat upstream, again where that is safe, until there is an answer to pass on.
+func (ex *exchange) ask(body []byte) error {
+	if err := ex.readToken(); err != nil {
+		return err
+	}
+	ex.record.StartSpan(ex.ctx, ex.endpoint.URL, ex.endpoint.Public)
+	ex.body, ex.key = body, upstream.NewIdempotencyKey()
+	defer func() { ex.body = nil }() // an answer may take long, and needs it no more
+	return ex.retry.run(ex.ctx, ex.watch.Left(), ex)
+}
+
 // try asks the upstream once.
-func (ex *exchange) try(body []byte, key string) (a *answer, err error) {
+func (ex *exchange) try() (err error) {
 	defer ex.admission.EndTurn()
 	if err := ex.ctx.Err(); err != nil {
-		return nil, apierror.Unreachable.Because(err)
+		return apierror.Unreachable.Because(err)
 	}
 	status := 0
 	defer func() { ex.record.Tried(ex.ctx, status, err) }()
 	ex.record.Tries++
 	ctx, cancel := context.WithCancelCause(ex.ctx)
-	ex.watch.StartTry(time.Duration(ex.h.ResponseTimeout), cancel)
-	resp, sent, err := ex.h.client.Send(ctx, upstream.Request{Token: ex.token, Body: body, Key: key, Header: ex.traceHeader(ctx)})
+	ex.watch.StartTry(ex.responseTimeout, cancel)
+	resp, sent, err := ex.client.Send(ctx, upstream.Request{Token: ex.secret, Body: ex.body, Key: ex.key, Header: ex.traceHeader(ctx)})
 	if sent {
 		ex.admission.Reached()
 	}
@@ -133,8 +163,8 @@ func (ex *exchange) try(body []byte, key string) (a *answer, err error) {
 		ex.record.UpstreamStatus = status
 		ex.noteRateLimit(resp)
 		ex.admission.Answered()
-		if a, err = ex.accept(ctx, resp); err == nil {
-			return a, nil // the exchange cancels it
+		if ex.answer, err = ex.accept(ctx, resp); err == nil {
+			return nil // the exchange cancels it
 		}
 		resp.Body.Close()
 	}
@@ -143,12 +173,29 @@ func (ex *exchange) try(body []byte, key string) (a *answer, err error) {
 		err = timeout
 	}
 	cancel(nil)
-	return nil, err
+	if errors.Is(err, apierror.ResponseTimeout) {
+		// Its connection may have been dead, and then others that are as old may be, too.
+		ex.client.CloseIdle()
+	}
+	return err
+}
+
+// nextTurn waits for leave to ask once more.
+func (ex *exchange) nextTurn() (wait time.Duration) { return ex.admission.NextTurn() }
+
+// isCommitted reports whether the visitor was sent anything, so that nothing can be asked again.
+func (ex *exchange) isCommitted() bool { return ex.output.IsCommitted() }
+
+// logPause tells of a try that is to be repeated.
+func (ex *exchange) logPause(tries int, pause time.Duration, cause error) {
+	if c := ex.log.Logger().Check(zap.DebugLevel, "trying again"); c != nil {
+		c.Write(zap.Int("tries", tries), zap.Duration("pause", pause), zap.NamedError("cause", ex.loggable(cause)))
+	}
 }
 
 // traceHeader is what tells the upstream of the trace, if it is to be told.
 func (ex *exchange) traceHeader(ctx context.Context) http.Header {
-	if !ex.h.PropagateTrace {
+	if !ex.propagateTrace {
 		return nil
 	}
 	header := make(http.Header)
@@ -166,7 +213,7 @@ func (ex *exchange) noteRateLimit(resp *http.Response) {
 		return
 	}
 	if ex.admission.CoolDown(wait) {
-		ex.h.log.Report(zapcore.WarnLevel, "cool-down", "the upstream limits the rate; until it may be asked again, chats are answered 429",
+		ex.log.Report(zapcore.WarnLevel, "cool-down", "the upstream limits the rate; until it may be asked again, chats are answered 429",
 			"set a limit that is lower than the upstream's, or have that raised", zap.Duration("wait", wait))
 	}
 }
@@ -182,7 +229,7 @@ type answer struct {
 
 // accept takes an answer, up to its first event if it is a stream.
 func (ex *exchange) accept(ctx context.Context, resp *http.Response) (*answer, error) {
-	got, err := upstream.Accept(ctx, resp, ex.token, ex.h.logLeak)
+	got, err := upstream.Accept(ctx, resp, ex.secret, ex.logLeak)
 	if err != nil {
 		return nil, err
 	}
@@ -194,10 +241,10 @@ func (ex *exchange) accept(ctx context.Context, resp *http.Response) (*answer, e
 }
 
 // stream takes an event stream, up to its first event.
-func (ex *exchange) stream(ctx context.Context, got *upstream.Answer) (*answer, error) {
+func (ex *exchange) stream(ctx context.Context, got upstream.Answer) (*answer, error) {
 	ex.output.Prepare(got.Header, sse.MediaType)
 	ex.watch.Accept()
-	ex.relay = newRelay(ex.token, ex.output, &ex.watch)
+	ex.relay = newRelay(ex.secret, ex.output, &ex.watch)
 	a := &answer{ex: ex, ctx: ctx, body: got.Body, relay: ex.relay}
 	if err := a.relay.start(got.Body); err != nil {
 		return nil, a.over(err)
@@ -225,7 +272,7 @@ func (a *answer) over(err error) error {
 	case err == nil:
 		return nil
 	case finished && errors.Is(err, apierror.Leak):
-		a.ex.h.logLeak(upstream.Leak{What: "the rest of the answer, after its finish, is dropped"})
+		a.ex.logLeak(upstream.Leak{What: "the rest of the answer, after its finish, is dropped"})
 		return nil
 	case known, errors.Is(err, apierror.ErrVisitorGone):
 		return err
@@ -275,7 +322,7 @@ func (ex *exchange) breakOff(reason *apierror.Interruption) error {
 		return reason.Before().Because(cause)
 	}
 	ex.record.Ended(reason.FinishReason(), reason.Code.String())
-	ex.h.log.Report(reason.Level(), reason.Code.String(), "the answer broke off", reason.Before().Hint,
+	ex.log.Report(reason.Level(), reason.Code.String(), "the answer broke off", reason.Before().Hint,
 		zap.Stringer("code", reason.Code), zap.NamedError("cause", cause))
 	if err := ex.output.Finish(chat.FinishEvent(reason)); err != nil {
 		return ex.gone(err)
@@ -296,7 +343,7 @@ func (ex *exchange) gone(err error) error {
 	if !ex.output.IsCommitted() {
 		return apierror.ErrVisitorGone
 	}
-	ex.h.tellOfLeft(ex.record, ex.loggable(err))
+	ex.logLeft(ex.record, ex.loggable(err))
 	if ex.http3 && errors.Is(err, apierror.ErrVisitorGone) {
 		abort()
 	}
@@ -304,7 +351,7 @@ func (ex *exchange) gone(err error) error {
 }
 
 // logLeak tells the operator of a token that would have gone out.
-func (h *Handler) logLeak(l upstream.Leak) {
+func (es *exchanges) logLeak(l upstream.Leak) {
 	var fields []zap.Field
 	if l.Header != "" {
 		fields = append(fields, zap.String("header", l.Header))
@@ -312,17 +359,17 @@ func (h *Handler) logLeak(l upstream.Leak) {
 	if l.Status != 0 {
 		fields = append(fields, zap.Int("status", l.Status))
 	}
-	h.log.Report(zapcore.ErrorLevel, "leak: "+l.What, "the upstream sent the API token back; "+l.What,
+	es.log.Report(zapcore.ErrorLevel, "leak: "+l.What, "the upstream sent the API token back; "+l.What,
 		"revoke the token, and tell IllumiChat", fields...)
 }
 
-// tellOfLeft tells the operator of a visitor who left an answer, or did not read it.
-func (h *Handler) tellOfLeft(c *telemetry.Record, err error) {
+// logLeft tells the operator of a visitor who left an answer, or did not read it.
+func (es *exchanges) logLeft(c *telemetry.Record, err error) {
 	if c.Cause == telemetry.CauseStalled {
-		h.log.Report(zapcore.WarnLevel, telemetry.CauseStalled, "a visitor did not read the answer",
+		es.log.Report(zapcore.WarnLevel, telemetry.CauseStalled, "a visitor did not read the answer",
 			"raise write_timeout if the connections of your visitors are that slow", zap.NamedError("cause", err))
 	} else {
-		h.logger.Debug("the visitor left before the end of the answer", zap.NamedError("cause", err))
+		es.log.Logger().Debug("the visitor left before the end of the answer", zap.NamedError("cause", err))
 	}
 }
 
@@ -344,16 +391,8 @@ var errWithheld = errors.New("withheld, because it holds the API token, which th
 
 // loggable keeps the token out of the log where err quotes an upstream that sent it back.
 func (ex *exchange) loggable(err error) error {
-	if err != nil && ex.token.In([]byte(err.Error())) {
+	if err != nil && ex.secret.In([]byte(err.Error())) {
 		return errWithheld
 	}
 	return err
-}
-
-// orNever is how long to wait for what may be turned off.
-func orNever(d caddy.Duration) time.Duration {
-	if d == off {
-		return watchdog.Never
-	}
-	return time.Duration(d)
 }

@@ -274,7 +274,7 @@ func newHandlerOfItsOwn(tb testing.TB, subdirectives string) *Handler {
 func loadHandler(tb testing.TB, subdirectives string) *Handler {
 	tb.Helper()
 	h := provisionHandler(tb, subdirectives)
-	h.client = upstream.New(h.endpoint, fakeChatKey{}, 0)
+	h.exchanges.client = upstream.New(h.exchanges.endpoint, fakeChatKey{}, 0)
 	return h
 }
 
@@ -295,7 +295,7 @@ func provisionHandler(tb testing.TB, subdirectives string) *Handler {
 	if err := h.Validate(); err != nil {
 		tb.Fatal(err)
 	}
-	h.logger = zap.NewNop()
-	h.log = telemetry.NewLog(h.logger)
+	h.log = telemetry.NewLog(zap.NewNop())
+	h.exchanges.log = h.log
 	return h
 }

@@ -26,6 +26,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/telemetry"
 	"github.com/illumichat/caddy-illumichat/internal/upstream"
 	"github.com/illumichat/caddy-illumichat/internal/values"
+	"github.com/illumichat/caddy-illumichat/internal/watchdog"
 	"github.com/illumichat/caddy-illumichat/store"
 )
 
@@ -166,15 +167,12 @@ type Handler struct {
 	// `max_streams_per_client` allow, and share a cool-down. Default: `memory`.
 	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=http.handlers.illumichat.stores inline_key=module"`
 
-	logger   *zap.Logger
-	origins  *origin.Policy
-	rules    *chat.Rules
-	token    upstream.TokenSource
-	endpoint *upstream.Endpoint
-	client   *upstream.Client
-	store    store.Store // nil without resume and a configured one
-	limiter  *limit.Limiter
-	log      *telemetry.Log
+	log       *telemetry.Log
+	origins   *origin.Policy
+	rules     *chat.Rules
+	store     store.Store // nil without resume and a configured one
+	limiter   *limit.Limiter
+	exchanges exchanges
 }
 
 // CaddyModule returns the Caddy module information.
@@ -187,15 +185,15 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 
 // Provision fills in defaults, resolves placeholders and loads the transport.
 func (h *Handler) Provision(ctx caddy.Context) error {
-	h.logger = ctx.Logger()
-	h.log = telemetry.NewLog(h.logger)
+	h.log = telemetry.NewLog(ctx.Logger())
 	h.setDefaults()
 
 	var err error
-	if h.token, err = upstream.NewTokenSource(h.Token); err != nil {
+	h.exchanges = h.newExchanges()
+	if h.exchanges.token, err = upstream.NewTokenSource(h.Token); err != nil {
 		return fmt.Errorf("token: %w", err)
 	}
-	if h.endpoint, err = upstream.ResolveEndpoint(h.Endpoint); err != nil {
+	if h.exchanges.endpoint, err = upstream.ResolveEndpoint(h.Endpoint); err != nil {
 		return fmt.Errorf("endpoint: %w", err)
 	}
 	if h.origins, err = origin.New(h.AllowOrigins); err != nil {
@@ -204,7 +202,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.rules, err = chat.NewRules(h.chatConfig()); err != nil {
 		return err
 	}
-	if h.client, err = h.newClient(ctx); err != nil {
+	if h.exchanges.client, err = h.newClient(ctx); err != nil {
 		return fmt.Errorf("transport: %w", err)
 	}
 	if err := h.openStore(ctx); err != nil {
@@ -263,6 +261,29 @@ func (h *Handler) durations() []duration {
 	}
 }
 
+// newExchanges has what is known of exchanges from the config alone.
+func (h *Handler) newExchanges() exchanges {
+	return exchanges{
+		retry:           &h.Retry,
+		log:             h.log,
+		responseTimeout: time.Duration(h.ResponseTimeout),
+		commitAfter:     orNever(h.CommitAfter),
+		idleTimeout:     time.Duration(h.IdleTimeout),
+		writeTimeout:    time.Duration(h.WriteTimeout),
+		maxDuration:     time.Duration(h.MaxDuration),
+		heartbeat:       orNever(h.Heartbeat),
+		propagateTrace:  h.PropagateTrace,
+	}
+}
+
+// orNever is how long to wait for what may be turned off.
+func orNever(d caddy.Duration) time.Duration {
+	if d == off {
+		return watchdog.Never
+	}
+	return time.Duration(d)
+}
+
 // newClient loads the configured transport module, or Caddy's own.
 func (h *Handler) newClient(ctx caddy.Context) (*upstream.Client, error) {
 	var err error
@@ -277,7 +298,7 @@ func (h *Handler) newClient(ctx caddy.Context) (*upstream.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return upstream.New(h.endpoint, transport, time.Duration(h.IdleTimeout)), nil
+	return upstream.New(h.exchanges.endpoint, transport, time.Duration(h.IdleTimeout)), nil
 }
 
 // chatConfig is what the rules for chats are made of.
@@ -295,20 +316,21 @@ func (h *Handler) chatConfig() chat.Config {
 
 // warn tells the operator of settings that work but should be looked at.
 func (h *Handler) warn() {
+	logger := h.log.Logger()
 	if !values.IsPlaceholder(h.Token) {
-		h.logger.Warn("the token is part of the config, where the admin API and debug logs show it; use {env.NAME} or {file.PATH} instead")
+		logger.Warn("the token is part of the config, where the admin API and debug logs show it; use {env.NAME} or {file.PATH} instead")
 	}
-	if !h.token.HasDocumentedForm() {
-		h.logger.Warn("the token is not of the documented form, ic_ and 40 letters and digits")
+	if !h.exchanges.token.HasDocumentedForm() {
+		logger.Warn("the token is not of the documented form, ic_ and 40 letters and digits")
 	}
 	if h.rules.AllowsAny() {
-		h.logger.Warn("visitors may talk to every assistant of the token's workspace; list the ones that are meant for them")
+		logger.Warn("visitors may talk to every assistant of the token's workspace; list the ones that are meant for them")
 	}
-	if h.endpoint.URL.Scheme == "http" && !isLoopback(h.endpoint.URL.Hostname()) {
-		h.logger.Warn("the endpoint is not encrypted, so the token can be read on the way to it", zap.String("endpoint", h.endpoint.Public))
+	if h.exchanges.endpoint.URL.Scheme == "http" && !isLoopback(h.exchanges.endpoint.URL.Hostname()) {
+		logger.Warn("the endpoint is not encrypted, so the token can be read on the way to it", zap.String("endpoint", h.exchanges.endpoint.Public))
 	}
 	if len(h.Limits) == 0 {
-		h.logger.Info("no limit is set, so whoever finds the chat can spend the token's quota")
+		logger.Info("no limit is set, so whoever finds the chat can spend the token's quota")
 	}
 }
 
@@ -415,7 +437,9 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, c *telemetry.Rec
 	if resumable {
 		owner, resumable = h.ownerOf(r)
 	}
-	admission, err := h.limiter.Admit(w.Header(), h.requestOf(r))
+	request := h.requestOf(r)
+	var keys [4]string // so that the keys of few limits need no allocation
+	admission, err := h.limiter.Admit(w.Header(), request, h.keysOf(r, request.Client, keys[:0]))
 	if err != nil {
 		return err
 	}
@@ -423,7 +447,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, c *telemetry.Rec
 		return h.serveResumable(w, r, owner, asked, admission, c)
 	}
 	defer admission.Leave()
-	ex := h.newExchange(r.Context(), h.newVisitor(w, r, c.Start, ""), r.ProtoMajor == 3, admission, c)
+	ex := h.exchanges.open(r.Context(), h.exchanges.response(w, r, c.Start, ""), r.ProtoMajor == 3, admission, c)
 	defer ex.close()
 	return ex.run(asked.Body)
 }

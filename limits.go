@@ -105,31 +105,33 @@ func (l *Limit) keyOf(r *http.Request, client string) string {
 	return limit.NormalizeKey(repl.ReplaceAll(l.Key, ""))
 }
 
-// requestOf returns who sends r, and what each limit counts it under.
+// requestOf returns who sends r.
 func (h *Handler) requestOf(r *http.Request) limit.Request {
 	request := limit.Request{Client: clientOf(r)}
 	if h.store != nil {
 		request.ID = newStreamID()
 	}
-	if len(h.Limits) > 0 {
-		request.Keys = make([]string, len(h.Limits))
-	}
-	for i := range h.Limits {
-		request.Keys[i] = h.Limits[i].keyOf(r, request.Client)
-	}
 	return request
+}
+
+// keysOf returns what each limit counts r under, in the memory of keys if that is enough.
+func (h *Handler) keysOf(r *http.Request, client string, keys []string) []string {
+	for i := range h.Limits {
+		keys = append(keys, h.Limits[i].keyOf(r, client))
+	}
+	return keys
 }
 
 // limiterConfig is what decides whether there is room for a chat.
 func (h *Handler) limiterConfig() limit.Config {
 	config := limit.Config{
-		Key:          limit.NewKey(h.endpoint.URL.String(), h.Token),
-		Endpoint:     h.endpoint.Public,
+		Key:          limit.NewKey(h.exchanges.endpoint.URL.String(), h.Token),
+		Endpoint:     h.exchanges.endpoint.Public,
 		MaxStreams:   h.MaxStreams,
 		MaxPerClient: h.MaxStreamsPerClient,
 		UsedUp:       h.reportUsedUp,
 		Failed: func(err error) {
-			h.logger.Debug("what a chat has shared could not be released", zap.Error(err))
+			h.log.Logger().Debug("what a chat has shared could not be released", zap.Error(err))
 		},
 	}
 	for _, l := range h.Limits {

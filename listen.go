@@ -24,12 +24,12 @@ import (
 func (h *Handler) serveResumable(w http.ResponseWriter, r *http.Request, owner string, asked chat.Chat, a *limit.Admission, c *telemetry.Record) error {
 	release := h.limiter.Use() // for as long as the visitor reads, which may be longer than the upstream takes
 	defer release()
-	visitor := h.newVisitor(w, r, c.Start, "")
+	visitor := h.exchanges.response(w, r, c.Start, "")
 	defer func() { c.Bytes = visitor.Close("", "") }()
 	c.Admitted = true
 	rec := newRecording(h, a.ID, owner, asked, visitor)
 	// Of the visitor's request the values are needed, but it may end before.
-	rec.ex = h.newExchange(context.WithoutCancel(r.Context()), rec, false, a, newAnswerRecord(asked, c.Start))
+	rec.ex = h.exchanges.open(context.WithoutCancel(r.Context()), rec, false, a, newAnswerRecord(asked, c.Start))
 	var failed error
 	over := make(chan struct{})
 	go func() {
@@ -46,7 +46,7 @@ func (h *Handler) serveResumable(w http.ResponseWriter, r *http.Request, owner s
 		<-over
 	}
 	if !rec.IsCommitted() {
-		return rec.passOn(r, visitor, c, failed)
+		return h.passOn(r, rec, visitor, c, failed)
 	}
 	defer rec.first.Close()
 	defer a.LeaveStream()
@@ -80,7 +80,7 @@ func (ex *exchange) runAlone(body []byte) (err error) {
 		// Where a visitor waits for the answer, net/http tells of it.
 		err = &watchdog.Panic{Value: p}
 		if ex.output.IsCommitted() {
-			ex.h.logger.Error("panic while an answer was recorded", zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
+			ex.log.Logger().Error("panic while an answer was recorded", zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
 			ex.record.Ended(apierror.Closed.FinishReason(), apierror.Closed.Code.String())
 			_ = ex.output.Finish(chat.FinishEvent(apierror.Closed))
 		}
@@ -93,7 +93,7 @@ func (ex *exchange) runAlone(body []byte) (err error) {
 }
 
 // passOn gives the visitor who asked an answer that is no stream, or returns the error that there is instead.
-func (r *recording) passOn(req *http.Request, visitor *visitor.Response, c *telemetry.Record, err error) error {
+func (h *Handler) passOn(req *http.Request, r *recording, visitor *visitor.Response, c *telemetry.Record, err error) error {
 	c.Tries, c.UpstreamStatus = r.ex.record.Tries, r.ex.record.UpstreamStatus // which nobody writes any more
 	watchdog.Rethrow(err)
 	if req.Context().Err() != nil {
@@ -104,7 +104,7 @@ func (r *recording) passOn(req *http.Request, visitor *visitor.Response, c *tele
 	}
 	visitor.Prepare(r.head, typeJSON)
 	if err := visitor.WriteAll(r.json); err != nil {
-		return r.ex.h.visitorLeft(req, visitor, c, err)
+		return h.visitorLeft(req, visitor, c, err)
 	}
 	c.Outcome = telemetry.OutcomeAnswered
 	return nil
@@ -116,7 +116,7 @@ func (h *Handler) visitorLeft(r *http.Request, visitor *visitor.Response, c *tel
 	if !visitor.IsCommitted() {
 		return apierror.ErrVisitorGone
 	}
-	h.tellOfLeft(c, err)
+	h.exchanges.logLeft(c, err)
 	if r.ProtoMajor == 3 && errors.Is(err, apierror.ErrVisitorGone) {
 		abort()
 	}

@@ -187,7 +187,7 @@ func (h *Handler) resume(w http.ResponseWriter, r *http.Request, c *telemetry.Re
 	}
 	defer seat.Leave()
 	telemetry.Resumed(telemetry.ResumeGoesOn)
-	visitor := h.newVisitor(w, r, c.Start, "no-store, no-transform") // a GET's answer could be kept for another visitor
+	visitor := h.exchanges.response(w, r, c.Start, "no-store, no-transform") // a GET's answer could be kept for another visitor
 	defer func() { c.Bytes = visitor.Close("", "") }()
 	return h.follow(r, visitor, stream.Meta().Header, listener, c)
 }

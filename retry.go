@@ -1,6 +1,7 @@
 package illumichat
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -8,13 +9,11 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
-	"go.uber.org/zap"
 
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
 	"github.com/illumichat/caddy-illumichat/internal/limit"
-	"github.com/illumichat/caddy-illumichat/internal/upstream"
 )
 
 // What an operator left out.
@@ -103,12 +102,25 @@ func checkRetryStatus(status int) error {
 	return fmt.Errorf("status %d is not for retrying; only 408, 425, 429 and 500 to 599 are", status)
 }
 
-// tries are those of one exchange: what they send, how many there are, and how long to pause between two.
+// asker is what can be asked again.
+type asker interface {
+	// try asks once.
+	try() error
+
+	// nextTurn returns how long to wait before a further try, because of a cool-down; 0 if it can be made.
+	nextTurn() (wait time.Duration)
+
+	// isCommitted reports whether there can be no further try.
+	isCommitted() bool
+
+	// logPause is told of a try that is to be repeated after a pause, the tries so far and why the last one failed.
+	logPause(tries int, pause time.Duration, cause error)
+}
+
+// tries are those of one asker: how many there are, and how long to pause between two.
 type tries struct {
-	ex     *exchange
 	config *Retry
-	body   []byte
-	key    string // the Idempotency-Key
+	asker  asker
 
 	made    int
 	growing backoff.ExponentialBackOff
@@ -116,56 +128,45 @@ type tries struct {
 	pause   time.Duration // the last one that was computed
 }
 
-// ask sends the chat upstream, again where that is safe, until there is an answer to pass on.
-func (ex *exchange) ask(body []byte) (*answer, error) {
-	if err := ex.readToken(); err != nil {
-		return nil, err
-	}
-	ex.record.StartSpan(ex.ctx, ex.h.endpoint.URL, ex.h.endpoint.Public)
-	config := &ex.h.Retry
+// run has the asker try, again where that is safe, for as long as there is time left.
+func (c *Retry) run(ctx context.Context, left time.Duration, a asker) error {
 	t := &tries{
-		ex:     ex,
-		config: config,
-		body:   body,
-		key:    upstream.NewIdempotencyKey(),
+		config: c,
+		asker:  a,
 		growing: backoff.ExponentialBackOff{
-			InitialInterval:     time.Duration(config.Backoff),
-			MaxInterval:         time.Duration(config.BackoffCap),
+			InitialInterval:     time.Duration(c.Backoff),
+			MaxInterval:         time.Duration(c.BackoffCap),
 			Multiplier:          2,
 			RandomizationFactor: 0.5,
 		},
 	}
-	answer, err := backoff.Retry(ex.ctx, t.next,
+	_, err := backoff.Retry(ctx, t.next,
 		backoff.WithBackOff(t),
-		backoff.WithMaxElapsedTime(ex.watch.Left()),
-		backoff.WithNotify(t.logPause))
-	return answer, t.withRetryAfter(err)
+		backoff.WithMaxElapsedTime(left),
+		backoff.WithNotify(t.notify))
+	return t.withRetryAfter(err)
 }
 
 // next makes the next try, unless a cool-down is on: it waits for that as the upstream's own Retry-After would have
 // it wait, and loses no try by it. The first try has its turn already.
-func (t *tries) next() (*answer, error) {
+func (t *tries) next() (struct{}, error) {
 	if t.made > 0 {
-		if wait := t.ex.admission.NextTurn(); wait > 0 {
+		if wait := t.asker.nextTurn(); wait > 0 {
 			t.asked = wait
-			return nil, limit.ErrCoolDown(wait)
+			return struct{}{}, limit.ErrCoolDown(wait)
 		}
 	}
 	t.made++
-	answer, err := t.ex.try(t.body, t.key)
-	if errors.Is(err, apierror.ResponseTimeout) {
-		// Its connection may have been dead, and then others that are as old may be, too.
-		t.ex.h.client.CloseIdle()
-	}
+	err := t.asker.try()
 	if err != nil && !t.repeatable(err) {
 		err = backoff.Permanent(err)
 	}
-	return answer, err
+	return struct{}{}, err
 }
 
 // repeatable reports whether a try that failed may be repeated, and notes the pause that it asked for.
 func (t *tries) repeatable(err error) bool {
-	if t.ex.output.IsCommitted() {
+	if t.asker.isCommitted() {
 		return false
 	}
 	var status *apierror.Error
@@ -193,13 +194,11 @@ func (t *tries) NextBackOff() time.Duration {
 // Reset makes the next pause the first.
 func (t *tries) Reset() { t.growing.Reset() }
 
-func (t *tries) logPause(err error, pause time.Duration) {
+func (t *tries) notify(err error, pause time.Duration) {
 	if status, ok := errors.AsType[*apierror.Error](err); ok {
 		err = status.Cause // without the upstream's words
 	}
-	if c := t.ex.h.logger.Check(zap.DebugLevel, "trying again"); c != nil {
-		c.Write(zap.Int("tries", t.made), zap.Duration("pause", pause), zap.NamedError("cause", t.ex.loggable(err)))
-	}
+	t.asker.logPause(t.made, pause, err)
 }
 
 // withRetryAfter tells a visitor who gets a 429 when to come back: where the upstream did not say so, after the

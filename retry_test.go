@@ -298,9 +298,9 @@ func TestStaleConnections(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := newHandler(t, sitetest.Once)
 				transport := &staleTransport{kept: test.kept, wrote: test.wrote, n: test.n}
-				before := h.client
-				h.client = upstream.New(h.endpoint, transport, 0)
-				defer func() { h.client = before }()
+				before := h.exchanges.client
+				h.exchanges.client = upstream.New(h.exchanges.endpoint, transport, 0)
+				defer func() { h.exchanges.client = before }()
 				c := fakeChat{subdirectives: sitetest.Once, steps: []step{{data: sitetest.Delta + sitetest.Finish}}}
 				c.run(t)
 				if c.visitor.status != test.status || transport.asked != test.asked {
@@ -318,9 +318,9 @@ func TestStaleConnections(t *testing.T) {
 func TestStaleConnectionsAndAVisitorWhoLeaves(t *testing.T) {
 	h := newHandler(t, sitetest.Once)
 	transport := &staleTransport{kept: true, n: math.MaxInt}
-	before := h.client
-	h.client = upstream.New(h.endpoint, transport, 0)
-	defer func() { h.client = before }()
+	before := h.exchanges.client
+	h.exchanges.client = upstream.New(h.exchanges.endpoint, transport, 0)
+	defer func() { h.exchanges.client = before }()
 	ctx, leave := context.WithCancel(t.Context())
 	leave()
 	c := fakeChat{subdirectives: sitetest.Once, ctx: ctx}

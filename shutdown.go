@@ -118,7 +118,7 @@ func (h *Handler) watchShutdown(ctx caddy.Context) {
 			return
 		}
 		beforeTheEndOf(grace, func() {
-			openExchanges.end(func(ex *exchange) bool { return ex.h == h && ex.http3 })
+			openExchanges.end(func(ex *exchange) bool { return ex.exchanges == &h.exchanges && ex.http3 })
 		})
 		exitLookout.watch(time.Duration(h.MaxDuration))
 	})

@@ -605,9 +605,9 @@ func TestBufferIsGivenBack(t *testing.T) {
 			ex := openExchange(t, h, v)
 			defer ex.admission.Leave()
 			defer ex.close()
-			ex.token = sandboxToken(t)
+			ex.secret = sandboxToken(t)
 			ex.watch.StartTry(time.Hour, ex.cancel)
-			a, err := ex.stream(ex.ctx, &upstream.Answer{Body: io.NopCloser(test.body)})
+			a, err := ex.stream(ex.ctx, upstream.Answer{Body: io.NopCloser(test.body)})
 			if err != nil {
 				t.Fatal(err)
 			}

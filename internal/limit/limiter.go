@@ -55,9 +55,8 @@ func (l *activeRule) n() uint64 { return uint64(l.Requests) }
 
 // Request is a request that wants to be let in.
 type Request struct {
-	ID     string   // which no other has; the id of the stream that the answer may become
-	Client string   // who sends it
-	Keys   []string // what each rule counts it under
+	ID     string // which no other has; the id of the stream that the answer may become
+	Client string // who sends it
 }
 
 // New takes part in the state. It has to be closed.
@@ -91,11 +90,15 @@ func (l *Limiter) releaseLate() {
 	}
 }
 
-// Admit lets a request in if there is room for it, and tells its client in header how much it has left.
-func (l *Limiter) Admit(header http.Header, r Request) (*Admission, error) {
+// Admit lets a request in if there is room for it, and tells its client in header how much it has left. keys has what each rule
+// counts the request under.
+func (l *Limiter) Admit(header http.Header, r Request, keys []string) (*Admission, error) {
 	a := &Admission{limiter: l, header: header, ID: r.ID, client: r.Client}
+	if len(l.limits) > 0 {
+		a.charges = make([]charge, len(l.limits))
+	}
 	for i, limit := range l.limits {
-		a.charges = append(a.charges, charge{limit: limit, key: r.Keys[i]})
+		a.charges[i] = charge{limit: limit, key: keys[i]}
 	}
 	if err := a.enter(); err != nil {
 		a.release()

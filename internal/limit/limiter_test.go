@@ -48,11 +48,11 @@ func closeLimiter(t *testing.T, l *Limiter) {
 
 func admitOne(t *testing.T, l *Limiter) *Admission {
 	t.Helper()
-	request := Request{Client: "client"}
+	var keys []string
 	for _, r := range l.Rules {
-		request.Keys = append(request.Keys, r.Key)
+		keys = append(keys, r.Key)
 	}
-	a, err := l.Admit(make(http.Header), request)
+	a, err := l.Admit(make(http.Header), Request{Client: "client"}, keys)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,6 +28,9 @@ type report struct {
 // NewLog returns a log that writes to logger.
 func NewLog(logger *zap.Logger) *Log { return &Log{logger: logger} }
 
+// Logger returns what the log writes to, for lines that do not repeat.
+func (t *Log) Logger() *zap.Logger { return t.logger }
+
 // Report logs trouble of a kind, with what can be done about it.
 func (t *Log) Report(level zapcore.Level, kind, message, hint string, fields ...zap.Field) {
 	repeated, due := t.due(kind)

@@ -59,38 +59,38 @@ type acceptance struct {
 
 // Accept takes an answer for what it is, or returns why the visitor does not get it. What is left out of it because it holds the
 // token is told to report.
-func Accept(ctx context.Context, resp *http.Response, token Token, report func(Leak)) (*Answer, error) {
+func Accept(ctx context.Context, resp *http.Response, token Token, report func(Leak)) (Answer, error) {
 	a := acceptance{token, report}
 	if resp.StatusCode != http.StatusOK {
-		return nil, a.refused(ctx, resp)
+		return Answer{}, a.refused(ctx, resp)
 	}
 	for _, encoding := range resp.Header.Values("Content-Encoding") {
 		if !strings.EqualFold(encoding, "identity") {
-			return nil, errNoChatAnswer.Because(fmt.Errorf("it is encoded: %q", encoding))
+			return Answer{}, errNoChatAnswer.Because(fmt.Errorf("it is encoded: %q", encoding))
 		}
 	}
 	switch contentType := resp.Header.Get("Content-Type"); mediaType(contentType) {
 	case streamType, "text/plain", "application/octet-stream", "":
-		return &Answer{Header: a.filter(resp.Header), Body: resp.Body}, nil
+		return Answer{Header: a.filter(resp.Header), Body: resp.Body}, nil
 	case jsonType:
 		return a.json(resp)
 	default:
-		return nil, errNoChatAnswer.Because(fmt.Errorf("its type is %q", contentType))
+		return Answer{}, errNoChatAnswer.Because(fmt.Errorf("its type is %q", contentType))
 	}
 }
 
 // json takes an answer that is no stream but one JSON value.
-func (a acceptance) json(resp *http.Response) (*Answer, error) {
+func (a acceptance) json(resp *http.Response) (Answer, error) {
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxJSONAnswer+1))
 	switch {
 	case err != nil:
-		return nil, apierror.Closed.Because(err)
+		return Answer{}, apierror.Closed.Because(err)
 	case len(body) > maxJSONAnswer:
-		return nil, errNoChatAnswer.Because(fmt.Errorf("it is larger than %d bytes", maxJSONAnswer))
+		return Answer{}, errNoChatAnswer.Because(fmt.Errorf("it is larger than %d bytes", maxJSONAnswer))
 	case a.token.In(body):
-		return nil, apierror.Leak
+		return Answer{}, apierror.Leak
 	}
-	return &Answer{Header: a.filter(resp.Header), Body: resp.Body, JSON: body}, nil
+	return Answer{Header: a.filter(resp.Header), Body: resp.Body, JSON: body}, nil
 }
 
 // mediaType is a Content-Type without its parameters, broken ones too.
