@@ -336,19 +336,20 @@ func (ex *exchange) gone(err error) error {
 		ex.record.Outcome = telemetry.OutcomeAnswered // what would have followed does not matter
 		return nil
 	}
-	ex.record.Left(err)
 	if ex.ctx.Err() != nil {
 		ex.record.Cancelled = ex.sinceLeft()
 	}
-	if !ex.output.IsCommitted() {
-		return apierror.ErrVisitorGone
-	}
-	ex.logLeft(ex.record, ex.loggable(err))
-	if ex.http3 && errors.Is(err, apierror.ErrVisitorGone) {
-		abort()
-	}
-	return nil
+	return ex.visitorLeft(ex.record, ex.output.IsCommitted(), ex.http3, err, ex.loggable(err))
 }
+
+// Context is that of the request upstream.
+func (ex *exchange) Context() context.Context { return ex.ctx }
+
+// Cancel ends the exchange, because of cause.
+func (ex *exchange) Cancel(cause error) { ex.cancel(cause) }
+
+// HowAsked returns how often the upstream was asked, and the status of its last answer.
+func (ex *exchange) HowAsked() (tries, status int) { return ex.record.Tries, ex.record.UpstreamStatus }
 
 // logLeak tells the operator of a token that would have gone out.
 func (es *exchanges) logLeak(l upstream.Leak) {
@@ -363,19 +364,26 @@ func (es *exchanges) logLeak(l upstream.Leak) {
 		"revoke the token, and tell IllumiChat", fields...)
 }
 
-// logLeft tells the operator of a visitor who left an answer, or did not read it.
-func (es *exchanges) logLeft(c *telemetry.Record, err error) {
+// visitorLeft ends what was sent to a visitor who left or does not read, because of err, which logged stands for in the log.
+// It returns an error if nothing was sent.
+func (es *exchanges) visitorLeft(c *telemetry.Record, committed, http3 bool, err, logged error) error {
+	c.Left(err)
+	if !committed {
+		return apierror.ErrVisitorGone
+	}
 	if c.Cause == telemetry.CauseStalled {
 		es.log.Report(zapcore.WarnLevel, telemetry.CauseStalled, "a visitor did not read the answer",
-			"raise write_timeout if the connections of your visitors are that slow", zap.NamedError("cause", err))
+			"raise write_timeout if the connections of your visitors are that slow", zap.NamedError("cause", logged))
 	} else {
-		es.log.Logger().Debug("the visitor left before the end of the answer", zap.NamedError("cause", err))
+		es.log.Logger().Debug("the visitor left before the end of the answer", zap.NamedError("cause", logged))
 	}
+	if http3 && errors.Is(err, apierror.ErrVisitorGone) {
+		// HTTP/1 and 2 end an answer by themselves that a write failed on. HTTP/3 would end it as if it were complete, and a
+		// visitor who reads again would take it for that.
+		panic(http.ErrAbortHandler)
+	}
+	return nil
 }
-
-// abort ends an answer over HTTP/3 that a write failed on. HTTP/1 and 2 do that by themselves, HTTP/3 would end it as if it
-// were complete, and a visitor who reads again would take it for that.
-func abort() { panic(http.ErrAbortHandler) }
 
 // sinceLeft returns how long ago the visitor left: no more than a moment, if nobody has noted the time yet.
 func (ex *exchange) sinceLeft() time.Duration {

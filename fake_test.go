@@ -297,5 +297,8 @@ func provisionHandler(tb testing.TB, subdirectives string) *Handler {
 	}
 	h.log = telemetry.NewLog(zap.NewNop())
 	h.exchanges.log = h.log
+	if h.resumer != nil {
+		h.resumer.log = h.log
+	}
 	return h
 }

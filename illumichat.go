@@ -6,6 +6,7 @@
 package illumichat
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -173,6 +174,7 @@ type Handler struct {
 	store     store.Store // nil without resume and a configured one
 	limiter   *limit.Limiter
 	exchanges exchanges
+	resumer   *resumer // nil without resume
 }
 
 // CaddyModule returns the Caddy module information.
@@ -209,6 +211,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("store: %w", err)
 	}
 	h.limiter = limit.New(h.limiterConfig())
+	h.resumer = h.newResumer()
 	loadedHandlers.add(h)
 	h.watchShutdown(ctx)
 	sources := telemetry.Sources{OpenStreams: openExchanges.count, CoolDowns: limit.CoolDowns}
@@ -299,6 +302,41 @@ func (h *Handler) newClient(ctx caddy.Context) (*upstream.Client, error) {
 		return nil, err
 	}
 	return upstream.New(h.exchanges.endpoint, transport, time.Duration(h.IdleTimeout)), nil
+}
+
+// openStore opens what keeps answers, and what instances may count together.
+func (h *Handler) openStore(ctx caddy.Context) error {
+	if h.Resume == nil && h.StoreRaw == nil {
+		return nil
+	}
+	var module store.Module = new(store.Memory)
+	if h.StoreRaw != nil {
+		loaded, err := ctx.LoadModule(h, "StoreRaw")
+		if err != nil {
+			return err
+		}
+		module = loaded.(store.Module)
+	}
+	// Other instances may reach the endpoint in another way than this one.
+	key := limit.NewKey(cmp.Or(h.Endpoint, upstream.DefaultEndpoint), h.Token)
+	var err error
+	h.store, err = module.Open(key.Scope())
+	return err
+}
+
+// newResumer returns what lets visitors go on with answers, if they can.
+func (h *Handler) newResumer() *resumer {
+	if h.Resume == nil {
+		return nil
+	}
+	return &resumer{
+		store:     h.store,
+		terms:     h.Resume.terms(),
+		owner:     h.Resume.Owner,
+		limiter:   h.limiter,
+		exchanges: &h.exchanges,
+		log:       h.log,
+	}
 }
 
 // chatConfig is what the rules for chats are made of.
@@ -411,7 +449,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 // serve is the way of a request: may this page ask, is it a valid chat, is there room, ask upstream, relay the
 // answer. An error means that nothing was sent yet.
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, c *telemetry.Record) error {
-	resumable := h.Resume != nil
+	resumable := h.resumer != nil
 	switch {
 	case r.Method == http.MethodPost:
 	case !resumable:
@@ -424,9 +462,9 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, c *telemetry.Rec
 	}
 	switch r.Method {
 	case http.MethodGet:
-		return h.resume(w, r, c)
+		return h.resumer.resume(w, r, c)
 	case http.MethodDelete:
-		return h.stop(w, r, c)
+		return h.resumer.stop(w, r, c)
 	}
 	asked, err := h.rules.Read(w, r)
 	if err != nil {
@@ -435,7 +473,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, c *telemetry.Rec
 	noteChat(c, asked)
 	owner := ""
 	if resumable {
-		owner, resumable = h.ownerOf(r)
+		owner, resumable = h.resumer.ownerOf(r)
 	}
 	request := h.requestOf(r)
 	var keys [4]string // so that the keys of few limits need no allocation
@@ -444,7 +482,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, c *telemetry.Rec
 		return err
 	}
 	if resumable {
-		return h.serveResumable(w, r, owner, asked, admission, c)
+		return h.resumer.serve(w, r, owner, asked, admission, c)
 	}
 	defer admission.Leave()
 	ex := h.exchanges.open(r.Context(), h.exchanges.response(w, r, c.Start, ""), r.ProtoMajor == 3, admission, c)

@@ -3,17 +3,13 @@ package illumichat
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
-	"encoding/base64"
 	"errors"
 	"net/http"
 	"sync"
 	"time"
 
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
-	"github.com/illumichat/caddy-illumichat/internal/chat"
 	"github.com/illumichat/caddy-illumichat/internal/sse"
-	"github.com/illumichat/caddy-illumichat/internal/visitor"
 	"github.com/illumichat/caddy-illumichat/internal/watchdog"
 	"github.com/illumichat/caddy-illumichat/store"
 )
@@ -21,13 +17,10 @@ import (
 // recording is the output of an exchange into a log, which the visitor who asked reads as those do who come back. The log
 // begins with the head of the answer: before, nobody knows that there is one.
 type recording struct {
-	id    string
-	store store.Store
-	terms store.Terms
-	meta  store.Meta
-	until time.Time     // the end of the answer that the first visitor's server sets; zero: none
-	ex    *exchange     // which ends when nobody wants the stream any more
-	begun chan struct{} // closed when there is something to read
+	config recordingConfig
+	begun  chan struct{} // closed when there is something to read
+
+	exchange recordedExchange
 
 	mu      sync.Mutex
 	source  store.Source   // nil before the head
@@ -37,30 +30,84 @@ type recording struct {
 	hasBody bool
 	json    []byte // an answer that is no stream
 
-	tries, upstreamStatus int // so far
+	tries, status int // when the answer came
 
 	// These are the exchange's goroutine's alone.
 	numbering sse.Numberer
 	last      store.Chunk // a finish of our own
 }
 
-func newRecording(h *Handler, id, owner string, asked chat.Chat, visitor *visitor.Response) *recording {
-	return &recording{
-		id:        id,
-		store:     h.store,
-		terms:     h.Resume.terms(),
-		meta:      store.Meta{Owner: owner, Assistant: asked.Label},
-		until:     visitor.Deadline(),
-		begun:     make(chan struct{}),
-		numbering: sse.NewNumberer(id),
-	}
+// recordingConfig is what a recording is made of.
+type recordingConfig struct {
+	id    string
+	store store.Store
+	terms store.Terms
+	meta  store.Meta // but for the header, which comes with the answer
+	until time.Time  // the end of the answer that the first visitor's server sets; zero: none
+	slot  streamSlot
 }
 
-// newStreamID returns 128 random bits.
-func newStreamID() string {
-	var id [16]byte
-	_, _ = rand.Read(id[:]) // which never fails
-	return base64.RawURLEncoding.EncodeToString(id[:])
+// streamSlot is the slot of the request whose answer is recorded.
+type streamSlot interface {
+	// BeginStream notes that the answer is a stream that can be resumed.
+	BeginStream()
+
+	// EndStream notes that the stream is over.
+	EndStream()
+
+	// HasListener reports whether somebody listens to the stream in its slot.
+	HasListener() bool
+}
+
+// recordedExchange is the exchange whose output a recording is.
+type recordedExchange interface {
+	// Context is that of the exchange.
+	Context() context.Context
+
+	// Cancel ends the exchange, because of cause.
+	Cancel(cause error)
+
+	// HowAsked returns how often the upstream was asked, and the status of its last answer. It is called by the exchange's
+	// goroutine.
+	HowAsked() (tries, status int)
+}
+
+func newRecording(config recordingConfig) *recording {
+	return &recording{config: config, begun: make(chan struct{}), numbering: sse.NewNumberer(config.id)}
+}
+
+// attach makes it the output of an exchange, before that begins.
+func (r *recording) attach(exchange recordedExchange) { r.exchange = exchange }
+
+// hasBegun is closed when there is something to read.
+func (r *recording) hasBegun() <-chan struct{} { return r.begun }
+
+// answerHead returns the head of the answer.
+func (r *recording) answerHead() http.Header {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.head
+}
+
+// answerJSON returns an answer that is no stream.
+func (r *recording) answerJSON() []byte {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.json
+}
+
+// firstListener returns the listener of the visitor who asked, once the recording is committed.
+func (r *recording) firstListener() store.Listener {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.first
+}
+
+// howAsked returns how the exchange had asked when the answer came.
+func (r *recording) howAsked() (tries, status int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.tries, r.status
 }
 
 func (r *recording) Prepare(head http.Header, contentType string) {
@@ -71,9 +118,9 @@ func (r *recording) Prepare(head http.Header, contentType string) {
 		r.head = make(http.Header)
 	}
 	if contentType == sse.MediaType {
-		r.head.Set(headerStream, r.id)
+		r.head.Set(headerStream, r.config.id)
 	}
-	r.tries, r.upstreamStatus = r.ex.record.Tries, r.ex.record.UpstreamStatus
+	r.tries, r.status = r.exchange.HowAsked()
 }
 
 func (r *recording) Commit() error {
@@ -90,11 +137,11 @@ func (r *recording) Commit() error {
 
 // begin begins the log.
 func (r *recording) begin() {
-	r.meta.Header = r.head
-	r.source, r.first = r.store.Claim(r.id, r.meta, r.terms)
+	r.config.meta.Header = r.head
+	r.source, r.first = r.config.store.Claim(r.config.id, r.config.meta, r.config.terms)
 	unwanted := r.source.Context()
-	r.unwatch = context.AfterFunc(unwanted, func() { r.ex.cancel(whyEnded(context.Cause(unwanted))) })
-	r.ex.admission.BeginStream()
+	r.unwatch = context.AfterFunc(unwanted, func() { r.exchange.Cancel(whyEnded(context.Cause(unwanted))) })
+	r.config.slot.BeginStream()
 }
 
 func (r *recording) IsCommitted() bool {
@@ -116,7 +163,7 @@ func (r *recording) WriteEvents(p []byte, whole, _ bool) error {
 		defer close(r.begun)
 	}
 	numbered, ends := r.numbering.Number(p)
-	if err := r.source.Append(r.ex.ctx, store.Chunk{Data: numbered, Ends: ends, Torn: !whole}); err != nil {
+	if err := r.source.Append(r.exchange.Context(), store.Chunk{Data: numbered, Ends: ends, Torn: !whole}); err != nil {
 		return whyEnded(err)
 	}
 	return nil
@@ -155,18 +202,18 @@ func (r *recording) Finish(ev []byte) error {
 
 // IsHeard is true before there is a log, for which a visitor waits, and where visitors can come back by another instance.
 func (r *recording) IsHeard() bool {
-	return !r.IsCommitted() || r.store.Shared() || r.ex.admission.HasListener()
+	return !r.IsCommitted() || r.config.store.Shared() || r.config.slot.HasListener()
 }
 
 func (r *recording) EndStalled(time.Duration) time.Duration     { return watchdog.Never }
 func (r *recording) Heartbeat() (next time.Duration, err error) { return watchdog.Never, nil }
 func (r *recording) Patience() time.Duration                    { return watchdog.Never }
-func (r *recording) Deadline() time.Time                        { return r.until }
+func (r *recording) Deadline() time.Time                        { return r.config.until }
 
 func (r *recording) Close(reason, cause string) (bytes int64) {
 	if r.IsCommitted() {
 		r.unwatch()
-		r.ex.admission.EndStream()
+		r.config.slot.EndStream()
 		r.source.Finish(r.last, store.End{Reason: reason, Cause: cause})
 	}
 	return 0

@@ -1,16 +1,12 @@
 package illumichat
 
 import (
-	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"regexp"
-	"strconv"
-	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -21,7 +17,6 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
 	"github.com/illumichat/caddy-illumichat/internal/limit"
 	"github.com/illumichat/caddy-illumichat/internal/telemetry"
-	"github.com/illumichat/caddy-illumichat/internal/upstream"
 	"github.com/illumichat/caddy-illumichat/store"
 )
 
@@ -33,21 +28,10 @@ const (
 	defaultMaxTotal = 64 << 20
 )
 
-// headerStream is the field of an answer that names its stream, and of a DELETE that stops one.
-const headerStream = "Illumichat-Stream"
-
 var (
 	errStreamUnknown = &apierror.Error{
 		Status: http.StatusNotFound, Code: apierror.CodeNotFoundStream,
 		Text: "there is no such answer, or it is kept no longer",
-	}
-	errStreamMissing = &apierror.Error{
-		Status: http.StatusBadRequest, Code: apierror.CodeBadRequestStream,
-		Text: "say which answer is meant: a GET by Last-Event-ID or ?stream=, a DELETE by " + headerStream,
-	}
-	errEventID = &apierror.Error{
-		Status: http.StatusBadRequest, Code: apierror.CodeBadRequestStream,
-		Text: "the id of the last event is a stream's, a colon and a number",
 	}
 	errStore = &apierror.Error{
 		Status: http.StatusServiceUnavailable, Code: apierror.CodeUnavailableStore,
@@ -118,17 +102,27 @@ func (c *Resume) terms() store.Terms {
 	}
 }
 
+// resumer lets visitors go on with answers.
+type resumer struct {
+	store     store.Store
+	terms     store.Terms
+	owner     string // a placeholder; "" for none
+	limiter   *limit.Limiter
+	exchanges *exchanges
+	log       *telemetry.Log
+}
+
 // ownerOf returns who sent r, as a hash: what the placeholder stands for may be a secret. It reports false where it should
 // stand for something and does not: all such visitors would be one.
-func (h *Handler) ownerOf(r *http.Request) (owner string, ok bool) {
-	if h.Resume.Owner == "" {
+func (m *resumer) ownerOf(r *http.Request) (owner string, ok bool) {
+	if m.owner == "" {
 		return "", true
 	}
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	value := repl.ReplaceAll(h.Resume.Owner, "")
+	value := repl.ReplaceAll(m.owner, "")
 	if value == "" {
-		h.log.Report(zapcore.WarnLevel, "owner", "an answer has no owner, so that it cannot be resumed",
-			"see whether the placeholder is right, and what sets it comes before this handler", zap.String("owner", h.Resume.Owner))
+		m.log.Report(zapcore.WarnLevel, "owner", "an answer has no owner, so that it cannot be resumed",
+			"see whether the placeholder is right, and what sets it comes before this handler", zap.String("owner", m.owner))
 		return "", false
 	}
 	hash := sha256.Sum256([]byte(value))
@@ -137,35 +131,15 @@ func (h *Handler) ownerOf(r *http.Request) (owner string, ok bool) {
 
 const storeNamespace = "http.handlers.illumichat.stores"
 
-// openStore opens what keeps answers, and what instances may count together.
-func (h *Handler) openStore(ctx caddy.Context) error {
-	if h.Resume == nil && h.StoreRaw == nil {
-		return nil
-	}
-	var module store.Module = new(store.Memory)
-	if h.StoreRaw != nil {
-		loaded, err := ctx.LoadModule(h, "StoreRaw")
-		if err != nil {
-			return err
-		}
-		module = loaded.(store.Module)
-	}
-	// Other instances may reach the endpoint in another way than this one.
-	key := limit.NewKey(cmp.Or(h.Endpoint, upstream.DefaultEndpoint), h.Token)
-	var err error
-	h.store, err = module.Open(key.Scope())
-	return err
-}
-
 // resume goes on with an answer.
-func (h *Handler) resume(w http.ResponseWriter, r *http.Request, c *telemetry.Record) error {
+func (m *resumer) resume(w http.ResponseWriter, r *http.Request, c *telemetry.Record) error {
 	id, after, err := lastEvent(r)
 	if err != nil {
 		return err
 	}
-	release := h.limiter.Use()
+	release := m.limiter.Use()
 	defer release()
-	stream, listener, err := h.listen(r, id, after)
+	stream, listener, err := m.listen(r, id, after)
 	switch {
 	case err == io.EOF:
 		telemetry.Resumed(telemetry.ResumeEnded)
@@ -181,20 +155,20 @@ func (h *Handler) resume(w http.ResponseWriter, r *http.Request, c *telemetry.Re
 	}
 	defer listener.Close()
 	c.Label = stream.Meta().Assistant
-	seat, err := h.limiter.AdmitListener(id, limit.Request{ID: newStreamID(), Client: clientOf(r)})
+	seat, err := m.limiter.AdmitListener(id, limit.Request{ID: newStreamID(), Client: clientOf(r)})
 	if err != nil {
 		return err
 	}
 	defer seat.Leave()
 	telemetry.Resumed(telemetry.ResumeGoesOn)
-	visitor := h.exchanges.response(w, r, c.Start, "no-store, no-transform") // a GET's answer could be kept for another visitor
+	visitor := m.exchanges.response(w, r, c.Start, "no-store, no-transform") // a GET's answer could be kept for another visitor
 	defer func() { c.Bytes = visitor.Close("", "") }()
-	return h.follow(r, visitor, stream.Meta().Header, listener, c)
+	return m.follow(r, visitor, stream.Meta().Header, listener, c)
 }
 
 // listen begins to listen to a stream of whoever sent r. It returns io.EOF where nothing is left of it.
-func (h *Handler) listen(r *http.Request, id string, after int64) (store.Stream, store.Listener, error) {
-	stream, err := h.find(r, id)
+func (m *resumer) listen(r *http.Request, id string, after int64) (store.Stream, store.Listener, error) {
+	stream, err := m.find(r, id)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -219,12 +193,12 @@ func storeError(r *http.Request, err error) error {
 }
 
 // stop ends an answer.
-func (h *Handler) stop(w http.ResponseWriter, r *http.Request, c *telemetry.Record) error {
+func (m *resumer) stop(w http.ResponseWriter, r *http.Request, c *telemetry.Record) error {
 	id := r.Header.Get(headerStream)
 	if id == "" {
 		return errStreamMissing
 	}
-	stream, err := h.find(r, id)
+	stream, err := m.find(r, id)
 	if err != nil {
 		return err
 	}
@@ -237,43 +211,17 @@ func (h *Handler) stop(w http.ResponseWriter, r *http.Request, c *telemetry.Reco
 	return nil
 }
 
-// streamID is what newStreamID returns. Anything else needs not to be looked for.
-var streamID = regexp.MustCompile(`^[A-Za-z0-9_-]{22}$`)
-
 // find returns a stream of whoever sent r.
-func (h *Handler) find(r *http.Request, id string) (store.Stream, error) {
-	if !streamID.MatchString(id) {
+func (m *resumer) find(r *http.Request, id string) (store.Stream, error) {
+	if !isStreamID(id) {
 		return nil, errStreamUnknown
 	}
-	stream, err := h.store.Find(r.Context(), id)
+	stream, err := m.store.Find(r.Context(), id)
 	if err != nil {
 		return nil, storeError(r, err)
 	}
-	if owner, ok := h.ownerOf(r); !ok || owner != stream.Meta().Owner {
+	if owner, ok := m.ownerOf(r); !ok || owner != stream.Meta().Owner {
 		return nil, errStreamUnknown
 	}
 	return stream, nil
-}
-
-// lastEvent reads which event of which stream a visitor has had last: by the header that a browser's EventSource sends by
-// itself (HTML Standard, § 9.2.4), or by the query, as it cannot send one at its first request.
-func lastEvent(r *http.Request) (id string, n int64, err error) {
-	number := ""
-	if last := r.Header.Get("Last-Event-ID"); last != "" {
-		id, number, _ = strings.Cut(last, ":")
-	} else {
-		query := r.URL.Query()
-		id, number = query.Get("stream"), query.Get("after")
-		if id == "" {
-			return "", 0, errStreamMissing
-		}
-		if !query.Has("after") {
-			number = "0"
-		}
-	}
-	n, err = strconv.ParseInt(number, 10, 64)
-	if err != nil || n < 0 || id == "" {
-		return "", 0, errEventID
-	}
-	return id, n, nil
 }

@@ -40,8 +40,8 @@ func TestListeningFails(t *testing.T) {
 		"nothing is left of it": {t.Context(), io.EOF, io.EOF},
 		"the visitor is gone":   {left, broken, apierror.ErrVisitorGone},
 	} {
-		h := &Handler{Resume: new(Resume), store: brokenStore{err: tc.err}}
-		_, _, err := h.listen(httptest.NewRequestWithContext(tc.ctx, http.MethodGet, "/", nil), newStreamID(), 0)
+		m := &resumer{store: brokenStore{err: tc.err}}
+		_, _, err := m.listen(httptest.NewRequestWithContext(tc.ctx, http.MethodGet, "/", nil), newStreamID(), 0)
 		if !reflect.DeepEqual(err, tc.want) {
 			t.Errorf("%s: got %v, want %v", name, err, tc.want)
 		}
