@@ -14,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/illumichat/caddy-illumichat/internal/limit"
+	"github.com/illumichat/caddy-illumichat/internal/recording"
 	"github.com/illumichat/caddy-illumichat/internal/values"
 	"github.com/illumichat/caddy-illumichat/store"
 )
@@ -109,7 +110,7 @@ func (l *Limit) keyOf(r *http.Request, client string) string {
 func (h *Handler) requestOf(r *http.Request) limit.Request {
 	request := limit.Request{Client: clientOf(r)}
 	if h.store != nil {
-		request.ID = newStreamID()
+		request.ID = recording.NewID()
 	}
 	return request
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
 	"github.com/illumichat/caddy-illumichat/internal/chat"
 	"github.com/illumichat/caddy-illumichat/internal/limit"
+	"github.com/illumichat/caddy-illumichat/internal/recording"
 	"github.com/illumichat/caddy-illumichat/internal/sse"
 	"github.com/illumichat/caddy-illumichat/internal/telemetry"
 	"github.com/illumichat/caddy-illumichat/internal/visitor"
@@ -26,17 +27,17 @@ func (m *resumer) serve(w http.ResponseWriter, r *http.Request, owner string, as
 	visitor := m.exchanges.response(w, r, c.Start, "")
 	defer func() { c.Bytes = visitor.Close("", "") }()
 	c.Admitted = true
-	rec := newRecording(recordingConfig{
-		id:    a.ID,
-		store: m.store,
-		terms: m.terms,
-		meta:  store.Meta{Owner: owner, Assistant: asked.Label},
-		until: visitor.Deadline(),
-		slot:  a,
+	rec := recording.New(recording.Config{
+		Id:    a.ID,
+		Store: m.store,
+		Terms: m.terms,
+		Meta:  store.Meta{Owner: owner, Assistant: asked.Label},
+		Until: visitor.Deadline(),
+		Slot:  a,
 	})
 	// Of the visitor's request the values are needed, but it may end before.
 	ex := m.exchanges.open(context.WithoutCancel(r.Context()), rec, false, a, newAnswerRecord(asked, c.Start))
-	rec.attach(ex)
+	rec.Attach(ex)
 	var failed error
 	over := make(chan struct{})
 	go func() {
@@ -45,7 +46,7 @@ func (m *resumer) serve(w http.ResponseWriter, r *http.Request, owner string, as
 	}()
 
 	select {
-	case <-rec.hasBegun():
+	case <-rec.Begun():
 	case <-over:
 	case <-r.Context().Done():
 		// Nobody has the id yet.
@@ -56,11 +57,11 @@ func (m *resumer) serve(w http.ResponseWriter, r *http.Request, owner string, as
 		c.Tries, c.UpstreamStatus = ex.HowAsked() // which nobody writes any more
 		return m.answerWhole(r, visitor, rec, c, failed)
 	}
-	listener := rec.firstListener()
+	listener := rec.First()
 	defer listener.Close()
 	defer a.LeaveStream()
-	c.Tries, c.UpstreamStatus = rec.howAsked()
-	if err := m.follow(r, visitor, rec.answerHead(), listener, c); err != nil {
+	c.Tries, c.UpstreamStatus = rec.Asked()
+	if err := m.follow(r, visitor, rec.Head(), listener, c); err != nil {
 		return err
 	}
 	if c.Cause != telemetry.CauseLeft && c.Cause != telemetry.CauseStalled {
@@ -102,7 +103,7 @@ func (ex *exchange) runAlone(body []byte) (err error) {
 }
 
 // answerWhole gives the visitor who asked an answer that is no stream, or returns the error that there is instead.
-func (m *resumer) answerWhole(r *http.Request, visitor *visitor.Response, rec *recording, c *telemetry.Record, err error) error {
+func (m *resumer) answerWhole(r *http.Request, visitor *visitor.Response, rec *recording.Recorder, c *telemetry.Record, err error) error {
 	watchdog.Rethrow(err)
 	if r.Context().Err() != nil {
 		return apierror.ErrVisitorGone
@@ -110,8 +111,8 @@ func (m *resumer) answerWhole(r *http.Request, visitor *visitor.Response, rec *r
 	if err != nil {
 		return err
 	}
-	visitor.Prepare(rec.answerHead(), typeJSON)
-	if err := visitor.WriteAll(rec.answerJSON()); err != nil {
+	visitor.Prepare(rec.Head(), typeJSON)
+	if err := visitor.WriteAll(rec.JSON()); err != nil {
 		return m.visitorLeft(r, visitor, c, err)
 	}
 	c.Outcome = telemetry.OutcomeAnswered
@@ -121,9 +122,9 @@ func (m *resumer) answerWhole(r *http.Request, visitor *visitor.Response, rec *r
 // follow has a visitor listen to a stream, to its end or until they leave.
 func (m *resumer) follow(r *http.Request, visitor *visitor.Response, head http.Header, listener store.Listener, c *telemetry.Record) error {
 	visitor.Prepare(head, sse.MediaType)
-	var p progress
-	defer func() { c.Events, c.FirstEvent = p.events, p.firstEvent }()
-	err := follow(r.Context(), c.Start, visitor, listener, &p)
+	var p recording.Progress
+	defer func() { c.Events, c.FirstEvent = p.Events, p.FirstEvent }()
+	err := recording.Follow(r.Context(), c.Start, visitor, listener, &p)
 	switch {
 	case err == nil:
 		end := listener.End()

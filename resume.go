@@ -16,6 +16,7 @@ import (
 
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
 	"github.com/illumichat/caddy-illumichat/internal/limit"
+	"github.com/illumichat/caddy-illumichat/internal/recording"
 	"github.com/illumichat/caddy-illumichat/internal/telemetry"
 	"github.com/illumichat/caddy-illumichat/store"
 )
@@ -133,7 +134,7 @@ const storeNamespace = "http.handlers.illumichat.stores"
 
 // resume goes on with an answer.
 func (m *resumer) resume(w http.ResponseWriter, r *http.Request, c *telemetry.Record) error {
-	id, after, err := lastEvent(r)
+	id, after, err := recording.LastEvent(r)
 	if err != nil {
 		return err
 	}
@@ -155,7 +156,7 @@ func (m *resumer) resume(w http.ResponseWriter, r *http.Request, c *telemetry.Re
 	}
 	defer listener.Close()
 	c.Label = stream.Meta().Assistant
-	seat, err := m.limiter.AdmitListener(id, limit.Request{ID: newStreamID(), Client: clientOf(r)})
+	seat, err := m.limiter.AdmitListener(id, limit.Request{ID: recording.NewID(), Client: clientOf(r)})
 	if err != nil {
 		return err
 	}
@@ -194,9 +195,9 @@ func storeError(r *http.Request, err error) error {
 
 // stop ends an answer.
 func (m *resumer) stop(w http.ResponseWriter, r *http.Request, c *telemetry.Record) error {
-	id := r.Header.Get(headerStream)
+	id := r.Header.Get(recording.Header)
 	if id == "" {
-		return errStreamMissing
+		return recording.ErrStreamMissing
 	}
 	stream, err := m.find(r, id)
 	if err != nil {
@@ -213,7 +214,7 @@ func (m *resumer) stop(w http.ResponseWriter, r *http.Request, c *telemetry.Reco
 
 // find returns a stream of whoever sent r.
 func (m *resumer) find(r *http.Request, id string) (store.Stream, error) {
-	if !isStreamID(id) {
+	if !recording.ValidID(id) {
 		return nil, errStreamUnknown
 	}
 	stream, err := m.store.Find(r.Context(), id)

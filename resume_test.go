@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
+	"github.com/illumichat/caddy-illumichat/internal/recording"
 	"github.com/illumichat/caddy-illumichat/store"
 )
 
@@ -41,7 +42,7 @@ func TestListeningFails(t *testing.T) {
 		"the visitor is gone":   {left, broken, apierror.ErrVisitorGone},
 	} {
 		m := &resumer{store: brokenStore{err: tc.err}}
-		_, _, err := m.listen(httptest.NewRequestWithContext(tc.ctx, http.MethodGet, "/", nil), newStreamID(), 0)
+		_, _, err := m.listen(httptest.NewRequestWithContext(tc.ctx, http.MethodGet, "/", nil), recording.NewID(), 0)
 		if !reflect.DeepEqual(err, tc.want) {
 			t.Errorf("%s: got %v, want %v", name, err, tc.want)
 		}

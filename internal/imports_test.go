@@ -21,8 +21,9 @@ const module = "github.com/illumichat/caddy-illumichat"
 // that a new package is a decision and not an accident. The root is ".".
 var walls = map[string][]string{
 	".": {
-		"internal/apierror", "internal/buffer", "internal/chat", "internal/limit", "internal/origin", "internal/sse",
-		"internal/telemetry", "internal/upstream", "internal/values", "internal/visitor", "internal/watchdog", "store",
+		"internal/apierror", "internal/buffer", "internal/chat", "internal/limit", "internal/origin",
+		"internal/recording", "internal/sse", "internal/telemetry", "internal/upstream", "internal/values",
+		"internal/visitor", "internal/watchdog", "store",
 	},
 
 	"internal/sse":       {},
@@ -35,6 +36,7 @@ var walls = map[string][]string{
 	"internal/telemetry": {"internal/apierror"},
 	"internal/limit":     {"internal/apierror", "internal/values", "store"},
 	"internal/upstream":  {"internal/apierror", "internal/buffer", "internal/values"},
+	"internal/recording": {"internal/apierror", "internal/sse", "internal/watchdog", "store"},
 	"internal/values":    {},
 	"store":              {},
 	"store/redisstore":   {"internal/values", "store"},
@@ -63,7 +65,7 @@ var testPackages = []string{
 var standardOnly = []string{"internal/buffer", "internal/sse"}
 
 // withoutCaddy are the packages that do not import Caddy.
-var withoutCaddy = []string{"internal/apierror", "internal/chat", "internal/origin", "internal/watchdog"}
+var withoutCaddy = []string{"internal/apierror", "internal/chat", "internal/origin", "internal/recording", "internal/watchdog"}
 
 // tokenHome is the only package that writes the Authorization header. Tests and test packages write it to the sandbox.
 const tokenHome = "internal/upstream"

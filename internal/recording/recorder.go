@@ -1,4 +1,4 @@
-package illumichat
+package recording
 
 import (
 	"bytes"
@@ -14,13 +14,13 @@ import (
 	"github.com/illumichat/caddy-illumichat/store"
 )
 
-// recording is the output of an exchange into a log, which the visitor who asked reads as those do who come back. The log
+// Recorder is the output of an exchange into a log, which the visitor who asked reads as those do who come back. The log
 // begins with the head of the answer: before, nobody knows that there is one.
-type recording struct {
-	config recordingConfig
+type Recorder struct {
+	config Config
 	begun  chan struct{} // closed when there is something to read
 
-	exchange recordedExchange
+	exchange Exchange
 
 	mu      sync.Mutex
 	source  store.Source   // nil before the head
@@ -33,22 +33,22 @@ type recording struct {
 	tries, status int // when the answer came
 
 	// These are the exchange's goroutine's alone.
-	numbering sse.Numberer
-	last      store.Chunk // a finish of our own
+	numberer sse.Numberer
+	last     store.Chunk // a finish of our own
 }
 
-// recordingConfig is what a recording is made of.
-type recordingConfig struct {
-	id    string
-	store store.Store
-	terms store.Terms
-	meta  store.Meta // but for the header, which comes with the answer
-	until time.Time  // the end of the answer that the first visitor's server sets; zero: none
-	slot  streamSlot
+// Config is what a recording is made of.
+type Config struct {
+	Id    string
+	Store store.Store
+	Terms store.Terms
+	Meta  store.Meta // but for the header, which comes with the answer
+	Until time.Time  // the end of the answer that the first visitor's server sets; zero: none
+	Slot  Slot
 }
 
-// streamSlot is the slot of the request whose answer is recorded.
-type streamSlot interface {
+// Slot is the slot of the request whose answer is recorded.
+type Slot interface {
 	// BeginStream notes that the answer is a stream that can be resumed.
 	BeginStream()
 
@@ -59,8 +59,8 @@ type streamSlot interface {
 	HasListener() bool
 }
 
-// recordedExchange is the exchange whose output a recording is.
-type recordedExchange interface {
+// Exchange is the exchange whose output a recording is.
+type Exchange interface {
 	// Context is that of the exchange.
 	Context() context.Context
 
@@ -72,45 +72,45 @@ type recordedExchange interface {
 	HowAsked() (tries, status int)
 }
 
-func newRecording(config recordingConfig) *recording {
-	return &recording{config: config, begun: make(chan struct{}), numbering: sse.NewNumberer(config.id)}
+func New(config Config) *Recorder {
+	return &Recorder{config: config, begun: make(chan struct{}), numberer: sse.NewNumberer(config.Id)}
 }
 
-// attach makes it the output of an exchange, before that begins.
-func (r *recording) attach(exchange recordedExchange) { r.exchange = exchange }
+// Attach makes it the output of an exchange, before that begins.
+func (r *Recorder) Attach(exchange Exchange) { r.exchange = exchange }
 
-// hasBegun is closed when there is something to read.
-func (r *recording) hasBegun() <-chan struct{} { return r.begun }
+// Begun is closed when there is something to read.
+func (r *Recorder) Begun() <-chan struct{} { return r.begun }
 
-// answerHead returns the head of the answer.
-func (r *recording) answerHead() http.Header {
+// Head returns the head of the answer.
+func (r *Recorder) Head() http.Header {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.head
 }
 
-// answerJSON returns an answer that is no stream.
-func (r *recording) answerJSON() []byte {
+// JSON returns an answer that is no stream.
+func (r *Recorder) JSON() []byte {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.json
 }
 
-// firstListener returns the listener of the visitor who asked, once the recording is committed.
-func (r *recording) firstListener() store.Listener {
+// First returns the listener of the visitor who asked, once the recording is committed.
+func (r *Recorder) First() store.Listener {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.first
 }
 
-// howAsked returns how the exchange had asked when the answer came.
-func (r *recording) howAsked() (tries, status int) {
+// Asked returns how the exchange had asked when the answer came.
+func (r *Recorder) Asked() (tries, status int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.tries, r.status
 }
 
-func (r *recording) Prepare(head http.Header, contentType string) {
+func (r *Recorder) Prepare(head http.Header, contentType string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.head = head.Clone()
@@ -118,12 +118,12 @@ func (r *recording) Prepare(head http.Header, contentType string) {
 		r.head = make(http.Header)
 	}
 	if contentType == sse.MediaType {
-		r.head.Set(headerStream, r.config.id)
+		r.head.Set(Header, r.config.Id)
 	}
 	r.tries, r.status = r.exchange.HowAsked()
 }
 
-func (r *recording) Commit() error {
+func (r *Recorder) Commit() error {
 	if !r.mu.TryLock() {
 		return nil
 	}
@@ -136,42 +136,42 @@ func (r *recording) Commit() error {
 }
 
 // begin begins the log.
-func (r *recording) begin() {
-	r.config.meta.Header = r.head
-	r.source, r.first = r.config.store.Claim(r.config.id, r.config.meta, r.config.terms)
+func (r *Recorder) begin() {
+	r.config.Meta.Header = r.head
+	r.source, r.first = r.config.Store.Claim(r.config.Id, r.config.Meta, r.config.Terms)
 	unwanted := r.source.Context()
-	r.unwatch = context.AfterFunc(unwanted, func() { r.exchange.Cancel(whyEnded(context.Cause(unwanted))) })
-	r.config.slot.BeginStream()
+	r.unwatch = context.AfterFunc(unwanted, func() { r.exchange.Cancel(interruption(context.Cause(unwanted))) })
+	r.config.Slot.BeginStream()
 }
 
-func (r *recording) IsCommitted() bool {
+func (r *Recorder) IsCommitted() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.source != nil
 }
 
-func (r *recording) HasSent() bool {
+func (r *Recorder) HasSent() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.hasBody
 }
 
 // WriteEvents has the lock for no longer than it takes to begin: the log may have it wait for a listener, who needs it.
-func (r *recording) WriteEvents(p []byte, whole, _ bool) error {
+func (r *Recorder) WriteEvents(p []byte, whole, _ bool) error {
 	p, first := r.beginWith(p)
 	if first {
 		defer close(r.begun)
 	}
-	numbered, ends := r.numbering.Number(p)
+	numbered, ends := r.numberer.Number(p)
 	if err := r.source.Append(r.exchange.Context(), store.Chunk{Data: numbered, Ends: ends, Torn: !whole}); err != nil {
-		return whyEnded(err)
+		return interruption(err)
 	}
 	return nil
 }
 
 // beginWith begins the log, if it has not begun, and returns what of its first bytes is recorded: after a heartbeat, a byte
 // order mark would be no longer the first.
-func (r *recording) beginWith(p []byte) (recorded []byte, first bool) {
+func (r *Recorder) beginWith(p []byte) (recorded []byte, first bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.hasBody {
@@ -185,42 +185,42 @@ func (r *recording) beginWith(p []byte) (recorded []byte, first bool) {
 	return p, true
 }
 
-func (r *recording) WriteAll(p []byte) error {
+func (r *Recorder) WriteAll(p []byte) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.json = p
 	return nil
 }
 
-func (r *recording) Finish(ev []byte) error {
-	if r.numbering.Within() {
+func (r *Recorder) Finish(ev []byte) error {
+	if r.numberer.Within() {
 		ev = sse.CloseTorn(ev)
 	}
-	r.last.Data, r.last.Ends = r.numbering.Number(ev)
+	r.last.Data, r.last.Ends = r.numberer.Number(ev)
 	return nil
 }
 
 // IsHeard is true before there is a log, for which a visitor waits, and where visitors can come back by another instance.
-func (r *recording) IsHeard() bool {
-	return !r.IsCommitted() || r.config.store.Shared() || r.config.slot.HasListener()
+func (r *Recorder) IsHeard() bool {
+	return !r.IsCommitted() || r.config.Store.Shared() || r.config.Slot.HasListener()
 }
 
-func (r *recording) EndStalled(time.Duration) time.Duration     { return watchdog.Never }
-func (r *recording) Heartbeat() (next time.Duration, err error) { return watchdog.Never, nil }
-func (r *recording) Patience() time.Duration                    { return watchdog.Never }
-func (r *recording) Deadline() time.Time                        { return r.config.until }
+func (r *Recorder) EndStalled(time.Duration) time.Duration     { return watchdog.Never }
+func (r *Recorder) Heartbeat() (next time.Duration, err error) { return watchdog.Never, nil }
+func (r *Recorder) Patience() time.Duration                    { return watchdog.Never }
+func (r *Recorder) Deadline() time.Time                        { return r.config.Until }
 
-func (r *recording) Close(reason, cause string) (bytes int64) {
+func (r *Recorder) Close(reason, cause string) (bytes int64) {
 	if r.IsCommitted() {
 		r.unwatch()
-		r.config.slot.EndStream()
+		r.config.Slot.EndStream()
 		r.source.Finish(r.last, store.End{Reason: reason, Cause: cause})
 	}
 	return 0
 }
 
-// whyEnded is what ends an exchange when nobody wants its stream.
-func whyEnded(cause error) error {
+// interruption is what ends an exchange when nobody wants its stream.
+func interruption(cause error) error {
 	switch {
 	case errors.Is(cause, store.ErrStopped):
 		return apierror.Stopped

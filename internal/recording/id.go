@@ -1,4 +1,4 @@
-package illumichat
+package recording
 
 import (
 	"crypto/rand"
@@ -11,13 +11,13 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
 )
 
-// headerStream is the field of an answer that names its stream, and of a DELETE that stops one.
-const headerStream = "Illumichat-Stream"
+// Header is the field of an answer that names its stream, and of a DELETE that stops one.
+const Header = "Illumichat-Stream"
 
 var (
-	errStreamMissing = &apierror.Error{
+	ErrStreamMissing = &apierror.Error{
 		Status: http.StatusBadRequest, Code: apierror.CodeBadRequestStream,
-		Text: "say which answer is meant: a GET by Last-Event-ID or ?stream=, a DELETE by " + headerStream,
+		Text: "say which answer is meant: a GET by Last-Event-ID or ?stream=, a DELETE by " + Header,
 	}
 	errEventID = &apierror.Error{
 		Status: http.StatusBadRequest, Code: apierror.CodeBadRequestStream,
@@ -25,22 +25,22 @@ var (
 	}
 )
 
-// newStreamID returns 128 random bits.
-func newStreamID() string {
+// NewID returns 128 random bits.
+func NewID() string {
 	var id [16]byte
 	_, _ = rand.Read(id[:]) // which never fails
 	return base64.RawURLEncoding.EncodeToString(id[:])
 }
 
-// streamID is what newStreamID returns.
-var streamID = regexp.MustCompile(`^[A-Za-z0-9_-]{22}$`)
+// validID is what newStreamID returns.
+var validID = regexp.MustCompile(`^[A-Za-z0-9_-]{22}$`)
 
-// isStreamID reports whether id has the form of one. Anything else needs not to be looked for.
-func isStreamID(id string) bool { return streamID.MatchString(id) }
+// ValidID reports whether id has the form of one. Anything else needs not to be looked for.
+func ValidID(id string) bool { return validID.MatchString(id) }
 
-// lastEvent reads which event of which stream a visitor has had last: by the header that a browser's EventSource sends by
+// LastEvent reads which event of which stream a visitor has had last: by the header that a browser's EventSource sends by
 // itself (HTML Standard, § 9.2.4), or by the query, as it cannot send one at its first request.
-func lastEvent(r *http.Request) (id string, n int64, err error) {
+func LastEvent(r *http.Request) (id string, n int64, err error) {
 	number := ""
 	if last := r.Header.Get("Last-Event-ID"); last != "" {
 		id, number, _ = strings.Cut(last, ":")
@@ -48,7 +48,7 @@ func lastEvent(r *http.Request) (id string, n int64, err error) {
 		query := r.URL.Query()
 		id, number = query.Get("stream"), query.Get("after")
 		if id == "" {
-			return "", 0, errStreamMissing
+			return "", 0, ErrStreamMissing
 		}
 		if !query.Has("after") {
 			number = "0"

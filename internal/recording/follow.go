@@ -1,4 +1,4 @@
-package illumichat
+package recording
 
 import (
 	"context"
@@ -9,8 +9,8 @@ import (
 	"github.com/illumichat/caddy-illumichat/store"
 )
 
-// follower is what following a recording needs of the response to a visitor.
-type follower interface {
+// Visitor is what following a recording needs of the response to a visitor.
+type Visitor interface {
 	// Commit sends the head, if it is not sent yet.
 	Commit() error
 
@@ -28,15 +28,15 @@ type follower interface {
 	Patience() time.Duration
 }
 
-// progress is how far a visitor has followed a recording.
-type progress struct {
-	events     int64         // that were sent
-	firstEvent time.Duration // when the first one was, from the start; 0: none was
+// Progress is how far a visitor has followed a recording.
+type Progress struct {
+	Events     int64         // that were sent
+	FirstEvent time.Duration // when the first one was, from the start; 0: none was
 }
 
-// follow has a visitor, whose request began at start, listen to a stream, and notes in p how far they come. It returns nil at the
+// Follow has a visitor, whose request began at start, listen to a stream, and notes in p how far they come. It returns nil at the
 // end of the stream, and otherwise why they did not come that far.
-func follow(ctx context.Context, start time.Time, visitor follower, listener store.Listener, p *progress) error {
+func Follow(ctx context.Context, start time.Time, visitor Visitor, listener store.Listener, p *Progress) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var beat watchdog.Alarm
@@ -61,19 +61,19 @@ func follow(ctx context.Context, start time.Time, visitor follower, listener sto
 }
 
 // passPiece passes on what is there next. It returns io.EOF at the stream's end.
-func passPiece(ctx context.Context, visitor follower, listener store.Listener, start time.Time, p *progress) error {
+func passPiece(ctx context.Context, visitor Visitor, listener store.Listener, start time.Time, p *Progress) error {
 	piece, err := listener.Read()
 	switch {
 	case err != nil:
 		return err
 	case len(piece.Data) > 0:
-		if p.firstEvent == 0 && piece.Events > 0 {
-			p.firstEvent = time.Since(start)
+		if p.FirstEvent == 0 && piece.Events > 0 {
+			p.FirstEvent = time.Since(start)
 		}
 		if err := visitor.WriteEvents(piece.Data, !piece.Torn, true); err != nil {
 			return err
 		}
-		p.events += int64(piece.Events)
+		p.Events += int64(piece.Events)
 		return nil
 	}
 	if err := visitor.Commit(); err != nil {
