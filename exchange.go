@@ -84,7 +84,7 @@ func (es *exchanges) open(ctx context.Context, out output, http3 bool, a *limit.
 		Idle:        es.idleTimeout,
 	})
 	ex.unwatch = context.AfterFunc(ctx, func() { ex.leftAt.Store(int64(ex.watch.Now())) })
-	openExchanges.add(ex)
+	addExchange(ex)
 	return ex
 }
 
@@ -110,7 +110,7 @@ func (ex *exchange) run(body []byte) error {
 
 // close gives everything back.
 func (ex *exchange) close() {
-	openExchanges.remove(ex)
+	removeExchange(ex)
 	ex.unwatch()
 	ex.watch.Stop()
 	ex.cancel(nil)
@@ -341,6 +341,16 @@ func (ex *exchange) gone(err error) error {
 	}
 	return ex.visitorLeft(ex.record, ex.output.IsCommitted(), ex.http3, err, ex.loggable(err))
 }
+
+// endsAtReload reports whether a reload that replaces these exchanges' handler ends one of them: Caddy closes HTTP/3
+// connections then.
+func (es *exchanges) endsAtReload(e shutdownExchange) bool {
+	ex, ok := e.(*exchange)
+	return ok && ex.exchanges == es && ex.http3
+}
+
+// IsHeard reports whether there is a visitor, or may be one although this process exits.
+func (ex *exchange) IsHeard() bool { return ex.output.IsHeard() }
 
 // Context is that of the request upstream.
 func (ex *exchange) Context() context.Context { return ex.ctx }

@@ -213,8 +213,8 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.limiter = limit.New(h.limiterConfig())
 	h.resumer = h.newResumer()
 	loadedHandlers.add(h)
-	h.watchShutdown(ctx)
-	sources := telemetry.Sources{OpenStreams: openExchanges.count, CoolDowns: limit.CoolDowns}
+	watchShutdown(ctx, shutdownOptions{maxDuration: time.Duration(h.MaxDuration), endsAtReload: h.exchanges.endsAtReload})
+	sources := telemetry.Sources{OpenStreams: countExchanges, CoolDowns: limit.CoolDowns}
 	if err := telemetry.Register(ctx.GetMetricsRegistry(), sources); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
 	}

@@ -11,30 +11,48 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
 )
 
+// shutdownExchange is an exchange that can be told of a shutdown.
+type shutdownExchange interface {
+	// Cancel ends the exchange, because of cause.
+	Cancel(cause error)
+
+	// IsHeard reports whether there is a visitor, or may be one although this process exits.
+	IsHeard() bool
+}
+
 // openExchanges are those of the whole process, of replaced configs too: after a reload, the handlers
 // of the old config are no longer told of anything.
 var openExchanges exchangeSet
 
 type exchangeSet struct {
 	mu     sync.Mutex
-	set    map[*exchange]struct{}
+	set    map[shutdownExchange]struct{}
 	closed bool      // the process exits, and has no time for further ones
 	until  time.Time // the end of its grace period, once that has begun
 }
 
-func (s *exchangeSet) add(ex *exchange) {
+// addExchange notes an exchange that is open. It is cancelled at once if the process is about to exit.
+func addExchange(ex shutdownExchange) { openExchanges.add(ex) }
+
+// removeExchange notes that an exchange is closed.
+func removeExchange(ex shutdownExchange) { openExchanges.remove(ex) }
+
+// countExchanges returns how many exchanges are open.
+func countExchanges() int { return openExchanges.count() }
+
+func (s *exchangeSet) add(ex shutdownExchange) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.set == nil {
-		s.set = make(map[*exchange]struct{})
+		s.set = make(map[shutdownExchange]struct{})
 	}
 	s.set[ex] = struct{}{}
 	if s.closed {
-		ex.cancel(apierror.ShuttingDown)
+		ex.Cancel(apierror.ShuttingDown)
 	}
 }
 
-func (s *exchangeSet) remove(ex *exchange) {
+func (s *exchangeSet) remove(ex shutdownExchange) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.set, ex)
@@ -51,7 +69,7 @@ func (s *exchangeSet) closeWithin(grace time.Duration) {
 	s.mu.Lock()
 	s.until = time.Now().Add(grace)
 	s.mu.Unlock()
-	s.end(func(ex *exchange) bool { return !ex.output.IsHeard() }) // nobody can come back
+	s.end(func(ex shutdownExchange) bool { return !ex.IsHeard() }) // nobody can come back
 	beforeTheEndOf(grace, s.close)
 }
 
@@ -60,16 +78,16 @@ func (s *exchangeSet) close() {
 	s.mu.Lock()
 	s.closed = true
 	s.mu.Unlock()
-	s.end(func(*exchange) bool { return true })
+	s.end(func(shutdownExchange) bool { return true })
 }
 
 // end ends the exchanges that match.
-func (s *exchangeSet) end(match func(*exchange) bool) {
+func (s *exchangeSet) end(match func(shutdownExchange) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for ex := range s.set {
 		if match(ex) {
-			ex.cancel(apierror.ShuttingDown)
+			ex.Cancel(apierror.ShuttingDown)
 		}
 	}
 }
@@ -103,10 +121,18 @@ func init() {
 	caddy.OnExit(func(context.Context) { openExchanges.awaitExit() })
 }
 
+// shutdownOptions are about the exchanges of one handler.
+type shutdownOptions struct {
+	maxDuration time.Duration // of an exchange
+
+	// endsAtReload reports whether an exchange is over when a reload replaces the handler's server.
+	endsAtReload func(shutdownExchange) bool
+}
+
 // watchShutdown has open exchanges told, in time for a finish, when Caddy is going to close their
 // connections at the end of its grace period: all of them when the process exits, and those over HTTP/3
 // when a reload replaces this handler's server. Without a grace period Caddy waits for them.
-func (h *Handler) watchShutdown(ctx caddy.Context) {
+func watchShutdown(ctx caddy.Context, options shutdownOptions) {
 	server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	if !ok {
 		return
@@ -118,9 +144,9 @@ func (h *Handler) watchShutdown(ctx caddy.Context) {
 			return
 		}
 		beforeTheEndOf(grace, func() {
-			openExchanges.end(func(ex *exchange) bool { return ex.exchanges == &h.exchanges && ex.http3 })
+			openExchanges.end(options.endsAtReload)
 		})
-		exitLookout.watch(time.Duration(h.MaxDuration))
+		exitLookout.watch(options.maxDuration)
 	})
 }
 

@@ -17,7 +17,7 @@ import (
 func TestCancelTime(t *testing.T) {
 	cancels := func() (n uint64, seconds float64) {
 		registry := prometheus.NewRegistry()
-		if err := telemetry.Register(registry, telemetry.Sources{OpenStreams: openExchanges.count, CoolDowns: limit.CoolDowns}); err != nil {
+		if err := telemetry.Register(registry, telemetry.Sources{OpenStreams: countExchanges, CoolDowns: limit.CoolDowns}); err != nil {
 			t.Fatal(err)
 		}
 		families, err := registry.Gather()
