@@ -14,6 +14,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
 	"github.com/illumichat/caddy-illumichat/internal/chat"
 	"github.com/illumichat/caddy-illumichat/internal/limit"
+	"github.com/illumichat/caddy-illumichat/internal/shutdown"
 	"github.com/illumichat/caddy-illumichat/internal/sse"
 	"github.com/illumichat/caddy-illumichat/internal/telemetry"
 	"github.com/illumichat/caddy-illumichat/internal/upstream"
@@ -84,7 +85,7 @@ func (es *exchanges) open(ctx context.Context, out output, http3 bool, a *limit.
 		Idle:        es.idleTimeout,
 	})
 	ex.unwatch = context.AfterFunc(ctx, func() { ex.leftAt.Store(int64(ex.watch.Now())) })
-	addExchange(ex)
+	shutdown.Add(ex)
 	return ex
 }
 
@@ -110,7 +111,7 @@ func (ex *exchange) run(body []byte) error {
 
 // close gives everything back.
 func (ex *exchange) close() {
-	removeExchange(ex)
+	shutdown.Remove(ex)
 	ex.unwatch()
 	ex.watch.Stop()
 	ex.cancel(nil)
@@ -344,7 +345,7 @@ func (ex *exchange) gone(err error) error {
 
 // endsAtReload reports whether a reload that replaces these exchanges' handler ends one of them: Caddy closes HTTP/3
 // connections then.
-func (es *exchanges) endsAtReload(e shutdownExchange) bool {
+func (es *exchanges) endsAtReload(e shutdown.Exchange) bool {
 	ex, ok := e.(*exchange)
 	return ok && ex.exchanges == es && ex.http3
 }

@@ -24,6 +24,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/chat"
 	"github.com/illumichat/caddy-illumichat/internal/limit"
 	"github.com/illumichat/caddy-illumichat/internal/origin"
+	"github.com/illumichat/caddy-illumichat/internal/shutdown"
 	"github.com/illumichat/caddy-illumichat/internal/telemetry"
 	"github.com/illumichat/caddy-illumichat/internal/upstream"
 	"github.com/illumichat/caddy-illumichat/internal/values"
@@ -213,8 +214,8 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.limiter = limit.New(h.limiterConfig())
 	h.resumer = h.newResumer()
 	loadedHandlers.add(h)
-	watchShutdown(ctx, shutdownOptions{maxDuration: time.Duration(h.MaxDuration), endsAtReload: h.exchanges.endsAtReload})
-	sources := telemetry.Sources{OpenStreams: countExchanges, CoolDowns: limit.CoolDowns}
+	shutdown.Watch(ctx, shutdown.Options{MaxDuration: time.Duration(h.MaxDuration), EndsAtReload: h.exchanges.endsAtReload})
+	sources := telemetry.Sources{OpenStreams: shutdown.Count, CoolDowns: limit.CoolDowns}
 	if err := telemetry.Register(ctx.GetMetricsRegistry(), sources); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
 	}

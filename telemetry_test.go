@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/illumichat/caddy-illumichat/internal/limit"
+	"github.com/illumichat/caddy-illumichat/internal/shutdown"
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 	"github.com/illumichat/caddy-illumichat/internal/telemetry"
 )
@@ -17,7 +18,7 @@ import (
 func TestCancelTime(t *testing.T) {
 	cancels := func() (n uint64, seconds float64) {
 		registry := prometheus.NewRegistry()
-		if err := telemetry.Register(registry, telemetry.Sources{OpenStreams: countExchanges, CoolDowns: limit.CoolDowns}); err != nil {
+		if err := telemetry.Register(registry, telemetry.Sources{OpenStreams: shutdown.Count, CoolDowns: limit.CoolDowns}); err != nil {
 			t.Fatal(err)
 		}
 		families, err := registry.Gather()

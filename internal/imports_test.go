@@ -22,8 +22,8 @@ const module = "github.com/illumichat/caddy-illumichat"
 var walls = map[string][]string{
 	".": {
 		"internal/apierror", "internal/buffer", "internal/chat", "internal/limit", "internal/origin",
-		"internal/recording", "internal/sse", "internal/telemetry", "internal/upstream", "internal/values",
-		"internal/visitor", "internal/watchdog", "store",
+		"internal/recording", "internal/shutdown", "internal/sse", "internal/telemetry", "internal/upstream",
+		"internal/values", "internal/visitor", "internal/watchdog", "store",
 	},
 
 	"internal/sse":       {},
@@ -37,6 +37,7 @@ var walls = map[string][]string{
 	"internal/limit":     {"internal/apierror", "internal/values", "store"},
 	"internal/upstream":  {"internal/apierror", "internal/buffer", "internal/values"},
 	"internal/recording": {"internal/apierror", "internal/sse", "internal/watchdog", "store"},
+	"internal/shutdown":  {"internal/apierror"},
 	"internal/values":    {},
 	"store":              {},
 	"store/redisstore":   {"internal/values", "store"},

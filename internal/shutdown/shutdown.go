@@ -1,4 +1,4 @@
-package illumichat
+package shutdown
 
 import (
 	"context"
@@ -11,8 +11,8 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
 )
 
-// shutdownExchange is an exchange that can be told of a shutdown.
-type shutdownExchange interface {
+// Exchange is an exchange that can be told of a shutdown.
+type Exchange interface {
 	// Cancel ends the exchange, because of cause.
 	Cancel(cause error)
 
@@ -20,31 +20,31 @@ type shutdownExchange interface {
 	IsHeard() bool
 }
 
-// openExchanges are those of the whole process, of replaced configs too: after a reload, the handlers
+// exchanges are the open ones of the whole process, of replaced configs too: after a reload, the handlers
 // of the old config are no longer told of anything.
-var openExchanges exchangeSet
+var exchanges exchangeSet
 
 type exchangeSet struct {
 	mu     sync.Mutex
-	set    map[shutdownExchange]struct{}
+	set    map[Exchange]struct{}
 	closed bool      // the process exits, and has no time for further ones
 	until  time.Time // the end of its grace period, once that has begun
 }
 
-// addExchange notes an exchange that is open. It is cancelled at once if the process is about to exit.
-func addExchange(ex shutdownExchange) { openExchanges.add(ex) }
+// Add notes an exchange that is open. It is cancelled at once if the process is about to exit.
+func Add(ex Exchange) { exchanges.add(ex) }
 
-// removeExchange notes that an exchange is closed.
-func removeExchange(ex shutdownExchange) { openExchanges.remove(ex) }
+// Remove notes that an exchange is closed.
+func Remove(ex Exchange) { exchanges.remove(ex) }
 
-// countExchanges returns how many exchanges are open.
-func countExchanges() int { return openExchanges.count() }
+// Count returns how many exchanges are open.
+func Count() int { return exchanges.count() }
 
-func (s *exchangeSet) add(ex shutdownExchange) {
+func (s *exchangeSet) add(ex Exchange) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.set == nil {
-		s.set = make(map[shutdownExchange]struct{})
+		s.set = make(map[Exchange]struct{})
 	}
 	s.set[ex] = struct{}{}
 	if s.closed {
@@ -52,7 +52,7 @@ func (s *exchangeSet) add(ex shutdownExchange) {
 	}
 }
 
-func (s *exchangeSet) remove(ex shutdownExchange) {
+func (s *exchangeSet) remove(ex Exchange) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.set, ex)
@@ -69,7 +69,7 @@ func (s *exchangeSet) closeWithin(grace time.Duration) {
 	s.mu.Lock()
 	s.until = time.Now().Add(grace)
 	s.mu.Unlock()
-	s.end(func(ex shutdownExchange) bool { return !ex.IsHeard() }) // nobody can come back
+	s.end(func(ex Exchange) bool { return !ex.IsHeard() }) // nobody can come back
 	beforeTheEndOf(grace, s.close)
 }
 
@@ -78,11 +78,11 @@ func (s *exchangeSet) close() {
 	s.mu.Lock()
 	s.closed = true
 	s.mu.Unlock()
-	s.end(func(shutdownExchange) bool { return true })
+	s.end(func(Exchange) bool { return true })
 }
 
 // end ends the exchanges that match.
-func (s *exchangeSet) end(match func(shutdownExchange) bool) {
+func (s *exchangeSet) end(match func(Exchange) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for ex := range s.set {
@@ -118,21 +118,21 @@ func (s *exchangeSet) isEmpty() bool {
 }
 
 func init() {
-	caddy.OnExit(func(context.Context) { openExchanges.awaitExit() })
+	caddy.OnExit(func(context.Context) { exchanges.awaitExit() })
 }
 
-// shutdownOptions are about the exchanges of one handler.
-type shutdownOptions struct {
-	maxDuration time.Duration // of an exchange
+// Options are about the exchanges of one handler.
+type Options struct {
+	MaxDuration time.Duration // of an exchange
 
-	// endsAtReload reports whether an exchange is over when a reload replaces the handler's server.
-	endsAtReload func(shutdownExchange) bool
+	// EndsAtReload reports whether an exchange is over when a reload replaces the handler's server.
+	EndsAtReload func(Exchange) bool
 }
 
-// watchShutdown has open exchanges told, in time for a finish, when Caddy is going to close their
+// Watch has open exchanges told, in time for a finish, when Caddy is going to close their
 // connections at the end of its grace period: all of them when the process exits, and those over HTTP/3
 // when a reload replaces this handler's server. Without a grace period Caddy waits for them.
-func watchShutdown(ctx caddy.Context, options shutdownOptions) {
+func Watch(ctx caddy.Context, options Options) {
 	server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	if !ok {
 		return
@@ -140,13 +140,13 @@ func watchShutdown(ctx caddy.Context, options shutdownOptions) {
 	grace := gracePeriod(ctx)
 	server.RegisterOnShutdown(func() {
 		if caddy.Exiting() {
-			openExchanges.closeWithin(grace)
+			exchanges.closeWithin(grace)
 			return
 		}
 		beforeTheEndOf(grace, func() {
-			openExchanges.end(options.endsAtReload)
+			exchanges.end(options.EndsAtReload)
 		})
-		exitLookout.watch(options.maxDuration)
+		exitLookout.watch(options.MaxDuration)
 	})
 }
 
@@ -165,57 +165,4 @@ func beforeTheEndOf(grace time.Duration, f func()) {
 	if grace > 0 {
 		time.AfterFunc(grace-min(time.Second, grace/5), f)
 	}
-}
-
-// exitLookout is for exchanges of replaced configs, which run on while the config that is active at the exit
-// may have no handler of ours that would be told of it.
-var exitLookout lookout
-
-// lookoutInterval is short beside the shortest grace period in which a finish is promised, 500 ms.
-const lookoutInterval = 50 * time.Millisecond
-
-type lookout struct {
-	mu    sync.Mutex
-	until time.Time // zero: nobody looks out
-}
-
-// watch looks out for the exit for as long as d, in which all exchanges end that have begun.
-func (l *lookout) watch(d time.Duration) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.until.IsZero() {
-		go l.run()
-	}
-	if until := time.Now().Add(d); until.After(l.until) {
-		l.until = until
-	}
-}
-
-func (l *lookout) run() {
-	tick := time.NewTicker(lookoutInterval)
-	defer tick.Stop()
-	var app *caddyhttp.App
-	for l.goesOn() {
-		// Once the exit has begun there is no active config any more.
-		if active, err := caddy.ActiveContext().AppIfConfigured("http"); err == nil {
-			app, _ = active.(*caddyhttp.App)
-		}
-		<-tick.C
-		if caddy.Exiting() && app != nil {
-			time.AfterFunc(time.Duration(app.ShutdownDelay), func() {
-				openExchanges.closeWithin(time.Duration(app.GracePeriod))
-			})
-			return
-		}
-	}
-}
-
-func (l *lookout) goesOn() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if time.Now().After(l.until) {
-		l.until = time.Time{}
-		return false
-	}
-	return true
 }
