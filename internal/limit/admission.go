@@ -60,7 +60,7 @@ type charge struct {
 
 // enter lets the request in as all instances have counted together, or else as this one has.
 func (a *Admission) enter() error {
-	if a.limiter.Counter != nil {
+	if a.limiter.config.Counter != nil {
 		if known, err := a.enterShared(); known {
 			return err
 		}
@@ -148,7 +148,7 @@ func (a *Admission) exhausted() error {
 
 // checkClientSlots returns why a client gets no slot, if it gets none. It needs the state's lock.
 func (l *Limiter) checkClientSlots(client string) error {
-	if l.MaxPerClient > 0 && l.state.slots.byClient[client] >= l.MaxPerClient {
+	if l.config.MaxPerClient > 0 && l.state.slots.byClient[client] >= l.config.MaxPerClient {
 		return errClientStreams
 	}
 	return l.checkSlots()
@@ -156,7 +156,7 @@ func (l *Limiter) checkClientSlots(client string) error {
 
 // checkSlots returns why nobody gets a slot, if nobody does. It needs the state's lock.
 func (l *Limiter) checkSlots() error {
-	if l.MaxStreams > 0 && l.state.slots.taken >= l.MaxStreams {
+	if l.config.MaxStreams > 0 && l.state.slots.taken >= l.config.MaxStreams {
 		return errStreams
 	}
 	return nil
@@ -169,7 +169,7 @@ func (c *charge) wait() time.Duration { return c.usage.wait(c.limit.n(), 1) }
 func (l *Limiter) reportUsedUp(charges []charge) {
 	for _, c := range charges {
 		if wait := c.wait(); wait > 0 && (c.key == "" || c.limit.ForMany) {
-			l.UsedUp(c.limit.Rule, c.key == "", wait)
+			l.config.UsedUp(c.limit.Rule, c.key == "", wait)
 		}
 	}
 }
@@ -180,8 +180,8 @@ func (a *Admission) Reached() { a.reached = true }
 // CoolDown keeps requests from the upstream for a time, of all instances. It reports whether that is new.
 func (a *Admission) CoolDown(wait time.Duration) (begun bool) {
 	begun = a.limiter.state.coolDown.start(wait)
-	if a.limiter.Counter != nil {
-		a.limiter.Counter.CoolDown(wait)
+	if a.limiter.config.Counter != nil {
+		a.limiter.config.Counter.CoolDown(wait)
 	}
 	return begun
 }

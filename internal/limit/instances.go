@@ -18,7 +18,7 @@ func (a *Admission) enterShared() (known bool, err error) {
 		return true, err
 	}
 	a.keepState()
-	ruling, err := a.limiter.Counter.Enter(a.entry())
+	ruling, err := a.limiter.config.Counter.Enter(a.entry())
 	a.noteUsage(ruling.Usage)
 	if err == nil && ruling.Stay != nil {
 		a.admitted(ruling)
@@ -60,7 +60,7 @@ func (a *Admission) entry() store.Entry {
 	e := store.Entry{
 		ID:           a.ID,
 		Client:       a.client,
-		MaxPerClient: a.limiter.MaxPerClient,
+		MaxPerClient: a.limiter.config.MaxPerClient,
 		Limits:       make([]store.Limit, len(a.charges)),
 	}
 	for i, c := range a.charges {
@@ -132,11 +132,11 @@ func (l *Limiter) admitListenerShared(stream string, r Request, writtenHere bool
 	if err := l.reserve(r.Client); err != nil {
 		return Slot{}, true, err
 	}
-	e := store.Entry{ID: r.ID, Client: r.Client, MaxPerClient: l.MaxPerClient, Listens: true}
+	e := store.Entry{ID: r.ID, Client: r.Client, MaxPerClient: l.config.MaxPerClient, Listens: true}
 	if !writtenHere {
 		e.With = stream
 	}
-	ruling, err := l.Counter.Enter(e)
+	ruling, err := l.config.Counter.Enter(e)
 	if err == nil && ruling.Stay != nil {
 		return Slot{state: l.state, client: r.Client, stay: ruling.Stay}, true, nil
 	}

@@ -39,7 +39,7 @@ type Rule struct {
 // Limiter decides whether there is room for a request. It has a part in a state that all limiters of the process share which
 // ask one endpoint with one token.
 type Limiter struct {
-	Config
+	config Config
 	state  *sharedState
 	limits []*activeRule
 	refs   int // of the state: the config's, and those of open chats; guarded by the state's lock
@@ -62,7 +62,7 @@ type Request struct {
 // New takes part in the state. It has to be closed.
 func New(config Config) *Limiter {
 	state, _ := sharedStates.LoadOrStore(config.Key, &sharedState{endpoint: config.Endpoint})
-	l := &Limiter{Config: config, state: state.(*sharedState), refs: 1}
+	l := &Limiter{config: config, state: state.(*sharedState), refs: 1}
 	for _, r := range config.Rules {
 		shared, _ := sharedWindows.LoadOrStore(config.Key.windowKey(r), newWindow(r.Window))
 		l.limits = append(l.limits, &activeRule{Rule: r, window: shared.(*window)})
@@ -86,7 +86,7 @@ func (l *Limiter) Use() (release func()) {
 // releaseLate gives up the part of a request, which nobody waits for.
 func (l *Limiter) releaseLate() {
 	if err := l.releaseRef(); err != nil {
-		l.Failed(err)
+		l.config.Failed(err)
 	}
 }
 

@@ -24,9 +24,9 @@ func newTestLimiter(t *testing.T, rules ...Rule) *Limiter {
 
 // sharedBy returns how many limiters share the state of one, and whether the windows of its rules are kept.
 func sharedBy(l *Limiter) (users int, windows bool) {
-	users, _ = sharedStates.References(l.Key)
-	for _, r := range l.Rules {
-		_, kept := sharedWindows.References(l.Key.windowKey(r))
+	users, _ = sharedStates.References(l.config.Key)
+	for _, r := range l.config.Rules {
+		_, kept := sharedWindows.References(l.config.Key.windowKey(r))
 		windows = windows || kept
 	}
 	return users, windows
@@ -49,7 +49,7 @@ func closeLimiter(t *testing.T, l *Limiter) {
 func admitOne(t *testing.T, l *Limiter) *Admission {
 	t.Helper()
 	var keys []string
-	for _, r := range l.Rules {
+	for _, r := range l.config.Rules {
 		keys = append(keys, r.Key)
 	}
 	a, err := l.Admit(make(http.Header), Request{Client: "client"}, keys)

@@ -71,7 +71,7 @@ func (l *Limiter) AdmitListener(stream string, r Request) (Slot, error) {
 	if taken.of != nil {
 		return taken, nil
 	}
-	if l.Counter != nil && l.MaxPerClient > 0 {
+	if l.config.Counter != nil && l.config.MaxPerClient > 0 {
 		if taken, known, err := l.admitListenerShared(stream, r, writtenHere); known {
 			return taken, err
 		}

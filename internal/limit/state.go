@@ -86,13 +86,13 @@ func (l *Limiter) releaseRef() error {
 		return nil
 	}
 	var errs error
-	for _, r := range l.Rules {
-		_, err := sharedWindows.Delete(l.Key.windowKey(r))
+	for _, r := range l.config.Rules {
+		_, err := sharedWindows.Delete(l.config.Key.windowKey(r))
 		errs = errors.Join(errs, err)
 	}
-	if l.Config.Release != nil {
-		errs = errors.Join(errs, l.Config.Release())
+	if l.config.Release != nil {
+		errs = errors.Join(errs, l.config.Release())
 	}
-	_, err := sharedStates.Delete(l.Key)
+	_, err := sharedStates.Delete(l.config.Key)
 	return errors.Join(errs, err)
 }
