@@ -104,7 +104,7 @@ func (es *exchanges) response(w http.ResponseWriter, r *http.Request, start time
 func (ex *exchange) run(body []byte) error {
 	err := ex.ask(body)
 	if err == nil {
-		err = ex.answer.pass()
+		err = ex.answer.relayToEnd()
 	}
 	return ex.conclude(err)
 }
@@ -190,7 +190,7 @@ func (ex *exchange) isCommitted() bool { return ex.output.IsCommitted() }
 // logPause tells of a try that is to be repeated.
 func (ex *exchange) logPause(tries int, pause time.Duration, cause error) {
 	if c := ex.log.Logger().Check(zap.DebugLevel, "trying again"); c != nil {
-		c.Write(zap.Int("tries", tries), zap.Duration("pause", pause), zap.NamedError("cause", ex.loggable(cause)))
+		c.Write(zap.Int("tries", tries), zap.Duration("pause", pause), zap.NamedError("cause", ex.withoutToken(cause)))
 	}
 }
 
@@ -248,23 +248,23 @@ func (ex *exchange) stream(ctx context.Context, got upstream.Answer) (*answer, e
 	ex.relay = newRelay(ex.secret, ex.output, &ex.watch)
 	a := &answer{ex: ex, ctx: ctx, body: got.Body, relay: ex.relay}
 	if err := a.relay.start(got.Body); err != nil {
-		return nil, a.over(err)
+		return nil, a.endStream(err)
 	}
 	return a, nil
 }
 
-// pass passes the answer on to its end.
-func (a *answer) pass() error {
+// relayToEnd passes the answer on to its end.
+func (a *answer) relayToEnd() error {
 	defer a.body.Close()
 	if a.relay == nil {
 		a.ex.watch.Stop()
 		return a.ex.output.WriteAll(a.json)
 	}
-	return a.over(a.relay.copy(a.body))
+	return a.endStream(a.relay.copy(a.body))
 }
 
-// over gives back what a stream took, and returns why it has no finish, if it has none.
-func (a *answer) over(err error) error {
+// endStream gives back what a stream took, and returns why it has no finish, if it has none.
+func (a *answer) endStream(err error) error {
 	finished := a.relay.finished
 	if !errors.Is(err, apierror.ErrVisitorGone) {
 		a.relay.release() // HTTP/2 may still look at the bytes of a write that failed
@@ -295,30 +295,30 @@ func (ex *exchange) conclude(err error) error {
 	cause := context.Cause(ex.ctx)
 	watchdog.Rethrow(cause) // here, net/http handles it as ever
 	if errors.Is(err, apierror.ErrVisitorGone) {
-		return ex.gone(err)
+		return ex.leave(err)
 	}
 	if cause != nil {
 		if reason, ok := errors.AsType[*apierror.Interruption](cause); ok {
-			return ex.breakOff(reason)
+			return ex.interrupt(reason)
 		}
-		return ex.gone(cause)
+		return ex.leave(cause)
 	}
 	if reason, ok := errors.AsType[*apierror.Interruption](err); ok {
-		return ex.breakOff(reason)
+		return ex.interrupt(reason)
 	}
 	if refusal, ok := errors.AsType[*apierror.Error](err); ok {
-		return refusal.Because(ex.loggable(refusal.Cause))
+		return refusal.Because(ex.withoutToken(refusal.Cause))
 	}
 	return err
 }
 
-// breakOff tells the visitor of an answer that has no finish of its own.
-func (ex *exchange) breakOff(reason *apierror.Interruption) error {
-	if ex.relay != nil && ex.relay.told {
+// interrupt tells the visitor of an answer that has no finish of its own.
+func (ex *exchange) interrupt(reason *apierror.Interruption) error {
+	if ex.relay != nil && ex.relay.finishSent {
 		ex.record.Outcome = telemetry.OutcomeAnswered // what would have followed does not matter
 		return nil
 	}
-	cause := ex.loggable(reason.Cause)
+	cause := ex.withoutToken(reason.Cause)
 	if !ex.output.IsCommitted() {
 		return reason.Before().Because(cause)
 	}
@@ -326,21 +326,21 @@ func (ex *exchange) breakOff(reason *apierror.Interruption) error {
 	ex.log.Report(reason.Level(), reason.Code.String(), "the answer broke off", reason.Before().Hint,
 		zap.Stringer("code", reason.Code), zap.NamedError("cause", cause))
 	if err := ex.output.Finish(chat.FinishEvent(reason)); err != nil {
-		return ex.gone(err)
+		return ex.leave(err)
 	}
 	return nil
 }
 
-// gone ends the exchange of a visitor who left or does not read.
-func (ex *exchange) gone(err error) error {
-	if ex.relay != nil && ex.relay.told {
+// leave ends the exchange of a visitor who left or does not read.
+func (ex *exchange) leave(err error) error {
+	if ex.relay != nil && ex.relay.finishSent {
 		ex.record.Outcome = telemetry.OutcomeAnswered // what would have followed does not matter
 		return nil
 	}
 	if ex.ctx.Err() != nil {
 		ex.record.Cancelled = ex.sinceLeft()
 	}
-	return ex.visitorLeft(ex.record, ex.output.IsCommitted(), ex.http3, err, ex.loggable(err))
+	return ex.visitorLeft(ex.record, ex.output.IsCommitted(), ex.http3, err, ex.withoutToken(err))
 }
 
 // endsAtReload reports whether a reload that replaces these exchanges' handler ends one of them: Caddy closes HTTP/3
@@ -408,8 +408,8 @@ func (ex *exchange) sinceLeft() time.Duration {
 // errWithheld stands for an error that the log may not have.
 var errWithheld = errors.New("withheld, because it holds the API token, which the upstream sent back")
 
-// loggable keeps the token out of the log where err quotes an upstream that sent it back.
-func (ex *exchange) loggable(err error) error {
+// withoutToken keeps the token out of the log where err quotes an upstream that sent it back.
+func (ex *exchange) withoutToken(err error) error {
 	if err != nil && ex.secret.In([]byte(err.Error())) {
 		return errWithheld
 	}

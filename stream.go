@@ -73,26 +73,26 @@ type relay struct {
 	buffer   buffer.Buffer
 	whole    int // bytes at the beginning of the buffer that are whole blocks
 
-	started  bool // something of the stream has left the buffer
-	begun    bool // the first event has come, or is too large to be waited for
-	read     bool // all of the stream has been read
-	finished bool // the finish has come
-	told     bool // and was sent
+	anySent    bool // something of the stream has left the buffer
+	firstSeen  bool // the first event has come, or is too large to be waited for
+	read       bool // all of the stream has been read
+	finished   bool // the finish has come
+	finishSent bool // and was sent
 
 	finishReason string
 
-	waiting    int64         // events that are to be sent
-	events     int64         // and that were sent
-	firstEvent time.Duration // when it came
-	gaps       telemetry.Gaps
+	pendingEvents int64         // events that are to be sent
+	events        int64         // and that were sent
+	firstEvent    time.Duration // when it came
+	gaps          telemetry.Gaps
 
 	ended bool
 	err   error // why there is no finish, if it has ended without
 
 	// An event that is too large to be held goes in parts.
-	open       bool // a part of it is sent, or was dropped
-	openFinish bool // it is a finish
-	openDrop   bool // it is one finish too many
+	partSent     bool // a part of it is sent, or was dropped
+	partIsFinish bool // it is a finish
+	dropPart     bool // it is one finish too many
 }
 
 func newRelay(token upstream.Token, output output, watch *watchdog.Watchdog) *relay {
@@ -107,7 +107,7 @@ func (r *relay) note(c *telemetry.Record) {
 	c.Events, c.FirstEvent = r.events, r.firstEvent
 	r.gaps.Note(r.watch.Now(), r.events)
 	c.MergeGaps(&r.gaps)
-	if r.told {
+	if r.finishSent {
 		c.FinishReason = r.finishReason
 	}
 }
@@ -132,10 +132,10 @@ func (r *relay) finisher() *chat.FinishReader {
 // start relays body up to its first event, and returns why there is none. What goes wrong after that, copy
 // returns.
 func (r *relay) start(body io.Reader) error {
-	for !r.begun && !r.ended {
+	for !r.firstSeen && !r.ended {
 		r.step(body)
 	}
-	if r.begun && (!r.ended || r.output.IsCommitted()) {
+	if r.firstSeen && (!r.ended || r.output.IsCommitted()) {
 		return nil
 	}
 	return r.err
@@ -173,10 +173,10 @@ func (r *relay) forward(n int) error {
 	at := r.buffer.Len()
 	r.buffer.Add(n)
 	cr := sse.HasCR(r.buffer.Held()[at:])
-	if r.open {
+	if r.partSent {
 		n, ended := r.scanner.Next(r.buffer.Held()[at:], cr)
 		if ended == sse.Event {
-			r.waiting++
+			r.pendingEvents++
 		}
 		if at += n; ended != sse.Torn {
 			if err := r.sendRest(at); err != nil {
@@ -186,15 +186,15 @@ func (r *relay) forward(n int) error {
 		}
 	}
 	whole, events := r.scanner.Blocks(r.buffer.Held()[at:], cr)
-	r.waiting += int64(events)
+	r.pendingEvents += int64(events)
 	if whole > 0 {
 		r.whole = at + whole
 	}
-	if events > 0 && !r.begun {
-		r.begin()
+	if events > 0 && !r.firstSeen {
+		r.firstEventSeen()
 	}
 	// Comments before the first event wait for it: until then, nothing is sent.
-	if r.begun && r.whole > 0 {
+	if r.firstSeen && r.whole > 0 {
 		if err := r.sendWhole(); err != nil {
 			return err
 		}
@@ -202,9 +202,9 @@ func (r *relay) forward(n int) error {
 	return r.makeRoom()
 }
 
-// begin marks the first event, after which the upstream's silences count.
-func (r *relay) begin() {
-	r.begun = true
+// firstEventSeen marks the first event, after which the upstream's silences count.
+func (r *relay) firstEventSeen() {
+	r.firstSeen = true
 	r.firstEvent = r.watch.Now()
 	r.watch.Begin()
 }
@@ -212,7 +212,7 @@ func (r *relay) begin() {
 // sendWhole sends the whole blocks in the buffer.
 func (r *relay) sendWhole() error {
 	blocks := r.buffer.Held()[:r.whole]
-	if !r.started && r.output.HasSent() {
+	if !r.anySent && r.output.HasSent() {
 		// After a heartbeat, a byte order mark would be no longer the stream's first bytes, and make the
 		// first line another field.
 		blocks = bytes.TrimPrefix(blocks, sse.ByteOrderMark)
@@ -234,9 +234,9 @@ func (r *relay) sendWhole() error {
 
 // sent notes that what was waiting is with the visitor.
 func (r *relay) sent() {
-	r.events += r.waiting
-	r.waiting = 0
-	r.told = r.finished
+	r.events += r.pendingEvents
+	r.pendingEvents = 0
+	r.finishSent = r.finished
 }
 
 func (r *relay) write(blocks []byte) error {
@@ -251,8 +251,8 @@ func (r *relay) write(blocks []byte) error {
 // inspect sends blocks after a look at each: the first finish is noted, further ones are left out, and
 // one that holds the token, where one leaks, ends the stream before it.
 func (r *relay) inspect(blocks []byte, leaks bool) error {
-	split := sse.NewScanner(r.started)
-	from, at, unseen := 0, 0, r.waiting
+	split := sse.NewScanner(r.anySent)
+	from, at, unseen := 0, 0, r.pendingEvents
 	cr := sse.HasCR(blocks)
 	for at < len(blocks) {
 		n, kind := split.Next(blocks[at:], cr)
@@ -262,17 +262,17 @@ func (r *relay) inspect(blocks []byte, leaks bool) error {
 			if err := r.write(blocks[from:at]); err != nil {
 				return err
 			}
-			r.waiting -= unseen
+			r.pendingEvents -= unseen
 			r.sent()
 			return apierror.Leak
-		case !chat.MayFinish(block) || !r.finisher().IsFinish(block, !r.started && at == 0):
+		case !chat.MayFinish(block) || !r.finisher().IsFinish(block, !r.anySent && at == 0):
 			// Sent with its neighbours.
 		case r.finished:
 			if err := r.write(blocks[from:at]); err != nil {
 				return err
 			}
 			from = at + n
-			r.waiting--
+			r.pendingEvents--
 		default:
 			r.finish()
 		}
@@ -299,7 +299,7 @@ func (r *relay) makeRoom() error {
 	switch {
 	case !r.buffer.Full():
 		return nil
-	case !r.open && !r.buffer.Largest():
+	case !r.partSent && !r.buffer.Largest():
 		r.buffer.Grow()
 		return nil
 	case r.whole > 0: // all comments: as many as this are waited with no longer
@@ -310,20 +310,20 @@ func (r *relay) makeRoom() error {
 
 // sendPart sends the part of an event that is held, but for what may be the beginning of the token.
 func (r *relay) sendPart() error {
-	if !r.begun {
-		r.begin()
+	if !r.firstSeen {
+		r.firstEventSeen()
 	}
 	held := r.buffer.Held()
 	if r.token.In(held) {
 		return apierror.Leak
 	}
-	if !r.open {
-		r.open = true
-		r.openFinish = r.finisher().BeginsFinish(held, !r.started)
-		r.openDrop = r.openFinish && r.finished
+	if !r.partSent {
+		r.partSent = true
+		r.partIsFinish = r.finisher().BeginsFinish(held, !r.anySent)
+		r.dropPart = r.partIsFinish && r.finished
 	}
 	part := held[:len(held)-r.token.Len()+1]
-	if err := r.writeOpen(part, false); err != nil {
+	if err := r.writePart(part, false); err != nil {
 		return err
 	}
 	r.drop(len(part))
@@ -336,22 +336,22 @@ func (r *relay) sendRest(n int) error {
 	if r.token.In(rest) {
 		return apierror.Leak
 	}
-	if err := r.writeOpen(rest, true); err != nil {
+	if err := r.writePart(rest, true); err != nil {
 		return err
 	}
 	r.drop(n)
-	r.open = false
-	if r.openFinish && !r.finished {
+	r.partSent = false
+	if r.partIsFinish && !r.finished {
 		r.finish()
 	}
 	r.sent()
 	return nil
 }
 
-func (r *relay) writeOpen(p []byte, whole bool) error {
-	if r.openDrop {
+func (r *relay) writePart(p []byte, whole bool) error {
+	if r.dropPart {
 		if whole {
-			r.waiting--
+			r.pendingEvents--
 		}
 		return nil
 	}
@@ -361,7 +361,7 @@ func (r *relay) writeOpen(p []byte, whole bool) error {
 // drop removes n bytes that are dealt with.
 func (r *relay) drop(n int) {
 	r.buffer.Drop(n)
-	r.started = true
+	r.anySent = true
 }
 
 // end deals with what is left when the upstream has ended, by EOF or another error. An event that lacks but

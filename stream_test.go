@@ -541,7 +541,7 @@ func TestFloodsAreBounded(t *testing.T) {
 				relay.step(body)
 			}
 			blocked = true
-			_ = (&answer{ex: ex, ctx: ex.ctx, body: io.NopCloser(body), relay: relay}).pass()
+			_ = (&answer{ex: ex, ctx: ex.ctx, body: io.NopCloser(body), relay: relay}).relayToEnd()
 		}()
 		if floodsInUse() == 0 {
 			t.Errorf("%s: there is no flood", name)
@@ -611,7 +611,7 @@ func TestBufferIsGivenBack(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_ = a.pass()
+			_ = a.relayToEnd()
 			if kept := a.relay.buffer.Cap() != 0; kept != test.kept {
 				t.Errorf("the buffer is kept: %v", kept)
 			}
