@@ -82,8 +82,8 @@ func parseCaddyfile(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 // Only `alias` and `limit` may be repeated.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the directive's name
-	if d.NextArg() {
-		return d.Errf("unexpected argument '%s'", values.Printable(d.Val()))
+	if err := values.NoArgs(d); err != nil {
+		return err
 	}
 	seen := make(specified)
 	for d.NextBlock(0) {
@@ -151,11 +151,8 @@ func (h *Handler) unmarshalSubdirective(d *caddyfile.Dispenser, name string) err
 	case "retry":
 		return h.Retry.unmarshalCaddyfile(d)
 	case "propagate_trace":
-		if d.NextArg() {
-			return d.Errf("unexpected argument '%s'", values.Printable(d.Val()))
-		}
 		h.PropagateTrace = true
-		return nil
+		return values.NoArgs(d)
 	case "transport":
 		return h.unmarshalTransport(d)
 	case "resume":
@@ -290,8 +287,8 @@ func (h *Handler) unmarshalLimit(d *caddyfile.Dispenser) error {
 }
 
 func (c *Retry) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	if d.NextArg() {
-		return d.Errf("unexpected argument '%s'", values.Printable(d.Val()))
+	if err := values.NoArgs(d); err != nil {
+		return err
 	}
 	seen := make(specified)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
@@ -367,8 +364,8 @@ func (c *Retry) unmarshalOn(d *caddyfile.Dispenser) error {
 }
 
 func (c *Resume) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	if d.NextArg() {
-		return d.Errf("unexpected argument '%s'", values.Printable(d.Val()))
+	if err := values.NoArgs(d); err != nil {
+		return err
 	}
 	seen := make(specified)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
@@ -422,8 +419,10 @@ func (h *Handler) unmarshalTransport(d *caddyfile.Dispenser) error {
 		return d.ArgErr()
 	}
 	name := d.Val()
-	if name == "http" && d.NextArg() { // which would skip it; others may take arguments
-		return d.Errf("unexpected argument '%s'", values.Printable(d.Val()))
+	if name == "http" { // its parser would skip arguments; those of other transports may take some
+		if err := values.NoArgs(d); err != nil {
+			return err
+		}
 	}
 	if values.Printable(name) != name {
 		return d.Err("unrecognized transport")
@@ -501,10 +500,7 @@ func oneArg(d *caddyfile.Dispenser) (string, error) {
 		return "", d.ArgErr()
 	}
 	word := d.Val()
-	if d.NextArg() {
-		return "", d.Errf("unexpected argument '%s'", values.Printable(d.Val()))
-	}
-	return word, nil
+	return word, values.NoArgs(d)
 }
 
 // Interface guard

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 )
 
 // only is a value that is one placeholder and nothing else.
@@ -93,4 +94,12 @@ func ValidPort(u *url.URL) bool {
 	}
 	port, err := strconv.ParseUint(u.Port(), 10, 16)
 	return err == nil && port > 0
+}
+
+// NoArgs refuses a further argument on the line of a Caddyfile.
+func NoArgs(d *caddyfile.Dispenser) error {
+	if d.NextArg() {
+		return d.Errf("unexpected argument '%s'", Printable(d.Val()))
+	}
+	return nil
 }

@@ -28,8 +28,8 @@ import (
 //	}
 func (c *Redis) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // its name
-	if d.NextArg() {
-		return d.Errf("unexpected argument '%s'", values.Printable(d.Val()))
+	if err := values.NoArgs(d); err != nil {
+		return err
 	}
 	seen := make(map[string]bool)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
@@ -112,8 +112,8 @@ func (c *Redis) unmarshalDB(d *caddyfile.Dispenser) error {
 }
 
 func (c *Redis) unmarshalTLS(d *caddyfile.Dispenser) error {
-	if d.NextArg() {
-		return d.Errf("unexpected argument '%s'", values.Printable(d.Val()))
+	if err := values.NoArgs(d); err != nil {
+		return err
 	}
 	c.TLS = new(reverseproxy.TLSConfig)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
@@ -167,10 +167,7 @@ func unmarshalWord(d *caddyfile.Dispenser, word *string) error {
 	if *word == "" {
 		return d.ArgErr()
 	}
-	if d.NextArg() {
-		return d.Errf("unexpected argument '%s'", values.Printable(d.Val()))
-	}
-	return nil
+	return values.NoArgs(d)
 }
 
 // Interface guard
