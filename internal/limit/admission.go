@@ -38,16 +38,16 @@ func errLimit(r Rule, wait time.Duration) *apierror.Error {
 
 // Admission is the leave of one request to be sent upstream, and what it takes up for that. It has to be left.
 type Admission struct {
-	limiter *Limiter
-	header  http.Header // of the answer
-	turn    turn        // of the cool-down, for the next try
-	client  string
-	charges []charge
-	ID      string      // of the stream that the answer may become
-	stream  *liveStream // that the answer is; nil: it is none that can be resumed
-	stay    store.Stay  // among the requests of all instances; nil where this one counts for itself
-	reached bool        // the request has reached the upstream, maybe
-	holds   bool        // the state
+	limiter     *Limiter
+	header      http.Header // of the answer
+	turn        turn        // of the cool-down, for the next try
+	client      string
+	charges     []charge
+	ID          string            // of the stream that the answer may become
+	stream      *liveStream       // that the answer is; nil: it is none that can be resumed
+	reservation store.Reservation // among the requests of all instances; nil where this one counts for itself
+	reached     bool              // the request has reached the upstream, maybe
+	holds       bool              // the state
 }
 
 // charge is a request that counts against a limit.
@@ -206,8 +206,8 @@ func (a *Admission) Leave() {
 // exit undoes enter.
 func (a *Admission) exit() {
 	a.uncount()
-	if a.stay != nil && !a.limiter.state.handOver(a.stream, a.stay) {
-		a.noteUsage(a.stay.Leave(a.reached))
+	if a.reservation != nil && !a.limiter.state.handOver(a.stream, a.reservation) {
+		a.noteUsage(a.reservation.Release(a.reached))
 	}
 }
 
@@ -223,7 +223,7 @@ func (a *Admission) uncount() {
 	for _, c := range a.charges {
 		c.limit.window.takeBack(c.key, c.window)
 	}
-	if a.stay == nil {
+	if a.reservation == nil {
 		a.readUsage()
 	}
 }

@@ -63,28 +63,28 @@ func (c *coolDown) turn() (t turn, wait time.Duration) {
 
 // turnShared is that of a request which may ask, as all instances have it. If it does not go alone there is no cool-down any
 // more.
-func (c *coolDown) turnShared(ruling store.Ruling) turn {
-	if !ruling.Alone {
+func (c *coolDown) turnShared(decision store.Decision) turn {
+	if !decision.Probe {
 		c.clearIfElapsed()
 		return turn{}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.until.IsZero() { // it was another instance's
-		return turn{stay: ruling.Stay}
+		return turn{reservation: decision.Reservation}
 	}
 	c.probing = true
-	return turn{coolDown: c, stay: ruling.Stay}
+	return turn{coolDown: c, reservation: decision.Reservation}
 }
 
 // waitShared returns how long a request has to wait which may not ask, as all instances have it; 0 if no cool-down is the
 // reason. Other requests of this instance have to wait, too.
-func (c *coolDown) waitShared(ruling store.Ruling) time.Duration {
+func (c *coolDown) waitShared(decision store.Decision) time.Duration {
 	switch {
-	case ruling.CoolDown > 0:
-		c.start(ruling.CoolDown)
-		return ruling.CoolDown
-	case ruling.Alone: // another
+	case decision.CoolDown > 0:
+		c.start(decision.CoolDown)
+		return decision.CoolDown
+	case decision.Probe: // another
 		return probeWait
 	}
 	return 0
@@ -101,8 +101,8 @@ func (c *coolDown) clearIfElapsed() {
 
 // turn is one request's leave to ask. It has to be ended.
 type turn struct {
-	coolDown *coolDown  // nil unless the request goes alone
-	stay     store.Stay // nil unless it does so among those of all instances
+	coolDown    *coolDown         // nil unless the request goes alone
+	reservation store.Reservation // nil unless it does so among those of all instances
 }
 
 // answered ends the cool-down, unless the answer has prolonged it.
@@ -133,11 +133,11 @@ func (t *turn) end() {
 }
 
 func (t *turn) endShared(answered bool) {
-	if t.stay == nil {
+	if t.reservation == nil {
 		return
 	}
-	t.stay.EndTurn(answered)
-	t.stay = nil
+	t.reservation.EndTurn(answered)
+	t.reservation = nil
 }
 
 // ErrCoolDown is what a request gets that is not sent.

@@ -18,17 +18,17 @@ func (a *Admission) enterShared() (known bool, err error) {
 		return true, err
 	}
 	a.keepState()
-	ruling, err := a.limiter.config.Counter.Enter(a.entry())
-	a.noteUsage(ruling.Usage)
-	if err == nil && ruling.Stay != nil {
-		a.admitted(ruling)
+	decision, err := a.limiter.config.Counter.Reserve(a.request())
+	a.noteUsage(decision.Usage)
+	if err == nil && decision.Reservation != nil {
+		a.admitted(decision)
 		return true, nil
 	}
 	state.giveSlotBack(a.client)
 	if err != nil {
 		return false, nil
 	}
-	return true, a.refused(ruling)
+	return true, a.refused(decision)
 }
 
 // reserve takes a slot of this instance while the others are asked, so that no more than max_streams ask.
@@ -55,9 +55,9 @@ func (a *Admission) keepState() {
 	a.retain()
 }
 
-// entry is the request as others need to know it.
-func (a *Admission) entry() store.Entry {
-	e := store.Entry{
+// request is the request as others need to know it.
+func (a *Admission) request() store.Request {
+	e := store.Request{
 		ID:           a.ID,
 		Client:       a.client,
 		MaxPerClient: a.limiter.config.MaxPerClient,
@@ -83,19 +83,19 @@ func (a *Admission) noteUsage(used []store.Usage) {
 }
 
 // admitted notes that the request is let in.
-func (a *Admission) admitted(ruling store.Ruling) {
+func (a *Admission) admitted(decision store.Decision) {
 	state := a.limiter.state
 	state.mu.Lock()
 	a.charge()
 	state.mu.Unlock()
-	a.stay = ruling.Stay
-	a.turn = state.coolDown.turnShared(ruling)
+	a.reservation = decision.Reservation
+	a.turn = state.coolDown.turnShared(decision)
 	setHeader(a.header, a.charges)
 }
 
 // refused returns why the request is not let in.
-func (a *Admission) refused(ruling store.Ruling) error {
-	if wait := a.limiter.state.coolDown.waitShared(ruling); wait > 0 {
+func (a *Admission) refused(decision store.Decision) error {
+	if wait := a.limiter.state.coolDown.waitShared(decision); wait > 0 {
 		return ErrCoolDown(wait)
 	}
 	setHeader(a.header, a.charges)
@@ -114,17 +114,17 @@ func (a *Admission) NextTurn() (wait time.Duration) {
 
 func (a *Admission) furtherTurn() (turn, time.Duration) {
 	coolDown := &a.limiter.state.coolDown
-	if a.stay == nil || coolDown.left() > 0 {
+	if a.reservation == nil || coolDown.left() > 0 {
 		return coolDown.turn()
 	}
-	ruling, err := a.stay.Turn()
+	decision, err := a.reservation.NextTurn()
 	switch {
 	case err != nil:
 		return coolDown.turn()
-	case ruling.Stay == nil:
-		return turn{}, coolDown.waitShared(ruling)
+	case decision.Reservation == nil:
+		return turn{}, coolDown.waitShared(decision)
 	}
-	return coolDown.turnShared(ruling), 0
+	return coolDown.turnShared(decision), 0
 }
 
 // admitListenerShared lets in a listener who needs a slot, as all instances have counted. Where it reports false, that is not known.
@@ -132,13 +132,13 @@ func (l *Limiter) admitListenerShared(stream string, r Request, writtenHere bool
 	if err := l.reserve(r.Client); err != nil {
 		return Slot{}, true, err
 	}
-	e := store.Entry{ID: r.ID, Client: r.Client, MaxPerClient: l.config.MaxPerClient, Listens: true}
+	e := store.Request{ID: r.ID, Client: r.Client, MaxPerClient: l.config.MaxPerClient, Listens: true}
 	if !writtenHere {
-		e.With = stream
+		e.Follows = stream
 	}
-	ruling, err := l.config.Counter.Enter(e)
-	if err == nil && ruling.Stay != nil {
-		return Slot{state: l.state, client: r.Client, stay: ruling.Stay}, true, nil
+	decision, err := l.config.Counter.Reserve(e)
+	if err == nil && decision.Reservation != nil {
+		return Slot{state: l.state, client: r.Client, reservation: decision.Reservation}, true, nil
 	}
 	l.state.giveSlotBack(r.Client)
 	if err != nil {

@@ -8,18 +8,18 @@ const listenersPerSlot = 2
 
 // liveStream is a stream that is written here. It has one of the slots.
 type liveStream struct {
-	client    string     // who has the slot
-	listeners int        // in it
-	over      bool       // who still listens has a slot for it
-	stay      store.Stay // of a stream that is over: the last listener has it left
+	client      string            // who has the slot
+	listeners   int               // in it
+	over        bool              // who still listens has a slot for it
+	reservation store.Reservation // of a stream that is over: the last listener has it left
 }
 
 // Slot is what a listener takes up: a place in a live stream's slot, or a slot of its own.
 type Slot struct {
-	state  *sharedState
-	of     *liveStream
-	client string     // of a slot of its own
-	stay   store.Stay // among those that all instances count; nil: this one counts for itself
+	state       *sharedState
+	of          *liveStream
+	client      string            // of a slot of its own
+	reservation store.Reservation // among those that all instances count; nil: this one counts for itself
 }
 
 // beginStream begins a stream, to which the visitor who asked listens.
@@ -47,13 +47,13 @@ func (s *sharedState) endStream(id string) {
 
 // handOver has whoever still listens to a stream that is over take up what it did among the requests of all instances. It
 // reports false where there is nobody.
-func (s *sharedState) handOver(stream *liveStream, stay store.Stay) bool {
+func (s *sharedState) handOver(stream *liveStream, reservation store.Reservation) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if stream == nil || stream.listeners == 0 {
 		return false
 	}
-	stream.stay = stay
+	stream.reservation = reservation
 	return true
 }
 
@@ -105,8 +105,8 @@ func (l *Limiter) takeSlot(client string) (Slot, error) {
 
 // Leave gives the seat back.
 func (s Slot) Leave() {
-	if stay := s.state.leaveSlot(s); stay != nil {
-		stay.Leave(true)
+	if reservation := s.state.leaveSlot(s); reservation != nil {
+		reservation.Release(true)
 	}
 }
 
@@ -123,13 +123,13 @@ func (a *Admission) LeaveStream() { Slot{state: a.limiter.state, of: a.stream}.L
 func (a *Admission) HasListener() bool { return a.limiter.state.hasListener(a.ID) }
 
 // leaveSlot gives up a seat at this instance. It returns what is to be given up among all instances.
-func (s *sharedState) leaveSlot(taken Slot) store.Stay {
+func (s *sharedState) leaveSlot(taken Slot) store.Reservation {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	stream := taken.of
 	if stream == nil {
 		s.slots.giveBack(taken.client)
-		return taken.stay
+		return taken.reservation
 	}
 	stream.listeners--
 	if stream.over {
@@ -138,5 +138,5 @@ func (s *sharedState) leaveSlot(taken Slot) store.Stay {
 	if stream.listeners > 0 {
 		return nil
 	}
-	return stream.stay
+	return stream.reservation
 }

@@ -200,39 +200,39 @@ func (s *redisStore) count(script *redis.Script, keys []string, args ...any) (re
 	return reply, err
 }
 
-// Enter lets a request in, in one call.
-func (s *redisStore) Enter(e store.Entry) (store.Ruling, error) {
-	stay := newStay(s, &e)
-	keys := append([]string{s.keys.coolDown(), s.keys.instances(), stay.place.key}, stay.limitKeys()...)
+// Reserve lets a request in, in one call.
+func (s *redisStore) Reserve(e store.Request) (store.Decision, error) {
+	reservation := newReservation(s, &e)
+	keys := append([]string{s.keys.coolDown(), s.keys.instances(), reservation.place.key}, reservation.limitKeys()...)
 	args := []any{e.ID, s.instance, s.counting.now(), e.MaxPerClient, listensTo(&e)}
 	for i := range e.Limits {
-		args = append(args, stay.limits[i].length, e.Limits[i].Requests)
+		args = append(args, reservation.limits[i].length, e.Limits[i].Requests)
 	}
 	reply, err := s.count(enterScript, keys, args...)
 	if err == nil {
-		var ruling store.Ruling
-		if ruling, err = stay.rule(reply); err == nil {
-			return ruling, nil
+		var decision store.Decision
+		if decision, err = reservation.decide(reply); err == nil {
+			return decision, nil
 		}
 	}
 	if errors.Is(err, errDown) || errors.Is(err, errLate) {
-		return store.Ruling{}, err
+		return store.Decision{}, err
 	}
-	if stay.counted {
-		s.counting.leftOver(stay.place, settled)
+	if reservation.counted {
+		s.counting.leftOver(reservation.place, settled)
 	}
 	if !e.Listens {
 		s.counting.overLater(e.ID, false, settled)
 	}
-	return store.Ruling{}, err
+	return store.Decision{}, err
 }
 
 // listensTo is what enter.lua is told of a listener.
-func listensTo(e *store.Entry) string {
+func listensTo(e *store.Request) string {
 	if !e.Listens {
 		return ""
 	}
-	return cmp.Or(e.With, "-")
+	return cmp.Or(e.Follows, "-")
 }
 
 // CoolDown begins a cool-down of all instances, if Redis can be reached.
@@ -240,8 +240,8 @@ func (s *redisStore) CoolDown(wait time.Duration) {
 	_, _ = s.count(coolDownScript, []string{s.keys.coolDown()}, wait.Microseconds(), s.counting.now()) // a failure is told by the link
 }
 
-// stay is a request that was let in.
-type stay struct {
+// reservation is a request that was let in.
+type reservation struct {
 	store   *redisStore
 	id      string
 	place   field // among its client's requests
@@ -257,8 +257,8 @@ type limit struct {
 	window int64 // in which it was counted
 }
 
-func newStay(s *redisStore, e *store.Entry) *stay {
-	t := &stay{
+func newReservation(s *redisStore, e *store.Request) *reservation {
+	t := &reservation{
 		store:   s,
 		id:      e.ID,
 		place:   field{s.keys.requests(e.Client), e.ID},
@@ -271,7 +271,7 @@ func newStay(s *redisStore, e *store.Entry) *stay {
 	return t
 }
 
-func (t *stay) limitKeys() []string {
+func (t *reservation) limitKeys() []string {
 	keys := make([]string, len(t.limits))
 	for i, l := range t.limits {
 		keys[i] = l.key
@@ -279,8 +279,8 @@ func (t *stay) limitKeys() []string {
 	return keys
 }
 
-// rule reads the reply of enter.lua.
-func (t *stay) rule(reply []int64) (r store.Ruling, err error) {
+// decide reads the reply of enter.lua.
+func (t *reservation) decide(reply []int64) (r store.Decision, err error) {
 	if len(reply) < 2 {
 		return r, errReply
 	}
@@ -288,19 +288,19 @@ func (t *stay) rule(reply []int64) (r store.Ruling, err error) {
 	if verdict == verdictLate {
 		return r, errLate
 	}
-	if r, cooling := coolDownRuling(reply); cooling {
+	if r, cooling := coolDownDecision(reply); cooling {
 		return r, nil
 	}
 	if r.Usage, err = t.usage(reply[2:]); err != nil || verdict == verdictRefused {
 		return r, err
 	}
 	t.alone = verdict == verdictAlone
-	r.Alone, r.Stay = t.alone, t
+	r.Probe, r.Reservation = t.alone, t
 	return r, nil
 }
 
 // usage reads what was counted for each limit.
-func (t *stay) usage(reply []int64) ([]store.Usage, error) {
+func (t *reservation) usage(reply []int64) ([]store.Usage, error) {
 	const fields = 4
 	if len(reply) != fields*len(t.limits) {
 		return nil, errReply
@@ -315,7 +315,7 @@ func (t *stay) usage(reply []int64) ([]store.Usage, error) {
 }
 
 // EndTurn lets others follow.
-func (t *stay) EndTurn(answered bool) {
+func (t *reservation) EndTurn(answered bool) {
 	if !t.alone {
 		return
 	}
@@ -325,39 +325,39 @@ func (t *stay) EndTurn(answered bool) {
 	}
 }
 
-// Turn asks whether the upstream may be asked once more.
-func (t *stay) Turn() (store.Ruling, error) {
+// NextTurn asks whether the upstream may be asked once more.
+func (t *reservation) NextTurn() (store.Decision, error) {
 	reply, err := t.store.count(againScript, []string{t.store.keys.coolDown(), t.store.keys.instances()}, t.id, t.store.instance)
 	switch {
 	case err != nil:
 		if !errors.Is(err, errDown) {
 			t.store.counting.overLater(t.id, false, settled)
 		}
-		return store.Ruling{}, err
+		return store.Decision{}, err
 	case len(reply) != 2:
-		return store.Ruling{}, errReply
+		return store.Decision{}, errReply
 	}
-	r, cooling := coolDownRuling(reply)
+	r, cooling := coolDownDecision(reply)
 	if !cooling {
 		t.alone = reply[0] == verdictAlone
-		r.Alone, r.Stay = t.alone, t
+		r.Probe, r.Reservation = t.alone, t
 	}
 	return r, nil
 }
 
-// coolDownRuling is what a reply says if a cool-down does not let the request ask.
-func coolDownRuling(reply []int64) (r store.Ruling, cooling bool) {
+// coolDownDecision is what a reply says if a cool-down does not let the request ask.
+func coolDownDecision(reply []int64) (r store.Decision, cooling bool) {
 	switch reply[0] {
 	case verdictCooling:
-		return store.Ruling{CoolDown: time.Duration(reply[1]) * time.Microsecond}, true
+		return store.Decision{CoolDown: time.Duration(reply[1]) * time.Microsecond}, true
 	case verdictTaken:
-		return store.Ruling{Alone: true}, true
+		return store.Decision{Probe: true}, true
 	}
 	return r, false
 }
 
-// Leave gives back what the request has taken up, in one call if there is something.
-func (t *stay) Leave(reached bool) []store.Usage {
+// Release gives back what the request has taken up, in one call if there is something.
+func (t *reservation) Release(reached bool) []store.Usage {
 	t.EndTurn(false)
 	keys, args := []string{t.place.key}, []any{t.id}
 	if !reached {
@@ -386,6 +386,6 @@ func (t *stay) Leave(reached bool) []store.Usage {
 
 // Interface guards
 var (
-	_ store.Counter = (*redisStore)(nil)
-	_ store.Stay    = (*stay)(nil)
+	_ store.Counter     = (*redisStore)(nil)
+	_ store.Reservation = (*reservation)(nil)
 )

@@ -39,44 +39,44 @@ func eventually(t *testing.T, what string, condition func() bool) {
 var lastID atomic.Int64
 
 // newEntry is a request of a client that may have so many.
-func newEntry(client string, most int, limits ...store.Limit) store.Entry {
-	return store.Entry{ID: fmt.Sprint("request-", lastID.Add(1)), Client: client, MaxPerClient: most, Limits: limits}
+func newEntry(client string, most int, limits ...store.Limit) store.Request {
+	return store.Request{ID: fmt.Sprint("request-", lastID.Add(1)), Client: client, MaxPerClient: most, Limits: limits}
 }
 
 // newListener is one of a stream that another instance writes.
-func newListener(client string, most int, stream string) store.Entry {
+func newListener(client string, most int, stream string) store.Request {
 	e := newEntry(client, most)
-	e.Listens, e.With = true, stream
+	e.Listens, e.Follows = true, stream
 	return e
 }
 
-func (s *redisStore) mustEnter(t *testing.T, e store.Entry) store.Ruling {
+func (s *redisStore) mustEnter(t *testing.T, e store.Request) store.Decision {
 	t.Helper()
-	ruling, err := s.Enter(e)
+	decision, err := s.Reserve(e)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return ruling
+	return decision
 }
 
 // wantIn checks that a request is let in.
-func (s *redisStore) wantIn(t *testing.T, e store.Entry) store.Stay {
+func (s *redisStore) wantIn(t *testing.T, e store.Request) store.Reservation {
 	t.Helper()
-	ruling := s.mustEnter(t, e)
-	if ruling.Stay == nil {
-		t.Fatalf("it is not let in: %+v", ruling)
+	decision := s.mustEnter(t, e)
+	if decision.Reservation == nil {
+		t.Fatalf("it is not let in: %+v", decision)
 	}
-	return ruling.Stay
+	return decision.Reservation
 }
 
 // wantOut checks that a request is not let in, and that no cool-down is the reason.
-func (s *redisStore) wantOut(t *testing.T, e store.Entry) store.Ruling {
+func (s *redisStore) wantOut(t *testing.T, e store.Request) store.Decision {
 	t.Helper()
-	ruling := s.mustEnter(t, e)
-	if ruling.Stay != nil || ruling.Alone || ruling.CoolDown != 0 {
-		t.Fatalf("got %+v", ruling)
+	decision := s.mustEnter(t, e)
+	if decision.Reservation != nil || decision.Probe || decision.CoolDown != 0 {
+		t.Fatalf("got %+v", decision)
 	}
-	return ruling
+	return decision
 }
 
 // openInstances opens instances that count together, and let Redis take longer for that than usual: what a crowd is counted to
@@ -92,7 +92,7 @@ func openInstances(t *testing.T, server *redistest.Server, n int) []*redisStore 
 }
 
 // atOnce lets requests in at all instances at once. It returns the stays of those that were.
-func atOnce(t *testing.T, instances []*redisStore, n int, e func() store.Entry) (stays []store.Stay) {
+func atOnce(t *testing.T, instances []*redisStore, n int, e func() store.Request) (stays []store.Reservation) {
 	t.Helper()
 	var mu sync.Mutex
 	var wg sync.WaitGroup
@@ -100,13 +100,13 @@ func atOnce(t *testing.T, instances []*redisStore, n int, e func() store.Entry) 
 		for range n {
 			entry := e()
 			wg.Go(func() {
-				ruling, err := s.Enter(entry)
+				decision, err := s.Reserve(entry)
 				mu.Lock()
 				defer mu.Unlock()
 				if err != nil {
 					t.Error(err)
-				} else if ruling.Stay != nil {
-					stays = append(stays, ruling.Stay)
+				} else if decision.Reservation != nil {
+					stays = append(stays, decision.Reservation)
 				}
 			})
 		}
@@ -119,22 +119,22 @@ func atOnce(t *testing.T, instances []*redisStore, n int, e func() store.Entry) 
 func TestLimitOfAllInstances(t *testing.T) {
 	instances := openInstances(t, redistest.Start(t), 4)
 	counted := store.Limit{Key: "a", Window: year, Requests: 100}
-	enter := func() store.Entry { return newEntry("", 0, counted) }
+	enter := func() store.Request { return newEntry("", 0, counted) }
 	stays := atOnce(t, instances, 50, enter)
 	if len(stays) != 100 {
 		t.Fatalf("%d were let in, want 100", len(stays))
 	}
-	ruling := instances[0].wantOut(t, enter())
-	if u := ruling.Usage[0]; u.Now != 100 || u.Prev != 0 || u.Elapsed <= 0 || u.Elapsed >= year {
+	decision := instances[0].wantOut(t, enter())
+	if u := decision.Usage[0]; u.Now != 100 || u.Prev != 0 || u.Elapsed <= 0 || u.Elapsed >= year {
 		t.Errorf("got the usage %+v", u)
 	}
 	for i, stay := range stays[:30] {
-		if used := stay.Leave(false); len(used) != 1 || used[0].Now != uint64(99-i) {
+		if used := stay.Release(false); len(used) != 1 || used[0].Now != uint64(99-i) {
 			t.Fatalf("got %+v", used)
 		}
 	}
 	for _, stay := range stays[30:] {
-		if used := stay.Leave(true); used != nil {
+		if used := stay.Release(true); used != nil {
 			t.Fatalf("got %+v", used)
 		}
 	}
@@ -162,7 +162,7 @@ func TestLimitsOfAllInstances(t *testing.T) {
 	if u := s.wantOut(t, newEntry("client", 1, wide)).Usage; u[0].Now != 2 {
 		t.Errorf("got %+v", u)
 	}
-	held.Leave(true)
+	held.Release(true)
 	if u := s.mustEnter(t, newEntry("client", 1, wide)).Usage; u[0].Now != 3 {
 		t.Errorf("got %+v", u)
 	}
@@ -185,12 +185,12 @@ func TestSlidingWindow(t *testing.T) {
 			t.Fatal(err)
 		}
 		window := now.UnixMicro() / length.Microseconds()
-		key := newStay(s, &store.Entry{Limits: []store.Limit{l}}).limits[0].key
+		key := newReservation(s, &store.Request{Limits: []store.Limit{l}}).limits[0].key
 		if err := s.link.calls.HSet(t.Context(), key, "window", window-1, "now", prev, "prev", 7).Err(); err != nil {
 			t.Fatal(err)
 		}
-		ruling := s.mustEnter(t, newEntry("", 0, l))
-		u := ruling.Usage[0]
+		decision := s.mustEnter(t, newEntry("", 0, l))
+		u := decision.Usage[0]
 		if u.Prev != uint64(prev) || u.Now != 1 {
 			if length < time.Minute {
 				continue // the next window has begun
@@ -201,7 +201,7 @@ func TestSlidingWindow(t *testing.T) {
 		weight := new(big.Int).Mul(big.NewInt(prev), big.NewInt(int64(length-u.Elapsed)))
 		weight.Add(weight, big.NewInt(int64(length-1))).Div(weight, big.NewInt(int64(length)))
 		l.Requests = int(weight.Int64() + 2)
-		if next := s.mustEnter(t, newEntry("", 0, l)); next.Stay == nil {
+		if next := s.mustEnter(t, newEntry("", 0, l)); next.Reservation == nil {
 			t.Errorf("%d in %s, %s after: there is no room for one more of %d", prev, length, u.Elapsed, l.Requests)
 		}
 	}
@@ -252,7 +252,7 @@ func TestWindowFromTheFuture(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	key := newStay(s, &store.Entry{Limits: []store.Limit{l}}).limits[0].key
+	key := newReservation(s, &store.Request{Limits: []store.Limit{l}}).limits[0].key
 	next := now.UnixMicro()/l.Window.Microseconds() + 1
 	if err := s.link.calls.HSet(t.Context(), key, "window", next, "now", 5, "prev", 0).Err(); err != nil {
 		t.Fatal(err)
@@ -264,28 +264,28 @@ func TestWindowFromTheFuture(t *testing.T) {
 
 func TestClientOfAllInstances(t *testing.T) {
 	instances := openInstances(t, redistest.Start(t), 4)
-	enter := func() store.Entry { return newEntry("client", 3) }
+	enter := func() store.Request { return newEntry("client", 3) }
 	for range 3 {
 		stays := atOnce(t, instances, 20, enter)
 		if len(stays) != 3 {
 			t.Fatalf("%d were let in, want 3", len(stays))
 		}
 		instances[0].wantOut(t, enter())
-		stays[0].Leave(true)
-		stays[0].Leave(true) // which says nothing more
+		stays[0].Release(true)
+		stays[0].Release(true) // which says nothing more
 		again := atOnce(t, instances, 20, enter)
 		if len(again) != 1 {
 			t.Fatalf("%d were let in, want 1", len(again))
 		}
 		for _, stay := range slices.Concat(stays[1:], again) {
-			stay.Leave(true)
+			stay.Release(true)
 		}
 	}
 	held := instances[0].wantIn(t, enter())
 	instances[1].wantIn(t, newEntry("another", 1))
 	instances[1].wantIn(t, newEntry("client", 0)) // is not counted
 	instances[1].wantOut(t, newEntry("client", 1))
-	held.Leave(true)
+	held.Release(true)
 	instances[1].wantIn(t, newEntry("client", 1))
 }
 
@@ -299,20 +299,20 @@ func TestListenersOfAllInstances(t *testing.T) {
 	first := b.wantIn(t, newListener("client", 1, asked.ID))
 	second := a.wantIn(t, newListener("client", 1, asked.ID))
 	b.wantOut(t, newListener("client", 1, asked.ID))
-	b.wantIn(t, newListener("client", 2, asked.ID)).Leave(true)
+	b.wantIn(t, newListener("client", 2, asked.ID)).Release(true)
 	b.wantOut(t, newListener("client", 1, "")) // has no seat
 	b.wantOut(t, newListener("client", 1, "another"))
-	b.wantIn(t, newListener("another", 1, asked.ID)).Leave(true) // takes up one of its own
-	first.Leave(true)
+	b.wantIn(t, newListener("another", 1, asked.ID)).Release(true) // takes up one of its own
+	first.Release(true)
 	third := b.wantIn(t, newListener("client", 1, asked.ID))
 
 	// Once the stream has ended, who still listens takes up something.
-	stream.Leave(true)
+	stream.Release(true)
 	b.wantOut(t, newListener("client", 2, asked.ID))
-	b.wantIn(t, newListener("client", 3, asked.ID)).Leave(true)
-	second.Leave(true)
+	b.wantIn(t, newListener("client", 3, asked.ID)).Release(true)
+	second.Release(true)
 	b.wantOut(t, newListener("client", 1, ""))
-	third.Leave(true)
+	third.Release(true)
 	b.wantIn(t, newListener("client", 1, ""))
 }
 
@@ -328,10 +328,10 @@ func TestDeadInstance(t *testing.T) {
 	start := time.Now()
 	dead.cancel()
 	dead.loops.Wait()
-	held := make(map[store.Stay]bool)
+	held := make(map[store.Reservation]bool)
 	for len(held) == 0 {
-		if ruling := a.mustEnter(t, newEntry("client", 3)); ruling.Stay != nil {
-			held[ruling.Stay] = true
+		if decision := a.mustEnter(t, newEntry("client", 3)); decision.Reservation != nil {
+			held[decision.Reservation] = true
 		}
 		if time.Since(start) > 5*time.Second {
 			t.Fatal("its requests are counted for too long")
@@ -351,25 +351,25 @@ func TestDeadInstance(t *testing.T) {
 func TestCoolDownOfAllInstances(t *testing.T) {
 	instances := openInstances(t, redistest.Start(t), 2)
 	a, b := instances[0], instances[1]
-	enter := func() store.Entry { return newEntry("", 0) }
-	wantAlone := func(s *redisStore) store.Stay {
+	enter := func() store.Request { return newEntry("", 0) }
+	wantAlone := func(s *redisStore) store.Reservation {
 		t.Helper()
-		ruling := s.mustEnter(t, enter())
-		if ruling.Stay == nil || !ruling.Alone {
-			t.Fatalf("got %+v", ruling)
+		decision := s.mustEnter(t, enter())
+		if decision.Reservation == nil || !decision.Probe {
+			t.Fatalf("got %+v", decision)
 		}
-		return ruling.Stay
+		return decision.Reservation
 	}
 	wantTaken := func(s *redisStore) {
 		t.Helper()
-		if ruling := s.mustEnter(t, enter()); ruling.Stay != nil || !ruling.Alone || ruling.CoolDown != 0 {
-			t.Fatalf("got %+v", ruling)
+		if decision := s.mustEnter(t, enter()); decision.Reservation != nil || !decision.Probe || decision.CoolDown != 0 {
+			t.Fatalf("got %+v", decision)
 		}
 	}
 	wantCold := func(s *redisStore, least, most time.Duration) {
 		t.Helper()
-		if ruling := s.mustEnter(t, enter()); ruling.Stay != nil || ruling.CoolDown <= least || ruling.CoolDown > most {
-			t.Fatalf("got %+v, want a cool-down of %s to %s", ruling, least, most)
+		if decision := s.mustEnter(t, enter()); decision.Reservation != nil || decision.CoolDown <= least || decision.CoolDown > most {
+			t.Fatalf("got %+v, want a cool-down of %s to %s", decision, least, most)
 		}
 	}
 	// end is as if its time had passed.
@@ -392,7 +392,7 @@ func TestCoolDownOfAllInstances(t *testing.T) {
 	alone := wantAlone(b)
 	wantTaken(a)
 	wantTaken(b)
-	alone.Leave(true) // without an answer: the next one goes alone
+	alone.Release(true) // without an answer: the next one goes alone
 	alone = wantAlone(a)
 	wantTaken(b)
 	b.CoolDown(time.Minute) // it was not over
@@ -411,8 +411,8 @@ func TestCoolDownOfAllInstances(t *testing.T) {
 	alone.EndTurn(true)
 	for range 3 {
 		for _, s := range instances {
-			if ruling := s.mustEnter(t, enter()); ruling.Stay == nil || ruling.Alone {
-				t.Fatalf("got %+v", ruling)
+			if decision := s.mustEnter(t, enter()); decision.Reservation == nil || decision.Probe {
+				t.Fatalf("got %+v", decision)
 			}
 		}
 	}
@@ -445,8 +445,8 @@ func TestCountingWithoutRedis(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 5 {
 		wg.Go(func() {
-			if ruling, err := a.Enter(newEntry("lost", 9)); err == nil {
-				t.Errorf("got %+v", ruling)
+			if decision, err := a.Reserve(newEntry("lost", 9)); err == nil {
+				t.Errorf("got %+v", decision)
 			}
 		})
 	}
@@ -456,19 +456,19 @@ func TestCountingWithoutRedis(t *testing.T) {
 	}
 	start = time.Now()
 	for range 100 {
-		if _, err := a.Enter(newEntry("lost", 9)); err == nil {
+		if _, err := a.Reserve(newEntry("lost", 9)); err == nil {
 			t.Error("there is no error")
 		}
 		a.CoolDown(time.Hour)
 	}
-	left.Leave(true)
+	left.Release(true)
 	if took := time.Since(start); took > countTime {
 		t.Errorf("more took %s, and should not have waited", took)
 	}
 	server.Resume()
 	eventually(t, "Redis is asked again", func() bool {
-		ruling, err := a.Enter(newEntry("", 0))
-		return err == nil && ruling.Stay != nil
+		decision, err := a.Reserve(newEntry("", 0))
+		return err == nil && decision.Reservation != nil
 	})
 	eventually(t, "what has left is removed", func() bool { return in("client") == 1 })
 	eventually(t, "what had no answer is removed", func() bool {
@@ -479,7 +479,7 @@ func TestCountingWithoutRedis(t *testing.T) {
 	if n := in("lost"); n != 0 {
 		t.Errorf("%d requests are counted that were not let in", n)
 	}
-	kept.Leave(true)
+	kept.Release(true)
 	if n := in("client"); n != 0 {
 		t.Errorf("%d requests are counted that have left", n)
 	}
@@ -492,8 +492,8 @@ func TestTurnThatEndsWithoutRedis(t *testing.T) {
 	a, b := instances[0], instances[1]
 	beginsToEnd(t, a)
 	alone := a.wantIn(t, newEntry("", 0))
-	if ruling := b.mustEnter(t, newEntry("", 0)); ruling.Stay != nil {
-		t.Fatalf("got %+v", ruling)
+	if decision := b.mustEnter(t, newEntry("", 0)); decision.Reservation != nil {
+		t.Fatalf("got %+v", decision)
 	}
 	server.Pause()
 	alone.EndTurn(true)
@@ -516,7 +516,7 @@ func TestLateCall(t *testing.T) {
 	}{{0, false}, {time.Second, false}, {2100 * time.Millisecond, true}, {time.Hour, true}} {
 		sent := a.counting.now() - test.age.Microseconds()
 		e := newEntry("client", 9, l)
-		stay := newStay(a, &e)
+		stay := newReservation(a, &e)
 		keys := []string{a.keys.coolDown(), a.keys.instances(), stay.place.key, stay.limits[0].key}
 		reply, err := enterScript.Run(t.Context(), a.link.calls, keys, e.ID, a.instance, sent, 9, "", l.Window.Microseconds(), 9).Int64Slice()
 		if err != nil {
@@ -549,13 +549,13 @@ func TestCallsPerRequest(t *testing.T) {
 		_, _ = fmt.Sscanf(rest, "%d", &n)
 		return n
 	}
-	s.wantIn(t, newEntry("warm", 1, counted)).Leave(false) // has the scripts loaded
-	s.cancel()                                             // of beats, which are calls as well
+	s.wantIn(t, newEntry("warm", 1, counted)).Release(false) // has the scripts loaded
+	s.cancel()                                               // of beats, which are calls as well
 	s.loops.Wait()
 	s.ctx, s.cancel = t.Context(), func() {}
 	for _, test := range []struct {
 		name    string
-		entry   store.Entry
+		entry   store.Request
 		reached bool
 		want    int
 	}{
@@ -567,7 +567,7 @@ func TestCallsPerRequest(t *testing.T) {
 		{"a client, not reached", newEntry("client", 1, counted), false, 2},
 	} {
 		before := calls()
-		s.wantIn(t, test.entry).Leave(test.reached)
+		s.wantIn(t, test.entry).Release(test.reached)
 		if got := calls() - before; got != test.want {
 			t.Errorf("%s: %d calls, want %d", test.name, got, test.want)
 		}
@@ -623,8 +623,8 @@ func mustInt(t *testing.T, word string) int64 {
 
 // isLetIn reports whether a further request may be sent upstream.
 func (s *redisStore) isLetIn() bool {
-	ruling, err := s.Enter(newEntry("", 0))
-	return err == nil && ruling.Stay != nil
+	decision, err := s.Reserve(newEntry("", 0))
+	return err == nil && decision.Reservation != nil
 }
 
 // A request that may have got the turn, of which nobody has heard, keeps it for no longer than it takes to find that out.
@@ -635,7 +635,7 @@ func TestTurnOfAnUnknownOutcome(t *testing.T) {
 	a.wantIn(t, newEntry("", 0)) // so that Redis knows the script
 	beginsToEnd(t, a)
 	server.Pause()
-	if _, err := a.Enter(newEntry("", 0)); err == nil {
+	if _, err := a.Reserve(newEntry("", 0)); err == nil {
 		t.Error("a Redis that does not answer lets it in")
 	}
 	server.Resume()
@@ -664,37 +664,37 @@ func TestTurnOfADeadInstance(t *testing.T) {
 func TestTurnsAgain(t *testing.T) {
 	instances := openInstances(t, redistest.Start(t), 2)
 	a, b := instances[0], instances[1]
-	again := func(stay store.Stay) store.Ruling {
+	again := func(stay store.Reservation) store.Decision {
 		t.Helper()
-		ruling, err := stay.Turn()
+		decision, err := stay.NextTurn()
 		if err != nil {
 			t.Fatal(err)
 		}
-		return ruling
+		return decision
 	}
 	mine, other := a.wantIn(t, newEntry("", 0)), b.wantIn(t, newEntry("", 0))
-	if got := again(mine); got.Stay == nil || got.Alone {
+	if got := again(mine); got.Reservation == nil || got.Probe {
 		t.Errorf("without a cool-down, got %+v", got)
 	}
 	b.CoolDown(time.Minute)
-	if got := again(mine); got.Stay != nil || got.CoolDown < 50*time.Second {
+	if got := again(mine); got.Reservation != nil || got.CoolDown < 50*time.Second {
 		t.Errorf("during one, got %+v", got)
 	}
 	if err := a.link.calls.Del(t.Context(), a.keys.coolDown()).Err(); err != nil {
 		t.Fatal(err)
 	}
 	beginsToEnd(t, a)
-	if got := again(mine); got.Stay == nil || !got.Alone {
+	if got := again(mine); got.Reservation == nil || !got.Probe {
 		t.Errorf("after one, got %+v", got)
 	}
-	if got := again(mine); got.Stay == nil || !got.Alone {
+	if got := again(mine); got.Reservation == nil || !got.Probe {
 		t.Errorf("when it asks again, got %+v", got)
 	}
-	if got := again(other); got.Stay != nil || !got.Alone {
+	if got := again(other); got.Reservation != nil || !got.Probe {
 		t.Errorf("besides, got %+v", got)
 	}
 	mine.EndTurn(true)
-	if got := again(other); got.Stay == nil || got.Alone {
+	if got := again(other); got.Reservation == nil || got.Probe {
 		t.Errorf("after the answer, got %+v", got)
 	}
 }
@@ -711,8 +711,8 @@ func TestLateCoolDown(t *testing.T) {
 		if _, err := s.count(coolDownScript, []string{s.keys.coolDown()}, call.wait.Microseconds(), ago(call.late)); err != nil {
 			t.Fatal(err)
 		}
-		ruling := s.mustEnter(t, newEntry("", 0))
-		if left := ruling.CoolDown; left > call.left || left < call.left-5*time.Second {
+		decision := s.mustEnter(t, newEntry("", 0))
+		if left := decision.CoolDown; left > call.left || left < call.left-5*time.Second {
 			t.Errorf("%s late, %s are left of %s", call.late, left, call.wait)
 		}
 	}
