@@ -55,7 +55,7 @@ func (m *resumer) serve(w http.ResponseWriter, r *http.Request, owner string, as
 	}
 	if !rec.IsCommitted() {
 		c.Tries, c.UpstreamStatus = ex.HowAsked() // which nobody writes any more
-		return m.answerWhole(r, visitor, rec, c, failed)
+		return m.writeJSON(r, visitor, rec, c, failed)
 	}
 	listener := rec.First()
 	defer listener.Close()
@@ -102,8 +102,8 @@ func (ex *exchange) runAlone(body []byte) (err error) {
 	return err
 }
 
-// answerWhole gives the visitor who asked an answer that is no stream, or returns the error that there is instead.
-func (m *resumer) answerWhole(r *http.Request, visitor *visitor.Response, rec *recording.Recorder, c *telemetry.Record, err error) error {
+// writeJSON gives the visitor who asked an answer that is no stream, or returns the error that there is instead.
+func (m *resumer) writeJSON(r *http.Request, visitor *visitor.Response, rec *recording.Recorder, c *telemetry.Record, err error) error {
 	watchdog.Rethrow(err)
 	if r.Context().Err() != nil {
 		return apierror.ErrVisitorGone

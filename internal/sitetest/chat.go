@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/quic-go/quic-go/http3"
 
@@ -124,4 +126,26 @@ func CheckRetryAfter(t *testing.T, header http.Header, want []int) {
 	if got, err := strconv.Atoi(value); err != nil || got < want[0] || got > want[1] {
 		t.Errorf("got Retry-After: %q, want %d to %d", value, want[0], want[1])
 	}
+}
+
+// RawChat is the text of an HTTP/1.1 request with the chat.
+func RawChat(chat string) string {
+	return fmt.Sprintf("POST %s HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", ChatPath, len(chat), chat)
+}
+
+// SendRaw connects to the site over TCP and sends text.
+func SendRaw(tb testing.TB, s *Site, text string) net.Conn {
+	tb.Helper()
+	conn, err := net.Dial("tcp", strings.TrimPrefix(s.Plain, "http://"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { conn.Close() })
+	if err := conn.SetDeadline(time.Now().Add(Patience)); err != nil {
+		tb.Fatal(err)
+	}
+	if _, err := io.WriteString(conn, text); err != nil {
+		tb.Fatal(err)
+	}
+	return conn
 }

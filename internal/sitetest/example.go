@@ -17,8 +17,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/caddyserver/caddy/v2/caddyconfig"
-
 	"github.com/illumichat/caddy-illumichat/internal/localhost"
 	"github.com/illumichat/caddy-illumichat/internal/require"
 	"github.com/illumichat/caddy-illumichat/sandbox"
@@ -366,19 +364,6 @@ func (e *RunningExample) LimitsLeft(t *testing.T) map[string]int {
 		}
 	}
 	return left
-}
-
-// AdaptSilently adapts a Caddyfile that must not give rise to a warning.
-func AdaptSilently(tb testing.TB, caddyfile string) []byte {
-	tb.Helper()
-	config, warnings, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(caddyfile), map[string]any{"filename": "Caddyfile"})
-	if err != nil {
-		tb.Fatalf("adapting the Caddyfile: %v", err)
-	}
-	for _, w := range warnings {
-		tb.Errorf("adapting the Caddyfile: %s", w)
-	}
-	return config
 }
 
 // PageClient is the client that people copy into their pages.

@@ -5,8 +5,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-
-	"github.com/caddyserver/caddy/v2"
 )
 
 // Scrape returns our metrics by name and labels, without our prefix.
@@ -33,17 +31,4 @@ func Scrape(t *testing.T, s *Site) map[string]float64 {
 		}
 	}
 	return values
-}
-
-// BehindProxy has the sites of a test believe the test when it says which client it is.
-const BehindProxy = "grace_period 1ms\nservers {\ntrusted_proxies static 127.0.0.1/32\ntrusted_proxies_strict\n}"
-
-// Validate provisions and validates a config, as `caddy validate` does, and cleans it up.
-func Validate(t *testing.T, config []byte) error {
-	t.Helper()
-	var cfg caddy.Config
-	if err := caddy.StrictUnmarshalJSON(config, &cfg); err != nil {
-		t.Fatal(err)
-	}
-	return caddy.Validate(&cfg)
 }

@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/caddyconfig"
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
 	"github.com/illumichat/caddy-illumichat/internal/localhost"
@@ -115,16 +114,6 @@ func (s *Site) Adapt(directives string) []byte {
 	`, s.storage, s.logs, s.Global, directives, s.Plain, s.Secure, s.TLS)))
 }
 
-// Adapt turns a Caddyfile into JSON.
-func Adapt(tb testing.TB, caddyfile string) []byte {
-	tb.Helper()
-	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(caddyfile), map[string]any{"filename": "Caddyfile"})
-	if err != nil {
-		tb.Fatalf("adapting the Caddyfile: %v", err)
-	}
-	return config
-}
-
 // Log returns what Caddy has logged.
 func (s *Site) Log() string {
 	s.tb.Helper()
@@ -161,3 +150,6 @@ func (s *Site) AskAs(client, chat string) *http.Response {
 
 // OneShot keeps no connection that a reload may close.
 var OneShot = &http.Transport{DisableKeepAlives: true}
+
+// BehindProxy has the sites of a test believe the test when it says which client it is.
+const BehindProxy = "grace_period 1ms\nservers {\ntrusted_proxies static 127.0.0.1/32\ntrusted_proxies_strict\n}"
