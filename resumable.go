@@ -28,7 +28,7 @@ func (m *resumer) serve(w http.ResponseWriter, r *http.Request, owner string, as
 	defer func() { c.Bytes = visitor.Close("", "") }()
 	c.Admitted = true
 	rec := recording.New(recording.Config{
-		Id:    a.ID,
+		ID:    a.ID,
 		Store: m.store,
 		Terms: m.terms,
 		Meta:  store.Meta{Owner: owner, Assistant: asked.Label},

@@ -39,7 +39,7 @@ type Recorder struct {
 
 // Config is what a recording is made of.
 type Config struct {
-	Id    string
+	ID    string
 	Store store.Store
 	Terms store.Terms
 	Meta  store.Meta // but for the header, which comes with the answer
@@ -73,7 +73,7 @@ type Exchange interface {
 }
 
 func New(config Config) *Recorder {
-	return &Recorder{config: config, begun: make(chan struct{}), numberer: sse.NewNumberer(config.Id)}
+	return &Recorder{config: config, begun: make(chan struct{}), numberer: sse.NewNumberer(config.ID)}
 }
 
 // Attach makes it the output of an exchange, before that begins.
@@ -118,7 +118,7 @@ func (r *Recorder) Prepare(head http.Header, contentType string) {
 		r.head = make(http.Header)
 	}
 	if contentType == sse.MediaType {
-		r.head.Set(Header, r.config.Id)
+		r.head.Set(Header, r.config.ID)
 	}
 	r.tries, r.status = r.exchange.HowAsked()
 }
@@ -138,7 +138,7 @@ func (r *Recorder) Commit() error {
 // begin begins the log.
 func (r *Recorder) begin() {
 	r.config.Meta.Header = r.head
-	r.source, r.first = r.config.Store.Claim(r.config.Id, r.config.Meta, r.config.Terms)
+	r.source, r.first = r.config.Store.Claim(r.config.ID, r.config.Meta, r.config.Terms)
 	unwanted := r.source.Context()
 	r.unwatch = context.AfterFunc(unwanted, func() { r.exchange.Cancel(interruption(context.Cause(unwanted))) })
 	r.config.Slot.BeginStream()

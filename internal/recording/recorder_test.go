@@ -1,0 +1,351 @@
+package recording
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/illumichat/caddy-illumichat/internal/apierror"
+	"github.com/illumichat/caddy-illumichat/internal/sse"
+	"github.com/illumichat/caddy-illumichat/internal/watchdog"
+	"github.com/illumichat/caddy-illumichat/store"
+)
+
+const testID = "AAAAAAAAAAAAAAAAAAAAAA"
+
+// fakeSlot is the slot of a stream.
+type fakeSlot struct {
+	mu           sync.Mutex
+	begun, ended int
+	listener     bool
+}
+
+func (s *fakeSlot) BeginStream() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.begun++
+}
+
+func (s *fakeSlot) EndStream() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended++
+}
+
+func (s *fakeSlot) HasListener() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.listener
+}
+
+// fakeExchange is an exchange that has asked twice, and got a 200.
+type fakeExchange struct {
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+}
+
+func newFakeExchange(t *testing.T) *fakeExchange {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	return &fakeExchange{ctx, cancel}
+}
+
+func (e *fakeExchange) Context() context.Context      { return e.ctx }
+func (e *fakeExchange) Cancel(cause error)            { e.cancel(cause) }
+func (e *fakeExchange) HowAsked() (tries, status int) { return 2, http.StatusOK }
+
+// fakeVisitor is the response to a visitor who follows a recording.
+type fakeVisitor struct {
+	committed bool
+	got       strings.Builder
+	failAt    int // the write that fails; 0: none
+	writes    int
+	beat      error // of a heartbeat
+}
+
+var errLeft = errors.New("the visitor left")
+
+func (v *fakeVisitor) Commit() error {
+	v.committed = true
+	return nil
+}
+
+func (v *fakeVisitor) WriteEvents(p []byte, _, _ bool) error {
+	if v.writes++; v.writes == v.failAt {
+		return errLeft
+	}
+	v.got.Write(p)
+	return nil
+}
+
+func (v *fakeVisitor) Heartbeat() (time.Duration, error)             { return watchdog.Never, v.beat }
+func (v *fakeVisitor) EndStalled(time.Duration) (next time.Duration) { return watchdog.Never }
+func (v *fakeVisitor) Patience() time.Duration                       { return 10 * time.Second }
+
+// record returns a recorder of an exchange into a memory store.
+func record(t *testing.T) (*Recorder, *fakeExchange, *fakeSlot, store.Store) {
+	t.Helper()
+	kept, err := new(store.Memory).Open(t.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := kept.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	slot := new(fakeSlot)
+	r := New(Config{
+		ID: testID, Store: kept, Slot: slot,
+		Terms: store.Terms{Grace: time.Second, Keep: time.Minute, MaxSize: 1 << 20, MaxTotal: 1 << 20},
+		Meta:  store.Meta{Owner: "owner", Assistant: "assistant"},
+	})
+	exchange := newFakeExchange(t)
+	r.Attach(exchange)
+	return r, exchange, slot, kept
+}
+
+// find returns the stream, or nil.
+func find(t *testing.T, kept store.Store) store.Stream {
+	t.Helper()
+	stream, err := kept.Find(t.Context(), testID)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return stream
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// A recording begins with the first event, or when the watchdog commits the response headers, and not before.
+func TestRecordingBegins(t *testing.T) {
+	for name, begin := range map[string]func(*Recorder) error{
+		"with an event": func(r *Recorder) error { return r.WriteEvents([]byte("data: a\n\n"), true, true) },
+		"by the watch":  func(r *Recorder) error { return r.Commit() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, _, slot, kept := record(t)
+			r.Prepare(http.Header{"X-Chat-Id": {"c1"}}, sse.MediaType)
+			if isClosed(r.Begun()) || r.IsCommitted() || find(t, kept) != nil || slot.begun != 0 || !r.IsHeard() {
+				t.Error("it began with the response headers")
+			}
+			if err := begin(r); err != nil {
+				t.Fatal(err)
+			}
+			if !isClosed(r.Begun()) || !r.IsCommitted() || slot.begun != 1 {
+				t.Error("it did not begin")
+			}
+			if tries, status := r.Asked(); tries != 2 || status != http.StatusOK {
+				t.Errorf("the upstream was asked %d times, and answered %d", tries, status)
+			}
+			meta := find(t, kept).Meta()
+			if meta.Owner != "owner" || meta.Assistant != "assistant" || meta.Header.Get(Header) != testID || meta.Header.Get("X-Chat-Id") != "c1" {
+				t.Errorf("got %+v", meta)
+			}
+			r.First().Close()
+			r.Close("stop", "")
+			if slot.ended != 1 {
+				t.Error("it did not end")
+			}
+		})
+	}
+}
+
+// Followers get the events with their numbers, whether they come from the beginning or go on, and learn how it ended.
+func TestFollow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, _, _, kept := record(t)
+		r.Prepare(nil, sse.MediaType)
+		// A byte order mark would be no longer the first bytes after a heartbeat.
+		if err := r.WriteEvents([]byte("\uFEFFdata: a\n\n: comment\n\n"), true, true); err != nil {
+			t.Fatal(err)
+		}
+		const one, two = "data: a\nid: " + testID + ":1\n\n: comment\n\n", "data: b\nid: " + testID + ":2\n\n"
+		last := "data: bye\nid: " + testID + ":3\n\n"
+
+		var first, second fakeVisitor
+		var progress [2]Progress
+		listeners := [2]store.Listener{r.First()}
+		var err error
+		if listeners[1], err = find(t, kept).Listen(1); err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now().Add(-time.Millisecond)
+		var followers sync.WaitGroup
+		for i, visitor := range []*fakeVisitor{&first, &second} {
+			followers.Go(func() {
+				defer listeners[i].Close()
+				if err := Follow(t.Context(), start, visitor, listeners[i], &progress[i]); err != nil {
+					t.Errorf("following ended with %v", err)
+				}
+			})
+		}
+		time.Sleep(3 * time.Second)
+		if err := r.WriteEvents([]byte("data: b\n\n"), true, true); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(time.Second)
+		if err := r.Finish([]byte("data: bye\n\n")); err != nil {
+			t.Error(err)
+		}
+		r.Close("error", "closed:upstream")
+		followers.Wait()
+
+		if got := first.got.String(); got != one+two+last {
+			t.Errorf("the first visitor got %q", got)
+		}
+		if !strings.HasSuffix(second.got.String(), two+last) || strings.Contains(second.got.String(), "data: a") {
+			t.Errorf("the second visitor got %q", second.got.String())
+		}
+		if want := [2]Progress{{3, time.Millisecond}, {2, 3001 * time.Millisecond}}; progress != want {
+			t.Errorf("they came as far as %+v", progress)
+		}
+		if want := (store.End{Reason: "error", Cause: "closed:upstream"}); listeners[0].End() != want {
+			t.Errorf("it ended with %+v", listeners[0].End())
+		}
+	})
+}
+
+// An event that was torn is ended before our own finish.
+func TestFinishEndsATornEvent(t *testing.T) {
+	r, _, _, _ := record(t)
+	r.Prepare(nil, sse.MediaType)
+	if err := r.WriteEvents([]byte("data: tor"), false, true); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Finish([]byte("data: bye\n\n")); err != nil {
+		t.Fatal(err)
+	}
+	r.Close("error", "closed:upstream")
+	var v fakeVisitor
+	defer r.First().Close()
+	if err := Follow(t.Context(), time.Now(), &v, r.First(), new(Progress)); err != nil {
+		t.Fatal(err)
+	}
+	if want := "data: tor\nid: " + testID + ":1\n\ndata: bye\nid: " + testID + ":2\n\n"; v.got.String() != want {
+		t.Errorf("got %q, want %q", v.got.String(), want)
+	}
+}
+
+// An answer that is no stream is not recorded.
+func TestJSONIsNotRecorded(t *testing.T) {
+	r, _, slot, kept := record(t)
+	r.Prepare(nil, "application/json")
+	if err := r.WriteAll([]byte("{}")); err != nil {
+		t.Fatal(err)
+	}
+	r.Close("", "")
+	if string(r.JSON()) != "{}" || r.Head().Get(Header) != "" || r.IsCommitted() || find(t, kept) != nil || slot.begun != 0 || slot.ended != 0 {
+		t.Errorf("got %q with the header %v", r.JSON(), r.Head())
+	}
+}
+
+// An exchange ends when nobody wants its answer any more, and the cause says why.
+func TestUnwantedRecordingEndsTheExchange(t *testing.T) {
+	for name, test := range map[string]struct {
+		end  func(*testing.T, *Recorder, store.Store)
+		want error
+	}{
+		"stopped": {func(t *testing.T, _ *Recorder, kept store.Store) {
+			if err := find(t, kept).Stop(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}, apierror.Stopped},
+		"abandoned": {func(_ *testing.T, r *Recorder, _ store.Store) { r.First().Close() }, apierror.Abandoned},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r, exchange, _, kept := record(t)
+				r.Prepare(nil, sse.MediaType)
+				if err := r.WriteEvents([]byte("data: a\n\n"), true, true); err != nil {
+					t.Fatal(err)
+				}
+				test.end(t, r, kept)
+				<-exchange.ctx.Done()
+				if got := context.Cause(exchange.ctx); !errors.Is(got, test.want) {
+					t.Errorf("it ended because of %v, want %v", got, test.want)
+				}
+				if err := r.WriteEvents([]byte("data: b\n\n"), true, true); !errors.Is(err, test.want) {
+					t.Errorf("a further write got %v, want %v", err, test.want)
+				}
+				r.First().Close()
+				r.Close("stop", "stopped:visitor")
+			})
+		})
+	}
+}
+
+// Before the recording begins, a visitor waits for it. Afterwards it is heard as long as somebody listens in its slot.
+func TestIsHeard(t *testing.T) {
+	r, _, slot, _ := record(t)
+	r.Prepare(nil, sse.MediaType)
+	if err := r.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	if r.IsHeard() {
+		t.Error("it is heard without a listener")
+	}
+	slot.listener = true
+	if !r.IsHeard() {
+		t.Error("it is not heard with one")
+	}
+	r.First().Close()
+	r.Close("stop", "")
+}
+
+// Following ends with the visitor: when a write fails, when a heartbeat does, and when the request is over.
+func TestFollowEndsWithTheVisitor(t *testing.T) {
+	for name, test := range map[string]struct {
+		visitor fakeVisitor
+		leave   bool
+		want    error
+		events  int64
+	}{
+		"a write fails":     {fakeVisitor{failAt: 2}, false, errLeft, 1},
+		"a heartbeat fails": {fakeVisitor{beat: errLeft}, false, errLeft, 1},
+		"the request ends":  {fakeVisitor{}, true, context.Canceled, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r, _, _, _ := record(t)
+				r.Prepare(nil, sse.MediaType)
+				if err := r.WriteEvents([]byte("data: a\n\n"), true, true); err != nil {
+					t.Fatal(err)
+				}
+				ctx, leave := context.WithCancel(t.Context())
+				defer leave()
+				ended := make(chan error)
+				var p Progress
+				go func() { ended <- Follow(ctx, time.Now(), &test.visitor, r.First(), &p) }()
+				synctest.Wait()
+				switch {
+				case test.leave:
+					leave()
+				case test.visitor.failAt > 0:
+					if err := r.WriteEvents([]byte("data: b\n\n"), true, true); err != nil {
+						t.Error(err)
+					}
+				}
+				if err := <-ended; !errors.Is(err, test.want) || p.Events != test.events {
+					t.Errorf("it ended with %v after %d events, want %v after %d", err, p.Events, test.want, test.events)
+				}
+				r.First().Close()
+				r.Close("stop", "")
+			})
+		})
+	}
+}
