@@ -77,7 +77,7 @@ var simulators = []string{"sandbox", "bench"}
 // exports are the names that the root package exports.
 var exports = []string{"Handler", "Limit", "Resume", "Retry"}
 
-// file is a Go file of the module that is no test.
+// file is a Go file of the module.
 type file struct {
 	dir, name string
 	syntax    *ast.File
@@ -85,8 +85,16 @@ type file struct {
 
 func (f file) String() string { return path.Join(f.dir, f.name) }
 
-// files parses all Go files of the module that are no tests. tools is a module of its own.
+func (f file) isTest() bool { return strings.HasSuffix(f.name, "_test.go") }
+
+// files returns the Go files of the module that are not tests.
 func files(t *testing.T) []file {
+	t.Helper()
+	return slices.DeleteFunc(allFiles(t), file.isTest)
+}
+
+// allFiles parses all Go files of the module. The folder tools is a module of its own.
+func allFiles(t *testing.T) []file {
 	t.Helper()
 	var all []file
 	err := filepath.WalkDir("..", func(name string, entry fs.DirEntry, err error) error {
@@ -98,7 +106,7 @@ func files(t *testing.T) []file {
 				return filepath.SkipDir
 			}
 			return nil
-		case !strings.HasSuffix(base, ".go") || strings.HasSuffix(base, "_test.go"):
+		case !strings.HasSuffix(base, ".go"):
 			return nil
 		}
 		syntax, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
@@ -134,6 +142,24 @@ func ours(importPath string) (dir string, ok bool) {
 		return ".", true
 	}
 	return strings.CutPrefix(importPath, module+"/")
+}
+
+// The root registers the module with Caddy. Only a build of Caddy imports it, and the suites do as such a build does.
+func TestRootIsImportedForItsRegistration(t *testing.T) {
+	for _, f := range allFiles(t) {
+		for _, spec := range f.syntax.Imports {
+			if spec.Path.Value != strconv.Quote(module) {
+				continue
+			}
+			suite := f.isTest() && (f.dir == "e2e" || strings.HasPrefix(f.dir, "e2e/"))
+			if f.dir != "cmd/caddy" && !suite {
+				t.Errorf("%s imports the root", f)
+			}
+			if spec.Name == nil || spec.Name.Name != "_" {
+				t.Errorf("%s uses the root for more than its registration", f)
+			}
+		}
+	}
 }
 
 // isStandard reports whether an import path is one of the standard library: only others begin with a host name.
