@@ -21,7 +21,7 @@ func init() {
 
 const adminPath = "/illumichat/"
 
-// adminAPI is a part of Caddy's admin API: `GET /illumichat/` lists the handlers of the running config, and how they do.
+// adminAPI extends Caddy's admin API: `GET /illumichat/` lists the handlers of the running config and their status.
 type adminAPI struct{}
 
 // CaddyModule returns the Caddy module information.
@@ -32,7 +32,7 @@ func (adminAPI) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// Routes returns the one route.
+// Routes returns the only route, `/illumichat/`.
 func (a adminAPI) Routes() []caddy.AdminRoute {
 	return []caddy.AdminRoute{{Pattern: adminPath, Handler: caddy.AdminHandlerFunc(a.list)}}
 }
@@ -53,16 +53,17 @@ func (adminAPI) list(w http.ResponseWriter, r *http.Request) error {
 
 // handlerStatus is a handler as the admin API shows it. None of its fields can hold a secret.
 type handlerStatus struct {
-	Endpoint   string            `json:"endpoint"` // as anybody may see it
+	Endpoint   string            `json:"endpoint"` // without the parts that could be secret
 	Assistants []string          `json:"assistants"`
 	Aliases    map[string]string `json:"aliases,omitempty"` // name → assistant
 	Token      tokenOrigin       `json:"token"`
 	Streams    streamStatus      `json:"streams"`
 	Limits     []limitStatus     `json:"limits"`
-	CoolDown   float64           `json:"cool_down_seconds"` // 0: there is none
+	CoolDown   float64           `json:"cool_down_seconds"` // 0 means no cool-down
 }
 
-// streamStatus is about the open chats of all handlers that share the endpoint and the token.
+// streamStatus counts the open chats of all handlers with the same endpoint and token. The maximums are those of this
+// handler alone.
 type streamStatus struct {
 	Open         int `json:"open"`
 	Clients      int `json:"clients"`
@@ -70,16 +71,16 @@ type streamStatus struct {
 	MaxPerClient int `json:"max_per_client,omitempty"`
 }
 
-// limitStatus is a limit and its use.
+// limitStatus is a limit and its current use.
 type limitStatus struct {
 	Requests int    `json:"requests"`
 	Window   string `json:"window"`
-	Key      string `json:"key"`            // as it is configured: no client's
-	Keys     int    `json:"keys"`           // that are remembered
-	Left     *int   `json:"left,omitempty"` // where there is one count for all
+	Key      string `json:"key"`            // as configured, never a client's value
+	Keys     int    `json:"keys"`           // how many keys are remembered
+	Left     *int   `json:"left,omitempty"` // requests; nil unless one count is for all chats
 }
 
-// tokenOrigin is where a token comes from, and never the token.
+// tokenOrigin says where a token comes from: its placeholder, or "literal". It is never the token.
 type tokenOrigin string
 
 func newTokenOrigin(configured string) tokenOrigin {
@@ -89,7 +90,7 @@ func newTokenOrigin(configured string) tokenOrigin {
 	return "literal"
 }
 
-// loadedHandlers are those that are provisioned and not cleaned up, in the order in which they were.
+// loadedHandlers lists the handlers that are provisioned and not yet cleaned up, in the order of their provisioning.
 var loadedHandlers handlerList
 
 type handlerList struct {

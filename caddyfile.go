@@ -104,10 +104,10 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-// specified are the subdirectives of a block so far.
+// specified is the set of subdirectives that a block has had so far.
 type specified map[string]bool
 
-// add refuses a second one of a name.
+// add notes the subdirective at d. It returns an error if the block has had one of that name already.
 func (s specified) add(d *caddyfile.Dispenser) error {
 	name := d.Val()
 	if s[name] {
@@ -164,8 +164,8 @@ func (h *Handler) unmarshalSubdirective(d *caddyfile.Dispenser, name string) err
 	return d.Errf("unrecognized subdirective '%s'", values.Printable(name))
 }
 
-// unmarshalToken must not use errors that print the token at hand, as d.ArgErr does: it is a piece of
-// the secret.
+// unmarshalToken must not return errors that print the current word, as d.ArgErr does: the word is part of the
+// secret.
 func (h *Handler) unmarshalToken(d *caddyfile.Dispenser) error {
 	args := d.RemainingArgs()
 	if len(args) != 1 {
@@ -209,7 +209,7 @@ func (h *Handler) unmarshalAssistants(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-// checkListed is checkAssistant for a list that may hold the word for any.
+// checkListed is chat.CheckAssistant for a list that may also contain chat.Any.
 func checkListed(id string) error {
 	if id == chat.Any {
 		return nil
@@ -402,7 +402,7 @@ func (h *Handler) unmarshalStore(d *caddyfile.Dispenser) error {
 	if values.Printable(name) != name {
 		return d.Err("unrecognized store")
 	}
-	here := *d
+	here := *d // for the line in an error: UnmarshalModule moves d to the block's end
 	module, err := caddyfile.UnmarshalModule(d, storeNamespace+"."+name)
 	if err != nil {
 		return err
@@ -419,7 +419,7 @@ func (h *Handler) unmarshalTransport(d *caddyfile.Dispenser) error {
 		return d.ArgErr()
 	}
 	name := d.Val()
-	if name == "http" { // its parser would skip arguments; those of other transports may take some
+	if name == "http" { // its parser would skip arguments without an error; other transports may take some
 		if err := values.NoArgs(d); err != nil {
 			return err
 		}
@@ -427,7 +427,7 @@ func (h *Handler) unmarshalTransport(d *caddyfile.Dispenser) error {
 	if values.Printable(name) != name {
 		return d.Err("unrecognized transport")
 	}
-	here := *d // afterwards, d is at the block's end
+	here := *d // for the line in an error: UnmarshalModule moves d to the block's end
 	module, err := caddyfile.UnmarshalModule(d, upstream.TransportNamespace+"."+name)
 	if err != nil {
 		return err
@@ -439,7 +439,7 @@ func (h *Handler) unmarshalTransport(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-// unmarshalCount reads a number of which 0 means no limit.
+// unmarshalCount reads a whole number that is not negative; 0 means no limit.
 func unmarshalCount(d *caddyfile.Dispenser, count *int) error {
 	name := d.Val()
 	word, err := oneArg(d)
@@ -466,7 +466,7 @@ func unmarshalDuration(d *caddyfile.Dispenser, duration duration) error {
 	return parseDuration(d, duration.name, word, duration.value)
 }
 
-// parseDuration refuses 0 because that is the JSON for the default.
+// parseDuration reads a positive duration. It refuses 0, because in JSON 0 means the default.
 func parseDuration(d *caddyfile.Dispenser, name, word string, duration *caddy.Duration) error {
 	value, err := caddy.ParseDuration(word)
 	if err != nil {
@@ -479,7 +479,7 @@ func parseDuration(d *caddyfile.Dispenser, name, word string, duration *caddy.Du
 	return nil
 }
 
-// unmarshalWords reads one or more arguments, each of which check accepts.
+// unmarshalWords appends one or more arguments to words. It returns an error if check rejects one of them.
 func unmarshalWords(d *caddyfile.Dispenser, words *[]string, check func(string) error) error {
 	name := d.Val()
 	for d.NextArg() {

@@ -12,7 +12,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/telemetry"
 )
 
-// statusClientClosed is what Caddy and nginx log for a client that left before the answer.
+// statusClientClosed is the status that Caddy and nginx log for a client that left before the answer.
 const statusClientClosed = 499
 
 const typeJSON = "application/json"
@@ -29,7 +29,8 @@ var (
 	}
 )
 
-// writeError answers with err. Nothing may have been sent before.
+// writeError sends err to the visitor, to whom nothing may have been sent before. An error other than an
+// *apierror.Error means that the visitor has left.
 func (h *Handler) writeError(w http.ResponseWriter, c *telemetry.Record, err error) {
 	var e *apierror.Error
 	if !errors.As(err, &e) {
@@ -45,14 +46,15 @@ func (h *Handler) writeError(w http.ResponseWriter, c *telemetry.Record, err err
 	h.logError(e)
 
 	header := w.Header()
-	maps.Copy(header, e.Header.Clone()) // the original is everybody's, and other directives may edit this
+	maps.Copy(header, e.Header.Clone()) // cloned: requests share e.Header, and other directives may edit the response's
 	header.Set("Content-Type", typeJSON)
 	header.Set("Cache-Control", "no-store")
 	w.WriteHeader(e.Status)
-	_, _ = w.Write(e.Body()) // whoever does not take it is gone
+	_, _ = w.Write(e.Body()) // an error means that the visitor is gone
 }
 
-// logError tells the operator of failures that are not the visitor's.
+// logError logs a failed chat. Failures that the operator should know of go through Report, so that they are not
+// repeated for each chat. All others are logged at debug level.
 func (h *Handler) logError(e *apierror.Error) {
 	fields := []zap.Field{zap.Int("status", e.Status), zap.String("code", telemetry.Shorten(e.SentCode())), zap.NamedError("cause", e.Cause)}
 	if level := e.Level(); level > zapcore.DebugLevel {

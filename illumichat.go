@@ -1,6 +1,6 @@
 // Package illumichat provides http.handlers.illumichat, a Caddy handler that lets a web page chat with
-// an IllumiChat assistant through the site's own server. The API token stays on the server; what the
-// page sends is checked, and the answer is streamed back event by event.
+// an IllumiChat assistant through the site's own server. The API token stays on the server. The handler checks
+// the page's requests and streams the answer back event by event.
 //
 // It is not a general proxy for language models: it speaks IllumiChat's chat API and nothing else.
 package illumichat
@@ -36,7 +36,7 @@ func init() {
 	caddy.RegisterModule(new(Handler))
 }
 
-// What an operator left out.
+// Defaults of options that the operator left out.
 const (
 	defaultMaxBodySize     = 1 << 20
 	defaultBodyTimeout     = caddy.Duration(30 * time.Second)
@@ -48,131 +48,131 @@ const (
 	defaultHeartbeat       = caddy.Duration(15 * time.Second)
 )
 
-// off is the value of a duration that turns its feature off.
+// off, as the value of a duration, turns its feature off.
 const off caddy.Duration = -1
 
-// Handler answers chats of a web page with an IllumiChat assistant. A page posts
+// Handler lets a web page chat with an IllumiChat assistant. A page posts
 // `{"messages": [{"role": "user", "content": "Hello"}]}` to the handler's path and reads the answer as an
 // event stream (`text/event-stream`), which always has exactly one `finish`.
 //
-// Errors are JSON, `{"error": "<text>", "code": "<type>:<context>"}`. They are written by the handler
-// itself, so `handle_errors` does not see them; `intercept` does.
+// Errors are JSON, `{"error": "<text>", "code": "<type>:<context>"}`. The handler writes them itself, so
+// `handle_errors` does not see them; `intercept` does.
 //
 // Placeholders that the handler sets:
 //
 // Placeholder | Description
 // ------------|------------
-// `{http.illumichat.outcome}` | `refused` (not sent upstream), `failed` (no answer), `answered`, `broken` (an answer without the upstream's finish) or `left` (by the visitor)
-// `{http.illumichat.assistant}` | The id of the assistant, once it is allowed
+// `{http.illumichat.outcome}` | `refused` (not sent upstream), `failed` (no answer), `answered`, `broken` (an answer without the upstream's finish) or `left` (the visitor left)
+// `{http.illumichat.assistant}` | The assistant's id, if the page may use it
 // `{http.illumichat.alias}` | The name under which the page knows the assistant
 // `{http.illumichat.chat}` | `new` or `continued`
 // `{http.illumichat.tries}` | How many times the upstream was asked
-// `{http.illumichat.upstream_status}` | The status of its last answer
+// `{http.illumichat.upstream_status}` | The status of the upstream's last answer
 // `{http.illumichat.first_event_ms}` | Milliseconds from the request to the first event
-// `{http.illumichat.events}` | Events that the visitor was sent, the upstream's finish included
-// `{http.illumichat.bytes}` | Bytes of the answer
-// `{http.illumichat.finish_reason}` | The `finishReason` of the finish that the visitor was sent
-// `{http.illumichat.cause}` | Why the answer has no finish of the upstream's, such as `closed:upstream` or `left:visitor`
+// `{http.illumichat.events}` | Events sent to the visitor, including the upstream's finish
+// `{http.illumichat.bytes}` | Bytes of the answer sent to the visitor
+// `{http.illumichat.finish_reason}` | The `finishReason` of the finish sent to the visitor
+// `{http.illumichat.cause}` | Why the answer has no finish from the upstream, such as `closed:upstream` or `left:visitor`
 // `{http.illumichat.code}` | The code of a refusal or error, such as `forbidden:assistant`
 //
-// They have their values when the request is over, and are empty where there is none.
+// They are set when the request is over. A placeholder without a value is empty.
 type Handler struct {
-	// The API token. It should be a placeholder, `{env.NAME}` or `{file.PATH}`: a literal token shows in
-	// the config, and is warned about. A token that is exactly one `{file.PATH}` is read anew for each
-	// request, so a rotated secret needs no reload. Required.
+	// The API token. It should be a placeholder, `{env.NAME}` or `{file.PATH}`: a literal token is visible in
+	// the config, and the handler logs a warning. A token that is exactly one `{file.PATH}` is read again for
+	// each request, so a rotated secret needs no reload. Required.
 	Token string `json:"token,omitempty"`
 
-	// The chat API's URL, `http` or `https`. It may hold `{env.*}` and `{file.*}` placeholders; where it
-	// comes out empty, the default is used. Default: `https://beta.illumichat.com/api/chat`.
+	// The chat API's URL, `http` or `https`. It may contain `{env.*}` and `{file.*}` placeholders. If the result
+	// is empty, the default is used. Default: `https://beta.illumichat.com/api/chat`.
 	Endpoint string `json:"endpoint,omitempty"`
 
-	// The ids of the assistants that pages may talk to; a single `*` allows any, and is warned about.
-	// Ids may be `{env.*}` and `{file.*}` placeholders. Required, unless there are aliases. Where exactly
-	// one assistant is configured, ids and aliases together, a page may leave `assistantId` out.
+	// The ids of the assistants that pages may talk to. A single `*` allows any assistant, and the handler logs
+	// a warning. Ids may be `{env.*}` and `{file.*}` placeholders. If exactly one assistant is configured, ids and
+	// aliases together, a page may omit `assistantId`. Required, unless there are aliases.
 	Assistants []string `json:"assistants,omitempty"`
 
-	// Names under which pages may talk to assistants whose ids they need not know: name → assistant id.
+	// Names that pages may use for assistants, so that they need not know the ids: name → assistant id.
 	// The ids may be `{env.*}` and `{file.*}` placeholders. A name may not equal a listed id.
 	Aliases map[string]string `json:"aliases,omitempty"`
 
 	// The largest request body, in bytes. Default: 1048576 (1 MiB).
 	MaxBodySize int64 `json:"max_body_size,omitempty"`
 
-	// The most messages that one request may hold. Default: 0, no limit but that of the body's size.
+	// The maximum number of messages in one request. Default: 0, no limit except the body's size.
 	MaxMessages int `json:"max_messages,omitempty"`
 
 	// The roles that a message may have. Default: `user` and `assistant`.
 	Roles []string `json:"roles,omitempty"`
 
-	// Further top-level fields of the body that are forwarded as they are. All others are dropped.
+	// Further top-level fields of the body to forward unchanged. All others are dropped. Default: none.
 	PassFields []string `json:"pass_fields,omitempty"`
 
-	// Other origins whose pages may ask, and read the answers: a scheme, a host and maybe a port, such as
-	// `https://www.example.com`. Pages of the site itself always may, and so may what is no browser. There is no
-	// wildcard, and cookies are no part of it. Default: none.
+	// Other origins whose pages may send chats and read the answers: a scheme, a host and optionally a port, such
+	// as `https://www.example.com`. Pages of the site itself always may, and so may clients that are not browsers.
+	// There is no wildcard, and requests from these origins cannot use cookies. Default: none.
 	AllowOrigins []string `json:"allow_origins,omitempty"`
 
-	// How many chats are sent upstream in a time: all of these limits have to let one in. None by default, so
-	// that whoever finds the chat can spend the token's quota; that is noted when the config loads.
+	// Limits on how many chats are sent upstream in a window of time. A chat needs room in all of them. Without
+	// limits, anyone who finds the chat can spend the token's quota, and the handler logs that when the config
+	// loads. Default: none.
 	Limits []Limit `json:"limits,omitempty"`
 
-	// The most chats that may be open at once; each further one is answered 503. Default: 0, no limit.
+	// The maximum number of chats open at once; each further one is answered 503. Default: 0, no limit.
 	MaxStreams int `json:"max_streams,omitempty"`
 
-	// The most chats that one client may have open at once, by the key that limits have by default; each
-	// further one is answered 429. Default: 0, no limit.
+	// The maximum number of chats that one client may have open at once; each further one is answered 429. The
+	// default key of `limits` identifies the client. Default: 0, no limit.
 	MaxStreamsPerClient int `json:"max_streams_per_client,omitempty"`
 
 	// How long the visitor's whole request body may take. Default: `30s`.
 	BodyTimeout caddy.Duration `json:"body_timeout,omitempty"`
 
-	// How long one try may take, from the sending of the request to the first event of its answer.
-	// Default: `30s`.
+	// How long one attempt may take, from sending the request to the first event of its answer. Default: `30s`.
 	ResponseTimeout caddy.Duration `json:"response_timeout,omitempty"`
 
-	// How long to hold an accepted answer's head back while its first event has not come. Until then, an
-	// upstream that breaks still gets the visitor a real error status. -1 waits for the first event
-	// however long it takes. Default: `5s`.
+	// How long to wait for the first event of an accepted answer before sending the response headers to the
+	// visitor. Until the headers are sent, a failing upstream still results in a real error status. -1 waits for
+	// the first event however long it takes. Default: `5s`.
 	CommitAfter caddy.Duration `json:"commit_after,omitempty"`
 
-	// The longest silence of the upstream within a stream. An HTTP/2 connection that has been silent for half
-	// of it is pinged, and given up if that is not answered in the other half. Default: `30s`.
+	// The longest silence of the upstream within a stream. An HTTP/2 connection that is silent for half of this
+	// time is pinged, and given up if the ping is not answered within the other half. Default: `30s`.
 	IdleTimeout caddy.Duration `json:"idle_timeout,omitempty"`
 
-	// How long one write to the visitor may block before the visitor is given up. Default: `30s`.
+	// How long one write to the visitor may block before the handler gives up on the visitor. Default: `30s`.
 	WriteTimeout caddy.Duration `json:"write_timeout,omitempty"`
 
-	// How long a whole exchange may take, from the request to the end of its answer, all tries included.
+	// How long a whole exchange may take, from the request to the end of its answer, including all attempts.
 	// Default: `2m`.
 	MaxDuration caddy.Duration `json:"max_duration,omitempty"`
 
-	// After how much silence a comment is sent to the visitor, so that nothing between takes the
-	// connection for dead. -1 turns it off. Default: `15s`.
+	// How long the stream to the visitor may be silent before a comment is sent, so that no intermediary takes
+	// the connection for dead. -1 turns heartbeats off. Default: `15s`.
 	Heartbeat caddy.Duration `json:"heartbeat,omitempty"`
 
-	// When to ask the upstream once more, while nothing has been sent to the visitor.
+	// When to ask the upstream again, as long as nothing has been sent to the visitor.
 	Retry Retry `json:"retry,omitzero"`
 
-	// Whether the upstream is told of the trace that the `tracing` directive has begun, by a `traceparent` header
-	// (W3C Trace Context). Default: false, because the upstream is another company's.
+	// Whether to send the upstream a `traceparent` header (W3C Trace Context) with the trace that the `tracing`
+	// directive has begun. Default: false, because the upstream is another company's.
 	PropagateTrace bool `json:"propagate_trace,omitempty"`
 
 	// How to reach the endpoint: a transport of `reverse_proxy`. For `http`, 1024 idle connections are
-	// kept per host and the write buffer is 1 KiB, unless set otherwise. `fastcgi`, `proxy_protocol` and
+	// kept per host and the write buffer is 1 KiB, unless configured otherwise. `fastcgi`, `proxy_protocol` and
 	// HTTP/3 are refused. Default: `http`.
 	TransportRaw json.RawMessage `json:"transport,omitempty" caddy:"namespace=http.reverse_proxy.transport inline_key=protocol"`
 
-	// Whether visitors can go on with an answer whose connection they have lost. Default: they cannot.
+	// Lets visitors resume an answer after its connection is lost. Default: answers cannot be resumed.
 	Resume *Resume `json:"resume,omitempty"`
 
-	// Where answers are kept for `resume`. Where instances share it, as they can `redis`, they count together what `limits` and
-	// `max_streams_per_client` allow, and share a cool-down. Default: `memory`.
+	// Where answers are kept for `resume`. Instances that share a store, as they can with `redis`, count `limits`
+	// and `max_streams_per_client` together, and share a cool-down. Default: `memory`.
 	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=http.handlers.illumichat.stores inline_key=module"`
 
 	log       *telemetry.Log
 	origins   *origin.Policy
 	rules     *chat.Rules
-	store     store.Store // nil without resume and a configured one
+	store     store.Store // nil if neither resume nor a store is configured
 	limiter   *limit.Limiter
 	exchanges exchanges
 	resumer   *resumer // nil without resume
@@ -186,7 +186,7 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// Provision fills in defaults, resolves placeholders and loads the transport.
+// Provision fills in defaults, resolves placeholders, loads the transport and opens the store.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.log = telemetry.NewLog(ctx.Logger())
 	h.setDefaults()
@@ -245,7 +245,7 @@ func (h *Handler) setDefaults() {
 	}
 }
 
-// duration is a configurable duration with its name in the config, for what applies to all of them.
+// duration describes a duration option, so that defaults, parsing and validation can loop over all of them.
 type duration struct {
 	name      string
 	value     *caddy.Duration
@@ -265,7 +265,8 @@ func (h *Handler) durations() []duration {
 	}
 }
 
-// newExchanges has what is known of exchanges from the config alone.
+// newExchanges returns the settings of exchanges that come from the config alone. Provision adds the token, the
+// endpoint and the client.
 func (h *Handler) newExchanges() exchanges {
 	return exchanges{
 		retry:           &h.Retry,
@@ -280,7 +281,7 @@ func (h *Handler) newExchanges() exchanges {
 	}
 }
 
-// orNever is how long to wait for what may be turned off.
+// orNever returns d as a time to wait, which is watchdog.Never if d is off.
 func orNever(d caddy.Duration) time.Duration {
 	if d == off {
 		return watchdog.Never
@@ -288,7 +289,7 @@ func orNever(d caddy.Duration) time.Duration {
 	return time.Duration(d)
 }
 
-// newClient loads the configured transport module, or Caddy's own.
+// newClient loads the configured transport module, or Caddy's own, and returns a client that uses it.
 func (h *Handler) newClient(ctx caddy.Context) (*upstream.Client, error) {
 	var err error
 	if h.TransportRaw, err = upstream.TransportDefaults(h.TransportRaw); err != nil {
@@ -305,7 +306,8 @@ func (h *Handler) newClient(ctx caddy.Context) (*upstream.Client, error) {
 	return upstream.New(h.exchanges.endpoint, transport, time.Duration(h.IdleTimeout)), nil
 }
 
-// openStore opens what keeps answers, and what instances may count together.
+// openStore opens the store that keeps answers, if resume or a store is configured. A store may also count requests
+// for all instances together (store.Counter).
 func (h *Handler) openStore(ctx caddy.Context) error {
 	if h.Resume == nil && h.StoreRaw == nil {
 		return nil
@@ -318,14 +320,14 @@ func (h *Handler) openStore(ctx caddy.Context) error {
 		}
 		module = loaded.(store.Module)
 	}
-	// Other instances may reach the endpoint in another way than this one.
+	// The key has the configured endpoint, not the resolved one: other instances may reach the endpoint by another URL.
 	key := limit.NewKey(cmp.Or(h.Endpoint, upstream.DefaultEndpoint), h.Token)
 	var err error
 	h.store, err = module.Open(key.Scope())
 	return err
 }
 
-// newResumer returns what lets visitors go on with answers, if they can.
+// newResumer returns the handler's resumer, or nil without resume.
 func (h *Handler) newResumer() *resumer {
 	if h.Resume == nil {
 		return nil
@@ -340,7 +342,7 @@ func (h *Handler) newResumer() *resumer {
 	}
 }
 
-// chatConfig is what the rules for chats are made of.
+// chatConfig returns the config of the rules for chats. A body may not take longer than the whole exchange.
 func (h *Handler) chatConfig() chat.Config {
 	return chat.Config{
 		Assistants:  h.Assistants,
@@ -353,7 +355,7 @@ func (h *Handler) chatConfig() chat.Config {
 	}
 }
 
-// warn tells the operator of settings that work but should be looked at.
+// warn logs settings that work but that the operator should check.
 func (h *Handler) warn() {
 	logger := h.log.Logger()
 	if !values.IsPlaceholder(h.Token) {
@@ -373,13 +375,13 @@ func (h *Handler) warn() {
 	}
 }
 
-// isLoopback reports whether a host is this machine.
+// isLoopback reports whether host is this machine.
 func isLoopback(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// Validate checks what cannot be right, whatever it resolves to.
+// Validate returns an error for settings that are wrong whatever their placeholders resolve to.
 func (h *Handler) Validate() error {
 	if len(h.Assistants) == 0 && len(h.Aliases) == 0 {
 		return chat.ErrNoAssistants
@@ -433,8 +435,8 @@ func (h *Handler) Validate() error {
 	return nil
 }
 
-// ServeHTTP answers one chat. It writes errors itself and returns nil, because a chat page needs them in
-// a shape of their own.
+// ServeHTTP answers one request. It writes errors itself and returns nil, because a chat page needs errors in a
+// shape of their own.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
 	if h.origins.Share(w, r) {
 		return nil
@@ -447,8 +449,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 	return nil
 }
 
-// serve is the way of a request: may this page ask, is it a valid chat, is there room, ask upstream, relay the
-// answer. An error means that nothing was sent yet.
+// serve takes a request through its steps: may this page send chats, is the chat valid, is there room, ask the
+// upstream, relay the answer. It returns an error only if nothing was sent to the visitor yet.
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, c *telemetry.Record) error {
 	resumable := h.resumer != nil
 	switch {
@@ -477,7 +479,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, c *telemetry.Rec
 		owner, resumable = h.resumer.ownerOf(r)
 	}
 	request := h.requestOf(r)
-	var keys [4]string // so that the keys of few limits need no allocation
+	var keys [4]string // memory for the keys of up to four limits, to avoid an allocation
 	admission, err := h.limiter.Admit(w.Header(), request, h.keysOf(r, request.Client, keys[:0]))
 	if err != nil {
 		return err
@@ -491,22 +493,22 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, c *telemetry.Rec
 	return ex.run(asked.Body)
 }
 
-// Cleanup lets go of what the handler shares, once its open chats have ended.
+// Cleanup releases the handler's reference to the state that handlers share. Open chats keep theirs until they end.
 func (h *Handler) Cleanup() error {
-	if h.limiter == nil { // provisioning failed before
+	if h.limiter == nil { // Provision failed before setting it
 		return nil
 	}
 	loadedHandlers.remove(h)
 	return h.limiter.Close()
 }
 
-// noteChat notes what is asked for.
+// noteChat records the assistant of a chat, and whether the chat continues an earlier one.
 func noteChat(c *telemetry.Record, asked chat.Chat) {
 	c.Assistant, c.Alias, c.Label, c.Continued = asked.Assistant, asked.Alias, asked.Label, asked.Continued
 }
 
-// MarshalLogObject keeps the token out of logs that print the whole handler, as the server's `trace`
-// option does.
+// MarshalLogObject keeps a literal token out of logs that print the whole handler, as the server's `trace` option
+// does.
 func (h *Handler) MarshalLogObject(enc zapcore.ObjectEncoder) error {
 	token := h.Token
 	if !values.IsPlaceholder(token) {

@@ -19,7 +19,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/store"
 )
 
-// clientPlaceholder is the key of a limit that has none of its own. Its value honours `trusted_proxies`.
+// clientPlaceholder is the default key of a limit. Its value honours `trusted_proxies`.
 const clientPlaceholder = "{http.vars." + caddyhttp.ClientIPVarKey + "}"
 
 const (
@@ -28,24 +28,25 @@ const (
 	maxWindow = caddy.Duration(366 * 24 * time.Hour)
 )
 
-// Limit bounds how many chats are sent upstream for one key in a window of time. The window slides: of the
-// fixed window before the current one, what is left of it counts, as if its chats had been spread evenly. A
-// chat counts once, whatever the number of its tries, just before the first one. What never reaches the
-// upstream does not count.
+// Limit bounds how many chats are sent upstream for one key in a window of time. The window slides: the fixed
+// window before the current one counts in proportion to the part that the sliding window still covers, as if its
+// chats had been spread evenly. A chat counts once, just before its first attempt, however many attempts it takes.
+// A chat that never reaches the upstream does not count.
 //
-// Each instance counts for itself, unless they share a `store`, and remembers at most 131072 keys; the least recently used
-// are forgotten. So that whoever has many addresses is bounded, too, a public site wants a second limit with one key for all.
+// Each instance counts alone, unless instances share a `store`. An instance remembers at most 131072 keys and
+// forgets the least recently used. A public site should also have a limit with one key for all chats, because a
+// client with many addresses has many keys.
 type Limit struct {
-	// How many chats are let in per window and key. Required.
+	// The maximum number of chats per window and key. Required.
 	Requests int `json:"requests,omitempty"`
 
 	// The length of the window, from `1s` to `366d`. Required.
 	Window caddy.Duration `json:"window,omitempty"`
 
-	// What is counted apart: a placeholder, or a fixed word for one count of all chats. IP addresses are
-	// taken without their zone, mapped ones as IPv4, and IPv6 as its /64 network. Default:
-	// `{http.vars.client_ip}`, the client as the server's `trusted_proxies` tell it. Chats for which a
-	// placeholder comes out empty have one count together; of a key over 256 bytes the hash is taken.
+	// The key that chats are counted by: a placeholder, or a fixed word for one count of all chats. An IP address
+	// counts without its zone, an IPv4-mapped one as IPv4, and any other IPv6 address as its /64 network. Chats
+	// whose placeholder is empty share one count. A key over 256 bytes is replaced by its hash. Default:
+	// `{http.vars.client_ip}`, the client's address as the server's `trusted_proxies` determine it.
 	Key string `json:"key,omitempty"`
 }
 
@@ -65,7 +66,7 @@ func (l *Limit) validate() error {
 	return nil
 }
 
-// checkLimits refuses a limit of which there is one already.
+// checkLimits returns an error if two limits have the same window and key.
 func checkLimits(limits []Limit) error {
 	for i, l := range limits {
 		if slices.ContainsFunc(limits[:i], l.same) {
@@ -75,15 +76,15 @@ func checkLimits(limits []Limit) error {
 	return nil
 }
 
-// same reports whether both count the same requests together.
+// same reports whether both limits have the same window and key, so that they would share one count.
 func (l *Limit) same(other Limit) bool {
 	return other.Window == l.Window && other.keyOrDefault() == l.keyOrDefault()
 }
 
-// byClient reports whether each client is counted apart, so that it may know its count.
+// byClient reports whether the limit counts each client separately. Only then may a client see its count.
 func (l *Limit) byClient() bool { return l.Key == clientPlaceholder }
 
-// rule is the limit as a limiter knows it.
+// rule returns the limit in the form that the limiter takes.
 func (l *Limit) rule() limit.Rule {
 	return limit.Rule{
 		Requests: l.Requests,
@@ -94,7 +95,7 @@ func (l *Limit) rule() limit.Rule {
 	}
 }
 
-// keyOf returns what r is counted under.
+// keyOf returns the key that r is counted under. client is the key of the client that sent r.
 func (l *Limit) keyOf(r *http.Request, client string) string {
 	switch {
 	case l.byClient():
@@ -106,7 +107,7 @@ func (l *Limit) keyOf(r *http.Request, client string) string {
 	return limit.NormalizeKey(repl.ReplaceAll(l.Key, ""))
 }
 
-// requestOf returns who sends r.
+// requestOf returns what the limiter needs of r: its client and, if there is a store, a new id.
 func (h *Handler) requestOf(r *http.Request) limit.Request {
 	request := limit.Request{Client: clientOf(r)}
 	if h.store != nil {
@@ -115,7 +116,7 @@ func (h *Handler) requestOf(r *http.Request) limit.Request {
 	return request
 }
 
-// keysOf returns what each limit counts r under, in the memory of keys if that is enough.
+// keysOf appends to keys the key that each limit counts r under. The caller provides the memory of keys.
 func (h *Handler) keysOf(r *http.Request, client string, keys []string) []string {
 	for i := range h.Limits {
 		keys = append(keys, h.Limits[i].keyOf(r, client))
@@ -123,7 +124,7 @@ func (h *Handler) keysOf(r *http.Request, client string, keys []string) []string
 	return keys
 }
 
-// limiterConfig is what decides whether there is room for a chat.
+// limiterConfig returns the config of the limiter, which decides whether there is room for a chat.
 func (h *Handler) limiterConfig() limit.Config {
 	config := limit.Config{
 		Key:          limit.NewKey(h.exchanges.endpoint.URL.String(), h.Token),
@@ -145,7 +146,7 @@ func (h *Handler) limiterConfig() limit.Config {
 	return config
 }
 
-// reportUsedUp tells the operator of a limit that many visitors have used up together.
+// reportUsedUp warns the operator that many visitors together have used up a limit.
 func (h *Handler) reportUsedUp(r limit.Rule, emptyKey bool, wait time.Duration) {
 	h.log.Report(zapcore.WarnLevel, fmt.Sprintf("limit %s %s", r.Window, r.Key), "a limit of many visitors together is used up",
 		"raise the limit if the quota allows for more; where its key is empty, see whether the placeholder is right",

@@ -16,31 +16,31 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/limit"
 )
 
-// What an operator left out.
+// Defaults of options that the operator left out.
 const (
 	defaultAttempts   = 3
 	defaultBackoff    = caddy.Duration(time.Second)
 	defaultBackoffCap = caddy.Duration(8 * time.Second)
 )
 
-// Retry tells when a chat is sent upstream once more. That happens only while nothing has been sent to the
-// visitor, and all of it within `max_duration`. Besides the statuses of `on`, a try is repeated whose
-// connection is refused or breaks, which takes longer than `response_timeout`, or whose stream ends before its
-// first event. All tries of a chat have the same `Idempotency-Key`.
+// Retry sets when a chat is sent upstream again. That happens only as long as nothing has been sent to the visitor,
+// and within `max_duration`. An attempt is repeated if the status of its answer is in `on`, if its connection is
+// refused or breaks, if it takes longer than `response_timeout`, or if its stream ends before its first event. All
+// attempts of a chat have the same `Idempotency-Key`.
 type Retry struct {
-	// How many tries there are in all; 1 turns retrying off. Default: 3.
+	// The maximum number of attempts, including the first; 1 turns retrying off. Default: 3.
 	Attempts int `json:"attempts,omitempty"`
 
-	// The pause before the second try. It doubles with each further one, and varies by a half in
-	// either direction. Default: `1s`.
+	// The pause before the second attempt. It doubles with each further attempt, and varies at random by up to a
+	// half in either direction. Default: `1s`.
 	Backoff caddy.Duration `json:"backoff,omitempty"`
 
-	// The longest pause. An upstream that asks for a longer one, by `Retry-After`, is not asked again.
-	// Default: `8s`, or `backoff` where that is longer.
+	// The longest pause. An upstream that asks for a longer one, by `Retry-After`, is not asked again. Default:
+	// `8s`, or `backoff` if that is longer.
 	BackoffCap caddy.Duration `json:"backoff_cap,omitempty"`
 
-	// The statuses of an answer that are worth another try, out of 408, 425, 429 and 500 to 599.
-	// Default: 429, 500, 502, 503 and 504.
+	// The statuses of an answer that are worth another attempt, out of 408, 425, 429 and 500 to 599. Default: 429,
+	// 500, 502, 503 and 504.
 	On []int `json:"on,omitempty"`
 }
 
@@ -83,7 +83,7 @@ func (c *Retry) validate() error {
 	return nil
 }
 
-// checkBackoffCap refuses a cap that the first pause would exceed.
+// checkBackoffCap returns an error if the first pause is longer than the cap.
 func checkBackoffCap(first, longest caddy.Duration) error {
 	if longest < first {
 		return fmt.Errorf("backoff: the longest pause, %s, is shorter than the first, %s", time.Duration(longest), time.Duration(first))
@@ -91,7 +91,8 @@ func checkBackoffCap(first, longest caddy.Duration) error {
 	return nil
 }
 
-// checkRetryStatus refuses statuses that say that the request itself was wrong: it would be so again.
+// checkRetryStatus returns an error for a status that is not worth another attempt: if the request itself was wrong, it
+// would be wrong again.
 func checkRetryStatus(status int) error {
 	switch {
 	case status == http.StatusRequestTimeout, status == http.StatusTooEarly, status == http.StatusTooManyRequests:
@@ -102,33 +103,35 @@ func checkRetryStatus(status int) error {
 	return fmt.Errorf("status %d is not for retrying; only 408, 425, 429 and 500 to 599 are", status)
 }
 
-// asker is what can be asked again.
+// asker sends a chat upstream, once for each attempt.
 type asker interface {
-	// try asks once.
+	// try makes one attempt. It returns nil if there is an answer to pass on.
 	try() error
 
-	// nextTurn returns how long to wait before a further try, because of a cool-down; 0 if it can be made.
+	// nextTurn returns how long a cool-down delays the next attempt. 0 means that the attempt can be made now.
 	nextTurn() (wait time.Duration)
 
-	// isCommitted reports whether there can be no further try.
+	// isCommitted reports whether anything was sent to the visitor, so that there can be no further attempt.
 	isCommitted() bool
 
-	// logPause is told of a try that is to be repeated after a pause, the tries so far and why the last one failed.
+	// logPause logs that another attempt follows after a pause: the attempts so far, the pause, and why the last
+	// attempt failed.
 	logPause(tries int, pause time.Duration, cause error)
 }
 
-// tries are those of one asker: how many there are, and how long to pause between two.
+// tries counts the attempts of one asker and computes the pauses between them.
 type tries struct {
 	config *Retry
 	asker  asker
 
 	made    int
 	growing backoff.ExponentialBackOff
-	asked   time.Duration // the pause that the last answer asked for; 0: none
-	pause   time.Duration // the last one that was computed
+	asked   time.Duration // the pause that the last answer or a cool-down asked for; 0 means none
+	pause   time.Duration // the last pause computed
 }
 
-// run has the asker try, again where that is safe, for as long as there is time left.
+// run makes attempts until one succeeds, another is not safe, or no attempts or time are left. It returns the last
+// error, or the cause of ctx if ctx ends.
 func (c *Retry) run(ctx context.Context, left time.Duration, a asker) error {
 	t := &tries{
 		config: c,
@@ -147,8 +150,9 @@ func (c *Retry) run(ctx context.Context, left time.Duration, a asker) error {
 	return t.withRetryAfter(err)
 }
 
-// next makes the next try, unless a cool-down is on: it waits for that as the upstream's own Retry-After would have
-// it wait, and loses no try by it. The first try has its turn already.
+// next makes the next attempt, unless a cool-down is on. A cool-down is waited for as if the upstream had asked for
+// that pause by Retry-After, and does not use up an attempt. The first attempt needs no check, because the limiter gave
+// the chat its turn.
 func (t *tries) next() (struct{}, error) {
 	if t.made > 0 {
 		if wait := t.asker.nextTurn(); wait > 0 {
@@ -164,7 +168,8 @@ func (t *tries) next() (struct{}, error) {
 	return struct{}{}, err
 }
 
-// repeatable reports whether a try that failed may be repeated, and notes the pause that it asked for.
+// repeatable reports whether the attempt that failed with err may be repeated. It notes the pause that the upstream
+// asked for.
 func (t *tries) repeatable(err error) bool {
 	if t.asker.isCommitted() {
 		return false
@@ -178,7 +183,7 @@ func (t *tries) repeatable(err error) bool {
 	return errors.As(err, &broken) && broken.Retryable
 }
 
-// NextBackOff returns the pause before the next try, if there is one.
+// NextBackOff returns the pause before the next attempt, or backoff.Stop if there is none.
 func (t *tries) NextBackOff() time.Duration {
 	longest := time.Duration(t.config.BackoffCap)
 	t.pause = min(t.growing.NextBackOff(), longest)
@@ -191,18 +196,18 @@ func (t *tries) NextBackOff() time.Duration {
 	return t.pause
 }
 
-// Reset makes the next pause the first.
+// Reset restarts the pauses from the first.
 func (t *tries) Reset() { t.growing.Reset() }
 
 func (t *tries) notify(err error, pause time.Duration) {
 	if status, ok := errors.AsType[*apierror.Error](err); ok {
-		err = status.Cause // without the upstream's words
+		err = status.Cause // leaves out the upstream's own words
 	}
 	t.asker.logPause(t.made, pause, err)
 }
 
-// withRetryAfter tells a visitor who gets a 429 when to come back: where the upstream did not say so, after the
-// pause that would have been next.
+// withRetryAfter adds a Retry-After to a 429 that has none, because the upstream sent none. The visitor should come
+// back after the pause that would have been next.
 func (t *tries) withRetryAfter(err error) error {
 	var e *apierror.Error
 	if !errors.As(err, &e) || e.Status != http.StatusTooManyRequests || e.Header != nil {
