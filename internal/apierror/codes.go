@@ -2,16 +2,17 @@ package apierror
 
 import "slices"
 
-// Code is the code of an error or of an interruption, "<type>:<context>". Only this file can make one, so that the list of codes
-// is complete.
+// Code is the code of an error or of an interruption, "<type>:<context>". Its field is unexported, so that all codes
+// are made in this file and the list of codes is complete.
 type Code struct{ name string }
 
+// String returns the code as it is sent.
 func (c Code) String() string { return c.name }
 
-// codes are the codes of errors, in the order in which they are declared below.
+// codes lists the codes of errors, in the order of their declarations below.
 var codes []Code
 
-// Codes returns the codes that an error of ours can have.
+// Codes returns every Code that an Error can have.
 func Codes() []Code { return slices.Clone(codes) }
 
 func newCode(name string) Code {
@@ -20,7 +21,7 @@ func newCode(name string) Code {
 	return c
 }
 
-// The codes of errors that are ours.
+// Codes of the errors that this module raises itself.
 var (
 	CodeBadRequest           = newCode("bad_request:chat")
 	CodeForbiddenAssistant   = newCode("forbidden:assistant")
@@ -38,7 +39,7 @@ var (
 	CodeUnavailableStore = newCode("unavailable:store")
 )
 
-// The codes of errors that the upstream is the reason for.
+// Codes of the errors that the upstream causes.
 var (
 	CodeBadGateway           = newCode("bad_gateway:upstream")
 	codeBadRequestUpstream   = newCode("bad_request:upstream")
@@ -51,7 +52,7 @@ var (
 	CodeUnauthorizedUpstream = newCode("unauthorized:upstream")
 )
 
-// The codes of interruptions, beside those of errors.
+// Codes that only interruptions have. Interruptions can also have codes of errors.
 var (
 	codeClosed      = Code{"closed:upstream"}
 	codeStalled     = Code{"stalled:upstream"}

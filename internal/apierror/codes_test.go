@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// The README's part about errors names each code that there is, and no other.
+// The README's section about errors names every code and no other.
 func TestReadmeListsCodes(t *testing.T) {
 	text, err := os.ReadFile("../../README.md")
 	if err != nil {

@@ -1,4 +1,4 @@
-// Package apierror has what a visitor is told instead of an answer, or of the rest of one: the errors in the API's format, the
-// interruptions of an answer that has begun, and the closed set of their codes. Who refuses and why is for the packages that
-// do; how an error is written and logged is for the root.
+// Package apierror defines what a visitor gets instead of an answer, or instead of the rest of one: errors in the API's
+// format, interruptions of an answer that has begun, and the closed set of their codes. Other packages decide which
+// requests they refuse, and why; the root decides how an error is written and logged.
 package apierror

@@ -13,25 +13,26 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// ErrVisitorGone ends an exchange whose visitor left: there is nobody to tell.
+// ErrVisitorGone ends an exchange whose visitor has left, so that no error can be delivered.
 var ErrVisitorGone = errors.New("the visitor is gone")
 
-// Error is an error as the visitor sees it, in the shape that the vendor's own errors have:
+// Error is an error as the visitor sees it, in the same shape as the vendor's own errors:
 // `{"error": "<text>", "code": "<type>:<context>"}`.
 type Error struct {
 	Status  int
 	Code    Code
-	Text    string            // for people: it names what is wrong, and no secret
-	details map[string]string // field → text, of an upstream's validation error
-	Header  http.Header       // sent along
-	Cause   error             // for the log alone
-	Hint    string            // for the log alone: what the operator can do
+	Text    string            // for people: says what is wrong and holds no secret
+	details map[string]string // field → text, from an upstream's validation error
+	Header  http.Header       // response headers that are sent with the error
+	Cause   error             // for the log only
+	Hint    string            // for the log only: what the operator can do
 
-	adopted    string        // the upstream's own code, which the visitor gets; "" for code
-	Upstream   int           // the upstream's status, where it has answered
-	RetryAfter time.Duration // the pause that the upstream asked for; 0: none
+	adopted    string        // the upstream's own code, sent instead of Code; "" means none
+	Upstream   int           // the upstream's status; 0 means that it has not answered
+	RetryAfter time.Duration // the pause that the upstream asked for; 0 means none
 }
 
+// Error returns the code, the text and the cause, for the log.
 func (e *Error) Error() string {
 	if e.Cause != nil {
 		return e.SentCode() + ": " + e.Text + ": " + e.Cause.Error()
@@ -39,27 +40,28 @@ func (e *Error) Error() string {
 	return e.SentCode() + ": " + e.Text
 }
 
-// SentCode is the code that the visitor gets.
+// SentCode returns the code that the visitor gets: the upstream's own if Adopt took it over, else Code.
 func (e *Error) SentCode() string { return cmp.Or(e.adopted, e.Code.String()) }
 
+// Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Cause }
 
-// Because returns a copy of e that remembers its cause.
+// Because returns a copy of e with the given cause.
 func (e *Error) Because(cause error) *Error {
 	c := *e
 	c.Cause = cause
 	return &c
 }
 
-// withHint returns e, with what the operator can do.
+// withHint sets what the operator can do, and returns e.
 func (e *Error) withHint(hint string) *Error {
 	e.Hint = hint
 	return e
 }
 
-// Body is e as it is sent.
+// Body returns the JSON that is sent for e.
 func (e *Error) Body() []byte {
-	// Text of the upstream is valid UTF-8, or it would not have been taken over: nothing here can fail.
+	// Marshal cannot fail: the upstream's text is valid UTF-8, because Adopt takes over no other.
 	body, _ := json.Marshal(struct {
 		Error   string            `json:"error"`
 		Code    string            `json:"code"`
@@ -68,7 +70,7 @@ func (e *Error) Body() []byte {
 	return body
 }
 
-// Level is how much an error is the operator's matter.
+// Level returns the log level of e: the more it concerns the operator, the higher.
 func (e *Error) Level() zapcore.Level {
 	switch {
 	case e.Status < http.StatusInternalServerError, e.Code == codeShuttingDown:
@@ -79,10 +81,11 @@ func (e *Error) Level() zapcore.Level {
 	return zapcore.ErrorLevel
 }
 
-// Label is the code, without words of the upstream's.
+// Label returns the code for metrics and the log. Unlike SentCode, it never holds the upstream's words.
 func (e *Error) Label() string { return e.Code.String() }
 
-// WithoutAddress keeps a visitor's address out of the log, which net's errors would tell.
+// WithoutAddress returns err without the visitor's address, which a net.OpError would print in the log. It returns any
+// other error unchanged.
 func WithoutAddress(err error) error {
 	if e, ok := errors.AsType[*net.OpError](err); ok {
 		return fmt.Errorf("%s: %w", e.Op, e.Err)

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// A cause is for the log alone: the visitor's text must not change with it.
+// The cause is for the log only: it must not change the text that the visitor gets.
 func TestErrorCauses(t *testing.T) {
 	shared := Closed.Before()
 	e := shared.Because(io.ErrUnexpectedEOF)

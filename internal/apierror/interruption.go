@@ -7,17 +7,18 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// Interruption is why an answer has no finish of its own. It is told as a finish where the stream has begun,
-// and as an error where nothing was sent.
+// Interruption is the reason why an answer has no finish from the upstream. The visitor gets it as a finish if the
+// stream has begun, and as an error if nothing was sent.
 type Interruption struct {
 	Code      Code
 	Text      string
-	before    *Error // where nothing was sent; nil: that cannot be
-	Retryable bool   // another try may do better
-	TryLabel  string // the label of a try that ends like this, in metrics
-	Cause     error  // for the log alone
+	before    *Error // sent if the stream has not begun; nil means that it always has
+	Retryable bool   // another attempt may succeed
+	TryLabel  string // the label, in metrics, of an attempt that ends this way
+	Cause     error  // for the log only
 }
 
+// Error returns the code, the text and the cause, for the log.
 func (b *Interruption) Error() string {
 	if b.Cause != nil {
 		return b.Code.String() + ": " + b.Text + ": " + b.Cause.Error()
@@ -25,9 +26,10 @@ func (b *Interruption) Error() string {
 	return b.Code.String() + ": " + b.Text
 }
 
+// Unwrap returns the cause.
 func (b *Interruption) Unwrap() error { return b.Cause }
 
-// Before returns the error for a visitor who was sent nothing yet.
+// Before returns the error for a visitor to whom nothing was sent yet.
 func (b *Interruption) Before() *Error {
 	if b.before == nil {
 		return Closed.before
@@ -35,7 +37,8 @@ func (b *Interruption) Before() *Error {
 	return b.before
 }
 
-// FinishReason is that of the finish. What a visitor wanted is no error.
+// FinishReason returns the finishReason of the finish: "stop" if the visitor stopped the answer, because that is no
+// error, else "error".
 func (b *Interruption) FinishReason() string {
 	if b.Code == codeStopped {
 		return "stop"
@@ -43,7 +46,7 @@ func (b *Interruption) FinishReason() string {
 	return "error"
 }
 
-// Level is how much it is the operator's matter.
+// Level returns the log level of b: the more it concerns the operator, the higher.
 func (b *Interruption) Level() zapcore.Level {
 	switch b.Code {
 	case codeShuttingDown, codeStopped, codeAbandoned:
@@ -54,14 +57,14 @@ func (b *Interruption) Level() zapcore.Level {
 	return zapcore.WarnLevel
 }
 
-// Because returns a copy of b that remembers its cause.
+// Because returns a copy of b with the given cause.
 func (b *Interruption) Because(cause error) *Interruption {
 	c := *b
 	c.Cause = cause
 	return &c
 }
 
-// The ways an answer can break off.
+// The reasons why an answer can break off.
 var (
 	Unreachable = &Interruption{
 		Code: codeClosed, Text: "the assistant cannot be reached",
@@ -108,10 +111,10 @@ var (
 		},
 		TryLabel: "shutting_down",
 	}
-	// These two can only be of a stream that has begun.
+	// Stopped and Abandoned occur only after the stream has begun.
 	Stopped   = &Interruption{Code: codeStopped, TryLabel: "left"}
 	Abandoned = &Interruption{Code: codeAbandoned, Text: "nobody listened to the answer", TryLabel: "left"}
 
-	// This one is of a stream that another instance has written, and told to whoever listens here.
+	// Lost ends a stream that another instance wrote. The stream's listeners at this instance get it.
 	Lost = &Interruption{Code: codeLost, Text: "the rest of the answer is lost"}
 )

@@ -9,7 +9,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// FromStatus is what an upstream's 4xx or 5xx means where it does not say so in the documented shape.
+// FromStatus returns the error for an upstream's 4xx or 5xx whose body does not have the documented shape.
 func FromStatus(status int) *Error {
 	e := &Error{Status: status}
 	switch {
@@ -36,7 +36,8 @@ func FromStatus(status int) *Error {
 	return e
 }
 
-// Adopt takes the upstream's own words over where body has the documented shape.
+// Adopt replaces the text, the sent code and the details with the upstream's own if body has the documented shape.
+// Otherwise it changes nothing.
 func (e *Error) Adopt(body []byte) {
 	var theirs struct {
 		Error   string         `json:"error"`
@@ -47,16 +48,16 @@ func (e *Error) Adopt(body []byte) {
 		return
 	}
 	e.Text, e.adopted = theirs.Error, theirs.Code
-	// Details of another shape than the documented one, field to text, are left out.
+	// The documented shape of details maps a field to a text. Details of any other shape are left out.
 	if json.Unmarshal(theirs.Details, &e.details) != nil {
 		e.details = nil
 	}
 }
 
-// RetryAfterHeader tells a visitor how long to wait, in whole seconds.
+// RetryAfterHeader returns a Retry-After header that asks the visitor to wait, in whole seconds, rounded up.
 func RetryAfterHeader(wait time.Duration) http.Header {
 	return http.Header{"Retry-After": {strconv.Itoa(WholeSeconds(wait))}}
 }
 
-// WholeSeconds is d in whole seconds, rounded up.
+// WholeSeconds returns d in whole seconds, rounded up.
 func WholeSeconds(d time.Duration) int { return int((d + time.Second - 1) / time.Second) }

@@ -14,13 +14,13 @@ import (
 
 const typeFinish = "finish"
 
-// MayFinish is a cheap test whose no is certain: an event can be a finish only if its JSON holds the word
-// as it is, or letters of ASCII written as \u006X or \u007X.
+// MayFinish is a cheap test with no false negatives: it reports whether one of the events may be a finish. The JSON of
+// a finish holds the word "finish" as it is, or ASCII letters escaped as \u006X or \u007X.
 func MayFinish(events []byte) bool {
 	return bytes.Contains(events, []byte(typeFinish)) || escapesLetters(events)
 }
 
-// escapesLetters reports whether there is a \u006X or \u007X.
+// escapesLetters reports whether p holds a \u006X or \u007X.
 func escapesLetters(p []byte) bool {
 	for {
 		i := bytes.IndexByte(p, '\\')
@@ -34,48 +34,52 @@ func escapesLetters(p []byte) bool {
 	}
 }
 
-// FinishReader tells a finish from other events. It reads an event's JSON as a browser would, to which
-// the last of two equal names counts. It is kept for a stream's life so that a look at an event that quotes
-// the word allocates nothing.
+// FinishReader tells a finish from other events. It reads an event's JSON as a browser does: of two equal names, the
+// last one counts. A stream keeps its reader to the end, so that reading an event that merely quotes the word allocates
+// nothing.
 type FinishReader struct {
 	json jsontext.Decoder
 	in   bytes.Buffer
 	data []byte
 	text []byte
 
-	reason []byte // the finishReason of the event that was read last, unless it is longer than any that is known
+	reason []byte // the finishReason of the last event that was read; empty if longer than maxReason
 }
 
-// maxReason is how long a finishReason may be that is remembered, in bytes of JSON.
+// maxReason bounds the finishReason that is kept, in bytes of JSON. All known reasons are shorter.
 const maxReason = 100
 
-// finishReaders are those that no stream has at the moment.
+// finishReaders holds the readers that no stream uses at the moment.
 var finishReaders = sync.Pool{New: func() any { return new(FinishReader) }}
 
+// NewFinishReader returns a reader for one stream. Release makes it available to other streams.
 func NewFinishReader() *FinishReader { return finishReaders.Get().(*FinishReader) }
 
-// Release gives the reader back, for other streams.
+// Release returns f to the pool, for other streams.
 func (f *FinishReader) Release() { finishReaders.Put(f) }
 
-// Reason returns the finishReason of the event that was read last, unless it is longer than any that is known.
+// Reason returns the finishReason of the last event that was read. It is empty if there is none, or if it is longer
+// than any known one. It is valid until the next event is read.
 func (f *FinishReader) Reason() []byte { return f.reason }
 
 var asBrowsersRead = []json.Options{jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)}
 
-// IsFinish reports whether ev, a whole event, is a finish.
+// IsFinish reports whether ev, a whole event, is a finish. first means that ev is the stream's first event, which may
+// begin with a byte order mark.
 func (f *FinishReader) IsFinish(ev []byte, first bool) bool {
 	finish, whole := f.read(ev, first)
 	return finish && whole
 }
 
-// BeginsFinish reports whether ev, the beginning of an event that is too large to be held, says that it
-// is a finish. What the rest of it says is not looked at.
+// BeginsFinish reports whether ev, the beginning of an event that is too large for the buffer, already says that the
+// event is a finish. The rest of the event is not checked. first is as for IsFinish.
 func (f *FinishReader) BeginsFinish(ev []byte, first bool) bool {
 	finish, _ := f.read(ev, first)
 	return finish
 }
 
-// read reads the object that is an event's data as far as it goes.
+// read reads the JSON object in an event's data, as far as the data goes. finish reports whether the part that was read
+// has the type "finish", and whole whether the data is exactly one object.
 func (f *FinishReader) read(ev []byte, first bool) (finish, whole bool) {
 	defer f.shrink()
 	f.data = sse.AppendData(f.data[:0], ev, first)
@@ -111,10 +115,10 @@ func (f *FinishReader) read(ev []byte, first bool) (finish, whole bool) {
 	return finish, err == io.EOF
 }
 
-// maxKept is how much memory is kept for the next event, in bytes.
+// maxKept bounds the memory that is kept for the next event, in bytes.
 const maxKept = 4 << 10
 
-// shrink gives the memory of a large event back.
+// shrink frees the memory of a large event.
 func (f *FinishReader) shrink() {
 	if cap(f.data) <= maxKept {
 		return
@@ -129,19 +133,19 @@ func (f *FinishReader) isString(value jsontext.Value, s string) bool {
 	return value.Kind() == '"' && string(f.text) == s
 }
 
-// unquote returns the string that value is, in the memory of dst; what is no string is empty.
+// unquote overwrites dst with the string in value and returns it. It returns an empty slice if value is not a string.
 func unquote(dst []byte, value jsontext.Value) []byte {
 	if value.Kind() != '"' {
 		return dst[:0]
 	}
-	// The only fault a string that was read can have is that it is no valid UTF-8, which is replaced.
+	// The decoder has checked the string, so the only possible error is invalid UTF-8, which AppendUnquote replaces.
 	dst, _ = jsontext.AppendUnquote(dst[:0], value)
 	return dst
 }
 
-// FinishEvent is the event that ends a stream which has none of its own.
+// FinishEvent returns the event that ends a stream without a finish from the upstream.
 func FinishEvent(b *apierror.Interruption) []byte {
-	// Constant, valid text: nothing here can fail.
+	// Marshal cannot fail, because all text is constant and valid UTF-8.
 	data, _ := json.Marshal(struct {
 		Type   string `json:"type"`
 		Reason string `json:"finishReason"`

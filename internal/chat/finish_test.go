@@ -17,7 +17,7 @@ func TestIsFinish(t *testing.T) {
 		{`data: {"type":"\u0066\u0069\u006e\u0069\u0073\u0068"}`, true},
 		{"data: {\"type\":\ndata: \"finish\"}", true},
 		{"event: message\r\nid: 1\r\ndata: {\"type\":\"finish\"}\r\n", true},
-		{`data: {"type":"text-delta","type":"finish"}`, true}, // as JSON.parse has it
+		{`data: {"type":"text-delta","type":"finish"}`, true}, // as JSON.parse reads it
 		{`data: {"type":"finish","type":"text-delta"}`, false},
 		{`data: {"type":"finish","type":null}`, false},
 		{`data: {"type":"text-delta","textDelta":"{\"type\":\"finish\"}"}`, false},
@@ -61,7 +61,7 @@ func TestBeginsFinish(t *testing.T) {
 	}
 }
 
-// FuzzIsFinish compares the reader with encoding/json, which reads as browsers do in what matters here.
+// FuzzIsFinish compares the reader with encoding/json, which reads like browsers in all that matters here.
 func FuzzIsFinish(f *testing.F) {
 	f.Add(`{"type":"finish"}`)
 	f.Add(`{"type":"text-delta","textDelta":"finish"}`)
@@ -83,7 +83,7 @@ func FuzzIsFinish(f *testing.F) {
 	})
 }
 
-// BenchmarkIsFinish is the cost of an answer that speaks of finishing.
+// BenchmarkIsFinish measures an event whose text quotes a finish.
 func BenchmarkIsFinish(b *testing.B) {
 	block := []byte(`data: {"type":"text-delta","textDelta":"when we finish, {\"type\":\"finish\"}"}` + "\n\n")
 	var r FinishReader
@@ -95,7 +95,7 @@ func BenchmarkIsFinish(b *testing.B) {
 	}
 }
 
-// What mayFinish says no to is none.
+// FuzzMayFinish compares MayFinish with a plain search for the word and the escapes.
 func FuzzMayFinish(f *testing.F) {
 	for _, text := range []string{"", `finish`, `\u0066inish`, `fin\u0069sh`, `\\u0066`, `\u007`, `\u00`, `\`, `\\\u006`, `\n\u0061`, strings.Repeat(`\`, 10)} {
 		f.Add(text)
@@ -108,7 +108,7 @@ func FuzzMayFinish(f *testing.F) {
 	})
 }
 
-// What a large event has taken is given back.
+// The reader frees the memory of a large event.
 func TestFinishReaderGivesItsMemoryBack(t *testing.T) {
 	f := NewFinishReader()
 	defer f.Release()

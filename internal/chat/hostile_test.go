@@ -10,8 +10,9 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/chat/chattest"
 )
 
-// maxBodyCost bounds how much is allocated to check a body, as a multiple of its size; nearly all of it is garbage soon.
-// A chat with one long text takes 4, and the dearest body 20, or 25 with the race detector.
+// maxBodyCost bounds the bytes that are allocated to check a body, as a multiple of its size. Nearly all of them soon
+// become garbage. A chat with one long text takes 4 times its size. The most expensive body takes 20, or 25 with the
+// race detector.
 const maxBodyCost = 32
 
 var hostileRules = Rules{
@@ -48,7 +49,8 @@ func TestHostileBodiesAreCheap(t *testing.T) {
 	}
 }
 
-// A million messages are as dear as their bytes, or as the first of them where there may be no more.
+// A million messages cost no more than their bytes. If maxMessages is set, only the messages before that limit are
+// read.
 func TestAMillionMessages(t *testing.T) {
 	body := []byte(`{"messages":[` + strings.Repeat(chattest.Hi+",", 999_999) + chattest.Hi + `]}`)
 	rules := hostileRules

@@ -30,42 +30,42 @@ const (
 	maxChatIDLength = 256 // bytes
 )
 
-// parser reads a chat strictly (RFC 8259, and no name twice in an object, as RFC 7493 has it) and copies
-// what goes upstream token by token, so that nothing the visitor wrote can be read in two ways.
+// parser reads a chat strictly: by RFC 8259, and with no name twice in an object, as RFC 7493 requires. It copies the
+// parts that go upstream token by token, so that nothing that the visitor wrote can be read in two ways.
 type parser struct {
 	*codec
 	rules *Rules
-	read  int // bytes of the visitor's body
+	read  int // size of the visitor's body, in bytes
 	body  bytes.Buffer
 
 	assistant string
 	continued bool
 }
 
-// codec is what a parser reads and writes with.
+// codec holds the decoder and the encoder of a parser.
 type codec struct {
 	in  *jsontext.Decoder
 	out *jsontext.Encoder
 }
 
-// codecs are kept, because what they remember of names takes more allocations than the rest of a chat. That of a large body
-// is not: it may have grown large.
+// codecs pools codecs, because the names that they remember take more allocations than the rest of a chat. The codec of
+// a large body is not pooled, because it may have grown large.
 var codecs = sync.Pool{New: func() any {
 	return &codec{jsontext.NewDecoder(http.NoBody), jsontext.NewEncoder(io.Discard)}
 }}
 
-const mostKept = 16 << 10 // bytes of a body whose codec is kept
+const mostKept = 16 << 10 // size of the largest body whose codec is pooled, in bytes
 
 func newParser(rules *Rules, body []byte) *parser {
 	p := &parser{codec: codecs.Get().(*codec), rules: rules, read: len(body)}
-	p.body.Grow(len(body) + 256) // with room for the assistant, for which it would be doubled
+	p.body.Grow(len(body) + 256) // room for the assistant, or the buffer would double for it
 	p.in.Reset(bytes.NewBuffer(body))
-	// The decoder has checked what the encoder gets.
+	// The encoder need not check names again: the decoder has refused duplicates.
 	p.out.Reset(&p.body, jsontext.AllowDuplicateNames(true))
 	return p
 }
 
-// release gives the codec back, without the bodies.
+// release returns the codec to the pool, without references to the bodies. It drops the codec of a large body.
 func (p *parser) release() {
 	if p.read > mostKept {
 		return
@@ -75,7 +75,7 @@ func (p *parser) release() {
 	codecs.Put(p.codec)
 }
 
-// chat reads the whole body.
+// chat reads the whole body and copies the parts that go upstream. The copied object stays open for finish.
 func (p *parser) chat() error {
 	if err := p.begin('{', place{-1, "the body"}); err != nil {
 		return err
@@ -90,7 +90,7 @@ func (p *parser) chat() error {
 		case field == fieldAssistant:
 			p.assistant, err = p.nonEmptyString(fieldAssistant)
 		case field == fieldChat && p.in.PeekKind() == 'n':
-			err = p.copyValue(nil) // null counts as left out
+			err = p.copyValue(nil) // null counts as missing
 		case field == fieldChat:
 			err = p.chatID()
 		case field == fieldMessages:
@@ -119,9 +119,9 @@ func (p *parser) chat() error {
 	return nil
 }
 
-// finish ends the object with the assistant that was decided on, and returns it.
+// finish adds the assistant's id as the last field, ends the object and returns the body.
 func (p *parser) finish(assistant string) []byte {
-	// A write of a checked string to memory cannot fail.
+	// Writing a checked string to memory cannot fail.
 	_ = p.write(jsontext.String(fieldAssistant), jsontext.String(assistant), jsontext.EndObject)
 	return bytes.TrimSuffix(p.body.Bytes(), []byte("\n"))
 }
@@ -171,10 +171,10 @@ func (p *parser) messages() error {
 	return p.end()
 }
 
-// place is a message, or a field of it or of the body. Its text is made only where there is an error: there can
-// be very many messages.
+// place names a message, a field of a message, or a field of the body. Its text is built only for an error, because a
+// chat can have very many messages.
 type place struct {
-	message int // its index; none: -1
+	message int // its index; -1 means none
 	field   string
 }
 
@@ -238,7 +238,7 @@ func (p *parser) role(n int) error {
 	return p.write(token)
 }
 
-// content reads a string or an array, neither of them empty.
+// content copies a message's content, which must be a string or an array, and not empty.
 func (p *parser) content(n int) error {
 	if p.in.PeekKind() != '[' {
 		token, err := p.token()
@@ -268,7 +268,7 @@ func errContent(n int) error {
 	return errBadRequest("%s must be a string or an array, and not empty", place{n, fieldContent})
 }
 
-// copyValue copies the next value to out, or checks and drops it where there is none.
+// copyValue checks the next value and copies it to out. If out is nil, it drops the value.
 func (p *parser) copyValue(out *jsontext.Encoder) error {
 	for depth := p.in.StackDepth(); ; {
 		token, err := p.token()
@@ -286,7 +286,8 @@ func (p *parser) copyValue(out *jsontext.Encoder) error {
 	}
 }
 
-// begin copies the opening delimiter of what must be an object or array.
+// begin copies the opening delimiter of an object or array. It returns an error, which names at, if the next value is
+// of another kind.
 func (p *parser) begin(kind jsontext.Kind, at place) error {
 	token, err := p.token()
 	if err != nil {
@@ -301,7 +302,7 @@ func (p *parser) begin(kind jsontext.Kind, at place) error {
 	return p.write(token)
 }
 
-// end copies the closing delimiter that was peeked at.
+// end copies the closing delimiter, at which the caller has peeked.
 func (p *parser) end() error {
 	token, err := p.token()
 	if err != nil {
@@ -310,7 +311,8 @@ func (p *parser) end() error {
 	return p.write(token)
 }
 
-// token reads the next token. It is valid until the next one is read.
+// token returns the next token, which is valid until the next call. It returns an error if the body is not valid JSON,
+// or is nested too deeply.
 func (p *parser) token() (jsontext.Token, error) {
 	token, err := p.in.ReadToken()
 	if err != nil {
@@ -331,7 +333,7 @@ func (p *parser) write(tokens ...jsontext.Token) error {
 	return nil
 }
 
-// syntaxError says where a body stops being JSON, in words that repeat none of it but names.
+// syntaxError returns an error that says where a body stops being JSON. Its text repeats nothing of the body but names.
 func syntaxError(err error) error {
 	var syntax *jsontext.SyntacticError
 	switch {
@@ -345,10 +347,10 @@ func syntaxError(err error) error {
 	return errBadRequest("%s is not valid JSON, at byte %d", fieldPath(syntax.JSONPointer), syntax.ByteOffset)
 }
 
-// maxPathLength is how much of a field's path is told, in bytes: a visitor's names have no bound.
+// maxPathLength bounds a field's path in an error, in bytes, because a visitor's names have no bound.
 const maxPathLength = 100
 
-// fieldPath writes a JSON Pointer (RFC 6901) as a page's author would: messages[2].role.
+// fieldPath returns a JSON Pointer (RFC 6901) as a page's author would write it: messages[2].role.
 func fieldPath(pointer jsontext.Pointer) string {
 	var path strings.Builder
 	for name := range pointer.Tokens() {

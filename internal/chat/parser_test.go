@@ -21,7 +21,7 @@ var fuzzRules = Rules{
 	passFields:  []string{"model", "grüße"},
 }
 
-// FuzzParseChat compares the parser with a slow and plain reading of the same rules.
+// FuzzParseChat compares the parser with slowParse, a slow and plain implementation of the same rules.
 func FuzzParseChat(f *testing.F) {
 	for _, row := range chattest.Refused {
 		if len(row.Body) < 10_000 {
@@ -59,7 +59,8 @@ func FuzzParseChat(f *testing.F) {
 	})
 }
 
-// slowParse decodes the whole body and looks at what is there.
+// slowParse decodes the whole body and then checks the values. It returns the object that goes upstream, or false if
+// the body is refused.
 func slowParse(rules *Rules, body []byte) (map[string]any, bool) {
 	in, ok := chattest.DecodeObject(body)
 	if !ok || !jsontext.Value(body).IsValid() || depth(in) > 64 {

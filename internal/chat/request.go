@@ -45,16 +45,17 @@ func errBadRequest(format string, args ...any) *apierror.Error {
 	}
 }
 
-// Chat is what a visitor asks for, checked.
+// Chat is a visitor's request after it was checked.
 type Chat struct {
-	Body      []byte // that is sent upstream, written anew from what was checked
-	Assistant string
-	Alias     string // under which the page knows the assistant, where that is not its id
-	Label     string // the configured name of the assistant, for metrics
-	Continued bool   // it has an id
+	Body      []byte // sent upstream; rewritten from the checked request
+	Assistant string // its id
+	Alias     string // the page's name for the assistant; "" if that is its id
+	Label     string // the assistant's label in metrics: its configured name, or "other"
+	Continued bool   // the request has a chatId
 }
 
-// Read reads the visitor's request to its end and checks it.
+// Read reads the visitor's request to its end and checks it. Its error is an *apierror.Error, or
+// apierror.ErrVisitorGone.
 func (c *Rules) Read(w http.ResponseWriter, r *http.Request) (Chat, error) {
 	if !isJSON(r.Header.Get("Content-Type")) {
 		return Chat{}, errMediaType
@@ -66,7 +67,8 @@ func (c *Rules) Read(w http.ResponseWriter, r *http.Request) (Chat, error) {
 	return c.parse(body)
 }
 
-// isJSON reports whether a body of this Content-Type is a page's JSON. Most pages say so without a parameter.
+// isJSON reports whether a Content-Type is that of JSON. Most pages send it without a parameter: then nothing is
+// parsed.
 func isJSON(contentType string) bool {
 	if contentType == jsonType {
 		return true
@@ -75,14 +77,14 @@ func isJSON(contentType string) bool {
 	return err == nil && mediaType == jsonType
 }
 
-// readBody reads the body to its end, and not just to the end of its JSON: only then does net/http
-// watch an HTTP/1 connection for a visitor who leaves.
+// readBody reads the body to its end, not just to the end of its JSON. net/http detects that an HTTP/1 visitor leaves
+// only after the whole body is read.
 func (c *Rules) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	if r.ContentLength > c.maxBodySize {
 		return nil, errTooLarge("the request body is larger than %d bytes", c.maxBodySize)
 	}
-	// One deadline for the whole body. It is not reset afterwards: that would hit the read in which
-	// net/http waits for the visitor to leave. Where the writer knows no deadlines (in tests), there is none.
+	// One deadline covers the whole body. It is not reset afterwards, because that would affect the read in which
+	// net/http waits for the visitor to leave. If the writer does not support deadlines (in tests), there is none.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(c.bodyTimeout))
 
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, c.maxBodySize))
@@ -92,9 +94,10 @@ func (c *Rules) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error)
 	return body, nil
 }
 
-// bodyError tells a body that is too slow, too large or malformed from a visitor who is gone.
+// bodyError returns the error for a body that is too slow, too large or malformed. It returns apierror.ErrVisitorGone
+// if the visitor left.
 func bodyError(r *http.Request, err error) error {
-	var tooLarge *http.MaxBytesError // ours, or that of the request_body directive
+	var tooLarge *http.MaxBytesError // from this package or from Caddy's request_body directive
 	var network *net.OpError
 	switch {
 	case errors.As(err, &tooLarge):
@@ -104,11 +107,11 @@ func bodyError(r *http.Request, err error) error {
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.As(err, &network), len(r.TransferEncoding) == 0:
 		return apierror.ErrVisitorGone
 	}
-	// HTTP/1.1 alone has a coding of the body that can be malformed while the connection lives.
+	// Only the chunked coding of HTTP/1.1 can be malformed while the connection is alive.
 	return errBadRequest("the chunks of the request body are malformed").Because(apierror.WithoutAddress(err))
 }
 
-// parse checks a body and writes it anew.
+// parse checks a body and rewrites it.
 func (c *Rules) parse(body []byte) (Chat, error) {
 	p := newParser(c, body)
 	defer p.release()

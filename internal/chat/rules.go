@@ -13,34 +13,34 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/values"
 )
 
-// Any in the list of assistants allows all of them.
+// Any is the entry in the list of assistants that allows all of them.
 const Any = "*"
 
-// otherAssistant is the label of all assistants that are allowed without being listed: what visitors may choose is no
-// label.
+// otherAssistant is the metrics label of all assistants that are allowed but not listed, because visitors must not be
+// able to choose labels.
 const otherAssistant = "other"
 
-// What the checks of the Caddyfile, which knows the line, and of JSON share.
+// Errors that the Caddyfile parser, which adds the line, and the checks of the JSON config have in common.
 var (
 	ErrNoAssistants    = errors.New("assistants: at least one assistant is needed, or an alias of one")
 	ErrAnyAmongOthers  = errors.New("assistants: * allows any assistant, so none can be named beside it")
 	errPassFieldIsOurs = errors.New("assistantId, messages and chatId are always forwarded")
 )
 
-// Config is what rules are made of, with placeholders as they are configured.
+// Config configures Rules. NewRules replaces the placeholders in Assistants and in the ids of Aliases.
 type Config struct {
 	Assistants  []string
-	Aliases     map[string]string
-	MaxBodySize int64
-	MaxMessages int
+	Aliases     map[string]string // name → the assistant's id
+	MaxBodySize int64             // bytes
+	MaxMessages int               // 0 means no limit
 	Roles       []string
-	PassFields  []string
-	BodyTimeout time.Duration
+	PassFields  []string      // further top-level fields that go upstream
+	BodyTimeout time.Duration // for reading the whole body
 }
 
-// Rules are what a visitor's request must keep to.
+// Rules are the rules that a visitor's request is checked against.
 type Rules struct {
-	assistants  map[string]string // what a page may name → the assistant's id
+	assistants  map[string]string // name that a page may use → the assistant's id
 	any         bool
 	maxBodySize int64
 	maxMessages int
@@ -49,7 +49,8 @@ type Rules struct {
 	bodyTimeout time.Duration
 }
 
-// NewRules resolves what chats are checked against.
+// NewRules returns the rules of a config, with its placeholders replaced. It returns an error if an assistant or an
+// alias is not valid.
 func NewRules(config Config) (*Rules, error) {
 	rules := &Rules{
 		assistants:  make(map[string]string, len(config.Assistants)+len(config.Aliases)),
@@ -91,10 +92,10 @@ func NewRules(config Config) (*Rules, error) {
 // AllowsAny reports whether any assistant is allowed.
 func (c *Rules) AllowsAny() bool { return c.any }
 
-// Assistants returns the names that are listed, and the ids that they stand for.
+// Assistants returns the listed ids and the aliases, each with the id that it stands for.
 func (c *Rules) Assistants() map[string]string { return maps.Clone(c.assistants) }
 
-// Labels returns what metrics call the assistants that are allowed.
+// Labels returns the metrics labels of the assistants that are allowed.
 func (c *Rules) Labels() []string {
 	labels := slices.Collect(maps.Keys(c.assistants))
 	if c.any {
@@ -103,8 +104,8 @@ func (c *Rules) Labels() []string {
 	return labels
 }
 
-// CheckAssistant checks an id after its placeholders are replaced. A * there would be an id, and not the
-// leave to talk to any assistant that whoever set it may have meant.
+// CheckAssistant checks an assistant's id whose placeholders have been replaced. It refuses a * from a placeholder:
+// that would be an id, although the operator may have meant to allow any assistant.
 func CheckAssistant(id string) error {
 	switch {
 	case id == "":
@@ -119,7 +120,8 @@ func CheckAssistant(id string) error {
 	return nil
 }
 
-// CheckAlias refuses a name that means two assistants.
+// CheckAlias checks the name and the id of an alias. It refuses a name that is the id of a listed assistant, because
+// the name would mean two assistants.
 func CheckAlias(name, id string, listed []string) error {
 	if name == "" {
 		return errors.New("the name is empty")
@@ -133,6 +135,7 @@ func CheckAlias(name, id string, listed []string) error {
 	return CheckAssistant(id)
 }
 
+// CheckRole returns an error if a role is empty.
 func CheckRole(role string) error {
 	if role == "" {
 		return errors.New("a role is empty")
@@ -140,8 +143,8 @@ func CheckRole(role string) error {
 	return nil
 }
 
-// CheckPassField refuses fields that have a meaning of their own, in any case of their letters: an
-// upstream that is lenient about case would read them as those.
+// CheckPassField returns an error if name is empty, or is assistantId, messages or chatId in any letter case. An
+// upstream that ignores case would take such a field for the real one.
 func CheckPassField(name string) error {
 	if name == "" {
 		return errors.New("a field's name is empty")
@@ -152,7 +155,8 @@ func CheckPassField(name string) error {
 	return nil
 }
 
-// allowed returns the configured name and the id of the assistant that a page means by name, "" being the only one.
+// allowed returns the configured name and the id of the assistant that a page names. An empty name means the only
+// configured assistant. It returns an error if there is no such assistant, or if the page may not use it.
 func (c *Rules) allowed(name string) (configured, id string, err error) {
 	if name == "" {
 		if len(c.assistants) != 1 || c.any {

@@ -1,3 +1,3 @@
-// Package origin decides which web pages may ask: those of the site itself, and those of the other origins that are allowed.
-// It is not for clients that are no browsers, which can claim any origin.
+// Package origin decides which web pages may use the chat: pages of the site itself, and pages of other origins that
+// the operator allows. It does not stop clients other than browsers, because they can claim any origin.
 package origin

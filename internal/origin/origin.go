@@ -17,7 +17,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/values"
 )
 
-// preflightMaxAge is how long a browser may remember what a preflight has said. Chrome takes no more than this.
+// preflightMaxAge is how long a browser may cache the answer to a preflight. Chrome caps it at this value.
 const preflightMaxAge = 2 * time.Hour
 
 var errOrigin = &apierror.Error{
@@ -30,20 +30,22 @@ var (
 	errNullOrigin = errors.New("null is the origin of any page in a sandbox, and of files; it says nothing about whose page it is")
 )
 
-// Policy decide which pages may ask, and read the answers: those of the site itself, and those of the other
-// origins that are allowed.
+// Policy decides which pages may use the chat and read its answers: pages of the site itself, and pages of other
+// origins that the operator allows.
 type Policy struct {
-	// By the browser's Sec-Fetch-Site, else by comparing Origin with Host. A request with neither, of
-	// curl or a server, passes.
+	// protection checks the browser's Sec-Fetch-Site or, if that is missing, compares Origin with Host. A request with
+	// neither field, such as one from curl or a server, passes.
 	protection *http.CrossOriginProtection
 
-	sharing *cors.Cors // nil where no other origin is allowed
+	sharing *cors.Cors // nil if no other origin is allowed
 }
 
+// New returns the policy of a site that allows pages of the given origins, in addition to its own. It returns an error
+// if one of them is not a page's origin.
 func New(allowed []string) (*Policy, error) {
 	o := &Policy{protection: http.NewCrossOriginProtection()}
 	if len(allowed) == 0 {
-		return o, nil // to cors, this would mean all
+		return o, nil // cors takes an empty list as all origins
 	}
 	var normal []string
 	for _, configured := range allowed {
@@ -58,22 +60,22 @@ func New(allowed []string) (*Policy, error) {
 	}
 	o.sharing = cors.New(cors.Options{
 		AllowedOrigins: normal,
-		// The others are let through to be refused with an answer that a page can read.
+		// Methods that the chat does not support are listed too, so that a page can read the error that refuses them.
 		AllowedMethods: []string{
 			http.MethodPost, http.MethodGet, http.MethodHead, http.MethodPut, http.MethodPatch, http.MethodDelete,
 		},
-		AllowedHeaders: []string{"*"}, // none goes upstream
+		AllowedHeaders: []string{"*"}, // no header of the visitor goes upstream
 		ExposedHeaders: []string{"*"},
 		MaxAge:         int(preflightMaxAge.Seconds()),
 	})
 	return o, nil
 }
 
-// Share lets pages of allowed origins read the answer. To a CORS preflight (Fetch Standard, § 3.3.2), that is the
-// answer.
+// Share sets the response headers that let pages of allowed origins read the answer. If r is a CORS preflight (Fetch
+// Standard, § 3.3.2), Share answers it and returns true.
 func (o *Policy) Share(w http.ResponseWriter, r *http.Request) (answered bool) {
 	if o.sharing != nil {
-		// Values that it sets are everybody's, and other directives may edit those of an answer.
+		// Copy the values: all requests share those that cors sets, and other directives may edit those of a response.
 		fields := make(justHeader)
 		o.sharing.HandlerFunc(fields, r)
 		for name, values := range fields {
@@ -87,16 +89,16 @@ func (o *Policy) Share(w http.ResponseWriter, r *http.Request) (answered bool) {
 	return true
 }
 
-// justHeader is a ResponseWriter that has nothing but a header.
+// justHeader is a ResponseWriter that collects headers and drops status and body.
 type justHeader http.Header
 
 func (h justHeader) Header() http.Header       { return http.Header(h) }
 func (justHeader) WriteHeader(int)             {}
 func (justHeader) Write(p []byte) (int, error) { return len(p), nil }
 
-// Check lets requests pass of pages that may ask.
+// Check returns an error if r comes from a page that may not use the chat.
 func (o *Policy) Check(r *http.Request) error {
-	asPost := *r // others may be harmless elsewhere; here a GET keeps an answer going
+	asPost := *r // net/http passes every GET as safe, but here a GET keeps an answer going
 	asPost.Method = http.MethodPost
 	if err := o.protection.Check(&asPost); err != nil {
 		return errOrigin.Because(err)
@@ -104,7 +106,8 @@ func (o *Policy) Check(r *http.Request) error {
 	return nil
 }
 
-// Parse returns an origin as browsers serialize it (RFC 6454, § 6.2).
+// Parse returns the origin s as browsers serialize it (RFC 6454, § 6.2). It returns an error if s is "null", holds a
+// "*", or is not a page's origin.
 func Parse(s string) (string, error) {
 	if strings.Contains(s, "*") {
 		return "", errAnyOrigin
@@ -118,7 +121,7 @@ func Parse(s string) (string, error) {
 		return "", fmt.Errorf("'%s' is no origin; one is a scheme, a host and maybe a port, and nothing else, such as https://www.example.com", values.Printable(s))
 	}
 	switch u.Scheme {
-	case "ftp", "file", "ws", "wss": // others may be an app's
+	case "ftp", "file", "ws", "wss": // other schemes may be an app's
 		return "", fmt.Errorf("'%s' is no page's origin", s)
 	}
 	host := u.Hostname()

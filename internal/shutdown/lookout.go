@@ -8,19 +8,19 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// exitLookout is for exchanges of replaced configs, which run on while the config that is active at the exit
-// may have no handler of ours that would be told of it.
+// exitLookout detects the exit for exchanges of replaced configs. They continue after a reload, and the config that is
+// active at the exit may have no handler of this module, whose server would report it.
 var exitLookout lookout
 
-// lookoutInterval is short beside the shortest grace period in which a finish is promised, 500 ms.
+// lookoutInterval is short compared with 500 ms, the shortest grace period in which a finish is promised.
 const lookoutInterval = 50 * time.Millisecond
 
 type lookout struct {
 	mu    sync.Mutex
-	until time.Time // zero: nobody looks out
+	until time.Time // when run returns; zero: run is not running
 }
 
-// watch looks out for the exit for as long as d, in which all exchanges end that have begun.
+// watch polls for the exit during the next d. All exchanges that have begun end within d.
 func (l *lookout) watch(d time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -32,12 +32,14 @@ func (l *lookout) watch(d time.Duration) {
 	}
 }
 
+// run polls until the time set by watch is over. If the process exits earlier, run cancels all exchanges before the
+// grace period of the active config ends.
 func (l *lookout) run() {
 	tick := time.NewTicker(lookoutInterval)
 	defer tick.Stop()
 	var app *caddyhttp.App
 	for l.goesOn() {
-		// Once the exit has begun there is no active config any more.
+		// Keep the app, because no config is active once the exit has begun.
 		if active, err := caddy.ActiveContext().AppIfConfigured("http"); err == nil {
 			app, _ = active.(*caddyhttp.App)
 		}
@@ -51,6 +53,7 @@ func (l *lookout) run() {
 	}
 }
 
+// goesOn reports whether run must go on polling. If not, the next watch starts run again.
 func (l *lookout) goesOn() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

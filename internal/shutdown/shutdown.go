@@ -11,30 +11,31 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
 )
 
-// Exchange is an exchange that can be told of a shutdown.
+// Exchange is an exchange that a shutdown can cancel. Its methods must not call Add, Remove or Count, because the set of
+// exchanges is locked while they run.
 type Exchange interface {
-	// Cancel ends the exchange, because of cause.
+	// Cancel ends the exchange because of cause.
 	Cancel(cause error)
 
-	// IsHeard reports whether there is a visitor, or may be one although this process exits.
+	// IsHeard reports whether a visitor is connected, or may come back although this process exits.
 	IsHeard() bool
 }
 
-// exchanges are the open ones of the whole process, of replaced configs too: after a reload, the handlers
-// of the old config are no longer told of anything.
+// exchanges holds the open exchanges of the whole process, including those of replaced configs: after a reload, Caddy
+// no longer notifies the handlers of the old config.
 var exchanges exchangeSet
 
 type exchangeSet struct {
 	mu     sync.Mutex
 	set    map[Exchange]struct{}
-	closed bool      // the process exits, and has no time for further ones
-	until  time.Time // the end of its grace period, once that has begun
+	closed bool      // the process exits, and no time is left for further exchanges
+	until  time.Time // the end of the grace period of the exit, once that has begun
 }
 
-// Add notes an exchange that is open. It is cancelled at once if the process is about to exit.
+// Add registers an open exchange. It cancels the exchange at once if the process is about to exit.
 func Add(ex Exchange) { exchanges.add(ex) }
 
-// Remove notes that an exchange is closed.
+// Remove unregisters an exchange that has ended.
 func Remove(ex Exchange) { exchanges.remove(ex) }
 
 // Count returns how many exchanges are open.
@@ -64,16 +65,17 @@ func (s *exchangeSet) count() int {
 	return len(s.set)
 }
 
-// closeWithin ends all exchanges when a grace period that begins now is nearly over.
+// closeWithin cancels all exchanges shortly before the end of a grace period that begins now. Exchanges without a
+// visitor are canceled at once.
 func (s *exchangeSet) closeWithin(grace time.Duration) {
 	s.mu.Lock()
 	s.until = time.Now().Add(grace)
 	s.mu.Unlock()
-	s.end(func(ex Exchange) bool { return !ex.IsHeard() }) // nobody can come back
+	s.end(func(ex Exchange) bool { return !ex.IsHeard() }) // no visitor can come back to these
 	beforeTheEndOf(grace, s.close)
 }
 
-// close ends all exchanges, those that are yet to come included.
+// close cancels all exchanges, including those that are added later.
 func (s *exchangeSet) close() {
 	s.mu.Lock()
 	s.closed = true
@@ -81,7 +83,7 @@ func (s *exchangeSet) close() {
 	s.end(func(Exchange) bool { return true })
 }
 
-// end ends the exchanges that match.
+// end cancels the exchanges for which match returns true.
 func (s *exchangeSet) end(match func(Exchange) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -92,8 +94,9 @@ func (s *exchangeSet) end(match func(Exchange) bool) {
 	}
 }
 
-// awaitExit has the process wait for exchanges that are still open when Caddy itself waits no longer. It does not wait
-// for servers whose grace period after a reload is over.
+// awaitExit delays the exit while exchanges are open for which Caddy itself does not wait, such as those of servers
+// whose grace period after a reload is over. It waits until the exit's grace period ends. If that is over already, and
+// the exchanges are not canceled yet, it cancels them and waits for one second.
 func (s *exchangeSet) awaitExit() {
 	s.mu.Lock()
 	open, told, until := len(s.set), s.closed, s.until
@@ -108,7 +111,7 @@ func (s *exchangeSet) awaitExit() {
 	for !s.isEmpty() && time.Now().Before(until) {
 		time.Sleep(10 * time.Millisecond)
 	}
-	time.Sleep(20 * time.Millisecond) // in which their last bytes are written
+	time.Sleep(20 * time.Millisecond) // their last bytes are written meanwhile
 }
 
 func (s *exchangeSet) isEmpty() bool {
@@ -121,17 +124,18 @@ func init() {
 	caddy.OnExit(func(context.Context) { exchanges.awaitExit() })
 }
 
-// Options are about the exchanges of one handler.
+// Options describes the exchanges of one handler.
 type Options struct {
-	MaxDuration time.Duration // of an exchange
+	MaxDuration time.Duration // the longest time that an exchange takes
 
-	// EndsAtReload reports whether an exchange is over when a reload replaces the handler's server.
+	// EndsAtReload reports whether an exchange must end when a reload replaces the handler's server.
 	EndsAtReload func(Exchange) bool
 }
 
-// Watch has open exchanges told, in time for a finish, when Caddy is going to close their
-// connections at the end of its grace period: all of them when the process exits, and those over HTTP/3
-// when a reload replaces this handler's server. Without a grace period Caddy waits for them.
+// Watch cancels open exchanges, in time for a finish, before Caddy closes their connections at the end of its grace
+// period. When the process exits, it cancels all of them. When a reload replaces this handler's server, it cancels
+// those over HTTP/3, which options.EndsAtReload selects. Without a grace period, Caddy waits for exchanges. Watch then
+// cancels only those to which no visitor can come back, when the process exits.
 func Watch(ctx caddy.Context, options Options) {
 	server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	if !ok {
@@ -150,7 +154,8 @@ func Watch(ctx caddy.Context, options Options) {
 	})
 }
 
-// gracePeriod reads it off the HTTP app, which is still being provisioned.
+// gracePeriod returns the HTTP app's grace period; 0 means none. It looks through the modules of ctx, because the app
+// is still being provisioned.
 func gracePeriod(ctx caddy.Context) time.Duration {
 	for _, module := range ctx.Modules() {
 		if app, ok := module.(*caddyhttp.App); ok {
@@ -160,7 +165,8 @@ func gracePeriod(ctx caddy.Context) time.Duration {
 	return 0
 }
 
-// beforeTheEndOf calls f while there is still time to send a finish in a grace period that begins now.
+// beforeTheEndOf calls f shortly before the end of a grace period that begins now: 1 s before it, or a fifth of grace
+// if that is less, so that there is time to send a finish. It never calls f if grace is 0.
 func beforeTheEndOf(grace time.Duration, f func()) {
 	if grace > 0 {
 		time.AfterFunc(grace-min(time.Second, grace/5), f)

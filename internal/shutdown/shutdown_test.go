@@ -10,14 +10,14 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
 )
 
-// fakeExchange notes when it is ended.
+// fakeExchange records when it is canceled, and why.
 type fakeExchange struct {
 	set   *exchangeSet
 	heard bool
 	start time.Time
 
 	mu    sync.Mutex
-	ended time.Duration // 0: it is open
+	ended time.Duration // from start; 0 also means that it is open
 	cause error
 }
 
@@ -56,7 +56,8 @@ func add(s *exchangeSet, heard bool) *fakeExchange {
 	return e
 }
 
-// An exit ends exchanges that nobody hears at once, and the others when the grace period is nearly over: at G − min(1 s, G/5).
+// An exit cancels exchanges without a visitor at once. It cancels the others shortly before the end of the grace period
+// G, at G − min(1 s, G/5).
 func TestExitEndsExchangesInTime(t *testing.T) {
 	for grace, want := range map[time.Duration]time.Duration{
 		time.Second:      800 * time.Millisecond,
@@ -87,7 +88,7 @@ func TestExitEndsExchangesInTime(t *testing.T) {
 	}
 }
 
-// Without a grace period Caddy waits for streams, so they are not ended.
+// Without a grace period, Caddy waits for streams, so an exit does not cancel them.
 func TestExitWithoutAGracePeriodEndsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := new(exchangeSet)
@@ -99,7 +100,7 @@ func TestExitWithoutAGracePeriodEndsNothing(t *testing.T) {
 	})
 }
 
-// The process waits for streams that it has told to end, but not for longer than its grace period.
+// The process waits for streams that it has canceled, but not for longer than its grace period.
 func TestAwaitExit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := new(exchangeSet)
@@ -116,7 +117,7 @@ func TestAwaitExit(t *testing.T) {
 		}
 		e.wantEnd(t, "the exchange", 4*time.Second)
 	})
-	// Nothing has told this one, because the server that it belongs to is gone.
+	// No server has canceled this exchange before, because its own server is gone.
 	synctest.Test(t, func(t *testing.T) {
 		s := new(exchangeSet)
 		start := time.Now()

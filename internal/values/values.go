@@ -15,10 +15,10 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 )
 
-// only is a value that is one placeholder and nothing else.
+// only matches a value that is one placeholder and nothing else.
 var only = regexp.MustCompile(`^\{[^{}]+\}$`)
 
-// onlyFile is one that is a {file.PATH}.
+// onlyFile matches a value that is one {file.PATH} and nothing else.
 var onlyFile = regexp.MustCompile(`^\{file\.([^{}]+)\}$`)
 
 // IsPlaceholder reports whether s is one placeholder and nothing else.
@@ -36,7 +36,8 @@ func File(s string) (path string, ok bool) {
 	return match[1], true
 }
 
-// Expand replaces the placeholders of a value, none of which may be empty.
+// Expand replaces the {env.*} and {file.*} placeholders of s. It returns an error if one of them is empty or cannot be
+// read, or if s has a placeholder of another kind.
 func Expand(s string) (string, error) {
 	return Replace(s, func(name, value string) error {
 		if value == "" {
@@ -46,8 +47,9 @@ func Expand(s string) (string, error) {
 	})
 }
 
-// Replace replaces {env.*} and {file.*}, if check agrees, and refuses others: what else Caddy's replacer
-// knows while a config loads, such as the time, is no part of one.
+// Replace replaces {env.*} and {file.*} in s. It returns an error if check returns one, or if s has any other
+// placeholder: Caddy's replacer knows more of them while a config loads, such as the time, but they do not belong in a
+// config.
 func Replace(s string, check func(name, value string) error) (string, error) {
 	return caddy.NewReplacer().ReplaceFunc(s, func(name string, value any) (any, error) {
 		if !strings.HasPrefix(name, "env.") && !strings.HasPrefix(name, "file.") {
@@ -57,9 +59,10 @@ func Replace(s string, check func(name, value string) error) (string, error) {
 	})
 }
 
-// ReadSecret returns what a file holds, without the line end that editors leave. Of one that is longer than most bytes it returns more than that.
+// ReadSecret returns the content of a regular file, without the line end that editors append. If the secret is longer
+// than most bytes, the result is longer than most too, so that the caller can refuse it.
 func ReadSecret(path string, most int) ([]byte, error) {
-	// A pipe could keep a request waiting without bound.
+	// Reading a pipe could block a request without bound.
 	if info, err := os.Stat(path); err != nil {
 		return nil, err
 	} else if !info.Mode().IsRegular() {
@@ -70,16 +73,16 @@ func ReadSecret(path string, most int) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	// One byte more than a secret and its line end can have, so that a longer one is refused.
+	// A valid secret and its line end have no more than most+2 bytes. One more byte shows that a secret is too long.
 	value, err := io.ReadAll(io.LimitReader(f, int64(most)+3))
 	value = bytes.TrimSuffix(value, []byte("\n"))
 	return bytes.TrimSuffix(value, []byte("\r")), err
 }
 
-// APIToken is the form of a token that the vendor documents.
+// APIToken matches a token in the form that the vendor documents.
 var APIToken = regexp.MustCompile(`^ic_[0-9A-Za-z]{40}$`)
 
-// Printable is a word as errors may print it: not a token that stands where it should not.
+// Printable returns word as an error may print it. It hides a token that the operator put in the wrong place.
 func Printable(word string) string {
 	if APIToken.MatchString(word) {
 		return "…"
@@ -87,7 +90,7 @@ func Printable(word string) string {
 	return word
 }
 
-// ValidPort reports whether u has a usable port, or leaves it to its scheme.
+// ValidPort reports whether the port of u is from 1 to 65535, or missing, which means the scheme's default.
 func ValidPort(u *url.URL) bool {
 	if u.Port() == "" {
 		return true
@@ -96,7 +99,7 @@ func ValidPort(u *url.URL) bool {
 	return err == nil && port > 0
 }
 
-// NoArgs refuses a further argument on the line of a Caddyfile.
+// NoArgs returns an error if the line of the Caddyfile has a further argument.
 func NoArgs(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.Errf("unexpected argument '%s'", Printable(d.Val()))

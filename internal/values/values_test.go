@@ -10,10 +10,10 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 )
 
-// secret has the documented form of a token, and says that it is none.
+// secret has the documented form of a token, and its text shows that it is not a real one.
 const secret = "ic_sandbox000000000000000000000000000000000"
 
-// No error prints a secret, wherever one stands by mistake.
+// No error prints a secret, wherever the operator puts one by mistake.
 func TestErrorsPrintNoSecret(t *testing.T) {
 	t.Setenv("SECRET", secret)
 	file := filepath.Join(t.TempDir(), "secret")

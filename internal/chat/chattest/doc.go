@@ -1,3 +1,3 @@
-// Package chattest has bodies of requests for tests: what is accepted, what is refused, and what costs an attacker little
-// and a careless reader a lot.
+// Package chattest provides request bodies for tests: bodies that are accepted, bodies that are refused, and bodies
+// that cost an attacker little but a careless parser a lot.
 package chattest
