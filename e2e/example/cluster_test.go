@@ -16,7 +16,8 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 )
 
-// The example of a cluster is a script that runs several Caddys and a Redis, so it is run as users run it, but for its ports.
+// The example of a cluster works as users run it, by its script, which starts several Caddys and a Redis. The test changes
+// only its ports.
 func TestExampleOfACluster(t *testing.T) {
 	require.Program(t, "redis-server")
 	top := t.TempDir()
@@ -39,7 +40,7 @@ func TestExampleOfACluster(t *testing.T) {
 		t.Fatalf("building Caddy: %v: %s", err, output)
 	}
 
-	// Its processes get the end of the test, too.
+	// The script gets a process group of its own, so that the test's end can kill all of its processes.
 	run := exec.Command("sh", "example/cluster/run.sh")
 	run.Dir = top
 	run.Env = append(os.Environ(), "CADDY="+program, "REDIS=", "ILLUMICHAT_API_TOKEN=", "HOME="+top, "XDG_DATA_HOME="+top, "XDG_CONFIG_HOME="+top)
@@ -71,7 +72,7 @@ func TestExampleOfACluster(t *testing.T) {
 	}
 	e.WantPage(t, balancer)
 
-	// An answer goes on at each, and limits are of all of them.
+	// Every instance can resume every answer, and the limits count the chats of all instances.
 	left := 20
 	for _, origin := range append(instances, balancer) {
 		resp := e.Chat(t, origin, sitetest.Anyone)

@@ -17,7 +17,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/sandbox"
 )
 
-// testedExamples are the files below example/ that a test runs.
+// testedExamples are the files below example/, each with the test that runs it.
 var testedExamples = map[string]func(*testing.T){
 	"Caddyfile":               TestExampleServesItsPageAndAChat,
 	"cluster/Caddyfile":       TestExampleOfACluster,
@@ -29,6 +29,7 @@ var testedExamples = map[string]func(*testing.T){
 	"several-sites/Caddyfile": TestExampleOfSeveralSites,
 }
 
+// Each example has a test that runs it, and a row in example/README.md.
 func TestExamplesAreTestedAndListed(t *testing.T) {
 	index, err := os.ReadFile("example/README.md")
 	if err != nil {
@@ -53,6 +54,7 @@ func TestExamplesAreTestedAndListed(t *testing.T) {
 	}
 }
 
+// The directive adds a chat to an existing site, and changes no other answer of it.
 func TestExampleOfAnExistingSite(t *testing.T) {
 	const site = "http://localhost:8080"
 	e := sitetest.RunExample(t, "existing-site/Caddyfile", sandbox.Options{})
@@ -87,6 +89,8 @@ func TestExampleOfAnExistingSite(t *testing.T) {
 	}
 }
 
+// The production example has what its header lists: HTTP/1.1, 2 and 3, compression, an access log, limits, metrics and
+// the headers that keep a page safe.
 func TestExampleOfProduction(t *testing.T) {
 	const (
 		site    = "https://localhost:8443"
@@ -137,12 +141,13 @@ func TestExampleOfProduction(t *testing.T) {
 
 	sitetest.WantError(t, e.Chat(t, site, `{"messages":[`+strings.Repeat(`{"role":"user","content":"x"},`, 50)+`{"role":"user","content":"x"}]}`),
 		http.StatusRequestEntityTooLarge, "too_large:chat")
-	// A connection of HTTP/1.1 that is to be closed could be reset before the answer to a large body is read.
+	// Over HTTP/1.1, the server would close the connection, and a reset could arrive before the client has read the answer.
 	large := e.Request(t, http.MethodPost, site+sitetest.ChatPath, sitetest.Saying(strings.Repeat("x", 64<<10)), "Content-Type: application/json")
 	sitetest.WantError(t, sitetest.RoundTrip(t, transports["HTTP/2.0"], large), http.StatusRequestEntityTooLarge, "too_large:chat")
 	e.WantLimits(t, "5/30s 20/1h 2000/24h:site, 200 open, 3 a client")
 
-	// The header's command and the protocols have asked already. As the window slides, one more than five may be let in.
+	// The header's command and the requests over each protocol already count. Because the window slides, it may admit six
+	// chats instead of five.
 	e.UntilRefused(t, 6-1-len(transports), func(int) *http.Response { return e.Chat(t, site, sitetest.Anyone) })
 
 	var config struct {
@@ -172,6 +177,8 @@ func TestExampleOfProduction(t *testing.T) {
 	}
 }
 
+// Each site reaches only its own assistants, by their names. The sites share the limit of a client, but each has its own
+// budget for a day.
 func TestExampleOfSeveralSites(t *testing.T) {
 	const shop, docs, staff = "http://shop.localhost:8080", "http://docs.localhost:8080", "http://staff.localhost:8080"
 	naming := func(assistant string) string { return strings.Replace(sitetest.Hello, "asst_demo", assistant, 1) }
@@ -219,7 +226,7 @@ func TestExampleOfSeveralSites(t *testing.T) {
 
 	e.WantLimits(t, "20/1h 1000/24h:staff, 3 a client", "20/1h 2000/24h:shop, 3 a client", "20/1h 500/24h:docs, 3 a client")
 
-	// What a client asks at one site counts at all of them. As the window slides, one more than 20 may be let in.
+	// A client's chats at one site count at all sites. Because the window slides, it may admit 21 chats instead of 20.
 	asked += e.UntilRefused(t, 21-asked, func(n int) *http.Response { return e.Chat(t, []string{shop, docs}[n%2], sitetest.Anyone) })
 	if asked < 20 {
 		t.Errorf("%d chats were let in", asked)
@@ -227,16 +234,17 @@ func TestExampleOfSeveralSites(t *testing.T) {
 	sitetest.WantError(t, e.Chat(t, staff, naming("sales")), http.StatusTooManyRequests, "rate_limit:chat")
 }
 
-// hashInExample is a hash as it is made for a site; a cheap one begins otherwise.
+// hashInExample matches a bcrypt hash of cost 14, as a real site has it. The test's cheap hashes have cost 4.
 var hashInExample = regexp.MustCompile(`\$2a\$14\$\S+`)
 
+// Only users who have logged in get the page and chat. Each has a limit of their own, whatever name a request claims.
 func TestExampleOfALogin(t *testing.T) {
 	const byCaddy, byService = "http://localhost:8080", "http://localhost:8081"
 	login := func(name, password string) string {
 		return "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(name+":"+password))
 	}
 	alice, bob := login("alice", "wonderland"), login("bob", "builder")
-	// With the race detector, the real hashes take many seconds each. They are tried in .ci/smoke.sh.
+	// With the race detector, each real hash takes many seconds. They are tested in .ci/smoke.sh.
 	cheap := func(text string) string {
 		for _, hash := range []string{
 			"$2a$04$02taKPwyyHPh/hXdAd94/Oa8Y2pCKCHivQm/8GJPTa1CQWG8yhQ8q", // wonderland
@@ -259,7 +267,7 @@ func TestExampleOfALogin(t *testing.T) {
 		e.WantPage(t, site, alice)
 		e.WantPolicy(t, site, "'self'", alice)
 
-		// Whoever she says to be, she has 20 chats. As the window slides, one more may be let in.
+		// Alice has 20 chats, whatever name she claims in Remote-User. Because the window slides, it may admit one more.
 		asAlice := func(n int) *http.Response {
 			return e.Chat(t, site, sitetest.Anyone, alice, fmt.Sprintf("Remote-User: bob%d", n))
 		}
@@ -276,7 +284,7 @@ func TestExampleOfALogin(t *testing.T) {
 		}
 	}
 
-	// A service that names no user leaves nobody a choice of names.
+	// If the auth service names no user, visitors cannot choose a name either: they share one limit.
 	nameless := sitetest.RunEdited(t, "login/Caddyfile", sandbox.Options{}, func(text string) string {
 		return strings.Replace(cheap(text), "\t\theader Remote-User {http.auth.user.id}\n", "", 1)
 	})
@@ -287,6 +295,7 @@ func TestExampleOfALogin(t *testing.T) {
 	}
 }
 
+// Pages of the allowed origin can chat with a site on another origin. Pages of other origins are refused.
 func TestExampleOfAnotherOrigin(t *testing.T) {
 	const www, chat = "http://www.localhost:8080", "http://chat.localhost:8081"
 	e := sitetest.RunExample(t, "other-origin/Caddyfile", sandbox.Options{})
@@ -339,6 +348,7 @@ func TestExampleOfAnotherOrigin(t *testing.T) {
 	}
 }
 
+// The JSON example serves its page and a chat, with an access log, limits and a grace period.
 func TestExampleInJSON(t *testing.T) {
 	const site = "http://localhost:8080"
 	e := sitetest.RunExample(t, "json/caddy.json", sandbox.Options{})
@@ -358,7 +368,7 @@ func TestExampleInJSON(t *testing.T) {
 
 var commentedOut = regexp.MustCompile(`(?m)^(\t+)#\t(.*)$`)
 
-// What an example suggests in its comments works, too.
+// The options that the examples suggest in comments adapt without a warning.
 func TestExamplesSuggestWhatWorks(t *testing.T) {
 	suggestions := 0
 	for file := range testedExamples {
@@ -369,7 +379,7 @@ func TestExamplesSuggestWhatWorks(t *testing.T) {
 		for _, match := range commentedOut.FindAllStringSubmatch(text, -1) {
 			suggestions++
 			option, _, _ := strings.Cut(match[2], " ")
-			if option == "token" { // which there is already
+			if option == "token" { // which replaces the example's token
 				text = regexp.MustCompile(`(?m)^\t+token .*\n`).ReplaceAllString(text, "")
 			}
 		}

@@ -20,10 +20,10 @@ import (
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
 
-// ourMetric is the name of one of our metrics, as it is queried.
+// ourMetric matches the name of one of our metrics, as queries write it.
 var ourMetric = regexp.MustCompile(`caddy_illumichat_[a-z_]+`)
 
-// The example's configuration and rules are right, and its rules alert when they should.
+// The configuration and the rules of example/monitoring are valid, and the rules alert when they should.
 func TestMonitoringExample(t *testing.T) {
 	promtool := require.Program(t, "promtool")
 	for _, args := range [][]string{{"check", "config", "prometheus.yml"}, {"test", "rules", "alerts_test.yml"}} {
@@ -35,11 +35,11 @@ func TestMonitoringExample(t *testing.T) {
 	}
 }
 
-// What the example asks for is there, from the start, and so is what the README tells of.
+// Every metric that the README or example/monitoring names exists. The series of the README's codes exist from the start.
 func TestMonitoredMetricsExist(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
-	s := sitetest.Serve(t, "metrics /metrics\n"+sitetest.ChatTo(server, "store redis {\naddress 127.0.0.1:1\n}")) // where none is
-	sitetest.ReadAll(t, s.AskAs("", sitetest.Saying("/events 2")))                                                // histograms of assistants begin with it
+	s := sitetest.Serve(t, "metrics /metrics\n"+sitetest.ChatTo(server, "store redis {\naddress 127.0.0.1:1\n}")) // where no Redis is
+	sitetest.ReadAll(t, s.AskAs("", sitetest.Saying("/events 2")))                                                // creates the histograms with an assistant label
 	exported := make(map[string]bool)
 	sitetest.Eventually(t, "the chat is counted", func() bool {
 		for name, value := range sitetest.Scrape(t, s) {
@@ -75,7 +75,7 @@ func TestMonitoredMetricsExist(t *testing.T) {
 			}
 		}
 	}
-	// All that the README knows begins with 0.
+	// Each code in the README has a series from the start, at 0.
 	wanted := []string{`tries_total{outcome="leak"}`, `requests_total{assistant="asst_demo",outcome="failed"}`}
 	for _, code := range readmeCodes(t, "## Errors") {
 		wanted = append(wanted, fmt.Sprintf("refusals_total{code=%q}", code))
@@ -91,7 +91,7 @@ func TestMonitoredMetricsExist(t *testing.T) {
 	}
 }
 
-// readmeCodes are the codes that a section of the README tells of.
+// readmeCodes returns the error codes that a section of the README names.
 func readmeCodes(t *testing.T, heading string) []string {
 	t.Helper()
 	_, section, _ := strings.Cut(sitetest.Readme(t), "\n"+heading+"\n")
@@ -106,8 +106,8 @@ func readmeCodes(t *testing.T, heading string) []string {
 	return codes
 }
 
-// startPrometheus has a real Prometheus scrape the site, and returns what asks it: for the first value, or for what is
-// wrong with the query.
+// startPrometheus starts a real Prometheus that scrapes the site. The function that it returns runs a query, and returns
+// the first value, or what is wrong with the query. Both are empty if there is no value yet.
 func startPrometheus(t *testing.T, s *sitetest.Site, args ...string) (query func(promQL string) (value, wrong string)) {
 	t.Helper()
 	program := require.Program(t, "prometheus")
@@ -145,7 +145,7 @@ func startPrometheus(t *testing.T, s *sitetest.Site, args ...string) (query func
 	}
 }
 
-// A real Prometheus takes our histograms as native ones, the one that we make ourselves included.
+// A real Prometheus scrapes our histograms as native ones, including event_gap_seconds, which the module builds itself.
 func TestPrometheusScrapesNativeHistograms(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	s := sitetest.Serve(t, "metrics /metrics\n"+sitetest.ChatTo(server, ""))
@@ -155,11 +155,11 @@ func TestPrometheusScrapesNativeHistograms(t *testing.T) {
 	sitetest.Eventually(t, "the chat is counted", func() bool {
 		return sitetest.Scrape(t, s)["event_gap_seconds_count"] == before["event_gap_seconds_count"]+5
 	})
-	total := strconv.FormatFloat(sitetest.Scrape(t, s)["event_gap_seconds_count"], 'f', -1, 64) // as Prometheus writes a million, too
+	total := strconv.FormatFloat(sitetest.Scrape(t, s)["event_gap_seconds_count"], 'f', -1, 64) // as Prometheus formats it: no exponent, even for a million
 	for promQL, want := range map[string]string{
 		"histogram_count(caddy_illumichat_event_gap_seconds)":                 total,
 		"histogram_count(sum(caddy_illumichat_first_event_seconds)) > bool 0": "1",
-		// These gaps are in the zero bucket and some of the first ones.
+		// These gaps are in the zero bucket and some of the first buckets.
 		"histogram_quantile(1, caddy_illumichat_event_gap_seconds) <= bool 64":  "1",
 		"histogram_quantile(0.01, caddy_illumichat_event_gap_seconds) < bool 1": "1",
 	} {
@@ -171,7 +171,7 @@ func TestPrometheusScrapesNativeHistograms(t *testing.T) {
 	}
 }
 
-// The dashboard asks for nothing that is not there.
+// Each query of the dashboard is valid and has a value.
 func TestDashboardHasData(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	s := sitetest.Serve(t, "metrics /metrics\n"+sitetest.ChatTo(server, ""))
@@ -179,7 +179,7 @@ func TestDashboardHasData(t *testing.T) {
 	sitetest.ReadAll(t, s.AskAs("", sitetest.Saying("/events 5")))
 	for _, expr := range dashboardQueries(t) {
 		promQL := strings.NewReplacer("$__rate_interval", "1m", "$assistant", ".*").Replace(expr)
-		promQL, _ = strings.CutSuffix(promQL, " > 0") // which hides what has not happened
+		promQL, _ = strings.CutSuffix(promQL, " > 0") // which hides values of 0
 		var wrong string
 		sitetest.Eventually(t, promQL+" has a value", func() bool {
 			var value string
@@ -192,7 +192,7 @@ func TestDashboardHasData(t *testing.T) {
 	}
 }
 
-// dashboardQueries are those of the example's dashboard.
+// dashboardQueries returns the queries of the example's dashboard.
 func dashboardQueries(t *testing.T) (queries []string) {
 	t.Helper()
 	text, err := os.ReadFile("example/monitoring/dashboard.json")

@@ -8,6 +8,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/sandbox"
 )
 
+// The quick start, example/Caddyfile, serves its page and answers a chat.
 func TestExampleServesItsPageAndAChat(t *testing.T) {
 	const site = "http://localhost:8080"
 	e := sitetest.RunExample(t, "Caddyfile", sandbox.Options{})

@@ -17,7 +17,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
 
-// fenced returns the blocks of README.md in a language.
+// fenced returns the code blocks of README.md in a language.
 func fenced(tb testing.TB, language string) (blocks []string) {
 	tb.Helper()
 	for _, match := range regexp.MustCompile("(?ms)^```"+language+"\n(.*?)^```$").FindAllStringSubmatch(sitetest.Readme(tb), -1) {
@@ -32,11 +32,11 @@ func fenced(tb testing.TB, language string) (blocks []string) {
 var (
 	fencedCaddyfile = regexp.MustCompile("(?ms)^( *)```caddyfile\n(.*?)^ *```")
 
-	// wholeCaddyfile begins with global options, a snippet or the address of a site.
+	// wholeCaddyfile matches a Caddyfile that begins with global options, a snippet or the address of a site.
 	wholeCaddyfile = regexp.MustCompile(`(?m)\A(?:#.*\n|\n)*(?:\{|\(|:\d|https?://|localhost|[\w*-]+\.[\w.-]+)`)
 )
 
-// Who copies a piece of the README must get a config that loads.
+// Each Caddyfile in the README adapts without a warning, so that users can copy it.
 func TestReadmeCaddyfilesAdapt(t *testing.T) {
 	blocks := fencedCaddyfile.FindAllStringSubmatch(sitetest.Readme(t), -1)
 	if len(blocks) == 0 {
@@ -58,6 +58,7 @@ func TestReadmeCaddyfilesAdapt(t *testing.T) {
 
 var fencedJSON = regexp.MustCompile("(?s)```json\n(\\{\n\t\"handler\": \"illumichat\",.*?\n\\})\n```")
 
+// The JSON of the handler in the README is a valid config.
 func TestReadmeJSONLoads(t *testing.T) {
 	t.Setenv("ILLUMICHAT_API_TOKEN", sandbox.Token)
 	blocks := fencedJSON.FindAllStringSubmatch(sitetest.Readme(t), -1)
@@ -72,7 +73,7 @@ func TestReadmeJSONLoads(t *testing.T) {
 	}
 }
 
-// The README's script is one that a page can have as it is.
+// The README's script works in a page as it is.
 func TestReadmeScriptChats(t *testing.T) {
 	node := require.Program(t, "node")
 	server := sandboxtest.NewServer(t, sandbox.Options{})
@@ -85,7 +86,7 @@ func TestReadmeScriptChats(t *testing.T) {
 	sitetest.WriteFile(t, filepath.Join(dir, "package.json"), `{"type": "module"}`)
 	sitetest.WriteFile(t, filepath.Join(dir, "illumichat.js"), string(client))
 	for _, script := range fenced(t, "js") {
-		// A page has an address, to which those of its requests are relative, and elements.
+		// A page has elements, and an address to which its requests' URLs are relative. Node has neither.
 		sitetest.WriteFile(t, filepath.Join(dir, "page.js"), fmt.Sprintf(`
 			globalThis.Request = class extends Request {
 				constructor(url, options) { super(new URL(url, %q), options); }
@@ -102,7 +103,8 @@ func TestReadmeScriptChats(t *testing.T) {
 	}
 }
 
-// The Dockerfile cannot be built without an engine, so it is to be as plain as the documentation of the image has it.
+// The Dockerfile builds this module with the Caddy version of go.mod, and the README shows the same file. A test cannot
+// build it without a container engine, so the file must be as plain as in the documentation of the image.
 func TestDockerfileBuildsThisModule(t *testing.T) {
 	file, err := os.ReadFile("Dockerfile")
 	if err != nil {
@@ -125,7 +127,7 @@ func TestDockerfileBuildsThisModule(t *testing.T) {
 	}
 }
 
-// Who stops Caddy has to wait for its open chats.
+// systemd waits for Caddy's open chats: the unit's TimeoutStopSec is longer than each grace_period.
 func TestUnitWaitsForGracePeriod(t *testing.T) {
 	unit := sitetest.ReadExample(t, "systemd/illumichat.conf")
 	_, settings, _ := strings.Cut(unit, "\n\n")
@@ -154,6 +156,7 @@ var (
 	notInAnchor    = regexp.MustCompile("[^a-z0-9 _-]")
 )
 
+// Each relative link in the documentation leads to a file, and to a headline in that file if the link has an anchor.
 func TestLinksLeadSomewhere(t *testing.T) {
 	files := []string{"README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "sandbox/README.md"}
 	for _, pattern := range []string{"example/*.md", "example/*/*.md"} {

@@ -17,7 +17,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
 
-// hurry shortens the pauses of pages that are opened from now on.
+// hurry shortens timers of less than 5 s to 10 ms, in pages that are opened from now on.
 func (b *browser) hurry() {
 	b.tb.Helper()
 	call(b, cdppage.AddScriptToEvaluateOnNewDocument, cdppage.AddScriptToEvaluateOnNewDocumentParams{Source: `
@@ -26,7 +26,8 @@ func (b *browser) hurry() {
 	`})
 }
 
-// wantFailed waits for the end of the latest answer, and checks how the page tells that it failed.
+// wantFailed waits for the latest answer to end. It checks that the page shows the words, the code and "Try again", that
+// a screen reader reads the words, and that the visitor can send something else.
 func (b *browser) wantFailed(words, code string) {
 	b.tb.Helper()
 	end := b.answered()
@@ -47,7 +48,8 @@ func (b *browser) wantFailed(words, code string) {
 	}
 }
 
-// What visitors are told of failures that they can meet on a site with the module.
+// On a site with the module, the page explains each failure of a chat, shows its code and offers to try again. It keeps the
+// part of the answer that has arrived.
 func TestBrowserTellsOfFailures(t *testing.T) {
 	b := openBrowser(t)
 	b.hurry()
@@ -92,7 +94,7 @@ func TestBrowserTellsOfFailures(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			b := b.in(t)
-			// A cool-down and a limit live on in what blocks with the same endpoint share.
+			// The endpoint varies, because cool-downs and limits survive a reload: blocks with the same endpoint share them.
 			s.Reload(examplePage(t, tc.upstream.URL+"?"+strconv.Itoa(len(tc.name)), tc.subdirectives))
 			b.forget()
 			b.open(s.Plain)
@@ -125,12 +127,12 @@ func TestBrowserTellsOfFailures(t *testing.T) {
 	})
 }
 
-// in is b for a part of a test.
+// in returns the browser for the subtest tb.
 func (b *browser) in(tb testing.TB) *browser {
 	return &browser{tb: tb, tab: b.tab}
 }
 
-// offline takes the network away from the tab, or gives it back.
+// offline cuts the tab off from the network, or reconnects it.
 func (b *browser) offline(is bool) {
 	b.tb.Helper()
 	conditions := &cdpnetwork.Conditions{Offline: is, DownloadThroughput: -1, UploadThroughput: -1}
@@ -139,7 +141,8 @@ func (b *browser) offline(is bool) {
 	})
 }
 
-// A page may meet any error of the README's table: something may stand between it and the chat, or it may be written anew.
+// The page explains every error of the README's table, even those that it never causes: a proxy in front of the chat or a
+// modified page can cause them.
 func TestBrowserTellsOfEveryError(t *testing.T) {
 	rows := regexp.MustCompile("(?m)^\\| (\\d{3}) \\| `([a-z_:]+)` \\|").FindAllStringSubmatch(sitetest.Readme(t), -1)
 	if len(rows) < 13 {
@@ -165,7 +168,7 @@ func TestBrowserTellsOfEveryError(t *testing.T) {
 			b.wantFailed(words, code)
 			switch code {
 			case "bad_request:chat", "method_not_allowed:chat", "unsupported_media_type:chat":
-				// A page that is wrong; nobody who visits it can do anything.
+				// The page itself is wrong, and its visitors can do nothing about that.
 			default:
 				if strings.Contains(words, "that failed") {
 					t.Errorf("a visitor is told %q", words)

@@ -15,7 +15,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
 
-// metrics is what Chromium has counted and measured of the tab since it is open, without garbage.
+// metrics returns Chromium's counters and measurements of the tab since it was opened, after a garbage collection.
 func (b *browser) metrics() map[string]float64 {
 	b.tb.Helper()
 	call(b, cdpheap.CollectGarbage, cdp.Empty{})
@@ -26,7 +26,7 @@ func (b *browser) metrics() map[string]float64 {
 	return metrics
 }
 
-// A long answer neither holds the page up nor leaves anything behind but its text, as often as it comes.
+// Long answers do not block the page. However many there are, each leaves nothing in memory but its text.
 func TestBrowserTakesLongAnswers(t *testing.T) {
 	b := openBrowser(t)
 	call(b, cdpperformance.Enable, cdpperformance.EnableParams{})
@@ -41,7 +41,7 @@ func TestBrowserTakesLongAnswers(t *testing.T) {
 
 	before := b.metrics()
 	for range 3 {
-		// Some two seconds of text, many events a frame.
+		// About two seconds of text, with many events per frame.
 		b.say("/events 10000 /burst 10")
 		if got := b.answered(); got != "Finished: stop" {
 			t.Fatalf("the answer ends with %q", got)
@@ -55,13 +55,13 @@ func TestBrowserTakesLongAnswers(t *testing.T) {
 		t.Logf("%.0f KiB of heap, %.0f nodes, %.0f listeners, %.2f s of layout, %.2f s of script; longest task %.0f ms",
 			grown("JSHeapUsedSize")/1024, grown("Nodes"), grown("JSEventListeners"), grown("LayoutDuration"), grown("ScriptDuration"),
 			eval[float64](b, `longest`))
-		// The text is kept twice: as what the page shows, which is no part of this heap, and as what it sends next.
+		// The page keeps the text twice: in the DOM, which is not part of this heap, and in the history that it sends next.
 		if grown("JSHeapUsedSize") > 1<<20 || grown("Nodes") > 300 || grown("JSEventListeners") > 2 {
 			t.Error("the page has grown by more than the answer")
 		}
 		before = after
 	}
-	// A task of more than 50 ms can be felt; a noisy machine gets far more.
+	// Users notice a task of more than 50 ms, but on a noisy machine tasks take far longer.
 	if got := eval[float64](b, `longest`); got > 500 {
 		t.Errorf("a task took %.0f ms", got)
 	}

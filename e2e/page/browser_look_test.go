@@ -14,7 +14,8 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 )
 
-// contrast finds the texts that stand out too little from what is behind them, by WCAG 2.2, success criterion 1.4.3.
+// contrast finds the elements whose text has a contrast of less than 4.5:1 with its background: WCAG 2.2, success
+// criterion 1.4.3.
 const contrast = `(() => {
 	const channels = (color) => color.match(/[\d.]+/g).map(Number);
 	const luminance = (color) => {
@@ -39,20 +40,20 @@ const contrast = `(() => {
 	return poor;
 })()`
 
-// outside finds what does not fit into the page's width, and controls that are small for a finger, by WCAG 2.2, success
-// criterion 2.5.8.
+// outside finds the elements that do not fit into the page's width, and the controls that are too small for a finger, less
+// than 24 by 24 px: WCAG 2.2, success criterion 2.5.8.
 const outside = `Array.from(document.querySelectorAll('body *')).filter((e) => {
 	if (!e.checkVisibility() || e.closest('.visually-hidden')) return false;
 	const { left, right, width, height } = e.getBoundingClientRect();
 	return left < 0 || right > innerWidth || e.matches('button, summary') && (width < 24 || height < 24);
 }).map((e) => e.localName + '.' + e.className)`
 
-// update makes TestBrowserLooks take the README's pictures:
+// update makes TestBrowserLooks take the README's screenshots:
 //
 //	go test -run TestBrowserLooks ./e2e/page -args -update
 var update = flag.Bool("update", false, "take the screenshots of the README")
 
-// The page fits a desk and a phone, and can be read by day and by night.
+// The page fits the screen of a desktop and of a phone, and its text is legible in light and in dark colors.
 func TestBrowserLooks(t *testing.T) {
 	event := func(event string) string { return "data: " + event + "\n\n" }
 	say := func(text string) string { return event(fmt.Sprintf(`{"type":"text-delta","textDelta":%q}`, text)) }
@@ -109,14 +110,14 @@ func TestBrowserLooks(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				perform(b, chromedp.Click(chromedp.CSS("#stop"))) // so that nobody waits for the answer's end
+				perform(b, chromedp.Click(chromedp.CSS("#stop"))) // otherwise the answer never ends
 			})
 		}
 	}
 }
 
-// Whatever has no place to break it at breaks anywhere, on the narrowest of screens, and what is written from right to left
-// stands there.
+// A word without a break opportunity is broken anywhere, so that it fits a screen of 320 px. Text in a right-to-left script
+// is shown from right to left.
 func TestBrowserFitsLongWords(t *testing.T) {
 	b := openBrowser(t)
 	long := strings.Repeat("https://example.com/", 20)

@@ -10,7 +10,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/sandbox"
 )
 
-// runOtherOrigin serves example/other-origin, where pages of the given origin may ask.
+// runOtherOrigin serves example/other-origin, whose allow_origins is the given origin.
 func runOtherOrigin(t *testing.T, allowed string) *sitetest.RunningExample {
 	t.Helper()
 	const pages = "example/other-origin/page"
@@ -33,6 +33,8 @@ func runOtherOrigin(t *testing.T, allowed string) *sitetest.RunningExample {
 	return e
 }
 
+// A page of another origin can chat if allow_origins has its origin. If not, the browser blocks its request, the page says
+// that the site cannot be reached, and no chat goes upstream.
 func TestBrowserOnAnotherOrigin(t *testing.T) {
 	const ask = `document.querySelector("#question").value = "Hello"; document.querySelector("#send").click()`
 	t.Run("allowed", func(t *testing.T) {
@@ -47,7 +49,7 @@ func TestBrowserOnAnotherOrigin(t *testing.T) {
 		if got := eval[string](b, `document.querySelector("#status").textContent`); got != "" {
 			t.Errorf("the page says %q", got)
 		}
-		// What is no text of the page's own is never markup.
+		// The page shows the visitor's words and the answer as text, never as markup.
 		eval[any](b, strings.Replace(ask, "Hello", "<b>/stall 3</b>", 1))
 		b.eventually(`document.querySelectorAll(".assistant").length === 2 && !document.querySelector("#send").disabled`)
 		if n := eval[int](b, `document.querySelectorAll("#log b").length`); n != 0 {
@@ -66,7 +68,7 @@ func TestBrowserOnAnotherOrigin(t *testing.T) {
 			t.Error("the upstream was not told that the visitor has stopped")
 		}
 
-		// The chat's id is told in a header, which the page may read.
+		// The chat's id comes in a response header, which the page may read.
 		if got := e.Upstream.Request(t, 1).Body; !strings.Contains(string(got), `"chatId":"`) {
 			t.Errorf("the page does not go on with the chat: %s", got)
 		}

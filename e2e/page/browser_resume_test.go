@@ -18,7 +18,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
 
-// network is what is between a browser and a site, and can be lost.
+// network is a TCP proxy between a browser and a site. A test can break its connections.
 type network struct {
 	url string
 
@@ -31,8 +31,8 @@ type visitorConn struct {
 	net.Conn
 
 	mu   sync.Mutex
-	last time.Time // that something was written
-	dead bool      // what is written is lost
+	last time.Time // of the last write
+	dead bool      // writes are discarded
 }
 
 func (c *visitorConn) Write(p []byte) (int, error) {
@@ -47,7 +47,8 @@ func (c *visitorConn) Write(p []byte) (int, error) {
 
 func (c *visitorConn) close() { c.Close() }
 
-// silence has a connection that is in use lose all that is written from now on, and closes an idle one.
+// silence makes a connection in use discard all writes from now on, and closes an idle one. A connection is in use if its
+// last write is less than 100 ms ago.
 func (c *visitorConn) silence() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -56,7 +57,7 @@ func (c *visitorConn) silence() {
 	}
 }
 
-// newNetwork passes connections on to a site, until the test ends.
+// newNetwork forwards connections to a site until the test ends.
 func newNetwork(tb testing.TB, s *sitetest.Site) *network {
 	tb.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -80,7 +81,7 @@ func newNetwork(tb testing.TB, s *sitetest.Site) *network {
 	return n
 }
 
-// pass passes one connection on.
+// pass forwards one connection to the site's address.
 func (n *network) pass(visitor *visitorConn, address string) {
 	defer visitor.Close()
 	server, err := net.Dial("tcp", address)
@@ -100,7 +101,7 @@ func (n *network) pass(visitor *visitorConn, address string) {
 	delete(n.visitors, visitor)
 }
 
-// each does something with all connections.
+// each calls do for each open connection.
 func (n *network) each(do func(*visitorConn)) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -109,14 +110,14 @@ func (n *network) each(do func(*visitorConn)) {
 	}
 }
 
-// outOfNetwork takes the network away from the tab, or gives it back, and tells the page.
+// outOfNetwork cuts the tab off from the network, or reconnects it, and lets the page know.
 func (b *browser) outOfNetwork(is bool) {
 	b.tb.Helper()
 	b.offline(is)
 	call(b, cdpnetwork.OverrideNetworkState, cdpnetwork.OverrideNetworkStateParams{Offline: is, DownloadThroughput: -1, UploadThroughput: -1})
 }
 
-// numberedText is the text of so many events of the sandbox.
+// numberedText returns the text of a sandbox's answer with that many numbered events.
 func numberedText(events int) string {
 	var text strings.Builder
 	for n := range events {
@@ -125,13 +126,13 @@ func numberedText(events int) string {
 	return text.String()
 }
 
-// written waits until the latest answer has the sandbox's event of a number.
+// written waits until the page shows the n-th event of the latest answer.
 func (b *browser) written(n int) {
 	b.tb.Helper()
 	b.eventually(fmt.Sprintf(lastTurn+`?.textContent.includes("event %d\n")`, n))
 }
 
-// wantWhole waits for the end of the latest answer, and checks that it is shown once and whole.
+// wantWhole waits for the latest answer to end, and checks that the page shows it once and whole.
 func (b *browser) wantWhole(turns, events int) {
 	b.tb.Helper()
 	if got := b.answered(); got != "Finished: stop" {
@@ -148,7 +149,7 @@ func (b *browser) wantWhole(turns, events int) {
 	}
 }
 
-// wantAskedOnce checks that the upstream has written one answer, and to its end.
+// wantAskedOnce checks that the upstream was asked once, and wrote its answer to the end.
 func wantAskedOnce(t *testing.T, server *sandboxtest.Server) {
 	t.Helper()
 	if got := len(server.Requests()); got != 1 {
@@ -159,7 +160,7 @@ func wantAskedOnce(t *testing.T, server *sandboxtest.Server) {
 	}
 }
 
-// A visitor who loses the network in the middle of an answer gets the rest when it is back.
+// A visitor who loses the network in the middle of an answer gets the rest once the network is back.
 func TestBrowserResumeAfterLostNetwork(t *testing.T) {
 	b := openBrowser(t)
 	server := sandboxtest.NewServer(t, sandbox.Options{})
@@ -180,14 +181,15 @@ func TestBrowserResumeAfterLostNetwork(t *testing.T) {
 	if eval[bool](b, `document.querySelector("#stop").hidden`) {
 		t.Error("there is no Stop")
 	}
-	// It has been tried once in the meantime.
+	// The page has tried to reconnect once in the meantime.
 	b.eventually(lastTurn + `.querySelector(".pause")?.textContent === "The connection was lost. Reconnecting in 2 seconds."`)
 	b.outOfNetwork(false)
 	b.wantWhole(1, 150)
 	wantAskedOnce(t, server)
 }
 
-// A connection may be dead, and nobody has told the browser. It has been out of the network, however.
+// The page resumes an answer whose connection died without a sign. All that the browser notices is that it was out of the
+// network.
 func TestBrowserResumeOverSilentConnection(t *testing.T) {
 	b := openBrowser(t)
 	server := sandboxtest.NewServer(t, sandbox.Options{})
@@ -202,7 +204,7 @@ func TestBrowserResumeOverSilentConnection(t *testing.T) {
 	wantAskedOnce(t, server)
 }
 
-// A reload of the page goes on with the answer, and shows what was said before.
+// After a reload, the page resumes the answer, and shows the turns before it.
 func TestBrowserResumeAfterReload(t *testing.T) {
 	b := openBrowser(t)
 	server := sandboxtest.NewServer(t, sandbox.Options{})
@@ -222,7 +224,7 @@ func TestBrowserResumeAfterReload(t *testing.T) {
 	}
 	b.wantWhole(2, 250)
 
-	// And so it stays.
+	// Another reload changes nothing.
 	reload()
 	b.eventually(`document.querySelectorAll(".turn").length === 2`)
 	said := `Array.from(document.querySelectorAll(".turn"), (e) => e.querySelector(".question").textContent + "|" + Array.from(e.querySelectorAll(".text"), (e) => e.textContent).join(""))`
@@ -246,7 +248,7 @@ func TestBrowserResumeAfterReload(t *testing.T) {
 	}
 }
 
-// An answer that the server does not have any more can be asked for again.
+// If the server no longer has an answer, the visitor can ask for it again.
 func TestBrowserResumeTooLate(t *testing.T) {
 	b := openBrowser(t)
 	server := sandboxtest.NewServer(t, sandbox.Options{})
@@ -261,7 +263,7 @@ func TestBrowserResumeTooLate(t *testing.T) {
 	}
 }
 
-// Stop ends the answer for the upstream, too, long before the server would by itself, also of a page that was loaded anew.
+// Stop also cancels the upstream request, long before the grace of resume is over. It works after a reload of the page, too.
 func TestBrowserResumeStops(t *testing.T) {
 	b := openBrowser(t)
 	server := sandboxtest.NewServer(t, sandbox.Options{})

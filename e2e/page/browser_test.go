@@ -34,16 +34,16 @@ type browser struct {
 	tab context.Context
 
 	mu     sync.Mutex
-	wrongs []string // what pages have done and may not
+	wrongs []string // exceptions, dialogs and other errors of pages
 }
 
-// openBrowser starts a Chromium, which the test's end closes. The test fails if a page in it throws, opens a dialog, or
-// does what its Content-Security-Policy or another site forbids.
+// openBrowser starts a Chromium, and closes it when the test ends. The test fails if a page in it throws an exception, opens
+// a dialog, or does something that its Content-Security-Policy or another site forbids.
 func openBrowser(tb testing.TB, options ...chromedp.ExecAllocatorOption) *browser {
 	tb.Helper()
 	options = slices.Concat(chromedp.DefaultExecAllocatorOptions[:], []chromedp.ExecAllocatorOption{
 		chromedp.ExecPath(require.Program(tb, "chromium", "chromium-browser", "google-chrome")),
-		chromedp.NoSandbox, // it does not start without for root, and the pages are ours
+		chromedp.NoSandbox, // for root, Chromium does not start with its sandbox, and the pages are ours
 		chromedp.DisableGPU,
 		chromedp.WindowSize(1280, 800),
 	}, options)
@@ -66,7 +66,7 @@ func openBrowser(tb testing.TB, options ...chromedp.ExecAllocatorOption) *browse
 	return b
 }
 
-// notice keeps what a page does and may not.
+// notice records an event if it is an exception, a dialog or another error of a page.
 func (b *browser) notice(event any) {
 	var wrong string
 	switch e := event.(type) {
@@ -76,7 +76,7 @@ func (b *browser) notice(event any) {
 			wrong += " " + e.ExceptionDetails.Exception.Description
 		}
 	case *cdplog.EventEntryAdded:
-		// An answer that is an error makes an entry as well, of the network's.
+		// An HTTP error makes an entry as well, whose source is the network.
 		if e.Entry.Source == cdplog.EntrySourceNetwork || e.Entry.Level != cdplog.EntryLevelError {
 			return
 		}
@@ -91,7 +91,7 @@ func (b *browser) notice(event any) {
 	b.wrongs = append(b.wrongs, wrong)
 }
 
-// wantWrong checks that pages have done something that they may not, and nothing else.
+// wantWrong checks that the browser has recorded an error that contains part. Other errors still fail the test.
 func (b *browser) wantWrong(part string) {
 	b.tb.Helper()
 	b.mu.Lock()
@@ -103,7 +103,7 @@ func (b *browser) wantWrong(part string) {
 	b.wrongs = rest
 }
 
-// perform does something in the tab, and returns what came of it.
+// perform runs an action in the tab, and returns its result.
 func perform[T any](b *browser, action chromedp.Action[T]) T {
 	b.tb.Helper()
 	ctx, cancel := context.WithTimeout(b.tab, sitetest.Patience)
@@ -115,13 +115,13 @@ func perform[T any](b *browser, action chromedp.Action[T]) T {
 	return result
 }
 
-// call has the browser do what no page can.
+// call sends the browser a command of the DevTools protocol, for what no page can do.
 func call[P, R any](b *browser, command cdp.Command[P, R], params P) R {
 	b.tb.Helper()
 	return perform(b, func(ctx context.Context, t *chromedp.Target) (R, error) { return cdp.Call(ctx, t, command, params) })
 }
 
-// forget has the page that is open forget what was said in its tab.
+// forget deletes the conversation that the open page has stored in its tab.
 func (b *browser) forget() {
 	b.tb.Helper()
 	eval[chromedp.Void](b, `try { sessionStorage.clear() } catch { /* there is no page yet */ }`)
@@ -160,8 +160,8 @@ var (
 	keyTab   = cdpinput.DispatchKeyEventParams{Key: "Tab", WindowsVirtualKeyCode: 9}
 )
 
-// press presses a key, wherever the focus is. (chromedp's KeyEvent sends the character of a key also where the page has
-// taken the key for itself.)
+// press presses a key, wherever the focus is. It does not use chromedp's KeyEvent, because that sends the key's character
+// even if the page has prevented the default action.
 func (b *browser) press(key cdpinput.DispatchKeyEventParams) {
 	b.tb.Helper()
 	for _, key.Type = range []cdpinput.DispatchKeyEventType{cdpinput.DispatchKeyEventTypeKeyDown, cdpinput.DispatchKeyEventTypeKeyUp} {
@@ -169,7 +169,7 @@ func (b *browser) press(key cdpinput.DispatchKeyEventParams) {
 	}
 }
 
-// say writes a message as a visitor does, and sends it.
+// say enters a message as a visitor does, and sends it.
 func (b *browser) say(text string) {
 	b.tb.Helper()
 	perform(b, chromedp.Focus(chromedp.CSS("#question")))
@@ -177,29 +177,29 @@ func (b *browser) say(text string) {
 	b.press(keyEnter)
 }
 
-// lastTurn is the latest question with its answer, in JavaScript.
+// lastTurn is the JavaScript that finds the latest question with its answer.
 const lastTurn = `document.querySelector("#log > :last-child")`
 
-// answered waits for the end of the latest answer, and returns the line that tells it.
+// answered waits for the latest answer to end, and returns the page's line about how it ended.
 func (b *browser) answered() string {
 	b.tb.Helper()
 	b.eventually(lastTurn + `?.querySelector(".end")`)
 	return eval[string](b, lastTurn+`.querySelector(".end").innerText`)
 }
 
-// text is what the latest answer says.
+// text returns the text of the latest answer.
 func (b *browser) text() string {
 	b.tb.Helper()
 	return eval[string](b, `Array.from(`+lastTurn+`.querySelectorAll(".text"), (e) => e.textContent).join("")`)
 }
 
-// focused is the id of the element that has the focus.
+// focused returns the id of the element that has the focus.
 func (b *browser) focused() string {
 	b.tb.Helper()
 	return eval[string](b, `document.activeElement.id`)
 }
 
-// examplePage is the site of example/Caddyfile, with further subdirectives of illumichat.
+// examplePage returns the directives of the site in example/Caddyfile, with further subdirectives of illumichat.
 func examplePage(tb testing.TB, endpoint, subdirectives string) (directives string) {
 	tb.Helper()
 	tb.Setenv("ILLUMICHAT_API_TOKEN", sandbox.Token)
@@ -215,13 +215,13 @@ func examplePage(tb testing.TB, endpoint, subdirectives string) (directives stri
 		tb.Fatal("example/Caddyfile is not as this test knows it")
 	}
 	directives = directives[:strings.LastIndex(directives, "}")]
-	if strings.Contains(subdirectives, "resume") { // in another way
+	if strings.Contains(subdirectives, "resume") { // which replaces the example's resume
 		directives = strings.Replace(directives, "\t\tresume\n", "", 1)
 	}
 	return strings.Replace(directives, line, line+subdirectives+"\n", 1)
 }
 
-// steps lets a sandbox send its events one by one.
+// steps lets a sandbox send one event for each value that the test sends.
 type steps chan struct{}
 
 func (s steps) wait(r *http.Request, _ int) {
@@ -231,7 +231,7 @@ func (s steps) wait(r *http.Request, _ int) {
 	}
 }
 
-// A visitor with a keyboard and a screen reader asks, follows the answer as it is written, and asks again.
+// With a keyboard and a screen reader, a visitor can ask, follow the answer as it streams, and ask again.
 func TestBrowserChats(t *testing.T) {
 	b := openBrowser(t)
 	events := make(steps)
@@ -292,7 +292,7 @@ func TestBrowserChats(t *testing.T) {
 	}
 }
 
-// The page streams over each protocol that browsers speak with a production site.
+// The page streams over HTTP/2 and HTTP/3, the protocols that browsers speak with a production site.
 func TestBrowserOverTLS(t *testing.T) {
 	events := make(steps, 100)
 	server := sandboxtest.NewServer(t, sandbox.Options{OnEvent: events.wait})
@@ -309,7 +309,7 @@ func TestBrowserOverTLS(t *testing.T) {
 		"h3": chromedp.Flag("origin-to-force-quic-on", strings.TrimPrefix(s.Secure, "https://")),
 	} {
 		t.Run(protocol, func(t *testing.T) {
-			// For QUIC, errors of certificates cannot be ignored in general.
+			// For QUIC, Chromium cannot ignore certificate errors in general, only those of certain keys.
 			trust := chromedp.Flag("ignore-certificate-errors-spki-list", base64.StdEncoding.EncodeToString(key[:]))
 			b := openBrowser(t, trust, flag, chromedp.Flag("host-resolver-rules", "MAP localhost 127.0.0.1"))
 			b.open(s.Secure)

@@ -17,6 +17,8 @@ import (
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
 
+// Stop, pressed by keyboard, cancels the upstream request and keeps the part of the answer that has arrived. The visitor can
+// then ask something else.
 func TestBrowserStops(t *testing.T) {
 	b := openBrowser(t)
 	server := sandboxtest.NewServer(t, sandbox.Options{})
@@ -54,7 +56,7 @@ func TestBrowserStops(t *testing.T) {
 	}
 }
 
-// The visitor's own retry puts the new answer in the place of the broken one, in the page and in what is sent.
+// "Try again" replaces the broken answer with the new one, on the page and in the history that the page sends.
 func TestBrowserTriesAgain(t *testing.T) {
 	b := openBrowser(t)
 	site := newScriptedSite(t, sends(someDelta+goodEnd), sends(someDelta), sends(someDelta), sends(someDelta+goodEnd))
@@ -89,7 +91,7 @@ func TestBrowserTriesAgain(t *testing.T) {
 	}
 }
 
-// The page's own retry tells what it waits for, and can be stopped.
+// Before it retries by itself, the page says why and for how long it waits. The visitor can stop that.
 func TestBrowserAsksAgain(t *testing.T) {
 	b := openBrowser(t)
 	busy := fails(http.StatusTooManyRequests, "rate_limit:chat", "2")
@@ -118,7 +120,7 @@ func TestBrowserAsksAgain(t *testing.T) {
 	}
 }
 
-// What an answer quotes may be anything, and is a text.
+// The page shows markup in questions, answers, tool calls and error codes as text.
 func TestBrowserShowsMarkupAsText(t *testing.T) {
 	b := openBrowser(t)
 	server := sandboxtest.NewServer(t, sandbox.Options{})
@@ -148,7 +150,7 @@ func TestBrowserShowsMarkupAsText(t *testing.T) {
 		b.answered()
 	}
 
-	// All that the page makes is of these.
+	// The page creates no other elements.
 	if got := eval[string](b, `
 		Array.from(new Set(Array.from(document.querySelectorAll("#log *"), (e) => e.localName))).sort().join(" ")
 	`); got != "article button code details div p pre section span summary" {
@@ -159,8 +161,8 @@ func TestBrowserShowsMarkupAsText(t *testing.T) {
 	}
 }
 
-// Pages that were written as the API's guide has it take each chunk for whole lines. The upstream's chunks end anywhere.
-// (An event of more than some 4 KiB is written in pieces by net/http, and the browser may read it so.)
+// A page that follows the API's guide works, although it takes each chunk for whole lines and the upstream's chunks end
+// anywhere. (net/http writes an event of more than about 4 KiB in pieces, and the browser may read it in pieces.)
 func TestBrowserWithNaivePage(t *testing.T) {
 	b := openBrowser(t)
 	server := sandboxtest.NewServer(t, sandbox.Options{Pace: 2 * time.Millisecond})
@@ -194,7 +196,8 @@ func TestBrowserWithNaivePage(t *testing.T) {
 	}
 }
 
-// A visitor with a mouse or a finger, whose keyboard knows more than Latin letters.
+// The page works with a mouse or a finger, and with an input method for other than Latin letters: Enter sends nothing while
+// it chooses a word, is held down, or makes a new line.
 func TestBrowserTakesInput(t *testing.T) {
 	b := openBrowser(t)
 	server := sandboxtest.NewServer(t, sandbox.Options{})
@@ -217,7 +220,7 @@ func TestBrowserTakesInput(t *testing.T) {
 		t.Errorf("after Send, the focus is at %q", got)
 	}
 
-	// One question at a time.
+	// While an answer streams, the page sends no further question, but keeps its text in the input field.
 	b.say("Another")
 	if got := eval[string](b, `document.querySelector("#question").value`); turns() != 1 || got != "Another" {
 		t.Errorf("while an answer is written, there are %d turns, and %q is kept", turns(), got)
@@ -239,7 +242,7 @@ func TestBrowserTakesInput(t *testing.T) {
 	}
 }
 
-// Tools run beside each other, and not all of them come to an end.
+// The page shows tool calls that run at the same time, and those of which only the call or only the result arrives.
 func TestBrowserShowsTools(t *testing.T) {
 	b := openBrowser(t)
 	tool := func(kind, name, value string) string {
@@ -264,7 +267,7 @@ func TestBrowserShowsTools(t *testing.T) {
 	b.eventually(`document.querySelector("#announcer").textContent.includes("reached its limit")`)
 }
 
-// Who reads what is above stays there, while the answer goes on below.
+// The page scrolls with the end of an answer as it grows, but not for a visitor who has scrolled up.
 func TestBrowserLetsVisitorsScroll(t *testing.T) {
 	b := openBrowser(t)
 	events := make(steps)
@@ -298,7 +301,7 @@ func TestBrowserLetsVisitorsScroll(t *testing.T) {
 	perform(b, chromedp.Click(chromedp.CSS("#stop")))
 }
 
-// What a screen reader has been told is not found in the page for good.
+// After a while the page empties its announcement, so that a screen reader does not find the answer twice.
 func TestBrowserFallsSilent(t *testing.T) {
 	b := openBrowser(t)
 	call(b, cdppage.AddScriptToEvaluateOnNewDocument, cdppage.AddScriptToEvaluateOnNewDocumentParams{Source: `

@@ -27,30 +27,30 @@ import (
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
 
-// client is a client for event streams that is not ours.
+// client is a third-party client for event streams.
 type client struct {
 	name string
 	open func(testing.TB, *sitetest.Site) asking
 
-	// waitsAfterCR: it waits for what follows a CR, as that might be a LF, and so never tells the last event of a
-	// stream that ends with a CR. The HTML standard has an event dispatched at once.
+	// waitsAfterCR: after a CR the client waits for the next byte, which might be a LF. So it never reports the last event
+	// of a stream that ends with a CR. The HTML standard dispatches an event at once.
 	waitsAfterCR bool
 
-	// tellsEmpty: it also tells an event without data for each blank line that no data precedes, such as the one
-	// after a comment. The HTML standard has none dispatched there. Users have to skip these events, and the script
-	// does; so it skips those that have data which is empty.
+	// tellsEmpty: the client also reports an event without data for each blank line that no data precedes, such as the one
+	// after a comment. The HTML standard dispatches none there. Users have to skip these events, and the script
+	// does; so it also skips events whose data is empty.
 	tellsEmpty bool
 
-	proto         string // that the client tells
+	proto         string // that the client reports
 	tellsComments bool
 	tellsRetry    bool
-	refusal       string // what its error says of an answer that is no stream; %d is the status
+	refusal       string // part of its error for an answer that is no stream; %d is the status
 }
 
 // asking posts a chat and reads the answer to its end.
 type asking func(tb testing.TB, chat string) clientView
 
-// clientView is what a client tells of an answer.
+// clientView is what a client reports about an answer.
 type clientView struct {
 	Proto       string
 	Status      int
@@ -62,7 +62,7 @@ type clientView struct {
 	Error       string
 }
 
-// clients are all the clients, with each protocol that they are tried with.
+// clients returns all clients, each with every protocol that it is tested with.
 func clients() []client {
 	const noStream = "no event stream, but status %d"
 	all := []client{
@@ -90,7 +90,7 @@ func clients() []client {
 	return all
 }
 
-// openScript has Node run a client.
+// openScript opens a client whose script runs in Node.
 func openScript(file string) func(testing.TB, *sitetest.Site) asking {
 	return func(tb testing.TB, s *sitetest.Site) asking {
 		tb.Helper()
@@ -121,11 +121,11 @@ func openGoSSE(proto string) func(testing.TB, *sitetest.Site) asking {
 				},
 			}
 			conn := reader.NewConnection(sitetest.ChatRequest(tb, s.Secure, chat).WithContext(ctx))
-			conn.Buffer(nil, 1<<20) // its own would hold no event of more than 64 KiB
+			conn.Buffer(nil, 1<<20) // the default buffer holds no event of more than 64 KiB
 			conn.SubscribeToAll(func(e sse.Event) {
 				view.Events = append(view.Events, ssetest.Event{Type: cmp.Or(e.Type, "message"), ID: e.LastEventID, Data: e.Data})
 			})
-			// It takes the end of a stream for an error, unless the last LF comes apart from its CR.
+			// go-sse reports the end of a stream as an error, unless the last LF arrives apart from its CR.
 			if err := conn.Connect(); err != nil && !errors.Is(err, io.EOF) {
 				view.Error = err.Error()
 			}
@@ -141,17 +141,17 @@ func (v *clientView) noteHead(resp *http.Response) {
 	}
 }
 
-// noteCode reads the code of an error, if that is what the body is.
+// noteCode records the code of an error, if the body is one.
 func (v *clientView) noteCode(body io.Reader) {
 	var e struct{ Code string }
 	_ = json.NewDecoder(body).Decode(&e)
 	v.Code = e.Code
 }
 
-// curlTells is what curl writes to its standard error.
+// curlTells is the format in which curl reports an answer on its standard error.
 const curlTells = `%{stderr}{"Proto":"HTTP/%{http_version}","Status":%{http_code},"ContentType":"%{content_type}"}`
 
-// curl is a command that posts a chat over TLS and prints the answer as it comes.
+// curl returns a command that posts a chat over TLS and prints the answer as it arrives.
 func curl(ctx context.Context, tb testing.TB, s *sitetest.Site, version, chat string) *exec.Cmd {
 	tb.Helper()
 	certificate, _, _ := strings.Cut(s.TLS, " ")
@@ -188,7 +188,7 @@ func openCurl(version string) func(testing.TB, *sitetest.Site) asking {
 	}
 }
 
-// witness is an upstream whose answers are also heard without what is between it and a client.
+// witness is an upstream that also keeps its answer, so that a test can compare it with what arrives at a client.
 type witness struct {
 	url string
 
@@ -213,14 +213,14 @@ func newWitness(tb testing.TB, upstream http.Handler) *witness {
 	return w
 }
 
-// answer is the last answer.
+// answer returns the last answer.
 func (w *witness) answer() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.heard.String()
 }
 
-// witnessed is what an upstream writes its answer to.
+// witnessed is the upstream's ResponseWriter. It also writes to the witness.
 type witnessed struct {
 	http.ResponseWriter
 	witness *witness
@@ -235,15 +235,15 @@ func (w witnessed) Write(p []byte) (int, error) {
 
 func (w witnessed) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// clientCase is an answer that clients are to read.
+// clientCase is an answer that each client must read.
 type clientCase struct {
 	chat     string
-	code     string // of the finish that is ours
-	comments bool   // the answer must have some, of the upstream or ours
-	retry    int    // the interval that it sets
+	code     string // of the finish that the handler adds; empty if it adds none
+	comments bool   // the answer must have some, from the upstream or the handler
+	retry    int    // the interval that it sets, in ms
 }
 
-// checkClients has each client ask for each answer.
+// checkClients lets each client ask for each answer, and checks what it reports.
 func checkClients(t *testing.T, s *sitetest.Site, upstream *witness, cases map[string]clientCase) {
 	t.Helper()
 	for _, client := range clients() {
@@ -259,7 +259,7 @@ func checkClients(t *testing.T, s *sitetest.Site, upstream *witness, cases map[s
 	}
 }
 
-// check compares what the client tells with the upstream's answer as the HTML standard has it read.
+// check compares the client's report with the upstream's answer, read as the HTML standard defines it.
 func (c *client) check(t *testing.T, got clientView, answer string, want clientCase) {
 	t.Helper()
 	if got.Error != "" {
@@ -313,6 +313,7 @@ func compareEvents(t *testing.T, got, want []ssetest.Event) {
 	}
 }
 
+// Through Caddy, third-party clients read the events that the sandbox has sent, in whatever way it sends them.
 func TestClientsReadTheSandbox(t *testing.T) {
 	upstream := newWitness(t, sandbox.New(sandbox.Options{}))
 	s := sitetest.Serve(t, sitetest.ChatToURL(upstream.url, sitetest.Once+"\nheartbeat 5ms"))
@@ -338,7 +339,7 @@ func TestClientsReadTheSandbox(t *testing.T) {
 	checkClients(t, s, upstream, cases)
 }
 
-// All that may stand in a stream, which the sandbox does not send.
+// Third-party clients also read the parts of the event stream format that the sandbox does not send.
 func TestClientsReadAnyStream(t *testing.T) {
 	upstream := newWitness(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var chat struct{ Messages []struct{ Content string } }
@@ -357,7 +358,7 @@ func TestClientsReadAnyStream(t *testing.T) {
 	checkClients(t, s, upstream, cases)
 }
 
-// A stalled upstream's events are followed by nothing but our comments, until its stream is given up.
+// While an upstream is stalled, clients get only heartbeats, and see no event in them until the handler gives up the stream.
 func TestClientsSeeNothingInHeartbeats(t *testing.T) {
 	upstream := newWitness(t, sandbox.New(sandbox.Options{}))
 	s := sitetest.Serve(t, sitetest.ChatToURL(upstream.url, "heartbeat 5ms\nidle_timeout 300ms"))
@@ -367,6 +368,7 @@ func TestClientsSeeNothingInHeartbeats(t *testing.T) {
 	})
 }
 
+// Third-party clients report the status and the code of an error, and no event.
 func TestClientsTellErrors(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	s := sitetest.Serve(t, sitetest.ChatTo(server, sitetest.Once))
@@ -394,6 +396,7 @@ func TestClientsTellErrors(t *testing.T) {
 	}
 }
 
+// curl prints each event as soon as the upstream has sent it.
 func TestClientCurlShowsEventsAsTheyCome(t *testing.T) {
 	u := sitetest.NewHandUpstream(t)
 	s := sitetest.Serve(t, sitetest.ChatToURL(u.URL, ""))
@@ -431,7 +434,7 @@ func TestClientCurlShowsEventsAsTheyCome(t *testing.T) {
 	}
 }
 
-// requirePackages has a test run only where npm has installed what is in e2e/page/testdata/clients.
+// requirePackages lets a test run only if npm has installed the packages of e2e/page/testdata/clients.
 func requirePackages(tb testing.TB) {
 	tb.Helper()
 	_, err := os.Stat("e2e/page/testdata/clients/node_modules/.package-lock.json") // npm writes it last

@@ -1,4 +1,4 @@
-// Package page tests the browser's side: the example's page in a real browser, its client, and the clients of others.
+// Package page tests the browser's side: the example's page in a real browser, its client, and third-party clients.
 package page
 
 import (

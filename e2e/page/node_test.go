@@ -10,14 +10,14 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 )
 
-// nodeScript is a script that Node runs. It reads requests and prints a view for each, in lines of JSON.
+// nodeScript is a script that runs in Node. It reads requests and prints a view for each, as lines of JSON.
 type nodeScript struct {
 	requests *json.Encoder
 	views    *json.Decoder
 	kill     func()
 }
 
-// startScript has Node run the file, which the test's end stops.
+// startScript runs the file in Node until the test ends.
 func startScript(tb testing.TB, file string, args ...string) *nodeScript {
 	tb.Helper()
 	node := exec.CommandContext(tb.Context(), require.Program(tb, "node"), append([]string{file}, args...)...)
@@ -33,7 +33,7 @@ func startScript(tb testing.TB, file string, args ...string) *nodeScript {
 	if err := node.Start(); err != nil {
 		tb.Fatal(err)
 	}
-	tb.Cleanup(func() { _ = node.Wait() }) // the end of the test's context has killed it
+	tb.Cleanup(func() { _ = node.Wait() }) // the test's context has ended before, which kills it
 	return &nodeScript{
 		requests: json.NewEncoder(stdin),
 		views:    json.NewDecoder(stdout),

@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// scriptedSite is a chat endpoint that answers each request with the next of its answers.
+// scriptedSite is a chat endpoint that answers each request with the next answer of a list.
 type scriptedSite struct {
 	url string
 
@@ -20,7 +20,7 @@ type scriptedSite struct {
 	asked []pageQuestion
 }
 
-// questions returns what the page has asked so far.
+// questions returns the bodies of the page's requests so far.
 func (s *scriptedSite) questions() []pageQuestion {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -56,7 +56,7 @@ func newScriptedSite(tb testing.TB, answers ...http.HandlerFunc) *scriptedSite {
 	return s
 }
 
-// sends answers with an event stream.
+// sends returns a handler that answers with an event stream. The header alternates names and values.
 func sends(stream string, header ...string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream")
@@ -67,7 +67,7 @@ func sends(stream string, header ...string) http.HandlerFunc {
 	}
 }
 
-// fails answers with an error of the documented shape, and a Retry-After unless it is empty.
+// fails returns a handler that answers with an error of the documented shape, and with a Retry-After unless it is empty.
 func fails(status int, code, retryAfter string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
@@ -91,14 +91,14 @@ func errorEnd(code string) string {
 	return fmt.Sprintf(`data: {"type":"finish","finishReason":"error","error":"it ended","code":%q}`+"\n\n", code)
 }
 
-// A question is sent again where that may help and nothing of an answer was seen, and only then.
+// The client sends a question again only if that may help and no event of an answer has arrived.
 func TestPageAsksAgain(t *testing.T) {
 	p := openPage(t)
 	for name, tc := range map[string]struct {
 		first    http.HandlerFunc
-		least    float64 // seconds before the second try; 0: there is none
+		least    float64 // seconds before the second attempt; 0 if there is none
 		most     float64
-		wantCode string // of what the page is told
+		wantCode string // of the error that the page gets
 	}{
 		"429":                        {fails(429, "rate_limit:chat", ""), 0.5, 1, "rate_limit:chat"},
 		"429 in 2 s":                 {fails(429, "rate_limit:chat", "2"), 2, 3, "rate_limit:chat"},
@@ -145,6 +145,7 @@ func TestPageAsksAgain(t *testing.T) {
 	}
 }
 
+// The client gives up after three attempts, or after as many as the page sets, and at once when the visitor stops it.
 func TestPageGivesUp(t *testing.T) {
 	p := openPage(t)
 	busy := fails(503, "overloaded:chat", "")
@@ -175,6 +176,8 @@ func TestPageGivesUp(t *testing.T) {
 	})
 }
 
+// The client keeps a question in the history with whatever has arrived of its answer. It drops a question without any text
+// of an answer.
 func TestPageKeepsHistory(t *testing.T) {
 	p := openPage(t)
 	question := pageMessage{Role: "user", Content: "Really?"}
@@ -247,7 +250,7 @@ func TestPageKeepsHistory(t *testing.T) {
 	}
 }
 
-// Where the API tells the id of a chat is not documented.
+// The client finds the chat's id in a header or in any event, because the API does not document where it is.
 func TestPageFindsChatID(t *testing.T) {
 	p := openPage(t)
 	for name, tc := range map[string]struct {

@@ -18,11 +18,11 @@ import (
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
 
-// page is a page's client, which Node runs.
+// page is a page's client, which runs in Node.
 type page struct{ *nodeScript }
 
-// pageRequest is what a page says in one chat, and when it stops the last answer: "before" it is asked for, in the
-// "pause" before it is asked for again, or by an "abort" or a "break" after the first text.
+// pageRequest is what a page says in one chat. Stop says when the page stops the last answer: "before" it sends the request,
+// in the "pause" before a retry, or by an "abort" or a "break" after the first text.
 type pageRequest struct {
 	URL         string        `json:"url"`
 	Say         []string      `json:"say"`
@@ -40,7 +40,7 @@ type pageMessage struct {
 	Content string `json:"content"`
 }
 
-// pageView is what a page sees of the last answer, and of its chat then.
+// pageView is what a page sees of the last answer, and of its chat after that.
 type pageView struct {
 	Events  []json.RawMessage `json:"events"`
 	Text    string            `json:"text"` // of all text-deltas
@@ -50,14 +50,14 @@ type pageView struct {
 	History []pageMessage     `json:"history"`
 }
 
-// pageRetry is what the client tells before it asks again, and how many seconds it then waits.
+// pageRetry is what the client reports before it sends a question again. Slept is how many seconds it then waits.
 type pageRetry struct {
 	Error pageError `json:"error"`
 	Wait  float64   `json:"wait"`
 	Slept float64   `json:"slept"`
 }
 
-// pageError is what the client throws; zero: nothing.
+// pageError is what the client throws. The zero value means that it throws nothing.
 type pageError struct {
 	Name       string `json:"name"`
 	Message    string `json:"message"`
@@ -67,24 +67,24 @@ type pageError struct {
 	RetryAfter string `json:"retryAfter"` // the number as JavaScript writes it; empty: undefined
 }
 
-// chatFailed is the error of an answer that did not come, or not to its end.
+// chatFailed returns the error for an answer that does not arrive, or not to its end.
 func chatFailed(status int, code string) pageError {
 	return pageError{Name: "ChatError", Status: status, Code: code}
 }
 
-// after is e with seconds to wait.
+// after returns e with the seconds of a Retry-After.
 func (e pageError) after(seconds string) pageError {
 	e.RetryAfter = seconds
 	return e
 }
 
-// openPage starts a page, which the test's end closes.
+// openPage starts a page, and closes it when the test ends.
 func openPage(tb testing.TB) page {
 	tb.Helper()
 	return page{startScript(tb, "e2e/page/testdata/visitor.mjs", sitetest.PageClient)}
 }
 
-// see has the page ask, and returns what it saw when the loop over the events was over.
+// see lets the page ask, and returns what it has seen by the end of the loop over the events.
 func (p page) see(tb testing.TB, request pageRequest) pageView {
 	tb.Helper()
 	var view pageView
@@ -92,7 +92,7 @@ func (p page) see(tb testing.TB, request pageRequest) pageView {
 	return view
 }
 
-// kinds is the types of the events, in a row of text-deltas the first one's only.
+// kinds returns the types of the events, separated by spaces. Text-deltas in a row count as one.
 func (v *pageView) kinds(tb testing.TB) string {
 	tb.Helper()
 	var kinds []string
@@ -113,7 +113,7 @@ func (v *pageView) holds(data string) bool {
 	return slices.ContainsFunc(v.Events, func(raw json.RawMessage) bool { return string(raw) == data })
 }
 
-// The kinds of the sandbox's usual answer, and of its beginning.
+// The kinds of events in the sandbox's usual answer, and in two beginnings of it.
 const (
 	wholeAnswer = "text-delta tool-call tool-result text-delta finish"
 	unfinished  = "text-delta tool-call tool-result text-delta"
@@ -123,16 +123,16 @@ const (
 // firstWords is the text of the first three events of the sandbox's usual answer.
 const firstWords = "Hello! You said: "
 
-// pageCase is something that a page says, and what it is to see.
+// pageCase is something that a page says, and what the page must see.
 type pageCase struct {
 	say   string
 	kinds string
 	text  string
-	err   pageError // with no Message, any will do
+	err   pageError // an empty Message stands for any
 	holds []string  // some of the events
 }
 
-// wholeAnswers are the cases in which it is all the same what is between the page and the sandbox.
+// wholeAnswers returns the cases in which a page sees the same whether or not Caddy is in front of the sandbox.
 func wholeAnswers(tb testing.TB) []pageCase {
 	tb.Helper()
 	var thousand strings.Builder
@@ -148,7 +148,7 @@ func wholeAnswers(tb testing.TB) []pageCase {
 			},
 		},
 		{
-			// A CR LF that is cut in two must not end an event at its first line.
+			// A CRLF that is split between two chunks must not end an event after its first line.
 			say: "/multi-data /chunk 1 /crlf", kinds: wholeAnswer,
 			text:  "This event has three lines. " + sitetest.SandboxText(tb, "/multi-data /chunk 1 /crlf"),
 			holds: []string{`{"type":"text-delta","textDelta":"This event has three lines. "}`},
@@ -177,7 +177,7 @@ func wholeAnswers(tb testing.TB) []pageCase {
 	return cases
 }
 
-// checkPage has the page make the request with what the cases say, one after the other.
+// checkPage lets the page make the request with what each case says, one case after the other, and checks what it sees.
 func checkPage(t *testing.T, p page, request pageRequest, cases []pageCase) {
 	t.Helper()
 	request.AssistantID = sandbox.Assistant
@@ -210,6 +210,8 @@ func checkPage(t *testing.T, p page, request pageRequest, cases []pageCase) {
 	}
 }
 
+// Through Caddy, the client sees the answers and errors of a site and continues its chats. When the page stops an answer,
+// the upstream request is canceled.
 func TestPageOfSite(t *testing.T) {
 	p := openPage(t)
 	server := sandboxtest.NewServer(t, sandbox.Options{})
@@ -243,7 +245,7 @@ func TestPageOfSite(t *testing.T) {
 		}
 	})
 
-	// Events that come together must not be handed out once the page has stopped.
+	// Several events arrive at once. The client must not hand out the rest of them once the page has stopped.
 	const endless = "/burst 10 /endless"
 	stopped := pageError{Name: "Stopped", Message: "the visitor has seen enough"}
 	for stop, want := range map[string]pageError{"abort": stopped, "break": {}} {
@@ -292,7 +294,7 @@ func TestPageOfSite(t *testing.T) {
 	}...))
 }
 
-// Caddy mends some streams before a page sees them, and sends events whole. A page must do without that, too.
+// The client also works without Caddy, which repairs some streams and sends events whole.
 func TestPageWithoutCaddy(t *testing.T) {
 	p := openPage(t)
 	server := httptest.NewServer(sitetest.BareChat())
@@ -317,7 +319,7 @@ func TestPageWithoutCaddy(t *testing.T) {
 		{say: "/status 429 soon", err: chatFailed(http.StatusTooManyRequests, "rate_limit:chat")},
 	}...))
 
-	// What has come before a reset may be lost with it.
+	// A reset may discard what has arrived before it, so the events are not checked.
 	t.Run("/reset", func(t *testing.T) {
 		got := p.see(t, pageRequest{URL: server.URL, AssistantID: sandbox.Assistant, Tries: 1, Say: []string{"/reset"}})
 		got.Error.Message = ""
@@ -327,7 +329,7 @@ func TestPageWithoutCaddy(t *testing.T) {
 	})
 }
 
-// Pages in TypeScript, and editors, know the client by its JSDoc comments.
+// The types in the client's JSDoc comments are right: pages in TypeScript, and editors, rely on them.
 func TestPageTypes(t *testing.T) {
 	node := require.Program(t, "node")
 	requirePackages(t)
@@ -337,7 +339,7 @@ func TestPageTypes(t *testing.T) {
 	}
 }
 
-// The client at its edges, which no server comes to by itself.
+// The client handles edge cases that no server causes by itself. They are in client.test.mjs.
 func TestPageClientAtItsEdges(t *testing.T) {
 	test := exec.CommandContext(t.Context(), require.Program(t, "node"), "--test", "--test-reporter=spec", "e2e/page/testdata/client.test.mjs")
 	test.Env = append(os.Environ(), "CLIENT="+sitetest.PageClient)

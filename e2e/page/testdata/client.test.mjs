@@ -1,9 +1,9 @@
-/** What the client does at its edges, with a server whose every byte comes when the test says. */
+/** Tests edge cases of the client, with a server that sends each byte when the test says so. */
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { beforeEach, test } from 'node:test';
 
-// Node would take a .js file for CommonJS. A page says that it is a module; here its address does.
+// Node would load a .js file as CommonJS. A page says that the script is a module; here the data URL does.
 const source = await readFile(process.env.CLIENT, 'base64');
 const { Chat, ChatError } = await import(`data:text/javascript;base64,${source}`);
 
@@ -12,16 +12,16 @@ const stream = { status: 200, headers: { 'Content-Type': 'text/event-stream' } }
 const delta = (textDelta) => ({ type: 'text-delta', textDelta });
 const finish = { type: 'finish', finishReason: 'stop' };
 
-/** The answers that were asked for, each with its request. */
+/** The answers that the client has asked for, each with its request. */
 let asked;
 
-/** What the next answers are, in turn: an answer that the test writes, or an error that there is instead. */
+/** The answers to the next requests, in order. When there are no more, each request gets a new `Answer`. */
 let next;
 
-/** The answers that were stopped, by their requests. */
+/** The requests by which the client has stopped answers. */
 let stopped;
 
-/** The timers that run, by when they are due. */
+/** The timers that run, each with the time when it is due. Like `now`, in milliseconds. */
 let timers;
 let now;
 
@@ -55,7 +55,7 @@ globalThis.setTimeout = (callback, milliseconds) => {
 
 globalThis.clearTimeout = (timer) => { timers.delete(timer); };
 
-/** Lets time pass. */
+/** Lets time pass, and fires the timers that are due. */
 function pass(milliseconds) {
 	now += milliseconds;
 	for (const [timer, due] of timers) {
@@ -96,7 +96,7 @@ class Answer {
 		return this;
 	}
 
-	/** Writes events as a site does whose answers can be resumed. */
+	/** Writes events with ids, as a site does if its answers can be resumed. */
 	numbered(first, ...events) {
 		for (const [i, event] of events.entries()) this.text(`data: ${JSON.stringify(event)}\nid: str_1:${first + i}\n\n`);
 		return this;
@@ -111,13 +111,13 @@ class Answer {
 		try {
 			this.writer.error(err);
 		} catch {
-			// It has ended already.
+			// The answer has already ended.
 		}
 		return this;
 	}
 }
 
-/** Reads all events, and the error that there is in the end. */
+/** Reads all events. Returns them, with the error that has ended the loop if there was one. */
 async function all(events) {
 	const seen = [];
 	try {
@@ -128,19 +128,19 @@ async function all(events) {
 	return { seen };
 }
 
-/** The head of an answer that can be resumed. */
+/** The status and headers of an answer that can be resumed. */
 const resumable = { status: 200, headers: { ...stream.headers, 'Illumichat-Stream': 'str_1' } };
 
 const [one, two, three] = ['One, ', 'two, ', 'three.'].map(delta);
 
-/** Lets so much time pass, and whatever comes of it happen. */
+/** Lets time pass, and lets everything happen that follows from it. */
 async function passAndSettle(milliseconds) {
 	await settle();
 	pass(milliseconds);
 	await settle();
 }
 
-/** A storage as that of a tab, which outlives the page. */
+/** Makes a storage like that of a tab, which outlives the page, and returns its items. */
 function openStorage() {
 	const items = new Map();
 	globalThis.sessionStorage = {
@@ -151,7 +151,7 @@ function openStorage() {
 	return items;
 }
 
-/** Has what waits for nothing but promises go on. */
+/** Lets everything go on that waits for nothing but promises. */
 const settle = () => new Promise((resolve) => setImmediate(resolve));
 
 test('only objects are events', async () => {
@@ -359,7 +359,7 @@ test('an abort gives its reason, whenever it is', async () => {
 		asked = [];
 	}
 
-	// Where it is told of the pause.
+	// Abort in the callback that announces the pause.
 	next = [new Answer({ status: 500 }).end()];
 	const controller = new AbortController();
 	const { err } = await all(new Chat(url).send('Hello', { signal: controller.signal, onRetry: () => controller.abort(reason) }));
@@ -396,7 +396,7 @@ for (const [how, lose] of Object.entries({ broken: (answer) => answer.break(), c
 		assert.deepEqual(asked.map((a) => a.lastEvent), [null, 'str_1:1', 'str_1:2']);
 		assert.equal(chat.messages.at(-1).content, 'One, two, three.');
 		assert.deepEqual(waits.map(([code]) => code), Array(2).fill(how === 'broken' ? 'broken:connection' : 'closed:connection'));
-		// Each time something has come, so the pauses have not grown.
+		// Each connection has brought an event, so the pauses have not grown.
 		for (const [, wait] of waits) assert.ok(wait >= 0.5 && wait <= 1, String(wait));
 		assert.equal(stopped.length, 0);
 		assert.equal(timers.size, 0);
@@ -513,7 +513,7 @@ test('a browser that is back in the network goes on at once', async (t) => {
 	assert.equal(asked.length, 2);
 	assert.equal(timers.size, 0);
 
-	// A connection of before may be dead, and nobody told of it.
+	// A connection from before may be dead without a sign, so the client replaces it.
 	asked[1].numbered(2, two);
 	await settle();
 	page.dispatchEvent(new Event('online'));
@@ -609,7 +609,7 @@ test('a page that is loaded anew goes on with its answer', async () => {
 	all(before.send('Second'));
 	await settle();
 
-	// The old page is frozen here, and says nothing more.
+	// From here on the old page is frozen, and sends nothing more.
 	let chat = new Chat(url, { storageKey: 'chat' });
 	assert.equal(chat.openQuestion, 'Second');
 	assert.deepEqual(chat.messages.map((m) => m.content), ['First', 'One, ']);
@@ -626,7 +626,7 @@ test('a page that is loaded anew goes on with its answer', async () => {
 	assert.equal(chat.openQuestion, undefined);
 	assert.deepEqual(await all(chat.resume()), { seen: [] });
 
-	// And once more, with nothing that is open. What an answer tells after its finish is kept as well.
+	// The next page has no answer to resume. The client also keeps a chat's id that arrives after the finish.
 	next = [new Answer(resumable).numbered(1, one, finish, { type: 'usage', chatId: 'chat_2' }).end()];
 	await all(chat.send('Third'));
 	assert.equal(new Chat(url, { storageKey: 'chat' }).chatId, 'chat_2');

@@ -1,4 +1,4 @@
-// A page in TypeScript, which is only compiled: it uses the client by its JSDoc types.
+// A page in TypeScript that uses the client by its JSDoc types. It is only compiled, never run.
 import { Chat, ChatError, type ChatEvent, type Message } from '../../../example/site/illumichat.js';
 
 export async function ask(chat: Chat, signal: AbortSignal): Promise<string> {

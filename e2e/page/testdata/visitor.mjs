@@ -1,12 +1,11 @@
 /**
- * Visits a chat as a page does, but without a browser. It takes the file of the page's client as its
- * argument and reads requests, each a line of JSON. For each it prints what a page sees of the answer, as
- * one more line.
+ * Chats as a page does, but without a browser. Its argument is the file of the page's client. It reads
+ * requests, each a line of JSON. For each request it prints what a page sees of the answer, as a line of JSON.
  */
 import { readFile } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
 
-// Node would take a .js file for CommonJS. A page says that it is a module; here its address does.
+// Node would load a .js file as CommonJS. A page says that the script is a module; here the data URL does.
 const client = await readFile(process.argv[2], 'base64');
 const { Chat } = await import(`data:text/javascript;base64,${client}`);
 
@@ -18,10 +17,10 @@ for await (const line of createInterface({ input: process.stdin })) {
 }
 
 /**
- * Says one thing after the other in one chat, and tells what it saw of the last answer. It stops that one if it
- * is told when: `before` it is asked for, in a `pause` before it is asked for again, or after its first text by an
- * `abort`, or by a `break` that leaves the loop. With `byBytes` the answer comes byte by byte, and with `again`
- * the last question is asked twice.
+ * Sends one message of `say` after the other in one chat, and returns what it saw of the last answer. `stop` says
+ * when to stop that answer: `before` the request, in the `pause` before a retry, or after its first text, by an
+ * `abort` of the signal or by a `break` out of the loop. With `byBytes`, the answer arrives byte by byte. With
+ * `again`, the last question is asked twice.
  */
 async function see({ url, say, stop, byBytes, again, ...options }) {
 	globalThis.fetch = byBytes ? fetchByBytes : fetchAsItComes;
@@ -43,7 +42,7 @@ async function follow(ask, stop) {
 	const seen = { events: [], text: '', retries: [] };
 	const onRetry = (err, wait) => {
 		seen.retries.push({ error: told(err), wait });
-		// Nobody waits here; in a pause that is to be stopped, nobody comes back from it.
+		// The pause takes no time. If it is to be stopped, it does not end by itself.
 		globalThis.setTimeout = (callback, milliseconds) => {
 			globalThis.setTimeout = waitAsTold;
 			seen.retries.at(-1).slept = milliseconds / 1000;
@@ -65,12 +64,15 @@ async function follow(ask, stop) {
 	return seen;
 }
 
-/** JSON has no undefined and no NaN, and other errors than the client's have numbers for codes. Go compares strings. */
+/**
+ * Returns the fields of an error for JSON, which has no undefined and no NaN. Codes are strings for Go to compare, because
+ * errors that are not the client's have numbers as codes.
+ */
 function told({ name, message, code, status, details, retryAfter }) {
 	return { name, message, code: code?.toString(), status, details: JSON.stringify(details), retryAfter: retryAfter?.toString() };
 }
 
-/** Fetches an answer, each of whose reads gives one byte. Node would join small chunks that come together. */
+/** Fetches an answer whose reads return one byte each. Small chunks would not do: Node joins those that arrive together. */
 async function fetchByBytes(...args) {
 	const response = await fetchAsItComes(...args);
 	const bytes = new TransformStream({

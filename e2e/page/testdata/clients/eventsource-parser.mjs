@@ -1,4 +1,4 @@
-/** Reads answers with eventsource-parser, in the way that its documentation shows. */
+/** Reads answers with eventsource-parser, as its documentation shows. */
 import { EventSourceParserStream } from 'eventsource-parser/stream';
 import { addEvent, checkHead, visit } from './visits.mjs';
 

@@ -1,7 +1,7 @@
 /** Reads answers with fetch-event-source, which is for browsers. */
 import { addEvent, checkHead, visit } from './visits.mjs';
 
-// What it uses of a browser's globals.
+// The library uses these globals of a browser.
 globalThis.window = globalThis;
 globalThis.document = { removeEventListener() {} };
 
@@ -15,11 +15,11 @@ await visit(({ url, body }, view) => fetchEventSource(url, {
 	onopen: (response) => checkHead(response, view),
 	onmessage({ event, id, data, retry }) {
 		if (retry !== undefined) view.retry = retry;
-		// It tells of a message at each blank line, also where no data came, as after a comment.
+		// The library reports a message at each blank line, even without data, such as after a comment.
 		if (data === '') view.comments++;
 		else addEvent(view, { event, id, data });
 	},
 	onerror(err) {
-		throw err; // or it would ask again
+		throw err; // otherwise the library would ask again
 	},
 }));

@@ -1,8 +1,9 @@
 import { createInterface } from 'node:readline';
 
 /**
- * Has a client ask for answers. Requests are lines of JSON, each with the url and the body that is posted to it.
- * For each, what the client tells of the answer is printed as one more line: ask is given it to fill it in.
+ * Lets a client ask for answers. It reads requests, each a line of JSON with a url and the body to post to it.
+ * For each request, `ask` fills in a view: what the client reports about the answer. Each view is printed as a line
+ * of JSON.
  */
 export async function visit(ask) {
 	for await (const line of createInterface({ input: process.stdin })) {
@@ -16,7 +17,7 @@ export async function visit(ask) {
 	}
 }
 
-/** Notes the head of an answer, and throws if no events follow it. */
+/** Records the status and the content type of an answer, and throws if it is no event stream. */
 export async function checkHead(response, view) {
 	view.status = response.status;
 	view.contentType = response.headers.get('content-type');
@@ -25,7 +26,7 @@ export async function checkHead(response, view) {
 	throw new Error(`no event stream, but status ${response.status}`);
 }
 
-/** Notes an event. As in a browser's EventSource, the last id stays. */
+/** Records an event. As in a browser's EventSource, an event without an id has that of the event before. */
 export function addEvent(view, { event, id, data }) {
 	view.events.push({ type: event || 'message', id: id || (view.events.at(-1)?.id ?? ''), data });
 }
