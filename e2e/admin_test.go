@@ -41,7 +41,8 @@ type listedLimit struct {
 	Left     *int   `json:"left"`
 }
 
-// adminList is what the admin API answers.
+// adminList returns the handlers that the admin API lists. It fails the test if the answer holds the token, a hidden
+// part of the endpoint or a client's address.
 func adminList(t *testing.T, p *sitetest.Process) []listedHandler {
 	t.Helper()
 	status, body, header := p.Ask(t, http.MethodGet, "/illumichat/", nil)
@@ -60,6 +61,8 @@ func adminList(t *testing.T, p *sitetest.Process) []listedHandler {
 	return list
 }
 
+// The admin endpoint lists the handlers of the running config, with their open chats, limits and cool-down. It shows no
+// secret and no client's address.
 func TestAdmin(t *testing.T) {
 	t.Setenv("TEST_TOKEN", sandbox.Token)
 	server := sandboxtest.NewServer(t, sandbox.Options{})
@@ -95,7 +98,7 @@ func TestAdmin(t *testing.T) {
 		}
 		want.Streams.Open, want.Streams.Clients = open, min(open, 1)
 		var got []listedHandler
-		sitetest.Eventually(t, when, func() bool { // a chat's end may not have been seen yet
+		sitetest.Eventually(t, when, func() bool { // the end of a chat may be counted a moment later
 			got = adminList(t, p)
 			return len(got) > 0 && got[0].Streams.Open == open
 		})
@@ -129,7 +132,7 @@ func TestAdmin(t *testing.T) {
 		t.Errorf("a POST: got status %d, Allow: %q", status, header.Get("Allow"))
 	}
 
-	// A reload replaces what is listed.
+	// After a reload, the handlers of the new config are listed.
 	p.Reload(t, s.Adapt(strings.Replace(directive(sitetest.ChatPath, sandbox.Token, "assistants *\n"+sitetest.Once), server.URL+"?key=hidden", "{env.TEST_ENDPOINT}", 1)))
 	want = listedHandler{Endpoint: strings.TrimSuffix(server.URL, "/api/chat"), Assistants: []string{"*"}, Token: "literal", Limits: []listedLimit{}}
 	var got []listedHandler

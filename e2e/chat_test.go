@@ -11,6 +11,8 @@ import (
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
 
+// A visitor's chat goes upstream with the module's own headers and none of the visitor's. The visitor gets every event
+// of the answer, up to its finish.
 func TestChat(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	s := sitetest.Serve(t, sitetest.ChatTo(server, ""))

@@ -18,41 +18,41 @@ import (
 	_ "github.com/illumichat/caddy-illumichat/store/redisstore"
 )
 
-// cluster is several Caddys that share a Redis, behind another one.
+// cluster is several Caddys that share a Redis, behind a Caddy that balances the load.
 type cluster struct {
 	redis     *redistest.Server
 	instances []*instance
-	balancer  *sitetest.Site // which sends each request to any of them
+	balancer  *sitetest.Site // sends each request to a random instance
 }
 
-// instance is one of a cluster's Caddys, as its visitors see it when they come to it directly.
+// instance is one of a cluster's Caddys. Its Site is reached directly, without the load balancer.
 type instance struct {
 	*sitetest.Site
 	*sitetest.Process
 }
 
-// inRedis is a chat that several instances serve together.
+// inRedis returns the directive of a chat whose answers can be resumed and are kept in redis.
 func inRedis(server *sandboxtest.Server, redis *redistest.Server, subdirectives string) string {
 	return sitetest.ChatTo(server, keptIn(redis)+"\n"+subdirectives)
 }
 
-// keptIn are the subdirectives of a chat whose answers are kept in a Redis.
+// keptIn returns the subdirectives that make answers resumable and keep them in redis.
 func keptIn(redis *redistest.Server) string {
 	return "resume\n" + storeIn(redis)
 }
 
-// storeIn is the subdirective for a Redis that instances share.
+// storeIn returns the subdirective that makes instances share redis.
 func storeIn(redis *redistest.Server) string {
 	return fmt.Sprintf("store redis {\naddress %s\n}", redis.Socket)
 }
 
-// resumableInRedis is keptIn for a Redis of the test's own.
+// resumableInRedis starts a Redis for the test and returns keptIn for it.
 func resumableInRedis(t *testing.T) string {
 	t.Helper()
 	return keptIn(redistest.Start(t))
 }
 
-// startCluster runs instances with the given directives.
+// startCluster runs n instances with the same directives, and a load balancer in front of them.
 func startCluster(t *testing.T, redis *redistest.Server, n int, directives string) *cluster {
 	t.Helper()
 	c := &cluster{redis: redis}
@@ -72,7 +72,7 @@ func startCluster(t *testing.T, redis *redistest.Server, n int, directives strin
 	return c
 }
 
-// metric returns the value of a series that has no labels.
+// metric returns the value of a series that has no labels, or "" if there is no such series.
 func (i *instance) metric(t *testing.T, name string) string {
 	t.Helper()
 	_, text, _ := i.Process.Ask(t, http.MethodGet, "/metrics", nil)
@@ -84,7 +84,7 @@ func (i *instance) metric(t *testing.T, name string) string {
 	return ""
 }
 
-// visit is an answer of which a visitor has had some.
+// visit is an answer that a visitor has read in part.
 type visit struct {
 	id   string
 	got  string
@@ -92,7 +92,7 @@ type visit struct {
 	rest *bufio.Reader
 }
 
-// visit begins an answer at an instance, and has so many of its events.
+// visit sends a chat to an instance and reads the first events of the answer.
 func (i *instance) visit(t *testing.T, command string, events int) *visit {
 	t.Helper()
 	resp := i.ask(sitetest.Saying(command))
@@ -103,10 +103,10 @@ func (i *instance) visit(t *testing.T, command string, events int) *visit {
 	return v
 }
 
-// leave leaves the answer without its end.
+// leave closes the connection before the end of the answer.
 func (v *visit) leave() { v.resp.Body.Close() }
 
-// readOn reads to the end of the answer, and returns all of it.
+// readOn reads the rest of the answer and returns the whole of it.
 func (v *visit) readOn(t *testing.T) string {
 	t.Helper()
 	rest, err := io.ReadAll(v.rest)
@@ -118,7 +118,8 @@ func (v *visit) readOn(t *testing.T) string {
 
 func (i *instance) ask(chat string) *http.Response { return i.Site.Ask(chat) }
 
-// awaitAt goes on at another instance, which may not know of the answer for a moment.
+// awaitAt resumes an answer at another instance. It repeats the request on a 404, because an instance may learn of a
+// new answer a moment later.
 func awaitAt(t *testing.T, i *instance, id string, after int) *http.Response {
 	t.Helper()
 	var resp *http.Response
@@ -132,7 +133,7 @@ func awaitAt(t *testing.T, i *instance, id string, after int) *http.Response {
 	return resp
 }
 
-// A visitor may come back to another instance than the one that writes the answer, and stop it there.
+// A visitor can resume an answer, and stop it, at another instance than the one that writes it.
 func TestAnotherInstance(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	redis := redistest.Start(t)
@@ -162,7 +163,7 @@ func TestAnotherInstance(t *testing.T) {
 	}
 }
 
-// Visitors whose connections are cut at random moments, and who come back to any instance, have each event once.
+// Visitors whose connections are cut at random moments can resume at any instance. They get each event exactly once.
 func TestClusterResumesAtRandom(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	redis := redistest.Start(t)
@@ -170,7 +171,7 @@ func TestClusterResumesAtRandom(t *testing.T) {
 	resumeAtRandom(t, c.balancer.Ask, func(id string, after int) *http.Response { return comeBack(t, c.balancer, id, after) })
 }
 
-// comeBack goes on after an event, as a page does: what is not known there yet is asked for again.
+// comeBack resumes after an event as a page does: it repeats the request until the instance knows the answer.
 func comeBack(t *testing.T, s *sitetest.Site, id string, after int) *http.Response {
 	t.Helper()
 	for end := time.Now().Add(sitetest.Patience); ; time.Sleep(5 * time.Millisecond) {
@@ -185,10 +186,11 @@ func comeBack(t *testing.T, s *sitetest.Site, id string, after int) *http.Respon
 	}
 }
 
-// lostWithin is how soon a listener has to be told that the instance is lost.
+// lostWithin bounds the time in which a listener must learn that an instance is lost.
 const lostWithin = 5 * time.Second
 
-// Whoever listens elsewhere when an instance dies is told, and so is whoever comes later. Others lose nothing.
+// When an instance dies, listeners at other instances get a finish that says so, and so do visitors who resume later.
+// Answers that other instances write lose nothing.
 func TestInstanceIsKilled(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	redis := redistest.Start(t)
@@ -233,7 +235,8 @@ func TestInstanceIsKilled(t *testing.T) {
 	}
 }
 
-// An instance that exits goes on for those who listen elsewhere while it can, and tells them.
+// An instance that exits goes on with an answer for listeners at other instances until its grace period is nearly over.
+// Then they get a finish that says so.
 func TestInstanceExits(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	redis := redistest.Start(t)
@@ -255,8 +258,8 @@ func TestInstanceExits(t *testing.T) {
 	exiting.Process.Wait(t)
 }
 
-// When an instance dies, those whose answers it wrote have all that was known of them and are told, and the others lose
-// nothing.
+// When an instance dies, the visitors of its answers get the events that reached Redis, and a finish that says so. All
+// other visitors lose nothing.
 func TestInstanceIsKilledUnderLoad(t *testing.T) {
 	const visitors, events = 30, 200
 	server := sandboxtest.NewServer(t, sandbox.Options{})
@@ -275,7 +278,7 @@ func TestInstanceIsKilledUnderLoad(t *testing.T) {
 			for {
 				more, err := io.ReadAll(stream)
 				all += string(more)
-				all = all[:strings.LastIndex("\n\n"+all, "\n\n")] // what is torn comes again
+				all = all[:strings.LastIndex("\n\n"+all, "\n\n")] // a torn event is sent again
 				if err == nil {
 					break
 				}
@@ -306,8 +309,8 @@ func TestInstanceIsKilledUnderLoad(t *testing.T) {
 	}
 }
 
-// While Redis is gone, whoever asked gets their answer, and can come back to the same instance. Listeners elsewhere are told.
-// When it is back, all is as before.
+// While Redis is down, visitors get their answers and can resume them at the same instance. Listeners at other
+// instances get a finish that says that the rest is lost. When Redis is back, everything works as before.
 func TestRedisIsKilledUnderLoad(t *testing.T) {
 	const visitors, events = 20, 300
 	server := sandboxtest.NewServer(t, sandbox.Options{})
@@ -329,7 +332,7 @@ func TestRedisIsKilledUnderLoad(t *testing.T) {
 		t.Errorf("who listens elsewhere was told after %s", took)
 	}
 	sitetest.WantError(t, there.GoOn(t, asked[0].id, 0), http.StatusServiceUnavailable, "unavailable:store")
-	sitetest.WantError(t, there.GoOn(t, "what-is-no-id", 0), http.StatusNotFound, "not_found:stream") // which is not looked up
+	sitetest.WantError(t, there.GoOn(t, "what-is-no-id", 0), http.StatusNotFound, "not_found:stream") // not looked up, because it cannot be an id
 	again := here.GoOn(t, asked[0].id, 3)
 	asked[0].leave()
 	asked[0].rest.Reset(again.Body)
@@ -358,6 +361,7 @@ func TestRedisIsKilledUnderLoad(t *testing.T) {
 	}
 }
 
+// wantToldOnce checks that the instance has logged a message exactly once above the debug level.
 func (i *instance) wantToldOnce(t *testing.T, message string) {
 	t.Helper()
 	n := 0
@@ -373,7 +377,7 @@ func (i *instance) wantToldOnce(t *testing.T, message string) {
 
 func (i *instance) log() string { return i.Site.Log() }
 
-// A Redis that is restarted, and has kept its data, costs nobody anything.
+// A Redis that restarts and has kept its data costs no visitor an event.
 func TestRedisIsRestarted(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	redis := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
@@ -392,7 +396,7 @@ func TestRedisIsRestarted(t *testing.T) {
 	}
 }
 
-// A Redis that does not answer, or takes nothing more, keeps nobody waiting.
+// A Redis that does not answer, is full or is read-only delays no answer.
 func TestRedisIsNoHelp(t *testing.T) {
 	for name, hinder := range map[string]func(*redistest.Server){
 		"it does not answer": func(redis *redistest.Server) { redis.Pause() },
@@ -432,7 +436,7 @@ func TestRedisIsNoHelp(t *testing.T) {
 	}
 }
 
-// A config that has no store any more does not end what is listened to.
+// A reload to a config without a store does not end answers that have listeners at another instance.
 func TestReloadWhileListeningElsewhere(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	redis := redistest.Start(t)

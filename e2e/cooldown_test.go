@@ -11,7 +11,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
 
-// Who shares a cool-down: handlers of the same endpoint and token source, also those of the next configs.
+// Handlers with the same endpoint and token source share a cool-down. Those of later configs share it too.
 func TestCoolDownIsShared(t *testing.T) {
 	t.Setenv("TEST_TOKEN", sandbox.Token)
 	t.Setenv("TEST_TOKEN_2", sandbox.Token)

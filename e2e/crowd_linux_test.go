@@ -26,11 +26,13 @@ import (
 // crowd is how many hostile visitors come at once.
 const crowd = 1000
 
-// maxVisitorMemory is how much a hostile visitor may hold, on top of what it sends as a body: Caddy's connection, its
-// request, our exchange and the connection upstream, and in these tests the upstream itself. It is in SECURITY.md.
+// maxVisitorMemory is how many bytes a hostile visitor may occupy, besides the body that they send. It covers Caddy's
+// connection and request, the exchange, the upstream connection and, in these tests, the upstream itself. SECURITY.md
+// states this figure.
 const maxVisitorMemory = 128 << 10
 
-// checkVisitorMemory measures what a crowd holds, and what it has left when it is gone.
+// checkVisitorMemory checks how much memory each visitor of a crowd occupies, and that it is freed when the crowd has
+// left.
 func checkVisitorMemory(t *testing.T, come, leave func()) {
 	t.Helper()
 	before := sitetest.UsedMemory()
@@ -45,8 +47,8 @@ func checkVisitorMemory(t *testing.T, come, leave func()) {
 	isGivenBack(t, before)
 }
 
-// isGivenBack checks that a crowd has left no memory behind, but for connections upstream, which are kept, and what
-// Go's runtime keeps of each goroutine, half a kilobyte.
+// isGivenBack checks that a crowd has left no memory behind, except for upstream connections, which are kept, and for
+// half a kilobyte that Go's runtime keeps of each goroutine.
 func isGivenBack(t *testing.T, before int) {
 	t.Helper()
 	const most = 6 << 20
@@ -59,7 +61,7 @@ func isGivenBack(t *testing.T, before int) {
 	t.Logf("%d bytes are left", left)
 }
 
-// isOver checks that nothing is left of any exchange.
+// isOver checks that no exchange is open, no goroutine of one runs and no slot is taken.
 func isOver(t *testing.T) {
 	t.Helper()
 	sitetest.Eventually(t, "all exchanges are closed", func() bool { return openExchangeCount() == 0 })
@@ -67,7 +69,7 @@ func isOver(t *testing.T) {
 	sitetest.Eventually(t, "all slots are free", func() bool { return takenSlots() == 0 })
 }
 
-// isServed checks that an ordinary visitor has an answer.
+// isServed checks that an ordinary visitor gets an answer over each protocol.
 func isServed(t *testing.T, s *sitetest.Site) {
 	t.Helper()
 	for proto, transport := range sitetest.Protocols(t) {
@@ -82,8 +84,8 @@ func isServed(t *testing.T, s *sitetest.Site) {
 	}
 }
 
-// flood is an upstream that sends more than fits into the buffers of connections that nobody reads, but for those
-// who ask for something short. It remembers no more than how often it was asked.
+// flood is an upstream that sends more than fits into the buffers of connections that nobody reads, except to visitors
+// who ask for something short. It remembers only how often it was asked.
 type flood struct {
 	*httptest.Server
 	asked atomic.Int64
@@ -109,13 +111,13 @@ func newFlood(t *testing.T) *flood {
 	return f
 }
 
-// dialWithSmallBuffers connects like a visitor who has the server hold what is not read.
+// dialWithSmallBuffers connects with a small receive buffer, so that unread data stays at the server.
 func dialWithSmallBuffers(tb testing.TB, address string) net.Conn {
 	tb.Helper()
 	dialer := net.Dialer{Control: func(_, _ string, conn syscall.RawConn) error {
 		return conn.Control(func(fd uintptr) {
 			_ = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 4096)
-			_ = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_MAXSEG, 1000) // the server's buffer is so many
+			_ = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_MAXSEG, 1000) // the server's send buffer is a number of segments
 		})
 	}}
 	conn, err := dialer.DialContext(tb.Context(), "tcp", address)
@@ -125,7 +127,7 @@ func dialWithSmallBuffers(tb testing.TB, address string) net.Conn {
 	return conn
 }
 
-// deafVisitors send chats and never read. They return their connections.
+// deafVisitors send a crowd's chats, by protocol, and never read the answers. They return the connections.
 var deafVisitors = map[string]func(t *testing.T, s *sitetest.Site) []net.Conn{
 	"HTTP/1.1": func(t *testing.T, s *sitetest.Site) (conns []net.Conn) {
 		for range crowd {
@@ -137,7 +139,7 @@ var deafVisitors = map[string]func(t *testing.T, s *sitetest.Site) []net.Conn{
 		}
 		return conns
 	},
-	// All streams of a connection share a window of 64 KiB, which is never opened further.
+	// All streams of a connection share a flow-control window of 64 KiB, which the visitors never extend.
 	"HTTP/2.0": func(t *testing.T, s *sitetest.Site) (conns []net.Conn) {
 		const streams = 100
 		for range crowd / streams {
@@ -170,7 +172,8 @@ var deafVisitors = map[string]func(t *testing.T, s *sitetest.Site) []net.Conn{
 	},
 }
 
-// Visitors who do not read hold no more than a bounded piece each, and only until write_timeout.
+// Visitors who do not read occupy a bounded amount of memory each, and only until write_timeout. max_streams_per_client
+// counts them as well.
 func TestVisitorsWhoDoNotRead(t *testing.T) {
 	upstream := newFlood(t)
 	for proto, come := range deafVisitors {
@@ -195,7 +198,7 @@ func TestVisitorsWhoDoNotRead(t *testing.T) {
 			conns = come(t, s)
 			sitetest.Eventually(t, "many have asked", func() bool { return upstream.asked.Load() > crowd/4 })
 			isServed(t, s)
-			isOver(t) // with the connections still there
+			isOver(t) // although the connections are still open
 			leave()
 
 			const each = 10
@@ -214,7 +217,7 @@ func TestVisitorsWhoDoNotRead(t *testing.T) {
 	}
 }
 
-// Visitors who send a byte a second are told after body_timeout, and cost nothing upstream.
+// Visitors who send a byte a second get a 408 after body_timeout, and the upstream is not asked.
 func TestVisitorsWhoSendSlowly(t *testing.T) {
 	upstream := newFlood(t)
 	const timeout = 3 * time.Second
@@ -293,12 +296,12 @@ func TestVisitorsWhoLeave(t *testing.T) {
 					_ = conn.(*net.TCPConn).SetLinger(0) // leaves with a reset
 				}
 				switch random.IntN(4) {
-				case 0: // says nothing
-				case 1: // says a part
+				case 0: // sends nothing
+				case 1: // sends a part
 					_, _ = io.WriteString(conn, chat[:random.IntN(len(chat))])
-				case 2: // says all
+				case 2: // sends all
 					_, _ = io.WriteString(conn, chat)
-				case 3: // and reads some
+				case 3: // sends all and reads some
 					_, _ = io.WriteString(conn, chat)
 					_, _ = conn.Read(make([]byte, 1+random.IntN(5000)))
 				}

@@ -13,8 +13,8 @@ import (
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
 
-// freezer passes connections on to an upstream until they are frozen: like those through a firewall that has
-// forgotten them, they then stay open and bring nothing any more.
+// freezer forwards connections to an upstream until it freezes them. Like connections that a firewall has forgotten,
+// they then stay open, but nothing gets through any more.
 type freezer struct {
 	url string
 
@@ -77,13 +77,13 @@ func (f *freezer) pass(conn net.Conn, to string, over <-chan struct{}) {
 		return
 	}
 	select {
-	case <-frozen: // the end does not get through either
+	case <-frozen: // the end of the connection does not get through either
 		<-over
 	default:
 	}
 }
 
-// freeze freezes all connections that there are.
+// freeze freezes all connections that are open at this moment.
 func (f *freezer) freeze() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -91,7 +91,7 @@ func (f *freezer) freeze() {
 	f.frozen = make(chan struct{})
 }
 
-// thawed is a writer that takes everything, and does nothing with it once it is frozen.
+// thawed is a writer that silently discards everything once frozen is closed.
 type thawed struct {
 	io.Writer
 	frozen <-chan struct{}
@@ -106,11 +106,11 @@ func (t *thawed) Write(p []byte) (int, error) {
 	}
 }
 
-// Kept connections that have died without a word cost one try, however many there are.
+// Kept connections that have died silently cost one attempt, however many there are.
 func TestDeadConnections(t *testing.T) {
 	t.Run("HTTP/1.1", func(t *testing.T) {
 		const kept = 5
-		var together sync.WaitGroup // so that there is a connection for each
+		var together sync.WaitGroup // so that each visitor has a connection
 		together.Add(kept)
 		u := sitetest.NewWireUpstream1(t, func(w *sitetest.Wire) {
 			if chatText(w.Body) == "together" {

@@ -8,7 +8,8 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 )
 
-// TestErrorsBesideOtherDirectives has what an operator can do about errors, and what does not see them.
+// Operators can replace the module's errors with intercept and use their code as a placeholder. handle_errors does not
+// see them.
 func TestErrorsBesideOtherDirectives(t *testing.T) {
 	upstream := sitetest.NewUpstream(t, sitetest.Finishing)
 	s := sitetest.Serve(t, `

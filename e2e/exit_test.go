@@ -11,6 +11,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 )
 
+// When Caddy exits, every open stream gets a finish, over each protocol.
 func TestExitTellsEveryone(t *testing.T) {
 	for name, subdirectives := range map[string]func(*testing.T) string{
 		"":                           func(*testing.T) string { return "" },
@@ -31,7 +32,7 @@ func TestExitTellsEveryone(t *testing.T) {
 	}
 }
 
-// Of an answer that nobody listens to, an exit does not wait for the end.
+// An exit does not wait for an answer that nobody listens to.
 func TestExitDoesNotWaitForNobody(t *testing.T) {
 	u := sitetest.NewHandUpstream(t)
 	s := sitetest.New(t, "grace_period 9s")
@@ -51,8 +52,8 @@ func TestExitDoesNotWaitForNobody(t *testing.T) {
 	}
 }
 
-// Streams of a config that is replaced by one without this handler are told as well. The grace period is that
-// of the newest config, and begins when its shutdown_delay is over.
+// Streams of a replaced config get a finish as well, even if the new config has no chat. The grace period is the newest
+// config's, and begins after its shutdown_delay.
 func TestExitTellsStreamsOfReplacedConfigs(t *testing.T) {
 	u := sitetest.NewHandUpstream(t)
 	s := sitetest.New(t, "") // with a grace period, the streams over HTTP/3 would end at the reload
@@ -74,8 +75,8 @@ func TestExitTellsStreamsOfReplacedConfigs(t *testing.T) {
 	caddy.Wait(t)
 }
 
-// Caddy does not wait at the exit for servers whose grace period after a reload is over. Their streams are told all the
-// same, whether the newest config has a handler of ours or not.
+// At exit, Caddy does not wait for servers whose grace period after a reload is over. Their streams get a finish all
+// the same, whether the newest config has a chat or not.
 func TestExitTellsStreamsThatOutlivedTheGracePeriodOfAReload(t *testing.T) {
 	u := sitetest.NewHandUpstream(t)
 	for name, directives := range map[string]string{"with a handler": sitetest.ChatToURL(u.URL, "alias other asst_other"), "without": "respond hello"} {
@@ -99,7 +100,8 @@ func TestExitTellsStreamsThatOutlivedTheGracePeriodOfAReload(t *testing.T) {
 	}
 }
 
-// A chat whose body was on its way at the reload becomes a stream afterwards.
+// A chat whose body is still arriving at a reload begins its stream afterwards. At exit that stream gets a finish as
+// well.
 func TestExitTellsStreamsThatBeginAfterAReload(t *testing.T) {
 	u := sitetest.NewHandUpstream(t)
 	s := sitetest.New(t, "")
@@ -114,12 +116,12 @@ func TestExitTellsStreamsThatBeginAfterAReload(t *testing.T) {
 		}
 		return resp
 	}
-	if resp := read(); resp.StatusCode != http.StatusContinue { // which says that the body is being read
+	if resp := read(); resp.StatusCode != http.StatusContinue { // a 100 shows that the handler reads the body
 		t.Fatalf("got %s", resp.Status)
 	}
 	s.Global = "grace_period 1s"
 	caddy.Reload(t, s.Adapt("respond hello"))
-	time.Sleep(100 * time.Millisecond) // it must not have ended, though there was no stream yet
+	time.Sleep(100 * time.Millisecond) // the lookout for the exit must not end meanwhile, although no stream is open yet
 	if _, err := io.WriteString(conn, body); err != nil {
 		t.Fatal(err)
 	}

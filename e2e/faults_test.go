@@ -19,11 +19,11 @@ type stage struct {
 	name string
 	head bool
 	sent []string // of the body, in parts
-	rest string   // of it, if the answer went on
+	rest string   // of the body, if the answer goes on
 
-	events string // the whole ones
+	events string // the complete ones
 	whole  bool   // the finish is among them
-	part   string // how the part begins that has been sent of one that is too large to be held
+	part   string // the beginning of the part that is sent of an event too large to buffer
 }
 
 var stages = []stage{
@@ -53,7 +53,7 @@ func (s *stage) play(w *sitetest.Wire) {
 	}
 }
 
-// goOn plays the rest.
+// goOn sends the rest of the answer.
 func (s *stage) goOn(w *sitetest.Wire) {
 	if !s.head {
 		_ = w.Head()
@@ -62,7 +62,7 @@ func (s *stage) goOn(w *sitetest.Wire) {
 	w.End()
 }
 
-// theTries counts the tries of each chat, by its text.
+// theTries counts the attempts of each chat, by its text.
 type theTries struct {
 	mu   sync.Mutex
 	made map[string]int
@@ -84,23 +84,23 @@ func (t *theTries) of(text string) int {
 	return t.made[text]
 }
 
-// chatText is the text of the first message of what the upstream got.
+// chatText returns the text of the first message in a body that the upstream got.
 func chatText(body string) string {
 	var chat struct{ Messages []struct{ Content string } }
 	if err := json.Unmarshal([]byte(body), &chat); err != nil {
-		panic(err) // what goes upstream is checked
+		panic(err) // the module has checked it
 	}
 	return chat.Messages[0].Content
 }
 
-// stageChat is a chat whose answer goes up to a stage by itself.
+// stageChat is a chat whose answer the upstream plays up to a stage.
 type stageChat struct {
 	stage   *stage
 	proto   string
 	visitor http.RoundTripper
 	text    string
 	tries   *theTries
-	played  chan *sitetest.Wire // gets the first try when it is at the stage
+	played  chan *sitetest.Wire // receives the first attempt when it has reached the stage
 
 	over   chan struct{} // closed when the visitor has the answer
 	status int
@@ -108,8 +108,9 @@ type stageChat struct {
 	err    error
 }
 
-// atEachStage runs a test with the chats of visitors of each protocol, for an upstream of each protocol. That goes on
-// from each stage as told, and answers a next try well. The test serves the directive.
+// atEachStage runs a subtest for an upstream of each protocol, with a chat for each stage and each protocol of a
+// visitor. When the first attempt of a chat has reached its stage, goOn decides what happens. Further attempts are
+// answered in full. run has to serve the directive.
 func atEachStage(t *testing.T, subdirectives string, goOn func(*stage, *sitetest.Wire), run func(t *testing.T, directive string, chats []*stageChat)) {
 	t.Helper()
 	for _, upstream := range sitetest.WireUpstreams {
@@ -176,7 +177,7 @@ func askAll(ctx context.Context, t *testing.T, s *sitetest.Site, chats []*stageC
 	return wires
 }
 
-// eachAnswer runs a subtest for the answer of each chat.
+// eachAnswer waits for the answers and runs a subtest for each of them.
 func eachAnswer(t *testing.T, chats []*stageChat, check func(t *testing.T, c *stageChat)) {
 	t.Helper()
 	for _, c := range chats {
@@ -191,8 +192,8 @@ func eachAnswer(t *testing.T, chats []*stageChat, check func(t *testing.T, c *st
 	}
 }
 
-// checkBroken checks an answer that broke off at the stage: what was whole of it, and the finish that says why.
-// Where that is nothing, the chat was tried again.
+// checkBroken checks an answer that broke off at the stage: the visitor got its complete events and a finish with the
+// code. If there was no complete event, the chat was sent upstream again.
 func (c *stageChat) checkBroken(t *testing.T, code string) {
 	t.Helper()
 	if c.err != nil || c.status != http.StatusOK {
@@ -222,6 +223,8 @@ func (c *stageChat) checkBroken(t *testing.T, code string) {
 
 const quickRetry = "\nretry {\nbackoff 1ms\n}"
 
+// Wherever the upstream breaks an answer off, the visitor gets the complete events and a finish that says why. If there
+// is no event yet, the chat is sent upstream again.
 func TestFaultsAtEachStage(t *testing.T) {
 	for name, end := range map[string]func(*sitetest.Wire){
 		"ends in order":         func(w *sitetest.Wire) { w.End() },
@@ -238,7 +241,7 @@ func TestFaultsAtEachStage(t *testing.T) {
 				atEachStage(t, quickRetry+"\n"+subdirectives(t), func(_ *stage, w *sitetest.Wire) { end(w) }, func(t *testing.T, directive string, chats []*stageChat) {
 					s := sitetest.Serve(t, directive)
 					for _, c := range chats {
-						c.ask(t.Context(), t, s) // one by one, because what ends an HTTP/2 connection ends all that is on it
+						c.ask(t.Context(), t, s) // one by one, because the end of an HTTP/2 connection ends all its streams
 					}
 					eachAnswer(t, chats, func(t *testing.T, c *stageChat) { c.checkBroken(t, "closed:upstream") })
 				})
@@ -247,8 +250,8 @@ func TestFaultsAtEachStage(t *testing.T) {
 	}
 }
 
-// An upstream that closes a connection in order says which requests it has not looked at: those are tried again. The
-// others it answers.
+// An upstream that closes an HTTP/2 connection in order says which requests it has not processed. Those are sent again,
+// and the others are answered.
 func TestHTTP2UpstreamCloses(t *testing.T) {
 	for name, answer := range map[string]func(w *sitetest.Wire, number int){
 		"and refuses the request": func(w *sitetest.Wire, number int) {
@@ -294,14 +297,18 @@ func TestHTTP2UpstreamCloses(t *testing.T) {
 
 func stall(_ *stage, w *sitetest.Wire) { w.Stall() }
 
+// Wherever the upstream falls silent, the visitor gets the complete events and a finish that says so. If there is no
+// event yet, the chat is sent upstream again.
 func TestStallsAtEachStage(t *testing.T) {
-	// The first one has to be long enough for all to get their events on a busy machine.
+	// response_timeout has to be long enough for all chats to get their events on a busy machine.
 	atEachStage(t, "response_timeout 3s\nidle_timeout 1s"+quickRetry, stall, func(t *testing.T, directive string, chats []*stageChat) {
 		askAll(t.Context(), t, sitetest.Serve(t, directive), chats)
 		eachAnswer(t, chats, func(t *testing.T, c *stageChat) { c.checkBroken(t, "stalled:upstream") })
 	})
 }
 
+// max_duration ends an exchange at every stage: with a finish after the first event, with a 504 before it. The chat is
+// not sent upstream again.
 func TestMaxDurationAtEachStage(t *testing.T) {
 	atEachStage(t, "max_duration 3s"+quickRetry, stall, func(t *testing.T, directive string, chats []*stageChat) {
 		askAll(t.Context(), t, sitetest.Serve(t, directive), chats)
@@ -315,7 +322,7 @@ func TestMaxDurationAtEachStage(t *testing.T) {
 	})
 }
 
-// A visitor who leaves is not tried again for, and the upstream knows at once.
+// When a visitor leaves, at whatever stage, the upstream request is canceled at once, and the chat is not sent again.
 func TestVisitorLeavesAtEachStage(t *testing.T) {
 	atEachStage(t, quickRetry, stall, func(t *testing.T, directive string, chats []*stageChat) {
 		ctx, leave := context.WithCancel(t.Context())
@@ -341,7 +348,7 @@ func TestVisitorLeavesAtEachStage(t *testing.T) {
 	})
 }
 
-// A reload changes nothing, whatever an answer is at.
+// A reload changes nothing for an answer, at whatever stage.
 func TestReloadsAtEachStage(t *testing.T) {
 	goOn := make(chan struct{}, 1000)
 	atEachStage(t, "", func(s *stage, w *sitetest.Wire) {
@@ -367,7 +374,7 @@ func TestReloadsAtEachStage(t *testing.T) {
 	})
 }
 
-// At the exit everybody is told, whatever their answers are at.
+// At exit, every visitor gets a finish or an error that says so, at whatever stage of the answer.
 func TestExitAtEachStage(t *testing.T) {
 	atEachStage(t, "", stall, func(t *testing.T, directive string, chats []*stageChat) {
 		s := sitetest.New(t, "grace_period 1s")
@@ -385,8 +392,8 @@ func TestExitAtEachStage(t *testing.T) {
 	})
 }
 
-// A visitor may leave at any time before the upstream has got the chat, or while it is not asked. The test's
-// function returns when the chat is at that point.
+// A visitor can leave before the upstream has got the chat, or in a pause between two attempts. The upstream is not
+// asked after that, and the access log has the status 499. reached returns when the chat is at that point.
 func TestVisitorLeavesBeforeTheUpstreamAnswers(t *testing.T) {
 	for _, test := range []struct {
 		phase string
@@ -399,7 +406,7 @@ func TestVisitorLeavesBeforeTheUpstreamAnswers(t *testing.T) {
 			return "route {\nbody_tap\n" + sitetest.ChatToURL(u.URL, subdirectives) + "\n}", body, func() { <-tapped }
 		}},
 		{"connecting", func(t *testing.T, subdirectives string) (string, io.Reader, func()) {
-			listener, err := net.Listen("tcp", "127.0.0.1:0") // which shakes no hands
+			listener, err := net.Listen("tcp", "127.0.0.1:0") // it does not answer the TLS handshake
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -447,9 +454,9 @@ func TestVisitorLeavesBeforeTheUpstreamAnswers(t *testing.T) {
 				reached()
 				leave()
 				if pipe, ok := body.(io.Closer); ok {
-					pipe.Close() // the client would wait for more
+					pipe.Close() // otherwise the client would wait for more of the body
 				}
-				if resp := <-answered; resp != nil && resp.StatusCode != 499 { // what is written for the log may arrive
+				if resp := <-answered; resp != nil && resp.StatusCode != 499 { // the 499 that is written for the log may arrive
 					t.Errorf("the visitor was answered with %s", resp.Status)
 				}
 				sitetest.Eventually(t, "the access log says that the visitor left", func() bool {

@@ -10,7 +10,8 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 )
 
-// passingHeaders and droppedByDesign are headers of an upstream, in spellings that upstreams use.
+// passingHeaders are headers of an upstream that reach the visitor, and droppedByDesign those that do not. They are
+// spelled as upstreams spell them.
 var passingHeaders = []string{
 	"X-Chat-Id", "x-request-id", "Chat-Id", "ETag", "Last-Modified", "Content-Language", "Link", "Vary", "Retry-After",
 	"X-RateLimit-Remaining", "X-Content-Type-Options", "X-Frame-Options", "Referrer-Policy", "Server-Timing",
@@ -28,12 +29,14 @@ var droppedByDesign = []string{
 	"X-Hop", "x-other-hop", // named by Connection
 }
 
-// theirValue marks what is the upstream's.
+// theirValue begins every header value that the upstream sends.
 const theirValue = "of-the-upstream"
 
+// The visitor gets the upstream's response headers, except those of its connection and the body's form and those that
+// would speak for the site. An error has none of them.
 func TestResponseHeaders(t *testing.T) {
 	var head strings.Builder
-	// Where Connection says close as well, net/http removes it, and nobody can tell what it named.
+	// If Connection also said close, net/http would remove it, and the names in it would be lost.
 	head.WriteString("HTTP/1.1 200 OK\r\nConnection: X-Hop , keep-alive\r\nConnection: x-other-hop\r\n")
 	for _, name := range slices.Concat(passingHeaders, droppedByDesign) {
 		fmt.Fprintf(&head, "%s: %s\r\n%[1]s: %s-again\r\n", name, theirValue, theirValue)
@@ -69,7 +72,7 @@ func TestResponseHeaders(t *testing.T) {
 			})
 		}
 	}
-	// Of an error, only its words are the upstream's.
+	// An error may have the upstream's words, but none of its headers.
 	t.Run("error", func(t *testing.T) {
 		resp := s.Ask(sitetest.Saying("error"))
 		sitetest.WantError(t, resp, http.StatusUnprocessableEntity, "bad_request:upstream")
@@ -81,7 +84,8 @@ func TestResponseHeaders(t *testing.T) {
 	})
 }
 
-// TestHeadersOfOtherDirectivesStay has directives that set headers which an answer has as well.
+// Headers that other directives set stay, next to the upstream's. Content-Type and Cache-Control are always the
+// module's.
 func TestHeadersOfOtherDirectivesStay(t *testing.T) {
 	header := "X-Site: theirs\r\nVary: Accept\r\nX-Chat-Id: c1\r\n"
 	upstream := sitetest.NewUpstream(t, sitetest.ByMessage(map[string]http.HandlerFunc{

@@ -9,7 +9,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 )
 
-// What reaches the upstream decodes to what was sent, as far as that was asked for.
+// A hostile body is refused, or the fields that reach the upstream decode to what the visitor sent.
 func TestHostileBodiesAtTheFrontDoor(t *testing.T) {
 	upstream := sitetest.NewUpstream(t, sitetest.Finishing)
 	s := sitetest.Serve(t, sitetest.ChatToURL(upstream.URL, "pass_fields model"))

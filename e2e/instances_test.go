@@ -17,7 +17,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
 
-// serveTwice serves a site with the same directives in this process and in another one.
+// serveTwice serves two sites with the same directives, one in this process and one in another.
 func serveTwice(t *testing.T, directives string) (a, b *sitetest.Site) {
 	t.Helper()
 	b = sitetest.New(t, sitetest.BehindProxy)
@@ -25,6 +25,7 @@ func serveTwice(t *testing.T, directives string) (a, b *sitetest.Site) {
 	return sitetest.ServeWith(t, sitetest.BehindProxy, directives), b
 }
 
+// Instances that share a Redis count a limit together.
 func TestLimitOfInstances(t *testing.T) {
 	upstream := sitetest.NewUpstream(t, sitetest.Finishing)
 	a, b := serveTwice(t, sitetest.ChatToURL(upstream.URL, storeIn(redistest.Start(t))+"\nlimit 4 1h\nlimit 5 1h site"))
@@ -49,7 +50,7 @@ func TestLimitOfInstances(t *testing.T) {
 	}
 }
 
-// However many ask at once, and whom, no more are let in than there is room for.
+// However many chats come at once, at whichever instance, no more are let in than the limit allows.
 func TestAdmissionsAtOnceAtInstances(t *testing.T) {
 	upstream := sitetest.NewUpstream(t, sitetest.Finishing)
 	const requests, limit = 100, 50
@@ -75,7 +76,7 @@ func TestAdmissionsAtOnceAtInstances(t *testing.T) {
 	sitetest.Eventually(t, "all slots are free", func() bool { return takenSlots() == 0 })
 }
 
-// What does not reach the upstream does not count, and the client is told so.
+// A chat that does not reach the upstream does not count, and its RateLimit field says so.
 func TestWhatDoesNotCountInRedis(t *testing.T) {
 	s := sitetest.Serve(t, sitetest.ChatToURL(fmt.Sprintf("http://127.0.0.1:%d", localhost.Port(t)), storeIn(redistest.Start(t))+"\nlimit 2 1h\n"+sitetest.Once))
 	for range 3 {
@@ -85,8 +86,8 @@ func TestWhatDoesNotCountInRedis(t *testing.T) {
 	}
 }
 
-// A client's chats at all instances take up its slots. Whoever comes back to another instance than the one that writes the
-// answer needs no second one.
+// A client's chats at all instances together take up its slots. The first two listeners to an answer at another
+// instance need no slot of their own.
 func TestMaxStreamsPerClientOfInstances(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	a, b := serveTwice(t, sitetest.ChatTo(server, storeIn(redistest.Start(t))+"\nresume\nmax_streams_per_client 1"))
@@ -143,6 +144,8 @@ func TestSlotsAreFreeAtOnce(t *testing.T) {
 	}
 }
 
+// Instances share a cool-down. At its end one chat goes ahead, and the others wait at every instance until it has an
+// answer.
 func TestCoolDownOfInstances(t *testing.T) {
 	begin, end := make(chan struct{}), make(chan struct{})
 	upstream := sitetest.NewUpstream(t, sitetest.ByMessage(map[string]http.HandlerFunc{
@@ -176,7 +179,8 @@ func TestCoolDownOfInstances(t *testing.T) {
 		t.Errorf("the upstream was asked %d times during the cool-down, after %d", n, asked)
 	}
 
-	// At its end one goes alone, wherever that comes, and those at the other instance wait for it.
+	// At the end of the cool-down one chat goes ahead, at whichever instance. The chats at both instances wait until it
+	// has an answer.
 	var alone *http.Response
 	done := make(chan struct{})
 	go func() {
@@ -209,7 +213,7 @@ func TestCoolDownOfInstances(t *testing.T) {
 		t.FailNow()
 	}
 	defer alone.Body.Close()
-	for range 2 { // while its answer goes on
+	for range 2 { // while the first answer goes on
 		wantLetIn(t, b.Ask(sitetest.Hello), "")
 		wantLetIn(t, a.Ask(sitetest.Hello), "")
 	}
@@ -217,8 +221,8 @@ func TestCoolDownOfInstances(t *testing.T) {
 	sitetest.OnlyFinish(t, sitetest.ReadAll(t, alone))
 }
 
-// Without Redis, each instance counts for itself, what it has let in before included; nobody waits for long. When it is back,
-// they count together again.
+// Without Redis, each instance counts for itself, including the chats that it let in before, and no chat waits for
+// long. When Redis is back, the instances count together again.
 func TestCountingWhileRedisIsGone(t *testing.T) {
 	upstream := sitetest.NewUpstream(t, sitetest.Finishing)
 	server := redistest.Start(t)
@@ -253,10 +257,10 @@ func TestCountingWhileRedisIsGone(t *testing.T) {
 		sitetest.ReadAll(t, a.AskAs(who, sitetest.Hello))
 		return strings.HasPrefix(b.AskAs(who, sitetest.Hello).Header.Get("RateLimit"), `"client";r=1;`)
 	})
-	wantLetIn(t, a.Ask(sitetest.Hello), `"client";r=2;t=_`) // Redis has forgotten all
+	wantLetIn(t, a.Ask(sitetest.Hello), `"client";r=2;t=_`) // Redis has lost its data
 }
 
-// A Redis that never was there keeps nobody from chatting.
+// Chats are answered and counted even if Redis could never be reached.
 func TestCountingWithoutAnyRedis(t *testing.T) {
 	upstream := sitetest.NewUpstream(t, sitetest.Finishing)
 	s := sitetest.Serve(t, sitetest.ChatToURL(upstream.URL, "store redis {\naddress unix//nowhere\n}\nresume\nlimit 2 1h\nmax_streams_per_client 1"))
@@ -269,12 +273,12 @@ func TestCountingWithoutAnyRedis(t *testing.T) {
 	}
 }
 
-// Only what a machine can bear is counted by each instance.
+// Each instance counts max_streams for itself, because it bounds what one machine can bear.
 func TestMaxStreamsOfInstances(t *testing.T) {
 	u := sitetest.NewHandUpstream(t)
 	a, b := serveTwice(t, sitetest.ChatToURL(u.URL, storeIn(redistest.Start(t))+"\nmax_streams 1\nlimit 4 1h"))
 	one := sitetest.Converse(t, u, sitetest.OneShot, sitetest.ChatRequest(t, a.Plain, sitetest.Hello))
-	for range 5 { // which are not counted
+	for range 5 { // refused chats do not count
 		sitetest.WantError(t, a.Ask(sitetest.Hello), http.StatusServiceUnavailable, "overloaded:chat")
 	}
 	two := sitetest.Converse(t, u, sitetest.OneShot, sitetest.ChatRequest(t, b.Plain, sitetest.Hello))
@@ -285,7 +289,7 @@ func TestMaxStreamsOfInstances(t *testing.T) {
 	two.Finish(t)
 }
 
-// A visitor who is still reading what the upstream has long sent takes up the client's slot at all instances.
+// A visitor who still reads after the upstream has finished takes up the client's slot at all instances.
 func TestSlowListenerHasASlotInRedis(t *testing.T) {
 	long := strings.Repeat(`data: "`+strings.Repeat("x", 8000)+"\"\n\n", 5000) + sitetest.Finish
 	s := sitetest.Serve(t, sitetest.ChatToURL(serveAnswer(t, long), storeIn(redistest.Start(t))+"\nmax_streams_per_client 1\nresume {\nmax_size 90MiB\nmax_total 90MiB\n}"))
@@ -301,7 +305,7 @@ func TestSlowListenerHasASlotInRedis(t *testing.T) {
 	sitetest.Eventually(t, "the slots are free", func() bool { return takenSlots() == 0 })
 }
 
-// Tries that are repeated keep to a cool-down that another instance has been told of.
+// A chat is not sent upstream again during a cool-down that began at another instance.
 func TestRetriesDuringACoolDownOfAnother(t *testing.T) {
 	var limited, asked atomic.Int64
 	upstream := sitetest.NewUpstream(t, sitetest.ByMessage(map[string]http.HandlerFunc{
@@ -326,7 +330,8 @@ func TestRetriesDuringACoolDownOfAnother(t *testing.T) {
 	}
 }
 
-// Whoever still reads an answer that is complete has their slot even if the config comes and goes.
+// A visitor who still reads a complete answer keeps the slot, even if the chat is removed from the config and added
+// again.
 func TestReadingWhileTheConfigIsReplaced(t *testing.T) {
 	long := strings.Repeat(`data: "`+strings.Repeat("x", 8000)+"\"\n\n", 5000) + sitetest.Finish
 	directives := sitetest.ChatToURL(serveAnswer(t, long), storeIn(redistest.Start(t))+"\nmax_streams_per_client 1\nresume {\nmax_size 90MiB\nmax_total 90MiB\n}")

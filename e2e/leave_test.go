@@ -13,8 +13,8 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 )
 
-// BenchmarkVisitorLeaves is how long it takes from a visitor's leaving to the upstream's knowing: the median is to be
-// under 10 ms.
+// BenchmarkVisitorLeaves measures the time from a visitor's disconnect to the cancellation of the upstream request. The
+// median should be under 10 ms.
 func BenchmarkVisitorLeaves(b *testing.B) {
 	for _, upstream := range sitetest.WireUpstreams {
 		asked := make(chan *sitetest.Wire, 1)
@@ -39,7 +39,7 @@ func BenchmarkVisitorLeaves(b *testing.B) {
 		}
 		for proto, visitor := range sitetest.Protocols(b) {
 			if proto == "HTTP/1.1" {
-				continue // is the FIN above
+				continue // the FIN above covers it
 			}
 			leaveBy[proto] = func(b *testing.B, text string, ready func()) {
 				ctx, leave := context.WithCancel(b.Context())
@@ -90,7 +90,7 @@ func BenchmarkVisitorLeaves(b *testing.B) {
 	}
 }
 
-// readEvent reads up to the end of the first event.
+// readEvent reads up to the first data line of an answer.
 func readEvent(tb testing.TB, answer io.Reader) {
 	tb.Helper()
 	in := bufio.NewReader(answer)

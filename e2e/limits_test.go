@@ -21,7 +21,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
 
-// wantLetIn checks that a chat is answered, and what the client is told to have left; "" for nothing.
+// wantLetIn checks that a chat is answered, and that its RateLimit field is left; "" for none.
 func wantLetIn(t *testing.T, resp *http.Response, left string) {
 	t.Helper()
 	if body := sitetest.ReadAll(t, resp); resp.StatusCode != http.StatusOK {
@@ -30,7 +30,7 @@ func wantLetIn(t *testing.T, resp *http.Response, left string) {
 	wantLeft(t, resp, left)
 }
 
-// wantUsedUp checks that a chat is refused because of a limit, and returns after how many seconds there is room.
+// wantUsedUp checks that a limit refuses a chat, and returns its Retry-After in seconds.
 func wantUsedUp(t *testing.T, resp *http.Response, left string) int {
 	t.Helper()
 	sitetest.WantError(t, resp, http.StatusTooManyRequests, "rate_limit:chat")
@@ -44,7 +44,7 @@ func wantUsedUp(t *testing.T, resp *http.Response, left string) int {
 
 var afterHowLong = regexp.MustCompile(`;t=[1-9][0-9]*\b`)
 
-// wantLeft checks a RateLimit field but for the seconds, which depend on the time.
+// wantLeft checks a RateLimit field without its seconds, which depend on the time.
 func wantLeft(t *testing.T, resp *http.Response, want string) {
 	t.Helper()
 	got := strings.Join(resp.Header.Values("RateLimit"), " + ")
@@ -56,6 +56,8 @@ func wantLeft(t *testing.T, resp *http.Response, want string) {
 	}
 }
 
+// A limit counts the chats of each client. The RateLimit fields say how many are left, and a refusal says when there is
+// room.
 func TestLimit(t *testing.T) {
 	upstream := sitetest.NewUpstream(t, sitetest.Finishing)
 	s := sitetest.ServeWith(t, sitetest.BehindProxy, sitetest.ChatToURL(upstream.URL, "limit 3 1h"))
@@ -91,7 +93,7 @@ func TestLimit(t *testing.T) {
 	}
 }
 
-// What all visitors use up together is told to none of them, but to the operator.
+// Visitors are not shown what is left of a limit that they all share. When it is used up, the log says so.
 func TestLimitOfTheSite(t *testing.T) {
 	upstream := sitetest.NewUpstream(t, sitetest.Finishing)
 	s := sitetest.ServeWith(t, sitetest.BehindProxy, sitetest.ChatToURL(upstream.URL, "limit 2 1h site"))
@@ -117,16 +119,16 @@ func TestLimits(t *testing.T) {
 		wantUsedUp(t, s.AskAs("192.0.2.1", sitetest.Hello), `"client";r=2;t=_, "client-2";r=1;t=_`)
 	}
 	wantUsedUp(t, s.AskAs("192.0.2.2", sitetest.Hello), `"client";r=5, "client-2";r=4`)
-	// With more for the site, the others are as they were.
+	// A higher limit for the site does not change the other counts.
 	s.Reload(sitetest.ChatToURL(upstream.URL, "limit 5 1h\nlimit 9 1h site\nlimit 4 90s"))
 	wantLetIn(t, s.AskAs("192.0.2.1", sitetest.Hello), `"client";r=1;t=_, "client-2";r=0;t=_`)
-	// The longest wait is told.
+	// Retry-After is the longest wait.
 	if wait := wantUsedUp(t, s.AskAs("192.0.2.1", sitetest.Hello), `"client";r=1;t=_, "client-2";r=0;t=_`); wait > 180 {
 		t.Errorf("got Retry-After: %d", wait)
 	}
 }
 
-// Each way to write a key has the same count, and each key one of its own.
+// All spellings of a key share one count, and each key has its own.
 func TestKeys(t *testing.T) {
 	upstream := sitetest.NewUpstream(t, sitetest.Finishing)
 	s := sitetest.Serve(t, sitetest.ChatToURL(upstream.URL, "limit 1 1h {http.request.header.X-Key}"))
@@ -145,7 +147,7 @@ func TestKeys(t *testing.T) {
 		{"{env.HOME}", "{env.HOME}"},
 		{"192.0.2.1", "::ffff:192.0.2.1", "::ffff:c000:201", "::FFFF:192.0.2.1%eth0"},
 		{"192.0.2.2"},
-		{"192.0.2.01"}, // is no address
+		{"192.0.2.01"}, // not an address
 		{"2001:db8::1", "2001:db8::2", "2001:DB8:0:0::", "2001:db8::ffff:ffff:ffff:ffff", "2001:db8::1%eth0"},
 		{"2001:db8:0:1::1"},
 		{"fe80::1%eth0", "fe80::1%eth1"},
@@ -161,7 +163,7 @@ func TestKeys(t *testing.T) {
 	}
 }
 
-// Whom a client says to be is believed where a proxy is trusted, and nowhere else.
+// Without trusted_proxies, X-Forwarded-For does not change who the client is.
 func TestClientIsNotWhoItSaysToBe(t *testing.T) {
 	upstream := sitetest.NewUpstream(t, sitetest.Finishing)
 	s := sitetest.Serve(t, sitetest.ChatToURL(upstream.URL, "limit 1 1h"))
@@ -169,7 +171,7 @@ func TestClientIsNotWhoItSaysToBe(t *testing.T) {
 	wantUsedUp(t, s.AskAs("192.0.2.2", sitetest.Hello), `"client";r=0;t=_`)
 }
 
-// What fails before it reaches the upstream does not count.
+// A chat that fails before it reaches the upstream does not count against a limit.
 func TestWhatDoesNotCount(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	tokenFile := filepath.Join(t.TempDir(), "token")
@@ -210,13 +212,13 @@ func TestWhatDoesNotCount(t *testing.T) {
 		wantLeft(t, s.AskAs("", sitetest.Hello), `"client";r=1;t=_`)
 		writeToken(sandbox.Token)
 	}
-	// A second stream of the client, while one is open that is not counted yet.
+	// A second stream of the client, while one is open.
 	slow := s.AskAs("", sitetest.Saying("/endless"))
 	sitetest.WantError(t, s.AskAs("", sitetest.Hello), 429, "rate_limit:chat")
 	slow.Body.Close()
 	sitetest.Eventually(t, "the stream's slot is free", func() bool { return takenSlots() == 0 })
 	wantUsedUp(t, s.AskAs("", sitetest.Hello), `"client";r=0;t=_`)
-	// What is wrong with a request is told first, and so it is to those who have used up their limit.
+	// A fault in the request is reported first, also to clients whose limit is used up.
 	refused(403, "forbidden:origin", func(req *http.Request) { req.Header.Set("Sec-Fetch-Site", "cross-site") })
 	refused(413, "too_large:chat", body("["+sitetest.Saying(strings.Repeat("x", 2000))))
 	refused(400, "bad_request:chat", body("{}"))
@@ -225,7 +227,7 @@ func TestWhatDoesNotCount(t *testing.T) {
 		t.Errorf("the upstream was asked %d times, want 2", got)
 	}
 
-	// An upstream that is not there.
+	// An upstream that cannot be reached.
 	nobody := fmt.Sprintf("http://127.0.0.1:%d", localhost.Port(t))
 	s.Reload(directive(nobody))
 	for range 5 {
@@ -234,7 +236,7 @@ func TestWhatDoesNotCount(t *testing.T) {
 		wantLeft(t, resp, `"client";r=2`)
 	}
 
-	// The upstream's own limit counts once, the cool-down after it does not.
+	// A chat that the upstream answers 429 counts once. Chats that are refused during the cool-down do not count.
 	second := sandboxtest.NewServer(t, sandbox.Options{})
 	s.Reload(directive(second.URL))
 	sitetest.WantError(t, s.AskAs("", sitetest.Saying("/status 429 1")), 429, "rate_limit:chat")
@@ -247,7 +249,7 @@ func TestWhatDoesNotCount(t *testing.T) {
 	wantUsedUp(t, s.AskAs("", sitetest.Hello), `"client";r=0;t=_`)
 }
 
-// Counts are shared by handlers of the same endpoint and token, and live on across reloads.
+// Handlers with the same endpoint and token share their counts, which survive reloads.
 func TestLimitsAreShared(t *testing.T) {
 	t.Setenv("TEST_TOKEN", sandbox.Token)
 	t.Setenv("TEST_TOKEN_2", sandbox.Token)
@@ -281,18 +283,20 @@ func TestLimitsAreShared(t *testing.T) {
 
 	s.Reload(first("limit 10 1h\nlimit 100 1h site"))
 	left("/first", `"client";r=6;t=_`)
-	// A config that cannot be loaded has shared them, too, and lets go of its own part alone.
+	// A config that fails to load takes a reference to the counts as well, and releases only its own.
 	faulty := strings.Replace(string(s.Adapt(first("limit 10 1h\nlimit 100 1h site"))), `"requests":100`, `"requests":-1`, 1)
 	if err := caddy.Load([]byte(faulty), true); err == nil {
 		t.Fatal("the config was loaded")
 	}
 	left("/first", `"client";r=5;t=_`)
 	s.Reload(first("limit 10 1h\nlimit 5 2h"))
-	left("/first", `"client";r=4;t=_, "client-2";r=4;t=_`) // whose window nobody had in between
+	left("/first", `"client";r=4;t=_, "client-2";r=4;t=_`) // no config in between had the 2h window, so it starts anew
 	s.Reload(first("limit 2 1h"))
 	wantUsedUp(t, ask("/first"), `"client";r=0;t=_`)
 }
 
+// max_streams bounds the chats that are open at once, those of replaced configs included. A refused chat does not count
+// against a limit.
 func TestMaxStreams(t *testing.T) {
 	u := sitetest.NewHandUpstream(t)
 	config := func(subdirectives string) string { return sitetest.ChatToURL(u.URL, subdirectives) }
@@ -305,7 +309,7 @@ func TestMaxStreams(t *testing.T) {
 			resp := s.AskAs("", sitetest.Hello)
 			sitetest.WantError(t, resp, http.StatusServiceUnavailable, "overloaded:chat")
 			sitetest.CheckRetryAfter(t, resp.Header, []int{1, 1})
-			wantLeft(t, resp, `"client";r=97;t=_`) // what is refused does not count
+			wantLeft(t, resp, `"client";r=97;t=_`) // a refused chat does not count
 			if t.Failed() {
 				t.Fatal(what)
 			}
@@ -338,6 +342,8 @@ func TestMaxStreams(t *testing.T) {
 	next.Finish(t)
 }
 
+// max_streams_per_client bounds the chats that one client has open at once. All addresses of an IPv6 /64 are one
+// client.
 func TestMaxStreamsPerClient(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	s := sitetest.ServeWith(t, sitetest.BehindProxy, sitetest.ChatTo(server, "max_streams_per_client 2\nmax_streams 5"))
@@ -372,7 +378,8 @@ func TestMaxStreamsPerClient(t *testing.T) {
 	sitetest.Eventually(t, "all slots are free", func() bool { return takenSlots() == 0 })
 }
 
-// However many ask at once, no more are let in than there is room for, and each that is let in is told another number.
+// However many chats come at once, no more are let in than the limits allow. Each chat that is let in gets a different
+// number of chats left.
 func TestAdmissionsAtOnce(t *testing.T) {
 	upstream := sitetest.NewUpstream(t, sitetest.Finishing)
 	const requests, limit = 200, 50
@@ -408,7 +415,7 @@ func TestAdmissionsAtOnce(t *testing.T) {
 	}
 }
 
-// A visitor who leaves when the upstream has the chat has used it up, whether or not there was an answer.
+// A chat counts once the upstream has it, even if the visitor leaves before there is an answer.
 func TestLeavingCounts(t *testing.T) {
 	for _, upstream := range sitetest.WireUpstreams {
 		t.Run(upstream.Proto, func(t *testing.T) {
@@ -430,7 +437,7 @@ func TestLeavingCounts(t *testing.T) {
 	}
 }
 
-// A config without the chat in between does not forget streams that are open, nor what was counted meanwhile.
+// An open stream keeps its slot and the counts, even while a config without the chat runs.
 func TestOpenStreamsKeepTheState(t *testing.T) {
 	u := sitetest.NewHandUpstream(t)
 	config := sitetest.ChatToURL(u.URL, "max_streams 1\nlimit 3 1h")
@@ -445,16 +452,17 @@ func TestOpenStreamsKeepTheState(t *testing.T) {
 	sitetest.Eventually(t, "the slot is free", func() bool { return takenSlots() == 0 })
 }
 
-// A request that comes to the handler of a replaced config lets go of nothing that the new one uses.
+// A request that is still at the handler of a replaced config shares its counts with the new config, and releases none
+// of them.
 func TestLateRequestsLeaveTheStateAlone(t *testing.T) {
 	upstream := sitetest.NewUpstream(t, sitetest.Finishing)
 	config := sitetest.ChatToURL(upstream.URL, "limit 3 1h")
-	s := sitetest.ServeWith(t, "", config) // no grace period, which would end
+	s := sitetest.ServeWith(t, "", config) // without a grace period, Caddy waits for the late request
 	late := dial(t, s, fmt.Sprintf("Content-Length: %d", len(sitetest.Hello)))
 	if _, err := io.WriteString(late, sitetest.Hello[:10]); err != nil {
 		t.Fatal(err)
 	}
-	sitetest.ReadAll(t, s.AskAs("", sitetest.Hello)) // after which the other one has surely come
+	sitetest.ReadAll(t, s.AskAs("", sitetest.Hello)) // once this is answered, the late request has surely arrived
 	s.Reload(config)
 	sitetest.Eventually(t, "the old config is gone", func() bool { return len(adminStatus()) == 2 }) // the site has two servers
 	if _, err := io.WriteString(late, sitetest.Hello[10:]); err != nil {
@@ -463,10 +471,10 @@ func TestLateRequestsLeaveTheStateAlone(t *testing.T) {
 	wantLetIn(t, readResponse(t, late), `"client";r=1;t=_`)
 	sitetest.Eventually(t, "the chat is over", func() bool { return takenSlots() == 0 && ours() == "" })
 	wantLetIn(t, s.AskAs("", sitetest.Hello), `"client";r=0;t=_`)
-	wantUsedUp(t, s.AskAs("", sitetest.Hello), `"client";r=0;t=_`) // the late one was counted together with the others
+	wantUsedUp(t, s.AskAs("", sitetest.Hello), `"client";r=0;t=_`) // the late chat counted together with the others
 }
 
-// The operator is told of a limit whose key comes out empty for all that it refuses.
+// When a limit is used up whose placeholder is empty, the log says that the key is empty.
 func TestEmptyKeysAreTold(t *testing.T) {
 	upstream := sitetest.NewUpstream(t, sitetest.Finishing)
 	s := sitetest.Serve(t, sitetest.ChatToURL(upstream.URL, "limit 1 1h {http.nonsense}"))

@@ -16,9 +16,9 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 )
 
-// Answers must not be cut short under load, when connections are taken up again the moment they are free. A proxy
-// that hands the visitor's body on while it is read was seen to lose one answer in 5,000, so fewer than
-// twice as many would prove little.
+// No answer is cut short under load, when connections are reused the moment they are free. A proxy that forwards the
+// visitor's body while reading it was seen to lose one answer in 5,000, so fewer than twice as many chats would prove
+// little.
 func TestAnswersAreWholeUnderLoad(t *testing.T) {
 	const visitors = 64
 	chats := int64(10_000)
@@ -68,7 +68,7 @@ func TestAnswersAreWholeUnderLoad(t *testing.T) {
 	if errs != nil {
 		t.Error(errs)
 	}
-	// Else the test would not be about kept connections.
+	// Otherwise the test would not use kept connections.
 	if n := connections.Load(); n > 2*visitors {
 		t.Errorf("%d connections were opened for %d visitors", n, visitors)
 	}

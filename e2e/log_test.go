@@ -13,7 +13,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
 
-// What works but should be looked at is said when the config loads, once, and nothing else is.
+// When a config loads, a setting that works but needs attention is logged once, and nothing else is.
 func TestWarnings(t *testing.T) {
 	t.Setenv("ILLUMICHAT_API_TOKEN", sandbox.Token)
 	const oddToken = "odd-but-long-enough-to-be-one"
@@ -84,7 +84,8 @@ func logLines(t *testing.T, log string) []logLine {
 	return lines
 }
 
-// wantTold checks how many lines of a level our log has with a piece of their message, and returns them.
+// wantTold checks how many lines of the module's log have the level and a message with piece in it. It returns those
+// lines.
 func wantTold(t *testing.T, s *sitetest.Site, level, piece string, want int) []logLine {
 	t.Helper()
 	told := slices.DeleteFunc(logLines(t, s.Log()), func(line logLine) bool {
@@ -96,7 +97,8 @@ func wantTold(t *testing.T, s *sitetest.Site, level, piece string, want int) []l
 	return told
 }
 
-// What the operator is told of each fault: once, at its level, with what to do.
+// Each fault is logged once, at its level, with a hint at what to do. Bad requests are not logged above the debug
+// level.
 func TestTroublesOfChats(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	for _, row := range []struct {
@@ -148,7 +150,7 @@ func TestTroublesOfChats(t *testing.T) {
 	}
 }
 
-// A visitor who does not read is one to tell of.
+// A visitor who does not read for write_timeout is logged as a warning, without their address.
 func TestStalledVisitorsAreTold(t *testing.T) {
 	upstream := sitetest.NewHandUpstream(t)
 	s := sitetest.Serve(t, "log\n"+sitetest.ChatToURL(upstream.URL, "write_timeout 50ms\nheartbeat off"))

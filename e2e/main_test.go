@@ -1,5 +1,5 @@
-// Package e2e tests the module's promises through its front door: a real Caddy with a Caddyfile, real visitors, and upstreams
-// that answer or fail as a test says. Each file is named for a promise.
+// Package e2e tests the module's promises through its front door: a real Caddy with a Caddyfile, real visitors, and
+// upstreams that answer or fail as a test tells them to. Each file is named for a promise.
 package e2e
 
 import (

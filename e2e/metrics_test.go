@@ -14,7 +14,8 @@ import (
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
 
-// changes are the counters that have grown between two scrapes, but for buckets and sums, which depend on the time.
+// changes returns the series that have grown between two scrapes, and by how much. It leaves out buckets and sums,
+// which depend on the time, and bytes_total.
 func changes(before, after map[string]float64) []string {
 	var grown []string
 	for _, name := range slices.Sorted(maps.Keys(after)) {
@@ -29,7 +30,7 @@ func changes(before, after map[string]float64) []string {
 	return grown
 }
 
-// What a scrape says after each kind of ending.
+// Each kind of ending adds to the series that describe it, and to no others. A reload resets none of them.
 func TestMetrics(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	config := "metrics /metrics\n" + sitetest.ChatTo(server, "alias help asst_demo\nheartbeat off\nidle_timeout 200ms\nresponse_timeout 300ms\nretry {\nattempts 2\nbackoff 1ms\n}")
@@ -127,7 +128,7 @@ func TestMetrics(t *testing.T) {
 		})
 	}
 
-	// A reload loses no count, and neither two handlers in one config nor another config are in one another's way.
+	// A reload loses no count. Several handlers in one config, and several configs, share the metrics.
 	before := sitetest.Scrape(t, s)
 	s.Reload(config)
 	after := sitetest.Scrape(t, s)
@@ -147,7 +148,7 @@ func requestsOf(metrics map[string]float64) (n float64) {
 	return n
 }
 
-// What visitors may choose is no label.
+// An assistant id that visitors may choose freely never becomes a label.
 func TestMetricsOfAnyAssistant(t *testing.T) {
 	upstream := sitetest.NewUpstream(t, sitetest.Finishing)
 	s := sitetest.Serve(t, "metrics /metrics\n"+strings.Replace(sitetest.ChatToURL(upstream.URL, ""), "assistants asst_demo", "assistants *", 1))
@@ -164,7 +165,7 @@ func TestMetricsOfAnyAssistant(t *testing.T) {
 	}
 }
 
-// How long a cool-down lasts, for each endpoint.
+// A gauge says how long the cool-down of each endpoint still lasts.
 func TestCoolDownMetric(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	s := sitetest.Serve(t, "metrics /metrics\n"+sitetest.ChatTo(server, sitetest.Once))

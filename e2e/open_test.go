@@ -9,7 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 )
 
-// openExchangeCount returns the gauge of open streams, as the metrics of the running config have it.
+// openExchangeCount returns the gauge of open streams from the running config's metrics.
 func openExchangeCount() int {
 	active := caddy.ActiveContext()
 	families, err := active.GetMetricsRegistry().Gather()
@@ -24,8 +24,8 @@ func openExchangeCount() int {
 	panic("the running config has no gauge of open streams")
 }
 
-// takenSlots returns how many slots are taken, as the admin API lists them, and -1 where those of the clients do not
-// match. Handlers that share an endpoint and a token share their slots.
+// takenSlots returns how many slots are taken, as the admin API lists them. Handlers with the same endpoint and token
+// share their slots, so those count once. It returns -1 if the numbers of chats and clients contradict each other.
 func takenSlots() int {
 	type state struct{ endpoint, token string }
 	taken := make(map[state]int)
@@ -43,7 +43,7 @@ func takenSlots() int {
 	return sum
 }
 
-// adminStatus asks the admin API within the process: most tests' Caddys serve none.
+// adminStatus calls the admin API's handler within the process, because most tests' Caddys serve no admin API.
 func adminStatus() []listedHandler {
 	info, err := caddy.GetModule("admin.api.illumichat")
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 )
 
-// accessControl returns what CORS fields an answer has.
+// accessControl returns the CORS fields of an answer, by their names without "Access-Control-".
 func accessControl(header http.Header) map[string]string {
 	fields := make(map[string]string)
 	for name, values := range header {
@@ -33,6 +33,8 @@ func varies(header http.Header, name string) bool {
 	return false
 }
 
+// The preflight of an allowed origin succeeds, but never allows credentials. Preflights of other origins get no CORS
+// fields. The upstream sees none of them.
 func TestPreflight(t *testing.T) {
 	upstream := sitetest.NewUpstream(t, sitetest.Finishing)
 	s := sitetest.Serve(t, sitetest.ChatToURL(upstream.URL, "allow_origins HTTPS://Shop.Example.com:443 http://localhost:3000"))
@@ -89,7 +91,7 @@ func TestPreflight(t *testing.T) {
 	}
 }
 
-// What a directive does to the header of one answer is not done to others.
+// A directive that edits one answer's headers does not change the headers of other answers.
 func TestHeadersAreNotShared(t *testing.T) {
 	upstream := sitetest.NewUpstream(t, sitetest.Finishing)
 	chat := sitetest.ChatToURL(upstream.URL, "allow_origins https://shop.example.com\nlimit 100 1h")
@@ -110,7 +112,7 @@ func TestHeadersAreNotShared(t *testing.T) {
 	}
 }
 
-// A page of an allowed origin can read each answer, and no other page can have one.
+// A page of an allowed origin can read every answer, errors included. Pages of other origins are refused.
 func TestAllowedOrigins(t *testing.T) {
 	upstream := sitetest.NewUpstream(t, func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasSuffix(r.URL.Path, "/broken") {
@@ -128,7 +130,7 @@ func TestAllowedOrigins(t *testing.T) {
 	s := sitetest.Serve(t, sitetest.ChatToURL(upstream.URL, options)+"\n"+
 		strings.Replace(sitetest.ChatToURL(upstream.URL+"/broken", options), sitetest.ChatPath, sitetest.ChatPath+"/broken", 1)+"\n"+
 		strings.Replace(sitetest.ChatToURL(upstream.URL, options+"\nlimit 1 1h nobody"), sitetest.ChatPath, sitetest.ChatPath+"/limited", 1))
-	sitetest.ReadAll(t, s.Send(http.DefaultTransport, func() *http.Request { // which uses the limit up
+	sitetest.ReadAll(t, s.Send(http.DefaultTransport, func() *http.Request { // it uses up the limit
 		req := sitetest.ChatRequest(t, s.Plain, sitetest.Hello)
 		req.URL.Path += "/limited"
 		return req
@@ -141,7 +143,7 @@ func TestAllowedOrigins(t *testing.T) {
 		header fields
 		change func(*http.Request)
 		status int
-		closed bool // for a page of this origin
+		closed bool // the answer has no CORS fields
 	}{
 		{name: "a chat", status: 200},
 		{name: "a chat of an old browser", header: fields{"Sec-Fetch-Site": ""}, status: 200},

@@ -24,6 +24,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
 
+// Over each protocol, an event reaches the visitor before the upstream sends the next one.
 func TestEventsArriveOneByOneOverEachProtocol(t *testing.T) {
 	u := sitetest.NewHandUpstream(t)
 	s := sitetest.Serve(t, sitetest.ChatToURL(u.URL, ""))
@@ -41,6 +42,7 @@ func TestEventsArriveOneByOneOverEachProtocol(t *testing.T) {
 	}
 }
 
+// Over each protocol, an event reaches the visitor at most 250 ms after the upstream has written it.
 func TestEventsArriveSoon(t *testing.T) {
 	const bound = 250 * time.Millisecond
 	server := sandboxtest.NewServer(t, sandbox.Options{Pace: 5 * time.Millisecond})
@@ -67,6 +69,7 @@ func TestEventsArriveSoon(t *testing.T) {
 	}
 }
 
+// The response headers wait for the first event, and reach the visitor together with it.
 func TestTheHeadWaitsForTheFirstEvent(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	s := sitetest.Serve(t, sitetest.ChatTo(server, ""))
@@ -84,7 +87,7 @@ func TestTheHeadWaitsForTheFirstEvent(t *testing.T) {
 		})
 	}
 
-	// In one packet: a page that reads once sees the event with the head.
+	// Headers and event come in one packet, so a page that reads once sees the event.
 	u := sitetest.NewHandUpstream(t)
 	s.Reload(sitetest.ChatToURL(u.URL, ""))
 	conn := sitetest.SendRaw(t, s, sitetest.RawChat(sitetest.Hello))
@@ -99,6 +102,7 @@ func TestTheHeadWaitsForTheFirstEvent(t *testing.T) {
 	}
 }
 
+// If commit_after passes without an event, the visitor gets the response headers without one.
 func TestTheHeadComesAfterCommitAfter(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	s := sitetest.Serve(t, sitetest.ChatTo(server, "commit_after 50ms"))
@@ -122,6 +126,8 @@ func TestTheHeadComesAfterCommitAfter(t *testing.T) {
 	}
 }
 
+// When a visitor leaves, in whatever phase of the exchange, the upstream request is canceled within a second. The log
+// has no error.
 func TestTheUpstreamIsCanceledWhenTheVisitorLeaves(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	s := sitetest.Serve(t, `
@@ -194,8 +200,8 @@ func TestTheUpstreamIsCanceledWhenTheVisitorLeaves(t *testing.T) {
 				}
 				left := time.Now()
 				leave()
-				// The connection may end in order: over TLS the visitor says goodbye, and Caddy may answer that
-				// before it is closed. The answer is whole with a finish alone.
+				// The connection may end in order: over TLS the visitor sends a close_notify, and Caddy may answer it
+				// before the connection is closed. Only an answer with a finish is complete.
 				if answer := <-seen; strings.Contains(answer, `"type":"finish"`) {
 					t.Errorf("the visitor saw a whole answer: %q", answer)
 				}
@@ -244,10 +250,10 @@ func loggedStatus(tb testing.TB, s *sitetest.Site, name string) (status int, ok 
 	return 0, false
 }
 
-// bodyTap is a Caddy handler that tells a test how much of a request's body has been read.
+// bodyTap is a Caddy handler that reports to a test how much of a request's body has been read.
 type bodyTap struct{}
 
-// tapped gets the number of bytes that each read of a body brought.
+// tapped receives the number of bytes of each read of a body.
 var tapped = make(chan int, 100)
 
 func init() {
@@ -276,8 +282,9 @@ func (b *tappedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// net/http watches for the end of an HTTP/1.1 connection only once the body was read to its end, which a
-// JSON decoder that is content with the closing brace does not do where the end comes in a packet of its own.
+// A visitor who leaves is noticed even if the end of the body came in a packet of its own. net/http watches an HTTP/1.1
+// connection only once the body has been read to its end, and a JSON decoder that stops at the closing brace does not
+// read that far.
 func TestTheUpstreamIsCanceledWhereTheBodyEndsInAPacketOfItsOwn(t *testing.T) {
 	for name, tc := range map[string]struct{ framing, before, last string }{
 		"the last byte":       {"Content-Length: " + strconv.Itoa(len(sitetest.Saying("/silent"))), sitetest.Saying("/silent")[:len(sitetest.Saying("/silent"))-1], "}"},
@@ -316,7 +323,7 @@ func TestTheUpstreamIsCanceledWhereTheBodyEndsInAPacketOfItsOwn(t *testing.T) {
 	}
 }
 
-// readChunks reads an answer over HTTP/1.1 and returns the chunks that its body came in.
+// readChunks reads an answer over HTTP/1.1 and returns the chunks of its body.
 func readChunks(tb testing.TB, conn net.Conn) []string {
 	tb.Helper()
 	r := bufio.NewReader(conn)
@@ -329,7 +336,7 @@ func readChunks(tb testing.TB, conn net.Conn) []string {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	if length, err := strconv.Atoi(header.Get("Content-Length")); err == nil { // the upstream's answer came as a whole
+	if length, err := strconv.Atoi(header.Get("Content-Length")); err == nil { // the upstream's answer came in one piece
 		all := make([]byte, length)
 		if _, err := io.ReadFull(r, all); err != nil {
 			tb.Fatal(err)
@@ -360,16 +367,18 @@ func readChunks(tb testing.TB, conn net.Conn) []string {
 	}
 }
 
-// endsEvent reports whether a stream that goes so far ends with a blank line. It need not know more than
-// the last line ends, since a chunk may end between the CR and the LF of the blank line.
+// endsEvent reports whether stream ends with a blank line. The last line ends decide that; a chunk may end between the
+// CR and the LF of the blank line.
 func endsEvent(stream string) bool {
 	return strings.HasSuffix(ssetest.OneLineEnd.Replace(stream[max(0, len(stream)-4):]), "\n\n")
 }
 
+// Over HTTP/1.1, every chunk ends with an event, unless the event is too large to buffer. The answer is byte for byte
+// the upstream's.
 func TestChunksEndWithEvents(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	s := sitetest.Serve(t, sitetest.ChatTo(server, ""))
-	// The first answer's chat is continued, so that the finishes of all of them tell the same id.
+	// All requests continue the chat of the first answer, so that their finishes have the same id.
 	resp := s.Ask(sitetest.Hello)
 	id := resp.Header.Get("X-Chat-Id")
 	sitetest.ReadAll(t, resp)
@@ -422,7 +431,7 @@ func TestChunksEndWithEvents(t *testing.T) {
 	}
 }
 
-// askSandbox asks the upstream without the module between.
+// askSandbox sends a chat to the sandbox without the module in between, and returns the answer.
 func askSandbox(tb testing.TB, server *sandboxtest.Server, chat string) string {
 	tb.Helper()
 	req, err := http.NewRequestWithContext(tb.Context(), http.MethodPost, server.URL, strings.NewReader(chat))

@@ -23,7 +23,7 @@ type recordLine struct {
 	raw      string
 }
 
-// nextRecord waits for the n-th line of the access log.
+// nextRecord waits for the n-th line of the access log, from 1, and returns it.
 func nextRecord(t *testing.T, s *sitetest.Site, n int) recordLine {
 	t.Helper()
 	var line recordLine
@@ -49,7 +49,7 @@ func nextRecord(t *testing.T, s *sitetest.Site, n int) recordLine {
 	return line
 }
 
-// What the access log and the placeholders say after each kind of ending.
+// The access log and the placeholders describe each kind of ending, with the same values. A preflight has no record.
 func TestRecord(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	var placeholders strings.Builder
@@ -119,7 +119,7 @@ func TestRecord(t *testing.T) {
 		})
 	}
 
-	// A chat that goes on.
+	// A chat that continues an earlier one.
 	resp := s.Send(sitetest.OneShot, sitetest.ChatRequest(t, s.Plain, sitetest.Saying("/events 1")))
 	sitetest.ReadAll(t, resp)
 	id := resp.Header.Get("X-Chat-Id")
@@ -129,7 +129,7 @@ func TestRecord(t *testing.T) {
 		t.Errorf("got the chat %v", got)
 	}
 
-	// What is no chat has no record.
+	// A preflight is no chat and has no record.
 	req := sitetest.ChatRequest(t, s.Plain, "")
 	req.Method = http.MethodOptions
 	req.Header.Set("Origin", "https://example.com")
@@ -140,7 +140,7 @@ func TestRecord(t *testing.T) {
 	}
 }
 
-// What a visitor has chosen is cut where it is long.
+// An assistant id that visitors may choose freely is cut at 100 bytes.
 func TestRecordOfAnyAssistant(t *testing.T) {
 	upstream := sitetest.NewUpstream(t, sitetest.Finishing)
 	s := sitetest.Serve(t, "log\n"+strings.Replace(sitetest.ChatToURL(upstream.URL, ""), "assistants asst_demo", "assistants *", 1))

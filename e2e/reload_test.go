@@ -17,6 +17,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
 
+// Open streams go on over several reloads, while new requests get the new config.
 func TestReloadsLoseNothing(t *testing.T) {
 	u := sitetest.NewHandUpstream(t)
 	// Each config knows the assistant under a name of its own.
@@ -48,7 +49,8 @@ func TestReloadsLoseNothing(t *testing.T) {
 	}
 }
 
-// Caddy closes the HTTP/3 connections of a replaced config when the grace period ends, and no others.
+// After a reload, Caddy closes the old config's HTTP/3 connections when the grace period ends, so their streams get a
+// finish before. All other streams go on.
 func TestReloadTellsHTTP3BeforeTheGracePeriodEnds(t *testing.T) {
 	u := sitetest.NewHandUpstream(t)
 	s := sitetest.ServeWith(t, "grace_period 1s", sitetest.ChatToURL(u.URL, ""))
@@ -72,9 +74,9 @@ func TestReloadTellsHTTP3BeforeTheGracePeriodEnds(t *testing.T) {
 	streams["HTTP/3.0"].IsShutDown(t, "HTTP/3.0")
 	<-streams["HTTP/3.0"].Upstream.Over
 
-	// This is what Caddy logs when it has waited long enough for the other two.
+	// Caddy logs this when it no longer waits for the other two streams.
 	sitetest.Eventually(t, "the grace period has ended", func() bool { return strings.Contains(s.Log(), `"msg":"server shutdown"`) })
-	streams["HTTP/3.0"] = newer // which is none of the old config's
+	streams["HTTP/3.0"] = newer // which belongs to the new config
 	for _, stream := range streams {
 		stream.Step(t)
 		stream.Finish(t)
@@ -94,8 +96,9 @@ func ours() string {
 	return strings.Join(found, "\n\n")
 }
 
-// isOurs reports whether a line of a stack is a function of the module that runs for an exchange. Tests and what serves
-// them do not, nor do goroutines that live as long as a config or a kept connection, or look out for the exit.
+// isOurs reports whether a line of a stack names a function of the module that runs for an exchange. Functions of tests
+// and their helpers do not count. Nor do goroutines that live as long as a config or a kept connection, or that look
+// out for the exit.
 func isOurs(line string) bool {
 	function, ok := strings.CutPrefix(line, "github.com/illumichat/caddy-illumichat")
 	if !ok || strings.Contains(function, ".(*lookout).run") || strings.Contains(function, ".(*readAhead).Read") {
@@ -105,6 +108,7 @@ func isOurs(line string) bool {
 		func(other string) bool { return strings.HasPrefix(function, other) })
 }
 
+// However an exchange ends, it leaves no goroutine and no upstream request behind.
 func TestNothingIsLeftOfAnExchange(t *testing.T) {
 	const soon = "resume {\ngrace 50ms\nkeep 50ms\n}"
 	for name, subdirectives := range map[string]func(*testing.T) string{
@@ -121,7 +125,7 @@ func nothingIsLeft(t *testing.T, subdirectives string) {
 	s := sitetest.Serve(t, sitetest.ChatTo(server, "commit_after 10ms\nidle_timeout 50ms\nresponse_timeout 100ms\nheartbeat 5ms\nretry {\nbackoff 1ms\n}"+subdirectives))
 	visitors := sitetest.Protocols(t)
 
-	// The checks below must be able to see something.
+	// An open exchange shows that the checks below can see one.
 	ctx, leave := context.WithCancel(t.Context())
 	s.Send(visitors["HTTP/1.1"], sitetest.ChatRequest(t, s.Secure, sitetest.Saying("/endless")).WithContext(ctx))
 	if openExchangeCount() != 1 || ours() == "" {
@@ -132,7 +136,7 @@ func nothingIsLeft(t *testing.T, subdirectives string) {
 	const each = 5
 	done := make(chan error)
 	for _, visitor := range visitors {
-		// A connection that is shared must not depend on the patience of one who leaves.
+		// This opens the connection that the visitors share: it must not depend on one who leaves soon.
 		if err := exchangeOnce(t.Context(), visitor, s.Secure, "/events 1", false); err != nil {
 			t.Fatal(err)
 		}
@@ -175,7 +179,7 @@ func nothingIsLeft(t *testing.T, subdirectives string) {
 	sitetest.Eventually(t, "the upstream's requests are over", func() bool { return server.Open() == 0 })
 }
 
-// exchangeOnce sends a chat and reads the answer to its end, or leaves soon.
+// exchangeOnce sends a chat and reads the answer to its end, or leaves after 30 ms.
 func exchangeOnce(ctx context.Context, visitor http.RoundTripper, origin, command string, leaves bool) error {
 	if leaves {
 		var leave context.CancelFunc

@@ -17,6 +17,8 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 )
 
+// A body that breaks a rule is refused with a text that says which one. Any other reaches the upstream as the module
+// writes it, with a Content-Length or without.
 func TestBodies(t *testing.T) {
 	t.Setenv("BODY_TEST_TOKEN", testToken)
 	upstream := sitetest.NewUpstream(t, sitetest.Finishing)
@@ -65,13 +67,14 @@ func TestBodies(t *testing.T) {
 			})
 		}
 	}
-	// With a length, request_body answers by itself.
+	// With a Content-Length, request_body answers by itself.
 	t.Run("larger than request_body lets through", func(t *testing.T) {
 		sitetest.WantError(t, post(t, "/limited", chattest.ChatWith(""), withoutLength), http.StatusRequestEntityTooLarge, "too_large:chat")
 	})
 }
 
-// TestFrontDoor has what is decided before a body is read.
+// Method, origin and content type of a request are checked before its body is read. A request that fails does not reach
+// the upstream.
 func TestFrontDoor(t *testing.T) {
 	upstream := sitetest.NewUpstream(t, sitetest.Finishing)
 	s := sitetest.Serve(t, sitetest.ChatToURL(upstream.URL, ""))
@@ -129,7 +132,7 @@ func TestFrontDoor(t *testing.T) {
 			resp := s.Send(http.DefaultTransport, req)
 
 			switch {
-			case row.code == "" || row.method == http.MethodHead: // a HEAD gets no body
+			case row.code == "" || row.method == http.MethodHead: // the answer to a HEAD has no body
 				if body := sitetest.ReadAll(t, resp); resp.StatusCode != row.status {
 					t.Errorf("got status %d, want %d: %s", resp.StatusCode, row.status, body)
 				}
@@ -151,7 +154,7 @@ func TestFrontDoor(t *testing.T) {
 	}
 }
 
-// dial opens a connection to the site and writes the head of a chat, for requests that no client sends.
+// dial opens a connection to the site and writes the request headers of a chat, for requests that no HTTP client sends.
 func dial(tb testing.TB, s *sitetest.Site, head string) net.Conn {
 	tb.Helper()
 	host := strings.TrimPrefix(s.Plain, "http://")
@@ -180,6 +183,7 @@ func readResponse(tb testing.TB, conn net.Conn) *http.Response {
 	return resp
 }
 
+// A visitor whose body takes longer than body_timeout gets a 408, and the upstream is not asked.
 func TestSlowBody(t *testing.T) {
 	upstream := sitetest.NewUpstream(t, sitetest.Finishing)
 	s := sitetest.Serve(t, sitetest.ChatToURL(upstream.URL, "body_timeout 100ms"))
@@ -192,7 +196,7 @@ func TestSlowBody(t *testing.T) {
 			sitetest.WantError(t, resp, http.StatusRequestTimeout, "timeout:chat")
 		})
 	}
-	// The timeout is for the whole body, so a byte now and then does not lengthen it.
+	// The timeout is for the whole body, so a byte now and then does not extend it.
 	t.Run("trickling", func(t *testing.T) {
 		conn := dial(t, s, "Content-Length: 1000000")
 		done := make(chan struct{})
@@ -218,7 +222,7 @@ func TestSlowBody(t *testing.T) {
 	}
 }
 
-// tornRequest is a chat whose last byte does not come before the end of ctx.
+// tornRequest returns a chat whose last byte never comes. Its body ends with an error when ctx ends.
 func tornRequest(ctx context.Context, tb testing.TB, url string) *http.Request {
 	tb.Helper()
 	rest, visitor := io.Pipe()
@@ -232,9 +236,11 @@ func tornRequest(ctx context.Context, tb testing.TB, url string) *http.Request {
 	return req
 }
 
+// Malformed chunks are answered 400. A visitor who leaves within the body has the status 499 in the access log, and is
+// no error.
 func TestBrokenBody(t *testing.T) {
 	upstream := sitetest.NewUpstream(t, sitetest.Finishing)
-	// The rewrite logs that a request has come.
+	// Caddy logs the rewrite, which shows that a request has come.
 	s := sitetest.Serve(t, "log\n rewrite /rewritten "+sitetest.ChatPath+"\n"+sitetest.ChatToURL(upstream.URL, ""))
 
 	for name, row := range map[string]struct{ head, body string }{
@@ -290,7 +296,7 @@ func TestBrokenBody(t *testing.T) {
 			go func() {
 				resp, err := transport.RoundTrip(req)
 				if err == nil && resp.StatusCode == 499 {
-					err = errors.New("the visitor is gone") // what is written for the log may arrive
+					err = errors.New("the visitor is gone") // the 499 that is written for the log may arrive
 				}
 				failed <- err
 			}()
@@ -312,7 +318,7 @@ func TestBrokenBody(t *testing.T) {
 	}
 }
 
-// bodySites are the configurations that the bodies are tried with.
+// bodySites are the sites that the bodies are sent to.
 const bodySites = `
 	illumichat /one {
 		token {env.BODY_TEST_TOKEN}
@@ -353,7 +359,7 @@ const bodySites = `
 		assistants asst_demo
 	}`
 
-// withoutLength sends a request's body chunked, as a page does that streams it.
+// withoutLength sends a request's body chunked, as a page does that streams the body.
 func withoutLength(req *http.Request) { req.ContentLength = -1 }
 
 func withLength(*http.Request) {}

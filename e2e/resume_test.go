@@ -19,10 +19,11 @@ import (
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
 
-// unknownID has the form of an answer's id and is none.
+// unknownID has the form of an answer's id, but no answer has it.
 const unknownID = "AAAAAAAAAAAAAAAAAAAAAA"
 
-// withoutIDs is a stream as the upstream has sent it. It checks that each event has its number.
+// withoutIDs returns a stream without its id lines, as the upstream sent it. It checks that these number the events
+// from first on.
 func withoutIDs(t *testing.T, stream, id string, first int) string {
 	t.Helper()
 	n := first - 1
@@ -35,12 +36,12 @@ func withoutIDs(t *testing.T, stream, id string, first int) string {
 	})
 }
 
-// resumable is a chat whose answers can be resumed.
+// resumable returns the directive of a chat whose answers can be resumed, with subdirectives of resume.
 func resumable(server *sandboxtest.Server, subdirectives string) string {
 	return sitetest.ChatTo(server, "resume {\n"+subdirectives+"\n}")
 }
 
-// takeEvents reads so many events of an answer and leaves.
+// takeEvents reads n events of an answer, leaves and returns them.
 func takeEvents(t *testing.T, resp *http.Response, n int) string {
 	t.Helper()
 	defer resp.Body.Close()
@@ -58,7 +59,7 @@ func takeEvents(t *testing.T, resp *http.Response, n int) string {
 	return got.String()
 }
 
-// Every event has its number, and all else is as it came, however lines end and wherever the stream is cut.
+// Every event has its number, and all other bytes are the upstream's, however lines end and wherever the stream is cut.
 func TestEventsHaveNumbers(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	s := sitetest.Serve(t, resumable(server, ""))
@@ -77,7 +78,7 @@ func TestEventsHaveNumbers(t *testing.T) {
 		if bare := withoutIDs(t, got, id, 1); bare != want {
 			t.Errorf("%s: the answer differs from the upstream's: %s", command, sitetest.FirstDifference(bare, want))
 		}
-		// And whoever comes back gets the same, from wherever.
+		// A visitor who resumes gets the same bytes, after any event.
 		for after := range strings.Count(got, "id: "+id) {
 			resp := s.GoOn(t, id, after)
 			rest := sitetest.ReadAll(t, resp)
@@ -88,7 +89,8 @@ func TestEventsHaveNumbers(t *testing.T) {
 	}
 }
 
-// A visitor who comes back goes on where the answer broke off, without a gap or a repeat, while it is written and afterwards.
+// A visitor can resume an answer after any event, without a gap or a repeat, while it is written and when it is
+// complete.
 func TestResume(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	s := sitetest.Serve(t, resumable(server, ""))
@@ -120,7 +122,8 @@ func TestResume(t *testing.T) {
 	}
 }
 
-// What is not known, not any more, or not to this visitor, is all alike.
+// An answer that is unknown, no longer kept or another owner's gets the same 404. A request that does not say which
+// answer it means gets a 400.
 func TestResumeOfNothing(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	s := sitetest.Serve(t, resumable(server, "keep 1s\nowner {http.request.header.X-User}"))
@@ -153,7 +156,7 @@ func TestResumeOfNothing(t *testing.T) {
 	sitetest.WantError(t, s.Get(t, evil, ""), http.StatusForbidden, "forbidden:origin")
 }
 
-// Without resume, nothing is told, and nothing can be asked for.
+// Without resume, answers and events have no ids, and a GET is refused.
 func TestWithoutResume(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	s := sitetest.Serve(t, sitetest.ChatTo(server, ""))
@@ -167,7 +170,7 @@ func TestWithoutResume(t *testing.T) {
 	sitetest.WantError(t, s.Get(t, nil, "?stream="+unknownID), http.StatusMethodNotAllowed, "method_not_allowed:chat")
 }
 
-// Who stops an answer stops the upstream, and all who listen are told.
+// A visitor who stops an answer cancels the upstream request, and all listeners get a finish that says so.
 func TestStop(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	s := sitetest.Serve(t, resumable(server, ""))
@@ -193,7 +196,7 @@ func TestStop(t *testing.T) {
 	}
 }
 
-// An answer goes on for a while with nobody listening, and not for ever.
+// An answer without listeners goes on for the grace time. Then the upstream request is canceled.
 func TestGrace(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	s := sitetest.Serve(t, resumable(server, "grace 300ms"))
@@ -211,7 +214,8 @@ func TestGrace(t *testing.T) {
 	}
 }
 
-// A larger answer than is kept goes on for who listens, and is cancelled when they leave.
+// An answer larger than max_size goes on for its listeners, but can no longer be resumed. When they leave, the upstream
+// request is canceled.
 func TestMaxSize(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	s := sitetest.Serve(t, resumable(server, "max_size 4KiB"))
@@ -231,7 +235,7 @@ func TestMaxSize(t *testing.T) {
 	}
 }
 
-// A reload loses no answer.
+// A visitor can resume an answer after a reload.
 func TestResumeAfterReload(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	config := resumable(server, "")
@@ -247,7 +251,8 @@ func TestResumeAfterReload(t *testing.T) {
 	}
 }
 
-// Whoever has lost a connection needs no second slot to come back, even if the server has not noticed; others do.
+// A visitor who has lost a connection needs no second slot to resume, even if the server has not noticed the loss.
+// Further listeners do need one.
 func TestResumeWithinLimits(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	s := sitetest.Serve(t, sitetest.ChatTo(server, "resume\nmax_streams_per_client 1\nlimit 1 1h"))
@@ -274,7 +279,7 @@ func TestResumeWithinLimits(t *testing.T) {
 	}
 }
 
-// What is refused, or no stream, is as ever.
+// With resume, errors and answers in JSON are the same as without it.
 func TestResumableAnswersThatAreNoStreams(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	s := sitetest.Serve(t, sitetest.ChatTo(server, "resume\nretry {\n attempts 1\n}"))
@@ -287,7 +292,7 @@ func TestResumableAnswersThatAreNoStreams(t *testing.T) {
 	sitetest.Eventually(t, "nothing is left", func() bool { return openExchangeCount() == 0 && takenSlots() == 0 })
 }
 
-// Visitors whose connections are cut at random moments have each event once, all in all, and nothing is left of them.
+// Visitors whose connections are cut at random moments get each event exactly once, and nothing is left of them.
 func TestResumeAtRandom(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	s := sitetest.Serve(t, sitetest.ChatTo(server, "resume"))
@@ -295,7 +300,8 @@ func TestResumeAtRandom(t *testing.T) {
 	sitetest.Eventually(t, "nothing is left", func() bool { return openExchangeCount() == 0 && takenSlots() == 0 })
 }
 
-// resumeAtRandom has visitors ask, and go on after the event of a number as often as they are cut off, which is a thousand times.
+// resumeAtRandom cuts visitors off at random moments, at least a thousand times in all. Each time, goOn resumes after
+// the last complete event.
 func resumeAtRandom(t *testing.T, ask func(chat string) *http.Response, goOn func(id string, after int) *http.Response) {
 	t.Helper()
 	const visitors, events = 25, 120
@@ -331,7 +337,8 @@ func resumeAtRandom(t *testing.T, ask func(chat string) *http.Response, goOn fun
 	}
 }
 
-// cutOff reads some bytes of an answer and leaves. It returns the whole events of what it has read, and whether that was all.
+// cutOff reads n bytes of an answer and leaves. It returns the complete events that it read, and whether the answer had
+// ended.
 func cutOff(resp *http.Response, n int) (got string, whole bool) {
 	defer resp.Body.Close()
 	p := make([]byte, n)
@@ -343,7 +350,7 @@ func cutOff(resp *http.Response, n int) (got string, whole bool) {
 	return got[:strings.LastIndex("\n\n"+got, "\n\n")], false
 }
 
-// It is the same over each protocol.
+// An answer can be resumed over each protocol.
 func TestResumeOverProtocols(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	s := sitetest.ServeWith(t, "grace_period 1ms", sitetest.ChatTo(server, "resume"))
@@ -367,7 +374,8 @@ func TestResumeOverProtocols(t *testing.T) {
 	}
 }
 
-// A listener who does not read is given up as one who asked is, and holds nobody back.
+// A listener who does not read is given up after write_timeout, as the visitor who asked would be. Other listeners do
+// not wait for them.
 func TestListenerWhoDoesNotRead(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	s := sitetest.ServeWith(t, "grace_period 1ms", sitetest.ChatTo(server, "write_timeout 300ms\nresume {\nmax_size 64MiB\nmax_total 64MiB\n}"))
@@ -392,7 +400,8 @@ func TestListenerWhoDoesNotRead(t *testing.T) {
 	}
 }
 
-// A listener hears that the answer is alive while it is silent, and a visitor who waits has the head.
+// Listeners get heartbeats while the answer is silent, and the response headers after commit_after. Heartbeats are not
+// kept.
 func TestListenersHearHeartbeats(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	s := sitetest.Serve(t, sitetest.ChatTo(server, "heartbeat 50ms\ncommit_after 50ms\nresume"))
@@ -411,7 +420,7 @@ func TestListenersHearHeartbeats(t *testing.T) {
 	}
 }
 
-// What an answer may take is the same.
+// An answer that can be resumed has the same time limits as any other.
 func TestResumableAnswersThatTakeTooLong(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	for _, test := range []struct{ subdirectives, command, code string }{
@@ -428,7 +437,7 @@ func TestResumableAnswersThatTakeTooLong(t *testing.T) {
 	sitetest.WantError(t, s.Ask(sitetest.Saying("/silent")), http.StatusGatewayTimeout, "timeout:upstream")
 }
 
-// A page of another origin that is allowed can go on as well.
+// A page of another origin that is allowed can resume an answer, and its preflights for GET and DELETE succeed.
 func TestResumeOfAnotherOrigin(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	s := sitetest.Serve(t, sitetest.ChatTo(server, "resume\nallow_origins https://www.example.com"))
@@ -453,7 +462,7 @@ func TestResumeOfAnotherOrigin(t *testing.T) {
 	sitetest.OnlyFinish(t, sitetest.ReadAll(t, resp))
 }
 
-// serveAnswer has an upstream give one answer to all.
+// serveAnswer starts an upstream that gives every chat the same answer, and returns its URL.
 func serveAnswer(t *testing.T, answer string) string {
 	t.Helper()
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -465,7 +474,7 @@ func serveAnswer(t *testing.T, answer string) string {
 	return upstream.URL
 }
 
-// An answer that comes faster than its visitor listens, and is more than is kept, comes whole all the same.
+// An answer arrives whole even if it is larger than max_size and comes faster than its visitor reads.
 func TestRushOfMoreThanIsKept(t *testing.T) {
 	answer := strings.Repeat(sitetest.Delta, 3000) + sitetest.Finish
 	s := sitetest.Serve(t, sitetest.ChatToURL(serveAnswer(t, answer), "resume {\nmax_size 1KiB\n}"))
@@ -483,7 +492,7 @@ func TestRushOfMoreThanIsKept(t *testing.T) {
 	sitetest.Eventually(t, "nothing is left", func() bool { return openExchangeCount() == 0 && takenSlots() == 0 })
 }
 
-// A visitor who is still reading what the upstream has long sent has a slot.
+// A visitor who still reads after the upstream has finished takes up a slot.
 func TestSlowListenerHasASlot(t *testing.T) {
 	s := sitetest.Serve(t, sitetest.ChatToURL(serveAnswer(t, strings.Repeat(`data: "`+strings.Repeat("x", 8000)+"\"\n\n", 5000)+sitetest.Finish), "max_streams_per_client 1\nresume {\nmax_size 90MiB\nmax_total 90MiB\n}"))
 	slow := s.Ask(sitetest.Hello)
@@ -493,8 +502,8 @@ func TestSlowListenerHasASlot(t *testing.T) {
 	sitetest.Eventually(t, "the slot is free", func() bool { return takenSlots() == 0 })
 }
 
-// What is between events is no part of one: after it there are heartbeats. A byte order mark is not recorded, because it
-// would have to be the first that each visitor gets.
+// A comment between events is not part of an event, so heartbeats can follow it. A byte order mark is not recorded,
+// because it would have to come first for each visitor.
 func TestRecordedCommentsAndByteOrderMark(t *testing.T) {
 	end := make(chan struct{})
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -527,7 +536,7 @@ func TestRecordedCommentsAndByteOrderMark(t *testing.T) {
 	}
 }
 
-// An answer that is stopped when its finish has come has no second one.
+// An answer that is stopped after its finish gets no second one.
 func TestStopAfterTheFinish(t *testing.T) {
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream")

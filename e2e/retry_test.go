@@ -14,7 +14,8 @@ import (
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
 
-// However often it is tried, an exchange has the token that it began with.
+// All attempts of an exchange use the token that it began with, and one Idempotency-Key. The next exchange reads the
+// token anew.
 func TestTriesShareOneToken(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "token")
 	sitetest.WriteFile(t, file, sitetest.FakeToken("1"))
@@ -43,7 +44,7 @@ func TestTriesShareOneToken(t *testing.T) {
 	}
 }
 
-// A connection that is refused, as between two lives of the upstream.
+// A chat is sent again if the connection is refused, as while an upstream restarts. The log says why.
 func TestRefusedConnectionIsTriedAgain(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	s := sitetest.Serve(t, sitetest.ChatTo(server, "retry {\nattempts 2\nbackoff 1ms\n}"))
@@ -55,7 +56,7 @@ func TestRefusedConnectionIsTriedAgain(t *testing.T) {
 	}
 }
 
-// An upstream that closes each connection while it is kept: no chat is lost, and none is asked for twice in a hurry.
+// If the upstream closes every connection while it is kept, no chat is lost and none is answered twice.
 func TestClosedKeptConnections(t *testing.T) {
 	upstream := sitetest.NewUnstartedUpstream(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Length", strconv.Itoa(len(sitetest.Finish)))
@@ -81,7 +82,7 @@ func TestClosedKeptConnections(t *testing.T) {
 	}
 }
 
-// The log tells of a pause what it was for, without the upstream's words, which may quote the chat.
+// The log gives the reason for a pause without the upstream's words, because those may quote the chat.
 func TestLogOfAPauseLeavesTheUpstreamsWordsOut(t *testing.T) {
 	u := sitetest.NewUpstream(t, sitetest.Answering(http.StatusInternalServerError, sitetest.Theirs))
 	s := sitetest.Serve(t, sitetest.ChatToURL(u.URL, "retry {\nattempts 2\nbackoff 1ms\n}"))

@@ -15,10 +15,10 @@ import (
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
 
-// sesame is the password "sesame", hashed with the least cost that bcrypt has.
+// sesame is the password "sesame", hashed with bcrypt's lowest cost.
 const sesame = "$2a$04$PYypsWhdQIqAKVsXaCB/p.0km1AJ91arpN.78TwS0QCFpsH6InNma"
 
-// authServer is the other end of forward_auth. It lets those in who bring X-Pass.
+// authServer is the server that forward_auth asks. It accepts requests that have an X-Pass header.
 type authServer struct {
 	url string
 
@@ -54,7 +54,7 @@ func (a *authServer) requests() []http.Header {
 	return a.asked
 }
 
-// pages makes a folder of a site that is one page.
+// pages creates the folder of a single-page site and returns its path.
 func pages(tb testing.TB) string {
 	tb.Helper()
 	root := tb.TempDir()
@@ -66,7 +66,7 @@ func pages(tb testing.TB) string {
 	return root
 }
 
-// fetch gets a path of the site.
+// fetch sends a request without a body to a path of the site.
 func fetch(tb testing.TB, s *sitetest.Site, method, path string) (status int, body string) {
 	tb.Helper()
 	req, err := http.NewRequestWithContext(tb.Context(), method, s.Plain+path, nil)
@@ -81,8 +81,10 @@ func fetch(tb testing.TB, s *sitetest.Site, method, path string) (status int, bo
 	return resp.StatusCode, sitetest.ReadAll(tb, resp)
 }
 
+// The chat works next to each of Caddy's usual directives, and next to all of them at once. None of them holds events
+// back or changes what the upstream gets.
 func TestNeighbors(t *testing.T) {
-	// Caddy's tracing reads it once a process.
+	// Caddy's tracing reads this variable once per process.
 	t.Setenv("OTEL_TRACES_EXPORTER", "none")
 	u := sitetest.NewHandUpstream(t)
 	auth := newAuthServer(t)
@@ -96,7 +98,7 @@ func TestNeighbors(t *testing.T) {
 		chat    string
 		chunked bool // the chat is sent without its length
 		status  int
-		code    string // of ours; "" where body is somebody else's
+		code    string // the module's; "" if another directive answers
 		body    string
 	}
 	large := sitetest.Saying(strings.Repeat("x", 2000))
@@ -104,7 +106,7 @@ func TestNeighbors(t *testing.T) {
 		name, directives string
 		header           map[string]string // that the visitor sends
 		without          *refusal          // what a visitor gets without that header
-		refused          []refusal         // what chats with it get that are refused
+		refused          []refusal         // chats with the header that are refused
 		check            func(*testing.T, *sitetest.Site, *sitetest.Conversation)
 	}{
 		{name: "nobody"},
@@ -166,7 +168,7 @@ func TestNeighbors(t *testing.T) {
 			directives: "request_body {\nmax_size 1KB\n}",
 			refused: []refusal{
 				{chat: large, chunked: true, status: http.StatusRequestEntityTooLarge, code: "too_large:chat"},
-				// A length that is too large does not even come to the chat: that is an error of Caddy's.
+				// With a Content-Length that is too large, Caddy itself answers, before the request comes to the chat.
 				{chat: large, status: http.StatusRequestEntityTooLarge},
 			},
 		},
@@ -199,7 +201,7 @@ func TestNeighbors(t *testing.T) {
 		},
 	}
 
-	// visit passes a stream, event by event, and checks both of its ends.
+	// visit passes a stream event by event, and checks what the visitor and the upstream get.
 	visit := func(t *testing.T, s *sitetest.Site, header map[string]string) *sitetest.Conversation {
 		t.Helper()
 		req := sitetest.ChatRequest(t, s.Plain, sitetest.Hello)
@@ -215,7 +217,7 @@ func TestNeighbors(t *testing.T) {
 		if got := c.Response.Header.Get("Content-Encoding"); got != "" {
 			t.Errorf("the stream is encoded: %s", got)
 		}
-		// Without it, encode would hold events back, and so would caches.
+		// Without this value, encode would hold events back, and so would caches.
 		if got := c.Response.Header.Values("Cache-Control"); len(got) != 1 || got[0] != "no-cache, no-transform" {
 			t.Errorf("got Cache-Control: %q", got)
 		}
@@ -229,7 +231,7 @@ func TestNeighbors(t *testing.T) {
 		}
 		return c
 	}
-	// ask sends what never reaches the upstream.
+	// ask sends a chat that is refused and never reaches the upstream.
 	ask := func(t *testing.T, s *sitetest.Site, header map[string]string, want refusal) {
 		t.Helper()
 		req := sitetest.ChatRequest(t, s.Plain, want.chat)
@@ -281,7 +283,8 @@ func TestNeighbors(t *testing.T) {
 	})
 }
 
-// try_files rewrites every path that is no file before the chat's matcher sees it.
+// On a single-page site the chat needs a handle block of its own: try_files rewrites every path that is no file before
+// the chat's matcher sees it.
 func TestSinglePageSite(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	root := pages(t)
@@ -328,6 +331,7 @@ func TestSinglePageSite(t *testing.T) {
 	}
 }
 
+// Two chats in one site each have their own token, assistants and upstream.
 func TestTwoChatsInOneSite(t *testing.T) {
 	chats := []struct{ path, token, assistant string }{
 		{"/sales", "ic_sandboxsales0000000000000000000000000000", "asst_sales"},

@@ -24,38 +24,38 @@ import (
 	"github.com/illumichat/caddy-illumichat/sandbox"
 )
 
-// The environment variables with the size of the soak test, in exchanges, and with the seed of another run.
+// Environment variables: the size of the soak test, in exchanges, and the seed of its random choices.
 const (
 	soakSize = "ILLUMICHAT_TEST_SOAK"
 	soakSeed = "ILLUMICHAT_TEST_SEED"
 )
 
-// soakTries is how many tries a chat has by default.
+// soakTries is how many attempts a chat has by default.
 const soakTries = 3
 
-// soakPlan is what is to happen in one exchange.
+// soakPlan is the plan of one exchange.
 type soakPlan struct {
 	id    int
 	tries [soakTries]soakTry
 	proto string // of the visitor
 	path  string // of the upstream
-	said  string // by the visitor, in the last attempt
+	said  string // by the visitor, the last time that they sent the chat
 
 	leaves time.Duration // when the visitor leaves; 0: they do not
 	slow   bool          // the visitor reads slowly
 }
 
-// soakTry is how the upstream answers one try.
+// soakTry is how the upstream answers one attempt.
 type soakTry struct {
 	status int // other than 200; 0: it streams
 	events int
-	large  bool // the first event is too large to be held
+	large  bool // the first event is too large to buffer
 	finish bool
-	rest   string // what comes after that
-	ends   int    // how it ends: an index of soakEnds
-	lines  string // how they end
+	rest   string // what follows the events and the finish
+	ends   int    // how the answer ends: an index of soakEnds
+	lines  string // the line end
 
-	seed uint64 // of where the bytes are cut
+	seed uint64 // of the places where the bytes are cut
 }
 
 var soakEnds = []func(*sitetest.Wire){
@@ -103,7 +103,7 @@ func newSoakPlan(seed uint64, id int) *soakPlan {
 	return p
 }
 
-// soakText is the text of the n-th event of a try, from 1.
+// soakText returns the text of the n-th event of an attempt. Both are counted from 1.
 func (p *soakPlan) soakText(try, n int) string {
 	text := fmt.Sprintf("%d %d %d", p.id, try, n)
 	if n == 1 && p.tries[try-1].large {
@@ -112,7 +112,7 @@ func (p *soakPlan) soakText(try, n int) string {
 	return text
 }
 
-// answer answers the try of the number, from 1.
+// answer plays the attempt with the number, from 1.
 func (p *soakPlan) answer(w *sitetest.Wire, number int) {
 	try := &p.tries[number-1]
 	if try.status != 0 {
@@ -185,7 +185,7 @@ func (s *soak) count(outcome string) {
 	n.(*atomic.Int64).Add(1)
 }
 
-// run has the visitor of a plan ask. It returns what is wrong with what they got.
+// run sends the plan's chat and returns what is wrong with the visitor's answer.
 func (s *soak) run(p *soakPlan) error {
 	ctx, leave := context.WithCancel(s.tb.Context())
 	defer leave()
@@ -208,7 +208,7 @@ func (s *soak) run(p *soakPlan) error {
 	}
 	got, err := io.ReadAll(body)
 	switch finishes := strings.Count(string(got), `"type":"finish"`); {
-	case p.leaves > 0 && (err != nil || finishes == 0): // the end of what they got may look like any other
+	case p.leaves > 0 && (err != nil || finishes == 0): // a connection that the visitor closes may seem to end in order
 		s.count("left in the answer")
 		if finishes > 1 {
 			return fmt.Errorf("%d finishes", finishes)
@@ -222,9 +222,9 @@ func (s *soak) run(p *soakPlan) error {
 	return s.checkStream(p, string(got))
 }
 
-// send sends the chat. A connection that a reload closes under a request is the visitor's to replace, as long as
-// the upstream was not asked. So is one over HTTP/3 that comes with a reload and that Caddy has nobody serve. What is
-// given up may be asked all the same on a busy machine, so each attempt says something else.
+// send sends the chat, and sends it again as long as the upstream was not asked. A reload may close a connection under
+// a request, and Caddy may leave an HTTP/3 connection unserved that arrives during a reload. On a busy machine, a
+// request that was given up may still go upstream, so each request has a text of its own.
 func (s *soak) send(ctx context.Context, p *soakPlan) (*http.Response, error) {
 	var errs []error
 	for start := time.Now(); ; {
@@ -262,8 +262,8 @@ func (r *slowReader) Read(p []byte) (int, error) {
 	return r.Reader.Read(p[:min(len(p), 100)])
 }
 
-// checkStream checks that a stream holds the events of one try, in order and once each, and one finish that tells the
-// truth about it. That try is the last.
+// checkStream checks that a stream holds the events of the last attempt, in order and once each, and one finish that
+// tells the truth about it.
 func (s *soak) checkStream(p *soakPlan, got string) error {
 	decoded := sitetest.DecodeEvents(s.tb, got)
 	number := s.tries.of(p.said)
@@ -281,7 +281,7 @@ func (s *soak) checkStream(p *soakPlan, got string) error {
 			s.count("finish " + e.FinishReason + " " + e.Code)
 			switch {
 			case p.mayLoseRequests() && events == 0:
-				// The try is not known.
+				// It is not known which attempt this was.
 			case e.Code == "" && (!try.finish || events != try.events):
 				return fmt.Errorf("passed off as whole after %d events of %d: %.500q", events, try.events, got)
 			case e.Code == "closed:upstream" && try.finish && events == try.events && !p.mayLoseRequests():
@@ -292,7 +292,7 @@ func (s *soak) checkStream(p *soakPlan, got string) error {
 		default:
 			events++
 			if try.large && events == 1 && strings.HasPrefix(e.Type, "not JSON") && len(decoded) == 2 {
-				continue // it broke off when parts of it were gone
+				continue // the event broke off after parts of it had been sent
 			}
 			if events > try.events || e.TextDelta != p.soakText(number, events) {
 				return fmt.Errorf("event %d of try %d is %+.200v", events, number, e)
@@ -305,11 +305,11 @@ func (s *soak) checkStream(p *soakPlan, got string) error {
 	return nil
 }
 
-// mayLoseRequests reports whether the end of one exchange's connection can be that of another one, whose request the
-// upstream may then not have read or answered.
+// mayLoseRequests reports whether exchanges share a connection upstream. One exchange may then end the connection of
+// another, whose request the upstream has not read or not answered.
 func (p *soakPlan) mayLoseRequests() bool { return p.path == "/2" }
 
-// checkError checks that an error stands for the last try, which had no event to show.
+// checkError checks that an error is that of the last attempt, and that this attempt had no event to send.
 func (s *soak) checkError(p *soakPlan, status int, got string) error {
 	made := s.tries.of(p.said)
 	s.count("status " + strconv.Itoa(status))
@@ -317,7 +317,7 @@ func (s *soak) checkError(p *soakPlan, status int, got string) error {
 		return fmt.Errorf("status %d, but no error: %.500q", status, got)
 	}
 	if status == http.StatusGatewayTimeout || p.mayLoseRequests() {
-		return nil // the machine is busy, or the try is not known
+		return nil // the machine is busy, or the attempt is not known
 	}
 	try := &p.tries[made-1]
 	want := try.status
@@ -333,8 +333,8 @@ func (s *soak) checkError(p *soakPlan, status int, got string) error {
 	return nil
 }
 
-// TestSoak sends random chats to upstreams that fail at random, from visitors some of whom leave, while Caddy reloads
-// again and again. None of them may get an untrue answer, and nothing may be left in the end.
+// Upstreams fail at random, some visitors leave, and Caddy reloads again and again. No visitor gets an untrue answer,
+// and nothing is left in the end.
 func TestSoak(t *testing.T) {
 	exchanges, seed := 500, uint64(1)
 	if value := os.Getenv(soakSize); value != "" {
@@ -345,7 +345,7 @@ func TestSoak(t *testing.T) {
 	}
 	t.Logf("%d exchanges with the seed %d", exchanges, seed)
 
-	// What Caddy keeps for good is not ours.
+	// Goroutines that Caddy keeps for good are not leaks.
 	serveOnce(t)
 	before := goleak.IgnoreCurrent()
 
@@ -354,7 +354,7 @@ func TestSoak(t *testing.T) {
 		s.plans = append(s.plans, newSoakPlan(seed, id))
 	}
 	upstreams := []*sitetest.WireUpstream{sitetest.NewWireUpstream1(t, s.answer), sitetest.NewWireUpstream2(t, s.answer)}
-	// Connections that were in use at a reload are kept for as long as others.
+	// keepalive is short, because connections that were in use at a reload are kept for as long as others.
 	const quick = "max_duration 5s\ncommit_after 20ms\nheartbeat 10ms\nresponse_timeout 1s\nidle_timeout 1s\nretry {\nbackoff 1ms 5ms\n}\ntransport http {\nkeepalive 500ms\n"
 	directives := handleAt("/1", upstreams[0].URL, quick+"}") +
 		handleAt("/2", upstreams[1].URL, quick+"tls_insecure_skip_verify\n}")
@@ -410,17 +410,17 @@ func TestSoak(t *testing.T) {
 			t.Error(leaked)
 		}
 	}()
-	// A QUIC connection whose last packet got lost is there until it has been idle for 30 s.
+	// A QUIC connection whose last packet got lost stays until it has been idle for 30 s.
 	sitetest.Within(t, 30*time.Second+sitetest.Patience, "all goroutines have ended", func() bool {
 		leaked = goleak.Find(before,
-			// Caddy's, which end by themselves.
+			// Caddy's own, which end by themselves.
 			goleak.IgnoreAnyFunction("github.com/DeRuina/timberjack.(*Logger).millRun"),
 			goleak.IgnoreAnyFunction("github.com/caddyserver/certmagic.keepLockfileFresh"))
 		return leaked == nil
 	})
 }
 
-// serveOnce has Caddy start and stop.
+// serveOnce starts Caddy and stops it.
 func serveOnce(tb testing.TB) {
 	tb.Helper()
 	sitetest.New(tb, "").Reload("respond hello")
@@ -429,13 +429,13 @@ func serveOnce(tb testing.TB) {
 	}
 }
 
-// handleAt has a site ask an endpoint at a path.
+// handleAt returns a handle block with a chat at path that asks endpoint.
 func handleAt(path, endpoint, subdirectives string) string {
 	return fmt.Sprintf("handle %s {\nillumichat {\ntoken %s\nassistants %s\nendpoint %s\n%s\n}\n}\n",
 		path, sandbox.Token, sandbox.Assistant, endpoint, subdirectives)
 }
 
-// keepReloading reloads a site until the returned function is called, which tells how often.
+// keepReloading reloads a site until stop is called, which returns the number of reloads.
 func keepReloading(s *sitetest.Site, directives string) (stop func() int) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan int)
@@ -449,7 +449,7 @@ func keepReloading(s *sitetest.Site, directives string) (stop func() int) {
 			case <-time.After(pause):
 				start := time.Now()
 				s.Reload(directives)
-				// On a busy machine, no request of a kept connection would else get through between two.
+				// Otherwise, on a busy machine, no request on a kept connection would get through between two reloads.
 				pause = max(pause, 5*time.Since(start))
 			}
 		}

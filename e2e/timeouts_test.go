@@ -13,7 +13,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
 
-// A visitor who does not read is given up after write_timeout, and with them the upstream.
+// A visitor who does not read is given up after write_timeout, and the upstream request is canceled.
 func TestStalledVisitor(t *testing.T) {
 	for name, global := range map[string]string{
 		"Caddy's deadlines": "",
@@ -42,7 +42,8 @@ func TestStalledVisitor(t *testing.T) {
 	}
 }
 
-// So is one whose answer has taken too long meanwhile: what the time has run out for, the visitor is not told.
+// A visitor who does not read is also given up if max_duration passes meanwhile. They get no finish for that, and the
+// answer does not look complete.
 func TestStalledVisitorAtTheEnd(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	s := sitetest.ServeWith(t, "grace_period 1ms", sitetest.ChatTo(server, "max_duration 1s\nwrite_timeout 1200ms"))
@@ -55,8 +56,8 @@ func TestStalledVisitorAtTheEnd(t *testing.T) {
 	}
 }
 
-// An answer in JSON that such a visitor did not take does not look complete either: over HTTP/3, whose
-// streams would not tell by themselves.
+// A JSON answer that a visitor did not read does not look complete either. Over HTTP/3 the stream itself would not show
+// that it is cut.
 func TestStalledVisitorOfJSON(t *testing.T) {
 	const maxJSON = 1 << 20 // bytes of the longest JSON answer
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -72,7 +73,7 @@ func TestStalledVisitorOfJSON(t *testing.T) {
 	}
 }
 
-// A stream ends with a finish before the server's hard deadline cuts it.
+// A stream gets a finish before the server's write timeout would cut it.
 func TestHardWriteDeadline(t *testing.T) {
 	for name, timeouts := range map[string]string{
 		"with idle timeouts":    "write 1s",
@@ -91,7 +92,8 @@ func TestHardWriteDeadline(t *testing.T) {
 	}
 }
 
-// Deadlines of our own bound writes, and neither the pauses between them nor the end of the answer.
+// write_timeout bounds each write, but neither the pauses between writes nor the end of the answer. The module sets the
+// deadlines itself here, because Caddy's are off.
 func TestPausesAreNoStalls(t *testing.T) {
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream")

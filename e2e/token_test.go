@@ -18,7 +18,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
 
-// askedWith returns the token that the n-th request brought upstream.
+// askedWith returns the token that the n-th request brought upstream, from 0.
 func askedWith(t *testing.T, server *sandboxtest.Server, n int) string {
 	t.Helper()
 	token, ok := strings.CutPrefix(server.Request(t, n).Header.Get("Authorization"), "Bearer ")
@@ -28,7 +28,7 @@ func askedWith(t *testing.T, server *sandboxtest.Server, n int) string {
 	return token
 }
 
-// fileSite is a site whose token is in a file.
+// fileSite serves a site whose token is in a file, and returns the path of the file.
 func fileSite(t *testing.T, server *sandboxtest.Server) (s *sitetest.Site, file string) {
 	t.Helper()
 	file = filepath.Join(t.TempDir(), "token")
@@ -40,6 +40,7 @@ func fileSite(t *testing.T, server *sandboxtest.Server) (s *sitetest.Site, file 
 	}`, sitetest.ChatPath, file, sandbox.Assistant, server.URL)), file
 }
 
+// A request uses the token that the file holds at that moment, without a reload.
 func TestRotatedTokenNeedsNoReload(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	s, file := fileSite(t, server)
@@ -58,7 +59,7 @@ func TestRotatedTokenNeedsNoReload(t *testing.T) {
 		if token == sandbox.Token {
 			sitetest.OnlyFinish(t, sitetest.ReadAll(t, resp))
 		} else {
-			sitetest.WantError(t, resp, http.StatusBadGateway, "unauthorized:upstream") // the sandbox knows its own alone
+			sitetest.WantError(t, resp, http.StatusBadGateway, "unauthorized:upstream") // the sandbox accepts only its own
 		}
 		if got := askedWith(t, server, n); got != token {
 			t.Errorf("request %d was sent with %q, want %q", n, got, token)
@@ -69,7 +70,8 @@ func TestRotatedTokenNeedsNoReload(t *testing.T) {
 	}
 }
 
-// Where the file cannot be used, no older token is, and the log is not filled by it.
+// If the token file cannot be used, no older token takes its place, and the upstream is not asked. The log says so
+// once.
 func TestUnusableTokenFile(t *testing.T) {
 	for what, breakIt := range map[string]func(file string){
 		"removed":     func(string) {},
@@ -124,7 +126,7 @@ func TestUnusableTokenFile(t *testing.T) {
 
 			remove(t, file)
 			sitetest.WriteFile(t, file, sitetest.FakeToken("2"))
-			sitetest.WantError(t, s.Ask(sitetest.Hello), http.StatusBadGateway, "unauthorized:upstream") // the sandbox knows its own alone
+			sitetest.WantError(t, s.Ask(sitetest.Hello), http.StatusBadGateway, "unauthorized:upstream") // the sandbox accepts only its own
 			if got := askedWith(t, server, 1); got != sitetest.FakeToken("2") {
 				t.Errorf("with the file back, the upstream was asked with %q", got)
 			}
@@ -148,7 +150,7 @@ func mkdir(t *testing.T, path string) {
 	}
 }
 
-// leakRequests are chats that end in every way there is.
+// leakRequests returns chats that end in every possible way.
 func leakRequests(t *testing.T, s *sitetest.Site) []*http.Request {
 	t.Helper()
 	var requests []*http.Request
@@ -173,8 +175,8 @@ func leakRequests(t *testing.T, s *sitetest.Site) []*http.Request {
 	return append(requests, foreign, text, get)
 }
 
-// What a visitor, the log, the adapted config and the admin API show never holds the token, at the most
-// talkative that Caddy can be.
+// No answer, log line, adapted config or answer of the admin API holds the token, even with Caddy's most verbose
+// options.
 func TestTokenLeaksNowhere(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "token")
 	sitetest.WriteFile(t, file, sandbox.Token+"\n")
@@ -232,7 +234,8 @@ func TestTokenLeaksNowhere(t *testing.T) {
 	}
 }
 
-// adminConfig returns what the admin API shows of a config while that runs.
+// adminConfig loads a config with an admin API, returns what that shows of the config, and loads the config without it
+// again.
 func adminConfig(t *testing.T, config []byte) string {
 	t.Helper()
 	var fields map[string]json.RawMessage
@@ -262,7 +265,8 @@ func adminConfig(t *testing.T, config []byte) string {
 	return string(body)
 }
 
-// A literal token is in the config, and so in what Caddy prints of that; the line of a request does without it.
+// A literal token is part of the config, and so of what Caddy logs when the config loads. The trace line of a request
+// redacts it.
 func TestTraceRedactsALiteralToken(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	for what, token := range map[string]string{"whole": sandbox.Token, "in part": "ic_sandbox0000000000000000000{env.TEST_REST}"} {

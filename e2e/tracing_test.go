@@ -7,7 +7,8 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 )
 
-// With Caddy's own tracing, the upstream learns of the trace by propagate_trace and not without it, whatever the visitor sends.
+// With Caddy's tracing directive, the upstream gets a traceparent header only if propagate_trace is set. It never gets
+// the visitor's tracestate and baggage.
 func TestTracingDirective(t *testing.T) {
 	t.Setenv("OTEL_TRACES_EXPORTER", "none")
 	upstream := sitetest.NewUpstream(t, sitetest.Finishing)

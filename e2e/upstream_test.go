@@ -23,13 +23,13 @@ import (
 
 const testToken = sandbox.Token
 
-// upstreamError is an error of the upstream and what the visitor gets of it.
+// upstreamError is an error of the upstream and what the visitor gets for it.
 type upstreamError struct {
 	name   string
 	answer http.HandlerFunc
 	status int
 	code   string
-	body   string // all of it, where it matters
+	body   string // all of it; "" if the text must be the module's own
 }
 
 const (
@@ -37,7 +37,7 @@ const (
 	webPage     = "<!doctype html><title>Their page</title>"
 )
 
-// upstreamErrors are the rows of the error table that the upstream is the reason for.
+// upstreamErrors returns the rows of the error table that the upstream causes.
 func upstreamErrors() []upstreamError {
 	var rows []upstreamError
 	add := func(name string, answer http.HandlerFunc, status int, code, body string) {
@@ -74,7 +74,7 @@ func upstreamErrors() []upstreamError {
 		add(fmt.Sprintf("%d", status), sitetest.Raw(answer+sitetest.Theirs), 502, "bad_gateway:upstream", "")
 	}
 
-	// What their words have to look like.
+	// The upstream's words are passed on only in this shape.
 	detailed := `{"error":"e","code":"c","details":{"a":"1","messages":"2"}}`
 	large := func(size int) string {
 		return `{"error":"` + strings.Repeat("x", size-len(`{"error":"","code":"c"}`)) + `","code":"c"}`
@@ -112,7 +112,7 @@ func upstreamErrors() []upstreamError {
 	}
 	add("a 500 that breaks off", sitetest.Breaking(sitetest.Answering(500, sitetest.Theirs, "Content-Length", "1000")), 500, "server_error:upstream", "")
 
-	// A 200 that is no chat's answer.
+	// A 200 that is not the answer to a chat.
 	for name, header := range map[string][]string{
 		"a page":                   {"Content-Type", "text/html; charset=utf-8"},
 		"problem+json":             {"Content-Type", "application/problem+json"},
@@ -149,6 +149,8 @@ func upstreamErrors() []upstreamError {
 	return rows
 }
 
+// Every error of the upstream reaches the visitor with the documented status, code and shape. The upstream's own words
+// pass only if they have that shape.
 func TestUpstreamErrors(t *testing.T) {
 	rows := upstreamErrors()
 	answers := make(map[string]http.HandlerFunc)
@@ -179,6 +181,8 @@ func TestUpstreamErrors(t *testing.T) {
 	}
 }
 
+// If the upstream sends no answer or no event in time, the visitor gets a 504. That holds for response_timeout and
+// max_duration.
 func TestUpstreamTimeouts(t *testing.T) {
 	answers := map[string]http.HandlerFunc{
 		"silent":         sitetest.Silent,
@@ -199,11 +203,14 @@ func TestUpstreamTimeouts(t *testing.T) {
 	}
 }
 
+// If the upstream cannot be reached, the visitor gets a 502.
 func TestUnreachableUpstream(t *testing.T) {
 	s := sitetest.Serve(t, sitetest.ChatToURL(fmt.Sprintf("http://127.0.0.1:%d", localhost.Port(t)), sitetest.Once))
 	sitetest.WantError(t, s.Ask(sitetest.Hello), http.StatusBadGateway, "bad_gateway:upstream")
 }
 
+// An event stream or JSON reaches the visitor byte for byte, with its media type. Plain text, bytes and a missing type
+// count as an event stream.
 func TestUpstreamAnswers(t *testing.T) {
 	const json = "application/json"
 	largest := `"` + strings.Repeat("x", 1<<20-2) + `"`
@@ -249,6 +256,7 @@ func TestUpstreamAnswers(t *testing.T) {
 	}
 }
 
+// The visitor gets the upstream's Retry-After in seconds, at most an hour. A 429 always has one.
 func TestRetryAfter(t *testing.T) {
 	const hour = 3600
 	soon := time.Now().Add(90 * time.Second).UTC().Format(http.TimeFormat)
@@ -289,7 +297,7 @@ func TestRetryAfter(t *testing.T) {
 	visitor := &http.Transport{DisableKeepAlives: true} // reloads close connections
 	for name, row := range rows {
 		t.Run(name, func(t *testing.T) {
-			// By another address, so that no other row's cool-down is on.
+			// Each row has an endpoint of its own, so that no other row's cool-down is on.
 			s.Reload(sitetest.ChatToURL(upstream.URL+"/"+url.PathEscape(name), sitetest.Once))
 			resp := s.Send(visitor, sitetest.ChatRequest(t, s.Plain, sitetest.Saying(name)))
 			sitetest.WantError(t, resp, row.status, "their_code:chat")
@@ -310,7 +318,7 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
-// TestRedirectsAreNotFollowed because the token is for the configured host alone.
+// Redirects are not followed, because the token is for the configured host alone.
 func TestRedirectsAreNotFollowed(t *testing.T) {
 	elsewhere := sitetest.NewUpstream(t, sitetest.Finishing)
 	answers := make(map[string]http.HandlerFunc)
@@ -337,7 +345,7 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 	}
 }
 
-// TestTokenEcho has an upstream that tells the token, in all the places where it can.
+// If the upstream sends the token back, wherever in its answer, neither the visitor nor the log gets it.
 func TestTokenEcho(t *testing.T) {
 	const json = "application/json"
 	delta := `data: {"type":"text-delta","textDelta":"Hi"}` + "\n\n"
@@ -441,7 +449,8 @@ func TestTokenEcho(t *testing.T) {
 	}
 }
 
-// TestOutgoingRequest is the whole of what the upstream gets, whatever a visitor sends.
+// Whatever a visitor sends, the upstream gets the module's own headers and the body that the module wrote, and nothing
+// else.
 func TestOutgoingRequest(t *testing.T) {
 	for proto, row := range map[string]struct {
 		start     func(testing.TB, sandbox.Options) *sandboxtest.Server
@@ -502,8 +511,8 @@ func TestOutgoingRequest(t *testing.T) {
 
 var quotedKey = regexp.MustCompile(`^"[0-9A-Za-z-]{20,64}"$`)
 
-// TestNoSilentRepeat has an upstream that closes a kept connection on the second request. net/http would
-// send a POST with an Idempotency-Key once more by itself.
+// A request is not repeated silently when the upstream closes a kept connection on it. net/http by itself would send a
+// POST with an Idempotency-Key once more.
 func TestNoSilentRepeat(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -540,7 +549,7 @@ func TestNoSilentRepeat(t *testing.T) {
 	}
 }
 
-// answerOnce answers a connection's first request, and closes it when the second one has come.
+// answerOnce answers a connection's first request, and closes the connection when the second one has come.
 func answerOnce(conn net.Conn, asked chan<- int) {
 	defer conn.Close()
 	if conn.SetDeadline(time.Now().Add(sitetest.Patience)) != nil {
