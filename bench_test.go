@@ -18,7 +18,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/visitor"
 )
 
-// events is a body of n times the same bytes, a read each.
+// events is a body that returns the same bytes n times, once per read.
 type events struct {
 	data string
 	n    int
@@ -32,7 +32,7 @@ func (e *events) Read(p []byte) (int, error) {
 	return copy(p, e.data), nil
 }
 
-// discard is a ResponseWriter that takes all.
+// discard is a ResponseWriter that discards everything.
 type discard struct{ header http.Header }
 
 func (d *discard) Header() http.Header              { return d.header }
@@ -41,13 +41,13 @@ func (d *discard) Write(p []byte) (int, error)      { return len(p), nil }
 func (d *discard) FlushError() error                { return nil }
 func (d *discard) SetWriteDeadline(time.Time) error { return nil }
 
-// benchRequest is shared, because a request is net/http's and not ours.
+// benchRequest is shared, because net/http makes the request: its cost is not the module's.
 var benchRequest = httptest.NewRequestWithContext(context.Background(), http.MethodPost, sitetest.ChatPath, nil)
 
-// openExchange lets benchRequest in. Its admission has to be left.
+// openExchange admits benchRequest and opens its exchange. The caller has to close the exchange and leave the admission.
 func openExchange(tb testing.TB, h *Handler, w http.ResponseWriter) *exchange {
 	tb.Helper()
-	admission, err := h.limiter.Admit(w.Header(), h.requestOf(benchRequest), h.keysOf(benchRequest, "", nil))
+	admission, err := h.admit(w.Header(), benchRequest)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -55,7 +55,7 @@ func openExchange(tb testing.TB, h *Handler, w http.ResponseWriter) *exchange {
 	return h.exchanges.open(benchRequest.Context(), h.exchanges.response(w, benchRequest, c.Start, ""), false, admission, c)
 }
 
-// newBenchRelay returns what relays a stream, with its timer running.
+// newBenchRelay returns an exchange, with its timer running, and a relay for its stream.
 func newBenchRelay(tb testing.TB, h *Handler) (*exchange, *relay) {
 	tb.Helper()
 	ex := openExchange(tb, h, &discard{make(http.Header)})
@@ -67,13 +67,13 @@ func newBenchRelay(tb testing.TB, h *Handler) (*exchange, *relay) {
 	return ex, newRelay(ex.secret, ex.output, &ex.watch)
 }
 
-// BenchmarkRelay is what an event costs us, without what the connections cost.
+// BenchmarkRelay measures what the module does for each event, without the connections.
 func BenchmarkRelay(b *testing.B) {
 	event := `data: {"type":"text-delta","textDelta":"` + strings.Repeat("x", 56) + "\"}\n\n"
 	for _, bench := range []struct {
 		name  string
 		event string
-		batch int // events a read
+		batch int // events per read
 	}{
 		{"an event a read", event, 1},
 		{"32 events a read", event, 32},
@@ -101,7 +101,7 @@ func BenchmarkRelay(b *testing.B) {
 	}
 }
 
-// An event costs no allocation, whatever it holds.
+// An event is relayed without an allocation, whatever it contains.
 func TestRelayDoesNotAllocatePerEvent(t *testing.T) {
 	ex, relay := newBenchRelay(t, newHandler(t, "max_duration 1h"))
 	defer ex.admission.Leave()
@@ -115,8 +115,8 @@ func TestRelayDoesNotAllocatePerEvent(t *testing.T) {
 			t.Fatalf("%v with %d events left", err, body.n)
 		}
 	}
-	run() // what is kept for the stream's life is allocated here
-	// What else the process does counts as well, so the least of some measurements is the truest.
+	run() // allocates what the stream keeps to its end
+	// The rest of the process counts as well, so the smallest of several measurements is the most accurate.
 	least := math.Inf(1)
 	for tries := 0; least > 0 && tries < 100; tries++ {
 		least = min(least, testing.AllocsPerRun(10, run))
@@ -126,15 +126,15 @@ func TestRelayDoesNotAllocatePerEvent(t *testing.T) {
 	}
 }
 
-// maxStreamMemory is what an open stream may take beyond what net/http needs for its two connections.
+// maxStreamMemory is how many bytes an open stream may use, beyond what net/http needs for its two connections.
 const maxStreamMemory = 8 << 10
 
-// TestStreamMemory compares idle streams with goroutines that idle in the same way without one: what is
-// left is ours.
+// TestStreamMemory compares idle streams with goroutines that idle in the same way without a stream. The difference is the
+// module's.
 func TestStreamMemory(t *testing.T) {
 	const streams = 500
 	h := newHandler(t, "max_duration 1h")
-	// What else the process does counts as well, so the least of some measurements is the truest.
+	// The rest of the process counts as well, so the smallest of several measurements is the most accurate.
 	per := math.MaxInt
 	for range 5 {
 		idle := memoryOf(t, streams, func(body io.Reader) {
@@ -156,7 +156,7 @@ func TestStreamMemory(t *testing.T) {
 	}
 }
 
-// A chat's body is not kept while its answer streams, which net/http alone would do.
+// A chat's body is not kept in memory while its answer streams. net/http by itself would keep it.
 func TestStreamMemoryOfALargeChat(t *testing.T) {
 	const streams, size = 30, 500_000
 	end := make(chan struct{})
@@ -179,7 +179,7 @@ func TestStreamMemoryOfALargeChat(t *testing.T) {
 		}
 		return answers
 	}
-	answers := readAllLater(1) // what is allocated once
+	answers := readAllLater(1) // allocates what is allocated only once
 	before := sitetest.UsedMemory()
 	answers = append(answers, readAllLater(streams)...)
 	per := (sitetest.UsedMemory() - before) / streams
@@ -193,7 +193,7 @@ func TestStreamMemoryOfALargeChat(t *testing.T) {
 	}
 }
 
-// memoryOf is the heap and the stacks of n streams that wait for their second event.
+// memoryOf returns how many bytes of heap and stack n streams use while they wait for their second event.
 func memoryOf(t *testing.T, n int, stream func(io.Reader)) int {
 	t.Helper()
 	waiting, end := make(chan struct{}), make(chan struct{})
@@ -216,7 +216,7 @@ func memoryOf(t *testing.T, n int, stream func(io.Reader)) int {
 	return used
 }
 
-// idleBody gives one event and then waits.
+// idleBody returns one event, and then waits until end is closed.
 type idleBody struct {
 	begun        bool
 	waiting, end chan struct{}
@@ -232,7 +232,7 @@ func (b *idleBody) Read(p []byte) (int, error) {
 	return 0, io.EOF
 }
 
-// BenchmarkExchange is what a short chat costs us, without what the connections cost.
+// BenchmarkExchange measures what the module does for a short chat, without the connections.
 func BenchmarkExchange(b *testing.B) {
 	answer := strings.Repeat(sitetest.Delta, 19) + sitetest.Finish
 	for _, bench := range []struct {
@@ -257,7 +257,7 @@ func BenchmarkExchange(b *testing.B) {
 				}
 				return c.visitor.status
 			}
-			chat() // which may use the limit up
+			chat() // may use the limit up
 			b.ReportAllocs()
 			for b.Loop() {
 				if status := chat(); status != bench.status {

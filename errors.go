@@ -31,7 +31,7 @@ var (
 
 // writeError sends err to the visitor, to whom nothing may have been sent before. An error other than an
 // *apierror.Error means that the visitor has left.
-func (h *Handler) writeError(w http.ResponseWriter, c *telemetry.Record, err error) {
+func writeError(w http.ResponseWriter, log *telemetry.Log, c *telemetry.Record, err error) {
 	var e *apierror.Error
 	if !errors.As(err, &e) {
 		c.Outcome, c.Cause = telemetry.OutcomeLeft, telemetry.CauseLeft
@@ -43,7 +43,7 @@ func (h *Handler) writeError(w http.ResponseWriter, c *telemetry.Record, err err
 	if c.Admitted {
 		c.Outcome = telemetry.OutcomeFailed
 	}
-	h.logError(e)
+	logError(log, e)
 
 	header := w.Header()
 	maps.Copy(header, e.Header.Clone()) // cloned: requests share e.Header, and other directives may edit the response's
@@ -55,11 +55,11 @@ func (h *Handler) writeError(w http.ResponseWriter, c *telemetry.Record, err err
 
 // logError logs a failed chat. Failures that the operator should know of go through Report, so that they are not
 // repeated for each chat. All others are logged at debug level.
-func (h *Handler) logError(e *apierror.Error) {
+func logError(log *telemetry.Log, e *apierror.Error) {
 	fields := []zap.Field{zap.Int("status", e.Status), zap.String("code", telemetry.Shorten(e.SentCode())), zap.NamedError("cause", e.Cause)}
 	if level := e.Level(); level > zapcore.DebugLevel {
-		h.log.Report(level, e.Label()+" "+e.Hint, "the chat failed", e.Hint, fields...)
-	} else if c := h.log.Logger().Check(level, "the chat failed"); c != nil {
+		log.Report(level, e.Label()+" "+e.Hint, "the chat failed", e.Hint, fields...)
+	} else if c := log.Logger().Check(level, "the chat failed"); c != nil {
 		c.Write(fields...)
 	}
 }

@@ -444,7 +444,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 	c := telemetry.NewRecord(r)
 	defer c.Done()
 	if err := h.serve(w, r, c); err != nil {
-		h.writeError(w, c, err)
+		writeError(w, h.log, c, err)
 	}
 	return nil
 }
@@ -478,9 +478,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, c *telemetry.Rec
 	if resumable {
 		owner, resumable = h.resumer.ownerOf(r)
 	}
-	request := h.requestOf(r)
-	var keys [4]string // memory for the keys of up to four limits, to avoid an allocation
-	admission, err := h.limiter.Admit(w.Header(), request, h.keysOf(r, request.Client, keys[:0]))
+	admission, err := h.admit(w.Header(), r)
 	if err != nil {
 		return err
 	}

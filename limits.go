@@ -107,21 +107,18 @@ func (l *Limit) keyOf(r *http.Request, client string) string {
 	return limit.NormalizeKey(repl.ReplaceAll(l.Key, ""))
 }
 
-// requestOf returns what the limiter needs of r: its client and, if there is a store, a new id.
-func (h *Handler) requestOf(r *http.Request) limit.Request {
+// admit asks the limiter to let r in. The limiter tells the client in header how much is left of its limits.
+func (h *Handler) admit(header http.Header, r *http.Request) (*limit.Admission, error) {
 	request := limit.Request{Client: clientOf(r)}
 	if h.store != nil {
 		request.ID = recording.NewID()
 	}
-	return request
-}
-
-// keysOf appends to keys the key that each limit counts r under. The caller provides the memory of keys.
-func (h *Handler) keysOf(r *http.Request, client string, keys []string) []string {
+	var memory [4]string // so that the keys of up to four limits need no allocation
+	keys := memory[:0]
 	for i := range h.Limits {
-		keys = append(keys, h.Limits[i].keyOf(r, client))
+		keys = append(keys, h.Limits[i].keyOf(r, request.Client))
 	}
-	return keys
+	return h.limiter.Admit(header, request, keys)
 }
 
 // limiterConfig returns the config of the limiter, which decides whether there is room for a chat.

@@ -19,36 +19,36 @@ type Interruption struct {
 }
 
 // Error returns the code, the text and the cause, for the log.
-func (b *Interruption) Error() string {
-	if b.Cause != nil {
-		return b.Code.String() + ": " + b.Text + ": " + b.Cause.Error()
+func (i *Interruption) Error() string {
+	if i.Cause != nil {
+		return i.Code.String() + ": " + i.Text + ": " + i.Cause.Error()
 	}
-	return b.Code.String() + ": " + b.Text
+	return i.Code.String() + ": " + i.Text
 }
 
 // Unwrap returns the cause.
-func (b *Interruption) Unwrap() error { return b.Cause }
+func (i *Interruption) Unwrap() error { return i.Cause }
 
 // Before returns the error for a visitor to whom nothing was sent yet.
-func (b *Interruption) Before() *Error {
-	if b.before == nil {
+func (i *Interruption) Before() *Error {
+	if i.before == nil {
 		return Closed.before
 	}
-	return b.before
+	return i.before
 }
 
 // FinishReason returns the finishReason of the finish: "stop" if the visitor stopped the answer, because that is no
 // error, else "error".
-func (b *Interruption) FinishReason() string {
-	if b.Code == codeStopped {
+func (i *Interruption) FinishReason() string {
+	if i.Code == codeStopped {
 		return "stop"
 	}
 	return "error"
 }
 
-// Level returns the log level of b: the more it concerns the operator, the higher.
-func (b *Interruption) Level() zapcore.Level {
-	switch b.Code {
+// Level returns the log level of i: the more it concerns the operator, the higher.
+func (i *Interruption) Level() zapcore.Level {
+	switch i.Code {
 	case codeShuttingDown, codeStopped, codeAbandoned:
 		return zapcore.DebugLevel
 	case codeLeak:
@@ -57,9 +57,9 @@ func (b *Interruption) Level() zapcore.Level {
 	return zapcore.WarnLevel
 }
 
-// Because returns a copy of b with the given cause.
-func (b *Interruption) Because(cause error) *Interruption {
-	c := *b
+// Because returns a copy of i with the given cause.
+func (i *Interruption) Because(cause error) *Interruption {
+	c := *i
 	c.Cause = cause
 	return &c
 }

@@ -43,9 +43,9 @@ type Policy struct {
 // New returns the policy of a site that allows pages of the given origins, in addition to its own. It returns an error
 // if one of them is not a page's origin.
 func New(allowed []string) (*Policy, error) {
-	o := &Policy{protection: http.NewCrossOriginProtection()}
+	p := &Policy{protection: http.NewCrossOriginProtection()}
 	if len(allowed) == 0 {
-		return o, nil // cors takes an empty list as all origins
+		return p, nil // cors takes an empty list as all origins
 	}
 	var normal []string
 	for _, configured := range allowed {
@@ -53,12 +53,12 @@ func New(allowed []string) (*Policy, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := o.protection.AddTrustedOrigin(origin); err != nil {
+		if err := p.protection.AddTrustedOrigin(origin); err != nil {
 			return nil, err
 		}
 		normal = append(normal, origin)
 	}
-	o.sharing = cors.New(cors.Options{
+	p.sharing = cors.New(cors.Options{
 		AllowedOrigins: normal,
 		// Methods that the chat does not support are listed too, so that a page can read the error that refuses them.
 		AllowedMethods: []string{
@@ -68,16 +68,16 @@ func New(allowed []string) (*Policy, error) {
 		ExposedHeaders: []string{"*"},
 		MaxAge:         int(preflightMaxAge.Seconds()),
 	})
-	return o, nil
+	return p, nil
 }
 
 // Share sets the response headers that let pages of allowed origins read the answer. If r is a CORS preflight (Fetch
 // Standard, § 3.3.2), Share answers it and returns true.
-func (o *Policy) Share(w http.ResponseWriter, r *http.Request) (answered bool) {
-	if o.sharing != nil {
+func (p *Policy) Share(w http.ResponseWriter, r *http.Request) (answered bool) {
+	if p.sharing != nil {
 		// Copy the values: all requests share those that cors sets, and other directives may edit those of a response.
 		fields := make(justHeader)
-		o.sharing.HandlerFunc(fields, r)
+		p.sharing.HandlerFunc(fields, r)
 		for name, values := range fields {
 			w.Header()[name] = append(w.Header()[name], values...)
 		}
@@ -97,10 +97,10 @@ func (justHeader) WriteHeader(int)             {}
 func (justHeader) Write(p []byte) (int, error) { return len(p), nil }
 
 // Check returns an error if r comes from a page that may not use the chat.
-func (o *Policy) Check(r *http.Request) error {
+func (p *Policy) Check(r *http.Request) error {
 	asPost := *r // net/http passes every GET as safe, but here a GET keeps an answer going
 	asPost.Method = http.MethodPost
-	if err := o.protection.Check(&asPost); err != nil {
+	if err := p.protection.Check(&asPost); err != nil {
 		return errOrigin.Because(err)
 	}
 	return nil
