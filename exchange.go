@@ -28,7 +28,7 @@ var errTokenUnusable = &apierror.Error{
 	Hint: "the token's file cannot be used; put the API token there again, no reload is needed",
 }
 
-// exchanges are the services and settings that all exchanges of a handler have in common.
+// exchanges holds the services and settings that all exchanges of one handler share.
 type exchanges struct {
 	client   *upstream.Client
 	endpoint *upstream.Endpoint
@@ -50,24 +50,25 @@ type exchange struct {
 	*exchanges
 	admission *limit.Admission
 	record    *telemetry.Record
-	ctx       context.Context // of the request upstream; its cause says why the exchange ended
+	ctx       context.Context // of the upstream request; its cause says why the exchange ended
 	cancel    context.CancelCauseFunc
 	output    output
 	watch     watchdog.Watchdog
-	relay     *relay // of the last stream
-	http3     bool   // the visitor came by HTTP/3
+	relay     *relay // of the last attempt that was answered by a stream; nil: none was
+	http3     bool   // the output is a visitor's HTTP/3 response
 	secret    upstream.Token
 
-	body   []byte  // that is sent upstream
-	key    string  // the Idempotency-Key, which all tries share
-	answer *answer // of the last try, if it had one to pass on
+	body   []byte  // of the upstream request; nil once there is an answer
+	key    string  // the Idempotency-Key, which all attempts share
+	answer *answer // of the last attempt; nil: it had none for the visitor
 
 	leftAt  atomic.Int64 // when the visitor left, from the start; 0: not yet
-	unwatch func() bool  // ends looking for that
+	unwatch func() bool  // stops the function that sets leftAt
 }
 
-// open prepares to ask on behalf of a visitor, who is let in, for as long as ctx lasts. Of what is visited by HTTP/3, a
-// reload has to end it.
+// open prepares an exchange for an admitted request. The exchange lasts no longer than ctx, and the caller must close
+// it. http3 says that out is a visitor's HTTP/3 response: Caddy closes HTTP/3 connections on reload, so such an
+// exchange must send its finish before that.
 func (es *exchanges) open(ctx context.Context, out output, http3 bool, a *limit.Admission, c *telemetry.Record) *exchange {
 	c.Admitted = true
 	ex := &exchange{exchanges: es, admission: a, record: c, output: out, http3: http3}
@@ -89,8 +90,8 @@ func (es *exchanges) open(ctx context.Context, out output, http3 bool, a *limit.
 	return ex
 }
 
-// response returns the response to a visitor whose request began at start. Its Cache-Control may be another one than that of an
-// answer to a POST.
+// response returns the response to a visitor whose request began at start. cacheControl is its Cache-Control; "" means
+// that of an answer to a POST.
 func (es *exchanges) response(w http.ResponseWriter, r *http.Request, start time.Time, cacheControl string) *visitor.Response {
 	return visitor.New(w, r, visitor.Options{
 		Start:        start,
@@ -100,7 +101,7 @@ func (es *exchanges) response(w http.ResponseWriter, r *http.Request, start time
 	})
 }
 
-// run asks, and passes the answer on. An error means that nothing was sent.
+// run asks the upstream and relays the answer. An error means that nothing was sent to the visitor.
 func (ex *exchange) run(body []byte) error {
 	err := ex.ask(body)
 	if err == nil {
@@ -109,20 +110,20 @@ func (ex *exchange) run(body []byte) error {
 	return ex.conclude(err)
 }
 
-// close gives everything back.
+// close ends the exchange, releases what it holds, and records what the visitor was sent.
 func (ex *exchange) close() {
 	shutdown.Remove(ex)
 	ex.unwatch()
 	ex.watch.Stop()
 	ex.cancel(nil)
 	if ex.relay != nil {
-		ex.relay.buffer.Abandon() // if nobody could release it
+		ex.relay.buffer.Abandon() // a failed write may still read it, see endStream; no effect after a release
 		ex.relay.note(ex.record)
 	}
 	ex.record.Bytes = ex.output.Close(ex.record.FinishReason, ex.record.Cause)
 }
 
-// readToken reads the token that all tries share.
+// readToken reads the API token once for all attempts.
 func (ex *exchange) readToken() error {
 	var err error
 	if ex.secret, err = ex.token.Get(); err != nil {
@@ -131,18 +132,18 @@ func (ex *exchange) readToken() error {
 	return nil
 }
 
-// ask sends the chat upstream, again where that is safe, until there is an answer to pass on.
+// ask sends the chat upstream until there is an answer for the visitor. It repeats an attempt where that is safe.
 func (ex *exchange) ask(body []byte) error {
 	if err := ex.readToken(); err != nil {
 		return err
 	}
 	ex.record.StartSpan(ex.ctx, ex.endpoint.URL, ex.endpoint.Public)
 	ex.body, ex.key = body, upstream.NewIdempotencyKey()
-	defer func() { ex.body = nil }() // an answer may take long, and needs it no more
+	defer func() { ex.body = nil }() // the answer may take long, and does not need the body
 	return ex.retry.run(ex.ctx, ex.watch.Left(), ex)
 }
 
-// try asks the upstream once.
+// try makes one attempt to get an answer from the upstream.
 func (ex *exchange) try() (err error) {
 	defer ex.admission.EndTurn()
 	if err := ex.ctx.Err(); err != nil {
@@ -165,7 +166,7 @@ func (ex *exchange) try() (err error) {
 		ex.noteRateLimit(resp)
 		ex.admission.Answered()
 		if ex.answer, err = ex.accept(ctx, resp); err == nil {
-			return nil // the exchange cancels it
+			return nil // ctx must outlive this attempt: the answer is read under it, and ex.cancel ends it
 		}
 		resp.Body.Close()
 	}
@@ -175,26 +176,26 @@ func (ex *exchange) try() (err error) {
 	}
 	cancel(nil)
 	if errors.Is(err, apierror.ResponseTimeout) {
-		// Its connection may have been dead, and then others that are as old may be, too.
+		// The connection may have been dead, and idle ones of the same age may be dead, too.
 		ex.client.CloseIdle()
 	}
 	return err
 }
 
-// nextTurn waits for leave to ask once more.
+// nextTurn returns how long a cool-down delays the next attempt; 0 if the attempt can be made now.
 func (ex *exchange) nextTurn() (wait time.Duration) { return ex.admission.NextTurn() }
 
-// isCommitted reports whether the visitor was sent anything, so that nothing can be asked again.
+// isCommitted reports whether anything was sent to the visitor. After that, no further attempt is possible.
 func (ex *exchange) isCommitted() bool { return ex.output.IsCommitted() }
 
-// logPause tells of a try that is to be repeated.
+// logPause logs that an attempt failed with cause, and will be repeated after pause.
 func (ex *exchange) logPause(tries int, pause time.Duration, cause error) {
 	if c := ex.log.Logger().Check(zap.DebugLevel, "trying again"); c != nil {
 		c.Write(zap.Int("tries", tries), zap.Duration("pause", pause), zap.NamedError("cause", ex.withoutToken(cause)))
 	}
 }
 
-// traceHeader is what tells the upstream of the trace, if it is to be told.
+// traceHeader returns the header fields that pass the trace on to the upstream, or nil if propagate_trace is off.
 func (ex *exchange) traceHeader(ctx context.Context) http.Header {
 	if !ex.propagateTrace {
 		return nil
@@ -204,7 +205,7 @@ func (ex *exchange) traceHeader(ctx context.Context) http.Header {
 	return header
 }
 
-// noteRateLimit starts the cool-down where the upstream says how long it is not to be asked.
+// noteRateLimit starts a cool-down if the upstream answered 429 and said how long to wait.
 func (ex *exchange) noteRateLimit(resp *http.Response) {
 	if resp.StatusCode != http.StatusTooManyRequests {
 		return
@@ -219,16 +220,17 @@ func (ex *exchange) noteRateLimit(resp *http.Response) {
 	}
 }
 
-// answer is what the upstream has answered with and the visitor gets: a stream that has begun, or JSON.
+// answer is an answer of the upstream that the visitor gets: a stream that has begun, or JSON.
 type answer struct {
 	ex    *exchange
-	ctx   context.Context // of the try
+	ctx   context.Context // of the attempt
 	body  io.ReadCloser
 	relay *relay // nil: it is JSON
 	json  []byte
 }
 
-// accept takes an answer, up to its first event if it is a stream.
+// accept checks the upstream's answer and returns it, or why the visitor does not get it. It relays a stream up to its
+// first event.
 func (ex *exchange) accept(ctx context.Context, resp *http.Response) (*answer, error) {
 	got, err := upstream.Accept(ctx, resp, ex.secret, ex.logLeak)
 	if err != nil {
@@ -241,7 +243,7 @@ func (ex *exchange) accept(ctx context.Context, resp *http.Response) (*answer, e
 	return ex.stream(ctx, got)
 }
 
-// stream takes an event stream, up to its first event.
+// stream relays an event stream up to its first event. It returns an error if there is none.
 func (ex *exchange) stream(ctx context.Context, got upstream.Answer) (*answer, error) {
 	ex.output.Prepare(got.Header, sse.MediaType)
 	ex.watch.Accept()
@@ -253,7 +255,7 @@ func (ex *exchange) stream(ctx context.Context, got upstream.Answer) (*answer, e
 	return a, nil
 }
 
-// relayToEnd passes the answer on to its end.
+// relayToEnd relays the answer to its end. It returns nil if the answer is complete, otherwise why it is not.
 func (a *answer) relayToEnd() error {
 	defer a.body.Close()
 	if a.relay == nil {
@@ -263,11 +265,13 @@ func (a *answer) relayToEnd() error {
 	return a.endStream(a.relay.copy(a.body))
 }
 
-// endStream gives back what a stream took, and returns why it has no finish, if it has none.
+// endStream releases the relay's memory. err is what start or copy returned. endStream returns why the answer broke
+// off, or nil if it did not.
 func (a *answer) endStream(err error) error {
 	finished := a.relay.finished
 	if !errors.Is(err, apierror.ErrVisitorGone) {
-		a.relay.release() // HTTP/2 may still look at the bytes of a write that failed
+		// After a failed write, HTTP/2 may still read the bytes, so that buffer must not be reused.
+		a.relay.release()
 	}
 	switch _, known := errors.AsType[*apierror.Interruption](err); {
 	case err == nil:
@@ -284,8 +288,9 @@ func (a *answer) endStream(err error) error {
 	return apierror.Closed.Because(err)
 }
 
-// conclude tells the visitor why there is no more of an answer: by an error where nothing was sent, which it
-// returns, else by a finish.
+// conclude ends the exchange's output. A nil err means that the answer is complete. Otherwise err, or the cause of the
+// exchange's cancellation, says why it is not: the visitor gets that as a finish, or, if nothing was sent yet, as the
+// error that conclude returns.
 func (ex *exchange) conclude(err error) error {
 	ex.watch.Stop()
 	if err == nil {
@@ -293,7 +298,7 @@ func (ex *exchange) conclude(err error) error {
 		return nil
 	}
 	cause := context.Cause(ex.ctx)
-	watchdog.Rethrow(cause) // here, net/http handles it as ever
+	watchdog.Rethrow(cause) // in this goroutine, net/http recovers it as usual
 	if errors.Is(err, apierror.ErrVisitorGone) {
 		return ex.leave(err)
 	}
@@ -312,10 +317,11 @@ func (ex *exchange) conclude(err error) error {
 	return err
 }
 
-// interrupt tells the visitor of an answer that has no finish of its own.
+// interrupt sends the visitor a finish with the reason why the upstream sent none. If nothing was sent yet, it returns
+// the reason as an error instead.
 func (ex *exchange) interrupt(reason *apierror.Interruption) error {
 	if ex.relay != nil && ex.relay.finishSent {
-		ex.record.Outcome = telemetry.OutcomeAnswered // what would have followed does not matter
+		ex.record.Outcome = telemetry.OutcomeAnswered // the visitor has the finish, and nothing after it matters
 		return nil
 	}
 	cause := ex.withoutToken(reason.Cause)
@@ -331,10 +337,10 @@ func (ex *exchange) interrupt(reason *apierror.Interruption) error {
 	return nil
 }
 
-// leave ends the exchange of a visitor who left or does not read.
+// leave ends the exchange after the visitor left or stopped reading. It returns an error if nothing was sent.
 func (ex *exchange) leave(err error) error {
 	if ex.relay != nil && ex.relay.finishSent {
-		ex.record.Outcome = telemetry.OutcomeAnswered // what would have followed does not matter
+		ex.record.Outcome = telemetry.OutcomeAnswered // the visitor has the finish, and nothing after it matters
 		return nil
 	}
 	if ex.ctx.Err() != nil {
@@ -343,26 +349,26 @@ func (ex *exchange) leave(err error) error {
 	return ex.visitorLeft(ex.record, ex.output.IsCommitted(), ex.http3, err, ex.withoutToken(err))
 }
 
-// endsAtReload reports whether a reload that replaces these exchanges' handler ends one of them: Caddy closes HTTP/3
-// connections then.
+// endsAtReload reports whether e is one of these exchanges and must end when a reload replaces their handler: Caddy
+// closes HTTP/3 connections on reload.
 func (es *exchanges) endsAtReload(e shutdown.Exchange) bool {
 	ex, ok := e.(*exchange)
 	return ok && ex.exchanges == es && ex.http3
 }
 
-// IsHeard reports whether there is a visitor, or may be one although this process exits.
+// IsHeard reports whether a visitor waits for the answer, or can still come back for it after this process exits.
 func (ex *exchange) IsHeard() bool { return ex.output.IsHeard() }
 
-// Context is that of the request upstream.
+// Context returns the context of the upstream request.
 func (ex *exchange) Context() context.Context { return ex.ctx }
 
-// Cancel ends the exchange, because of cause.
+// Cancel ends the exchange. cause says why.
 func (ex *exchange) Cancel(cause error) { ex.cancel(cause) }
 
 // HowAsked returns how often the upstream was asked, and the status of its last answer.
 func (ex *exchange) HowAsked() (tries, status int) { return ex.record.Tries, ex.record.UpstreamStatus }
 
-// logLeak tells the operator of a token that would have gone out.
+// logLeak logs that the upstream sent the API token back, and what was done to keep it from the visitor.
 func (es *exchanges) logLeak(l upstream.Leak) {
 	var fields []zap.Field
 	if l.Header != "" {
@@ -375,8 +381,8 @@ func (es *exchanges) logLeak(l upstream.Leak) {
 		"revoke the token, and tell IllumiChat", fields...)
 }
 
-// visitorLeft ends what was sent to a visitor who left or does not read, because of err, which logged stands for in the log.
-// It returns an error if nothing was sent.
+// visitorLeft ends the response to a visitor who left or stopped reading. err says why, and logged replaces it in the
+// log. committed says whether anything was sent. If not, visitorLeft returns an error.
 func (es *exchanges) visitorLeft(c *telemetry.Record, committed, http3 bool, err, logged error) error {
 	c.Left(err)
 	if !committed {
@@ -389,14 +395,15 @@ func (es *exchanges) visitorLeft(c *telemetry.Record, committed, http3 bool, err
 		es.log.Logger().Debug("the visitor left before the end of the answer", zap.NamedError("cause", logged))
 	}
 	if http3 && errors.Is(err, apierror.ErrVisitorGone) {
-		// HTTP/1 and 2 end an answer by themselves that a write failed on. HTTP/3 would end it as if it were complete, and a
-		// visitor who reads again would take it for that.
+		// After a failed write, HTTP/1 and HTTP/2 abort a response by themselves. HTTP/3 would end it as if it were complete,
+		// and a visitor who resumes reading would take it for that.
 		panic(http.ErrAbortHandler)
 	}
 	return nil
 }
 
-// sinceLeft returns how long ago the visitor left: no more than a moment, if nobody has noted the time yet.
+// sinceLeft returns how long ago the visitor left. The result is never 0, which would mean that the visitor did not
+// leave: it is a nanosecond if leftAt is not set yet.
 func (ex *exchange) sinceLeft() time.Duration {
 	const moment = time.Nanosecond
 	if at := time.Duration(ex.leftAt.Load()); at > 0 {
@@ -405,10 +412,11 @@ func (ex *exchange) sinceLeft() time.Duration {
 	return moment
 }
 
-// errWithheld stands for an error that the log may not have.
+// errWithheld replaces an error that must not be logged.
 var errWithheld = errors.New("withheld, because it holds the API token, which the upstream sent back")
 
-// withoutToken keeps the token out of the log where err quotes an upstream that sent it back.
+// withoutToken keeps the token out of the log: it returns errWithheld if err quotes an upstream that sent the token
+// back, otherwise err.
 func (ex *exchange) withoutToken(err error) error {
 	if err != nil && ex.secret.In([]byte(err.Error())) {
 		return errWithheld

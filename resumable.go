@@ -20,9 +20,10 @@ import (
 	"github.com/illumichat/caddy-illumichat/store"
 )
 
-// serve has the answer to a chat recorded, for as long as somebody wants it, and the visitor who asked listen to that.
+// serve records the answer to a chat for as long as any visitor wants it, and lets the visitor who asked listen to the
+// recording. An error means that nothing was sent.
 func (m *resumer) serve(w http.ResponseWriter, r *http.Request, owner string, asked chat.Chat, a *limit.Admission, c *telemetry.Record) error {
-	release := m.limiter.Use() // for as long as the visitor reads, which may be longer than the upstream takes
+	release := m.limiter.Use() // the visitor may still read after the exchange is over
 	defer release()
 	visitor := m.exchanges.response(w, r, c.Start, "")
 	defer func() { c.Bytes = visitor.Close("", "") }()
@@ -35,7 +36,7 @@ func (m *resumer) serve(w http.ResponseWriter, r *http.Request, owner string, as
 		Until: visitor.Deadline(),
 		Slot:  a,
 	})
-	// Of the visitor's request the values are needed, but it may end before.
+	// The exchange may outlive the visitor's request: keep the context's values, not its cancellation.
 	ex := m.exchanges.open(context.WithoutCancel(r.Context()), rec, false, a, newAnswerRecord(asked, c.Start))
 	rec.Attach(ex)
 	var failed error
@@ -49,12 +50,12 @@ func (m *resumer) serve(w http.ResponseWriter, r *http.Request, owner string, as
 	case <-rec.Begun():
 	case <-over:
 	case <-r.Context().Done():
-		// Nobody has the id yet.
+		// No visitor can come back, because the id was not sent yet.
 		ex.Cancel(apierror.Abandoned)
 		<-over
 	}
 	if !rec.IsCommitted() {
-		c.Tries, c.UpstreamStatus = ex.HowAsked() // which nobody writes any more
+		c.Tries, c.UpstreamStatus = ex.HowAsked() // the exchange is over and no longer writes them
 		return m.writeJSON(r, visitor, rec, c, failed)
 	}
 	listener := rec.First()
@@ -70,14 +71,15 @@ func (m *resumer) serve(w http.ResponseWriter, r *http.Request, owner string, as
 	return nil
 }
 
-// newAnswerRecord is what is noted of an answer that is recorded, apart from the visitors who listen to it.
+// newAnswerRecord returns the record of an answer's exchange. The visitors who listen to the answer have records of
+// their own.
 func newAnswerRecord(asked chat.Chat, start time.Time) *telemetry.Record {
 	c := &telemetry.Record{Start: start}
 	noteChat(c, asked)
 	return c
 }
 
-// runAlone is run in a goroutine of its own.
+// runAlone runs the exchange and closes it. It is called in a goroutine of its own, so it recovers a panic itself.
 func (ex *exchange) runAlone(body []byte) (err error) {
 	defer ex.admission.Leave()
 	defer ex.record.EndSpan()
@@ -87,7 +89,7 @@ func (ex *exchange) runAlone(body []byte) (err error) {
 		if p == nil {
 			return
 		}
-		// Where a visitor waits for the answer, net/http tells of it.
+		// If nothing is committed, the handler's goroutine waits for err and panics again, and net/http logs that.
 		err = &watchdog.Panic{Value: p}
 		if ex.output.IsCommitted() {
 			ex.log.Logger().Error("panic while an answer was recorded", zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
@@ -102,7 +104,8 @@ func (ex *exchange) runAlone(body []byte) (err error) {
 	return err
 }
 
-// writeJSON gives the visitor who asked an answer that is no stream, or returns the error that there is instead.
+// writeJSON sends the visitor who asked an answer that is not a stream, or returns err if there is no answer. An err
+// that carries the exchange's panic panics again.
 func (m *resumer) writeJSON(r *http.Request, visitor *visitor.Response, rec *recording.Recorder, c *telemetry.Record, err error) error {
 	watchdog.Rethrow(err)
 	if r.Context().Err() != nil {
@@ -119,7 +122,7 @@ func (m *resumer) writeJSON(r *http.Request, visitor *visitor.Response, rec *rec
 	return nil
 }
 
-// follow has a visitor listen to a stream, to its end or until they leave.
+// follow sends a stream to a visitor, until it ends or the visitor leaves. An error means that nothing was sent.
 func (m *resumer) follow(r *http.Request, visitor *visitor.Response, head http.Header, listener store.Listener, c *telemetry.Record) error {
 	visitor.Prepare(head, sse.MediaType)
 	var p recording.Progress
@@ -137,7 +140,7 @@ func (m *resumer) follow(r *http.Request, visitor *visitor.Response, head http.H
 	return m.visitorLeft(r, visitor, c, err)
 }
 
-// finishLost ends an answer of which nothing follows any more.
+// finishLost ends the response with a finish of our own, after the store lost the rest of the answer.
 func (m *resumer) finishLost(r *http.Request, visitor *visitor.Response, c *telemetry.Record, err error) error {
 	c.Ended(apierror.Lost.FinishReason(), apierror.Lost.Code.String())
 	m.log.Report(apierror.Lost.Level(), apierror.Lost.Code.String(), "the rest of an answer is lost",
@@ -151,7 +154,7 @@ func (m *resumer) finishLost(r *http.Request, visitor *visitor.Response, c *tele
 	return nil
 }
 
-// visitorLeft ends what was sent to a visitor who left or does not read.
+// visitorLeft ends the response to a visitor who left or stopped reading. It returns an error if nothing was sent.
 func (m *resumer) visitorLeft(r *http.Request, visitor *visitor.Response, c *telemetry.Record, err error) error {
 	return m.exchanges.visitorLeft(c, visitor.IsCommitted(), r.ProtoMajor == 3, err, err)
 }

@@ -21,7 +21,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/store"
 )
 
-// What an operator left out.
+// Defaults of what the operator does not set.
 const (
 	defaultGrace    = caddy.Duration(30 * time.Second)
 	defaultKeep     = caddy.Duration(5 * time.Minute)
@@ -41,27 +41,27 @@ var (
 	}
 )
 
-// Resume lets visitors go on with an answer whose connection they have lost, or stop it. Each answer has the header
+// Resume lets visitors continue an answer whose connection they have lost, or stop it. Each answer has the header
 // `Illumichat-Stream: <id>`, and each of its events a line `id: <id>:<n>`. A GET of the handler's path with
-// `Last-Event-ID: <id>:<n>`, or `?stream=<id>&after=<n>`, goes on after event n; a DELETE with `Illumichat-Stream: <id>` ends
-// the answer. Whoever knows an id may do so, unless there is an `owner`.
+// `Last-Event-ID: <id>:<n>`, or `?stream=<id>&after=<n>`, continues after event n. A DELETE with
+// `Illumichat-Stream: <id>` ends the answer. Any client that knows an id may do both, unless `owner` is set.
 type Resume struct {
-	// How long an answer goes on with nobody listening. Then the upstream is cancelled. Default: `30s`.
+	// How long an answer goes on while no visitor listens. After that, the upstream request is cancelled. Default: `30s`.
 	Grace caddy.Duration `json:"grace,omitempty"`
 
-	// How long an answer can be read again once it is complete. Default: `5m`.
+	// How long an answer can be read again after it is complete. Default: `5m`.
 	Keep caddy.Duration `json:"keep,omitempty"`
 
-	// How much is kept of one answer, in bytes. A longer one goes on, but can no longer be resumed. Default: 1048576
-	// (1 MiB), or `max_total` where that is less.
+	// How much is kept of one answer, in bytes. A longer answer goes on, but can no longer be resumed. Default: 1048576
+	// (1 MiB), or `max_total` if that is less.
 	MaxSize int64 `json:"max_size,omitempty"`
 
-	// How much this instance keeps of all answers of one endpoint and token, in bytes. Those that are complete make room for
-	// others, the oldest first; what finds none cannot be resumed. Default: 67108864 (64 MiB).
+	// How much this instance keeps of all answers of one endpoint and token, in bytes. Complete answers make room for
+	// others, the oldest first. An answer that finds no room cannot be resumed. Default: 67108864 (64 MiB).
 	MaxTotal int64 `json:"max_total,omitempty"`
 
-	// A placeholder, such as `{http.auth.user.id}`, that has to have the same value for whoever resumes or stops an answer as
-	// it had for who asked. Where it is empty, the answer cannot be resumed. Default: none.
+	// A placeholder, such as `{http.auth.user.id}`. Only a request with the same value as the chat's request may resume or
+	// stop the answer. If the value is empty, the answer cannot be resumed. Default: none.
 	Owner string `json:"owner,omitempty"`
 }
 
@@ -103,7 +103,7 @@ func (c *Resume) terms() store.Terms {
 	}
 }
 
-// resumer lets visitors go on with answers.
+// resumer records answers, and lets visitors resume or stop them.
 type resumer struct {
 	store     store.Store
 	terms     store.Terms
@@ -113,8 +113,8 @@ type resumer struct {
 	log       *telemetry.Log
 }
 
-// ownerOf returns who sent r, as a hash: what the placeholder stands for may be a secret. It reports false where it should
-// stand for something and does not: all such visitors would be one.
+// ownerOf returns the owner placeholder's value for r, as a hash because the value may be a secret. It returns "" if no
+// owner is configured. It returns false if the value is empty: otherwise all such visitors would count as one owner.
 func (m *resumer) ownerOf(r *http.Request) (owner string, ok bool) {
 	if m.owner == "" {
 		return "", true
@@ -132,7 +132,7 @@ func (m *resumer) ownerOf(r *http.Request) (owner string, ok bool) {
 
 const storeNamespace = "http.handlers.illumichat.stores"
 
-// resume goes on with an answer.
+// resume serves a GET: it sends the visitor the events of a stream that they do not have yet.
 func (m *resumer) resume(w http.ResponseWriter, r *http.Request, c *telemetry.Record) error {
 	id, after, err := recording.LastEvent(r)
 	if err != nil {
@@ -162,12 +162,14 @@ func (m *resumer) resume(w http.ResponseWriter, r *http.Request, c *telemetry.Re
 	}
 	defer seat.Leave()
 	telemetry.Resumed(telemetry.ResumeGoesOn)
-	visitor := m.exchanges.response(w, r, c.Start, "no-store, no-transform") // a GET's answer could be kept for another visitor
+	// Without no-store, a cache could keep the answer to a GET for another visitor.
+	visitor := m.exchanges.response(w, r, c.Start, "no-store, no-transform")
 	defer func() { c.Bytes = visitor.Close("", "") }()
 	return m.follow(r, visitor, stream.Meta().Header, listener, c)
 }
 
-// listen begins to listen to a stream of whoever sent r. It returns io.EOF where nothing is left of it.
+// listen finds the stream and begins to read it after the given event. If the stream has ended and no event follows, it
+// returns the stream and io.EOF.
 func (m *resumer) listen(r *http.Request, id string, after int64) (store.Stream, store.Listener, error) {
 	stream, err := m.find(r, id)
 	if err != nil {
@@ -180,7 +182,7 @@ func (m *resumer) listen(r *http.Request, id string, after int64) (store.Stream,
 	return stream, listener, storeError(r, err)
 }
 
-// storeError is what a visitor is told of a store's error.
+// storeError returns the error that the visitor gets for an error of the store.
 func storeError(r *http.Request, err error) error {
 	switch {
 	case err == nil:
@@ -193,7 +195,7 @@ func storeError(r *http.Request, err error) error {
 	return errStore.Because(err)
 }
 
-// stop ends an answer.
+// stop serves a DELETE: it ends the answer.
 func (m *resumer) stop(w http.ResponseWriter, r *http.Request, c *telemetry.Record) error {
 	id := r.Header.Get(recording.Header)
 	if id == "" {
@@ -212,7 +214,8 @@ func (m *resumer) stop(w http.ResponseWriter, r *http.Request, c *telemetry.Reco
 	return nil
 }
 
-// find returns a stream of whoever sent r.
+// find returns a stream, if r may resume or stop it. If not, it returns errStreamUnknown, as for a stream that does not
+// exist.
 func (m *resumer) find(r *http.Request, id string) (store.Stream, error) {
 	if !recording.ValidID(id) {
 		return nil, errStreamUnknown

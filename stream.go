@@ -15,91 +15,101 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/watchdog"
 )
 
-// output is where an exchange's answer goes: to the visitor who asked, or into the log of a stream that can be resumed. The
-// relay and the watch both use it, never at once. Times count from the exchange's start.
+// output is where an exchange's answer goes: to the visitor who asked, or into the log of a stream that can be resumed.
+// The relay and the watchdog use it from two goroutines, and an implementation must not let both write at the same
+// time. The watchdog's calls must not wait for a write of the relay. Times count from the exchange's start.
 type output interface {
-	// Prepare sets the head of an accepted answer.
+	// Prepare sets the response headers of an accepted answer.
 	Prepare(head http.Header, contentType string)
 
-	// Commit sends the head, if it is not sent yet. It is for the watch, and does not wait for the relay.
+	// Commit sends the response headers, if they are not sent yet. It is for the watchdog.
 	Commit() error
 
 	// IsCommitted reports whether anything was sent.
 	IsCommitted() bool
 
-	// HasSent reports whether anything but the head was sent.
+	// HasSent reports whether anything but the response headers was sent.
 	HasSent() bool
 
-	// WriteEvents sends p after the head, at once if it is to be flushed. What p ends with is the end of an event, or where whole is
-	// false, a part of one.
+	// WriteEvents sends p, after the response headers if they are not sent yet, and flushes it if flush is true. If whole
+	// is false, p ends within an event.
 	WriteEvents(p []byte, whole, flush bool) error
 
-	// WriteAll sends all of an answer that is no stream.
+	// WriteAll sends a complete answer that is not a stream.
 	WriteAll(p []byte) error
 
-	// Finish ends a stream with an event of our own, after the torn one if there is one.
+	// Finish ends a stream with an event of our own. If the last event was sent only in part, Finish first closes that one.
 	Finish(ev []byte) error
 
-	// EndStalled ends a write of the relay's that has taken too long. It returns when it may be time to look again.
+	// EndStalled makes the relay's write fail if it has blocked for too long. It is for the watchdog, and returns when to
+	// call it again.
 	EndStalled(now time.Duration) (next time.Duration)
 
-	// Heartbeat sends a comment if nothing was sent for long enough. It is for the watch, and returns when the next may be due.
+	// Heartbeat sends a comment if nothing was sent for long enough. It is for the watchdog, and returns when the next
+	// comment may be due.
 	Heartbeat() (next time.Duration, err error)
 
-	// IsHeard reports whether there is a visitor, or may be one although this process exits.
+	// IsHeard reports whether a visitor waits for the answer, or can still come back for it after this process exits.
 	IsHeard() bool
 
-	// Deadline is when the answer has to be over; zero: whenever that is.
+	// Deadline returns when the answer has to be over. The zero time means no deadline.
 	Deadline() time.Time
 
-	// Patience is after how long the watch has to look at the output at the latest.
+	// Patience returns the longest time that may pass before the watchdog first calls EndStalled and Heartbeat.
 	Patience() time.Duration
 
-	// Close ends the output of an answer that has ended with a finish of this reason, for this cause. It returns how many bytes
-	// the visitor was sent.
+	// Close ends the output. reason is the finishReason of the answer's finish, and cause says why that finish is not the
+	// upstream's; "" means that it is. Close returns how many bytes of the body the visitor was sent.
 	Close(reason, cause string) (bytes int64)
 }
 
-// relay passes one upstream event stream on to one visitor, in one goroutine: what a read brings is
-// scanned, and the blocks that it completes are written and flushed at once. Only what is torn waits in the
-// buffer for its rest.
+// relay passes one upstream event stream on to one output, in one goroutine. It scans the bytes of each read once, and
+// writes and flushes the blocks that they complete at once. Only an incomplete block stays in the buffer.
+//
+// These invariants hold:
+//   - The relay sends nothing before the first event has come, because until then a failure can be retried, or sent as an
+//     HTTP error. It waits no longer once the largest buffer is full. The watchdog may send the response headers earlier.
+//   - The relay searches a whole block for the token before it sends the block. If an event is too large for that, the
+//     relay always holds enough bytes back to find a token that spans two parts.
+//   - The relay passes on the first finish and drops further ones.
+//   - After each read, the scanner has seen all bytes in the buffer, and the buffer has room for at least one more byte.
 type relay struct {
 	token  upstream.Token
 	output output
 	watch  *watchdog.Watchdog
 
 	scanner  sse.Scanner
-	finishes *chat.FinishReader // nil before it is needed
+	finishes *chat.FinishReader // nil until the first event that may be a finish
 	buffer   buffer.Buffer
-	whole    int // bytes at the beginning of the buffer that are whole blocks
+	whole    int // how many bytes at the beginning of the buffer are whole blocks
 
-	anySent    bool // something of the stream has left the buffer
-	firstSeen  bool // the first event has come, or is too large to be waited for
-	read       bool // all of the stream has been read
+	anySent    bool // bytes of the stream have left the buffer: they were sent or left out
+	firstSeen  bool // the first event has come, or is too large to wait for its end
+	read       bool // the upstream's stream was read to EOF
 	finished   bool // the finish has come
-	finishSent bool // and was sent
+	finishSent bool // the finish was sent
 
 	finishReason string
 
-	pendingEvents int64         // events that are to be sent
-	events        int64         // and that were sent
-	firstEvent    time.Duration // when it came
+	pendingEvents int64         // events that have come and are not sent yet
+	events        int64         // events that were sent
+	firstEvent    time.Duration // when the first event came
 	gaps          telemetry.Gaps
 
 	ended bool
-	err   error // why there is no finish, if it has ended without
+	err   error // what copy returns, once ended is true
 
-	// An event that is too large to be held goes in parts.
-	partSent     bool // a part of it is sent, or was dropped
-	partIsFinish bool // it is a finish
-	dropPart     bool // it is one finish too many
+	// An event that is too large for the largest buffer goes in parts.
+	partSent     bool // the event's first part was sent, or dropped
+	partIsFinish bool // the event is a finish
+	dropPart     bool // the event is a second finish, and all its parts are dropped
 }
 
 func newRelay(token upstream.Token, output output, watch *watchdog.Watchdog) *relay {
 	return &relay{token: token, output: output, watch: watch, buffer: buffer.New()}
 }
 
-// note tells how far the stream went, for the visitor.
+// note records how much of the stream the visitor was sent.
 func (r *relay) note(c *telemetry.Record) {
 	if !r.output.HasSent() {
 		return
@@ -112,7 +122,7 @@ func (r *relay) note(c *telemetry.Record) {
 	}
 }
 
-// release gives the memory back that others can use.
+// release returns the relay's memory to the pools. Nothing may still read the buffer.
 func (r *relay) release() {
 	r.buffer.Release()
 	if r.finishes != nil {
@@ -121,7 +131,7 @@ func (r *relay) release() {
 	}
 }
 
-// finisher returns what knows a finish from other events.
+// finisher returns the stream's FinishReader. Most events need none, so the first call takes it from the pool.
 func (r *relay) finisher() *chat.FinishReader {
 	if r.finishes == nil {
 		r.finishes = chat.NewFinishReader()
@@ -129,8 +139,8 @@ func (r *relay) finisher() *chat.FinishReader {
 	return r.finishes
 }
 
-// start relays body up to its first event, and returns why there is none. What goes wrong after that, copy
-// returns.
+// start relays body up to its first event. It returns an error if there is none, or if the stream fails in the same
+// read and nothing was sent: then an HTTP error can still be sent. It leaves any later error to copy.
 func (r *relay) start(body io.Reader) error {
 	for !r.firstSeen && !r.ended {
 		r.step(body)
@@ -141,7 +151,7 @@ func (r *relay) start(body io.Reader) error {
 	return r.err
 }
 
-// copy relays body to its end. It returns nil if there was a finish, and otherwise why there will be none.
+// copy relays body to its end. It returns nil if the stream ended after its finish, otherwise why the relay ended.
 func (r *relay) copy(body io.Reader) error {
 	for !r.ended {
 		r.step(body)
@@ -149,7 +159,7 @@ func (r *relay) copy(body io.Reader) error {
 	return r.err
 }
 
-// step relays what one read brings.
+// step relays the bytes of one read. It sets ended if they are the last.
 func (r *relay) step(body io.Reader) {
 	r.gaps.Note(r.watch.BeginRead(), r.events)
 	room := r.buffer.Free()
@@ -168,12 +178,13 @@ func (r *relay) step(body io.Reader) {
 	}
 }
 
-// forward takes n bytes that were read to the end of the buffer, and sends what they complete.
+// forward adds the n bytes that were just read behind the held ones, scans them, and sends the blocks that they
+// complete.
 func (r *relay) forward(n int) error {
 	at := r.buffer.Len()
 	r.buffer.Add(n)
 	cr := sse.HasCR(r.buffer.Held()[at:])
-	if r.partSent {
+	if r.partSent { // the new bytes continue an event that goes in parts
 		n, ended := r.scanner.Next(r.buffer.Held()[at:], cr)
 		if ended == sse.Event {
 			r.pendingEvents++
@@ -202,7 +213,7 @@ func (r *relay) forward(n int) error {
 	return r.makeRoom()
 }
 
-// firstEventSeen marks the first event, after which the upstream's silences count.
+// firstEventSeen marks the first event. From then on, idle_timeout bounds the upstream's silences.
 func (r *relay) firstEventSeen() {
 	r.firstSeen = true
 	r.firstEvent = r.watch.Now()
@@ -213,10 +224,11 @@ func (r *relay) firstEventSeen() {
 func (r *relay) sendWhole() error {
 	blocks := r.buffer.Held()[:r.whole]
 	if !r.anySent && r.output.HasSent() {
-		// After a heartbeat, a byte order mark would be no longer the stream's first bytes, and make the
-		// first line another field.
+		// After a heartbeat, a byte order mark is no longer at the beginning of the visitor's stream. It would become part of
+		// the first field's name.
 		blocks = bytes.TrimPrefix(blocks, sse.ByteOrderMark)
 	}
+	// Most blocks hold no token and cannot be a finish. They are written together, without a look at each.
 	var err error
 	if leaks := r.token.In(blocks); leaks || r.finished || chat.MayFinish(blocks) {
 		err = r.inspect(blocks, leaks)
@@ -232,7 +244,7 @@ func (r *relay) sendWhole() error {
 	return nil
 }
 
-// sent notes that what was waiting is with the visitor.
+// sent counts the pending events as sent, and the finish if it has come.
 func (r *relay) sent() {
 	r.events += r.pendingEvents
 	r.pendingEvents = 0
@@ -243,15 +255,18 @@ func (r *relay) write(blocks []byte) error {
 	if len(blocks) == 0 {
 		return nil
 	}
-	// What net/http flushes when the handler returns need not be flushed just before: it saves a short chat a write.
+	// The stream's last write needs no flush, because net/http flushes when the handler returns. That saves a short chat a
+	// write.
 	last := r.finished && r.read
 	return r.output.WriteEvents(blocks, true, !last)
 }
 
-// inspect sends blocks after a look at each: the first finish is noted, further ones are left out, and
-// one that holds the token, where one leaks, ends the stream before it.
+// inspect sends blocks after a look at each. It notes the first finish and leaves out further ones. If leaks is true, it
+// sends only the blocks before the one that holds the token, and returns apierror.Leak. That one block holds all of the
+// token, because a token has no line end.
 func (r *relay) inspect(blocks []byte, leaks bool) error {
 	split := sse.NewScanner(r.anySent)
+	// blocks[from:at] is yet to be sent. unseen counts the events from at on.
 	from, at, unseen := 0, 0, r.pendingEvents
 	cr := sse.HasCR(blocks)
 	for at < len(blocks) {
@@ -266,7 +281,7 @@ func (r *relay) inspect(blocks []byte, leaks bool) error {
 			r.sent()
 			return apierror.Leak
 		case !chat.MayFinish(block) || !r.finisher().IsFinish(block, !r.anySent && at == 0):
-			// Sent with its neighbours.
+			// Not a finish: it is sent together with its neighbors.
 		case r.finished:
 			if err := r.write(blocks[from:at]); err != nil {
 				return err
@@ -284,17 +299,18 @@ func (r *relay) inspect(blocks []byte, leaks bool) error {
 	return r.write(blocks[from:])
 }
 
-// finish notes the finish. What follows it is passed on for a while.
+// finish notes the finish. The relay passes on what follows it until the upstream ends the stream, or the watchdog does
+// a moment later.
 func (r *relay) finish() {
 	r.finished = true
-	if reason := r.finishes.Reason(); !r.token.In(reason) { // it could have been written another way
+	if reason := r.finishes.Reason(); !r.token.In(reason) { // decoded, it may hold the token although the raw bytes do not
 		r.finishReason = string(reason)
 	}
 	r.watch.Finish()
 }
 
-// makeRoom sees to it that the next read has room: by growing the buffer for a large event, or by sending
-// a part of one that is too large for any.
+// makeRoom makes sure that the next read has room. It grows the buffer for a large event, and sends a part of an event
+// that is too large for the largest buffer.
 func (r *relay) makeRoom() error {
 	switch {
 	case !r.buffer.Full():
@@ -302,13 +318,14 @@ func (r *relay) makeRoom() error {
 	case !r.partSent && !r.buffer.Largest():
 		r.buffer.Grow()
 		return nil
-	case r.whole > 0: // all comments: as many as this are waited with no longer
+	case r.whole > 0: // a full buffer of comments before the first event, which is too much to hold back
 		return r.sendWhole()
 	}
 	return r.sendPart()
 }
 
-// sendPart sends the part of an event that is held, but for what may be the beginning of the token.
+// sendPart sends the held part of an event that is too large for the buffer. It keeps back the last bytes, one fewer
+// than the token has, because they may be the beginning of the token. The next part is searched together with them.
 func (r *relay) sendPart() error {
 	if !r.firstSeen {
 		r.firstEventSeen()
@@ -330,7 +347,7 @@ func (r *relay) sendPart() error {
 	return nil
 }
 
-// sendRest sends the rest of an event of which parts are sent, n bytes.
+// sendRest sends the last n bytes of an event that goes in parts. They are at the beginning of the buffer.
 func (r *relay) sendRest(n int) error {
 	rest := r.buffer.Held()[:n]
 	if r.token.In(rest) {
@@ -348,6 +365,7 @@ func (r *relay) sendRest(n int) error {
 	return nil
 }
 
+// writePart sends a part of an event, or drops it if the event is a second finish. whole is true for the last part.
 func (r *relay) writePart(p []byte, whole bool) error {
 	if r.dropPart {
 		if whole {
@@ -358,14 +376,15 @@ func (r *relay) writePart(p []byte, whole bool) error {
 	return r.output.WriteEvents(p, whole, true)
 }
 
-// drop removes n bytes that are dealt with.
+// drop removes the first n bytes from the buffer, which were sent or left out.
 func (r *relay) drop(n int) {
 	r.buffer.Drop(n)
 	r.anySent = true
 }
 
-// end deals with what is left when the upstream has ended, by EOF or another error. An event that lacks but
-// its blank line gets it; a torn one is dropped.
+// end deals with the bytes that are left when the upstream's stream has ended with err, which is io.EOF or another
+// error. An event that lacks only its blank line gets one; an incomplete event is dropped. end returns nil if there was
+// a finish.
 func (r *relay) end(err error) error {
 	if c := r.scanner.MissingEnd(); c != 0 && !r.finished {
 		r.buffer.Free()[0] = c // as if it had been read
@@ -376,7 +395,7 @@ func (r *relay) end(err error) error {
 	if r.finished {
 		return nil
 	}
-	if r.whole > 0 && r.output.IsCommitted() { // comments that waited for a first event
+	if r.whole > 0 && r.output.IsCommitted() { // comments that were held back for a first event
 		if err := r.sendWhole(); err != nil {
 			return err
 		}

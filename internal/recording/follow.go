@@ -9,33 +9,32 @@ import (
 	"github.com/illumichat/caddy-illumichat/store"
 )
 
-// Visitor is what following a recording needs of the response to a visitor.
+// Visitor is the part of a visitor's response that Follow needs.
 type Visitor interface {
-	// Commit sends the head, if it is not sent yet.
+	// Commit sends the response headers, if they are not sent yet.
 	Commit() error
 
-	// WriteEvents sends p, at once if it is to be flushed. What p ends with is the end of an event, or where whole is false, a
-	// part of one.
+	// WriteEvents sends p, and flushes it if flush is true. If whole is false, p ends within an event.
 	WriteEvents(p []byte, whole, flush bool) error
 
-	// Heartbeat sends a comment if nothing was sent for long enough. It returns when the next may be due.
+	// Heartbeat sends a comment if nothing was sent for long enough. It returns when the next comment may be due.
 	Heartbeat() (next time.Duration, err error)
 
-	// EndStalled ends a write that has taken too long. It returns when it may be time to look again.
+	// EndStalled makes a write fail if it has blocked for too long. It returns when to call it again.
 	EndStalled(now time.Duration) (next time.Duration)
 
-	// Patience is after how long to look at the response at the latest.
+	// Patience returns the longest time that may pass before EndStalled and Heartbeat are first called.
 	Patience() time.Duration
 }
 
 // Progress is how far a visitor has followed a recording.
 type Progress struct {
-	Events     int64         // that were sent
-	FirstEvent time.Duration // when the first one was, from the start; 0: none was
+	Events     int64         // how many were sent
+	FirstEvent time.Duration // when the first one was sent, from the request's start; 0: none was
 }
 
-// Follow has a visitor, whose request began at start, listen to a stream, and notes in p how far they come. It returns nil at the
-// end of the stream, and otherwise why they did not come that far.
+// Follow sends a stream to a visitor whose request began at start, and notes in p how far the visitor got. It returns
+// nil at the end of the stream, otherwise why it stopped before.
 func Follow(ctx context.Context, start time.Time, visitor Visitor, listener store.Listener, p *Progress) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -60,7 +59,8 @@ func Follow(ctx context.Context, start time.Time, visitor Visitor, listener stor
 	}
 }
 
-// passPiece passes on what is there next. It returns io.EOF at the stream's end.
+// passPiece sends the next piece of the stream. If there is none yet, it sends the response headers and waits for one.
+// It returns io.EOF at the stream's end.
 func passPiece(ctx context.Context, visitor Visitor, listener store.Listener, start time.Time, p *Progress) error {
 	piece, err := listener.Read()
 	switch {

@@ -11,10 +11,11 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
 )
 
-// Header is the field of an answer that names its stream, and of a DELETE that stops one.
+// Header is the header field with a stream's id, in a response and in a DELETE request that stops the stream.
 const Header = "Illumichat-Stream"
 
 var (
+	// ErrStreamMissing is the error for a request that does not say which stream it means.
 	ErrStreamMissing = &apierror.Error{
 		Status: http.StatusBadRequest, Code: apierror.CodeBadRequestStream,
 		Text: "say which answer is meant: a GET by Last-Event-ID or ?stream=, a DELETE by " + Header,
@@ -25,21 +26,23 @@ var (
 	}
 )
 
-// NewID returns 128 random bits.
+// NewID returns a new id: 128 random bits as 22 characters of unpadded base64url.
 func NewID() string {
 	var id [16]byte
-	_, _ = rand.Read(id[:]) // which never fails
+	_, _ = rand.Read(id[:]) // rand.Read never fails
 	return base64.RawURLEncoding.EncodeToString(id[:])
 }
 
-// validID is what newStreamID returns.
+// validID matches the ids that NewID returns.
 var validID = regexp.MustCompile(`^[A-Za-z0-9_-]{22}$`)
 
-// ValidID reports whether id has the form of one. Anything else needs not to be looked for.
+// ValidID reports whether id has the form of an id. No other string can be one, so the store need not be asked.
 func ValidID(id string) bool { return validID.MatchString(id) }
 
-// LastEvent reads which event of which stream a visitor has had last: by the header that a browser's EventSource sends by
-// itself (HTML Standard, § 9.2.4), or by the query, as it cannot send one at its first request.
+// LastEvent returns the stream that r asks for and the number of the last event that the visitor has; 0 means none. It
+// reads them from Last-Event-ID, which a browser's EventSource sends by itself (HTML Standard, § 9.2.4), or else from
+// the query, because EventSource cannot send that header in its first request. It returns an error if r names no
+// stream, or if the number is not valid.
 func LastEvent(r *http.Request) (id string, n int64, err error) {
 	number := ""
 	if last := r.Header.Get("Last-Event-ID"); last != "" {

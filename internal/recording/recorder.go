@@ -14,8 +14,9 @@ import (
 	"github.com/illumichat/caddy-illumichat/store"
 )
 
-// Recorder is the output of an exchange into a log, which the visitor who asked reads as those do who come back. The log
-// begins with the head of the answer: before, nobody knows that there is one.
+// Recorder is the output of an exchange whose answer is recorded: it writes a log in the store. The visitor who asked
+// reads that log, as do visitors who come back. The log begins when the response headers would be sent: before that, no
+// visitor knows that there is an answer.
 type Recorder struct {
 	config Config
 	begun  chan struct{} // closed when there is something to read
@@ -23,27 +24,27 @@ type Recorder struct {
 	exchange Exchange
 
 	mu      sync.Mutex
-	source  store.Source   // nil before the head
+	source  store.Source   // nil before the log begins
 	first   store.Listener // of the visitor who asked
 	unwatch func() bool
-	head    http.Header
+	head    http.Header // response headers
 	hasBody bool
-	json    []byte // an answer that is no stream
+	json    []byte // an answer that is not a stream
 
 	tries, status int // when the answer came
 
-	// These are the exchange's goroutine's alone.
+	// Only the exchange's goroutine uses these.
 	numberer sse.Numberer
 	last     store.Chunk // a finish of our own
 }
 
-// Config is what a recording is made of.
+// Config holds the settings of a Recorder.
 type Config struct {
 	ID    string
 	Store store.Store
 	Terms store.Terms
-	Meta  store.Meta // but for the header, which comes with the answer
-	Until time.Time  // the end of the answer that the first visitor's server sets; zero: none
+	Meta  store.Meta // without Header, which comes with the answer
+	Until time.Time  // the deadline of the server that the first visitor asked; zero: none
 	Slot  Slot
 }
 
@@ -55,41 +56,42 @@ type Slot interface {
 	// EndStream notes that the stream is over.
 	EndStream()
 
-	// HasListener reports whether somebody listens to the stream in its slot.
+	// HasListener reports whether a visitor listens to the stream in this slot.
 	HasListener() bool
 }
 
-// Exchange is the exchange whose output a recording is.
+// Exchange is the exchange whose output a Recorder is.
 type Exchange interface {
-	// Context is that of the exchange.
+	// Context returns the context of the exchange.
 	Context() context.Context
 
-	// Cancel ends the exchange, because of cause.
+	// Cancel ends the exchange. cause says why.
 	Cancel(cause error)
 
-	// HowAsked returns how often the upstream was asked, and the status of its last answer. It is called by the exchange's
-	// goroutine.
+	// HowAsked returns how often the upstream was asked, and the status of its last answer. The Recorder calls it from the
+	// exchange's goroutine.
 	HowAsked() (tries, status int)
 }
 
+// New returns a Recorder. The caller must call Attach before an exchange writes to it.
 func New(config Config) *Recorder {
 	return &Recorder{config: config, begun: make(chan struct{}), numberer: sse.NewNumberer(config.ID)}
 }
 
-// Attach makes it the output of an exchange, before that begins.
+// Attach makes r the output of exchange. It must be called before the exchange runs.
 func (r *Recorder) Attach(exchange Exchange) { r.exchange = exchange }
 
-// Begun is closed when there is something to read.
+// Begun returns a channel that is closed when there is something to read.
 func (r *Recorder) Begun() <-chan struct{} { return r.begun }
 
-// Head returns the head of the answer.
+// Head returns the response headers of the answer; nil before Prepare.
 func (r *Recorder) Head() http.Header {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.head
 }
 
-// JSON returns an answer that is no stream.
+// JSON returns an answer that is not a stream; nil if it is one, or before WriteAll.
 func (r *Recorder) JSON() []byte {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -103,13 +105,14 @@ func (r *Recorder) First() store.Listener {
 	return r.first
 }
 
-// Asked returns how the exchange had asked when the answer came.
+// Asked returns how often the exchange had asked the upstream when the answer came, and the status of the last answer.
 func (r *Recorder) Asked() (tries, status int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.tries, r.status
 }
 
+// Prepare notes the response headers of an accepted answer. If the answer is a stream, it adds the stream's id.
 func (r *Recorder) Prepare(head http.Header, contentType string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -123,6 +126,8 @@ func (r *Recorder) Prepare(head http.Header, contentType string) {
 	r.tries, r.status = r.exchange.HowAsked()
 }
 
+// Commit begins the log, if it has not begun. If another goroutine holds mu, Commit does nothing, because it must not
+// wait.
 func (r *Recorder) Commit() error {
 	if !r.mu.TryLock() {
 		return nil
@@ -135,7 +140,7 @@ func (r *Recorder) Commit() error {
 	return nil
 }
 
-// begin begins the log.
+// begin begins the log, and cancels the exchange once no visitor wants the stream. It needs mu.
 func (r *Recorder) begin() {
 	r.config.Meta.Header = r.head
 	r.source, r.first = r.config.Store.Claim(r.config.ID, r.config.Meta, r.config.Terms)
@@ -144,19 +149,23 @@ func (r *Recorder) begin() {
 	r.config.Slot.BeginStream()
 }
 
+// IsCommitted reports whether the log has begun.
 func (r *Recorder) IsCommitted() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.source != nil
 }
 
+// HasSent reports whether anything but the response headers was recorded.
 func (r *Recorder) HasSent() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.hasBody
 }
 
-// WriteEvents has the lock for no longer than it takes to begin: the log may have it wait for a listener, who needs it.
+// WriteEvents appends p to the log, with an id for each event, and begins the log if it has not begun. If whole is
+// false, p ends within an event. It holds mu only to begin the log: Append can block until a listener has read, and
+// listeners need mu.
 func (r *Recorder) WriteEvents(p []byte, whole, _ bool) error {
 	p, first := r.beginWith(p)
 	if first {
@@ -169,8 +178,8 @@ func (r *Recorder) WriteEvents(p []byte, whole, _ bool) error {
 	return nil
 }
 
-// beginWith begins the log, if it has not begun, and returns what of its first bytes is recorded: after a heartbeat, a byte
-// order mark would be no longer the first.
+// beginWith begins the log, if it has not begun, and reports whether it did. It returns the bytes of p to record: all
+// but a byte order mark at the stream's beginning, because a listener's response may begin with a heartbeat.
 func (r *Recorder) beginWith(p []byte) (recorded []byte, first bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -185,6 +194,7 @@ func (r *Recorder) beginWith(p []byte) (recorded []byte, first bool) {
 	return p, true
 }
 
+// WriteAll notes an answer that is not a stream. It does not begin a log.
 func (r *Recorder) WriteAll(p []byte) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -192,6 +202,8 @@ func (r *Recorder) WriteAll(p []byte) error {
 	return nil
 }
 
+// Finish notes an event of our own that ends the stream. Close appends it. If the last event was recorded only in part,
+// Finish first closes that one.
 func (r *Recorder) Finish(ev []byte) error {
 	if r.numberer.Within() {
 		ev = sse.CloseTorn(ev)
@@ -200,16 +212,22 @@ func (r *Recorder) Finish(ev []byte) error {
 	return nil
 }
 
-// IsHeard is true before there is a log, for which a visitor waits, and where visitors can come back by another instance.
+// IsHeard reports whether a visitor waits for the answer, or can still come back for it after this process exits. It is
+// true before the log begins, because the visitor who asked waits; with a shared store, because visitors can come back
+// through another instance; and while a visitor listens at this instance.
 func (r *Recorder) IsHeard() bool {
 	return !r.IsCommitted() || r.config.Store.Shared() || r.config.Slot.HasListener()
 }
 
+// EndStalled, Heartbeat and Patience have nothing to do: the response of each listener bounds its own writes and sends
+// its own heartbeats. Deadline returns Config.Until.
 func (r *Recorder) EndStalled(time.Duration) time.Duration     { return watchdog.Never }
 func (r *Recorder) Heartbeat() (next time.Duration, err error) { return watchdog.Never, nil }
 func (r *Recorder) Patience() time.Duration                    { return watchdog.Never }
 func (r *Recorder) Deadline() time.Time                        { return r.config.Until }
 
+// Close ends the log, if it has begun. reason and cause are those of store.End. It returns 0, because a Recorder sends
+// nothing to a visitor.
 func (r *Recorder) Close(reason, cause string) (bytes int64) {
 	if r.IsCommitted() {
 		r.unwatch()
@@ -219,7 +237,7 @@ func (r *Recorder) Close(reason, cause string) (bytes int64) {
 	return 0
 }
 
-// interruption is what ends an exchange when nobody wants its stream.
+// interruption returns the reason why an exchange ends, for the cause with which the store ended its stream.
 func interruption(cause error) error {
 	switch {
 	case errors.Is(cause, store.ErrStopped):
@@ -227,5 +245,5 @@ func interruption(cause error) error {
 	case errors.Is(cause, store.ErrAbandoned):
 		return apierror.Abandoned
 	}
-	return cause // of the exchange's own end
+	return cause // of the end of the exchange itself
 }

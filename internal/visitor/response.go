@@ -16,49 +16,51 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/sse"
 )
 
-// Response is the visitor's side of a stream: the output to a connection.
+// Response writes an answer to a visitor's connection. One goroutine writes the answer; a timer may call Commit,
+// EndStalled and Heartbeat from another one.
 type Response struct {
 	w        http.ResponseWriter
 	control  *http.ResponseController
 	start    time.Time     // of the exchange
-	timeout  time.Duration // of one write, within what the server sets for the whole answer
+	timeout  time.Duration // of one write; the server's deadline for the whole answer may be earlier
 	interval time.Duration // between heartbeats; never: none
 
-	head        http.Header // of an accepted answer
+	head        http.Header // response headers of an accepted answer
 	contentType string
 	caching     string // Cache-Control
 
-	hardDeadline time.Time                // the server's own for the whole answer; zero: none
-	deadlines    *http.ResponseController // sets those of the connection or stream
-	restore      func()                   // puts the server's write timeout back
+	hardDeadline time.Time                // the server's own, for the whole answer; zero: none
+	deadlines    *http.ResponseController // sets the deadlines of the connection or stream
+	restore      func()                   // restores the server's write timeout
 
-	relaying atomic.Int64 // since when a write of the relay's goes on, from start; 0: none does
+	relaying atomic.Int64 // when the WriteEvents in progress began, from start; 0: there is none
 
-	mu        sync.Mutex
-	committed bool          // the head is sent
-	hasBody   bool          // something but the head is sent
-	open      bool          // an event has been sent in part
+	mu        sync.Mutex    // held during a write
+	committed bool          // the response headers were sent
+	hasBody   bool          // something but the response headers was sent
+	open      bool          // the last event was sent only in part
 	sent      time.Duration // when the last byte went out, from start
 	bytes     int64         // of the body
 }
 
-// never is a time that does not come.
+// never is a time that never comes. As an interval, it turns heartbeats off.
 const never = time.Duration(math.MaxInt64)
 
-// Options are about the time that things take.
+// Options are the settings of a Response.
 type Options struct {
 	Start        time.Time     // of the exchange
 	WriteTimeout time.Duration // how long one write may block
-	Heartbeat    time.Duration // after how much silence a comment is sent; the largest duration: never
-	CacheControl string        // the answer's; "" for that of an answer to a POST
+	Heartbeat    time.Duration // how long a silence lasts before a comment is sent; the largest duration: no comments
+	CacheControl string        // of the answer; "" means that of an answer to a POST
 }
 
-// New returns the sink of a request.
+// New returns the response to r. The caller must call Close.
 func New(w http.ResponseWriter, r *http.Request, options Options) *Response {
 	control := http.NewResponseController(w)
 	start := options.Start
 	s := &Response{w: w, control: control, start: start, timeout: options.WriteTimeout, interval: options.Heartbeat, deadlines: control}
-	s.caching = cmp.Or(options.CacheControl, "no-cache, no-transform") // so that encode leaves it alone
+	// With no-transform, Caddy's encode leaves the answer alone.
+	s.caching = cmp.Or(options.CacheControl, "no-cache, no-transform")
 	_, writer := caddyhttp.IdleTimeoutsFromContext(r.Context())
 	if writer == nil {
 		if server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok && server.WriteTimeout > 0 {
@@ -67,7 +69,7 @@ func New(w http.ResponseWriter, r *http.Request, options Options) *Response {
 		s.restore = s.clearDeadline
 		return s
 	}
-	// Caddy would set a deadline twice for each event, which is a tenth of what an event costs.
+	// Caddy's writer would set two deadlines for each event, a tenth of an event's cost. EndStalled bounds writes instead.
 	s.hardDeadline = writer.Deadline.HardDeadline
 	s.deadlines, writer.Ctrl = writer.Ctrl, noDeadlines
 	restore := writer.Override(s.timeout, 0, 0)
@@ -79,23 +81,28 @@ func New(w http.ResponseWriter, r *http.Request, options Options) *Response {
 	return s
 }
 
+// Prepare sets the response headers of an accepted answer. It does not send them.
 func (s *Response) Prepare(head http.Header, contentType string) {
 	s.head, s.contentType = head, contentType
 }
 
+// IsHeard returns true: a visitor waits for the response.
 func (s *Response) IsHeard() bool { return true }
 
+// Deadline returns when the server ends the answer. The zero time means no deadline.
 func (s *Response) Deadline() time.Time { return s.hardDeadline }
 
+// Patience returns the longest time that may pass before EndStalled and Heartbeat are first called.
 func (s *Response) Patience() time.Duration { return min(s.interval, s.timeout) }
 
-// Close gives the connection back as it was.
+// Close restores the connection's write timeout, and returns how many bytes of the body were sent.
 func (s *Response) Close(_, _ string) (bytes int64) {
 	s.restore()
 	return s.bytes
 }
 
-// Commit does not wait for a write: one that goes on sends the head itself.
+// Commit sends the response headers, if they are not sent yet. It does not wait for a write in progress, which sends
+// them itself.
 func (s *Response) Commit() error {
 	if !s.mu.TryLock() {
 		return nil
@@ -109,19 +116,22 @@ func (s *Response) Commit() error {
 	return s.flush()
 }
 
+// IsCommitted reports whether the response headers were sent.
 func (s *Response) IsCommitted() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.committed
 }
 
+// HasSent reports whether anything but the response headers was sent.
 func (s *Response) HasSent() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.hasBody
 }
 
-// WriteEvents is bounded by endStalled.
+// WriteEvents sends p, after the response headers if they are not sent yet, and flushes it if flush is true. If whole
+// is false, p ends within an event. Only EndStalled bounds the write: a deadline for each event would cost too much.
 func (s *Response) WriteEvents(p []byte, whole, flush bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -136,6 +146,7 @@ func (s *Response) WriteEvents(p []byte, whole, flush bool) error {
 	return s.flush()
 }
 
+// WriteAll sends the response headers and p, a complete answer that is not a stream.
 func (s *Response) WriteAll(p []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -144,6 +155,7 @@ func (s *Response) WriteAll(p []byte) error {
 	return s.send(p)
 }
 
+// Finish sends ev, which ends the stream. If the last event was sent only in part, Finish first closes that one.
 func (s *Response) Finish(ev []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -154,7 +166,8 @@ func (s *Response) Finish(ev []byte) error {
 	return s.send(ev)
 }
 
-// Heartbeat does not wait for a write: while one goes on, there is no silence.
+// Heartbeat sends a comment if nothing was sent for the interval. It returns when the next comment may be due. It does
+// not wait for a write in progress, because that is no silence.
 func (s *Response) Heartbeat() (next time.Duration, err error) {
 	now := time.Since(s.start)
 	if !s.mu.TryLock() {
@@ -164,7 +177,7 @@ func (s *Response) Heartbeat() (next time.Duration, err error) {
 	switch {
 	case s.interval == never || !s.committed:
 		return never, nil
-	case s.open:
+	case s.open: // a comment would be part of the event
 		return now + s.interval, nil
 	case now-s.sent < s.interval:
 		return s.sent + s.interval, nil
@@ -182,11 +195,11 @@ func (s *Response) writeHead() {
 	}
 	header.Set("Content-Type", s.contentType)
 	header.Set("Cache-Control", s.caching)
-	header.Set("X-Accel-Buffering", "no") // so that nginx passes it on at once
+	header.Set("X-Accel-Buffering", "no") // makes nginx pass the answer on at once
 	s.w.WriteHeader(http.StatusOK)
 }
 
-// send sends p, which ends with an event, at once.
+// send writes p, which does not end within an event, and flushes it.
 func (s *Response) send(p []byte) error {
 	if err := s.write(p, true); err != nil {
 		return err
@@ -213,7 +226,7 @@ func (s *Response) flush() error {
 	return nil
 }
 
-// visitorError marks a failed write as the visitor's end of the exchange.
+// visitorError marks the error of a failed write as apierror.ErrVisitorGone, and leaves the visitor's address out of it.
 func visitorError(err error) error {
 	return fmt.Errorf("%w: %w", apierror.ErrVisitorGone, apierror.WithoutAddress(err))
 }

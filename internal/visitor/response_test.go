@@ -11,7 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// deadlineCounter is a connection that counts the deadlines that are set for it.
+// deadlineCounter is a connection that counts how often a write deadline is set.
 type deadlineCounter struct {
 	*httptest.ResponseRecorder
 	set  int
@@ -24,7 +24,7 @@ func (c *deadlineCounter) SetWriteDeadline(at time.Time) error {
 	return nil
 }
 
-// Neither Caddy nor we set a deadline for an event, but there is one again for what is written when the answer is over.
+// Neither Caddy nor Response sets a deadline for an event. After the answer, Caddy's deadlines bound writes again.
 func TestNoDeadlineForAnEvent(t *testing.T) {
 	conn := &deadlineCounter{ResponseRecorder: httptest.NewRecorder()}
 	control := http.NewResponseController(conn)
@@ -62,7 +62,8 @@ func TestNoDeadlineForAnEvent(t *testing.T) {
 	}
 }
 
-// A write that cannot be ended, because some writer knows no deadlines, is not looked at all the time.
+// EndStalled cannot end a write if a writer does not support deadlines. Then it checks again only after the write
+// timeout.
 func TestStalledWriteIsLookedAtNowAndThen(t *testing.T) {
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", nil)
 	s := New(httptest.NewRecorder(), r, Options{Start: time.Now(), WriteTimeout: time.Second, Heartbeat: never})

@@ -8,29 +8,31 @@ import (
 	"time"
 )
 
-// Never is a time that does not come.
+// Never is a time that never comes. It stands for no time limit.
 const Never = time.Duration(math.MaxInt64)
 
-// Alarm is a timer that looks, whenever it goes off, at what has come due and at when it has to look again. Times count
-// from its start.
+// Alarm is a timer that calls a function whenever it fires. The function does what is due and returns when the timer
+// has to fire next. Times count from the alarm's start.
 type Alarm struct {
 	start time.Time
 	due   func(now time.Duration) (next time.Duration)
 
-	mu      sync.Mutex // held while the alarm looks or is set
+	mu      sync.Mutex // held while due runs and while the timer is set
 	timer   *time.Timer
-	at      time.Duration // when it goes off
+	at      time.Duration // when the timer fires next
 	stopped bool
 }
 
-// Init prepares an alarm, which cannot be copied afterwards.
+// Init prepares an alarm, which must not be copied afterwards. due runs in the timer's goroutine with the alarm locked,
+// so it must not call the alarm's methods except Now.
 func (a *Alarm) Init(start time.Time, due func(now time.Duration) (next time.Duration)) {
 	a.start, a.due = start, due
 }
 
+// Now returns the time since the alarm's start.
 func (a *Alarm) Now() time.Duration { return time.Since(a.start) }
 
-// NoLaterThan has the alarm go off at a time, if it would not before.
+// NoLaterThan makes the alarm fire at the given time, unless it fires earlier or is stopped.
 func (a *Alarm) NoLaterThan(at time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -59,8 +61,8 @@ func (a *Alarm) ring() {
 	a.timer.Reset(max(a.at-a.Now(), time.Millisecond))
 }
 
-// Stop ends the alarm. When it returns, nothing is being looked at, and nothing will be: whoever called has the visitor to
-// itself.
+// Stop ends the alarm. When it returns, due does not run and never will again, so the alarm no longer touches the
+// visitor's response.
 func (a *Alarm) Stop() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -70,8 +72,8 @@ func (a *Alarm) Stop() {
 	}
 }
 
-// Guard calls f, and returns a panic of some writer beneath us as an error: in a timer's goroutine it would end the process,
-// as it would not in a handler.
+// Guard calls f, and returns a panic as a *Panic. A writer of another module may panic: in a handler, net/http recovers
+// that, but in a timer's goroutine it would end the process.
 func Guard(f func() (time.Duration, error)) (next time.Duration, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -81,10 +83,10 @@ func Guard(f func() (time.Duration, error)) (next time.Duration, err error) {
 	return f()
 }
 
-// Panic carries a panic to the handler's goroutine.
+// Panic is an error that carries a panic to the handler's goroutine.
 type Panic struct{ Value any }
 
-// Rethrow panics again with what a timer's goroutine has panicked with, if err is that.
+// Rethrow panics with the value of the *Panic in err, if there is one.
 func Rethrow(err error) {
 	if panicked, ok := errors.AsType[*Panic](err); ok {
 		panic(panicked.Value)

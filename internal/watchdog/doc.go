@@ -1,3 +1,4 @@
-// Package watchdog keeps every time limit of an exchange with one timer. Events do not set that timer: they leave a mark of
-// when they came, and the timer looks at the marks. It sends nothing by itself; what is due is up to an Output.
+// Package watchdog keeps every time limit of an exchange with one timer. An event does not reset that timer:
+// only the event's time is stored, and the timer checks it when it fires. The package sends nothing by itself: an Output
+// sends what is due.
 package watchdog

@@ -9,64 +9,66 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
 )
 
-// lingerAfterFinish is how long what follows a finish is passed on.
+// lingerAfterFinish is how long after a finish the exchange may still relay what follows it.
 const lingerAfterFinish = 2 * time.Second
 
-// Output is what the watch needs of where an answer goes. It is called by the watch's goroutine.
+// Output is the part of an exchange's output that the watchdog needs. The timer's goroutine calls it, except Patience.
 type Output interface {
-	// Commit sends the head, if it is not sent yet, and does not wait for a write.
+	// Commit sends the response headers, if they are not sent yet. It does not wait for a write in progress.
 	Commit() error
 
-	// EndStalled ends a write that has taken too long. It returns when it may be time to look again.
+	// EndStalled makes a write fail if it has blocked for too long. It returns when to call it again.
 	EndStalled(now time.Duration) (next time.Duration)
 
-	// Heartbeat sends a comment if nothing was sent for long enough. It returns when the next may be due.
+	// Heartbeat sends a comment if nothing was sent for long enough. It returns when the next comment may be due.
 	Heartbeat() (next time.Duration, err error)
 
-	// Patience is after how long the watch has to look at the output at the latest.
+	// Patience returns the longest time that may pass before the watchdog first calls EndStalled and Heartbeat.
 	Patience() time.Duration
 }
 
-// Options are the time limits of an exchange, from its start.
+// Options are the time limits of an exchange.
 type Options struct {
 	Start       time.Time
-	End         time.Duration // of the whole exchange
-	CommitAfter time.Duration // or never
+	End         time.Duration // of the whole exchange, from Start
+	CommitAfter time.Duration // from the upstream's acceptance to the response headers; or Never
 	Idle        time.Duration // the longest silence within a stream
 }
 
-// Watchdog is an exchange's one timer. Events do not set it: they leave a mark of when they came.
+// Watchdog is the one timer of an exchange. The goroutine that relays does not reset it for each event: it stores times
+// in atomics, and check reads them when the timer fires.
 type Watchdog struct {
 	Alarm
 	output Output
 	cancel context.CancelCauseFunc // ends the exchange
 
 	end         time.Duration // of the whole exchange
-	commitAfter time.Duration // or never
+	commitAfter time.Duration // or Never
 	idle        time.Duration
 
-	waiting  atomic.Int64 // since when the upstream is waited for; negative while it is not
+	waiting  atomic.Int64 // since when a read waits for the upstream; negative: none does
 	begun    atomic.Bool  // the first event has come
-	commitAt atomic.Int64 // when to send the head of an accepted answer; 0 while there is none
-	finishBy atomic.Int64 // when to stop listening after a finish; 0 before
+	commitAt atomic.Int64 // when to send the response headers of an accepted answer; 0: there is none
+	finishBy atomic.Int64 // when to stop reading after the finish; 0: it has not come
 
-	// These need the alarm's lock.
-	try      context.CancelCauseFunc // ends the try that is under way; nil: none is
-	response time.Duration           // the try's first event must have come by then
-	canceled bool
+	// The alarm's lock guards these.
+	try      context.CancelCauseFunc // cancels the attempt under way; nil: there is none
+	response time.Duration           // when the attempt's first event must have come
+	canceled bool                    // cancel was called
 }
 
-// Init prepares a watch, which cannot be copied afterwards. It calls cancel to end the exchange.
+// Init prepares a watchdog, which must not be copied afterwards. The watchdog calls cancel to end the exchange.
 func (w *Watchdog) Init(output Output, cancel context.CancelCauseFunc, options Options) {
 	w.Alarm.Init(options.Start, w.fire)
 	w.output, w.cancel = output, cancel
 	w.end, w.commitAfter, w.idle = options.End, options.CommitAfter, options.Idle
 }
 
-// Left is how long the exchange may still take.
+// Left returns how long the exchange may still take.
 func (w *Watchdog) Left() time.Duration { return w.end - w.Now() }
 
-// StartTry notes that the upstream is asked. The try is canceled if its first event has not come in time.
+// StartTry notes that an attempt begins. The watchdog calls cancel if the attempt's first event has not come after
+// timeout.
 func (w *Watchdog) StartTry(timeout time.Duration, cancel context.CancelCauseFunc) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -76,8 +78,8 @@ func (w *Watchdog) StartTry(timeout time.Duration, cancel context.CancelCauseFun
 	w.setNoLaterThan(min(w.end, w.response, now+min(w.output.Patience(), w.end)))
 }
 
-// EndTry notes that the try has failed. When it returns, the visitor has been sent a head or will be sent none
-// on its account.
+// EndTry notes that the attempt has failed. When it returns, the response headers were sent on account of this attempt,
+// or never will be.
 func (w *Watchdog) EndTry() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -89,7 +91,8 @@ func (w *Watchdog) forgetTry() {
 	w.commitAt.Store(0)
 }
 
-// Accept notes that the upstream has accepted the chat and its events are to come.
+// Accept notes that the upstream has accepted the chat. If the first event takes longer than CommitAfter, the watchdog
+// sends the response headers.
 func (w *Watchdog) Accept() {
 	if w.commitAfter == Never {
 		return
@@ -99,32 +102,35 @@ func (w *Watchdog) Accept() {
 	w.NoLaterThan(at)
 }
 
-// Begin notes the first event.
+// Begin notes the first event. From then on, Idle bounds each read.
 func (w *Watchdog) Begin() {
 	w.begun.Store(true)
 	w.NoLaterThan(w.Now() + min(w.idle, w.output.Patience()))
 }
 
-// Finish notes the finish.
+// Finish notes the finish, and ends the exchange after lingerAfterFinish.
 func (w *Watchdog) Finish() {
 	at := w.Now() + lingerAfterFinish
 	w.finishBy.Store(int64(at))
 	w.NoLaterThan(at)
 }
 
-// BeginRead notes that the upstream is waited for from now on, and busy that it is not: what then takes
-// time is the visitor.
+// BeginRead marks the start of a read from the upstream. Only the time until EndRead counts as the upstream's silence:
+// the rest of the time, the exchange may be waiting for the visitor.
 func (w *Watchdog) BeginRead() (now time.Duration) {
 	now = w.Now()
 	w.waiting.Store(int64(now))
 	return now
 }
+
+// EndRead marks the end of a read from the upstream.
 func (w *Watchdog) EndRead() { w.waiting.Store(-1) }
 
-// errLingered ends the reading of what follows a finish.
+// errLingered is the cause of the exchange's end when lingerAfterFinish is over.
 var errLingered = errors.New("the finish was a while ago")
 
-// fire is what the alarm does.
+// fire is what the alarm calls. It checks for a stalled write even after the exchange was canceled, because a canceled
+// exchange may be blocked in one.
 func (w *Watchdog) fire(now time.Duration) (next time.Duration) {
 	next = w.output.EndStalled(now)
 	if w.canceled {
@@ -138,7 +144,7 @@ func (w *Watchdog) fire(now time.Duration) (next time.Duration) {
 	return min(next, due)
 }
 
-// check does what has come due at now. It returns when to look again, or why the exchange ends.
+// check does what is due at now. It returns when to check again, or the cause that ends the exchange.
 func (w *Watchdog) check(now time.Duration) (next time.Duration, cause error) {
 	if now >= w.end {
 		return Never, apierror.MaxDuration
@@ -155,7 +161,7 @@ func (w *Watchdog) check(now time.Duration) (next time.Duration, cause error) {
 	if !w.begun.Load() {
 		switch {
 		case w.try == nil:
-			// There is a pause before the next one.
+			// A pause between two attempts.
 		case now >= w.response:
 			w.try(apierror.ResponseTimeout)
 			w.forgetTry()
