@@ -6,7 +6,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/sandbox"
 )
 
-// Where a token comes from is told by a whole placeholder or not at all.
+// A token's origin is shown as a placeholder only if that is the whole configured value. Anything else may contain the token.
 func TestTokenOriginIsNoToken(t *testing.T) {
 	for configured, want := range map[string]tokenOrigin{
 		"{env.TOKEN}":                      "{env.TOKEN}",

@@ -23,12 +23,12 @@ import (
 	_ "github.com/illumichat/caddy-illumichat/store/redisstore"
 )
 
-// updateGoldens writes down what the adapter says, for the diff to be read:
+// updateGoldens makes TestGoldens write the adapter's output to the golden files. Read the diff afterwards.
 //
 //	go test -run TestGoldens . -args -update
 var updateGoldens = flag.Bool("update", false, "rewrite the golden files of the Caddyfile adapter")
 
-// goldenSeparator stands between a Caddyfile and what it adapts to, as in Caddy's own golden files.
+// goldenSeparator separates a Caddyfile from what it adapts to, as in Caddy's own golden files.
 const goldenSeparator = "----------\n"
 
 // Each golden file holds a Caddyfile and the JSON that it adapts to, or the error. The JSON must load, too.
@@ -62,7 +62,7 @@ func TestGoldens(t *testing.T) {
 	}
 }
 
-// setGoldenEnv sets the variables that the golden files name.
+// setGoldenEnv sets the environment variables that the golden files name.
 func setGoldenEnv(t *testing.T) {
 	t.Helper()
 	t.Setenv("ILLUMICHAT_API_TOKEN", sandbox.Token)
@@ -71,10 +71,11 @@ func setGoldenEnv(t *testing.T) {
 	t.Setenv("ILLUMICHAT_TEST_PASSWORD", "secret")
 }
 
-// errorPlace is how an error says where in the Caddyfile it is.
+// errorPlace matches the position in the Caddyfile at the end of an error.
 var errorPlace = regexp.MustCompile(`, at Caddyfile:[1-9][0-9]*`)
 
-// adaptGolden adapts a Caddyfile to indented JSON, which it also loads, or to the text of an error.
+// adaptGolden adapts a Caddyfile and returns the indented JSON, which it also validates. If adapting fails, it returns the
+// error's text.
 func adaptGolden(t *testing.T, input string) string {
 	t.Helper()
 	config, warnings, err := adaptCaddyfile(input)
@@ -101,7 +102,7 @@ func adaptCaddyfile(input string) ([]byte, []caddyconfig.Warning, error) {
 	return caddyconfig.GetAdapter("caddyfile").Adapt([]byte(input), map[string]any{"filename": "Caddyfile"})
 }
 
-// Handlers of the route come in the order in which they run.
+// The handlers of a route are in the order in which they run.
 func TestIsOrderedBeforeReverseProxy(t *testing.T) {
 	config := sitetest.Adapt(t, `:80 {
 		file_server
@@ -120,14 +121,14 @@ func TestIsOrderedBeforeReverseProxy(t *testing.T) {
 	}
 }
 
-// options are the fields of the handler's config.
+// options returns the exported fields of Handler, which are its config.
 func options() []reflect.StructField {
 	return slices.DeleteFunc(reflect.VisibleFields(reflect.TypeFor[Handler]()), func(field reflect.StructField) bool {
 		return !field.IsExported()
 	})
 }
 
-// everySubdirective has each subdirective once.
+// everySubdirective has each subdirective at least once.
 const everySubdirective = `illumichat {
 	token {env.ILLUMICHAT_API_TOKEN}
 	assistants asst_demo {env.ILLUMICHAT_ASSISTANT}
@@ -197,7 +198,7 @@ func TestCaddyfileAndJSONSayTheSame(t *testing.T) {
 	if name := string(handle["handler"]); name != `"illumichat"` {
 		t.Fatalf("got the handler %s", name)
 	}
-	delete(handle, "handler") // Caddy takes it out as well, before it unmarshals the module
+	delete(handle, "handler") // Caddy also deletes it before it unmarshals the module
 	raw, err := json.Marshal(handle)
 	if err != nil {
 		t.Fatal(err)
@@ -211,22 +212,22 @@ func TestCaddyfileAndJSONSayTheSame(t *testing.T) {
 	}
 }
 
-// directiveOf is a site's illumichat directive of some lines; the first is line 3 of the Caddyfile.
+// directiveOf returns a Caddyfile with an illumichat directive of these lines. The first of them is line 3 of the Caddyfile.
 func directiveOf(lines ...string) string {
 	return ":80 {\nillumichat {\n" + strings.Join(lines, "\n") + "\n}\n}\n"
 }
 
-// What can be wrong with any subdirective; what can be wrong with one alone is in the golden files.
+// Every subdirective refuses the mistakes that are possible with all of them. The golden files have those of a single one.
 func TestEverySubdirectiveIsStrict(t *testing.T) {
 	const token, assistants = "token {env.ILLUMICHAT_API_TOKEN}", "assistants asst_demo"
 	subdirectives := []struct {
 		name, example string
-		takesMore     bool // than one word
-		takesNone     bool // no word at all
+		takesMore     bool // a further word is valid
+		takesNone     bool // the name alone is valid
 		takesBlock    bool
-		surplus       string // what the error about a surplus word names; "" for that word
+		surplus       string // what the error about a surplus word names; "": the word
 	}{
-		{name: "token", example: token, surplus: "token"}, // the word may be a piece of the secret
+		{name: "token", example: token, surplus: "token"}, // the surplus word may be a piece of the token
 		{name: "assistants", example: assistants, takesMore: true},
 		{name: "alias", example: "alias help asst_help", surplus: "alias"},
 		{name: "endpoint", example: "endpoint https://example.com"},
@@ -235,7 +236,7 @@ func TestEverySubdirectiveIsStrict(t *testing.T) {
 		{name: "roles", example: "roles user", takesMore: true},
 		{name: "pass_fields", example: "pass_fields temperature", takesMore: true},
 		{name: "allow_origins", example: "allow_origins https://www.example.com"},
-		// It may be repeated, but not for the same window and key.
+		// A limit may be repeated, but not for the same window and key.
 		{name: "limit", example: "limit 20 1h site", surplus: "limit"},
 		{name: "max_streams", example: "max_streams 5"},
 		{name: "max_streams_per_client", example: "max_streams_per_client 5"},
@@ -271,7 +272,7 @@ func TestEverySubdirectiveIsStrict(t *testing.T) {
 				continue
 			}
 			t.Run(s.name+" "+test.what, func(t *testing.T) {
-				// The faulty one comes first, so that it is the one that is refused.
+				// The faulty line comes first, so that the error is about that line.
 				lines := []string{test.faulty}
 				for _, needed := range []string{token, assistants} {
 					if needed != s.example {
@@ -312,7 +313,7 @@ func TestEveryDurationIsChecked(t *testing.T) {
 	}
 }
 
-// What an operator gets wrong around a literal token must not put it in the terminal of a build.
+// A mistake around a literal token must not print the token, for example in the terminal of a build.
 func TestNoAdapterErrorPrintsTheToken(t *testing.T) {
 	const half = "ic_sandbox0000000000000000"
 	for what, lines := range map[string]string{

@@ -16,8 +16,8 @@ import (
 	"github.com/illumichat/caddy-illumichat/sandbox"
 )
 
-// provision loads the handler from JSON: a config with what is required, and the given fields in place of
-// its own; null is how JSON leaves one out.
+// provision loads the handler from a JSON config with the required fields. The given fields are added and may replace those. A
+// field that is null counts as left out.
 func provision(t *testing.T, fields string) (*Handler, error) {
 	t.Helper()
 	config := map[string]any{"token": "{env.ILLUMICHAT_API_TOKEN}", "assistants": []string{"asst_demo"}}
@@ -41,7 +41,7 @@ func provision(t *testing.T, fields string) (*Handler, error) {
 	return module.(*Handler), nil
 }
 
-// setConfigEnv sets the variables that the tests' configs name, and returns a file that does not exist.
+// setConfigEnv sets the environment variables that the tests' configs name. It returns the path of a file that does not exist.
 func setConfigEnv(t *testing.T) (missing string) {
 	t.Helper()
 	for name, value := range map[string]string{
@@ -318,13 +318,13 @@ func TestAssistantsAreResolved(t *testing.T) {
 		t.Error("the resolved id is in a field of the config")
 	}
 
-	// What a placeholder holds is an id, so that an environment cannot open the site to all of them.
+	// The value of a placeholder is always an id, so an environment variable cannot allow all assistants.
 	if _, err = provision(t, `"assistants": ["{env.TEST_STAR}"]`); err == nil || !strings.Contains(err.Error(), "*") {
 		t.Errorf("a placeholder that holds * gave the error %v", err)
 	}
 }
 
-// A config that fails is cleaned up, at whichever step it failed.
+// A config that fails is cleaned up, whichever step failed.
 func TestFailedConfigIsCleanedUp(t *testing.T) {
 	setConfigEnv(t)
 	for what, line := range map[string]string{

@@ -12,7 +12,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 )
 
-// Chats of one state, in virtual time: one runs into the limit, others come during the cool-down and at its end.
+// Chats share a limiter, in virtual time. One is answered 429 and begins a cool-down; others come during it and at its end.
 func TestCoolDownOfChats(t *testing.T) {
 	const second = time.Second
 	synctest.Test(t, func(t *testing.T) {
@@ -41,7 +41,7 @@ func TestCoolDownOfChats(t *testing.T) {
 		refused("just before its end", 1, 1)
 		time.Sleep(second / 2)
 
-		// At its end one goes alone. What it gets is the end for the others, too.
+		// When the cool-down has elapsed, one chat is the probe. An answer to the probe ends the cool-down for all chats.
 		var wg sync.WaitGroup
 		alone := chat(fakeAnswer{wait: 5 * second, steps: []step{{data: sitetest.Delta}, {wait: 5 * second, data: sitetest.Finish}}})
 		wg.Go(func() { alone.run(t) })
@@ -59,13 +59,13 @@ func TestCoolDownOfChats(t *testing.T) {
 		wg.Wait()
 		alone.checkStream(t, sitetest.Delta+sitetest.Finish, "")
 
-		// Those who were told to wait for a short while do, and lose no try by waiting for one another.
+		// Chats that the upstream asks to wait for a short time do so. They lose no attempt by waiting for one another.
 		var chats []*fakeChat
 		for range 10 {
 			c := chat(refusing(429, "Retry-After", "2"), refusing(500), accepted())
 			chats = append(chats, c)
 			wg.Go(func() { c.run(t) })
-			time.Sleep(time.Millisecond) // each is limited when the others are asking or waiting
+			time.Sleep(time.Millisecond) // so each gets its 429 while the others are asking or waiting
 		}
 		wg.Wait()
 		asked := 0
@@ -83,8 +83,7 @@ func TestCoolDownOfChats(t *testing.T) {
 	})
 }
 
-// Requests that were sent before the first of them was limited wait, each for its own pause, and then follow
-// the one that goes first.
+// If several requests are under way when the first of them gets a 429, each waits for its own pause. Then all follow the probe.
 func TestCoolDownOfChatsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		limiter := newFakeLimiter(newHandler(t, ""))
@@ -116,14 +115,14 @@ func TestCoolDownOfChatsAtOnce(t *testing.T) {
 				t.Errorf("chat %d asked again after %v, the first one after %v", i+1, c.tries[1].at, first)
 			}
 		}
-		// The last one's cool-down holds for all.
+		// The last chat's cool-down applies to all.
 		if want := 3*time.Second + 19*time.Millisecond; first != want {
 			t.Errorf("the first one asked again after %v, want %v", first, want)
 		}
 	})
 }
 
-// Where the one that goes alone gets no answer, the next one does.
+// If the probe gets no answer, the next request is the probe.
 func TestCoolDownWhenTheFirstLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		limiter := newFakeLimiter(newHandler(t, ""))
@@ -147,7 +146,7 @@ func TestCoolDownWhenTheFirstLeaves(t *testing.T) {
 	})
 }
 
-// A handler whose loading failed lets go of nothing that others use.
+// A handler that fails to load releases nothing that other handlers use.
 func TestCleanupAfterAFailure(t *testing.T) {
 	setConfigEnv(t)
 	before, err := provision(t, "")

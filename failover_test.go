@@ -10,9 +10,9 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 )
 
-// The scenarios that tests of gateways for language models agree on, as far as there is one provider, and what a correct
-// system does: it repeats what may be repeated, waits as long as it is told and no longer than a visitor would, and
-// passes nothing off as an answer that is none. Time is virtual.
+// These are the scenarios that tests of LLM gateways have in common, as far as they apply to one provider. A correct gateway
+// repeats what may be repeated. It waits as long as the upstream asks, but no longer than a visitor would. It never passes off
+// anything else as an answer. Time is virtual.
 func TestFailoverScenarios(t *testing.T) {
 	const second = time.Second
 	const longest = 2 * time.Minute // max_duration
@@ -20,11 +20,11 @@ func TestFailoverScenarios(t *testing.T) {
 	badRequest := fakeAnswer{status: http.StatusBadRequest, steps: []step{{data: "<h1>Bad Request</h1>"}}}
 	for _, test := range []struct {
 		name    string
-		answers []fakeAnswer // and then a good one
+		answers []fakeAnswer // followed by a good one
 		tries   int
 		status  int
-		want    string // of the stream before a finish of ours, or the code of the error
-		code    string // of the finish of ours
+		want    string // the stream before the module's own finish, or the code of the error
+		code    string // of the module's own finish
 		took    span
 	}{
 		{"429 with Retry-After", []fakeAnswer{refusing(429, "Retry-After", "2")}, 2, 200, sitetest.Delta + sitetest.Finish, "", exactly(2 * second)},
@@ -33,7 +33,7 @@ func TestFailoverScenarios(t *testing.T) {
 		{"503 for good", []fakeAnswer{refusing(503), refusing(503), refusing(503)}, 3, 503, "their_code:chat", "", about(3 * second)},
 		{"reset before headers", []fakeAnswer{{err: errReset}}, 2, 200, sitetest.Delta + sitetest.Finish, "", about(second)},
 		{"total silence", []fakeAnswer{{wait: time.Hour}, {wait: time.Hour}, {wait: time.Hour}}, 3, 504, "timeout:upstream", "", span{90 * second, longest}},
-		// The head comes after 5 s, a heartbeat after 20 s.
+		// The visitor gets the response headers after 5 s and a heartbeat after 20 s.
 		{"a first token after more than 20 s", []fakeAnswer{accepted(step{wait: 21 * second, data: sitetest.Delta + sitetest.Finish})}, 1, 200, ":\n\n" + sitetest.Delta + sitetest.Finish, "", exactly(21 * second)},
 		{"cut", []fakeAnswer{accepted(step{data: sitetest.Delta}, cut)}, 1, 200, sitetest.Delta + sitetest.Delta, "closed:upstream", exactly(0)},
 		{"stall", []fakeAnswer{accepted(step{data: sitetest.Delta}, step{wait: time.Hour})}, 1, 200, sitetest.Delta + ":\n\n", "stalled:upstream", exactly(30 * second)},
@@ -59,7 +59,7 @@ func TestFailoverScenarios(t *testing.T) {
 			})
 		})
 	}
-	t.Run("malformed chunk", func(t *testing.T) { // a matter of bytes
+	t.Run("malformed chunk", func(t *testing.T) { // depends on the bytes on the wire
 		u := sitetest.NewWireUpstream1(t, func(w *sitetest.Wire) {
 			_ = w.Head()
 			_ = w.Send(sitetest.Delta)

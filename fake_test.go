@@ -26,14 +26,14 @@ import (
 	"github.com/illumichat/caddy-illumichat/sandbox"
 )
 
-// step is what an upstream's body does next: wait, then give data or fail.
+// step is one step of an upstream's body: it waits, and then returns data, an error, or both.
 type step struct {
 	wait time.Duration
 	data string
 	err  error
 }
 
-// script is a body that follows steps, and then ends.
+// script is a body that follows its steps and then ends.
 type script struct {
 	ctx   context.Context
 	steps []step
@@ -72,7 +72,7 @@ func (s *script) Read(p []byte) (int, error) {
 
 func (s *script) Close() error { return nil }
 
-// fakeVisitor is a ResponseWriter that remembers what arrived, when, in which pieces.
+// fakeVisitor is a ResponseWriter that records what is written, when it is flushed, and in which pieces.
 type fakeVisitor struct {
 	header http.Header
 	start  time.Time
@@ -81,7 +81,7 @@ type fakeVisitor struct {
 	mu      sync.Mutex
 	status  int
 	chunks  []chunk
-	pending []byte // written and not flushed
+	pending []byte // written but not flushed
 }
 
 type chunk struct {
@@ -120,7 +120,7 @@ func (v *fakeVisitor) FlushError() error {
 	return nil
 }
 
-// got is all that arrived.
+// got returns everything that was written, flushed or not.
 func (v *fakeVisitor) got() string {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -131,7 +131,7 @@ func (v *fakeVisitor) got() string {
 	return all.String() + string(v.pending)
 }
 
-// timeline is what arrived when, a piece a line.
+// timeline returns what was flushed and when, one piece per line.
 func (v *fakeVisitor) timeline() string {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -142,32 +142,32 @@ func (v *fakeVisitor) timeline() string {
 	return lines.String()
 }
 
-// fakeChat is one chat within the process: with a handler of the given subdirectives and an upstream that
-// accepts it and follows the steps, or gives other answers. Time is real, unless it runs in a synctest bubble.
+// fakeChat is one chat without a network. Its handler has the given subdirectives. Its upstream accepts the chat and follows
+// the steps, or gives the answers. Time is real, unless the chat runs in a synctest bubble.
 type fakeChat struct {
 	subdirectives string
 	steps         []step
-	answers       []fakeAnswer    // one for each try, if set
+	answers       []fakeAnswer    // one for each attempt, if set; steps after the last one
 	reads         func()          // called before each read of the upstream's body, if set
 	ctx           context.Context // of the visitor, if set
 	body          io.Reader       // of the visitor's request, if set
 	limiter       *limit.Limiter  // shared with others, if set
-	handler       *Handler        // shared with others, limiter and all, if set
+	handler       *Handler        // shared with others, including its limiter, if set
 	visitor       fakeVisitor
 
-	tries []fakeTry // that have been made
+	tries []fakeTry // the attempts so far
 }
 
-// fakeAnswer is how an upstream answers one try.
+// fakeAnswer is an upstream's answer to one attempt.
 type fakeAnswer struct {
-	wait   time.Duration // before the head
-	err    error         // instead of a head
+	wait   time.Duration // before the response headers
+	err    error         // instead of a response
 	status int           // 0: 200, with an event stream
 	header http.Header
 	steps  []step
 }
 
-// fakeTry is a request that an upstream got.
+// fakeTry is one attempt: a request that the upstream got.
 type fakeTry struct {
 	at     time.Duration
 	header http.Header
@@ -202,14 +202,14 @@ func (c *fakeChat) run(t testing.TB) {
 	}
 }
 
-// newFakeLimiter returns a limiter for a handler that shares nothing with others.
+// newFakeLimiter returns a limiter for a handler. It shares no state with other limiters.
 func newFakeLimiter(h *Handler) *limit.Limiter {
 	config := h.limiterConfig()
 	config.Key = limit.NewKey("https://"+rand.Text()+".example.com/", "")
 	return limit.New(config)
 }
 
-// RoundTrip is the upstream of the chat that r's context names.
+// RoundTrip answers r as the upstream of the fakeChat in r's context.
 func (fakeChatKey) RoundTrip(r *http.Request) (*http.Response, error) {
 	c := r.Context().Value(fakeChatKey{}).(*fakeChat)
 	body, err := io.ReadAll(r.Body)
@@ -245,10 +245,10 @@ func (fakeChatKey) RoundTrip(r *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-// handlers are those of newHandler, by their subdirectives: to provision one takes longer than a chat.
+// handlers caches the handlers of newHandler by their subdirectives, because provisioning one takes longer than a chat.
 var handlers = make(map[string]*Handler)
 
-// newHandler returns a handler whose upstream is that of a fakeChat.
+// newHandler returns a handler that asks the upstream of a fakeChat. All tests share the handler of the same subdirectives.
 func newHandler(tb testing.TB, subdirectives string) *Handler {
 	tb.Helper()
 	if h, ok := handlers[subdirectives]; ok {
@@ -259,7 +259,8 @@ func newHandler(tb testing.TB, subdirectives string) *Handler {
 	return h
 }
 
-// newHandlerOfItsOwn is newHandler for a test of limits: they begin with it, and end with it.
+// newHandlerOfItsOwn is like newHandler, but the handler is new and is cleaned up when the test ends. It is for tests of
+// limits, whose counts begin and end with the handler.
 func newHandlerOfItsOwn(tb testing.TB, subdirectives string) *Handler {
 	tb.Helper()
 	h := loadHandler(tb, subdirectives)
@@ -278,7 +279,7 @@ func loadHandler(tb testing.TB, subdirectives string) *Handler {
 	return h
 }
 
-// provisionHandler returns a handler that asks its endpoint.
+// provisionHandler returns a handler that asks its configured endpoint.
 func provisionHandler(tb testing.TB, subdirectives string) *Handler {
 	tb.Helper()
 	tb.Setenv("SANDBOX_TOKEN", sandbox.Token)
@@ -288,7 +289,7 @@ func provisionHandler(tb testing.TB, subdirectives string) *Handler {
 	if err := h.UnmarshalCaddyfile(d); err != nil {
 		tb.Fatal(err)
 	}
-	ctx, _ := caddy.NewContext(caddy.Context{Context: context.Background()}) // for as long as the tests run
+	ctx, _ := caddy.NewContext(caddy.Context{Context: context.Background()}) // lasts as long as the tests run
 	if err := h.Provision(ctx); err != nil {
 		tb.Fatal(err)
 	}

@@ -18,7 +18,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/sandbox"
 )
 
-// Retry-After is the least whole second after which a chat is let in.
+// Retry-After is the smallest number of whole seconds after which a chat is admitted.
 func TestLimitInVirtualTime(t *testing.T) {
 	for _, limit := range []Limit{
 		{Requests: 1, Window: 1}, {Requests: 4, Window: 10}, {Requests: 7, Window: 60}, {Requests: 20, Window: 3600}, {Requests: 1000, Window: 7},
@@ -62,7 +62,7 @@ func TestLimitInVirtualTime(t *testing.T) {
 	}
 }
 
-// Of limits that are used up, the longest wait is told, in whatever order they are.
+// If several limits are used up, Retry-After is the longest wait, whatever the order of the limits.
 func TestTheLongestWaitIsTold(t *testing.T) {
 	for _, limits := range []string{"limit 1 1m\nlimit 1 1h site", "limit 1 1h site\nlimit 1 1m"} {
 		synctest.Test(t, func(t *testing.T) {
@@ -80,7 +80,7 @@ func TestTheLongestWaitIsTold(t *testing.T) {
 	}
 }
 
-// missingToken is the token in a file that is there no more.
+// missingToken returns the source of a token whose file no longer exists.
 func missingToken(t *testing.T) upstream.TokenSource {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "token")
@@ -95,8 +95,8 @@ func missingToken(t *testing.T) upstream.TokenSource {
 	return source
 }
 
-// Who goes alone at the end of a cool-down gives the turn to the next one where it does not come to a try, and does
-// not take the turn of another one when it ends.
+// A chat that is the probe of a cool-down passes its turn on if it makes no attempt. When its answer ends, it does not end the
+// turn of a later probe.
 func TestCoolDownWithLimits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHandlerOfItsOwn(t, "limit 3 1h\nmax_streams 2\nheartbeat off")
@@ -114,7 +114,7 @@ func TestCoolDownWithLimits(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 
-		// The first one is not let in.
+		// The first chat is not admitted.
 		coolDown()
 		refused := chat()
 		refused.run(t)
@@ -122,7 +122,7 @@ func TestCoolDownWithLimits(t *testing.T) {
 		others[0].Leave()
 		others[1].Leave()
 
-		// The next one has no token.
+		// The next chat has no token.
 		token := h.exchanges.token
 		h.exchanges.token = missingToken(t)
 		unable := chat()
@@ -130,7 +130,7 @@ func TestCoolDownWithLimits(t *testing.T) {
 		unable.checkError(t, http.StatusBadGateway, "unauthorized:upstream")
 		h.exchanges.token = token
 
-		// This one goes alone, and is answered for long.
+		// This chat is the probe, and its answer takes long.
 		long := chat(accepted(step{data: sitetest.Delta}, step{wait: 20 * time.Second, data: sitetest.Finish}))
 		var wg sync.WaitGroup
 		wg.Go(func() { long.run(t) })
@@ -138,7 +138,7 @@ func TestCoolDownWithLimits(t *testing.T) {
 		if len(long.tries) != 1 {
 			t.Fatal("it did not get its turn")
 		}
-		// In the meantime another one goes alone, whose answer takes longer.
+		// In the meantime another chat is the probe, and its answer takes longer.
 		coolDown()
 		alone := chat(fakeAnswer{wait: 25 * time.Second, status: 500}, accepted())
 		wg.Go(func() { alone.run(t) })
@@ -146,7 +146,7 @@ func TestCoolDownWithLimits(t *testing.T) {
 		time.Sleep(time.Until(long.visitor.start.Add(21 * time.Second)))
 		synctest.Wait()
 		other := chat()
-		other.run(t) // the turn is not free, although the first one's answer has ended
+		other.run(t) // the turn is still taken, although the first probe's answer has ended
 		other.checkError(t, http.StatusTooManyRequests, "rate_limit:chat")
 		sitetest.CheckRetryAfter(t, other.visitor.header, []int{1, 1})
 		wg.Wait()
@@ -154,7 +154,7 @@ func TestCoolDownWithLimits(t *testing.T) {
 	})
 }
 
-// A chat counts once, however many tries it takes and whatever comes of them.
+// A chat counts once, however many attempts it takes and however they end.
 func TestWhatCountsOnce(t *testing.T) {
 	for what, answers := range map[string][]fakeAnswer{
 		"tries that fail":             {refusing(500), refusing(503), accepted()},
@@ -187,7 +187,7 @@ func TestWhatCountsOnce(t *testing.T) {
 	}
 }
 
-// A slot is given back even where what is around the handler panics.
+// A slot is released even if a writer around the handler panics.
 func TestPanicsGiveSlotsBack(t *testing.T) {
 	h := newHandlerOfItsOwn(t, "limit 10 1h")
 	defer func() {

@@ -16,7 +16,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/upstream"
 )
 
-// The table of options tells the defaults that the code has.
+// The README's table of options has the defaults of the code. Its module path and Caddy version are those of go.mod.
 func TestReadmeTellsDefaults(t *testing.T) {
 	text := sitetest.Readme(t)
 	short := strings.NewReplacer("m0s", "m")

@@ -18,7 +18,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/sandbox"
 )
 
-// recordOf runs a chat and returns what its placeholders say when it is over.
+// recordOf runs a chat and returns the summary of its placeholders afterwards.
 func recordOf(t *testing.T, c *fakeChat) string {
 	t.Helper()
 	repl := caddy.NewReplacer()
@@ -39,7 +39,7 @@ func recordOf(t *testing.T, c *fakeChat) string {
 	return sitetest.Summary(record)
 }
 
-// Only what the visitor was sent counts as sent, and a finish that was sent is the end.
+// Only what the visitor was sent is recorded as sent. Once a finish was sent, the outcome is answered, whatever follows.
 func TestRecordOfWhatWasSent(t *testing.T) {
 	leak := "data: " + sandbox.Token + "\n\n"
 	const upstreams = "assistant:asst_demo chat:new tries:1 upstream_status:200 "
@@ -92,7 +92,7 @@ func TestRecordOfWhatWasSent(t *testing.T) {
 	}
 }
 
-// What was not sent is no try.
+// A chat that was not sent upstream has no attempt.
 func TestRecordOfAVisitorWhoHasLeft(t *testing.T) {
 	ctx, leave := context.WithCancel(t.Context())
 	leave()
@@ -102,7 +102,7 @@ func TestRecordOfAVisitorWhoHasLeft(t *testing.T) {
 	}
 }
 
-// The time to cancel counts from the visitor's leaving.
+// The time to cancel is measured from when the visitor leaves.
 func TestCancelTime(t *testing.T) {
 	cancels := func() (n uint64, seconds float64) {
 		registry := prometheus.NewRegistry()

@@ -14,7 +14,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/store"
 )
 
-// brokenStore finds streams that cannot be listened to.
+// brokenStore finds every stream, but fails to listen to it with err.
 type brokenStore struct {
 	store.Store
 	store.Stream
@@ -27,7 +27,7 @@ func (b brokenStore) Meta() store.Meta { return store.Meta{} }
 
 func (b brokenStore) Listen(int64) (store.Listener, error) { return nil, b.err }
 
-// A store that fails between finding a stream and listening to it is no visitor who has left.
+// If the store fails between finding a stream and listening to it, that does not count as the visitor's leaving.
 func TestListeningFails(t *testing.T) {
 	broken := errors.New("broken")
 	left, leave := context.WithCancel(t.Context())

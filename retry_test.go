@@ -23,7 +23,7 @@ import (
 
 var errReset = errors.New("connection reset")
 
-// accepted is an answer that streams the steps, or the usual events.
+// accepted returns an answer that streams the steps, or without steps, the usual events.
 func accepted(steps ...step) fakeAnswer {
 	if steps == nil {
 		steps = []step{{data: sitetest.Delta + sitetest.Finish}}
@@ -31,7 +31,7 @@ func accepted(steps ...step) fakeAnswer {
 	return fakeAnswer{steps: steps}
 }
 
-// refusing is an answer with a status, the vendor's words and headers, which are names and values in turn.
+// refusing returns an answer with a status, an error in the API's format, and headers, which are names and values in turn.
 func refusing(status int, header ...string) fakeAnswer {
 	a := fakeAnswer{status: status, header: make(http.Header), steps: []step{{data: sitetest.Theirs}}}
 	for i := 0; i < len(header); i += 2 {
@@ -40,7 +40,7 @@ func refusing(status int, header ...string) fakeAnswer {
 	return a
 }
 
-// pausesOf are the pauses between the beginnings of tries.
+// pauses returns the times from the start of each attempt to the start of the next.
 func (c *fakeChat) pauses() []time.Duration {
 	var pauses []time.Duration
 	for i := 1; i < len(c.tries); i++ {
@@ -49,17 +49,17 @@ func (c *fakeChat) pauses() []time.Duration {
 	return pauses
 }
 
-// span is the least and the most that a time may be.
+// span is the shortest and the longest that a duration may be.
 type span struct{ least, most time.Duration }
 
 func exactly(d time.Duration) span { return span{d, d} }
 
-// about is a pause with its jitter.
+// about returns the span of a pause of d with its jitter.
 func about(d time.Duration) span { return span{d / 2, d * 3 / 2} }
 
 func (s span) holds(d time.Duration) bool { return s.least <= d && d <= s.most }
 
-// What is tried again, when, and what the visitor gets in the end. Time is virtual.
+// TestTries covers what is retried, when, and what the visitor gets in the end. Time is virtual.
 func TestTries(t *testing.T) {
 	const second = time.Second
 	const whole = sitetest.Delta + sitetest.Finish
@@ -68,14 +68,14 @@ func TestTries(t *testing.T) {
 		name          string
 		subdirectives string
 		answers       []fakeAnswer
-		pauses        []span // between the tries
-		status        int    // 0: 200, and the stream of want
+		pauses        []span // between the attempts
+		status        int    // 0: 200 with the stream want
 		want          string
-		code          string // of the error or of a finish of ours
-		retryAfter    []int  // the least and the most of it, in seconds
-		took          span   // all of it, if set
+		code          string // of the error or of the module's own finish
+		retryAfter    []int  // its least and greatest value, in seconds
+		took          span   // by the whole exchange, if set
 	}{
-		// What is repeated.
+		// Failures that are retried.
 		{name: "a 500 once", answers: []fakeAnswer{refusing(500), accepted()}, pauses: []span{about(second)}, want: whole},
 		{name: "a 502 and a 504", answers: []fakeAnswer{refusing(502), refusing(504), accepted()}, pauses: []span{about(second), about(2 * second)}, want: whole},
 		{name: "a 503 for good", answers: []fakeAnswer{refusing(503), refusing(503), refusing(503), accepted()},
@@ -99,7 +99,7 @@ func TestTries(t *testing.T) {
 		{name: "silence, where time is short", subdirectives: "max_duration 40s", answers: []fakeAnswer{{wait: time.Hour}, {wait: time.Hour}, accepted()},
 			pauses: []span{{30 * second, 32 * second}}, status: 504, code: "timeout:upstream", took: exactly(40 * second)},
 
-		// What is not.
+		// Failures that are not retried.
 		{name: "a wrong request", answers: []fakeAnswer{refusing(400), accepted()}, status: 400, code: "their_code:chat"},
 		{name: "an unknown assistant", answers: []fakeAnswer{refusing(404), accepted()}, status: 404, code: "their_code:chat"},
 		{name: "a token that is refused", answers: []fakeAnswer{refusing(401), accepted()}, status: 502, code: "unauthorized:upstream"},
@@ -117,7 +117,7 @@ func TestTries(t *testing.T) {
 		{name: "more comments than are held", answers: []fakeAnswer{accepted(step{data: strings.Repeat(":\n\n", buffer.Max/3+1), err: errReset}), accepted()},
 			want: strings.Repeat(":\n\n", buffer.Max/3+1), code: "closed:upstream"},
 
-		// How the operator wants it.
+		// The operator's options.
 		{name: "one attempt", subdirectives: sitetest.Once, answers: []fakeAnswer{refusing(500), accepted()}, status: 500, code: "their_code:chat"},
 		{name: "one attempt, and a 429", subdirectives: sitetest.Once, answers: []fakeAnswer{refusing(429), accepted()}, status: 429, code: "their_code:chat", retryAfter: []int{1, 2}},
 		{name: "another status", subdirectives: "retry {\non 408 501\n}", answers: []fakeAnswer{refusing(408), refusing(501), accepted()},
@@ -172,7 +172,7 @@ func TestTries(t *testing.T) {
 	}
 }
 
-// checkStream checks that the visitor got the stream, and a finish of ours with the code, if there is one.
+// checkStream checks that the visitor got the stream want. If there is a code, the module's own finish with it must follow.
 func (c *fakeChat) checkStream(t *testing.T, want, code string) {
 	t.Helper()
 	got := c.visitor.got()
@@ -201,7 +201,7 @@ func (c *fakeChat) checkError(t *testing.T, status int, code string) {
 	}
 }
 
-// Pauses vary, so that visitors who were refused together do not come back together.
+// Pauses vary, so that chats that were refused together are not retried together.
 func TestPausesVary(t *testing.T) {
 	pauses := make(map[time.Duration]bool)
 	for range 10 {
@@ -216,7 +216,7 @@ func TestPausesVary(t *testing.T) {
 	}
 }
 
-// laterReader gives its bytes after a while.
+// laterReader waits before the first read.
 type laterReader struct {
 	after time.Duration
 	io.Reader
@@ -228,7 +228,7 @@ func (r *laterReader) Read(p []byte) (int, error) {
 	return r.Reader.Read(p)
 }
 
-// What the visitor's body took is no longer there for pauses.
+// The time that the visitor's body took is not available for pauses.
 func TestPausesFitInWhatIsLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := fakeChat{
@@ -244,7 +244,7 @@ func TestPausesFitInWhatIsLeft(t *testing.T) {
 	})
 }
 
-// A visitor who leaves in a pause is not asked for again.
+// If the visitor leaves during a pause, there is no further attempt.
 func TestVisitorLeavesInAPause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, leave := context.WithTimeout(t.Context(), 400*time.Millisecond)
@@ -260,9 +260,9 @@ func TestVisitorLeavesInAPause(t *testing.T) {
 	})
 }
 
-// staleTransport fails like a kept connection that was closed, n times, and then asks.
+// staleTransport fails n times, as a connection does that the upstream has closed, and then asks the upstream of the fakeChat.
 type staleTransport struct {
-	kept, wrote bool
+	kept, wrote bool // the failing connection was used before; some of the request was written to it
 	n           int
 	asked       int
 }
@@ -280,12 +280,12 @@ func (s *staleTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return nil, errReset
 }
 
-// A kept connection that fails before anything was written to it is no try: the next one is taken at once.
+// A kept connection that fails before anything was written to it is not an attempt. The next connection is taken at once.
 func TestStaleConnections(t *testing.T) {
 	for _, test := range []struct {
 		name        string
 		kept, wrote bool
-		n           int // of those that fail
+		n           int // how many connections fail
 		status      int
 		asked       int
 	}{
@@ -314,7 +314,7 @@ func TestStaleConnections(t *testing.T) {
 	}
 }
 
-// A visitor who leaves while kept connections fail ends it.
+// If the visitor leaves while kept connections fail, no further connection is taken.
 func TestStaleConnectionsAndAVisitorWhoLeaves(t *testing.T) {
 	h := newHandler(t, sitetest.Once)
 	transport := &staleTransport{kept: true, n: math.MaxInt}

@@ -26,7 +26,7 @@ func TestStreamArrivesByteForByte(t *testing.T) {
 	for name, answer := range sitetest.Streams {
 		for _, size := range []int{1, 2, 3, 7, 100, 4095, 4096, 1 << 20} {
 			if size < 100 && len(answer) > 50_000 {
-				continue // slow, and no other cuts than those of the small ones
+				continue // slow, and the small answers are cut in the same ways
 			}
 			t.Run(fmt.Sprintf("%s in pieces of %d", name, size), func(t *testing.T) {
 				c := fakeChat{steps: pieces(answer, size)}
@@ -39,7 +39,7 @@ func TestStreamArrivesByteForByte(t *testing.T) {
 	}
 }
 
-// pieces are the steps of an upstream that sends an answer in pieces of a size.
+// pieces returns the steps of an upstream that sends an answer in pieces of size bytes.
 func pieces(answer string, size int) []step {
 	var steps []step
 	for len(answer) > 0 {
@@ -50,7 +50,7 @@ func pieces(answer string, size int) []step {
 	return steps
 }
 
-// An answer of 1,000 events, cut between any two bytes.
+// An answer of 1,000 events arrives whole if it is cut between every two bytes. Each event is one write.
 func TestStreamCutAtEveryByte(t *testing.T) {
 	var answer strings.Builder
 	for i := range 999 {
@@ -67,7 +67,7 @@ func TestStreamCutAtEveryByte(t *testing.T) {
 	}
 }
 
-// Before the upstream is read again, the visitor has what its last bytes completed.
+// Before the relay reads from the upstream again, the visitor has got all events that the last read completed.
 func TestStreamFlushesAtOnce(t *testing.T) {
 	events := []string{sitetest.Delta, "data: a\r\n\r\n", "data: b\r\r", sitetest.Delta + sitetest.Delta, sitetest.Finish}
 	c := fakeChat{}
@@ -91,7 +91,7 @@ func TestStreamFlushesAtOnce(t *testing.T) {
 func TestStreamWritesEndWithEvents(t *testing.T) {
 	for name, answer := range sitetest.Streams {
 		if name == "too large" || name == "large finish" {
-			continue // these go in pieces
+			continue // these have events that are sent in parts
 		}
 		c := fakeChat{steps: pieces(answer, 5)}
 		c.run(t)
@@ -105,7 +105,7 @@ func TestStreamWritesEndWithEvents(t *testing.T) {
 	}
 }
 
-// A stream that the upstream ends at any byte: the visitor gets what was whole, and one finish.
+// At whichever byte the upstream ends a stream, the visitor gets the whole events and one finish.
 func TestStreamTornAtEveryByte(t *testing.T) {
 	for name, answer := range sitetest.Streams {
 		if len(answer) > 50_000 || name == "goes on" {
@@ -117,7 +117,7 @@ func TestStreamTornAtEveryByte(t *testing.T) {
 				c.run(t)
 				whole := answer[:end]
 				if strings.HasSuffix(whole, "\n") || strings.HasSuffix(whole, "\r") {
-					whole += "\n\n" // the blank line may be all that an event lacks
+					whole += "\n\n" // an event may lack only its blank line
 				}
 				want := ssetest.Data(whole)
 				if len(want) == 0 {
@@ -146,9 +146,9 @@ func TestStreamEnds(t *testing.T) {
 	for _, test := range []struct {
 		name       string
 		steps      []step
-		want       string // of the stream before the finish
+		want       string // the stream before the module's own finish
 		wantPrefix string
-		code       string // of the finish that is ours; "": the upstream's
+		code       string // of the module's own finish; "": the finish is the upstream's
 		status     int    // of the error instead of a stream
 	}{
 		{name: "EOF", steps: []step{{data: sitetest.Delta}}, want: sitetest.Delta, code: "closed:upstream"},
@@ -207,14 +207,14 @@ func TestStreamEnds(t *testing.T) {
 	}
 }
 
-// Times are virtual here, so they are exact.
+// Time is virtual, so the times are exact.
 func TestStreamInTime(t *testing.T) {
 	const second = time.Second
 	for _, test := range []struct {
 		name          string
 		subdirectives string
 		steps         []step
-		want          string // what arrives when; ours is a finish of ours
+		want          string // what arrives, and when; "ours" is the module's own finish
 		status        int
 	}{
 		{
@@ -324,7 +324,7 @@ func every(wait time.Duration, data string, times int) []step {
 	return steps
 }
 
-// inShort names the usual events of a timeline, and writes line ends as dots.
+// inShort returns a timeline with the usual events by name, and with dots for line ends.
 func inShort(timeline string) string {
 	var short strings.Builder
 	for line := range strings.Lines(timeline) {
@@ -344,7 +344,7 @@ func inShort(timeline string) string {
 	return short.String()
 }
 
-// A visitor who takes long is no silence of the upstream.
+// The time that a slow visitor takes does not count as the upstream's silence.
 func TestStreamSlowVisitor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := fakeChat{steps: []step{{data: sitetest.Delta}, {data: sitetest.Delta}, {data: sitetest.Finish}}}
@@ -360,7 +360,7 @@ func TestStreamSlowVisitor(t *testing.T) {
 	})
 }
 
-// A visitor whose connection fails ends the exchange, also where the heartbeat is what finds it out.
+// A failed write to the visitor ends the exchange, even if it is the write of a heartbeat.
 func TestStreamVisitorWhoseWritesFail(t *testing.T) {
 	for _, failing := range []string{sitetest.Delta, ":\n\n"} {
 		synctest.Test(t, func(t *testing.T) {
@@ -409,7 +409,7 @@ func TestVisitorWhoLeaves(t *testing.T) {
 	}
 }
 
-// A panic of a writer beneath us would end the process if it stayed in the timer's goroutine.
+// A ResponseWriter may panic in the timer's goroutine. If the panic did not reach the handler, it would end the process.
 func TestPanicInTheTimerReachesTheHandler(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := fakeChat{steps: []step{{data: sitetest.Delta}, {wait: time.Hour}}}
@@ -429,7 +429,7 @@ func TestPanicInTheTimerReachesTheHandler(t *testing.T) {
 	})
 }
 
-// What a large event has taken is given back as soon as the event is gone.
+// The memory of a large event is released as soon as the event has been sent.
 func TestLargeEventGivesItsMemoryBack(t *testing.T) {
 	ex, relay := newBenchRelay(t, newHandler(t, "max_duration 1h"))
 	defer ex.admission.Leave()
@@ -444,7 +444,7 @@ func TestLargeEventGivesItsMemoryBack(t *testing.T) {
 	}
 }
 
-// A flood of events is read and written by more at once, for as long as it lasts.
+// During a flood of events, the relay has a larger buffer, so it reads and writes more at once.
 func TestFloodHasALargerRoom(t *testing.T) {
 	ex, relay := newBenchRelay(t, newHandler(t, "max_duration 1h"))
 	defer ex.admission.Leave()
@@ -469,10 +469,10 @@ func TestFloodHasALargerRoom(t *testing.T) {
 	}
 }
 
-// maxFloods is how many streams can have the largest room at once.
+// maxFloods is how many streams can have the largest buffer for a flood at once.
 const maxFloods = 64
 
-// floodsInUse returns how many streams have the largest room: it sees how many more can get one.
+// floodsInUse returns how many streams have the largest buffer for a flood. It finds that out by how many more can get one.
 func floodsInUse() int {
 	free := 0
 	for range maxFloods {
@@ -485,7 +485,7 @@ func floodsInUse() int {
 	return maxFloods - free
 }
 
-// Only so many floods have the largest room at once, and each gives it back, however it ends.
+// At most maxFloods streams have the largest buffer for a flood at once. Each releases it, however the stream ends.
 func TestFloodsAreBounded(t *testing.T) {
 	h := newHandler(t, "max_duration 1h")
 	flood := strings.Repeat(sitetest.Delta, 1<<20/len(sitetest.Delta))
@@ -567,7 +567,7 @@ func sandboxToken(t *testing.T) upstream.Token {
 	return token
 }
 
-// The token is found wherever the parts of a large event are cut, and what was sent is ended.
+// The token is found wherever a large event is cut into parts. A finish ends what was sent.
 func TestTokenInALargeEvent(t *testing.T) {
 	for offset := -len(sandbox.Token) - 2; offset <= 2; offset++ {
 		text := strings.Repeat("x", buffer.Max+buffer.Min+offset)
@@ -584,8 +584,8 @@ func TestTokenInALargeEvent(t *testing.T) {
 	}
 }
 
-// However a stream ends, its buffer goes back to where it came from. Only HTTP/2 may still look at the bytes of a write
-// that failed.
+// However a stream ends, its buffer goes back to the pool. The exception is a failed write to the visitor, because HTTP/2 may
+// still read the bytes.
 func TestBufferIsGivenBack(t *testing.T) {
 	for name, test := range map[string]struct {
 		body  io.Reader

@@ -18,7 +18,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 )
 
-// traced runs a chat whose request is traced, and returns the spans that are over.
+// traced runs a chat whose request is traced, and returns the spans that have ended.
 func traced(t *testing.T, c *fakeChat) []sdktrace.ReadOnlySpan {
 	t.Helper()
 	recorder := tracetest.NewSpanRecorder()
@@ -33,7 +33,7 @@ func traced(t *testing.T, c *fakeChat) []sdktrace.ReadOnlySpan {
 	return recorder.Ended()
 }
 
-// describe is a span as text: its name, status, attributes and events.
+// describe returns a span as text: its name, status, attributes and events.
 func describe(span sdktrace.ReadOnlySpan) string {
 	var lines []string
 	for _, attribute := range span.Attributes() {
@@ -63,7 +63,7 @@ url.full=https://beta.illumichat.com/api/chat
 		answers []fakeAnswer
 		leaves  time.Duration
 		status  codes.Code
-		want    string // after the name
+		want    string // in the description of the span
 	}{
 		{"an answer", []fakeAnswer{{wait: time.Second, steps: []step{{data: sitetest.Delta + sitetest.Finish}}}}, 0, codes.Unset,
 			" Unset \n" + always + "gen_ai.response.finish_reasons=[\"stop\"]\ngen_ai.response.time_to_first_chunk=1\nhttp.request.method=POST\n" +
@@ -81,7 +81,7 @@ url.full=https://beta.illumichat.com/api/chat
 		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := &fakeChat{answers: row.answers, subdirectives: "heartbeat off"}
-				// What the visitor takes for the request is no time of the upstream's.
+				// The time that the visitor takes for the request does not count as the upstream's.
 				c.body = &script{ctx: t.Context(), steps: []step{{wait: 3 * time.Second, data: sitetest.Hello}}}
 				if row.leaves > 0 {
 					var leave context.CancelFunc
@@ -112,7 +112,7 @@ url.full=https://beta.illumichat.com/api/chat
 	}
 }
 
-// A request that is refused asks nobody, so that there is nothing to trace.
+// A refused request is not sent upstream, so there is nothing to trace.
 func TestNoSpanOfARefusal(t *testing.T) {
 	c := &fakeChat{body: strings.NewReader("{}")}
 	if spans := traced(t, c); len(spans) != 1 || c.visitor.status != http.StatusBadRequest {
@@ -120,7 +120,7 @@ func TestNoSpanOfARefusal(t *testing.T) {
 	}
 }
 
-// The upstream is told of a trace where the operator asks for it.
+// The upstream gets the trace in a Traceparent header if the operator turns on propagate_trace.
 func TestPropagateTrace(t *testing.T) {
 	c := &fakeChat{answers: []fakeAnswer{refusing(500), accepted()}, subdirectives: "propagate_trace\nretry {\nbackoff 1ms\n}"}
 	spans := traced(t, c)

@@ -13,10 +13,10 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
 )
 
-// fakeAsker fails as a test says, one error an attempt, and then succeeds.
+// fakeAsker fails with the errors of a test, one per attempt, and then succeeds.
 type fakeAsker struct {
 	errs      []error
-	turns     []time.Duration // the waits for the turns of further attempts
+	turns     []time.Duration // the waits before further attempts
 	committed bool
 
 	start time.Time
@@ -41,7 +41,7 @@ func (a *fakeAsker) nextTurn() (wait time.Duration) {
 func (a *fakeAsker) isCommitted() bool                  { return a.committed }
 func (a *fakeAsker) logPause(int, time.Duration, error) {}
 
-// Which errors are worth another attempt, and how long to pause, depends on the error alone and not on who asks.
+// Whether there is another attempt, and after which pause, depends only on the error and not on the asker.
 func TestTriesOfAnAsker(t *testing.T) {
 	limited := apierror.FromStatus(429)
 	limited.Upstream, limited.RetryAfter = 429, 3*time.Second
@@ -54,7 +54,7 @@ func TestTriesOfAnAsker(t *testing.T) {
 	for name, test := range map[string]struct {
 		asker fakeAsker
 		tries int
-		after time.Duration // that the last attempt comes at the earliest
+		after time.Duration // the earliest time of the last attempt
 		err   error
 	}{
 		"a success":                        {fakeAsker{}, 1, 0, nil},
@@ -90,7 +90,7 @@ func TestTriesOfAnAsker(t *testing.T) {
 	}
 }
 
-// Attempts end when the caller gives up, and no pause goes beyond the time that is left.
+// Attempts end when the caller gives up. No pause is longer than the time that is left.
 func TestTriesEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		retry := &Retry{Attempts: 100, Backoff: caddy.Duration(time.Second), BackoffCap: caddy.Duration(time.Second)}

@@ -1,4 +1,4 @@
-// Package localhost has what tests need to serve on this machine.
+// Package localhost provides free ports and a certificate for tests that serve on this machine.
 package localhost
 
 import (
@@ -25,8 +25,8 @@ func Port(tb testing.TB) int {
 	return Ports(tb, 1)[0]
 }
 
-// Ports returns ports that differ, out of a range that systems give to nobody by themselves: until the port is
-// listened at, any connection could else take it.
+// Ports returns n different free ports of 127.0.0.1, from 20000 to 29999. Operating systems do not assign ports of that range
+// by themselves. Otherwise any outgoing connection could take a port before the test listens on it.
 func Ports(tb testing.TB, n int) (ports []int) {
 	tb.Helper()
 	for tries := 0; len(ports) < n; tries++ {
@@ -44,8 +44,8 @@ func Ports(tb testing.TB, n int) (ports []int) {
 	return ports
 }
 
-// PEM makes a certificate of localhost for tests, and its key: one that Caddy made would come in the
-// background, at any time until the site is stopped.
+// PEM returns a certificate for localhost and its key, which it makes once per process. Tests do not use a certificate of
+// Caddy's own: Caddy makes that in the background, at any time until the site is stopped.
 var PEM = sync.OnceValues(func() (cert, key []byte) {
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -70,7 +70,7 @@ var PEM = sync.OnceValues(func() (cert, key []byte) {
 		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: encoded})
 })
 
-// Certificate writes a certificate of localhost and its key to files, and returns their names.
+// Certificate writes the certificate and the key of PEM to files and returns the paths.
 func Certificate(tb testing.TB) (certFile, keyFile string) {
 	tb.Helper()
 	cert, key := PEM()

@@ -1,4 +1,4 @@
-// Package redistest runs a real Redis for tests, on a socket of its own.
+// Package redistest runs a real Redis for tests, on a Unix socket of its own.
 package redistest
 
 import (
@@ -18,8 +18,8 @@ import (
 
 // Server is a Redis that runs until the test ends.
 type Server struct {
-	Socket string // a path
-	Dir    string // where it keeps its data
+	Socket string // the path of its Unix socket
+	Dir    string // its data directory
 
 	tb      testing.TB
 	program string
@@ -28,14 +28,15 @@ type Server struct {
 	output  bytes.Buffer
 }
 
-// Start starts a Redis, with further options of its command line. Where there is none, the test skips.
+// Start starts a Redis with further command-line options. If redis-server is not installed, require.Program
+// ends the test. Without the option --sentinel, the server writes no snapshots unless options turn them on.
 func Start(tb testing.TB, options ...string) *Server {
 	tb.Helper()
 	program := require.Program(tb, "redis-server")
 	if !slices.Contains(options, "--sentinel") {
 		options = append([]string{"--save", ""}, options...)
 	}
-	dir, err := os.MkdirTemp("", "redis") // as a socket's path has to be short
+	dir, err := os.MkdirTemp("", "redis") // because a socket's path has to be short
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -53,10 +54,10 @@ func Start(tb testing.TB, options ...string) *Server {
 	return s
 }
 
-// Run runs the server again, which is not running.
+// Run starts the server, again after Kill, and waits until it answers, for at most 10 seconds. The server must not be running.
 func (s *Server) Run() {
 	s.tb.Helper()
-	// A file, which Sentinels must have, and others may.
+	// A Sentinel needs a config file. Other servers accept one.
 	config := filepath.Join(s.Dir, "redis.conf")
 	if err := os.WriteFile(config, nil, 0o600); err != nil {
 		s.tb.Fatal(err)
@@ -78,7 +79,7 @@ func (s *Server) Run() {
 	}
 }
 
-// answers reports whether the server has loaded its data.
+// answers reports whether the server answers and has loaded its data.
 func (s *Server) answers() bool {
 	conn, err := net.DialTimeout("unix", s.Socket, time.Second)
 	if err != nil {
@@ -94,7 +95,7 @@ func (s *Server) answers() bool {
 	return err == nil && !bytes.HasPrefix(answer[:n], []byte("-LOADING"))
 }
 
-// Kill ends the server at once, if it is running.
+// Kill kills the server if it is running.
 func (s *Server) Kill() {
 	if s.process == nil {
 		return
@@ -104,10 +105,10 @@ func (s *Server) Kill() {
 	s.process = nil
 }
 
-// Pause has the server answer nothing, until it is resumed.
+// Pause stops the server, so that it answers nothing until Resume.
 func (s *Server) Pause() { s.signal(syscall.SIGSTOP) }
 
-// Resume has it go on.
+// Resume lets a paused server continue.
 func (s *Server) Resume() { s.signal(syscall.SIGCONT) }
 
 func (s *Server) signal(signal syscall.Signal) {
@@ -117,7 +118,8 @@ func (s *Server) signal(signal syscall.Signal) {
 	}
 }
 
-// Do sends a command, whose words hold no spaces, and returns the answer.
+// Do sends a command and returns the answer as Redis sent it. The words of the command must not contain spaces. If the answer
+// is an error, the test fails.
 func (s *Server) Do(words ...string) string {
 	s.tb.Helper()
 	conn, err := net.DialTimeout("unix", s.Socket, time.Second)
@@ -137,7 +139,7 @@ func (s *Server) Do(words ...string) string {
 	return string(answer[:n])
 }
 
-// ClusterPort is the port at which a node of a cluster listens to others, as its options say.
+// ClusterPort returns the port on which the node of a cluster listens to the other nodes, from the option --cluster-port.
 func (s *Server) ClusterPort() string {
 	return s.options[slices.Index(s.options, "--cluster-port")+1]
 }

@@ -1,4 +1,4 @@
-// Package require tells a test whether a real part that it runs with, such as a program, is there.
+// Package require ends tests that need something real, such as a program, that this machine does not have.
 package require
 
 import (
@@ -9,7 +9,8 @@ import (
 	"testing"
 )
 
-// Program returns the path of a program that a test runs, or of another one that does as well.
+// Program returns the path of the program name, or if that is not installed, of the first of others that is. If none is, it
+// ends the test as That does.
 func Program(tb testing.TB, name string, others ...string) string {
 	tb.Helper()
 	path, err := exec.LookPath(name)
@@ -22,8 +23,9 @@ func Program(tb testing.TB, name string, others ...string) string {
 	return path
 }
 
-// That ends a test that lacks what it runs with, if err says so. The test skips, or fails if the environment's
-// ILLUMICHAT_TEST_REQUIRE, names with commas between, has the name.
+// That ends the test if err is not nil, because something that the test needs is missing. The test fails if the environment
+// variable ILLUMICHAT_TEST_REQUIRE, a comma-separated list, contains name. Otherwise the test is skipped. The message says what
+// is missing.
 func That(tb testing.TB, name, what string, err error) {
 	tb.Helper()
 	switch {

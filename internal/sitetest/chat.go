@@ -20,18 +20,18 @@ import (
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
 
-// ChatPath is where the tests' sites have their chat.
+// ChatPath is the path at which the tests' sites serve the chat.
 const ChatPath = "/api/chat-proxy"
 
 // Hello is a chat that the sandbox answers with every type of event.
 const Hello = `{"assistantId":"asst_demo","messages":[{"role":"user","content":"Hello"}]}`
 
-// ChatTo is an illumichat directive that asks server, with further subdirectives.
+// ChatTo returns an illumichat directive whose upstream is server, with further subdirectives.
 func ChatTo(server *sandboxtest.Server, subdirectives string) string {
 	return ChatToURL(server.URL, subdirectives)
 }
 
-// ChatToURL is chatTo for an upstream that is no sandbox.
+// ChatToURL is like ChatTo, for an upstream that is not a sandbox.
 func ChatToURL(endpoint, subdirectives string) string {
 	return fmt.Sprintf(`illumichat %s {
 		token %s
@@ -41,18 +41,19 @@ func ChatToURL(endpoint, subdirectives string) string {
 	}`, ChatPath, sandbox.Token, sandbox.Assistant, endpoint, subdirectives)
 }
 
-// Once is the subdirective for a test of what becomes of one try.
+// Once is the subdirective that turns retrying off, for tests of how a single attempt ends.
 const Once = "retry {\nattempts 1\n}"
 
-// Saying is a chat with one message; the sandbox takes one that begins with a slash as a command.
+// Saying returns a chat with one message, text. The sandbox takes text that begins with a slash as a command.
 func Saying(text string) string {
 	message, err := json.Marshal(text)
 	if err != nil {
-		panic(err) // a string always can be marshalled
+		panic(err) // a string can always be marshalled
 	}
 	return fmt.Sprintf(`{"assistantId":"asst_demo","messages":[{"role":"user","content":%s}]}`, message)
 }
 
+// ChatRequest returns a POST request with the chat to the chat path of origin.
 func ChatRequest(tb testing.TB, origin, chat string) *http.Request {
 	tb.Helper()
 	req, err := http.NewRequestWithContext(tb.Context(), http.MethodPost, origin+ChatPath, strings.NewReader(chat))
@@ -63,7 +64,8 @@ func ChatRequest(tb testing.TB, origin, chat string) *http.Request {
 	return req
 }
 
-// Protocols are the ways that visitors come. Each call makes new connections.
+// Protocols returns a transport for each protocol that visitors use, by the name in Response.Proto. The transports trust any
+// certificate. Each call returns new ones, so it makes new connections.
 func Protocols(tb testing.TB) map[string]http.RoundTripper {
 	tb.Helper()
 	insecure := &tls.Config{InsecureSkipVerify: true}
@@ -78,7 +80,7 @@ func Protocols(tb testing.TB) map[string]http.RoundTripper {
 	return map[string]http.RoundTripper{"HTTP/1.1": h1, "HTTP/2.0": h2, "HTTP/3.0": h3}
 }
 
-// ReadAll reads an answer to its end.
+// ReadAll reads the body of an answer to its end and returns it.
 func ReadAll(tb testing.TB, resp *http.Response) string {
 	tb.Helper()
 	body, err := io.ReadAll(resp.Body)
@@ -88,7 +90,7 @@ func ReadAll(tb testing.TB, resp *http.Response) string {
 	return string(body)
 }
 
-// WantError checks an answer against a row of the error table and returns its text.
+// WantError checks that an answer is an error as documented, with the given status and code. It returns the error's text.
 func WantError(tb testing.TB, resp *http.Response, status int, code string) string {
 	tb.Helper()
 	body := ReadAll(tb, resp)
@@ -114,6 +116,8 @@ func WantError(tb testing.TB, resp *http.Response, status int, code string) stri
 	return e.Error
 }
 
+// CheckRetryAfter checks that the Retry-After header is at least want[0] and at most want[1], in seconds. If want is nil, there
+// must be no such header.
 func CheckRetryAfter(t *testing.T, header http.Header, want []int) {
 	t.Helper()
 	value := header.Get("Retry-After")
@@ -128,12 +132,13 @@ func CheckRetryAfter(t *testing.T, header http.Header, want []int) {
 	}
 }
 
-// RawChat is the text of an HTTP/1.1 request with the chat.
+// RawChat returns the text of an HTTP/1.1 request with the chat.
 func RawChat(chat string) string {
 	return fmt.Sprintf("POST %s HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", ChatPath, len(chat), chat)
 }
 
-// SendRaw connects to the site over TCP and sends text.
+// SendRaw connects to the site over plain TCP and sends text. The returned connection times out after Patience, and is closed
+// when the test ends.
 func SendRaw(tb testing.TB, s *Site, text string) net.Conn {
 	tb.Helper()
 	conn, err := net.Dial("tcp", strings.TrimPrefix(s.Plain, "http://"))

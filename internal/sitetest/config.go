@@ -7,7 +7,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 )
 
-// Validate provisions and validates a config, as `caddy validate` does, and cleans it up.
+// Validate provisions and validates a JSON config, as `caddy validate` does, and cleans it up. It returns an error if the
+// config is not valid.
 func Validate(t *testing.T, config []byte) error {
 	t.Helper()
 	var cfg caddy.Config
@@ -17,7 +18,7 @@ func Validate(t *testing.T, config []byte) error {
 	return caddy.Validate(&cfg)
 }
 
-// Adapt turns a Caddyfile into JSON.
+// Adapt adapts a Caddyfile to JSON and ignores the adapter's warnings.
 func Adapt(tb testing.TB, caddyfile string) []byte {
 	tb.Helper()
 	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(caddyfile), map[string]any{"filename": "Caddyfile"})
@@ -27,7 +28,7 @@ func Adapt(tb testing.TB, caddyfile string) []byte {
 	return config
 }
 
-// AdaptSilently adapts a Caddyfile that must not give rise to a warning.
+// AdaptSilently is like Adapt, but fails the test if there are warnings.
 func AdaptSilently(tb testing.TB, caddyfile string) []byte {
 	tb.Helper()
 	config, warnings, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(caddyfile), map[string]any{"filename": "Caddyfile"})

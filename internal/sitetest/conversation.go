@@ -8,15 +8,15 @@ import (
 	"time"
 )
 
-// Conversation is a visitor's stream with both of its ends in the test's hands.
+// Conversation is a stream of which the test controls both ends: the visitor's and the upstream's.
 type Conversation struct {
 	Response *http.Response
-	Visitor  *bufio.Reader
+	Visitor  *bufio.Reader // reads the body of Response
 	Upstream *HandAnswer
-	Events   int
+	Events   int // how many events were sent
 }
 
-// Converse opens a stream and passes its first event.
+// Converse sends req over visitor and opens the stream. It returns after the visitor has received the first event.
 func Converse(tb testing.TB, u *HandUpstream, visitor http.RoundTripper, req *http.Request) *Conversation {
 	tb.Helper()
 	answered := make(chan *http.Response, 1)
@@ -55,7 +55,8 @@ func Converse(tb testing.TB, u *HandUpstream, visitor http.RoundTripper, req *ht
 	return &c
 }
 
-// Step passes one more event. That it arrives before anything follows proves that nothing holds it back.
+// Step sends one more event and checks that the visitor receives it. Nothing follows the event until then, so its arrival
+// proves that nothing holds it back.
 func (c *Conversation) Step(tb testing.TB) {
 	tb.Helper()
 	c.Events++
@@ -63,9 +64,10 @@ func (c *Conversation) Step(tb testing.TB) {
 	c.Hear(tb, Numbered(c.Events))
 }
 
+// Hear checks that the visitor's next event is want, apart from an id line. It waits for at most Patience.
 func (c *Conversation) Hear(tb testing.TB, want string) {
 	tb.Helper()
-	// Where the event is held back there is nothing to read, ever.
+	// If something holds the event back, the read would never return.
 	held := time.AfterFunc(Patience, func() { c.Response.Body.Close() })
 	defer held.Stop()
 	if got := AnyID.ReplaceAllString(NextEvent(tb, c.Visitor), ""); got != want {
@@ -73,7 +75,7 @@ func (c *Conversation) Hear(tb testing.TB, want string) {
 	}
 }
 
-// Finish ends the answer in order.
+// Finish sends a finish, ends the answer, and checks that the visitor receives the finish and nothing else.
 func (c *Conversation) Finish(tb testing.TB) {
 	tb.Helper()
 	c.Upstream.Say(tb, Finish)
@@ -87,7 +89,7 @@ func (c *Conversation) Finish(tb testing.TB) {
 	}
 }
 
-// ConverseOverAll opens a stream over each protocol.
+// ConverseOverAll opens a stream over each protocol and returns the streams by protocol.
 func ConverseOverAll(tb testing.TB, s *Site, u *HandUpstream) map[string]*Conversation {
 	tb.Helper()
 	streams := make(map[string]*Conversation)
@@ -100,7 +102,7 @@ func ConverseOverAll(tb testing.TB, s *Site, u *HandUpstream) map[string]*Conver
 	return streams
 }
 
-// IsShutDown checks that the stream ends with a finish that says that the proxy exits.
+// IsShutDown checks that the stream ends with a finish that says that the proxy exits. The test's messages name proto.
 func (c *Conversation) IsShutDown(tb testing.TB, proto string) {
 	tb.Helper()
 	rest, err := io.ReadAll(c.Visitor)

@@ -11,15 +11,16 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/sse/ssetest"
 )
 
-// The events of the tests' streams.
+// Delta and Finish are the events of the tests' streams: a piece of text, and the finish.
 const (
 	Delta  = `data: {"type":"text-delta","textDelta":"Hello"}` + "\n\n"
 	Finish = `data: {"type":"finish","finishReason":"stop"}` + "\n\n"
 )
 
-// Unended is an event that lacks but its blank line.
+// Unended is an event that lacks only its blank line.
 const Unended = `data: {"type":"text-delta","textDelta":"Bye"}` + "\n"
 
+// FirstDifference describes how got differs from want: their lengths, and the first byte at which they differ.
 func FirstDifference(got, want string) string {
 	for i := range min(len(got), len(want)) {
 		if got[i] != want[i] {
@@ -30,7 +31,7 @@ func FirstDifference(got, want string) string {
 	return fmt.Sprintf("%d bytes, want %d", len(got), len(want))
 }
 
-// Theirs is an error in the API's format.
+// Theirs is the body of an error in the chat API's format.
 const Theirs = `{"error":"Their words.","code":"their_code:chat"}`
 
 // Event is an event as a page sees it.
@@ -42,7 +43,7 @@ type Event struct {
 	Code         string `json:"code"`
 }
 
-// DecodeEvents reads the events of a whole stream.
+// DecodeEvents returns the events of a whole stream. If the data of an event is not JSON, its Type says so.
 func DecodeEvents(tb testing.TB, stream string) []Event {
 	tb.Helper()
 	var events []Event
@@ -56,7 +57,7 @@ func DecodeEvents(tb testing.TB, stream string) []Event {
 	return events
 }
 
-// OnlyFinish returns the finish of a stream, which must be its last event and the only one.
+// OnlyFinish returns the finish of a stream. It must be the last event, and the stream must not have another finish.
 func OnlyFinish(tb testing.TB, stream string) Event {
 	tb.Helper()
 	events := DecodeEvents(tb, stream)
@@ -76,7 +77,7 @@ func OnlyFinish(tb testing.TB, stream string) Event {
 	return last
 }
 
-// NextEvent reads a stream up to the next blank line.
+// NextEvent reads a stream up to and including the next blank line, and returns what it read.
 func NextEvent(tb testing.TB, stream *bufio.Reader) string {
 	tb.Helper()
 	var event []byte
@@ -92,7 +93,7 @@ func NextEvent(tb testing.TB, stream *bufio.Reader) string {
 	}
 }
 
-// Streams are whole streams, with all that may stand in one.
+// Streams are whole streams by name. Together they have everything that a stream may contain.
 var Streams = map[string]string{
 	"LF":        Delta + Delta + Finish,
 	"CRLF":      strings.ReplaceAll(Delta+Delta+Finish, "\n", "\r\n"),

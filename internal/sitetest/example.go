@@ -23,14 +23,15 @@ import (
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
 
-// RunningExample is an example that Caddy serves in a process of its own. Its methods take the URLs that its file tells of.
+// RunningExample is an example that Caddy serves in a process of its own. Its methods take URLs and ports as the
+// example's file writes them, and replace the ports by free ones.
 type RunningExample struct {
 	*Process
 	Upstream *sandboxtest.Server
-	Config   []byte // what its file says, in JSON and with other ports
+	Config   []byte // of its file, in JSON and with free ports
 
-	Ports    *strings.Replacer
-	commands []string // that its header tells to run
+	Ports    *strings.Replacer // replaces the ports of its file by free ones
+	commands []string          // the curl commands in its header
 	logs     string
 }
 
@@ -40,14 +41,15 @@ var (
 	commandOfExample = regexp.MustCompile(`(?m)^(?:#\t)?(curl .*)$`)
 )
 
-// RunExample serves a file below example/ until the test ends, as it is but for its ports, where its log goes and what it
-// stores, and its admin API.
+// RunExample serves a file below example/ until the test ends. It changes only the ports, which it binds to 127.0.0.1, the
+// log file, the storage and the admin API. It also checks the file's header: the comments of a Caddyfile, or the README beside
+// a JSON file.
 func RunExample(t *testing.T, file string, options sandbox.Options) *RunningExample {
 	t.Helper()
 	return RunEdited(t, file, options, func(text string) string { return text })
 }
 
-// RunEdited is runExample with another change.
+// RunEdited is like RunExample, but changes the file's text with edit first.
 func RunEdited(t *testing.T, file string, options sandbox.Options, edit func(text string) string) *RunningExample {
 	t.Helper()
 	e := &RunningExample{
@@ -93,6 +95,7 @@ func RunEdited(t *testing.T, file string, options sandbox.Options, edit func(tex
 	return e
 }
 
+// ReadExample returns the text of a file below example/.
 func ReadExample(t *testing.T, file string) string {
 	t.Helper()
 	text, err := os.ReadFile("example/" + file)
@@ -102,7 +105,7 @@ func ReadExample(t *testing.T, file string) string {
 	return string(text)
 }
 
-// FreePortsFor replaces each port that the text names by a free one.
+// FreePortsFor returns a replacer that replaces each port in text by a free one.
 func FreePortsFor(t *testing.T, text string) *strings.Replacer {
 	t.Helper()
 	names := make(map[string]bool)
@@ -120,7 +123,7 @@ func FreePortsFor(t *testing.T, text string) *strings.Replacer {
 	return strings.NewReplacer(replace...)
 }
 
-// isolated is the config of a Caddy that is apart from all others of this machine.
+// isolated returns the example's config with changes that keep its Caddy apart from any other on this machine.
 func (e *RunningExample) isolated(t *testing.T) []byte {
 	t.Helper()
 	var fields map[string]any
@@ -149,11 +152,12 @@ func (e *RunningExample) isolated(t *testing.T) []byte {
 
 // Log returns what Caddy has logged.
 func (e *RunningExample) Log() string {
-	log, _ := os.ReadFile(e.logs) // which is not there from the start
+	log, _ := os.ReadFile(e.logs) // the file does not exist at first
 	return string(log)
 }
 
-// Loopback resolves names as browsers and curl do, for which every name below localhost is this machine.
+// Loopback is a transport that connects to 127.0.0.1 for every host name. Browsers and curl do the same for all names below
+// localhost.
 var Loopback = &http.Transport{
 	DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 		_, port, err := net.SplitHostPort(address)
@@ -167,7 +171,7 @@ var Loopback = &http.Transport{
 	DisableCompression: true,
 }
 
-// Request makes a request to a URL of the example, with headers as "Name: value".
+// Request returns a request for a URL of the example. Each header has the form "Name: value".
 func (e *RunningExample) Request(t *testing.T, method, url, body string, header ...string) *http.Request {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, e.Ports.Replace(url), strings.NewReader(body))
@@ -187,12 +191,13 @@ func (e *RunningExample) Chat(t *testing.T, origin, chat string, header ...strin
 	return RoundTrip(t, Loopback, e.Request(t, http.MethodPost, origin+ChatPath, chat, append(header, "Content-Type: application/json")...))
 }
 
-// Get fetches what is at a URL of the example.
+// Get sends a GET request to a URL of the example.
 func (e *RunningExample) Get(t *testing.T, url string, header ...string) *http.Response {
 	t.Helper()
 	return RoundTrip(t, Loopback, e.Request(t, http.MethodGet, url, "", header...))
 }
 
+// RoundTrip sends req and returns the response, whose body is closed when the test ends.
 func RoundTrip(t *testing.T, transport http.RoundTripper, req *http.Request) *http.Response {
 	t.Helper()
 	resp, err := transport.RoundTrip(req)
@@ -203,7 +208,7 @@ func RoundTrip(t *testing.T, transport http.RoundTripper, req *http.Request) *ht
 	return resp
 }
 
-// WantAnswer checks that a chat was answered to its end.
+// WantAnswer checks that a chat was answered to its end: status 200, and a finish with the reason "stop".
 func WantAnswer(t *testing.T, resp *http.Response) {
 	t.Helper()
 	stream := ReadAll(t, resp)
@@ -215,7 +220,7 @@ func WantAnswer(t *testing.T, resp *http.Response) {
 	}
 }
 
-// WantPage checks that a site has the page of example/site.
+// WantPage checks that a site serves the files of example/site.
 func (e *RunningExample) WantPage(t *testing.T, origin string, header ...string) {
 	t.Helper()
 	files, err := os.ReadDir("example/site")
@@ -231,7 +236,8 @@ func (e *RunningExample) WantPage(t *testing.T, origin string, header ...string)
 	}
 }
 
-// WantPolicy checks the headers that keep a page safe.
+// WantPolicy checks the headers that protect the page of a site: the Content-Security-Policy, with connect as its connect-src,
+// and X-Content-Type-Options.
 func (e *RunningExample) WantPolicy(t *testing.T, origin, connect string, header ...string) {
 	t.Helper()
 	resp := e.Get(t, origin+"/", header...)
@@ -245,7 +251,8 @@ func (e *RunningExample) WantPolicy(t *testing.T, origin, connect string, header
 	}
 }
 
-// RunCommands runs the commands that the header tells, each of which must print what is wanted.
+// RunCommands runs the commands in the example's header. The output of each must contain its string of wanted, in the same
+// order.
 func (e *RunningExample) RunCommands(t *testing.T, wanted ...string) {
 	t.Helper()
 	t.Run("commands", func(t *testing.T) {
@@ -263,14 +270,14 @@ func (e *RunningExample) RunCommands(t *testing.T, wanted ...string) {
 	})
 }
 
-// Finished is what a command prints whose chat is answered to the end.
+// Finished is in the output of a command whose chat is answered to the end.
 const Finished = `"finishReason":"stop"`
 
 // Anyone is a chat that names no assistant.
 const Anyone = `{"messages":[{"role":"user","content":"Hello"}]}`
 
-// UntilRefused asks until a limit of the client's refuses, and returns how many chats were answered. There must not be more
-// than most.
+// UntilRefused calls ask until one of the client's limits refuses the chat. It returns how many chats were answered, which must
+// not be more than most.
 func (e *RunningExample) UntilRefused(t *testing.T, most int, ask func(n int) *http.Response) int {
 	t.Helper()
 	for n := range most + 1 {
@@ -288,7 +295,7 @@ func (e *RunningExample) UntilRefused(t *testing.T, most int, ask func(n int) *h
 	return 0
 }
 
-// exampleHandler is what the admin API tells of a handler.
+// exampleHandler is a handler as the admin API shows it.
 type exampleHandler struct {
 	Streams struct {
 		Max          int
@@ -311,7 +318,8 @@ func (e *RunningExample) handlers(t *testing.T) (handlers []exampleHandler) {
 	return handlers
 }
 
-// WantLimits checks the limits of all handlers, each as "5/30s 2000/24h:site, 200 open, 3 a client", in any order.
+// WantLimits checks the limits of all handlers. The sorted want has one string for each handler, such as
+// "5/30s 2000/24h:site, 200 open, 3 a client". The order of the handlers does not matter.
 func (e *RunningExample) WantLimits(t *testing.T, want ...string) {
 	t.Helper()
 	short := strings.NewReplacer("h0m0s", "h", "m0s", "m")
@@ -340,7 +348,7 @@ func (e *RunningExample) WantLimits(t *testing.T, want ...string) {
 	}
 }
 
-// WantPrivate checks that only this machine can reach a port of the example.
+// WantPrivate checks that only this machine can reach a port of the example, such as ":8081".
 func (e *RunningExample) WantPrivate(t *testing.T, port string) {
 	t.Helper()
 	address := e.Ports.Replace(port)
@@ -352,7 +360,7 @@ func (e *RunningExample) WantPrivate(t *testing.T, port string) {
 	}
 }
 
-// LimitsLeft returns how many chats are left, by the keys that many visitors share.
+// LimitsLeft returns how many chats are left in the limits that many visitors share, by the key of the limit.
 func (e *RunningExample) LimitsLeft(t *testing.T) map[string]int {
 	t.Helper()
 	left := make(map[string]int)
@@ -366,10 +374,10 @@ func (e *RunningExample) LimitsLeft(t *testing.T) map[string]int {
 	return left
 }
 
-// PageClient is the client that people copy into their pages.
+// PageClient is the path of the JavaScript client that site owners copy into their pages.
 const PageClient = "example/site/illumichat.js"
 
-// Readme is the text of README.md.
+// Readme returns the text of README.md.
 func Readme(tb testing.TB) string {
 	tb.Helper()
 	text, err := os.ReadFile("README.md")

@@ -16,15 +16,16 @@ type HandUpstream struct {
 	asked chan *HandAnswer
 }
 
-// HandAnswer is one answer of a handUpstream. Its head is sent at once.
+// HandAnswer is one answer of a HandUpstream. Its response headers are sent at once.
 type HandAnswer struct {
-	Request *http.Request
+	Request *http.Request // whose body has been read
 	body    string
-	Parts   chan string
+	Parts   chan string   // each part is written and flushed; closing the channel ends the answer
 	Over    chan struct{} // closed when the handler has returned
 	sent    strings.Builder
 }
 
+// NewHandUpstream starts a HandUpstream, which runs until the test ends.
 func NewHandUpstream(tb testing.TB) *HandUpstream {
 	tb.Helper()
 	u := &HandUpstream{asked: make(chan *HandAnswer)}
@@ -61,7 +62,7 @@ func NewHandUpstream(tb testing.TB) *HandUpstream {
 	return u
 }
 
-// Next waits for the next request.
+// Next waits for the next request and returns its answer.
 func (u *HandUpstream) Next(tb testing.TB) *HandAnswer {
 	tb.Helper()
 	select {
@@ -73,7 +74,7 @@ func (u *HandUpstream) Next(tb testing.TB) *HandAnswer {
 	}
 }
 
-// Say writes and flushes a part of the answer.
+// Say sends a part of the answer, which the upstream writes and flushes.
 func (a *HandAnswer) Say(tb testing.TB, part string) {
 	tb.Helper()
 	select {
@@ -89,7 +90,7 @@ func (a *HandAnswer) Say(tb testing.TB, part string) {
 // End completes the answer.
 func (a *HandAnswer) End() { close(a.Parts) }
 
-// Numbered is the n-th event of an answer.
+// Numbered returns the n-th event of an answer.
 func Numbered(n int) string {
 	return fmt.Sprintf("data: {\"type\":\"text-delta\",\"textDelta\":\"event %d\\n\"}\n\n", n)
 }

@@ -12,17 +12,20 @@ import (
 
 func init() { caddy.RegisterModule(loaded{}) }
 
-// loaded makes every handshake come after the loading of the config, for the race detector: Caddy may start
-// its HTTP app before its TLS app, whose fields handshakes then read without a lock (as of v2.11.9).
+// loaded is a TLS handshake matcher that makes every handshake wait until the config is loaded. It is for the race detector:
+// Caddy may start its HTTP app before its TLS app. Handshakes then read the TLS app's fields without a lock (as of v2.11.9).
 type loaded struct{}
 
+// loading is locked for writing while a config loads.
 var loading sync.RWMutex
 
+// CaddyModule returns the module's information.
 func (loaded) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "tls.handshake_match.loaded", New: func() caddy.Module { return new(loaded) }}
 }
 
-// Match holds a handshake up while a config loads. Over QUIC the loading would wait for the handshake, so it fails.
+// Match blocks a handshake while a config loads. Over QUIC it rejects the handshake instead, because the loading would wait
+// for the handshake.
 func (loaded) Match(hello *tls.ClientHelloInfo) bool {
 	if slices.Contains(hello.SupportedProtos, "h3") {
 		if !loading.TryRLock() {
@@ -35,7 +38,7 @@ func (loaded) Match(hello *tls.ClientHelloInfo) bool {
 	return true
 }
 
-// Load loads a config.
+// Load loads a config into the Caddy of this process.
 func Load(tb testing.TB, config []byte) {
 	tb.Helper()
 	loading.Lock()
@@ -45,7 +48,7 @@ func Load(tb testing.TB, config []byte) {
 	}
 }
 
-// matchLoaded adds the matcher to the TLS connection policies of a config.
+// matchLoaded adds the matcher loaded to the TLS connection policies of a config.
 func matchLoaded(tb testing.TB, config []byte) []byte {
 	tb.Helper()
 	var decoded map[string]any

@@ -2,8 +2,8 @@ package sitetest
 
 import "runtime"
 
-// UsedMemory is the heap and the stacks, without what pools keep for two collections and what stacks have
-// to spare, of which each collection takes half.
+// UsedMemory returns how many bytes the heap and the stacks use. It collects garbage four times first: a sync.Pool keeps
+// objects for two collections, and each collection halves the spare room of a stack.
 func UsedMemory() int {
 	for range 4 {
 		runtime.GC()

@@ -20,11 +20,11 @@ import (
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 )
 
-// caddyConfig is the environment variable that makes Main run Caddy. Its value is the config's file.
+// caddyConfig is the environment variable that makes Main run Caddy. Its value is the path of the config file.
 const caddyConfig = "ILLUMICHAT_TEST_CADDY_CONFIG"
 
-// Main is the TestMain of a package. Where Run or Start has started the process, it runs Caddy. Otherwise it runs the tests
-// in the module's top directory.
+// Main is the TestMain of a package. In a process that Run or Start has started, it runs Caddy. Otherwise it changes to the
+// module's top directory and runs the tests there.
 func Main(m *testing.M) {
 	if config := os.Getenv(caddyConfig); config != "" {
 		os.Args = []string{"caddy", "run", "--config", config}
@@ -50,7 +50,7 @@ func changeToTop() error {
 	}
 }
 
-// Process is a Caddy that can exit, which one within the tests' own process cannot.
+// Process is a Caddy in a process of its own. It can exit, which a Caddy in the test's own process cannot.
 type Process struct {
 	admin     string // the path of the admin API's socket
 	OSProcess *os.Process
@@ -58,7 +58,8 @@ type Process struct {
 	exited    chan error
 }
 
-// Run serves the site in a process of its own.
+// Run serves the site with the given directives in a process of its own, and waits until it accepts connections. The process
+// ends with the test.
 func Run(tb testing.TB, s *Site, directives string) *Process {
 	tb.Helper()
 	return Start(tb, s.Adapt(directives), func() bool {
@@ -76,10 +77,10 @@ func Run(tb testing.TB, s *Site, directives string) *Process {
 	})
 }
 
-// Start runs a config in a process of its own, and waits until it is ready. The process ends with the test.
+// Start runs a config in a process of its own, and waits until ready returns true. The process ends with the test.
 func Start(tb testing.TB, config []byte, ready func() bool) *Process {
 	tb.Helper()
-	// A socket's path has to be short.
+	// The path of a Unix socket has to be short, and that of tb.TempDir may not be.
 	dir, err := os.MkdirTemp("", "caddy")
 	if err != nil {
 		tb.Fatal(err)
@@ -94,7 +95,7 @@ func Start(tb testing.TB, config []byte, ready func() bool) *Process {
 		tb.Fatal(err)
 	}
 	command := exec.CommandContext(tb.Context(), self)
-	// The first handshake may come while the process still starts (see loaded), so that a race is no failure there.
+	// The first handshake may arrive while the process is still starting (see loaded), so a race there must not be a failure.
 	command.Env = append(os.Environ(), caddyConfig+"="+file, "HOME="+dir, "XDG_CONFIG_HOME="+dir, "XDG_DATA_HOME="+dir, "GORACE=exitcode=0")
 	command.Stdout, command.Stderr = &p.output, &p.output
 	if err := command.Start(); err != nil {
@@ -110,7 +111,7 @@ func Start(tb testing.TB, config []byte, ready func() bool) *Process {
 	return p
 }
 
-// withAdmin gives a config an admin API.
+// withAdmin returns a config with an admin API that listens at p.admin.
 func (p *Process) withAdmin(tb testing.TB, config []byte) []byte {
 	tb.Helper()
 	var fields map[string]any
@@ -134,7 +135,7 @@ func (p *Process) Reload(tb testing.TB, config []byte) {
 	}
 }
 
-// Ask sends a request to the admin API.
+// Ask sends a request to the process's admin API and returns the answer.
 func (p *Process) Ask(tb testing.TB, method, path string, body []byte) (status int, answer string, header http.Header) {
 	tb.Helper()
 	client := http.Client{Transport: &http.Transport{
@@ -156,7 +157,7 @@ func (p *Process) Ask(tb testing.TB, method, path string, body []byte) (status i
 	return resp.StatusCode, ReadAll(tb, resp), resp.Header
 }
 
-// Exit has the process exit, as a service manager does.
+// Exit sends SIGTERM to the process, as a service manager does. It does not wait for the process to end.
 func (p *Process) Exit(tb testing.TB) {
 	tb.Helper()
 	if err := p.OSProcess.Signal(syscall.SIGTERM); err != nil {
@@ -164,7 +165,7 @@ func (p *Process) Exit(tb testing.TB) {
 	}
 }
 
-// Wait waits for the end of the process.
+// Wait waits until the process ends, for at most Patience, and checks that it exits without an error.
 func (p *Process) Wait(tb testing.TB) {
 	tb.Helper()
 	select {

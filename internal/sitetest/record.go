@@ -6,16 +6,16 @@ import (
 	"strings"
 )
 
-// RecordFields are the fields of a request's line in the access log, which are placeholders as well.
+// RecordFields are the module's fields in the access log's line of a request. Each is also a placeholder.
 var RecordFields = []string{
 	"outcome", "assistant", "alias", "chat", "tries", "upstream_status", "first_event_ms", "events", "bytes",
 	"finish_reason", "cause", "code",
 }
 
-// volatile are the values that depend on the time and on the sandbox's words.
+// volatile matches the values that depend on the time and on the sandbox's words.
 var volatile = regexp.MustCompile(`(bytes|first_event_ms):[1-9][0-9]*`)
 
-// Summary writes a record as name:value, in the order of RecordFields. It leaves volatile values out.
+// Summary returns a record as name:value, in the order of RecordFields. It replaces volatile values by an underscore.
 func Summary(record map[string]any) string {
 	var words []string
 	for _, name := range RecordFields {

@@ -9,7 +9,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/sandbox"
 )
 
-// SandboxText is the text of the sandbox's usual answer, read without the page's client.
+// SandboxText returns the text of the sandbox's usual answer, which quotes said. It reads the answer without the page's client.
 func SandboxText(tb testing.TB, said string) string {
 	tb.Helper()
 	r := httptest.NewRequestWithContext(tb.Context(), http.MethodPost, ChatPath, strings.NewReader(Hello))
@@ -27,8 +27,7 @@ func SandboxText(tb testing.TB, said string) string {
 	return strings.Replace(text.String(), quoted, "“"+said+"”", 1)
 }
 
-// BareChat is a chat endpoint with nothing between the page and the sandbox, so that what is broken arrives as
-// it is.
+// BareChat returns a chat endpoint with nothing between the page and the sandbox, so a broken answer reaches the page as it is.
 func BareChat() http.Handler {
 	api := sandbox.New(sandbox.Options{})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// Scrape returns our metrics by name and labels, without our prefix.
+// Scrape returns the module's metrics by name and labels, without the prefix caddy_illumichat_. The site must serve them at
+// /metrics.
 func Scrape(t *testing.T, s *Site) map[string]float64 {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.Plain+"/metrics", nil)

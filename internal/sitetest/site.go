@@ -19,21 +19,22 @@ import (
 type Site struct {
 	Plain  string // http://127.0.0.1:PORT
 	Secure string // https://localhost:PORT
-	logs   string // the file with all that Caddy logs, from debug on
+	logs   string // the file of Caddy's log, at level DEBUG
 
 	tb      testing.TB
-	Global  string
+	Global  string // the global options
 	storage string
-	TLS     string // the files of the certificate and its key
+	TLS     string // the paths of the certificate and its key, separated by a space
 }
 
-// Serve runs Caddy with a site of the given directives until the test ends. There can be one at a time.
+// Serve runs Caddy with a site of the given directives until the test ends. The Caddy is that of this process, so only one site
+// can be served at a time.
 func Serve(tb testing.TB, directives string) *Site {
 	tb.Helper()
 	return ServeWith(tb, "grace_period 1ms", directives)
 }
 
-// ServeWith is serve with global options.
+// ServeWith is like Serve, with other global options than a grace period of 1 ms.
 func ServeWith(tb testing.TB, global, directives string) *Site {
 	tb.Helper()
 	s := New(tb, global)
@@ -46,7 +47,7 @@ func ServeWith(tb testing.TB, global, directives string) *Site {
 	return s
 }
 
-// New is a site that is not served yet.
+// New returns a site with the given global options, which is not served yet.
 func New(tb testing.TB, global string) *Site {
 	tb.Helper()
 	certFile, keyFile := localhost.Certificate(tb)
@@ -62,11 +63,11 @@ func New(tb testing.TB, global string) *Site {
 	}
 }
 
-// Reload replaces the site's directives.
+// Reload serves the site with these directives instead of the previous ones. It waits until the old listeners are closed.
 func (s *Site) Reload(directives string) {
 	s.tb.Helper()
 	Load(s.tb, s.Adapt(directives))
-	// A connection that the old config's listener has taken and not accepted is reset when it closes.
+	// When the old config's listener closes, it resets the connections that are queued and not accepted yet.
 	for _, url := range []string{s.Plain, s.Secure} {
 		port := url[strings.LastIndex(url, ":")+1:]
 		Eventually(s.tb, "the old listener is closed", func() bool {
@@ -75,8 +76,8 @@ func (s *Site) Reload(directives string) {
 	}
 }
 
-// listeners returns how many sockets listen at a TCP port, where the system is Linux: Caddy stops to count a
-// listener just before it closes it.
+// listeners returns how many sockets listen on a TCP port of 127.0.0.1, or 0 if the system is not Linux. It is needed because
+// Caddy stops counting a listener just before closing it.
 func listeners(port string) int {
 	sockets, err := os.ReadFile("/proc/net/tcp")
 	if err != nil {
@@ -86,6 +87,7 @@ func listeners(port string) int {
 	return strings.Count(string(sockets), fmt.Sprintf(" 0100007F:%04X 00000000:0000 0A ", n))
 }
 
+// Adapt returns the JSON config of the site with the given directives.
 func (s *Site) Adapt(directives string) []byte {
 	s.tb.Helper()
 	return matchLoaded(s.tb, Adapt(s.tb, fmt.Sprintf(`{
@@ -124,12 +126,13 @@ func (s *Site) Log() string {
 	return string(log)
 }
 
-// Ask posts a chat to the site and returns the answer, whose body the test's end closes.
+// Ask posts a chat to the site over plain HTTP and returns the answer, whose body is closed when the test ends.
 func (s *Site) Ask(chat string) *http.Response {
 	s.tb.Helper()
 	return s.Send(http.DefaultTransport, ChatRequest(s.tb, s.Plain, chat))
 }
 
+// Send sends req over transport and returns the answer, whose body is closed when the test ends.
 func (s *Site) Send(transport http.RoundTripper, req *http.Request) *http.Response {
 	s.tb.Helper()
 	resp, err := transport.RoundTrip(req)
@@ -140,7 +143,8 @@ func (s *Site) Send(transport http.RoundTripper, req *http.Request) *http.Respon
 	return resp
 }
 
-// AskAs sends a chat, on a connection of its own, to a site that is behindProxy.
+// AskAs posts a chat as the client with the given address, on a connection of its own. The site has to be served with
+// BehindProxy.
 func (s *Site) AskAs(client, chat string) *http.Response {
 	s.tb.Helper()
 	req := ChatRequest(s.tb, s.Plain, chat)
@@ -148,8 +152,9 @@ func (s *Site) AskAs(client, chat string) *http.Response {
 	return s.Send(OneShot, req)
 }
 
-// OneShot keeps no connection that a reload may close.
+// OneShot is a transport that keeps no connections, because a reload may close them.
 var OneShot = &http.Transport{DisableKeepAlives: true}
 
-// BehindProxy has the sites of a test believe the test when it says which client it is.
+// BehindProxy has the global options that make a site trust the client's address in a test's X-Forwarded-For, and a grace
+// period of 1 ms.
 const BehindProxy = "grace_period 1ms\nservers {\ntrusted_proxies static 127.0.0.1/32\ntrusted_proxies_strict\n}"

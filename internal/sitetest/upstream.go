@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// Upstream is a chat API that answers as a test wants it to, for what the sandbox does not do.
+// Upstream is a chat API that answers as a test defines. It is for answers that the sandbox does not give.
 type Upstream struct {
 	*httptest.Server
 
@@ -24,6 +24,7 @@ type Asked struct {
 	Body   string
 }
 
+// NewUpstream starts an Upstream that answers each request with answer. It runs until the test ends.
 func NewUpstream(tb testing.TB, answer http.HandlerFunc) *Upstream {
 	tb.Helper()
 	u := NewUnstartedUpstream(answer)
@@ -32,10 +33,11 @@ func NewUpstream(tb testing.TB, answer http.HandlerFunc) *Upstream {
 	return u
 }
 
+// NewUnstartedUpstream returns an Upstream that is not started yet. The caller starts and closes it.
 func NewUnstartedUpstream(answer http.HandlerFunc) *Upstream {
 	u := new(Upstream)
 	u.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body) // what broke off is recorded as far as it came
+		body, _ := io.ReadAll(r.Body) // a body that breaks off is recorded as far as it came
 		u.mu.Lock()
 		u.asked = append(u.asked, Asked{r.Header, string(body)})
 		u.mu.Unlock()
@@ -45,7 +47,7 @@ func NewUnstartedUpstream(answer http.HandlerFunc) *Upstream {
 	return u
 }
 
-// Take returns the requests that came since the last call.
+// Take returns the requests that the upstream has got since the last call.
 func (u *Upstream) Take() []Asked {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -60,10 +62,10 @@ func Finishing(w http.ResponseWriter, _ *http.Request) {
 	_, _ = io.WriteString(w, Finish)
 }
 
-// Answering answers with a status, a body and headers, which are names and values in turn.
+// Answering returns a handler that answers with a status, a body and headers, which are names and values in turn.
 func Answering(status int, body string, header ...string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
-		w.Header()["Content-Type"] = nil // so that none is guessed
+		w.Header()["Content-Type"] = nil // so that net/http does not guess it
 		for i := 0; i < len(header); i += 2 {
 			w.Header().Add(header[i], header[i+1])
 		}
@@ -72,19 +74,19 @@ func Answering(status int, body string, header ...string) http.HandlerFunc {
 	}
 }
 
-// Raw answers with bytes that no server sends, and ends the connection.
+// Raw returns a handler that sends answer as it is, for bytes that no HTTP server sends, and closes the connection.
 func Raw(answer string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		conn, _, err := http.NewResponseController(w).Hijack()
 		if err != nil {
-			panic(err) // an HTTP/1.1 connection always can be hijacked
+			panic(err) // an HTTP/1.1 connection can always be hijacked
 		}
 		defer conn.Close()
 		_, _ = io.WriteString(conn, answer)
 	}
 }
 
-// Stalling answers, and falls silent before the end.
+// Stalling returns a handler that runs answer, and then sends nothing more until the client gives up.
 func Stalling(answer http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		answer(w, r)
@@ -93,7 +95,7 @@ func Stalling(answer http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-// Breaking answers, and breaks the connection before the end.
+// Breaking returns a handler that runs answer, and then breaks the connection before the end.
 func Breaking(answer http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		answer(w, r)
@@ -102,14 +104,15 @@ func Breaking(answer http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
+// Silent sends nothing, not even response headers, until the client gives up.
 func Silent(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
 
-// ByMessage answers each chat by the handler for its message's text.
+// ByMessage returns a handler that answers each chat with the handler for the text of its first message.
 func ByMessage(answers map[string]http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		var chat struct{ Messages []struct{ Content string } }
 		if err := json.NewDecoder(r.Body).Decode(&chat); err != nil {
-			panic(err) // what goes upstream is checked
+			panic(err) // the module checks each chat before sending it
 		}
 		answers[chat.Messages[0].Content](w, r)
 	}

@@ -8,16 +8,16 @@ import (
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 )
 
-// Patience bounds a wait for what is expected to come soon.
+// Patience is how long tests wait for something that should happen soon.
 const Patience = 10 * time.Second
 
-// Eventually waits for a condition.
+// Eventually waits until condition returns true, for at most Patience. If it does not, the test fails and names what.
 func Eventually(tb testing.TB, what string, condition func() bool) {
 	tb.Helper()
 	Within(tb, Patience, what, condition)
 }
 
-// Within waits for a condition that may take longer than others.
+// Within is like Eventually, but waits for at most limit.
 func Within(tb testing.TB, limit time.Duration, what string, condition func() bool) {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(tb.Context(), limit)

@@ -11,8 +11,8 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/localhost"
 )
 
-// WireUpstream is an upstream for tests to which the bytes matter: each request is answered in the hand of a
-// function that can break off wherever it likes.
+// WireUpstream is an upstream for tests that depend on the bytes on the wire. A function answers each request, and can break
+// the answer off at any byte.
 type WireUpstream struct {
 	URL string
 
@@ -20,35 +20,36 @@ type WireUpstream struct {
 	listener net.Listener
 
 	mu    sync.Mutex
-	conns map[net.Conn]struct{} // nil when it is closed
+	conns map[net.Conn]struct{} // nil after Close
 	work  sync.WaitGroup
 }
 
-// Wire is one request, and the means to answer it. After one of the ways to end nothing else may be called.
+// Wire is one request, and the functions that answer it. After one that ends the answer, no other may be called.
 type Wire struct {
 	Key  string // the Idempotency-Key
 	Body string
 
-	Head  func() error                               // sends that of an event stream
+	Head  func() error                               // sends the response headers of an event stream
 	Send  func(string) error                         // sends bytes of the body
 	Error func(status int, header http.Header) error // answers with an error instead of a stream
 
-	End   func() // ends the answer in order
+	End   func() // completes the answer
 	Fin   func() // closes the connection
-	Reset func() // resets it, or in HTTP/2 the stream
+	Reset func() // resets the connection, or in HTTP/2 the stream
 	Spoil func() // breaks the protocol
 
-	// In HTTP/2 alone.
-	Refuse func()          // resets the stream as one that was not looked at
-	GoAway func(last bool) // says that it is closing, and whether this is its last request or was not looked at
+	// Only in HTTP/2; nil in HTTP/1.1.
+	Refuse func()          // resets the stream and says that the request was not processed
+	GoAway func(last bool) // says that the connection closes, and whether this request is its last one or was not processed
 
-	Gone <-chan struct{} // closed when the request was given up
+	Gone <-chan struct{} // closed when the client has given up the request
 }
 
-// Stall falls silent until the request is given up.
+// Stall sends nothing more until the client has given up the request.
 func (w *Wire) Stall() { <-w.Gone }
 
-// WireUpstreams are the upstreams of each protocol, and what a directive needs for them.
+// WireUpstreams lists, for each protocol, the function that starts an upstream and the subdirective that a site needs to ask
+// it.
 var WireUpstreams = []struct {
 	Proto     string
 	Start     func(testing.TB, func(*Wire)) *WireUpstream
@@ -59,12 +60,13 @@ var WireUpstreams = []struct {
 }
 
 const (
-	// AnyCertificate is the option of a transport that trusts the tests' upstreams, and trusting the subdirective with it.
+	// AnyCertificate is the option of a transport that trusts any certificate, such as those of the tests' upstreams.
 	AnyCertificate = "tls_insecure_skip_verify"
-	Trusting       = "transport http {\n" + AnyCertificate + "\n}"
+	// Trusting is the subdirective for a transport with AnyCertificate.
+	Trusting = "transport http {\n" + AnyCertificate + "\n}"
 )
 
-// NewWireUpstream1 listens for HTTP/1.1.
+// NewWireUpstream1 starts an upstream that listens for HTTP/1.1 until the test ends.
 func NewWireUpstream1(tb testing.TB, answer func(*Wire)) *WireUpstream {
 	tb.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -74,7 +76,7 @@ func NewWireUpstream1(tb testing.TB, answer func(*Wire)) *WireUpstream {
 	return startWireUpstream(tb, "http", listener, answer, serveHTTP1)
 }
 
-// NewWireUpstream2 listens for HTTP/2, with TLS.
+// NewWireUpstream2 starts an upstream that listens for HTTP/2 with TLS until the test ends.
 func NewWireUpstream2(tb testing.TB, answer func(*Wire)) *WireUpstream {
 	tb.Helper()
 	certPEM, keyPEM := localhost.PEM()
@@ -133,14 +135,14 @@ func (u *WireUpstream) forget(conn net.Conn) {
 	delete(u.conns, conn)
 }
 
-// IsIdle reports whether it has no connections.
+// IsIdle reports whether the upstream has no connections.
 func (u *WireUpstream) IsIdle() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return len(u.conns) == 0
 }
 
-// Close ends it, and waits until nothing is left of it. It may be called again.
+// Close closes the listener and all connections, and waits until the upstream's goroutines have ended. It may be called again.
 func (u *WireUpstream) Close() {
 	u.listener.Close()
 	u.mu.Lock()

@@ -10,7 +10,7 @@ import (
 	"net/http"
 )
 
-// resetTCP has the peer get a reset.
+// resetTCP closes the connection with a TCP reset.
 func resetTCP(conn net.Conn) {
 	if wrapped, ok := conn.(*tls.Conn); ok {
 		conn = wrapped.NetConn()
@@ -33,7 +33,7 @@ func serveHTTP1(u *WireUpstream, conn net.Conn) {
 		}
 		gone := make(chan struct{})
 		var next error
-		go func() { // what comes next is another request, or the end
+		go func() { // the next byte begins another request; an error is the end
 			defer close(gone)
 			_, next = in.Peek(1)
 		}()

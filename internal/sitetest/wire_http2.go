@@ -23,7 +23,7 @@ type conn2 struct {
 	encoder *hpack.Encoder
 	block   bytes.Buffer
 
-	streams map[uint32]*stream2 // of the reader alone
+	streams map[uint32]*stream2 // used only by the goroutine that reads
 }
 
 type stream2 struct {
@@ -40,7 +40,7 @@ func (s *stream2) leave() {
 	}
 }
 
-// serveHTTP2 answers the requests of a connection, each by its side.
+// serveHTTP2 answers the requests of a connection concurrently.
 func serveHTTP2(u *WireUpstream, conn net.Conn) {
 	preface := make([]byte, len(http2.ClientPreface))
 	if _, err := io.ReadFull(conn, preface); err != nil {
@@ -91,7 +91,7 @@ func serveHTTP2(u *WireUpstream, conn net.Conn) {
 	}
 }
 
-// write writes a frame. Once the connection is closed it does nothing.
+// write calls frame, which writes one frame, with mu held. Once the connection is closed, frame only returns an error.
 func (c *conn2) write(frame func() error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -112,7 +112,7 @@ func (c *conn2) newStream(f *http2.MetaHeadersFrame) *stream2 {
 		})
 	}
 	data := func(text string, last bool) error {
-		const largest = 16 << 10 // the least that every peer takes
+		const largest = 16 << 10 // bytes in a frame: every peer accepts this many
 		for len(text) > largest {
 			if err := c.write(func() error { return c.framer.WriteData(id, false, []byte(text[:largest])) }); err != nil {
 				return err
