@@ -2,28 +2,31 @@ package buffer
 
 import "sync"
 
+// Min and Max are the smallest and the largest size of a [Buffer], in bytes.
 const (
-	Min = 4 << 10  // what a stream holds
-	Max = 64 << 10 // what an event may have it hold; a larger one goes in pieces
+	Min = 4 << 10  // of each stream, unless an event or a flood needs more
+	Max = 64 << 10 // a larger event is sent in parts
 )
 
-// In a flood, a larger room takes more of it at once, which saves two writes of three. Only so many streams have the largest:
-// their visitors may not read, and keep it.
+// In a flood of events, a larger buffer takes more of them at once, which saves two of three writes. At most maxFloods
+// streams have the largest buffer, because a visitor who does not read keeps it occupied.
 const (
 	floodClass      = 4 // 64 KiB
-	manyFloodsClass = 2 // 16 KiB, for those that come later
+	manyFloodsClass = 2 // 16 KiB, for floods beyond maxFloods
 	maxFloods       = 64
 
-	// calmReads is how many reads that a small room would have done for show that a flood is over.
+	// After calmReads reads in a row that would have fitted a buffer of Min bytes, a flood is over.
 	calmReads = 8
 )
 
-// floods is how many streams have a room of floodClass for a flood.
+// floods limits how many streams have a buffer of floodClass because of a flood.
 var floods = NewSemaphore(maxFloods)
 
-// pools has buffers of 4, 8, 16, 32 and 64 KiB.
+// pools holds free buffers of 4, 8, 16, 32 and 64 KiB, by class.
 var pools [5]sync.Pool
 
+// Get returns Min<<class bytes of memory, from a pool if there is some. class is 0 to 4: 4 to 64 KiB. The content is
+// undefined.
 func Get(class int) *[]byte {
 	if b, ok := pools[class].Get().(*[]byte); ok {
 		return b
@@ -32,39 +35,45 @@ func Get(class int) *[]byte {
 	return &b
 }
 
+// Put returns memory of the given class, which Get has lent, to the pool.
 func Put(class int, b *[]byte) { pools[class].Put(b) }
 
-// Buffer holds what has been read from the upstream and not been sent to the visitor. It is small, and
-// borrows a larger room while an event needs it.
+// Buffer holds bytes that were read from the upstream and not yet sent to the visitor. It has Min bytes of memory, and
+// borrows more while an event or a flood needs it.
 type Buffer struct {
-	room  *[]byte
+	room  *[]byte // the memory, from the pool of class; nil after Release or Abandon
 	class int
-	n     int  // how many bytes are held, at the beginning of the room
-	flood bool // the room is one of those that floods counts
-	calm  int  // how many reads in a row would have done with a small room
+	n     int  // how many bytes are held, at the beginning of room
+	flood bool // floods counts room
+	calm  int  // how many reads in a row would have fitted Min bytes
 }
 
+// New returns an empty Buffer of Min bytes. The caller must call Release or Abandon.
 func New() Buffer { return Buffer{room: Get(0)} }
 
-// Release gives the room back. The buffer cannot be used afterwards.
+// Release returns the memory to the pool. Afterwards only Abandon and Cap may be called.
 func (b *Buffer) Release() {
 	Put(b.class, b.room)
 	b.Abandon()
 }
 
-// Abandon is release for a room that somebody may still look at.
+// Abandon gives the memory up without returning it to the pool, because other code may still read it: HTTP/2 may read
+// the bytes of a write that failed. It may be called more than once. Afterwards only Abandon and Cap may be called.
 func (b *Buffer) Abandon() {
 	b.room = nil
 	b.endFlood()
 }
 
+// Held returns the bytes that are held.
 func (b *Buffer) Held() []byte { return (*b.room)[:b.n] }
+
+// Free returns the unused memory, for the next read.
 func (b *Buffer) Free() []byte { return (*b.room)[b.n:] }
 
 // Len returns how many bytes are held.
 func (b *Buffer) Len() int { return b.n }
 
-// Cap returns how large the room is; 0 after it was given back or abandoned.
+// Cap returns the size of the memory in bytes; 0 after Release or Abandon.
 func (b *Buffer) Cap() int {
 	if b.room == nil {
 		return 0
@@ -72,14 +81,20 @@ func (b *Buffer) Cap() int {
 	return len(*b.room)
 }
 
-func (b *Buffer) Full() bool    { return b.n == len(*b.room) }
-func (b *Buffer) Largest() bool { return len(*b.room) == Max }
-func (b *Buffer) Add(n int)     { b.n += n }
+// Full reports whether no memory is unused.
+func (b *Buffer) Full() bool { return b.n == len(*b.room) }
 
-// Grow makes twice the room.
+// Largest reports whether the buffer has Max bytes and cannot grow.
+func (b *Buffer) Largest() bool { return len(*b.room) == Max }
+
+// Add notes that n bytes were read into the memory that Free returned. They are held now.
+func (b *Buffer) Add(n int) { b.n += n }
+
+// Grow doubles the memory. It panics if the buffer is Largest.
 func (b *Buffer) Grow() { b.resize(b.class + 1) }
 
-// Drop removes the first n bytes, and gives a large room back as soon as the rest fits in a smaller one.
+// Drop removes the first n bytes. A buffer that has grown beyond 16 KiB for an event shrinks to Min bytes as soon as
+// the rest fits.
 func (b *Buffer) Drop(n int) {
 	b.n = copy(*b.room, b.Held()[n:])
 	if b.class > manyFloodsClass && !b.flood && b.n < Min {
@@ -87,9 +102,10 @@ func (b *Buffer) Drop(n int) {
 	}
 }
 
-// Adapt makes the room suit reads such as the last one, of n bytes, which may have filled it.
+// Adapt resizes the buffer after a read of n bytes, to suit further reads like it. filled says whether the read filled
+// all of the memory from Free: then a flood may have begun, and the buffer grows. It shrinks when the flood is over.
 func (b *Buffer) Adapt(n int, filled bool) {
-	large := b.n >= Min // the event that is held
+	large := b.n >= Min // a large event is held
 	if filled && !large && b.class < floodClass {
 		b.resizeForFlood()
 	}

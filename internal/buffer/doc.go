@@ -1,3 +1,3 @@
-// Package buffer lends the memory that streams read into, and bounds how much of it there is. It does not know what the
-// bytes are.
+// Package buffer lends the memory that streams read into, and bounds how much of it they take. It does not interpret
+// the bytes.
 package buffer

@@ -2,18 +2,19 @@ package buffer
 
 import "sync/atomic"
 
-// Semaphore is how many have something of which there is only so much.
+// Semaphore is a counting semaphore that never blocks.
 type Semaphore struct {
 	limit    int32
 	acquired atomic.Int32
 }
 
+// NewSemaphore returns a semaphore that can be acquired most times at once.
 func NewSemaphore(most int32) *Semaphore { return &Semaphore{limit: most} }
 
-// InUse returns how many are taken.
+// InUse returns how many times the semaphore is acquired.
 func (q *Semaphore) InUse() int { return int(q.acquired.Load()) }
 
-// TryAcquire reports whether there is one more, which is taken then.
+// TryAcquire acquires the semaphore if its limit is not reached, and reports whether it did.
 func (q *Semaphore) TryAcquire() bool {
 	if q.acquired.Add(1) <= q.limit {
 		return true
@@ -22,4 +23,5 @@ func (q *Semaphore) TryAcquire() bool {
 	return false
 }
 
+// Release undoes one successful TryAcquire.
 func (q *Semaphore) Release() { q.acquired.Add(-1) }

@@ -26,7 +26,7 @@ var (
 	}
 )
 
-// errLimit is what a request gets that a limit does not let in.
+// errLimit returns the error for a request that a limit rejects. wait is how long it takes until there is room.
 func errLimit(r Rule, wait time.Duration) *apierror.Error {
 	return &apierror.Error{
 		Status: http.StatusTooManyRequests, Code: apierror.CodeRateLimit,
@@ -36,29 +36,31 @@ func errLimit(r Rule, wait time.Duration) *apierror.Error {
 	}
 }
 
-// Admission is the leave of one request to be sent upstream, and what it takes up for that. It has to be left.
+// Admission is the permission to send one request upstream, and what the request occupies meanwhile. The caller must
+// call Leave.
 type Admission struct {
 	limiter     *Limiter
-	header      http.Header // of the answer
-	turn        turn        // of the cool-down, for the next try
+	header      http.Header // of the response to the visitor
+	turn        turn        // the cool-down's permission for the next attempt
 	client      string
 	charges     []charge
 	ID          string            // of the stream that the answer may become
-	stream      *liveStream       // that the answer is; nil: it is none that can be resumed
-	reservation store.Reservation // among the requests of all instances; nil where this one counts for itself
-	reached     bool              // the request has reached the upstream, maybe
-	holds       bool              // the state
+	stream      *liveStream       // the answer's, if it can be resumed; else nil
+	reservation store.Reservation // in the shared counter; nil: this instance counts alone
+	reached     bool              // the request may have reached the upstream
+	holds       bool              // a reference to the shared state
 }
 
-// charge is a request that counts against a limit.
+// charge is what a request counts against one limit.
 type charge struct {
 	limit  *activeRule
 	key    string
 	usage  usage
-	window int64
+	window int64 // the number of the window that counted the request
 }
 
-// enter lets the request in as all instances have counted together, or else as this one has.
+// enter admits the request by the shared counter. If there is none, or it cannot be reached, the counts of this
+// instance decide.
 func (a *Admission) enter() error {
 	if a.limiter.config.Counter != nil {
 		if known, err := a.enterShared(); known {
@@ -78,7 +80,8 @@ func (a *Admission) enter() error {
 	return err
 }
 
-// count counts the request in all its limits and gives it a slot, or neither if there is no room.
+// count counts the request in all its limits and takes a slot. If there is no room, it does neither and returns the
+// reason.
 func (a *Admission) count() error {
 	state := a.limiter.state
 	state.mu.Lock()
@@ -96,7 +99,7 @@ func (a *Admission) count() error {
 	return nil
 }
 
-// charge counts the request in its limits, as far as this instance counts. It needs the state's lock.
+// charge adds the request to the windows of this instance. The caller holds the state's lock.
 func (a *Admission) charge() {
 	for i := range a.charges {
 		c := &a.charges[i]
@@ -104,7 +107,7 @@ func (a *Admission) charge() {
 	}
 }
 
-// retain keeps the state, for which it needs its lock.
+// retain takes a reference to the shared state, unless the admission has one. The caller holds the state's lock.
 func (a *Admission) retain() {
 	a.holds = a.holds || a.limiter.retain()
 }
@@ -115,7 +118,7 @@ func (a *Admission) release() {
 	}
 }
 
-// readUsage notes what is used of the limits.
+// readUsage reads the usage of each limit from the windows of this instance. The caller holds the state's lock.
 func (a *Admission) readUsage() {
 	for i := range a.charges {
 		c := &a.charges[i]
@@ -123,7 +126,7 @@ func (a *Admission) readUsage() {
 	}
 }
 
-// checkRoom returns why there is no room, if there is none.
+// checkRoom returns nil if this instance has room for the request, else the reason. The caller holds the state's lock.
 func (a *Admission) checkRoom() error {
 	if err := a.exhausted(); err != nil {
 		return err
@@ -131,7 +134,7 @@ func (a *Admission) checkRoom() error {
 	return a.limiter.checkClientSlots(a.client)
 }
 
-// exhausted returns which limit has no room, if one has none: that with the longest wait.
+// exhausted returns the error of the used-up limit with the longest wait, or nil if all limits have room.
 func (a *Admission) exhausted() error {
 	var usedUp *charge
 	var longest time.Duration
@@ -146,7 +149,8 @@ func (a *Admission) exhausted() error {
 	return errLimit(usedUp.limit.Rule, longest)
 }
 
-// checkClientSlots returns why a client gets no slot, if it gets none. It needs the state's lock.
+// checkClientSlots returns nil if this instance has a slot for the client, else the reason. The caller holds the
+// state's lock.
 func (l *Limiter) checkClientSlots(client string) error {
 	if l.config.MaxPerClient > 0 && l.state.slots.byClient[client] >= l.config.MaxPerClient {
 		return errClientStreams
@@ -154,7 +158,8 @@ func (l *Limiter) checkClientSlots(client string) error {
 	return l.checkSlots()
 }
 
-// checkSlots returns why nobody gets a slot, if nobody does. It needs the state's lock.
+// checkSlots returns nil if this instance has a slot for any client, else the reason. The caller holds the state's
+// lock.
 func (l *Limiter) checkSlots() error {
 	if l.config.MaxStreams > 0 && l.state.slots.taken >= l.config.MaxStreams {
 		return errStreams
@@ -162,10 +167,11 @@ func (l *Limiter) checkSlots() error {
 	return nil
 }
 
-// wait returns how long it takes until the limit has room for one more.
+// wait returns how long it takes until the limit has room for one more request.
 func (c *charge) wait() time.Duration { return c.usage.wait(c.limit.n(), 1) }
 
-// reportUsedUp tells of limits that shut out more than one client.
+// reportUsedUp reports the used-up limits that reject more than one client: those with one count for all requests, and
+// those for which the request's key is empty.
 func (l *Limiter) reportUsedUp(charges []charge) {
 	for _, c := range charges {
 		if wait := c.wait(); wait > 0 && (c.key == "" || c.limit.ForMany) {
@@ -174,10 +180,11 @@ func (l *Limiter) reportUsedUp(charges []charge) {
 	}
 }
 
-// Reached notes that the request may have reached the upstream: then it counts.
+// Reached notes that the request may have reached the upstream. From then on it counts, even after Leave.
 func (a *Admission) Reached() { a.reached = true }
 
-// CoolDown keeps requests from the upstream for a time, of all instances. It reports whether that is new.
+// CoolDown starts a cool-down of all instances, or prolongs it: none of them asks the upstream before wait is over. It
+// reports whether this instance had no cool-down before.
 func (a *Admission) CoolDown(wait time.Duration) (begun bool) {
 	begun = a.limiter.state.coolDown.start(wait)
 	if a.limiter.config.Counter != nil {
@@ -186,14 +193,15 @@ func (a *Admission) CoolDown(wait time.Duration) (begun bool) {
 	return begun
 }
 
-// Answered notes that the try has an answer, which ends a cool-down for the others, too.
+// Answered notes that the attempt has an answer. If the attempt was the probe, that ends the cool-down for all
+// requests, unless the answer has prolonged it.
 func (a *Admission) Answered() { a.turn.answered() }
 
-// EndTurn notes that the try is over.
+// EndTurn notes that the attempt has ended. If it was the probe and had no answer, the next request probes.
 func (a *Admission) EndTurn() { a.turn.end() }
 
-// Leave gives back what the request takes up. What did not reach the upstream does not count, and the client, who has
-// no answer yet, is told that.
+// Leave releases what the request occupies. A request that did not reach the upstream does not count. Its client has no
+// response yet, so Leave updates the RateLimit fields of the response.
 func (a *Admission) Leave() {
 	a.turn.end()
 	a.exit()
@@ -203,7 +211,7 @@ func (a *Admission) Leave() {
 	a.release()
 }
 
-// exit undoes enter.
+// exit undoes enter, but leaves the shared reservation to the visitors who still listen to the answer.
 func (a *Admission) exit() {
 	a.uncount()
 	if a.reservation != nil && !a.limiter.state.handOver(a.stream, a.reservation) {

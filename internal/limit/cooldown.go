@@ -10,20 +10,20 @@ import (
 	"github.com/illumichat/caddy-illumichat/store"
 )
 
-// probeWait is how long the others are told to wait while one request tries out whether a cool-down is
-// over.
+// probeWait is the wait of all other requests while one request, the probe, finds out whether a cool-down is over.
 const probeWait = time.Second
 
-// coolDown keeps requests from an upstream that has answered 429 and said for how long. When that time is
-// over one request goes alone, and the others follow once it has an answer: they would all fail with it if
-// the upstream had meant it longer. The zero value is off.
+// coolDown holds requests back after the upstream has answered 429 and said for how long. When that time is over, one
+// request goes alone: the probe. The others follow once the probe has an answer, because they would all fail with it if
+// the upstream still limits the rate. The zero value is off.
 type coolDown struct {
 	mu      sync.Mutex
 	until   time.Time // zero: off
-	probing bool      // one request has gone and has no answer yet
+	probing bool      // the probe is under way and has no answer yet
 }
 
-// start has nobody ask before wait is over. It reports whether the cool-down was off.
+// start begins a cool-down of the length wait, or prolongs the current one. It never shortens one. It reports whether
+// the cool-down was off.
 func (c *coolDown) start(wait time.Duration) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -34,7 +34,7 @@ func (c *coolDown) start(wait time.Duration) bool {
 	return wasOff
 }
 
-// left returns how long it lasts.
+// left returns how long the cool-down still lasts; 0 if it is off or its time is over.
 func (c *coolDown) left() time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -44,7 +44,7 @@ func (c *coolDown) left() time.Duration {
 	return max(time.Until(c.until), 0)
 }
 
-// turn gives leave to ask, or tells how long to wait.
+// turn permits a request to ask the upstream, or returns how long it has to wait.
 func (c *coolDown) turn() (t turn, wait time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -61,8 +61,8 @@ func (c *coolDown) turn() (t turn, wait time.Duration) {
 	return turn{coolDown: c}, 0
 }
 
-// turnShared is that of a request which may ask, as all instances have it. If it does not go alone there is no cool-down any
-// more.
+// turnShared returns the turn of a request that the shared counter has admitted. If the request is not the probe, the
+// cool-down is over at all instances.
 func (c *coolDown) turnShared(decision store.Decision) turn {
 	if !decision.Probe {
 		c.clearIfElapsed()
@@ -70,27 +70,28 @@ func (c *coolDown) turnShared(decision store.Decision) turn {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.until.IsZero() { // it was another instance's
+	if c.until.IsZero() { // the cool-down was another instance's
 		return turn{reservation: decision.Reservation}
 	}
 	c.probing = true
 	return turn{coolDown: c, reservation: decision.Reservation}
 }
 
-// waitShared returns how long a request has to wait which may not ask, as all instances have it; 0 if no cool-down is the
-// reason. Other requests of this instance have to wait, too.
+// waitShared returns how long a request has to wait that the shared counter has refused; 0 if a cool-down is not the
+// reason. If the shared cool-down still lasts, waitShared starts it at this instance, too, so that further requests
+// wait without asking the counter.
 func (c *coolDown) waitShared(decision store.Decision) time.Duration {
 	switch {
 	case decision.CoolDown > 0:
 		c.start(decision.CoolDown)
 		return decision.CoolDown
-	case decision.Probe: // another
+	case decision.Probe: // another request
 		return probeWait
 	}
 	return 0
 }
 
-// clearIfElapsed ends a cool-down whose time has passed: at another instance a request has had its answer.
+// clearIfElapsed ends a cool-down whose time is over: another instance's probe has had its answer.
 func (c *coolDown) clearIfElapsed() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -99,13 +100,14 @@ func (c *coolDown) clearIfElapsed() {
 	}
 }
 
-// turn is one request's leave to ask. It has to be ended.
+// turn is one request's permission to ask the upstream. Its holder must call answered or end.
 type turn struct {
-	coolDown    *coolDown         // nil unless the request goes alone
-	reservation store.Reservation // nil unless it does so among those of all instances
+	coolDown    *coolDown         // nil unless the request is the probe
+	reservation store.Reservation // nil unless it is the probe of all instances
 }
 
-// answered ends the cool-down, unless the answer has prolonged it.
+// answered ends the turn of a request that has an answer. If it was the probe, the cool-down is over, unless the answer
+// has prolonged it.
 func (t *turn) answered() {
 	t.endShared(true)
 	if t.coolDown == nil {
@@ -120,7 +122,8 @@ func (t *turn) answered() {
 	t.coolDown = nil
 }
 
-// end gives the turn to the next one, where there was no answer.
+// end ends the turn of a request without an answer. If it was the probe, the next request probes. After answered, end
+// does nothing.
 func (t *turn) end() {
 	t.endShared(false)
 	if t.coolDown == nil {
@@ -140,7 +143,7 @@ func (t *turn) endShared(answered bool) {
 	t.reservation = nil
 }
 
-// ErrCoolDown is what a request gets that is not sent.
+// ErrCoolDown returns the error for a request that a cool-down holds back. wait is for the Retry-After header.
 func ErrCoolDown(wait time.Duration) *apierror.Error {
 	return &apierror.Error{
 		Status: http.StatusTooManyRequests, Code: apierror.CodeRateLimit,

@@ -31,11 +31,11 @@ func TestCoolDown(t *testing.T) {
 		if c.start(second) {
 			t.Error("it was off")
 		}
-		wantTurn(t, &c, 2*second) // what ends sooner does not shorten it
+		wantTurn(t, &c, 2*second) // one that would end sooner does not shorten it
 		if left := c.left(); left != 2*second {
 			t.Errorf("it lasts %v", left)
 		}
-		first.answered() // of before
+		first.answered() // its turn is from before the cool-down
 		wantTurn(t, &c, 2*second)
 		time.Sleep(2 * second)
 
@@ -46,18 +46,18 @@ func TestCoolDown(t *testing.T) {
 			t.Errorf("when it is over, it lasts %v", left)
 		}
 		wantTurn(t, &c, second)
-		alone.end() // without an answer: the next one goes alone
-		alone.end() // which says nothing more
+		alone.end() // without an answer: the next request goes alone
+		alone.end() // a second call changes nothing
 		alone = wantTurn(t, &c, 0)
 		wantTurn(t, &c, second)
 
-		c.start(5 * second) // it was not over
+		c.start(5 * second) // the answer prolongs the cool-down
 		alone.answered()
 		wantTurn(t, &c, 5*second)
 		time.Sleep(5 * second)
 
 		next := wantTurn(t, &c, 0)
-		alone.end() // says nothing about the next one
+		alone.end() // does not end the turn of the next request
 		alone.answered()
 		wantTurn(t, &c, second)
 		next.end()

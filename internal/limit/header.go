@@ -8,9 +8,9 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
 )
 
-// setHeader sets the fields of draft-ietf-httpapi-ratelimit-headers-10: the limits that the client has for
-// itself, what is left of each, and after how many seconds there is more. Limits that others use up as well
-// are not told: they would tell strangers what there is to burn.
+// setHeader sets the fields of draft-ietf-httpapi-ratelimit-headers-10: the limits that count each client apart, what
+// is left of each, and after how many seconds there is more. It leaves out the limits that clients share, because those
+// would show strangers how much there is to use up.
 func setHeader(header http.Header, charges []charge) {
 	var policies, limits []string
 	for _, c := range charges {
@@ -30,12 +30,12 @@ func setHeader(header http.Header, charges []charge) {
 	}
 }
 
-// left is what is left of a limit, as parameters of a service limit item (§ 4.1).
+// left returns what is left of the limit, as parameters of a service limit item (§ 4.1).
 func (c *charge) left() string {
 	n := c.limit.n()
 	left := c.usage.left(n)
 	if left == n {
-		return fmt.Sprintf("r=%d", left) // and there will not be more
+		return fmt.Sprintf("r=%d", left) // nothing is used, so there will not be more
 	}
 	return fmt.Sprintf("r=%d;t=%d", left, apierror.WholeSeconds(c.usage.wait(n, left+1)))
 }

@@ -7,8 +7,9 @@ import (
 	"github.com/illumichat/caddy-illumichat/store"
 )
 
-// enterShared lets the request in as all instances have counted together. Where it reports false, that is not known. Only
-// max_streams is this instance's alone. All else is counted here, too, but does not decide while the others can be asked.
+// enterShared admits the request by the shared counter. known is false if the counter cannot be reached; then the
+// counts of this instance decide. This instance counts everything too, but its own counts do not decide while the
+// counter can be reached. Only max_streams is always local.
 func (a *Admission) enterShared() (known bool, err error) {
 	state := a.limiter.state
 	if wait := state.coolDown.left(); wait > 0 {
@@ -31,7 +32,8 @@ func (a *Admission) enterShared() (known bool, err error) {
 	return true, a.refused(decision)
 }
 
-// reserve takes a slot of this instance while the others are asked, so that no more than max_streams ask.
+// reserve takes a slot of this instance before the shared counter is asked, so that at most max_streams requests ask it
+// at once.
 func (l *Limiter) reserve(client string) error {
 	l.state.mu.Lock()
 	defer l.state.mu.Unlock()
@@ -48,14 +50,14 @@ func (s *sharedState) giveSlotBack(client string) {
 	s.slots.giveBack(client)
 }
 
-// keepState keeps the counter open meanwhile.
+// keepState takes a reference to the shared state, so that the counter stays open while it is asked.
 func (a *Admission) keepState() {
 	a.limiter.state.mu.Lock()
 	defer a.limiter.state.mu.Unlock()
 	a.retain()
 }
 
-// request is the request as others need to know it.
+// request returns the request in the form that the shared counter takes.
 func (a *Admission) request() store.Request {
 	e := store.Request{
 		ID:           a.ID,
@@ -64,7 +66,7 @@ func (a *Admission) request() store.Request {
 		Limits:       make([]store.Limit, len(a.charges)),
 	}
 	for i, c := range a.charges {
-		// What is configured as the key ends where the key begins, whatever is in them.
+		// The quotes separate the configured key from the actual one, whatever characters they contain.
 		e.Limits[i] = store.Limit{
 			Key: strconv.Quote(c.limit.Rule.Key) + " " + c.key, Window: c.limit.Rule.Window, Requests: c.limit.Requests,
 		}
@@ -72,7 +74,7 @@ func (a *Admission) request() store.Request {
 	return e
 }
 
-// noteUsage notes what all instances have used of the limits, if that is known.
+// noteUsage takes over the usage of the limits by all instances. used is empty if that is not known.
 func (a *Admission) noteUsage(used []store.Usage) {
 	for i, u := range used {
 		a.charges[i].usage = usage{
@@ -82,7 +84,7 @@ func (a *Admission) noteUsage(used []store.Usage) {
 	}
 }
 
-// admitted notes that the request is let in.
+// admitted notes that the shared counter has admitted the request.
 func (a *Admission) admitted(decision store.Decision) {
 	state := a.limiter.state
 	state.mu.Lock()
@@ -93,7 +95,7 @@ func (a *Admission) admitted(decision store.Decision) {
 	setHeader(a.header, a.charges)
 }
 
-// refused returns why the request is not let in.
+// refused returns why the shared counter has refused the request.
 func (a *Admission) refused(decision store.Decision) error {
 	if wait := a.limiter.state.coolDown.waitShared(decision); wait > 0 {
 		return ErrCoolDown(wait)
@@ -106,7 +108,7 @@ func (a *Admission) refused(decision store.Decision) error {
 	return errClientStreams
 }
 
-// NextTurn gives leave to ask the upstream once more, or tells how long to wait.
+// NextTurn permits one more attempt and returns 0, or returns how long the request has to wait for it.
 func (a *Admission) NextTurn() (wait time.Duration) {
 	a.turn, wait = a.furtherTurn()
 	return wait
@@ -127,7 +129,8 @@ func (a *Admission) furtherTurn() (turn, time.Duration) {
 	return coolDown.turnShared(decision), 0
 }
 
-// admitListenerShared lets in a listener who needs a slot, as all instances have counted. Where it reports false, that is not known.
+// admitListenerShared admits a listener who needs a slot, by the shared counter. known is false if the counter cannot
+// be reached; then the counts of this instance decide.
 func (l *Limiter) admitListenerShared(stream string, r Request, writtenHere bool) (taken Slot, known bool, err error) {
 	if err := l.reserve(r.Client); err != nil {
 		return Slot{}, true, err

@@ -5,17 +5,19 @@ import (
 	"net/netip"
 )
 
-// maxKeyLength is the length of a key in bytes; of a longer one the hash is kept.
+// maxKeyLength is the longest key that is kept as it is, in bytes. Longer ones are hashed.
 const maxKeyLength = 256
 
-// NormalizeKey gives the ways to write one address one key. Whoever has an IPv6 address has a whole /64.
+// NormalizeKey returns the key to count under. It maps all spellings of an IP address to one key. An IPv6 address
+// becomes its /64 network, because a client with one IPv6 address has the whole network. A key of more than 256 bytes
+// becomes its SHA-256 hash.
 func NormalizeKey(key string) string {
 	if ip, err := netip.ParseAddr(key); err == nil {
 		ip = ip.Unmap()
 		if ip.Is4() {
 			return ip.String()
 		}
-		network, _ := ip.Prefix(64) // which an IPv6 address has, and no zone
+		network, _ := ip.Prefix(64) // cannot fail for an IPv6 address, and drops the zone
 		return network.String()
 	}
 	if len(key) > maxKeyLength {

@@ -7,45 +7,45 @@ import (
 	"github.com/illumichat/caddy-illumichat/store"
 )
 
-// Config is what a limiter is made of.
+// Config is the configuration of a [Limiter].
 type Config struct {
-	Key          Key    // of the state that it shares
-	Endpoint     string // as anybody may see it
+	Key          Key    // of the shared state
+	Endpoint     string // without the parts that could hold a secret
 	Rules        []Rule
 	MaxStreams   int           // 0: no limit
 	MaxPerClient int           // 0: no limit
-	Counter      store.Counter // of all instances; nil: this one counts for itself
+	Counter      store.Counter // shared by all instances; nil: this instance counts alone
 
-	// Release is called when nobody uses the limiter any more; nil: there is nothing to release.
+	// Release is called when the last reference to the limiter is released; nil: there is nothing to release.
 	Release func() error
 
-	// UsedUp is told of a rule that many visitors have used up together, of whether its key is empty, and of how long it takes
-	// until there is room.
+	// UsedUp is called when visitors have used up a rule together. emptyKey says whether the request's key is empty,
+	// wait how long it takes until there is room.
 	UsedUp func(r Rule, emptyKey bool, wait time.Duration)
 
-	// Failed is told of what could not be released after a request.
+	// Failed is called with the error if something cannot be released after a request.
 	Failed func(error)
 }
 
-// Rule bounds how many requests are let in for one key in a window of time.
+// Rule bounds how many requests are admitted for one key in a sliding window of time.
 type Rule struct {
 	Requests int
 	Window   time.Duration
-	Key      string // as it is configured: what is counted apart
-	ByClient bool   // each client is counted apart, so that it may know its count
-	ForMany  bool   // the key is a word, so that one count is for all
+	Key      string // as configured: requests are counted apart by its value
+	ByClient bool   // each client is counted apart, so that it may see its count
+	ForMany  bool   // the key is a fixed word: one count for all requests
 }
 
-// Limiter decides whether there is room for a request. It has a part in a state that all limiters of the process share which
-// ask one endpoint with one token.
+// Limiter decides whether there is room for a request. All limiters of the process for the same endpoint and token
+// share their state.
 type Limiter struct {
 	config Config
 	state  *sharedState
 	limits []*activeRule
-	refs   int // of the state: the config's, and those of open chats; guarded by the state's lock
+	refs   int // the config's, and those of open chats and listeners; guarded by the state's lock
 }
 
-// activeRule is a rule in use.
+// activeRule is a rule with its window.
 type activeRule struct {
 	Rule
 	window *window
@@ -53,13 +53,13 @@ type activeRule struct {
 
 func (l *activeRule) n() uint64 { return uint64(l.Requests) }
 
-// Request is a request that wants to be let in.
+// Request is a request that asks for admission.
 type Request struct {
-	ID     string // which no other has; the id of the stream that the answer may become
-	Client string // who sends it
+	ID     string // unique; the id of the stream that the answer may become
+	Client string // the key of the client that sends it
 }
 
-// New takes part in the state. It has to be closed.
+// New returns a Limiter with a reference to the shared state of config.Key. The caller must call Close.
 func New(config Config) *Limiter {
 	state, _ := sharedStates.LoadOrStore(config.Key, &sharedState{endpoint: config.Endpoint})
 	l := &Limiter{config: config, state: state.(*sharedState), refs: 1}
@@ -70,10 +70,10 @@ func New(config Config) *Limiter {
 	return l
 }
 
-// Close gives up the config's part in the state. Open chats keep theirs.
+// Close releases the config's reference to the shared state. Open chats keep theirs.
 func (l *Limiter) Close() error { return l.releaseRef() }
 
-// Use keeps the state until what it returns is called.
+// Use takes a reference to the shared state. The returned function releases it, and must be called.
 func (l *Limiter) Use() (release func()) {
 	l.state.mu.Lock()
 	defer l.state.mu.Unlock()
@@ -83,15 +83,16 @@ func (l *Limiter) Use() (release func()) {
 	return l.releaseLate
 }
 
-// releaseLate gives up the part of a request, which nobody waits for.
+// releaseLate releases the reference of a request. An error goes to Failed, because no caller can handle it.
 func (l *Limiter) releaseLate() {
 	if err := l.releaseRef(); err != nil {
 		l.config.Failed(err)
 	}
 }
 
-// Admit lets a request in if there is room for it, and tells its client in header how much it has left. keys has what each rule
-// counts the request under.
+// Admit admits a request if there is room for it. Otherwise it returns the error for the visitor. It sets RateLimit
+// fields in header, which tell the client how much is left. keys holds what each rule counts the request under, in the
+// order of the rules.
 func (l *Limiter) Admit(header http.Header, r Request, keys []string) (*Admission, error) {
 	a := &Admission{limiter: l, header: header, ID: r.ID, client: r.Client}
 	if len(l.limits) > 0 {

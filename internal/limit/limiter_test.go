@@ -22,7 +22,7 @@ func newTestLimiter(t *testing.T, rules ...Rule) *Limiter {
 	})
 }
 
-// sharedBy returns how many limiters share the state of one, and whether the windows of its rules are kept.
+// sharedBy returns how many limiters share the state of l, and whether the windows of its rules are kept.
 func sharedBy(l *Limiter) (users int, windows bool) {
 	users, _ = sharedStates.References(l.config.Key)
 	for _, r := range l.config.Rules {
@@ -59,7 +59,7 @@ func admitOne(t *testing.T, l *Limiter) *Admission {
 	return a
 }
 
-// What limiters share is forgotten when the last one is closed, but not before its last chat is over.
+// The shared state is dropped when the last limiter is closed, but not before its last chat has ended.
 func TestStateIsForgotten(t *testing.T) {
 	rules := []Rule{{Requests: 3, Window: time.Hour, ByClient: true}, {Requests: 9, Window: time.Hour, Key: "everyone", ForMany: true}}
 	l, other := newTestLimiter(t, rules...), newTestLimiter(t, rules[0])
@@ -77,7 +77,7 @@ func TestStateIsForgotten(t *testing.T) {
 	wantShared(t, "in the end", l, 0)
 }
 
-// A request that comes to a limiter which is closed already lets go of nothing that another one uses.
+// A request to a closed limiter releases nothing that another limiter uses.
 func TestLateRequestsLeaveTheStateAlone(t *testing.T) {
 	r := Rule{Requests: 3, Window: time.Hour, ByClient: true}
 	l, next := newTestLimiter(t, r), newTestLimiter(t, r)
@@ -91,7 +91,7 @@ func TestLateRequestsLeaveTheStateAlone(t *testing.T) {
 	wantShared(t, "in the end", next, 0)
 }
 
-// The key of a state shows no token.
+// The key of a state does not show the token.
 func TestStateKeyHoldsNoSecret(t *testing.T) {
 	for _, token := range []string{sandbox.Token, "Bearer-" + sandbox.Token, sandbox.Token[:20] + "{env.REST}"} {
 		if key := fmt.Sprintf("%+v", NewKey("https://example.com", token)); strings.Contains(key, "sandbox") {

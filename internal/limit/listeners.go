@@ -2,27 +2,27 @@ package limit
 
 import "github.com/illumichat/caddy-illumichat/store"
 
-// listenersPerSlot is how many may listen in the slot of a stream that is written here: a visitor who comes back needs no
-// second slot, although the server may not know yet that the first connection is lost.
+// listenersPerSlot is how many listeners can share the slot of a stream that this instance writes. So a visitor who
+// comes back needs no second slot, even if the server has not noticed yet that the first connection is lost.
 const listenersPerSlot = 2
 
-// liveStream is a stream that is written here. It has one of the slots.
+// liveStream is a stream that this instance writes. It occupies one slot.
 type liveStream struct {
-	client      string            // who has the slot
-	listeners   int               // in it
-	over        bool              // who still listens has a slot for it
-	reservation store.Reservation // of a stream that is over: the last listener has it left
+	client      string            // that has the slot
+	listeners   int               // that share the slot
+	over        bool              // the stream has ended, and each listener has a slot of its own
+	reservation store.Reservation // of a stream that is over: the last listener releases it
 }
 
-// Slot is what a listener takes up: a place in a live stream's slot, or a slot of its own.
+// Slot is what a listener occupies: a share of a live stream's slot, or a slot of its own.
 type Slot struct {
 	state       *sharedState
-	of          *liveStream
+	of          *liveStream       // whose slot is shared; nil: it is a slot of its own
 	client      string            // of a slot of its own
-	reservation store.Reservation // among those that all instances count; nil: this one counts for itself
+	reservation store.Reservation // in the shared counter; nil: this instance counts alone
 }
 
-// beginStream begins a stream, to which the visitor who asked listens.
+// beginStream registers a stream. The visitor who asked is its first listener.
 func (s *sharedState) beginStream(id, client string) *liveStream {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -34,6 +34,8 @@ func (s *sharedState) beginStream(id, client string) *liveStream {
 	return stream
 }
 
+// endStream removes a stream. Each of its listeners takes a slot of its own, because the admission releases the slot
+// that they share.
 func (s *sharedState) endStream(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -45,8 +47,8 @@ func (s *sharedState) endStream(id string) {
 	}
 }
 
-// handOver has whoever still listens to a stream that is over take up what it did among the requests of all instances. It
-// reports false where there is nobody.
+// handOver hands the shared reservation of a stream that is over to the remaining listeners: the last one releases it.
+// It returns false if nobody listens.
 func (s *sharedState) handOver(stream *liveStream, reservation store.Reservation) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -57,7 +59,7 @@ func (s *sharedState) handOver(stream *liveStream, reservation store.Reservation
 	return true
 }
 
-// hasListener reports whether somebody listens in the slot of a stream that is written here.
+// hasListener reports whether a listener shares the slot of a stream that this instance writes.
 func (s *sharedState) hasListener(id string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -65,7 +67,8 @@ func (s *sharedState) hasListener(id string) bool {
 	return ok && stream.listeners > 0
 }
 
-// AdmitListener lets a listener to a stream in, if there is room.
+// AdmitListener admits a listener to a stream if there is room. Otherwise it returns the error for the visitor. The
+// caller must call Leave.
 func (l *Limiter) AdmitListener(stream string, r Request) (Slot, error) {
 	taken, writtenHere := l.state.shareSlot(stream)
 	if taken.of != nil {
@@ -79,7 +82,8 @@ func (l *Limiter) AdmitListener(stream string, r Request) (Slot, error) {
 	return l.takeSlot(r.Client)
 }
 
-// shareSlot gives a listener a place in the slot of a stream that is written here, if it has one left.
+// shareSlot gives a listener a share of a stream's slot, if this instance writes the stream and fewer than
+// listenersPerSlot have a share. taken.of is nil if not. writtenHere reports whether this instance writes the stream.
 func (s *sharedState) shareSlot(id string) (taken Slot, writtenHere bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -91,7 +95,7 @@ func (s *sharedState) shareSlot(id string) (taken Slot, writtenHere bool) {
 	return Slot{}, writtenHere
 }
 
-// takeSlot gives a listener a slot, if this instance has one for the client.
+// takeSlot takes a slot of this instance for a listener. It returns an error if there is none for the client.
 func (l *Limiter) takeSlot(client string) (Slot, error) {
 	s := l.state
 	s.mu.Lock()
@@ -103,26 +107,27 @@ func (l *Limiter) takeSlot(client string) (Slot, error) {
 	return Slot{state: s, client: client}, nil
 }
 
-// Leave gives the seat back.
+// Leave releases the slot.
 func (s Slot) Leave() {
 	if reservation := s.state.leaveSlot(s); reservation != nil {
 		reservation.Release(true)
 	}
 }
 
-// BeginStream notes that the answer is a stream that can be resumed, to which the visitor who asked listens.
+// BeginStream notes that the answer is a stream that can be resumed. The visitor who asked is its first listener.
 func (a *Admission) BeginStream() { a.stream = a.limiter.state.beginStream(a.ID, a.client) }
 
-// EndStream notes that the stream is over.
+// EndStream notes that the stream has ended.
 func (a *Admission) EndStream() { a.limiter.state.endStream(a.ID) }
 
-// LeaveStream notes that the visitor who asked does not listen any more.
+// LeaveStream notes that the visitor who asked no longer listens.
 func (a *Admission) LeaveStream() { Slot{state: a.limiter.state, of: a.stream}.Leave() }
 
-// HasListener reports whether somebody listens to the stream in its slot.
+// HasListener reports whether a listener shares the slot of the stream.
 func (a *Admission) HasListener() bool { return a.limiter.state.hasListener(a.ID) }
 
-// leaveSlot gives up a seat at this instance. It returns what is to be given up among all instances.
+// leaveSlot releases a slot at this instance. It returns the reservation that the caller must release in the shared
+// counter, or nil if there is none.
 func (s *sharedState) leaveSlot(taken Slot) store.Reservation {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -1,7 +1,7 @@
 package limit
 
-// slots are what open chats take up, in all and by client. They are held apart from what windows count, where
-// a key can be forgotten. It is not safe for concurrent use.
+// slots counts the slots in use, in all and by client. It is separate from windows, because a window can forget a key.
+// It is not safe for concurrent use.
 type slots struct {
 	taken    int
 	byClient map[string]int

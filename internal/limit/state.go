@@ -12,16 +12,16 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/values"
 )
 
-// sharedState is what all handlers of the process that ask one endpoint with one token have in common, because
-// the upstream counts them as one. A reload keeps it: the new config's handlers take it over before the old
-// ones let go of it.
+// sharedState is the state that all handlers of the process for the same endpoint and token share, because the upstream
+// counts them as one. It survives a reload: the new config's handlers take their references before the old ones release
+// theirs.
 type sharedState struct {
-	endpoint string // as anybody may see it
+	endpoint string // without the parts that could hold a secret
 	coolDown coolDown
 
-	mu      sync.Mutex // guards the slots, the windows of the limits, what is live, and who uses the state
+	mu      sync.Mutex // guards the slots, the windows of the limits, the streams, and the references
 	slots   slots
-	streams map[string]*liveStream // those that are written here, by their ids
+	streams map[string]*liveStream // those that this instance writes, by id
 }
 
 var (
@@ -29,7 +29,8 @@ var (
 	sharedWindows = caddy.NewUsagePool()
 )
 
-// CoolDowns has how long the cool-downs of all states last.
+// CoolDowns yields the endpoint of each shared state, and how long its cool-down still lasts; 0 if there is none. An
+// endpoint that is used with several tokens occurs once for each.
 func CoolDowns(yield func(endpoint string, left time.Duration) bool) {
 	sharedStates.Range(func(_, value any) bool {
 		state := value.(*sharedState)
@@ -37,26 +38,29 @@ func CoolDowns(yield func(endpoint string, left time.Duration) bool) {
 	})
 }
 
-// Key tells states apart. It holds no secret.
+// Key identifies a shared state by its endpoint and token. It does not hold the token.
 type Key struct {
 	endpoint string
-	token    string // where it comes from: the placeholder, or the hash of what is no placeholder
+	token    string // the placeholder as configured, or the hash of a literal token
 }
 
 func (k Key) windowKey(r Rule) windowKey {
 	return windowKey{state: k, length: r.Window, key: r.Key}
 }
 
-// Scope is the key as a store knows it.
+// Scope returns the key in the form that a store takes.
 func (k Key) Scope() string { return k.endpoint + " " + k.token }
 
-// windowKey tells the windows of limits apart: a limit whose number changes goes on with what was counted.
+// windowKey identifies the window of a limit. It does not include the number of requests, so a limit whose number
+// changes keeps its counts.
 type windowKey struct {
 	state  Key
 	length time.Duration
 	key    string // the configured one
 }
 
+// NewKey returns the key for an endpoint and a token as configured. It keeps a placeholder as it is, and only the
+// SHA-256 hash of a literal token.
 func NewKey(endpoint, configuredToken string) Key {
 	if values.IsPlaceholder(configuredToken) {
 		return Key{endpoint, configuredToken}
@@ -65,8 +69,8 @@ func NewKey(endpoint, configuredToken string) Key {
 	return Key{endpoint, "sha256:" + hex.EncodeToString(hash[:])}
 }
 
-// retain makes one reference more, and needs the state's lock. Requests come to a handler even when its config was replaced and
-// nothing was open: then there is nothing to keep.
+// retain takes one more reference. The caller holds the state's lock. It returns false if all references were released:
+// a request can reach a handler whose config was replaced and that had no open chat, and then there is nothing to keep.
 func (l *Limiter) retain() bool {
 	if l.refs == 0 {
 		return false
@@ -75,8 +79,8 @@ func (l *Limiter) retain() bool {
 	return true
 }
 
-// releaseRef gives up one reference. Each open chat and each listener has one, so that a config without this handler in between
-// does not forget them.
+// releaseRef releases one reference, and the shared state with the last one. Each open chat and each listener has a
+// reference, so that the state still knows them after a config without this handler.
 func (l *Limiter) releaseRef() error {
 	l.state.mu.Lock()
 	l.refs--

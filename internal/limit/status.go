@@ -2,21 +2,21 @@ package limit
 
 import "time"
 
-// Status is how a limiter and its state are at a moment.
+// Status is a snapshot of a limiter and its shared state.
 type Status struct {
 	Open, Clients int // open chats, and the clients that have them
 	Limits        []RuleUse
-	CoolDown      time.Duration // how long it lasts; 0: there is none
+	CoolDown      time.Duration // how long it still lasts; 0: there is none
 }
 
-// RuleUse is a rule and its use.
+// RuleUse is a rule and how much of it is used.
 type RuleUse struct {
 	Rule
-	Keys int  // that are remembered
-	Left *int // where there is one count for all
+	Keys int  // how many the window remembers
+	Left *int // requests; nil unless the rule has one count for all
 }
 
-// Status returns how the limiter is now.
+// Status returns the current status.
 func (l *Limiter) Status() Status {
 	status := Status{CoolDown: l.state.coolDown.left()}
 	l.state.mu.Lock()
@@ -28,7 +28,7 @@ func (l *Limiter) Status() Status {
 	return status
 }
 
-// use needs the state's lock.
+// use returns how much of the rule is used. The caller holds the state's lock.
 func (l *activeRule) use() RuleUse {
 	use := RuleUse{Rule: l.Rule, Keys: l.window.counts.Len()}
 	if l.ForMany {

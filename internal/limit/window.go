@@ -7,33 +7,33 @@ import (
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 )
 
-// maxKeys is how many keys a window has; the least recently used are forgotten.
+// maxKeys is how many keys a window remembers; it forgets the least recently used.
 const maxKeys = 1 << 17
 
-// window counts requests by key in windows of one length that follow on one another, and remembers the one
-// before the current. Both together make a window that slides: what was counted before has less weight the
-// longer the current one lasts, as if it had been spread evenly. It is not safe for concurrent use.
+// window counts requests by key in consecutive windows of one length, and remembers the current and the previous count.
+// Together they make a sliding window: the previous count loses weight as the current window passes, as if its requests
+// had been spread evenly. It is not safe for concurrent use.
 type window struct {
 	length time.Duration
 	start  time.Time // of the first window
 	counts *simplelru.LRU[string, count]
 }
 
-// count is how often a key was counted in a window, and in the one before it.
+// count is how often a key was counted in one window, and in the window before.
 type count struct {
-	window    int64 // its number, from 0
+	window    int64 // the number of the window, from 0
 	now, prev uint32
 }
 
 func newWindow(length time.Duration) *window {
 	counts, err := simplelru.NewLRU[string, count](maxKeys, nil)
 	if err != nil {
-		panic(err) // the size is no positive number
+		panic(err) // only if the size is not positive
 	}
 	return &window{length: length, start: time.Now(), counts: counts}
 }
 
-// usage returns how often key was counted, as things are now.
+// usage returns what counts against a limit for key at this moment.
 func (w *window) usage(key string) usage {
 	c, elapsed := w.count(key)
 	return usage{
@@ -50,7 +50,7 @@ func (w *window) add(key string) int64 {
 	return c.window
 }
 
-// takeBack undoes an add.
+// takeBack undoes the add that returned window.
 func (w *window) takeBack(key string, window int64) {
 	c, _ := w.count(key)
 	switch {
@@ -59,12 +59,12 @@ func (w *window) takeBack(key string, window int64) {
 	case c.window == window+1 && c.prev > 0:
 		c.prev--
 	default:
-		return // it is forgotten
+		return // the key or its window is forgotten
 	}
 	w.counts.Add(key, c)
 }
 
-// count returns what was counted for key in the current window, and how long that has lasted.
+// count returns the counts of key as of the current window, and how long that window has lasted.
 func (w *window) count(key string) (c count, elapsed time.Duration) {
 	since := time.Since(w.start)
 	current := int64(since / w.length)
@@ -79,15 +79,15 @@ func (w *window) count(key string) (c count, elapsed time.Duration) {
 	return c, since % w.length
 }
 
-// usage is what counts against a limit at one moment. Of n requests there is room for more while
+// usage is what counts against a limit at one moment. A limit of n requests has room for more of them while
 //
 //	prev · (1 − elapsed/length) + now + more ≤ n
 type usage struct {
 	now, prev       uint64
-	elapsed, length uint64 // in nanoseconds; elapsed is the smaller one
+	elapsed, length uint64 // in nanoseconds; elapsed is less than length
 }
 
-// left returns for how many requests there is room.
+// left returns how many more requests a limit of n has room for.
 func (u usage) left(n uint64) uint64 {
 	hi, lo := bits.Mul64(u.prev, u.length-u.elapsed)
 	weighted, rest := bits.Div64(hi, lo, u.length)
@@ -97,7 +97,7 @@ func (u usage) left(n uint64) uint64 {
 	return n - min(n, u.now+weighted)
 }
 
-// wait returns how long it takes until there is room for more, of which there can be n.
+// wait returns how long it takes until a limit of n has room for more requests. more is at most n.
 func (u usage) wait(n, more uint64) time.Duration {
 	if u.left(n) >= more {
 		return 0
@@ -105,11 +105,11 @@ func (u usage) wait(n, more uint64) time.Duration {
 	if room := n - more; room >= u.now {
 		return time.Duration(u.length - share(u.length, room-u.now, u.prev) - u.elapsed)
 	}
-	// Not in this window: in the next one, what is counted now is what was counted before.
+	// There is no room before the next window, in which the current count becomes the previous one.
 	return time.Duration(u.length - u.elapsed + u.length - share(u.length, n-more, u.now))
 }
 
-// share returns length · part / whole, of which part is the smaller one.
+// share returns length · part / whole, rounded down. part is at most whole.
 func share(length, part, whole uint64) uint64 {
 	hi, lo := bits.Mul64(length, part)
 	quotient, _ := bits.Div64(hi, lo, whole)

@@ -12,14 +12,14 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 )
 
-// slowWindow keeps every request, and follows the formula to the letter.
+// slowWindow keeps every request and computes the formula exactly.
 type slowWindow struct {
 	length time.Duration
 	start  time.Time
 	at     []time.Time
 }
 
-// fits reports whether prev·(1−f) + now + more ≤ n at a time.
+// fits reports whether prev·(1−f) + now + more ≤ n at the time at.
 func (w *slowWindow) fits(at time.Time, n, more uint64) bool {
 	current := int64(at.Sub(w.start) / w.length)
 	var now, prev int64
@@ -37,7 +37,7 @@ func (w *slowWindow) fits(at time.Time, n, more uint64) bool {
 	return sum.Cmp(big.NewRat(int64(n), 1)) <= 0
 }
 
-// Random requests, some of which do not care whether there is room, as when the number was lowered by a reload.
+// The requests are random. Some are added although there is no room, as after a reload that has lowered the number.
 func TestWindowFollowsTheFormula(t *testing.T) {
 	for seed := range uint64(100) {
 		synctest.Test(t, func(t *testing.T) {
@@ -50,7 +50,7 @@ func TestWindowFollowsTheFormula(t *testing.T) {
 				switch random.IntN(4) {
 				case 0:
 					time.Sleep(time.Duration(random.Int64N(int64(length))))
-				case 1: // to an edge
+				case 1: // to the edge of a window
 					time.Sleep(length - time.Since(w.start)%length - time.Duration(random.IntN(2)))
 				case 2:
 					time.Sleep(time.Duration(random.Int64N(int64(length) / int64(2*n))))
@@ -79,7 +79,7 @@ func TestWindowFollowsTheFormula(t *testing.T) {
 	}
 }
 
-// What a limit of 4 an hour says at the edges of its windows.
+// The room and the wait of a limit of 4 an hour, at the edges of its windows.
 func TestWindowEdges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWindow(time.Hour)
@@ -99,7 +99,7 @@ func TestWindowEdges(t *testing.T) {
 		for range 3 {
 			w.add("key")
 		}
-		// Of the next window a quarter has to pass, for one of the four to be over.
+		// A quarter of the next window has to pass until one of the four no longer counts.
 		check("when it is used up", 0, time.Hour+15*time.Minute)
 		time.Sleep(time.Hour - time.Nanosecond)
 		check("just before the end of the window", 0, 15*time.Minute+time.Nanosecond)
@@ -129,7 +129,7 @@ func TestWindowEdges(t *testing.T) {
 	})
 }
 
-// A number that was lowered or raised meets what was counted under the other one.
+// After a limit's number was lowered or raised, what was counted under the old number still counts.
 func TestWindowWithAnotherNumber(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWindow(time.Hour)
@@ -184,14 +184,14 @@ func TestWindowTakesBack(t *testing.T) {
 	})
 }
 
-// Keys have a bound, and so has their memory: strangers choose how many there are. The bound is in README.md.
+// The number of keys and their memory are bounded, because strangers choose the keys. README.md states the bounds.
 func TestWindowForgetsKeys(t *testing.T) {
 	const maxMemory = 32 << 20
 	before := sitetest.UsedMemory()
 	w := newWindow(time.Hour)
 	w.add("mine")
 	for i := range 1_000_000 {
-		// As long as the key of an IPv6 client can be.
+		// This is as long as the key of an IPv6 client can be.
 		w.add(fmt.Sprintf("2001:0db8:%04x:%04x::/64", i>>16, i&0xffff))
 		if i%100_000 == 0 {
 			w.add("mine")

@@ -1,4 +1,4 @@
-// Package sse finds the events of a stream as the HTML Standard defines them in § 9.2.6, "Interpreting an event stream",
-// in whatever pieces the stream comes. It keeps no bytes and does not interpret an event's data: what an event means is for
-// other packages.
+// Package sse finds the events of an event stream, as the HTML Standard defines them in § 9.2.6, "Interpreting an event
+// stream". The stream may arrive in pieces of any size. The package does not store the stream and does not interpret an
+// event's data: other packages know what an event means.
 package sse

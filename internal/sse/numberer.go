@@ -5,24 +5,27 @@ import (
 	"strconv"
 )
 
-// Numberer gives each event of a stream the line `id: <stream>:<n>`, after its last line and in the same style.
+// Numberer adds the line `id: <stream>:<n>` to each event of a stream, after the event's last line and with the same
+// line ending. n counts the events of the stream from 1.
 type Numberer struct {
 	stream string
 	n      int64
-	within bool // an event
+	within bool // the bytes so far end within a block
 
 	scanner Scanner
-	last    [2]byte // bytes of the stream
+	last    [2]byte // the last two bytes of the stream
 	out     []byte
 	ends    []int
 }
 
+// NewNumberer returns a Numberer for the beginning of the stream with the given id.
 func NewNumberer(stream string) Numberer { return Numberer{stream: stream} }
 
-// Within reports whether an event has begun.
+// Within reports whether the bytes so far end within a block.
 func (b *Numberer) Within() bool { return b.within }
 
-// Number returns p with the ids of the events that end in it, and where those end. Both are overwritten by the next call.
+// Number returns p with an id line for each event that ends in p, and the offset of each such end in the returned
+// bytes. The next call overwrites both results.
 func (b *Numberer) Number(p []byte) (numbered []byte, ends []int) {
 	b.out, b.ends = b.out[:0], b.ends[:0]
 	cr := HasCR(p)
@@ -48,7 +51,7 @@ func (b *Numberer) Number(p []byte) (numbered []byte, ends []int) {
 	return b.out, b.ends
 }
 
-// copy copies p to what is returned.
+// copy appends p to out and remembers its last bytes.
 func (b *Numberer) copy(p []byte) {
 	b.out = append(b.out, p...)
 	for _, c := range p[max(0, len(p)-len(b.last)):] {
@@ -56,7 +59,7 @@ func (b *Numberer) copy(p []byte) {
 	}
 }
 
-// lineEnd is the end of the last line.
+// lineEnd returns the line ending of the last line: CRLF, CR or LF.
 func (b *Numberer) lineEnd() []byte {
 	if b.last == [2]byte{'\r', '\n'} {
 		return b.last[:]
@@ -64,7 +67,7 @@ func (b *Numberer) lineEnd() []byte {
 	return b.last[1:]
 }
 
-// blankLine returns how many bytes at the end of a block are its blank line.
+// blankLine returns the length, in bytes, of the blank line that ends a block.
 func blankLine(block []byte) int {
 	if bytes.HasSuffix(block, []byte("\r\n")) {
 		return 2

@@ -2,7 +2,7 @@ package sse
 
 import "bytes"
 
-// Block is what ends at a blank line of an event stream.
+// Block is the kind of a block. A block is the part of an event stream up to and including a blank line.
 type Block int
 
 const (
@@ -14,48 +14,52 @@ const (
 // MediaType is the media type of an event stream.
 const MediaType = "text/event-stream"
 
+// ByteOrderMark is U+FEFF in UTF-8. A stream may begin with one, which is not part of its first line.
 var ByteOrderMark = []byte("\xEF\xBB\xBF")
 
-// Heartbeat is a comment, which dispatches nothing, and the blank line that ends its block.
+// Heartbeat is a block with an empty comment, for which browsers dispatch no event.
 var Heartbeat = []byte(":\n\n")
 
-// CloseTorn returns ev after what ends an event that is torn: its line and then its block, whichever line end came last.
+// CloseTorn returns ev after two LFs. They end the line and the block of a torn event, whatever line ending the stream
+// used last.
 func CloseTorn(ev []byte) []byte { return append([]byte("\n\n"), ev...) }
 
-// Scanner finds the blocks of an event stream by the rules of the HTML Standard, § 9.2.6 "Interpreting an
-// event stream", in whatever pieces the stream comes. It keeps no bytes but the first few of a line, and
-// its zero value is ready for the beginning of a stream.
+// Scanner finds the blocks of an event stream by the rules of the HTML Standard, § 9.2.6 "Interpreting an event
+// stream". The stream may arrive in pieces of any size. A Scanner keeps only the first few bytes of a line. Its zero
+// value is ready for the beginning of a stream.
 type Scanner struct {
-	started bool // the first line, which may have a byte order mark, is over
-	cr      bool // the last byte was a CR: a LF next belongs to it
+	started bool // the first line, which may begin with a byte order mark, has ended
+	cr      bool // the last byte was a CR: an LF that follows belongs to it
 	data    bool // the block has a data field
-	within  bool // the block has a byte already
+	within  bool // the block has at least one byte
 
-	prefix [8]byte // the line's first bytes: room for a byte order mark and "data:"
-	n      int     // how many of them there are
+	prefix [8]byte // the line's first bytes: enough for a byte order mark and "data:"
+	n      int     // how many bytes of prefix are in use
 }
 
-// NewScanner returns a scanner for a stream from a block on; started is whether that is not the stream's first.
+// NewScanner returns a Scanner for the part of a stream that begins with a block. started is false if that is the
+// stream's first block, which may begin with a byte order mark.
 func NewScanner(started bool) Scanner { return Scanner{started: started} }
 
-// HasCR reports whether there is a CR in p. Few streams have any, and next is faster where there is none.
+// HasCR reports whether p contains a CR. Few streams do, and [Scanner.Next] is faster without one.
 func HasCR(p []byte) bool { return bytes.IndexByte(p, '\r') >= 0 }
 
-// Next scans p, which may have a CR only if cr is true, to the end of the first block that ends in it. It returns how many
-// bytes that are and what ended; all of p, and torn, where nothing does. The next call takes the bytes that follow.
+// Next scans p up to the end of the first block that ends in p. It returns the number of bytes up to there and the kind
+// of block, or len(p) and Torn if no block ends in p. cr must be true if p contains a CR. The next call continues with
+// the bytes that follow.
 func (s *Scanner) Next(p []byte, cr bool) (int, Block) {
 	i := 0
 	if s.cr && len(p) > 0 {
 		s.cr = false
 		if p[0] == '\n' {
 			if i = 1; !s.within {
-				return i, Comment // the tail of a block that ended with the CR
+				return i, Comment // the LF of a CRLF: the CR has ended the block already
 			}
 		}
 	}
 	for i < len(p) {
 		s.within = true
-		// A line that comes whole need not be remembered. Most do.
+		// A line that arrives whole, as most do, need not be remembered.
 		if !cr && s.started && s.n == 0 {
 			if p[i] == '\n' {
 				return i + 1, s.endBlock()
@@ -87,10 +91,10 @@ func (s *Scanner) Next(p []byte, cr bool) (int, Block) {
 	return len(p), Torn
 }
 
-// Blocks scans p, and returns how many of its bytes are whole blocks and how many events end in them. What p and cr are is as
-// for next.
+// Blocks scans p. It returns the offset at which the last block in p ends, or 0 if none does, and how many events end
+// in p. cr must be true if p contains a CR.
 func (s *Scanner) Blocks(p []byte, cr bool) (whole, events int) {
-	plain := !cr // a run of plain events is to be looked for
+	plain := !cr // look for a run of plain events
 	for whole < len(p) {
 		n, ended := s.Next(p[whole:], cr)
 		if ended == Torn {
@@ -101,7 +105,7 @@ func (s *Scanner) Blocks(p []byte, cr bool) (whole, events int) {
 			events++
 		}
 		if plain && whole < len(p) {
-			plain = false // once, because it looks at half of p
+			plain = false // only once, because the search may read half of p
 			n, more := plainEvents(p[whole:])
 			whole += n
 			events += more
@@ -110,11 +114,11 @@ func (s *Scanner) Blocks(p []byte, cr bool) (whole, events int) {
 	return whole, events
 }
 
-// plainEvents returns how many events of a single data line, as most are, there are at the beginning of p, and how many bytes
-// they take. A block begins with p, which has no CR.
+// plainEvents returns the length, in bytes, of the run of plain events at the beginning of p, and their number. A plain
+// event is a single data line, as most events are. p must begin with a block and contain no CR.
 //
-// Where an event begins is known when the end of the one before is found, and a processor waits for that. With two to find at
-// a time, one from the middle on, it waits less: an event of a flood takes it 6 ns instead of 10.
+// An event's start is known only when the previous event's end is found, and the CPU stalls on that. Two interleaved
+// scans, one of which starts near the middle of p, hide the stall: an event of a flood takes 6 ns instead of 10.
 func plainEvents(p []byte) (n, events int) {
 	middle := blockAfterMiddle(p)
 	first, second := p[:middle], p[middle:]
@@ -135,7 +139,7 @@ func plainEvents(p []byte) (n, events int) {
 	return len(p) - len(second), pairs + inFirst + pairs + inSecond
 }
 
-// dropPlainEvents returns what follows the plain events of p, and how many those are.
+// dropPlainEvents returns p without the plain events at its beginning, and how many those are.
 func dropPlainEvents(p []byte) (rest []byte, events int) {
 	for {
 		n := plainEvent(p)
@@ -147,10 +151,11 @@ func dropPlainEvents(p []byte) (rest []byte, events int) {
 	}
 }
 
-// twoRuns is from how many bytes on it pays to look for a middle.
+// twoRuns is the smallest number of bytes for which two interleaved scans pay off.
 const twoRuns = 2 << 10
 
-// blockAfterMiddle returns where a block begins behind the middle of p, or p's end if that is not far.
+// blockAfterMiddle returns the offset of the first block that begins after the middle of p. It returns len(p) if there
+// is none, or if p is shorter than twoRuns.
 func blockAfterMiddle(p []byte) int {
 	if len(p) >= twoRuns {
 		middle := len(p) / 2
@@ -161,7 +166,7 @@ func blockAfterMiddle(p []byte) int {
 	return len(p)
 }
 
-// plainEvent returns the length of the event that p begins with, if that is one line of data, else 0.
+// plainEvent returns the length, in bytes, of the event that p begins with if it is a single data line, else 0.
 func plainEvent(p []byte) int {
 	end := bytes.IndexByte(p, '\n')
 	if end < 0 || end+1 == len(p) || p[end+1] != '\n' || !isData(p[:end]) {
@@ -170,7 +175,8 @@ func plainEvent(p []byte) int {
 	return end + 2
 }
 
-// lineEnd returns where the first line of p ends, by LF or CR, and whether it does.
+// lineEnd returns the offset of the LF or CR that ends the first line of p. If there is none, it returns len(p) and
+// false.
 func lineEnd(p []byte) (int, bool) {
 	lf := bytes.IndexByte(p, '\n')
 	if lf < 0 {
@@ -182,12 +188,12 @@ func lineEnd(p []byte) (int, bool) {
 	return lf, lf < len(p)
 }
 
-// note remembers the beginning of the line that p continues.
+// note keeps the first bytes of the current line, which continues with p.
 func (s *Scanner) note(p []byte) {
 	s.n += copy(s.prefix[s.n:], p)
 }
 
-// endLine judges the line that has ended and reports whether it was blank.
+// endLine notes whether the line that has ended is a data field, and reports whether it is blank.
 func (s *Scanner) endLine() bool {
 	line := s.prefix[:s.n]
 	if !s.started {
@@ -208,13 +214,13 @@ func (s *Scanner) endBlock() Block {
 	return ended
 }
 
-// MissingEnd returns the byte that would end the block where only its blank line is missing, else 0.
+// MissingEnd returns the byte that would end the current event if only its blank line is missing, else 0.
 func (s *Scanner) MissingEnd() byte {
 	switch {
 	case !s.data || s.n > 0:
 		return 0
 	case s.cr:
-		return '\r' // a LF would be taken as part of that line's end
+		return '\r' // an LF would belong to the CR before it, and end no line
 	}
 	return '\n'
 }

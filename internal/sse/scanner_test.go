@@ -8,11 +8,11 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/sse/ssetest"
 )
 
-// scanned is what a scanner makes of a stream that comes in pieces.
+// scanned is what a scanner finds in a stream that arrives in pieces.
 type scanned struct {
 	events []string // the data of each event
-	bytes  string   // of all blocks, one after the other
-	torn   string   // the rest
+	bytes  string   // of all blocks, concatenated
+	torn   string   // the bytes after the last block
 }
 
 func scan(pieces ...string) scanned {
@@ -40,7 +40,7 @@ func scan(pieces ...string) scanned {
 	return got
 }
 
-// scanBoth is scan, and checks that blocks finds the same.
+// scanBoth calls scan, and checks that Blocks finds as many events and as many bytes of whole blocks.
 func scanBoth(t *testing.T, pieces ...string) scanned {
 	t.Helper()
 	want := scan(pieces...)
@@ -141,7 +141,7 @@ func TestScannerMissingEnd(t *testing.T) {
 	}
 }
 
-// A stream is scanned from two ends where much of it comes at once.
+// Blocks scans a stream in two places at once if much of it arrives at a time.
 func TestScannerOfAFlood(t *testing.T) {
 	const plain = "data: {\"type\":\"text-delta\",\"textDelta\":\"word\"}\n\n"
 	flood := strings.Repeat(plain, 100)
@@ -165,7 +165,7 @@ func TestScannerOfAFlood(t *testing.T) {
 	}
 }
 
-// FuzzScanner compares the scanner with slowEvents on any stream, cut at any two places.
+// FuzzScanner compares the scanner with ssetest.Data on any stream, cut at any two places.
 func FuzzScanner(f *testing.F) {
 	for _, stream := range streams {
 		f.Add([]byte(stream), uint(1), uint(3))
@@ -186,7 +186,7 @@ func FuzzScanner(f *testing.F) {
 	})
 }
 
-// BenchmarkScanner has a read's worth of events at a time, as in a flood.
+// BenchmarkScanner scans a read's worth of events at a time, as in a flood.
 func BenchmarkScanner(b *testing.B) {
 	p := bytes.Repeat([]byte(`data: {"type":"text-delta","textDelta":"`+strings.Repeat("x", 56)+"\"}\n\n"), 40)
 	b.SetBytes(int64(len(p)))

@@ -1,3 +1,3 @@
-// Package telemetry tells the operator what becomes of requests: in the access log and its placeholders, in metrics, in traces,
-// and in a log that repeats itself no more than once a minute. It only writes down; nothing is decided by what it knows.
+// Package telemetry reports to the operator how requests ended: in the access log and its placeholders, in metrics, in
+// traces, and in a log that repeats a problem at most once a minute. It only records: no decision depends on its data.
 package telemetry

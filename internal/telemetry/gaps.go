@@ -10,24 +10,25 @@ import (
 	dto "github.com/prometheus/client_model/go"
 )
 
-// The buckets of gaps double from 1/1024 s to 1024 s, and there is one for what is longer.
+// The upper bounds of the buckets double from 1/1024 s to 1024 s. One more bucket holds the longer gaps.
 const (
-	firstGap   = -10 // the first bucket's bound, as a power of two
-	lastGap    = 10
+	firstGap   = -10 // the first bound is 2^firstGap seconds
+	lastGap    = 10  // the last bound is 2^lastGap seconds
 	gapBuckets = lastGap - firstGap + 2
 )
 
-// Gaps counts the times between the events of one stream. It is the stream's own, so that an event takes no lock and
-// waits for no other stream's.
+// Gaps counts the times between the events of one stream. Each stream has its own Gaps, so an event takes no lock and
+// never waits for another stream.
 type Gaps struct {
-	events  int64         // that have come
-	last    time.Duration // when the last one came
+	events  int64         // how many have come
+	last    time.Duration // when the last event came
 	sum     time.Duration
 	buckets [gapBuckets]uint32
 }
 
-// Note counts the events that have come since the last time, all of them at once. It is called when there is a time at
-// hand: to look at the clock for each of them is what would be dear.
+// Note counts the events that have come since the last call. events is the total so far, at the time now. All new
+// events count as simultaneous, because reading the clock for each event would be expensive: the caller passes a time
+// that it has anyway.
 func (g *Gaps) Note(now time.Duration, events int64) {
 	came := events - g.events
 	if came <= 0 {
@@ -43,12 +44,12 @@ func (g *Gaps) Note(now time.Duration, events int64) {
 
 // gapBucket returns the first bucket whose bound is not less than gap.
 func gapBucket(gap time.Duration) int {
-	units := (uint64(max(gap, 1))<<-firstGap - 1) / uint64(time.Second) // whole ones that are surely passed
+	units := (uint64(max(gap, 1))<<-firstGap - 1) / uint64(time.Second) // whole units of 1/1024 s that gap exceeds
 	return min(bits.Len64(units), gapBuckets-1)
 }
 
-// gapCollector is the histogram of the gaps of all streams, from which Prometheus may take its buckets as they are or as
-// those of a native histogram of schema 0, whose bounds are the powers of two.
+// gapCollector is the histogram of the gaps of all streams. Prometheus can scrape it with classic buckets or as a
+// native histogram of schema 0, whose bounds are the powers of two.
 type gapCollector struct {
 	desc *prometheus.Desc
 
@@ -61,7 +62,7 @@ func newGapCollector(name, help string) *gapCollector {
 	return &gapCollector{desc: prometheus.NewDesc(name, help, nil, nil)}
 }
 
-// merge adds what a stream has counted, at its end.
+// merge adds the gaps of one stream, at its end.
 func (c *gapCollector) merge(g *Gaps) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -71,14 +72,16 @@ func (c *gapCollector) merge(g *Gaps) {
 	}
 }
 
-// Describe and Collect make it a prometheus.Collector, with itself as the only metric.
+// Describe implements prometheus.Collector.
 func (c *gapCollector) Describe(descs chan<- *prometheus.Desc) { descs <- c.desc }
 
+// Collect implements prometheus.Collector. The collector is its own and only metric.
 func (c *gapCollector) Collect(collected chan<- prometheus.Metric) { collected <- c }
 
-// Desc and Write make it a prometheus.Metric.
+// Desc implements prometheus.Metric.
 func (c *gapCollector) Desc() *prometheus.Desc { return c.desc }
 
+// Write implements prometheus.Metric. It writes classic and native buckets.
 func (c *gapCollector) Write(metric *dto.Metric) error {
 	c.mu.Lock()
 	sum, buckets := c.sum, c.buckets
@@ -86,7 +89,7 @@ func (c *gapCollector) Write(metric *dto.Metric) error {
 
 	h := &dto.Histogram{
 		SampleSum: &sum,
-		// What is shorter than the first bound is the native histogram's zero.
+		// Gaps up to the first bound count as zero in the native histogram.
 		Schema:        new(int32),
 		ZeroThreshold: ptr(math.Ldexp(1, firstGap)),
 		ZeroCount:     ptr(buckets[0]),

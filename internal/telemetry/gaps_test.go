@@ -35,16 +35,16 @@ func TestGapBucket(t *testing.T) {
 	}
 }
 
-// The same gaps, as classic buckets and as native ones.
+// Classic and native buckets show the same gaps.
 func TestGapCollector(t *testing.T) {
 	c := newGapCollector("gap_seconds", "")
 	var one, other Gaps
 	one.Note(5*time.Second, 1)           // the first event has no gap
-	one.Note(5*time.Second, 1)           // and this is none
+	one.Note(5*time.Second, 1)           // no new event
 	one.Note(6*time.Second, 2)           // 1 s
-	one.Note(6*time.Second+1, 5)         // 1 ns, and two events at the same time
-	one.Note(3006*time.Second, 6)        // 3000 s, in no bucket
-	other.Note(time.Second, 3)           // two at the same time
+	one.Note(6*time.Second+1, 5)         // 1 ns, then two gaps of 0
+	one.Note(3006*time.Second, 6)        // 3000 s, longer than the last bound
+	other.Note(time.Second, 3)           // the first event, then two gaps of 0
 	other.Note(1500*time.Millisecond, 4) // 0.5 s
 	c.merge(&one)
 	c.merge(&other)
@@ -92,7 +92,7 @@ func TestGapCollector(t *testing.T) {
 	}
 }
 
-// BenchmarkGaps is what telemetry adds to an event, beside two sums.
+// BenchmarkGaps measures what telemetry adds to the cost of an event, apart from two sums.
 func BenchmarkGaps(b *testing.B) {
 	var g Gaps
 	b.ReportAllocs()

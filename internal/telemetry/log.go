@@ -8,30 +8,32 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// repeatAfter is how long the operator is not told of the same trouble again.
+// repeatAfter is how long further reports of the same kind are logged at debug level only.
 const repeatAfter = time.Minute
 
-// Log tell the operator what goes wrong. A fault that lasts concerns each chat: its first line has its level, and
-// the others of the next minute are at debug. The next line at its level says how many those were.
+// Log reports problems to the operator. A problem that lasts affects every chat, so only its first report is logged at
+// its own level; further ones within a minute are logged at debug. The next report at its own level says how many those
+// were.
 type Log struct {
 	logger *zap.Logger
 
 	mu      sync.Mutex
-	reports map[string]*report // by kind, of which there is a closed set
+	reports map[string]*report // by kind; the kinds are a closed set
 }
 
 type report struct {
-	at    time.Time
-	since int // how often it was not told
+	at    time.Time // when the last one was logged at its own level
+	since int       // how many were logged at debug since then
 }
 
 // NewLog returns a log that writes to logger.
 func NewLog(logger *zap.Logger) *Log { return &Log{logger: logger} }
 
-// Logger returns what the log writes to, for lines that do not repeat.
+// Logger returns the underlying logger, for lines that need no limit.
 func (t *Log) Logger() *zap.Logger { return t.logger }
 
-// Report logs trouble of a kind, with what can be done about it.
+// Report logs a problem, at most once a minute at the given level for each kind. hint says what the operator can do
+// about it; it may be empty.
 func (t *Log) Report(level zapcore.Level, kind, message, hint string, fields ...zap.Field) {
 	repeated, due := t.due(kind)
 	if !due {
@@ -50,7 +52,8 @@ func (t *Log) Report(level zapcore.Level, kind, message, hint string, fields ...
 	c.Write(fields...)
 }
 
-// due reports whether it is time to tell of a kind, and how often it was not told since the last time.
+// due reports whether a report of a kind is due at its own level. repeated is how many were logged at debug since the
+// last one that was.
 func (t *Log) due(kind string) (repeated int, due bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

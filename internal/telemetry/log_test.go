@@ -12,7 +12,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 )
 
-// Trouble that lasts is told once a minute, with how often it came in between.
+// A problem that lasts is logged at its level once a minute, with the number of reports in between.
 func TestTroubles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		core, logs := observer.New(zapcore.DebugLevel)

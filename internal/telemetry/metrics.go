@@ -13,8 +13,8 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
 )
 
-// metrics are those of all handlers of the process. Each config has a registry of its own, and gets the same ones, so that
-// a reload loses no count.
+// metrics are the metrics of all handlers of the process. Caddy has a registry for each config. All registries get the
+// same metrics, so a reload loses no counts.
 var metrics = newMetricSet()
 
 type metricSet struct {
@@ -35,10 +35,10 @@ type metricSet struct {
 	sources    atomic.Pointer[Sources]
 }
 
-// Sources are where the metrics look when they are collected.
+// Sources provide the values of gauges when the metrics are collected.
 type Sources struct {
 	OpenStreams func() int                       // how many chats are open
-	CoolDowns   iter.Seq2[string, time.Duration] // how long each cool-down lasts, by endpoints, of which one may come more than once
+	CoolDowns   iter.Seq2[string, time.Duration] // how long each cool-down still lasts, by endpoint; an endpoint may occur more than once
 }
 
 func newMetricSet() *metricSet {
@@ -69,7 +69,7 @@ func newMetricSet() *metricSet {
 	return m
 }
 
-// begin has what is alerted on count from 0: a series that begins with 1 has not increased.
+// begin creates the series that alerts use, at 0: Prometheus sees no increase in a series that begins with 1.
 func (m *metricSet) begin() {
 	for _, code := range apierror.Codes() {
 		m.refusals.WithLabelValues(code.String())
@@ -91,7 +91,8 @@ func (m *metricSet) begin() {
 	}
 }
 
-// BeginAssistants does that for a handler's assistants, by their labels.
+// BeginAssistants creates the series of requests to a handler's assistants, at 0: Prometheus sees no increase in a
+// series that begins with 1. labels are the assistants' labels.
 func BeginAssistants(labels []string) {
 	for _, label := range labels {
 		for _, o := range []outcome{OutcomeRefused, OutcomeFailed, OutcomeAnswered, outcomeBroken, OutcomeLeft} {
@@ -110,7 +111,7 @@ func newHistogram(name, help string, buckets []float64, labels ...string) *prome
 	return prometheus.NewHistogramVec(histogramOpts(name, help, buckets), labels)
 }
 
-// histogramOpts makes a histogram that a server may scrape as a native one, or by its buckets.
+// histogramOpts returns the options of a histogram that Prometheus can scrape with classic buckets or as a native one.
 func histogramOpts(name, help string, buckets []float64) prometheus.HistogramOpts {
 	return prometheus.HistogramOpts{
 		Name: metricName(name), Help: help, Buckets: buckets,
@@ -120,8 +121,8 @@ func histogramOpts(name, help string, buckets []float64) prometheus.HistogramOpt
 	}
 }
 
-// Register has a config's registry collect the metrics. Another handler of the config may have done that. The sources are
-// those of the process, the same at each call.
+// Register adds the metrics to a config's registry. It is not an error if another handler of the config has added them.
+// The sources are those of the process, the same at each call.
 func Register(registry *prometheus.Registry, sources Sources) error {
 	m := metrics
 	m.sources.Store(&sources)
@@ -136,7 +137,7 @@ func Register(registry *prometheus.Registry, sources Sources) error {
 	return nil
 }
 
-// observe counts a request that is over.
+// observe counts a request that has ended.
 func (m *metricSet) observe(c *Record) {
 	m.requests.WithLabelValues(c.Label, string(c.Outcome)).Inc()
 	m.duration.WithLabelValues(c.Label, string(c.Outcome)).Observe(time.Since(c.Start).Seconds())
@@ -158,7 +159,8 @@ func (m *metricSet) observe(c *Record) {
 	}
 }
 
-// reasonLabel is a finishReason as the API documents it.
+// reasonLabel returns a finishReason if the API documents it, and "other" for the rest, so that the labels are a closed
+// set.
 func reasonLabel(reason string) string {
 	switch reason {
 	case "stop", "length", "error":
@@ -167,23 +169,24 @@ func reasonLabel(reason string) string {
 	return "other"
 }
 
-// The labels of resumes.
+// The labels of visitors who come back to an answer, for [Resumed].
 const (
-	ResumeGoesOn  = "resumed"
-	ResumeEnded   = "ended"
-	ResumeUnknown = "not_found"
+	ResumeGoesOn  = "resumed"   // the visitor gets the rest
+	ResumeEnded   = "ended"     // nothing is left of the answer
+	ResumeUnknown = "not_found" // the visitor has no such answer
 )
 
-// tryAnswered is the label of a try whose answer is passed on.
+// tryAnswered is the label of an attempt whose answer is passed on.
 const tryAnswered = "answered"
 
-// Resumed counts a visitor who came back to an answer.
+// Resumed counts a visitor who came back to an answer. outcome is ResumeGoesOn, ResumeEnded or ResumeUnknown.
 func Resumed(outcome string) { metrics.resumes.WithLabelValues(outcome).Inc() }
 
-// Abandoned counts an answer that was cancelled because nobody came back to it.
+// Abandoned counts an answer that was cancelled because no visitor came back to it.
 func Abandoned() { metrics.abandoned.Inc() }
 
-// tryLabel is what became of a try of an exchange, whose context it is.
+// tryLabel returns the label of an attempt that ended with err, or was answered if err is nil. ctx is the context of
+// the exchange.
 func tryLabel(ctx context.Context, err error) string {
 	if cause := context.Cause(ctx); cause != nil {
 		if _, ours := errors.AsType[*apierror.Interruption](cause); !ours {
@@ -209,15 +212,17 @@ func tryLabel(ctx context.Context, err error) string {
 	return "client_error"
 }
 
-// coolDownCollector collects how long the cool-downs of all endpoints last.
+// coolDownCollector collects how long the cool-down of each endpoint still lasts.
 type coolDownCollector struct {
 	metrics *metricSet
 	desc    *prometheus.Desc
 }
 
+// Describe implements prometheus.Collector.
 func (c coolDownCollector) Describe(descs chan<- *prometheus.Desc) { descs <- c.desc }
 
-// Collect has one value for each endpoint: the longest, where it is asked with several tokens.
+// Collect implements prometheus.Collector. It sends one value for each endpoint: the longest, if an endpoint is used
+// with several tokens.
 func (c coolDownCollector) Collect(collected chan<- prometheus.Metric) {
 	longest := make(map[string]time.Duration)
 	for endpoint, left := range c.metrics.sources.Load().CoolDowns {

@@ -10,7 +10,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
 )
 
-// The upstream's words decide about no label and no level.
+// An error code of the upstream's changes neither labels nor log levels.
 func TestLabelsAreNotTheUpstreams(t *testing.T) {
 	for _, code := range []string{"overloaded:chat", "shutting_down:proxy", "unauthorized:upstream"} {
 		e := apierror.FromStatus(http.StatusInternalServerError)

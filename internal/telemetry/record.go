@@ -18,57 +18,58 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
 )
 
-// outcome is what became of a request.
+// outcome is how a request ended.
 type outcome string
 
 const (
 	OutcomeRefused  outcome = "refused"  // not sent upstream
-	OutcomeFailed   outcome = "failed"   // there was no answer
-	OutcomeAnswered outcome = "answered" // to the upstream's finish
-	outcomeBroken   outcome = "broken"   // the answer began, and has no finish of the upstream's
-	OutcomeLeft     outcome = "left"     // by the visitor, before the end
+	OutcomeFailed   outcome = "failed"   // no answer
+	OutcomeAnswered outcome = "answered" // up to the upstream's finish
+	outcomeBroken   outcome = "broken"   // the answer began, but has no finish from the upstream
+	OutcomeLeft     outcome = "left"     // the visitor left before the end
 )
 
-// The causes of an answer's end that are not told to the visitor.
+// The causes of an answer's end that the visitor does not see.
 const (
-	CauseLeft    = "left:visitor"
+	CauseLeft    = "left:visitor"    // disconnected
 	CauseStalled = "stalled:visitor" // did not read for write_timeout
 
-	causePanic = "panic:proxy" // of a module around ours, or of ours
+	causePanic = "panic:proxy" // in this module, or in another one of the middleware chain
 )
 
-// maxLogged is how much of a word is logged that others have chosen, in bytes.
+// maxLogged is how many bytes are logged of a value that visitors or the upstream choose.
 const maxLogged = 100
 
-// Record is what there is to say of one request when it is over. It is written by the handler's goroutine alone.
+// Record collects what is logged and measured of one request. Only one goroutine writes a Record: the handler's, or the
+// one that records an answer.
 type Record struct {
-	Start     time.Time
-	Outcome   outcome // empty until it is over
-	Admitted  bool
-	Label     string // of the assistant, in metrics
-	Assistant string // the id that is asked, once that is allowed
-	Alias     string // under which the page knows it
-	Continued bool   // an earlier chat
+	Start     time.Time // of the request
+	Outcome   outcome   // empty until the request has ended
+	Admitted  bool      // the limits let the request pass
+	Label     string    // of the assistant, in metrics
+	Assistant string    // its id, once it is allowed
+	Alias     string    // the name under which the page knows it
+	Continued bool      // the chat continues an earlier one
 
-	Tries          int
-	UpstreamStatus int           // of the last try that had an answer
-	FirstEvent     time.Duration // from the request's begin; 0: there was none
-	Events, Bytes  int64         // that the visitor was sent
-	FinishReason   string
+	Tries          int           // requests to the upstream
+	UpstreamStatus int           // of the last attempt that had an answer
+	FirstEvent     time.Duration // from the request's start; 0: there was none
+	Events, Bytes  int64         // sent to the visitor
+	FinishReason   string        // of the finish that the visitor was sent
 	Cause          string        // of an end without the upstream's finish
 	Code           string        // of a refusal or error
-	CodeLabel      string        // the same in metrics: no words of the upstream's
-	Cancelled      time.Duration // after the visitor had left; 0: it was not so
+	CodeLabel      string        // the same in metrics, without the upstream's words
+	Cancelled      time.Duration // how long after the visitor's disconnect; 0: not cancelled
 
-	span  trace.Span    // of the upstream's part; nil: there is none
-	asked time.Duration // when that began, from the request's begin
+	span  trace.Span    // of the request to the upstream; nil: none
+	asked time.Duration // when the span began, from the request's start
 }
 
-// NewRecord puts a record on the request's line in the access log, and behind its placeholders.
+// NewRecord returns the record of r. It adds the record to r's line in the access log, and to r's placeholders.
 func NewRecord(r *http.Request) *Record {
 	c := &Record{Start: time.Now()}
 	if extra, ok := r.Context().Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok {
-		extra.Add(zap.Object("illumichat", c)) // which is looked at when the request is over
+		extra.Add(zap.Object("illumichat", c)) // encoded only when the request has ended
 	}
 	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 		repl.Map(c.placeholder)
@@ -76,7 +77,8 @@ func NewRecord(r *http.Request) *Record {
 	return c
 }
 
-// Ended notes an answer that was sent to its end.
+// Ended notes that an answer was sent to its end. reason is that of its finish. cause is why the upstream did not send
+// that finish; it is empty if the upstream did.
 func (c *Record) Ended(reason, cause string) {
 	c.FinishReason, c.Cause = reason, cause
 	switch cause {
@@ -89,7 +91,7 @@ func (c *Record) Ended(reason, cause string) {
 	}
 }
 
-// Left notes a visitor who left, or did not read.
+// Left notes that the visitor left. If err is os.ErrDeadlineExceeded, the visitor did not read for write_timeout.
 func (c *Record) Left(err error) {
 	c.Outcome, c.Cause, c.FinishReason = OutcomeLeft, CauseLeft, ""
 	if errors.Is(err, os.ErrDeadlineExceeded) {
@@ -97,20 +99,21 @@ func (c *Record) Left(err error) {
 	}
 }
 
-// MergeGaps adds the times between the events of the answer to those of all.
+// MergeGaps adds the times between the events of the answer to the metrics.
 func (c *Record) MergeGaps(g *Gaps) { metrics.gaps.merge(g) }
 
-// Tried notes that a try is over: with the status of its answer, if there was one, and with the error that it failed with, if
-// it did. ctx is that of the exchange.
+// Tried notes that an attempt has ended. status is that of its answer, or 0 if there was none. err is why the attempt
+// failed, or nil. ctx is the context of the exchange.
 func (c *Record) Tried(ctx context.Context, status int, err error) {
 	label := tryLabel(ctx, err)
 	metrics.tries.WithLabelValues(label).Inc()
 	c.traceTry(status, label)
 }
 
-// Done tells what became of the request to all who want to know.
+// Done ends the span and updates the metrics, when the request has ended. If nothing has set the outcome, a panic ended
+// the request.
 func (c *Record) Done() {
-	if c.Outcome == "" { // something has panicked
+	if c.Outcome == "" { // a panic ended the request
 		c.Outcome, c.Cause = OutcomeFailed, causePanic
 		if c.Bytes > 0 {
 			c.Outcome = outcomeBroken
@@ -120,8 +123,8 @@ func (c *Record) Done() {
 	metrics.observe(c)
 }
 
-// recordFields are the names of what is known, in the log and as placeholders. A value is a string, an int64, or nil
-// where there is none.
+// recordFields are the fields of a Record in the access log and as placeholders. A value is a string, an int64, or nil
+// if there is none.
 var recordFields = []struct {
 	name  string
 	value func(*Record) any
@@ -171,7 +174,8 @@ func ifPositive(n int64) any {
 	return n
 }
 
-// Shorten cuts what others have chosen.
+// Shorten returns s if it has at most 100 bytes. Otherwise it returns the first 100 bytes without invalid UTF-8, and an
+// ellipsis. It is for values that visitors or the upstream choose.
 func Shorten(s string) string {
 	if len(s) <= maxLogged {
 		return s
@@ -179,7 +183,7 @@ func Shorten(s string) string {
 	return strings.ToValidUTF8(s[:maxLogged], "") + "…"
 }
 
-// MarshalLogObject leaves out what there is not.
+// MarshalLogObject encodes the fields that have a value.
 func (c *Record) MarshalLogObject(enc zapcore.ObjectEncoder) error {
 	for _, field := range recordFields {
 		switch value := field.value(c).(type) {
@@ -192,7 +196,8 @@ func (c *Record) MarshalLogObject(enc zapcore.ObjectEncoder) error {
 	return nil
 }
 
-// placeholder is the value of {http.illumichat.*}; empty where there is none.
+// placeholder returns the value of a placeholder {http.illumichat.*}, and false for all others. A field without a value
+// is nil, which becomes an empty string.
 func (c *Record) placeholder(key string) (any, bool) {
 	name, ok := strings.CutPrefix(key, "http.illumichat.")
 	if !ok {

@@ -15,11 +15,12 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// tracerName is the scope of our spans.
+// tracerName is the instrumentation scope of our spans.
 const tracerName = "github.com/illumichat/caddy-illumichat"
 
-// StartSpan begins the upstream's part of the request's trace, by OpenTelemetry's conventions for HTTP clients and for
-// generative AI. Where the request is not traced, or not recorded, there is none of our own.
+// StartSpan starts the span of the request to the upstream, by OpenTelemetry's conventions for HTTP clients and for
+// generative AI. It starts none if the request is not traced, or its trace is not recorded. publicEndpoint is the
+// endpoint without the parts that could hold a secret.
 func (c *Record) StartSpan(ctx context.Context, endpoint *url.URL, publicEndpoint string) {
 	parent := trace.SpanFromContext(ctx)
 	if !parent.IsRecording() {
@@ -42,7 +43,7 @@ func (c *Record) StartSpan(ctx context.Context, endpoint *url.URL, publicEndpoin
 		trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(attributes...))
 }
 
-// traceTry tells of a try that is over.
+// traceTry adds a span event for an attempt that has ended.
 func (c *Record) traceTry(status int, label string) {
 	if !c.span.IsRecording() {
 		return
@@ -57,7 +58,7 @@ func (c *Record) traceTry(status int, label string) {
 	c.span.AddEvent("try", trace.WithAttributes(attributes...))
 }
 
-// EndSpan tells what became of the chat.
+// EndSpan ends the span, after it has added how the chat ended. It does nothing if the span has ended or there is none.
 func (c *Record) EndSpan() {
 	if c.span == nil || !c.span.IsRecording() {
 		return
@@ -86,9 +87,9 @@ func (c *Record) fail(why string) {
 	c.span.SetStatus(codes.Error, why)
 }
 
-// Propagate tells the upstream of the trace, as the W3C's Trace Context has it.
+// Propagate adds the traceparent of the span to the header of a request to the upstream, as in W3C Trace Context.
 func (c *Record) Propagate(ctx context.Context, header http.Header) {
-	// Not the tracestate, which may be the visitor's words or those of the site's other services.
+	// The tracestate stays out: it may hold values of the visitor or of the site's other services.
 	defer header.Del("Tracestate")
 	propagation.TraceContext{}.Inject(trace.ContextWithSpan(ctx, c.span), propagation.HeaderCarrier(header))
 }

@@ -1,3 +1,3 @@
-// Package ssetest reads event streams for tests in the plainest way there is, to compare others with it. It is not for
-// streams that are still open: it takes a whole one.
+// Package ssetest parses event streams for tests in the plainest way, as a reference for other parsers. It needs the
+// whole stream, so it cannot parse one that is still open.
 package ssetest

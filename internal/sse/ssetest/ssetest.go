@@ -5,17 +5,17 @@ import (
 	"strings"
 )
 
-// OneLineEnd rewrites a stream so that a LF alone ends lines.
+// OneLineEnd rewrites a stream so that LF is its only line ending.
 var OneLineEnd = strings.NewReplacer("\r\n", "\n", "\r", "\n")
 
-// Event is an event as the HTML standard has it dispatched.
+// Event is an event as a browser dispatches it by the HTML Standard.
 type Event struct {
 	Type string `json:"type"`
-	ID   string `json:"id"` // the last event ID, which stays until a stream sets another
+	ID   string `json:"id"` // the last event ID, which stays until an id field sets another
 	Data string `json:"data"`
 }
 
-// Data reads the data of a stream's events. What the scanner finds is compared with it.
+// Data returns the data of each event of a stream. Tests compare the scanner's events with it.
 func Data(stream string) []string {
 	var data []string
 	for _, e := range Events(stream) {
@@ -24,11 +24,11 @@ func Data(stream string) []string {
 	return data
 }
 
-// Events reads a stream in the plainest way there is: the whole stream at once, line by line.
+// Events returns the events of a stream. It parses the whole stream at once, line by line.
 func Events(stream string) []Event {
 	stream = strings.TrimPrefix(stream, "\uFEFF")
 	lines := strings.Split(OneLineEnd.Replace(stream), "\n")
-	lines = lines[:len(lines)-1] // what no line end follows is no line yet
+	lines = lines[:len(lines)-1] // text without a line ending is not a line yet
 
 	var events []Event
 	var data []string
