@@ -25,15 +25,15 @@ import (
 func (m *resumer) serve(w http.ResponseWriter, r *http.Request, owner string, asked chat.Chat, a *limit.Admission, c *telemetry.Record) error {
 	release := m.limiter.Use() // the visitor may still read after the exchange is over
 	defer release()
-	visitor := m.exchanges.response(w, r, c.Start, "")
-	defer func() { c.Bytes = visitor.Close("", "") }()
+	response := m.exchanges.response(w, r, c.Start, "")
+	defer func() { c.Bytes = response.Close("", "") }()
 	c.Admitted = true
 	rec := recording.New(recording.Config{
 		ID:    a.ID,
 		Store: m.store,
 		Terms: m.terms,
 		Meta:  store.Meta{Owner: owner, Assistant: asked.Label},
-		Until: visitor.Deadline(),
+		Until: response.Deadline(),
 		Slot:  a,
 	})
 	// The exchange may outlive the visitor's request: keep the context's values, not its cancellation.
@@ -56,13 +56,13 @@ func (m *resumer) serve(w http.ResponseWriter, r *http.Request, owner string, as
 	}
 	if !rec.IsCommitted() {
 		c.Tries, c.UpstreamStatus = ex.HowAsked() // the exchange is over and no longer writes them
-		return m.writeJSON(r, visitor, rec, c, failed)
+		return m.writeJSON(r, response, rec, c, failed)
 	}
 	listener := rec.First()
 	defer listener.Close()
 	defer a.LeaveStream()
 	c.Tries, c.UpstreamStatus = rec.Asked()
-	if err := m.follow(r, visitor, rec.Head(), listener, c); err != nil {
+	if err := m.follow(r, response, rec.Head(), listener, c); err != nil {
 		return err
 	}
 	if c.Cause != telemetry.CauseLeft && c.Cause != telemetry.CauseStalled {
@@ -106,7 +106,7 @@ func (ex *exchange) runAlone(body []byte) (err error) {
 
 // writeJSON sends the visitor who asked an answer that is not a stream, or returns err if there is no answer. An err
 // that carries the exchange's panic panics again.
-func (m *resumer) writeJSON(r *http.Request, visitor *visitor.Response, rec *recording.Recorder, c *telemetry.Record, err error) error {
+func (m *resumer) writeJSON(r *http.Request, response *visitor.Response, rec *recording.Recorder, c *telemetry.Record, err error) error {
 	watchdog.Rethrow(err)
 	if r.Context().Err() != nil {
 		return apierror.ErrVisitorGone
@@ -114,47 +114,47 @@ func (m *resumer) writeJSON(r *http.Request, visitor *visitor.Response, rec *rec
 	if err != nil {
 		return err
 	}
-	visitor.Prepare(rec.Head(), typeJSON)
-	if err := visitor.WriteAll(rec.JSON()); err != nil {
-		return m.visitorLeft(r, visitor, c, err)
+	response.Prepare(rec.Head(), typeJSON)
+	if err := response.WriteAll(rec.JSON()); err != nil {
+		return m.visitorLeft(r, response, c, err)
 	}
 	c.Outcome = telemetry.OutcomeAnswered
 	return nil
 }
 
 // follow sends a stream to a visitor, until it ends or the visitor leaves. An error means that nothing was sent.
-func (m *resumer) follow(r *http.Request, visitor *visitor.Response, head http.Header, listener store.Listener, c *telemetry.Record) error {
-	visitor.Prepare(head, sse.MediaType)
+func (m *resumer) follow(r *http.Request, response *visitor.Response, head http.Header, listener store.Listener, c *telemetry.Record) error {
+	response.Prepare(head, sse.MediaType)
 	var p recording.Progress
 	defer func() { c.Events, c.FirstEvent = p.Events, p.FirstEvent }()
-	err := recording.Follow(r.Context(), c.Start, visitor, listener, &p)
+	err := recording.Follow(r.Context(), c.Start, response, listener, &p)
 	switch {
 	case err == nil:
 		end := listener.End()
 		c.Ended(end.Reason, end.Cause)
 		return nil
 	case errors.Is(err, store.ErrLost):
-		return m.finishLost(r, visitor, c, err)
+		return m.finishLost(r, response, c, err)
 	}
 	watchdog.Rethrow(err)
-	return m.visitorLeft(r, visitor, c, err)
+	return m.visitorLeft(r, response, c, err)
 }
 
 // finishLost ends the response with a finish of our own, after the store lost the rest of the answer.
-func (m *resumer) finishLost(r *http.Request, visitor *visitor.Response, c *telemetry.Record, err error) error {
+func (m *resumer) finishLost(r *http.Request, response *visitor.Response, c *telemetry.Record, err error) error {
 	c.Ended(apierror.Lost.FinishReason(), apierror.Lost.Code.String())
 	m.log.Report(apierror.Lost.Level(), apierror.Lost.Code.String(), "the rest of an answer is lost",
 		"see whether the instance that wrote it has ended, or the store was emptied", zap.NamedError("cause", err))
-	if err := visitor.Commit(); err != nil {
-		return m.visitorLeft(r, visitor, c, err)
+	if err := response.Commit(); err != nil {
+		return m.visitorLeft(r, response, c, err)
 	}
-	if err := visitor.Finish(chat.FinishEvent(apierror.Lost)); err != nil {
-		return m.visitorLeft(r, visitor, c, err)
+	if err := response.Finish(chat.FinishEvent(apierror.Lost)); err != nil {
+		return m.visitorLeft(r, response, c, err)
 	}
 	return nil
 }
 
 // visitorLeft ends the response to a visitor who left or stopped reading. It returns an error if nothing was sent.
-func (m *resumer) visitorLeft(r *http.Request, visitor *visitor.Response, c *telemetry.Record, err error) error {
-	return m.exchanges.visitorLeft(c, visitor.IsCommitted(), r.ProtoMajor == 3, err, err)
+func (m *resumer) visitorLeft(r *http.Request, response *visitor.Response, c *telemetry.Record, err error) error {
+	return m.exchanges.visitorLeft(c, response.IsCommitted(), r.ProtoMajor == 3, err, err)
 }

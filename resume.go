@@ -156,16 +156,16 @@ func (m *resumer) resume(w http.ResponseWriter, r *http.Request, c *telemetry.Re
 	}
 	defer listener.Close()
 	c.Label = stream.Meta().Assistant
-	seat, err := m.limiter.AdmitListener(id, limit.Request{ID: recording.NewID(), Client: clientOf(r)})
+	slot, err := m.limiter.AdmitListener(id, limit.Request{ID: recording.NewID(), Client: clientOf(r)})
 	if err != nil {
 		return err
 	}
-	defer seat.Leave()
+	defer slot.Leave()
 	telemetry.Resumed(telemetry.ResumeGoesOn)
 	// Without no-store, a cache could keep the answer to a GET for another visitor.
-	visitor := m.exchanges.response(w, r, c.Start, "no-store, no-transform")
-	defer func() { c.Bytes = visitor.Close("", "") }()
-	return m.follow(r, visitor, stream.Meta().Header, listener, c)
+	response := m.exchanges.response(w, r, c.Start, "no-store, no-transform")
+	defer func() { c.Bytes = response.Close("", "") }()
+	return m.follow(r, response, stream.Meta().Header, listener, c)
 }
 
 // listen finds the stream and begins to read it after the given event. If the stream has ended and no event follows, it

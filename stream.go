@@ -85,7 +85,7 @@ type relay struct {
 
 	anySent    bool // bytes of the stream have left the buffer: they were sent or left out
 	firstSeen  bool // the first event has come, or is too large to wait for its end
-	read       bool // the upstream's stream was read to EOF
+	eof        bool // the upstream's stream was read to EOF
 	finished   bool // the finish has come
 	finishSent bool // the finish was sent
 
@@ -165,7 +165,7 @@ func (r *relay) step(body io.Reader) {
 	room := r.buffer.Free()
 	n, err := body.Read(room)
 	r.watch.EndRead()
-	r.read = err == io.EOF
+	r.eof = err == io.EOF
 	if n > 0 {
 		if failed := r.forward(n); failed != nil {
 			r.ended, r.err = true, failed
@@ -257,7 +257,7 @@ func (r *relay) write(blocks []byte) error {
 	}
 	// The stream's last write needs no flush, because net/http flushes when the handler returns. That saves a short chat a
 	// write.
-	last := r.finished && r.read
+	last := r.finished && r.eof
 	return r.output.WriteEvents(blocks, true, !last)
 }
 

@@ -41,51 +41,51 @@ func Put(class int, b *[]byte) { pools[class].Put(b) }
 // Buffer holds bytes that were read from the upstream and not yet sent to the visitor. It has Min bytes of memory, and
 // borrows more while an event or a flood needs it.
 type Buffer struct {
-	room  *[]byte // the memory, from the pool of class; nil after Release or Abandon
-	class int
-	n     int  // how many bytes are held, at the beginning of room
-	flood bool // floods counts room
-	calm  int  // how many reads in a row would have fitted Min bytes
+	memory *[]byte // the memory, from the pool of class; nil after Release or Abandon
+	class  int
+	n      int  // how many bytes are held, at the beginning of room
+	flood  bool // floods counts room
+	calm   int  // how many reads in a row would have fitted Min bytes
 }
 
 // New returns an empty Buffer of Min bytes. The caller must call Release or Abandon.
-func New() Buffer { return Buffer{room: Get(0)} }
+func New() Buffer { return Buffer{memory: Get(0)} }
 
 // Release returns the memory to the pool. Afterwards only Abandon and Cap may be called.
 func (b *Buffer) Release() {
-	Put(b.class, b.room)
+	Put(b.class, b.memory)
 	b.Abandon()
 }
 
 // Abandon gives the memory up without returning it to the pool, because other code may still read it: HTTP/2 may read
 // the bytes of a write that failed. It may be called more than once. Afterwards only Abandon and Cap may be called.
 func (b *Buffer) Abandon() {
-	b.room = nil
+	b.memory = nil
 	b.endFlood()
 }
 
 // Held returns the bytes that are held.
-func (b *Buffer) Held() []byte { return (*b.room)[:b.n] }
+func (b *Buffer) Held() []byte { return (*b.memory)[:b.n] }
 
 // Free returns the unused memory, for the next read.
-func (b *Buffer) Free() []byte { return (*b.room)[b.n:] }
+func (b *Buffer) Free() []byte { return (*b.memory)[b.n:] }
 
 // Len returns how many bytes are held.
 func (b *Buffer) Len() int { return b.n }
 
 // Cap returns the size of the memory in bytes; 0 after Release or Abandon.
 func (b *Buffer) Cap() int {
-	if b.room == nil {
+	if b.memory == nil {
 		return 0
 	}
-	return len(*b.room)
+	return len(*b.memory)
 }
 
 // Full reports whether no memory is unused.
-func (b *Buffer) Full() bool { return b.n == len(*b.room) }
+func (b *Buffer) Full() bool { return b.n == len(*b.memory) }
 
 // Largest reports whether the buffer has Max bytes and cannot grow.
-func (b *Buffer) Largest() bool { return len(*b.room) == Max }
+func (b *Buffer) Largest() bool { return len(*b.memory) == Max }
 
 // Add notes that n bytes were read into the memory that Free returned. They are held now.
 func (b *Buffer) Add(n int) { b.n += n }
@@ -96,7 +96,7 @@ func (b *Buffer) Grow() { b.resize(b.class + 1) }
 // Drop removes the first n bytes. A buffer that has grown beyond 16 KiB for an event shrinks to Min bytes as soon as
 // the rest fits.
 func (b *Buffer) Drop(n int) {
-	b.n = copy(*b.room, b.Held()[n:])
+	b.n = copy(*b.memory, b.Held()[n:])
 	if b.class > manyFloodsClass && !b.flood && b.n < Min {
 		b.resize(0)
 	}
@@ -133,9 +133,9 @@ func (b *Buffer) resizeForFlood() {
 func (b *Buffer) resize(class int) {
 	room := Get(class)
 	copy(*room, b.Held())
-	Put(b.class, b.room)
+	Put(b.class, b.memory)
 	b.endFlood()
-	b.room, b.class = room, class
+	b.memory, b.class = room, class
 }
 
 func (b *Buffer) endFlood() {

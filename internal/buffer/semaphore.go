@@ -12,16 +12,16 @@ type Semaphore struct {
 func NewSemaphore(most int32) *Semaphore { return &Semaphore{limit: most} }
 
 // InUse returns how many times the semaphore is acquired.
-func (q *Semaphore) InUse() int { return int(q.acquired.Load()) }
+func (s *Semaphore) InUse() int { return int(s.acquired.Load()) }
 
 // TryAcquire acquires the semaphore if its limit is not reached, and reports whether it did.
-func (q *Semaphore) TryAcquire() bool {
-	if q.acquired.Add(1) <= q.limit {
+func (s *Semaphore) TryAcquire() bool {
+	if s.acquired.Add(1) <= s.limit {
 		return true
 	}
-	q.acquired.Add(-1)
+	s.acquired.Add(-1)
 	return false
 }
 
 // Release undoes one successful TryAcquire.
-func (q *Semaphore) Release() { q.acquired.Add(-1) }
+func (s *Semaphore) Release() { s.acquired.Add(-1) }

@@ -15,7 +15,7 @@ func (a *Admission) enterShared() (known bool, err error) {
 	if wait := state.coolDown.left(); wait > 0 {
 		return true, ErrCoolDown(wait)
 	}
-	if err := a.limiter.reserve(a.client); err != nil {
+	if err := a.limiter.takeLocalSlot(a.client); err != nil {
 		return true, err
 	}
 	a.keepState()
@@ -32,9 +32,9 @@ func (a *Admission) enterShared() (known bool, err error) {
 	return true, a.refused(decision)
 }
 
-// reserve takes a slot of this instance before the shared counter is asked, so that at most max_streams requests ask it
+// takeLocalSlot takes a slot of this instance before the shared counter is asked, so that at most max_streams requests ask it
 // at once.
-func (l *Limiter) reserve(client string) error {
+func (l *Limiter) takeLocalSlot(client string) error {
 	l.state.mu.Lock()
 	defer l.state.mu.Unlock()
 	if err := l.checkSlots(); err != nil {
@@ -132,7 +132,7 @@ func (a *Admission) furtherTurn() (turn, time.Duration) {
 // admitListenerShared admits a listener who needs a slot, by the shared counter. known is false if the counter cannot
 // be reached; then the counts of this instance decide.
 func (l *Limiter) admitListenerShared(stream string, r Request, writtenHere bool) (taken Slot, known bool, err error) {
-	if err := l.reserve(r.Client); err != nil {
+	if err := l.takeLocalSlot(r.Client); err != nil {
 		return Slot{}, true, err
 	}
 	e := store.Request{ID: r.ID, Client: r.Client, MaxPerClient: l.config.MaxPerClient, Listens: true}

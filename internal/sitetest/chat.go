@@ -14,8 +14,6 @@ import (
 
 	"github.com/quic-go/quic-go/http3"
 
-	_ "github.com/caddyserver/caddy/v2/modules/standard"
-
 	"github.com/illumichat/caddy-illumichat/sandbox"
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )

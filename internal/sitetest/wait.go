@@ -4,8 +4,6 @@ import (
 	"context"
 	"testing"
 	"time"
-
-	_ "github.com/caddyserver/caddy/v2/modules/standard"
 )
 
 // Patience is how long tests wait for something that should happen soon.

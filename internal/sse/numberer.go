@@ -22,49 +22,49 @@ type Numberer struct {
 func NewNumberer(stream string) Numberer { return Numberer{stream: stream} }
 
 // Within reports whether the bytes so far end within a block.
-func (b *Numberer) Within() bool { return b.within }
+func (n *Numberer) Within() bool { return n.within }
 
 // Number returns p with an id line for each event that ends in p, and the offset of each such end in the returned
 // bytes. The next call overwrites both results.
-func (b *Numberer) Number(p []byte) (numbered []byte, ends []int) {
-	b.out, b.ends = b.out[:0], b.ends[:0]
+func (n *Numberer) Number(p []byte) (numbered []byte, ends []int) {
+	n.out, n.ends = n.out[:0], n.ends[:0]
 	cr := HasCR(p)
 	for len(p) > 0 {
-		n, kind := b.scanner.Next(p, cr)
+		size, kind := n.scanner.Next(p, cr)
 		if kind == Event {
-			blank := blankLine(p[:n])
-			b.copy(p[:n-blank])
-			b.n++
-			b.out = append(b.out, "id: "...)
-			b.out = append(b.out, b.stream...)
-			b.out = append(b.out, ':')
-			b.out = strconv.AppendInt(b.out, b.n, 10)
-			b.out = append(b.out, b.lineEnd()...)
-			b.copy(p[n-blank : n])
-			b.ends = append(b.ends, len(b.out))
+			blank := blankLine(p[:size])
+			n.copy(p[:size-blank])
+			n.n++
+			n.out = append(n.out, "id: "...)
+			n.out = append(n.out, n.stream...)
+			n.out = append(n.out, ':')
+			n.out = strconv.AppendInt(n.out, n.n, 10)
+			n.out = append(n.out, n.lineEnd()...)
+			n.copy(p[size-blank : size])
+			n.ends = append(n.ends, len(n.out))
 		} else {
-			b.copy(p[:n])
+			n.copy(p[:size])
 		}
-		b.within = kind == Torn
-		p = p[n:]
+		n.within = kind == Torn
+		p = p[size:]
 	}
-	return b.out, b.ends
+	return n.out, n.ends
 }
 
 // copy appends p to out and remembers its last bytes.
-func (b *Numberer) copy(p []byte) {
-	b.out = append(b.out, p...)
-	for _, c := range p[max(0, len(p)-len(b.last)):] {
-		b.last = [2]byte{b.last[1], c}
+func (n *Numberer) copy(p []byte) {
+	n.out = append(n.out, p...)
+	for _, c := range p[max(0, len(p)-len(n.last)):] {
+		n.last = [2]byte{n.last[1], c}
 	}
 }
 
 // lineEnd returns the line ending of the last line: CRLF, CR or LF.
-func (b *Numberer) lineEnd() []byte {
-	if b.last == [2]byte{'\r', '\n'} {
-		return b.last[:]
+func (n *Numberer) lineEnd() []byte {
+	if n.last == [2]byte{'\r', '\n'} {
+		return n.last[:]
 	}
-	return b.last[1:]
+	return n.last[1:]
 }
 
 // blankLine returns the length, in bytes, of the blank line that ends a block.

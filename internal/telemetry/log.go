@@ -30,16 +30,16 @@ type report struct {
 func NewLog(logger *zap.Logger) *Log { return &Log{logger: logger} }
 
 // Logger returns the underlying logger, for lines that need no limit.
-func (t *Log) Logger() *zap.Logger { return t.logger }
+func (l *Log) Logger() *zap.Logger { return l.logger }
 
 // Report logs a problem, at most once a minute at the given level for each kind. hint says what the operator can do
 // about it; it may be empty.
-func (t *Log) Report(level zapcore.Level, kind, message, hint string, fields ...zap.Field) {
-	repeated, due := t.due(kind)
+func (l *Log) Report(level zapcore.Level, kind, message, hint string, fields ...zap.Field) {
+	repeated, due := l.due(kind)
 	if !due {
 		level = zapcore.DebugLevel
 	}
-	c := t.logger.Check(level, message)
+	c := l.logger.Check(level, message)
 	if c == nil {
 		return
 	}
@@ -54,17 +54,17 @@ func (t *Log) Report(level zapcore.Level, kind, message, hint string, fields ...
 
 // due reports whether a report of a kind is due at its own level. repeated is how many were logged at debug since the
 // last one that was.
-func (t *Log) due(kind string) (repeated int, due bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	last, known := t.reports[kind]
+func (l *Log) due(kind string) (repeated int, due bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	last, known := l.reports[kind]
 	now := time.Now()
 	switch {
 	case !known:
-		if t.reports == nil {
-			t.reports = make(map[string]*report)
+		if l.reports == nil {
+			l.reports = make(map[string]*report)
 		}
-		t.reports[kind] = &report{at: now}
+		l.reports[kind] = &report{at: now}
 		return 0, true
 	case now.Sub(last.at) < repeatAfter:
 		last.since++

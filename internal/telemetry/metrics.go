@@ -95,7 +95,7 @@ func (m *metricSet) begin() {
 // series that begins with 1. labels are the assistants' labels.
 func BeginAssistants(labels []string) {
 	for _, label := range labels {
-		for _, o := range []outcome{OutcomeRefused, OutcomeFailed, OutcomeAnswered, outcomeBroken, OutcomeLeft} {
+		for _, o := range []Outcome{OutcomeRefused, OutcomeFailed, OutcomeAnswered, OutcomeBroken, OutcomeLeft} {
 			metrics.requests.WithLabelValues(label, string(o))
 		}
 	}
@@ -151,7 +151,7 @@ func (m *metricSet) observe(c *Record) {
 		m.events.WithLabelValues(c.Label).Add(float64(c.Events))
 		m.bytes.WithLabelValues(c.Label).Add(float64(c.Bytes))
 	}
-	if c.Outcome == outcomeBroken || c.Outcome == OutcomeAnswered && c.FirstEvent > 0 || c.Cause == apierror.Stopped.Code.String() {
+	if c.Outcome == OutcomeBroken || c.Outcome == OutcomeAnswered && c.FirstEvent > 0 || c.Cause == apierror.Stopped.Code.String() {
 		m.finishes.WithLabelValues(reasonLabel(c.FinishReason), c.Cause).Inc()
 	}
 	if c.Cancelled > 0 {

@@ -18,15 +18,15 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
 )
 
-// outcome is how a request ended.
-type outcome string
+// Outcome is how a request ended.
+type Outcome string
 
 const (
-	OutcomeRefused  outcome = "refused"  // not sent upstream
-	OutcomeFailed   outcome = "failed"   // no answer
-	OutcomeAnswered outcome = "answered" // up to the upstream's finish
-	outcomeBroken   outcome = "broken"   // the answer began, but has no finish from the upstream
-	OutcomeLeft     outcome = "left"     // the visitor left before the end
+	OutcomeRefused  Outcome = "refused"  // not sent upstream
+	OutcomeFailed   Outcome = "failed"   // no answer
+	OutcomeAnswered Outcome = "answered" // up to the upstream's finish
+	OutcomeBroken   Outcome = "broken"   // the answer began, but has no finish from the upstream
+	OutcomeLeft     Outcome = "left"     // the visitor left before the end
 )
 
 // The causes of an answer's end that the visitor does not see.
@@ -44,7 +44,7 @@ const maxLogged = 100
 // one that records an answer.
 type Record struct {
 	Start     time.Time // of the request
-	Outcome   outcome   // empty until the request has ended
+	Outcome   Outcome   // empty until the request has ended
 	Admitted  bool      // the limits let the request pass
 	Label     string    // of the assistant, in metrics
 	Assistant string    // its id, once it is allowed
@@ -87,7 +87,7 @@ func (c *Record) Ended(reason, cause string) {
 	case apierror.Stopped.Code.String():
 		c.Outcome = OutcomeLeft
 	default:
-		c.Outcome = outcomeBroken
+		c.Outcome = OutcomeBroken
 	}
 }
 
@@ -116,7 +116,7 @@ func (c *Record) Done() {
 	if c.Outcome == "" { // a panic ended the request
 		c.Outcome, c.Cause = OutcomeFailed, causePanic
 		if c.Bytes > 0 {
-			c.Outcome = outcomeBroken
+			c.Outcome = OutcomeBroken
 		}
 	}
 	c.EndSpan()

@@ -77,7 +77,7 @@ func (c *Record) EndSpan() {
 	switch c.Outcome {
 	case OutcomeFailed:
 		c.fail(cmp.Or(c.CodeLabel, c.Cause))
-	case outcomeBroken:
+	case OutcomeBroken:
 		c.fail(c.Cause)
 	}
 }

@@ -14,29 +14,29 @@ func (deadlineIgnorer) SetWriteDeadline(time.Time) error { return nil }
 
 // EndStalled makes WriteEvents fail if it has blocked for the write timeout. It returns when to call it again.
 // It may be called from any goroutine, and does not wait for the write.
-func (s *Response) EndStalled(now time.Duration) (next time.Duration) {
-	since := time.Duration(s.relaying.Load())
+func (r *Response) EndStalled(now time.Duration) (next time.Duration) {
+	since := time.Duration(r.relaying.Load())
 	if since == 0 {
-		return now + s.timeout
+		return now + r.timeout
 	}
-	if now-since < s.timeout {
-		return since + s.timeout
+	if now-since < r.timeout {
+		return since + r.timeout
 	}
 	// A deadline in the past makes the write fail, unless a writer in the chain does not support deadlines.
-	_ = s.deadlines.SetWriteDeadline(s.start)
-	return now + s.timeout
+	_ = r.deadlines.SetWriteDeadline(r.start)
+	return now + r.timeout
 }
 
 // setDeadline bounds the write and flush that follow. The caller must call clear after them, because an HTTP/2 deadline
 // resets the stream when it passes, even between writes.
-func (s *Response) setDeadline() (clear func()) {
-	at := time.Now().Add(s.timeout)
-	if !s.hardDeadline.IsZero() && s.hardDeadline.Before(at) {
-		at = s.hardDeadline
+func (r *Response) setDeadline() (clear func()) {
+	at := time.Now().Add(r.timeout)
+	if !r.hardDeadline.IsZero() && r.hardDeadline.Before(at) {
+		at = r.hardDeadline
 	}
-	_ = s.deadlines.SetWriteDeadline(at) // a writer that does not support deadlines cannot be bounded
-	return s.clearDeadline
+	_ = r.deadlines.SetWriteDeadline(at) // a writer that does not support deadlines cannot be bounded
+	return r.clearDeadline
 }
 
 // clearDeadline restores the server's own deadline for the whole answer.
-func (s *Response) clearDeadline() { _ = s.deadlines.SetWriteDeadline(s.hardDeadline) }
+func (r *Response) clearDeadline() { _ = r.deadlines.SetWriteDeadline(r.hardDeadline) }

@@ -82,147 +82,147 @@ func New(w http.ResponseWriter, r *http.Request, options Options) *Response {
 }
 
 // Prepare sets the response headers of an accepted answer. It does not send them.
-func (s *Response) Prepare(head http.Header, contentType string) {
-	s.head, s.contentType = head, contentType
+func (r *Response) Prepare(head http.Header, contentType string) {
+	r.head, r.contentType = head, contentType
 }
 
 // IsHeard returns true: a visitor waits for the response.
-func (s *Response) IsHeard() bool { return true }
+func (r *Response) IsHeard() bool { return true }
 
 // Deadline returns when the server ends the answer. The zero time means no deadline.
-func (s *Response) Deadline() time.Time { return s.hardDeadline }
+func (r *Response) Deadline() time.Time { return r.hardDeadline }
 
 // Patience returns the longest time that may pass before EndStalled and Heartbeat are first called.
-func (s *Response) Patience() time.Duration { return min(s.interval, s.timeout) }
+func (r *Response) Patience() time.Duration { return min(r.interval, r.timeout) }
 
 // Close restores the connection's write timeout, and returns how many bytes of the body were sent.
-func (s *Response) Close(_, _ string) (bytes int64) {
-	s.restore()
-	return s.bytes
+func (r *Response) Close(_, _ string) (bytes int64) {
+	r.restore()
+	return r.bytes
 }
 
 // Commit sends the response headers, if they are not sent yet. It does not wait for a write in progress, which sends
 // them itself.
-func (s *Response) Commit() error {
-	if !s.mu.TryLock() {
+func (r *Response) Commit() error {
+	if !r.mu.TryLock() {
 		return nil
 	}
-	defer s.mu.Unlock()
-	if s.committed {
+	defer r.mu.Unlock()
+	if r.committed {
 		return nil
 	}
-	defer s.setDeadline()()
-	s.writeHead()
-	return s.flush()
+	defer r.setDeadline()()
+	r.writeHead()
+	return r.flush()
 }
 
 // IsCommitted reports whether the response headers were sent.
-func (s *Response) IsCommitted() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.committed
+func (r *Response) IsCommitted() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.committed
 }
 
 // HasSent reports whether anything but the response headers was sent.
-func (s *Response) HasSent() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.hasBody
+func (r *Response) HasSent() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.hasBody
 }
 
 // WriteEvents sends p, after the response headers if they are not sent yet, and flushes it if flush is true. If whole
 // is false, p ends within an event. Only EndStalled bounds the write: a deadline for each event would cost too much.
-func (s *Response) WriteEvents(p []byte, whole, flush bool) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.relaying.Store(int64(time.Since(s.start)))
-	defer s.relaying.Store(0)
-	if !s.committed {
-		s.writeHead()
+func (r *Response) WriteEvents(p []byte, whole, flush bool) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.relaying.Store(int64(time.Since(r.start)))
+	defer r.relaying.Store(0)
+	if !r.committed {
+		r.writeHead()
 	}
-	if err := s.write(p, whole); err != nil || !flush {
+	if err := r.write(p, whole); err != nil || !flush {
 		return err
 	}
-	return s.flush()
+	return r.flush()
 }
 
 // WriteAll sends the response headers and p, a complete answer that is not a stream.
-func (s *Response) WriteAll(p []byte) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	defer s.setDeadline()()
-	s.writeHead()
-	return s.send(p)
+func (r *Response) WriteAll(p []byte) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	defer r.setDeadline()()
+	r.writeHead()
+	return r.send(p)
 }
 
 // Finish sends ev, which ends the stream. If the last event was sent only in part, Finish first closes that one.
-func (s *Response) Finish(ev []byte) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.open {
+func (r *Response) Finish(ev []byte) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.open {
 		ev = sse.CloseTorn(ev)
 	}
-	defer s.setDeadline()()
-	return s.send(ev)
+	defer r.setDeadline()()
+	return r.send(ev)
 }
 
 // Heartbeat sends a comment if nothing was sent for the interval. It returns when the next comment may be due. It does
 // not wait for a write in progress, because that is no silence.
-func (s *Response) Heartbeat() (next time.Duration, err error) {
-	now := time.Since(s.start)
-	if !s.mu.TryLock() {
-		return now + min(s.interval, never-now), nil
+func (r *Response) Heartbeat() (next time.Duration, err error) {
+	now := time.Since(r.start)
+	if !r.mu.TryLock() {
+		return now + min(r.interval, never-now), nil
 	}
-	defer s.mu.Unlock()
+	defer r.mu.Unlock()
 	switch {
-	case s.interval == never || !s.committed:
+	case r.interval == never || !r.committed:
 		return never, nil
-	case s.open: // a comment would be part of the event
-		return now + s.interval, nil
-	case now-s.sent < s.interval:
-		return s.sent + s.interval, nil
+	case r.open: // a comment would be part of the event
+		return now + r.interval, nil
+	case now-r.sent < r.interval:
+		return r.sent + r.interval, nil
 	}
-	defer s.setDeadline()()
-	err = s.send(sse.Heartbeat)
-	return s.sent + s.interval, err
+	defer r.setDeadline()()
+	err = r.send(sse.Heartbeat)
+	return r.sent + r.interval, err
 }
 
-func (s *Response) writeHead() {
-	s.committed = true
-	header := s.w.Header()
-	for name, values := range s.head {
+func (r *Response) writeHead() {
+	r.committed = true
+	header := r.w.Header()
+	for name, values := range r.head {
 		header[name] = append(header[name], values...)
 	}
-	header.Set("Content-Type", s.contentType)
-	header.Set("Cache-Control", s.caching)
+	header.Set("Content-Type", r.contentType)
+	header.Set("Cache-Control", r.caching)
 	header.Set("X-Accel-Buffering", "no") // makes nginx pass the answer on at once
-	s.w.WriteHeader(http.StatusOK)
+	r.w.WriteHeader(http.StatusOK)
 }
 
 // send writes p, which does not end within an event, and flushes it.
-func (s *Response) send(p []byte) error {
-	if err := s.write(p, true); err != nil {
+func (r *Response) send(p []byte) error {
+	if err := r.write(p, true); err != nil {
 		return err
 	}
-	return s.flush()
+	return r.flush()
 }
 
-func (s *Response) write(p []byte, whole bool) error {
-	s.open, s.hasBody = !whole, true
-	n, err := s.w.Write(p)
-	s.bytes += int64(n)
+func (r *Response) write(p []byte, whole bool) error {
+	r.open, r.hasBody = !whole, true
+	n, err := r.w.Write(p)
+	r.bytes += int64(n)
 	if err != nil {
 		return visitorError(err)
 	}
 	return nil
 }
 
-func (s *Response) flush() error {
-	err := s.control.Flush()
+func (r *Response) flush() error {
+	err := r.control.Flush()
 	if err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return visitorError(err)
 	}
-	s.sent = time.Since(s.start)
+	r.sent = time.Since(r.start)
 	return nil
 }
 
