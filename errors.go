@@ -15,8 +15,6 @@ import (
 // statusClientClosed is the status that Caddy and nginx log for a client that left before the answer.
 const statusClientClosed = 499
 
-const typeJSON = "application/json"
-
 var (
 	errMethod = &apierror.Error{
 		Status: http.StatusMethodNotAllowed, Code: apierror.CodeMethodNotAllowed,

@@ -22,6 +22,9 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/watchdog"
 )
 
+// typeJSON is the media type of JSON.
+const typeJSON = "application/json"
+
 var errTokenUnusable = &apierror.Error{
 	Status: http.StatusBadGateway, Code: apierror.CodeUnauthorizedUpstream,
 	Text: "the chat is not set up correctly",
@@ -422,4 +425,9 @@ func (ex *exchange) withoutToken(err error) error {
 		return errWithheld
 	}
 	return err
+}
+
+// noteChat records the assistant of a chat, and whether the chat continues an earlier one.
+func noteChat(c *telemetry.Record, asked chat.Chat) {
+	c.Assistant, c.Alias, c.Label, c.Continued = asked.Assistant, asked.Alias, asked.Label, asked.Continued
 }

@@ -500,11 +500,6 @@ func (h *Handler) Cleanup() error {
 	return h.limiter.Close()
 }
 
-// noteChat records the assistant of a chat, and whether the chat continues an earlier one.
-func noteChat(c *telemetry.Record, asked chat.Chat) {
-	c.Assistant, c.Alias, c.Label, c.Continued = asked.Assistant, asked.Alias, asked.Label, asked.Continued
-}
-
 // MarshalLogObject keeps a literal token out of logs that print the whole handler, as the server's `trace` option
 // does.
 func (h *Handler) MarshalLogObject(enc zapcore.ObjectEncoder) error {
