@@ -5,16 +5,17 @@ import (
 	"sync"
 )
 
-// budget is what all logs of a store may take up. Those that have ended make room for others, the oldest first.
+// budget counts the bytes that all logs of a store take up. Logs that have ended make room for others, the oldest
+// first.
 //
-// Its lock is taken before those of logs.
+// The budget's lock is taken before the locks of logs.
 type budget struct {
 	mu    sync.Mutex
-	used  int64
-	ended list.List // of *log
+	used  int64     // bytes
+	ended list.List // of *log, the oldest first
 }
 
-// take reserves n bytes within a total. It reports whether there was room.
+// take reserves n bytes within a total, and drops ended logs if it has to. It returns false if there is still no room.
 func (b *budget) take(n, total int64) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -29,7 +30,7 @@ func (b *budget) take(n, total int64) bool {
 	return true
 }
 
-// giveBack undoes a take.
+// giveBack returns n reserved bytes to the budget.
 func (b *budget) giveBack(n int64) {
 	if n == 0 {
 		return
@@ -39,7 +40,7 @@ func (b *budget) giveBack(n int64) {
 	b.used -= n
 }
 
-// end puts a log among those that make room. What it returns has it make room at once.
+// end adds a log to those that make room for others. The returned function drops that log at once.
 func (b *budget) end(l *log) (drop func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

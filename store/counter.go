@@ -2,63 +2,87 @@ package store
 
 import "time"
 
-// Counter counts the requests of all instances of a scope together. A [Store] may be one. None of its methods, nor of a
-// [Reservation]'s, waits for longer than a quarter of a second for what is beyond this process.
+// Counter counts the requests of all instances that share a scope. A [Store] may implement it. The handler then asks it
+// whether a request has room in `limit` and `max_streams_per_client`, and whether a cool-down holds the request back.
+//
+// The methods of a Counter are safe for concurrent use. No method of a Counter or a [Reservation] may wait longer than
+// a quarter of a second for anything outside this process, because a visitor waits meanwhile. If an instance dies, its
+// reservations should become free after a few seconds.
 type Counter interface {
-	// Reserve lets a request in if no cool-down is on, and there is room for it in all its limits and among those of its
-	// client; then it counts in all of them, else in none. After an error the caller has to count for itself: what may have
-	// been taken up for the request is given back, but in the limits it may count.
+	// Reserve asks for room for a request. It grants a reservation if no cool-down holds the request back, if all
+	// limits of the request have room, and if its client has room. A granted request counts in all its limits and among
+	// the requests of its client; a refused one counts in none.
+	//
+	// An error means that there is no decision. The caller then counts the request at its own instance alone. The
+	// counter frees the room that it may have reserved for the request, but the request may still count in its limits.
 	Reserve(Request) (Decision, error)
 
-	// CoolDown has no instance ask the upstream before a time is over. What lasts longer already is left as it is.
+	// CoolDown begins a cool-down: no instance sends a request upstream for the given time. It does not shorten a
+	// cool-down that lasts longer. If the counter cannot be reached, the cool-down holds only at the caller's instance.
+	//
+	// When the cool-down has elapsed, the next request goes upstream alone, as a probe. The others are refused until
+	// the probe's turn has ended. If the instance of the probe dies, another request must become the probe after a
+	// while.
 	CoolDown(time.Duration)
 }
 
-// Request is a request that wants to be let in.
+// Request is a request that asks for a reservation.
 type Request struct {
-	ID           string  // which no other has; the id of the stream, if the answer becomes one
-	Client       string  // who sends it
-	MaxPerClient int     // how many of the client's there may be; 0: they are not counted
-	Limits       []Limit // of requests that are sent upstream
+	ID           string  // unique; the id of the stream, if the answer becomes one
+	Client       string  // the client that sent the request; may be an IP address
+	MaxPerClient int     // how many requests of the client may be open at once; 0: they are not counted
+	Limits       []Limit // the request needs room in each of them; none for a listener
 
-	Listens bool // to a stream: no cool-down matters
-	// Follows is the stream that it listens to, if it is written elsewhere. Two such listeners take up nothing, as long as the
-	// request that the stream answers takes up something of the same client's.
+	Listens bool // the request listens to a stream and is not sent upstream, so no cool-down matters
+
+	// Follows is the id of the stream that the request listens to, if another instance writes that stream; otherwise it
+	// is empty. Up to two such listeners of a stream need no room of their own, while the request that the stream
+	// answers counts among the requests of the same client.
 	Follows string
 }
 
-// Limit bounds how many requests are let in within a window of time that slides.
+// Limit bounds how many requests are admitted within a sliding window. The handler's windows last 1 second to 366 days,
+// and admit 1 to 1,000,000,000 requests.
 type Limit struct {
-	Key      string // what is counted apart
+	Key      string // requests with the same Key and Window share one count, whatever their Requests are
 	Window   time.Duration
 	Requests int
 }
 
-// Decision tells whether a request is let in, and if not, why: because of a cool-down, or else because of a limit that the usage
-// shows to be used up, or else because of its client's other requests.
+// Decision is the answer to a request for a reservation. If the reservation is refused, the reason is the first of
+// these that applies: a cool-down (CoolDown or Probe is set), a limit that is used up (as Usage shows), or else the
+// client's other requests.
 type Decision struct {
-	Reservation Reservation   // nil: it is not let in
-	Usage       []Usage       // of each limit, this request included if it is let in; none during a cool-down
-	CoolDown    time.Duration // how long that lasts
-	Probe       bool          // a cool-down is over, and one request goes alone: this one, if it is let in
+	Reservation Reservation   // nil: the request is refused
+	Usage       []Usage       // one for each limit, in order, with this request if it is granted; none if a cool-down is the reason
+	CoolDown    time.Duration // how long the cool-down still lasts; 0: it is not the reason
+	Probe       bool          // a cool-down has elapsed, and one request is the probe: this one if it is granted, else another
 }
 
-// Usage is what counts against a limit at one moment.
+// Usage is what counts against a limit at one moment. Fixed windows of the limit's length follow one another. The
+// previous one counts in proportion to the part that the sliding window still covers. There is room for one more
+// request while
+//
+//	Prev · (1 − Elapsed/Limit.Window) + Now + 1 ≤ Limit.Requests
 type Usage struct {
-	Now, Prev uint64        // requests in the current window and in the one before
-	Elapsed   time.Duration // of the current one
+	Now, Prev uint64        // requests in the current window, and in the previous one
+	Elapsed   time.Duration // since the current window began; less than Limit.Window in whole microseconds
 }
 
-// Reservation is a request that was let in. Its methods are for one goroutine.
+// Reservation is the room of an admitted request. One goroutine at a time calls its methods. The caller calls Release
+// once, and no other method afterwards.
 type Reservation interface {
-	// NextTurn asks whether the request may be sent upstream once more, as Enter does for its first try.
+	// NextTurn asks whether the request may be sent upstream for another attempt. Only a cool-down can refuse that, by
+	// the same rules as in Reserve; the request is not counted again. The Decision has this same Reservation if the
+	// attempt is granted, and no Usage. After an error, the caller decides by the cool-down of its own instance.
 	NextTurn() (Decision, error)
 
-	// EndTurn lets others follow, if the request goes alone: the next one alone, or, if it was answered, all, unless the answer
-	// has prolonged the cool-down.
+	// EndTurn ends the turn of a probe; for any other request it does nothing. If the upstream answered, the cool-down
+	// is over for all requests, unless the answer has prolonged it. If not, the next request becomes the probe.
 	EndTurn(answered bool)
 
-	// Release gives back what the request takes up. One that has not reached the upstream counts no longer; what is used of its
-	// limits then is returned, if that is known.
+	// Release frees the room of the request. If the request is still the probe, Release ends its turn without an
+	// answer. If the request has not reached the upstream, it no longer counts in its limits. Release then returns
+	// their usage, one for each limit, in order, or nil if the usage is unknown. Otherwise it returns nil.
 	Release(reached bool) []Usage
 }

@@ -10,22 +10,22 @@ import (
 )
 
 const (
-	// logCost is what a log takes up beside its bytes, about.
+	// logCost is roughly how many bytes a log takes up besides its content.
 	logCost = 2 << 10
 
 	minSegment, maxSegment = 1 << 10, 16 << 10
 
-	// window is how far behind a listener may be once a log is no longer kept.
+	// window is how many bytes a listener may be behind once a log is no longer kept.
 	window = 64 << 10
 )
 
-// log is a stream in memory. As long as it is kept all of its bytes are there; once it is not, only those are that a listener
-// has yet to read.
+// log is a stream in memory. While it is kept, it holds all of its bytes, so that a visitor can come back. Afterwards
+// it holds only the bytes that a listener has yet to read.
 type log struct {
 	meta   Meta
 	terms  Terms
 	budget *budget
-	remove func() // so that it is found no more
+	remove func() // removes the log from its store
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 
@@ -33,23 +33,23 @@ type log struct {
 	kept      bool
 	done      bool
 	ended     End
-	segments  []segment // what is held
+	segments  []segment // the bytes that are held
 	end       int64     // how many bytes were appended
-	ends      []int64   // where the events end that are held
-	dropped   int64     // how many events are not held
-	cost      int64     // of the budget, beside that of the segments
+	ends      []int64   // the offsets at which the events end that are held
+	dropped   int64     // how many events are no longer held
+	cost      int64     // bytes of the budget, besides those of the segments
 	listeners map[*logListener]struct{}
-	nobody    *time.Timer   // fires when nobody has listened for long; nil before that begins
-	expiry    *time.Timer   // fires when the log has been kept for long enough; nil before it has ended
-	room      chan struct{} // has a value after a listener has read
+	nobody    *time.Timer   // fires after Terms.Grace without a listener; nil until all listeners have left for the first time
+	expiry    *time.Timer   // fires when the log has been kept for Terms.Keep; nil before the log has ended
+	room      chan struct{} // has a value after a listener has read or left
 }
 
-// segment is a part of a log. Its bytes do not change, but more can be added.
+// segment is a part of a log. Its bytes do not change, but more can be appended.
 type segment struct {
 	start int64
 	data  []byte
-	torn  bool  // it ends within an event
-	cost  int64 // of the budget
+	torn  bool  // the segment ends within an event
+	cost  int64 // bytes of the budget
 }
 
 func (s *segment) end() int64 { return s.start + int64(len(s.data)) }
@@ -67,7 +67,7 @@ func newLog(meta Meta, terms Terms, b *budget, remove func()) (*log, *logListene
 	return l, l.listener(0, 0)
 }
 
-// listener adds a listener who has read so far.
+// listener adds a listener that has already read the given numbers of bytes and events.
 func (l *log) listener(at, events int64) *logListener {
 	r := &logListener{log: l, at: at, events: events, news: make(chan struct{}, 1)}
 	l.listeners[r] = struct{}{}
@@ -78,7 +78,7 @@ func (l *log) Meta() Meta                 { return l.meta }
 func (l *log) Context() context.Context   { return l.ctx }
 func (l *log) Stop(context.Context) error { l.cancel(ErrStopped); return nil }
 
-// Append adds to the log, and makes room for that before.
+// Append adds a chunk. It reserves memory first, because the budget's lock must not be taken while the log's is held.
 func (l *log) Append(ctx context.Context, chunk Chunk) error {
 	cost := l.makeRoom(len(chunk.Data))
 	for {
@@ -103,8 +103,8 @@ func (l *log) Append(ctx context.Context, chunk Chunk) error {
 	}
 }
 
-// makeRoom sees to it that the log may hold n bytes more, or is kept no longer. It returns what it has taken of the budget
-// for that.
+// makeRoom reserves memory for n more bytes. If they do not fit into Terms.MaxSize or the budget, the log is kept no
+// longer. It returns how many bytes of the budget it has taken.
 func (l *log) makeRoom(n int) (cost int64) {
 	l.mu.Lock()
 	kept, fits := l.kept, l.held()+int64(n) <= l.terms.MaxSize
@@ -113,7 +113,7 @@ func (l *log) makeRoom(n int) (cost int64) {
 	if !kept || fits && size == 0 {
 		return 0
 	}
-	cost = int64(size) + int64(size)/5 // with what is remembered of its events
+	cost = int64(size) + int64(size)/5 // a fifth more, for the offsets of its events
 	if fits && l.budget.take(cost, l.terms.MaxTotal) {
 		return cost
 	}
@@ -121,7 +121,7 @@ func (l *log) makeRoom(n int) (cost int64) {
 	return 0
 }
 
-// fresh returns the size of the segment that n bytes more need, or 0 if they fit in the last one.
+// fresh returns the size of the new segment that n more bytes need, or 0 if they fit into the last one.
 func (l *log) fresh(n int) int {
 	if last := len(l.segments) - 1; last >= 0 && cap(l.segments[last].data)-len(l.segments[last].data) >= n {
 		return 0
@@ -147,14 +147,14 @@ func (l *log) add(chunk Chunk, cost int64) {
 	l.wake()
 }
 
-// wake has listeners look again.
+// wake wakes all listeners, so that they read again.
 func (l *log) wake() {
 	for listener := range l.listeners {
 		signal(listener.news)
 	}
 }
 
-// signal leaves a value in a channel that has room for one.
+// signal puts a value into a channel with room for one, unless it is full already.
 func signal(c chan<- struct{}) {
 	select {
 	case c <- struct{}{}:
@@ -170,7 +170,7 @@ func (l *log) held() int64 {
 	return l.end - l.segments[0].start
 }
 
-// lag returns how far the slowest listener is behind.
+// lag returns how many bytes the slowest listener is behind.
 func (l *log) lag() int64 {
 	slowest := l.end
 	for listener := range l.listeners {
@@ -179,7 +179,7 @@ func (l *log) lag() int64 {
 	return l.end - slowest
 }
 
-// Finish ends the log. It is kept for a time, if it still is.
+// Finish ends the log. If it is still kept, it stays so for Terms.Keep, or until another log needs its memory.
 func (l *log) Finish(last Chunk, end End) {
 	cost := l.makeRoom(len(last.Data))
 	l.mu.Lock()
@@ -198,8 +198,8 @@ func (l *log) Finish(last Chunk, end End) {
 	}
 }
 
-// forget has the log hold only what its listeners have yet to read. Whoever leaves cannot come back. It returns how much of
-// the budget is free again.
+// forget ends the keeping of the log: it then holds only the bytes that its listeners have yet to read, and nobody can
+// come back. It returns how many bytes of the budget are free again.
 func (l *log) forget() (freed int64) {
 	l.remove()
 	l.mu.Lock()
@@ -214,7 +214,8 @@ func (l *log) forget() (freed int64) {
 	return l.trim()
 }
 
-// trim drops what nobody needs, and returns how much of the budget is free again.
+// trim drops the bytes that no listener needs, if the log is no longer kept. It returns how many bytes of the budget
+// are free again.
 func (l *log) trim() (freed int64) {
 	if l.kept {
 		return 0
@@ -227,7 +228,7 @@ func (l *log) trim() (freed int64) {
 
 	n = sort.Search(len(l.segments), func(i int) bool { return l.segments[i].end() > needed })
 	if n == len(l.segments) && n > 0 && !l.done && len(l.listeners) > 0 {
-		n-- // which may have room for more
+		n-- // the last segment may have room for more
 	}
 	for _, dropped := range l.segments[:n] {
 		freed += dropped.cost
@@ -236,7 +237,7 @@ func (l *log) trim() (freed int64) {
 	return freed
 }
 
-// listened stops what would happen if nobody listened for long.
+// listened stops the grace period.
 func (l *log) listened() {
 	if l.nobody != nil {
 		l.nobody.Stop()
@@ -251,7 +252,7 @@ func (l *log) Heard() {
 	}
 }
 
-// abandon ends the stream if still nobody listens.
+// abandon cancels the stream if there is still no listener.
 func (l *log) abandon() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -281,8 +282,8 @@ func (l *log) Listen(after int64) (Listener, error) {
 // logListener reads a log.
 type logListener struct {
 	log    *log
-	at     int64 // how many bytes it has read
-	events int64 // and how many events
+	at     int64 // how many bytes the listener has read
+	events int64 // how many events the listener has read
 	news   chan struct{}
 }
 

@@ -12,8 +12,8 @@ func init() {
 	caddy.RegisterModule(new(Memory))
 }
 
-// Memory keeps streams in the memory of the process. They survive a reload of the config, and a visitor who comes back has to
-// come to the same instance.
+// Memory keeps streams in the memory of the process. The streams survive a reload of the config. A visitor can continue
+// an answer only at the instance that writes it.
 type Memory struct{}
 
 // CaddyModule returns the Caddy module information.
@@ -24,9 +24,9 @@ func (*Memory) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// UnmarshalCaddyfile reads `store memory`, which has nothing to set.
+// UnmarshalCaddyfile reads `store memory`, which has no options.
 func (*Memory) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next() // its name
+	d.Next() // the module's name
 	if d.NextArg() {
 		return d.ArgErr()
 	}
@@ -36,10 +36,10 @@ func (*Memory) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-// memories are the stores of this process, by their scopes.
+// memories holds the open stores of this process by their scopes.
 var memories = caddy.NewUsagePool()
 
-// Open returns the store of a scope.
+// Open returns the store of a scope. All handlers of the process that open the same scope share one store.
 func (*Memory) Open(scope string) (Store, error) {
 	shared, _, err := memories.LoadOrNew(scope, func() (caddy.Destructor, error) {
 		return &memory{scope: scope, logs: make(map[string]*log)}, nil
@@ -55,7 +55,7 @@ type memory struct {
 	scope  string
 	budget budget
 
-	mu   sync.Mutex // taken after those of logs
+	mu   sync.Mutex // taken after the locks of logs and of their budget
 	logs map[string]*log
 }
 
@@ -91,7 +91,7 @@ func (m *memory) Close() error {
 	return err
 }
 
-// Destruct is there for the pool. What is left is for the garbage collector.
+// Destruct satisfies caddy.Destructor, which the pool needs. The garbage collector frees the streams that are left.
 func (*memory) Destruct() error { return nil }
 
 // Interface guards

@@ -28,7 +28,7 @@ func openMemory(t *testing.T) store.Store {
 
 func TestMemory(t *testing.T) { storetest.Run(t, openMemory) }
 
-// What is kept of many streams that nobody reads is bounded, whether they have ended or not.
+// The memory of many streams without listeners is bounded, whether the streams have ended or not.
 func TestMemoryIsBounded(t *testing.T) {
 	const streams, size, total = 10_000, 20_000, 16 << 20
 	event := []byte("data: " + strings.Repeat("x", 192) + "\n\n")
@@ -60,7 +60,7 @@ func TestMemoryIsBounded(t *testing.T) {
 			if kept < total/size/2 || kept > total/size {
 				t.Errorf("%d streams are kept", kept)
 			}
-			// What is left of a stream that is not kept is small, until its source has heard of that.
+			// A stream that is no longer kept takes up little memory, until its source finishes.
 			if most := total + total/5 + len(sources)*2<<10; used > most {
 				t.Errorf("%d KiB are used, more than %d", used>>10, most>>10)
 			}
@@ -74,7 +74,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 }
 
-// What listeners have yet to read counts as well.
+// The bytes that listeners have yet to read are bounded as well.
 func TestMemoryOfSlowListenersIsBounded(t *testing.T) {
 	const total = 4 << 20
 	s := openMemory(t)
@@ -82,7 +82,7 @@ func TestMemoryOfSlowListenersIsBounded(t *testing.T) {
 	event := []byte("data: " + strings.Repeat("x", 992) + "\n\n")
 	before := heap()
 	ctx, cancel := context.WithCancel(t.Context())
-	cancel() // for a listener, nothing waits
+	cancel() // so that Append fails instead of waiting for a listener
 	var listeners []store.Listener
 	for i := range 200 {
 		source, listener := s.Claim(fmt.Sprint("stream", i), store.Meta{}, terms)
@@ -91,7 +91,7 @@ func TestMemoryOfSlowListenersIsBounded(t *testing.T) {
 		source.Finish(store.Chunk{}, store.End{})
 		listeners = append(listeners, listener)
 	}
-	// What is beyond the total is what a listener may be behind at the most.
+	// Beyond the total, a stream that is no longer kept holds at most a window and a segment for its listener.
 	if used, most := heap()-before, total+total/5+len(listeners)*(80<<10); used > most {
 		t.Errorf("%d KiB are used, more than %d", used>>10, most>>10)
 	}

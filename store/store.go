@@ -1,7 +1,11 @@
-// Package store keeps the streams of answers, so that visitors who have lost their connection can go on with one.
+// Package store keeps the streams of answers, so that a visitor whose connection was lost can continue an answer.
 //
-// A stream is written by one [Source] and read by any number of listeners. Its events are numbered from 1. What is appended
-// may end within an event; a listener who comes back goes on after a whole one.
+// A stream is written through one [Source] and read through any number of [Listener]s. Its events are numbered from 1.
+// A chunk may end within an event, but a new listener always begins after a whole event.
+//
+// [Memory] keeps streams in the memory of the process. Other packages can provide other stores: a [Module] opens a
+// [Store], and a store that is also a [Counter] counts the requests of several instances. The package storetest tests a
+// store, but not a counter.
 package store
 
 import (
@@ -12,121 +16,160 @@ import (
 )
 
 var (
-	// ErrNotFound is what there is to say of a stream that never was, or is no longer kept.
+	// ErrNotFound means that the stream does not exist, or is no longer kept.
 	ErrNotFound = errors.New("there is no such stream")
 
-	// ErrStopped is the cause with which a source's context ends when a visitor has stopped the stream.
+	// ErrStopped is the cause of a source's context after a visitor has stopped the stream by [Stream].Stop.
 	ErrStopped = errors.New("the stream was stopped")
 
-	// ErrAbandoned is the cause with which a source's context ends when nobody has listened for the time of grace, or
-	// nobody listens and nobody can come back.
+	// ErrAbandoned is the cause of a source's context after the stream had no listener for Terms.Grace. A stream that
+	// is no longer kept is abandoned as soon as it has no listener, because nobody can come back to it.
 	ErrAbandoned = errors.New("nobody listens to the stream")
 
-	// ErrLost is what a listener gets whose stream will have no end, because the instance that writes it, or what it is kept
-	// in, is gone.
+	// ErrLost means that the rest of a stream will never come, because the instance that writes it, or the place where
+	// it is kept, is gone. A listener gets it instead of the stream's end.
 	ErrLost = errors.New("the rest of the stream is lost")
 )
 
-// Module is a Caddy module in the namespace http.handlers.illumichat.stores.
+// Module is a Caddy module in the namespace http.handlers.illumichat.stores. The handler loads it as its `store`.
 type Module interface {
-	// Open returns the store of a scope: a stream that is claimed in one is not found in another. Whoever opens the same
-	// scope in the same way before the others have closed it gets the same store, so that a reload loses no stream.
+	// Open returns the store of a scope. A scope is an opaque string that stands for one endpoint and one token. A
+	// stream that is claimed in one scope is not found in another.
+	//
+	// A reload of Caddy's config opens the store of the new config before it closes that of the old one. So that a
+	// reload loses no stream, a module with the same config and scope must return the store that is already open, or
+	// one that finds the same streams. Each successful Open is followed by one Close.
 	Open(scope string) (Store, error)
 }
 
-// Store keeps streams.
+// Store keeps the streams of one scope. Its methods are safe for concurrent use.
 type Store interface {
-	// Claim begins a stream under a new id: the caller is the one who writes it, for somebody who listens from its
-	// beginning. It does not wait for anything beyond this process.
+	// Claim begins a stream. The caller chooses the id, which no other stream has. It writes the stream through the
+	// Source and must finish it. The Listener reads the stream from its beginning, for the visitor who sent the chat.
+	// The caller must close the Listener.
+	//
+	// Claim does not wait for anything outside this process, and does not fail. If the store cannot keep the stream,
+	// the Source and the Listener work nevertheless, but Find returns ErrNotFound.
 	Claim(id string, meta Meta, terms Terms) (Source, Listener)
 
-	// Find returns a stream, or ErrNotFound.
+	// Find returns the stream with an id, whether it is still being written or has ended. It returns ErrNotFound if
+	// there is no such stream, or if it is no longer kept. Any other error means that the store could not look for the
+	// stream, or that the context ended. If another instance has claimed the stream, Find may need a moment to see it.
 	Find(ctx context.Context, id string) (Stream, error)
 
-	// Shared reports whether other instances find the streams of this one.
+	// Shared reports whether other instances can find the streams of this instance at the moment. If so, a stream may
+	// have listeners that this instance does not know.
 	Shared() bool
 
-	// Close lets go of the store.
+	// Close ends one Open. The caller calls it after its last source has finished and its last listener was closed.
+	// Other callers that have opened the same scope keep using the store.
+	//
+	// A late request to a replaced config may still use the store afterwards, so its methods must not panic. Claim must
+	// still return a working Source and Listener; Find may return any error.
 	Close() error
 }
 
-// Meta is what a stream is told with.
+// Meta describes a stream. The store returns it unchanged, and does not interpret it.
 type Meta struct {
-	Owner     string      // who may read and stop it; empty: whoever knows its id
-	Assistant string      // for metrics
-	Header    http.Header // of the answer
+	Owner     string      // who may read and stop the stream; empty: anybody who knows the id. The caller checks it
+	Assistant string      // the label of the assistant in metrics
+	Header    http.Header // the response headers of the answer
 }
 
-// Terms are how long and how much is kept of a stream.
+// Terms say how long a stream is kept, and how much of it.
 type Terms struct {
-	Grace    time.Duration // how long it goes on with nobody listening
-	Keep     time.Duration // how long it can be read again once it has ended
-	MaxSize  int64         // bytes that are kept of it
-	MaxTotal int64         // bytes that an instance keeps of all streams of the scope
+	Grace    time.Duration // how long the stream goes on without a listener
+	Keep     time.Duration // how long the stream can be read again after its end
+	MaxSize  int64         // in bytes; a longer stream goes on, but is no longer kept
+	MaxTotal int64         // bytes that one instance keeps of all streams of the scope; ended ones make room, the oldest first
 }
 
-// Stream is a stream as listeners see it.
+// Stream is a stream as its listeners see it. Its methods are safe for concurrent use.
 type Stream interface {
+	// Meta returns what was given to Claim.
 	Meta() Meta
 
-	// Listen begins to read after the event of a number, 0 being before the first. It returns io.EOF where the stream has
-	// ended and no event follows, and ErrNotFound where what follows is kept no longer.
+	// Listen begins to read after the event with the given number; 0 is the beginning of the stream. The caller must
+	// close the Listener. While there is a Listener, the stream is not abandoned.
+	//
+	// The number may be greater than that of the last event so far. The Listener then gets only events that are added
+	// later. A store that learns of events late must skip those up to the given number.
+	//
+	// Listen returns exactly io.EOF, which is not wrapped, if the stream has ended and no event follows. It returns
+	// ErrNotFound if the stream is no longer kept. Any other error means that the store could not read the stream.
 	Listen(after int64) (Listener, error)
 
-	// Stop ends the context of the stream's source. A stream that has ended is left as it is.
+	// Stop asks the stream's writer to stop: the context of the Source ends with the cause ErrStopped. Stop may return
+	// before that. It does nothing, and returns nil, if the stream has ended. It returns an error if it cannot reach
+	// the writer.
 	Stop(ctx context.Context) error
 }
 
-// Source is a stream as its writer sees it. Its methods are for one goroutine.
+// Source is a stream as its writer sees it. One goroutine at a time calls Append and Finish. All other methods are safe
+// for concurrent use.
 type Source interface {
 	Stream
 
-	// Context ends when nobody wants the stream any more; its cause tells why.
+	// Context returns a context that ends when nobody wants the rest of the stream. Its cause is then ErrStopped or
+	// ErrAbandoned, or wraps one of them. The writer then calls Finish. Finish ends the context as well.
 	Context() context.Context
 
-	// Append adds what follows. It keeps no reference to it. It waits while a listener is so far behind that no more can be
-	// held for it. An error is the cause of the end of the stream's context, or of the one that is given, and means that
-	// nothing was added.
+	// Append adds a chunk to the stream. It keeps no reference to the slices of the chunk. It blocks while a listener
+	// is so far behind that the store cannot hold more for it, but no longer than until one of the two contexts ends:
+	// the stream's, or the one that is given.
+	//
+	// An error means that nothing was added. It is the cause of the context that has ended.
 	Append(context.Context, Chunk) error
 
-	// Finish ends the stream with a last chunk, which may be empty. What listeners have not read yet they still can.
+	// Finish adds a last chunk, which may be empty, and ends the stream. The writer calls it once, and calls neither
+	// Append nor Finish afterwards. It must work, and add the chunk, even after the stream's context has ended.
+	// Listeners can still read everything that they have not read yet, and Finish does not wait for them. It may wait a
+	// moment for the place where the stream is kept, but only if the process is exiting.
 	Finish(Chunk, End)
 
-	// Heard begins the time of grace anew: somebody listens of whom the store does not know. Any goroutine may say so.
+	// Heard restarts the grace period (Terms.Grace), because the stream has a listener that the store does not know. It
+	// is for a store that is built on another one, and has listeners at other instances.
 	Heard()
 }
 
-// Chunk is some of a stream as it is written.
+// Chunk is a part of a stream as its writer appends it.
 type Chunk struct {
 	Data []byte
-	Ends []int // how many bytes there are up to the end of each event
-	Torn bool  // it ends within an event, and what follows must come next
+	Ends []int // for each event that ends in Data, the number of bytes up to its end, in ascending order
+	Torn bool  // Data ends within an event, which the next chunk continues
 }
 
-// End is how a stream has ended.
+// End says how a stream ended. The store returns it unchanged.
 type End struct {
-	Reason string // the finishReason of its finish
-	Cause  string // why it is not the upstream's; empty: it is
+	Reason string // the finishReason of the stream's finish event
+	Cause  string // why that finish is not the upstream's own; empty: it is
 }
 
-// Listener reads a stream. Its methods are for one goroutine.
+// Listener reads a stream. One goroutine at a time calls its methods.
 type Listener interface {
-	// Read returns what follows, if that is there already, and io.EOF at the stream's end, or ErrLost.
+	// Read returns the next piece of the stream. It does not wait: the piece is empty if nothing is there yet.
+	//
+	// At the end of the stream, Read returns exactly io.EOF, which is not wrapped. If the rest of the stream is lost,
+	// it returns ErrLost or an error that wraps it. The piece is empty if there is an error, and all further calls
+	// return the same error.
 	Read() (Piece, error)
 
-	// Wait returns when there may be something to read, or the context is over.
+	// Wait blocks until Read may have something to return: bytes, io.EOF or an error. It then returns nil. It may
+	// return nil too early. If the context ends first, Wait returns its cause.
 	Wait(ctx context.Context) error
 
-	// End is how the stream has ended, after io.EOF.
+	// End returns how the stream ended. It is valid only after Read has returned io.EOF.
 	End() End
 
-	// Close ends the listening.
+	// Close ends the listening. It must be called; further calls do nothing. The grace period (Terms.Grace) begins
+	// when the stream has no other listener.
 	Close()
 }
 
-// Piece is some of a stream. It is not to be changed.
+// Piece is a part of a stream as a listener reads it. Data stays valid, and must not be modified: listeners may share
+// it.
 type Piece struct {
 	Data   []byte
-	Events int  // that end in it
-	Torn   bool // it ends within an event
+	Events int  // how many events end in Data
+	Torn   bool // Data ends within an event, which the next piece continues; nothing may be sent in between
 }

@@ -14,11 +14,10 @@ import (
 )
 
 const (
-	maxJSONAnswer  = 1 << 20  // bytes of an answer that is no stream
-	maxErrorAnswer = 64 << 10 // bytes of an error's body that are looked at
+	maxJSONAnswer  = 1 << 20  // bytes; a longer JSON answer is an error
+	maxErrorAnswer = 64 << 10 // bytes; the text of a longer error body is not used
 )
 
-// Media types.
 const (
 	jsonType   = "application/json"
 	streamType = "text/event-stream"
@@ -37,28 +36,29 @@ var (
 	}
 )
 
-// Answer is an answer that the visitor gets: an event stream, or JSON.
+// Answer is an answer for the visitor: an event stream, or one JSON value.
 type Answer struct {
-	Header http.Header   // what the visitor gets of it
-	Body   io.ReadCloser // of a stream
-	JSON   []byte        // of an answer that is no stream; nil: it is one
+	Header http.Header   // the response headers that the visitor gets
+	Body   io.ReadCloser // the event stream; the caller closes it, for JSON too
+	JSON   []byte        // the JSON value; nil if the answer is a stream
 }
 
-// Leak is where the upstream sent the API token back, and what is done about it.
+// Leak describes where the upstream sent the API token back, and what was done about it.
 type Leak struct {
-	What   string // is done
-	Header string // the field that has the token; "" for none
-	Status int    // of the error that has the token; 0 for none
+	What   string // what was done about it
+	Header string // the response header that holds the token; "" if none does
+	Status int    // the status of the error response whose body holds the token; 0 if none does
 }
 
-// acceptance takes an answer for what it is.
+// acceptance checks one response of the upstream, and reports the token if the response holds it.
 type acceptance struct {
 	token  Token
 	report func(Leak)
 }
 
-// Accept takes an answer for what it is, or returns why the visitor does not get it. What is left out of it because it holds the
-// token is told to report.
+// Accept checks a response of the upstream. It returns the answer for the visitor, or the error that the visitor gets
+// instead. It leaves out a header field or an error text that holds the token, and calls report for it. A JSON body
+// that holds the token is the error apierror.Leak. After an error, the caller closes the response's body.
 func Accept(ctx context.Context, resp *http.Response, token Token, report func(Leak)) (Answer, error) {
 	a := acceptance{token, report}
 	if resp.StatusCode != http.StatusOK {
@@ -79,7 +79,7 @@ func Accept(ctx context.Context, resp *http.Response, token Token, report func(L
 	}
 }
 
-// json takes an answer that is no stream but one JSON value.
+// json reads an answer that is one JSON value.
 func (a acceptance) json(resp *http.Response) (Answer, error) {
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxJSONAnswer+1))
 	switch {
@@ -93,10 +93,11 @@ func (a acceptance) json(resp *http.Response) (Answer, error) {
 	return Answer{Header: a.filter(resp.Header), Body: resp.Body, JSON: body}, nil
 }
 
-// mediaType is a Content-Type without its parameters, broken ones too.
+// mediaType returns a Content-Type without its parameters, even if those are malformed. It returns "?" if the type
+// itself is malformed.
 func mediaType(contentType string) string {
 	switch contentType {
-	case jsonType, streamType: // as they mostly are: without a parameter
+	case jsonType, streamType: // the common case: no parameters
 		return contentType
 	}
 	t, _, err := mime.ParseMediaType(contentType)
@@ -106,14 +107,14 @@ func mediaType(contentType string) string {
 	return t
 }
 
-// refused turns an answer other than 200 into the error that the visitor gets.
+// refused returns the error that the visitor gets for a response with a status other than 200.
 func (a acceptance) refused(ctx context.Context, resp *http.Response) error {
 	status := resp.StatusCode
 	switch {
 	case status == http.StatusUnauthorized, status == http.StatusForbidden, status == http.StatusProxyAuthRequired:
 		return errTokenRefused.Because(fmt.Errorf("status %d", status))
 	case status < 400 || status > 599:
-		// A redirect is not followed: the token is for the configured host alone.
+		// A redirect is not followed, because the token is meant only for the configured host.
 		return errNoChatAnswer.Because(fmt.Errorf("status %d", status))
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorAnswer+1))

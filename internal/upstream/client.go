@@ -12,28 +12,28 @@ import (
 
 const userAgent = "caddy-illumichat"
 
-// Client asks the chat API.
+// Client sends requests to the chat API.
 type Client struct {
 	endpoint  *Endpoint
 	transport http.RoundTripper
-	http      *http.Transport // that of transport; nil: it is another's, which may not call the hooks of net/http/httptrace
-	queue     *dialQueue      // nil: connections are not shared, or the transport does not tell of them
+	http      *http.Transport // inside transport; nil: another RoundTripper, which may not call the hooks of net/http/httptrace
+	queue     *dialQueue      // nil: connections are not shared, or the transport calls no hooks
 }
 
-// Request is a chat to be sent.
+// Request is one chat to send upstream.
 type Request struct {
 	Token  Token
 	Body   []byte
-	Key    string      // the Idempotency-Key, which all tries of a chat share
-	Header http.Header // further fields
+	Key    string      // the Idempotency-Key, which all attempts of a chat share
+	Header http.Header // additional header fields
 }
 
-// maxStale is how many kept connections may fail one after the other.
+// maxStale is how many closed keep-alive connections in a row Send skips.
 const maxStale = 10
 
-// Send sends the request and returns the head of the answer, and whether the upstream may have got some of the request. Where
-// a kept connection turns out to be closed before anything was written to it, nothing was asked, so the next connection is
-// taken at once.
+// Send sends the request once. It returns the response with its body unread, and reports in sent whether the upstream
+// may have received some of the request, even after an error. If a keep-alive connection turns out to be closed before
+// anything was written to it, the upstream has received nothing, so Send takes the next connection at once.
 func (c *Client) Send(ctx context.Context, r Request) (resp *http.Response, sent bool, err error) {
 	for stale := 0; ; stale++ {
 		body := &chatBody{Reader: bytes.NewReader(r.Body), queue: c.queue}
@@ -49,33 +49,34 @@ func (c *Client) Send(ctx context.Context, r Request) (resp *http.Response, sent
 	}
 }
 
-// CloseIdle has further requests dial anew.
+// CloseIdle closes idle connections, so that further requests dial new ones. It does nothing if the transport is not
+// Caddy's HTTP transport.
 func (c *Client) CloseIdle() {
 	if c.http != nil {
 		c.http.CloseIdleConnections()
 	}
 }
 
-// roundTrip sends one request, which is the queue's until it has a connection.
+// roundTrip sends one request, which holds a place in the dial queue until it has a connection.
 func (c *Client) roundTrip(req *http.Request, body *chatBody) (*http.Response, error) {
 	body.queued.Store(body.queue.acquire(req.Context()))
 	defer body.leaveQueue()
 	return c.transport.RoundTrip(req)
 }
 
-// sentHeader is what the header of every request has, made once.
+// sentHeader holds the header values that all requests share, so that they are allocated once.
 var sentHeader = struct{ contentType, accept, acceptEncoding, userAgent []string }{
 	[]string{jsonType}, []string{streamType}, []string{"identity"}, []string{userAgent},
 }
 
-// request builds the request from what is ours alone: nothing of the visitor's headers goes upstream.
+// request builds the request from the config and r alone: none of the visitor's headers go upstream.
 func (c *Client) request(ctx context.Context, body *chatBody, r Request) (*http.Request, error) {
-	// Known to be in memory, head and body go out in one write.
+	// With a *bytes.Reader, net/http knows that the body is in memory, and sends headers and body in one write.
 	req, err := http.NewRequestWithContext(body.watch(ctx), http.MethodPost, c.endpoint.URL.String(), body.Reader)
 	if err != nil {
 		return nil, err
 	}
-	// With GetBody, net/http repeats a POST that has an Idempotency-Key by itself, and HTTP/2 any.
+	// If GetBody is set, net/http by itself repeats a POST that has an Idempotency-Key, and over HTTP/2 any request.
 	req.GetBody = nil
 	req.Header = http.Header{
 		"Authorization":   {r.Token.bearer()},
@@ -89,27 +90,27 @@ func (c *Client) request(ctx context.Context, body *chatBody, r Request) (*http.
 	return req, nil
 }
 
-// NewIdempotencyKey returns a value that an upstream can tell a repeated request by: a string of RFC 9651, as
-// draft-ietf-httpapi-idempotency-key-header has it.
+// NewIdempotencyKey returns a new random key, by which the upstream can recognize a repeated request. It is a String of
+// RFC 9651, as draft-ietf-httpapi-idempotency-key-header requires.
 func NewIdempotencyKey() string { return `"` + rand.Text() + `"` }
 
-// chatBody is the body of one request, and what became of it.
+// chatBody is the body of one request, and records what net/http has done with that request.
 type chatBody struct {
 	*bytes.Reader
-	queue   *dialQueue  // nil: it need not look for a connection in turn
-	queued  atomic.Bool // has a place in it
+	queue   *dialQueue  // nil: the request need not queue for a connection
+	queued  atomic.Bool // the request holds a place in queue
 	kept    atomic.Bool // the connection was used before
-	written atomic.Bool // some of the request, maybe
+	written atomic.Bool // some of the request may have been written
 }
 
-// watch returns a context that has net/http tell what it does with the request.
+// watch returns a context with httptrace hooks that record what net/http does with the request.
 func (b *chatBody) watch(ctx context.Context) context.Context {
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn:      b.gotConn,
 		WroteHeaders: func() { b.written.Store(true) },
 		WroteRequest: func(httptrace.WroteRequestInfo) {
 			b.written.Store(true)
-			// net/http keeps the reader for as long as the answer takes, so it has to let go of the bytes.
+			// net/http keeps the reader until the answer ends, which can take long. Reset lets the bytes be freed.
 			b.Reset(nil)
 		},
 	})

@@ -9,35 +9,37 @@ import (
 )
 
 const (
-	// maxDialing is how many requests look for a connection at once where each carries many.
+	// maxDialing is how many requests may look for a connection at once, if each connection carries many requests.
 	maxDialing = 4
 
-	// stalledAfter is after how long without a place taken or left nobody waits for one, as their dials may hang.
+	// If no place is taken or released for stalledAfter, requests stop waiting for one: the dials in progress may hang.
 	stalledAfter = 500 * time.Millisecond
 
-	// maxQueueing is how long a request waits at most, however fast the others move.
+	// maxQueueing is the longest time that a request waits for a place, however fast the queue moves.
 	maxQueueing = 2 * time.Second
 )
 
-// dialQueue has a crowd of requests look for a connection a few at a time. net/http dials for each that finds none with room,
-// and gives a new one to all at once: of HTTP/2, where a few connections are enough, a crowd makes thousands that nobody
-// needs, and finds the few full. In turns, thousands of streams cost less than half to open.
+// dialQueue lets only a few requests at a time look for a connection. net/http dials once for each request that finds
+// no connection with room, and offers each new connection to all of them at once. Over HTTP/2 a few connections are
+// enough, but a burst of requests would open thousands that nobody needs, and would find the few full. With the queue,
+// opening thousands of streams costs less than half.
 type dialQueue struct {
-	dialing chan struct{} // one for each request that looks
-	touched atomic.Int64  // when the last one began to look or ceased to, in nanoseconds
+	dialing chan struct{} // one value for each request that looks for a connection
+	touched atomic.Int64  // when a place was last taken or released, in Unix nanoseconds
 
-	// exclusive is whether a connection carries one request at a time, so that each one needs its own. Until the first
-	// connection tells, they count as shared.
+	// exclusive is whether a connection carries only one request at a time, so that each request needs its own.
+	// Connections count as shared until the first one shows otherwise.
 	exclusive atomic.Bool
 
-	stalledAfter, longest time.Duration // which only tests change
+	stalledAfter, longest time.Duration // the constants, except in tests
 }
 
 func newDialQueue() *dialQueue {
 	return &dialQueue{dialing: make(chan struct{}, maxDialing), stalledAfter: stalledAfter, longest: maxQueueing}
 }
 
-// acquire waits for a place among those that look, and reports whether the request has one, which it has to leave.
+// acquire waits for a place in the queue, and reports whether the request got one. If so, the caller must call release.
+// If not, the request looks for a connection without a place.
 func (q *dialQueue) acquire(ctx context.Context) bool {
 	if q == nil || q.exclusive.Load() {
 		return false
@@ -59,7 +61,7 @@ func (q *dialQueue) acquire(ctx context.Context) bool {
 		case q.dialing <- struct{}{}:
 			timer.Stop()
 			q.touch()
-			if q.exclusive.Load() { // as one of those before has found out
+			if q.exclusive.Load() { // an earlier request's connection has shown it
 				q.release()
 				return false
 			}
@@ -83,7 +85,7 @@ func (q *dialQueue) untilStalled() time.Duration {
 	return q.stalledAfter - time.Since(time.Unix(0, q.touched.Load()))
 }
 
-// observe notes what a new connection tells.
+// observe notes whether a new TLS connection carries many requests, which it does if it speaks HTTP/2.
 func (q *dialQueue) observe(conn net.Conn) {
 	if q == nil {
 		return

@@ -17,14 +17,15 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/localhost"
 )
 
-// crowded is an upstream that answers nobody until a crowd is there.
+// crowded is an upstream that answers no request until a given number of requests have arrived.
 type crowded struct {
 	server      *httptest.Server
 	connections atomic.Int64
-	all         chan struct{} // closed when the crowd is there
+	all         chan struct{} // closed when all requests have arrived
 }
 
-// newCrowded starts one whose HTTP/2 connections carry so many requests at once.
+// newCrowded starts an upstream that waits for crowd requests. Each of its HTTP/2 connections carries at most each
+// requests at once.
 func newCrowded(t *testing.T, crowd, each int, start func(*httptest.Server)) *crowded {
 	t.Helper()
 	c := &crowded{all: make(chan struct{})}
@@ -66,7 +67,7 @@ func startH2C(s *httptest.Server) {
 	s.Start()
 }
 
-// ask sends a chat, and returns the answer's body.
+// ask sends a chat and returns the body of the answer.
 func ask(ctx context.Context, c *Client) (string, error) {
 	resp, _, err := c.Send(ctx, Request{Body: []byte("{}"), Key: NewIdempotencyKey()})
 	if err != nil {
@@ -77,7 +78,7 @@ func ask(ctx context.Context, c *Client) (string, error) {
 	return string(body), err
 }
 
-// crowdOf asks by so many requests at once.
+// crowdOf sends n requests at once, and checks that each gets the answer.
 func crowdOf(t *testing.T, c *Client, n int) {
 	t.Helper()
 	var wg sync.WaitGroup
@@ -91,7 +92,7 @@ func crowdOf(t *testing.T, c *Client, n int) {
 	wg.Wait()
 }
 
-// patient is a client that takes its time to find a connection to an upstream.
+// patient returns a client whose requests wait in the dial queue for up to a minute.
 func patient(t *testing.T, url, transport string) *Client {
 	t.Helper()
 	e, err := ResolveEndpoint(url)
@@ -104,13 +105,13 @@ func patient(t *testing.T, url, transport string) *Client {
 	return c
 }
 
-// chatAnswer is the answer of the upstreams.
+// chatAnswer is the body of every upstream's answer.
 const chatAnswer = "data: hello\n\n"
 
-// trusting is a transport that trusts the tests' upstreams.
+// trusting configures a transport that accepts the certificates of the tests' upstreams.
 const trusting = `{"protocol": "http", "tls": {"insecure_skip_verify": true}}`
 
-// Of a crowd, few have a connection made that is not needed.
+// Many requests at once dial few more connections than they need.
 func TestCrowdSharesConnections(t *testing.T) {
 	const crowd, each = 500, 100
 	for name, row := range map[string]struct {
@@ -130,7 +131,8 @@ func TestCrowdSharesConnections(t *testing.T) {
 	}
 }
 
-// Whose requests need a connection each do not wait for the answers of others, and learn that they need not wait at all.
+// Requests that need a connection each do not wait for the answers to others. The queue learns that they need not wait
+// at all.
 func TestCrowdOverHTTP1(t *testing.T) {
 	const crowd = 50
 	c := patient(t, newCrowded(t, crowd, 1, startHTTP1).server.URL, trusting)
@@ -143,7 +145,7 @@ func TestCrowdOverHTTP1(t *testing.T) {
 // hanging is a listener whose first connections get no answer.
 type hanging struct {
 	net.Listener
-	left int // of those
+	left int // how many more connections will hang
 	hung []net.Conn
 }
 
@@ -158,7 +160,7 @@ func (l *hanging) Accept() (net.Conn, error) {
 	}
 }
 
-// Requests whose connections hang do not hold up others.
+// Requests whose connections hang do not hold up other requests.
 func TestHangingConnectionsHoldUpNobody(t *testing.T) {
 	upstream := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
@@ -177,10 +179,10 @@ func TestHangingConnectionsHoldUpNobody(t *testing.T) {
 	})
 	c := patient(t, upstream.URL, trusting)
 	c.queue.stalledAfter = stalledAfter
-	crowdOf(t, c, maxDialing+1) // the last one gets a connection, on which all others go, too
+	crowdOf(t, c, maxDialing+1) // the last request gets a connection, which all others then use too
 }
 
-// A place is left by whoever has a connection, and by whoever gets none.
+// A request releases its place when it gets a connection, and when it gets none.
 func TestConnQueueIsLeft(t *testing.T) {
 	for name, endpoint := range map[string]string{
 		"answered": newCrowded(t, 1, 100, startHTTP2).server.URL,
@@ -198,7 +200,7 @@ func TestConnQueueIsLeft(t *testing.T) {
 	}
 }
 
-// So it is by a visitor who leaves while a connection is made.
+// A request also releases its place if its visitor leaves while it dials.
 func TestConnQueueIsLeftByVisitors(t *testing.T) {
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -215,7 +217,7 @@ func TestConnQueueIsLeftByVisitors(t *testing.T) {
 		}
 	}()
 	for len(c.queue.dialing) == 0 {
-		time.Sleep(time.Millisecond) // until it looks for a connection
+		time.Sleep(time.Millisecond) // until the request looks for a connection
 	}
 	leave()
 	<-left
@@ -240,7 +242,7 @@ func TestConnQueueLearns(t *testing.T) {
 	}
 }
 
-// handshaken is a connection for which a protocol was agreed upon.
+// handshaken returns a TLS connection that has negotiated the given protocol.
 func handshaken(t *testing.T, protocol string) net.Conn {
 	t.Helper()
 	certificate, err := tls.X509KeyPair(localhost.PEM())
@@ -260,13 +262,13 @@ func handshaken(t *testing.T, protocol string) net.Conn {
 	return conn
 }
 
-// Whoever waits does so until there is a place, for a time at most, and for nothing that is of no use.
+// A request waits until there is a place, but only for a limited time, and not if waiting is of no use.
 func TestConnQueueWaits(t *testing.T) {
 	for name, row := range map[string]struct {
 		meanwhile func(q *dialQueue, leave func())
 		joins     bool
 		waits     time.Duration
-		taken     int // of the places, then
+		taken     int // places that are taken afterwards
 	}{
 		"a place is left":            {func(q *dialQueue, _ func()) { q.release() }, true, 0, maxDialing},
 		"nothing moves":              {func(*dialQueue, func()) {}, false, stalledAfter, maxDialing},
@@ -307,7 +309,7 @@ func TestConnQueueWaits(t *testing.T) {
 	}
 }
 
-// keepMoving is as if places were left and taken by those who came earlier.
+// keepMoving simulates earlier requests that keep taking and releasing places.
 func keepMoving(q *dialQueue, _ func()) {
 	for range 10 {
 		q.touch()

@@ -8,16 +8,18 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/values"
 )
 
-// DefaultEndpoint is the chat API's URL.
+// DefaultEndpoint is the chat API's URL, which is used if no other is configured.
 const DefaultEndpoint = "https://beta.illumichat.com/api/chat"
 
-// Endpoint is where the chat API is.
+// Endpoint is the URL of the chat API.
 type Endpoint struct {
 	URL    *url.URL
-	Public string // as anybody may see it
+	Public string // the URL without the parts that could hold a secret
 }
 
-// ResolveEndpoint returns the endpoint that is configured, or the default where that comes out empty.
+// ResolveEndpoint replaces the placeholders of the configured URL and returns the endpoint. It returns the default
+// endpoint if the result is empty, and an error if only a part of the URL is an empty placeholder, or if ParseEndpoint
+// returns one.
 func ResolveEndpoint(configured string) (*Endpoint, error) {
 	u, err := resolveURL(configured)
 	if err != nil {
@@ -26,8 +28,8 @@ func ResolveEndpoint(configured string) (*Endpoint, error) {
 	return &Endpoint{URL: u, Public: publicURL(u, configured)}, nil
 }
 
-// publicURL is an endpoint as anybody may see it. A query could hold a key, and so could what a placeholder stands
-// for, but not in the host's name.
+// publicURL returns the part of an endpoint that anybody may see. A query could hold a key, and so could the value of a
+// placeholder, though not in the host name. So the query is left out, and the path as well if there is a placeholder.
 func publicURL(u *url.URL, configured string) string {
 	public := url.URL{Scheme: u.Scheme, Host: u.Host}
 	if !values.HasPlaceholder(configured) {
@@ -44,13 +46,15 @@ func resolveURL(configured string) (*url.URL, error) {
 	case value == "":
 		return ParseEndpoint(DefaultEndpoint)
 	}
-	// Within a URL, an empty placeholder is a mistake.
+	// If only a part of the URL is an empty placeholder, that is a mistake.
 	if value, err = values.Expand(configured); err != nil {
 		return nil, err
 	}
 	return ParseEndpoint(value)
 }
 
+// ParseEndpoint parses the URL of a chat API. It returns an error if the scheme is not http or https, if the host is
+// missing, if the port is invalid, or if the URL holds credentials or a fragment.
 func ParseEndpoint(s string) (*url.URL, error) {
 	u, err := url.Parse(s)
 	switch {

@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// droppedHeaders are what an answer of the upstream may not tell the visitor: what belongs to its
-// connection (RFC 9110, § 7.6.1) and its body's form, and what would speak for the site or change how the
-// answer is cached, buffered or read.
+// droppedHeaders are the upstream's response headers that the visitor does not get. They belong to the upstream's
+// connection (RFC 9110, § 7.6.1) or to the form of its body, speak for the site, or change how the answer is cached,
+// buffered or read.
 var droppedHeaders = headerSet(
 	"Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection",
 	"Te", "Trailer", "Transfer-Encoding", "Upgrade",
@@ -31,7 +31,7 @@ func headerSet(names ...string) map[string]bool {
 	return set
 }
 
-// isDropped takes a name in canonical form.
+// isDropped reports whether the visitor does not get a header field. The name must be in canonical form.
 func isDropped(name string) bool {
 	if droppedHeaders[name] || strings.HasSuffix(name, droppedHeaderSuffix) {
 		return true
@@ -44,7 +44,8 @@ func isDropped(name string) bool {
 	return false
 }
 
-// filter returns what the visitor gets of the header of an answer. A field that leaks is told to report and left out.
+// filter returns the upstream's response headers that the visitor gets. A field that holds the token is reported and
+// left out.
 func (a acceptance) filter(upstream http.Header) http.Header {
 	header := make(http.Header, len(upstream))
 	for name, values := range upstream {
@@ -52,7 +53,7 @@ func (a acceptance) filter(upstream http.Header) http.Header {
 			header[name] = values
 		}
 	}
-	// Names that Connection lists are hop-by-hop as well.
+	// Fields that Connection lists are hop-by-hop as well.
 	for _, list := range upstream["Connection"] {
 		for name := range strings.SplitSeq(list, ",") {
 			header.Del(strings.TrimSpace(name))
@@ -61,7 +62,7 @@ func (a acceptance) filter(upstream http.Header) http.Header {
 	return header
 }
 
-// leaks reports whether a field holds the token.
+// leaks calls a.report if a field holds the token, and returns true then.
 func (a acceptance) leaks(name string, values []string) bool {
 	for _, value := range values {
 		if a.token.In([]byte(value)) {

@@ -9,28 +9,29 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/buffer"
 )
 
-// Only so many connections read ahead: their visitors may not read, and have them keep the room.
+// The number of connections that read ahead is bounded, because a connection keeps its buffer while its visitor does
+// not read.
 const (
 	readAheadClass = 3 // 32 KiB
 	maxReadsAhead  = 64
 )
 
-// readsAhead is how many connections have room to read ahead.
+// readsAhead counts the connections that hold a read-ahead buffer.
 var readsAhead = buffer.NewSemaphore(maxReadsAhead)
 
-// readAhead is a connection to the upstream that reads more of a flood than it is asked for. net/http asks for 4 KiB at a
-// time; that one system call does for eight of those saves an event a twentieth of what it costs. The room for it is borrowed
-// for no longer than there is more.
+// readAhead is a connection to the upstream that reads more than it is asked for while the upstream sends a flood.
+// net/http asks for 4 KiB at a time. One system call instead of eight saves a twentieth of the cost of an event. The
+// connection borrows a buffer only while there is more to read.
 type readAhead struct {
 	net.Conn
-	more bool    // the last read has filled what it was given
-	room *[]byte // nil: none
-	held []byte  // what is in it and was not asked for yet
+	more bool    // the last read filled its buffer
+	room *[]byte // the borrowed buffer; nil: none
+	held []byte  // the part of room that net/http has not read yet
 
-	counted atomic.Bool // the room is one of readsAhead
+	counted atomic.Bool // readsAhead counts room
 }
 
-// withReadAhead has a transport's connections read ahead.
+// withReadAhead lets all connections of a transport read ahead.
 func withReadAhead(t *http.Transport) {
 	dial := t.DialContext
 	t.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -42,7 +43,7 @@ func withReadAhead(t *http.Transport) {
 	}
 }
 
-// Read is for one goroutine at a time.
+// Read is for one goroutine at a time. Close may be called meanwhile.
 func (c *readAhead) Read(p []byte) (int, error) {
 	if len(c.held) == 0 {
 		if !c.more || len(p) > buffer.Min || !c.borrow() {
@@ -86,7 +87,8 @@ func (c *readAhead) uncount() {
 	}
 }
 
-// Close leaves the room to a Read that goes on, which fails if it has only just borrowed it.
+// Close ends the connection's count in readsAhead, but leaves the buffer alone, because a Read may still use it. A Read
+// that borrows a buffer at this moment fails, as the connection is closed, and gives the buffer back.
 func (c *readAhead) Close() error {
 	err := c.Conn.Close()
 	c.uncount()

@@ -18,7 +18,7 @@ import (
 
 var errBroken = errors.New("the connection is broken")
 
-// flooded is a connection on which there is always more, up to an end.
+// flooded is a connection that fills every read, until left bytes are read; then it fails.
 type flooded struct {
 	net.Conn
 	left  int
@@ -38,7 +38,7 @@ func (c *flooded) Read(p []byte) (int, error) {
 func (c *flooded) Close() error { return nil }
 
 func TestReadAheadReadsMoreAtOnce(t *testing.T) {
-	const size = buffer.Min + 64*buffer.Min<<readAheadClass // ends with a room that is full
+	const size = buffer.Min + 64*buffer.Min<<readAheadClass // the last read fills the read-ahead buffer
 	inner := &flooded{left: size}
 	conn := &readAhead{Conn: inner}
 	if n, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{conn}, make([]byte, buffer.Min)); n != size || !errors.Is(err, errBroken) {
@@ -52,21 +52,21 @@ func TestReadAheadReadsMoreAtOnce(t *testing.T) {
 	}
 }
 
-// What comes through is what was sent, whatever is read and written at once.
+// The connection delivers exactly the bytes that were sent, whatever the sizes of the reads and writes.
 func TestReadAheadReadsTheSame(t *testing.T) {
 	writing, reading := rand.New(rand.NewPCG(1, 1)), rand.New(rand.NewPCG(2, 2))
 	sent := make([]byte, 1<<20)
 	for i := range sent {
 		sent[i] = byte(writing.Int())
 	}
-	ours, theirs := net.Pipe() // tears a write if less is read
+	ours, theirs := net.Pipe() // net.Pipe splits a write if a read takes less
 	defer ours.Close()
 	go func() {
 		defer theirs.Close()
 		for rest := sent; len(rest) > 0; {
 			n, err := theirs.Write(rest[:min(1+writing.IntN(3*buffer.Min<<readAheadClass), len(rest))])
 			if err != nil {
-				return // which the reader sees
+				return // the reader fails, too
 			}
 			rest = rest[n:]
 		}
@@ -92,8 +92,8 @@ func TestReadAheadReadsTheSame(t *testing.T) {
 	}
 }
 
-// Only so many read ahead at once; others do without. A connection that is closed before all was asked for is none of them
-// any more.
+// Only maxReadsAhead connections read ahead at once; the others read as usual. A connection that is closed while it
+// still holds bytes no longer counts.
 func TestReadsAheadAreBounded(t *testing.T) {
 	var conns []*readAhead
 	for i := range maxReadsAhead + 10 {
@@ -117,7 +117,7 @@ func TestReadsAheadAreBounded(t *testing.T) {
 	}
 }
 
-// A flood is read ahead of a visitor who does not read, and what was is not counted when they have left.
+// A connection reads ahead while the upstream sends a flood. When the visitor leaves, it no longer counts.
 func TestFloodIsReadAhead(t *testing.T) {
 	flood := strings.Repeat("data: hello\n\n", 1000)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

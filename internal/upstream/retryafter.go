@@ -7,10 +7,11 @@ import (
 	"time"
 )
 
-// maxRetryAfter is the most that an upstream may have visitors wait.
+// maxRetryAfter is the longest wait that an upstream can ask of visitors.
 const maxRetryAfter = time.Hour
 
-// RetryAfter reads a Retry-After (RFC 9110, § 10.2.3): how long to wait, and whether the upstream said so.
+// RetryAfter reads the Retry-After header (RFC 9110, § 10.2.3), which is a number of seconds or a date. It returns how
+// long to wait from now on, at most one hour. ok is false if the header is missing or malformed.
 func RetryAfter(header http.Header, now time.Time) (wait time.Duration, ok bool) {
 	value := header.Get("Retry-After")
 	if n, err := strconv.ParseUint(value, 10, 64); err == nil || errors.Is(err, strconv.ErrRange) {

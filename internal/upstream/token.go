@@ -8,20 +8,20 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/values"
 )
 
-// Bounds of a token's length, in bytes. Less is no secret; more would not fit beside an event's piece
-// in a stream's buffer, where the token is looked for.
+// The bounds of a token's length, in bytes. A shorter token is no secret. A longer one would not fit next to a piece of
+// an event in a stream's buffer, where the token is searched for.
 const (
 	minTokenLength = 16
 	maxTokenLength = 2048
 )
 
-// Token is an API token. Formatting or logging it does not show it.
+// Token is an API token. Formatting or logging a Token does not show its value.
 type Token struct {
 	value []byte
-	rare  int // where its byte is that texts have least
+	rare  int // index of the byte of value that is rarest in texts
 }
 
-// byRarity are the bytes that texts have least, the rarest one first.
+// byRarity lists the bytes that are rare in texts, the rarest first.
 const byRarity = "QXZJKVWYUGPHFBRLNOMDCTSEAI_qzxjkv9876543210"
 
 func newToken(value []byte) Token {
@@ -35,13 +35,16 @@ func newToken(value []byte) Token {
 	return s
 }
 
-func (Token) String() string   { return "REDACTED" }
+// String returns "REDACTED".
+func (Token) String() string { return "REDACTED" }
+
+// GoString returns "REDACTED".
 func (Token) GoString() string { return "REDACTED" }
 
-// In reports whether p holds the token's exact bytes. No token is in nothing.
+// In reports whether p holds the token's exact bytes. It returns false for the zero Token.
 //
-// It is asked about every event, so it looks for the token's rarest byte: bytes.Contains looks for the first, and stops at
-// each of a text's as many as there are. Where the rare byte is not rare, that is the better way.
+// In is called for every event, so it searches for the token's rarest byte. bytes.Contains searches for the first byte,
+// and stops at each of its many occurrences in a text. If the rarest byte is not rare in p, bytes.Contains is faster.
 func (s Token) In(p []byte) bool {
 	if len(p) < len(s.value) || len(s.value) == 0 {
 		return false
@@ -62,19 +65,20 @@ func (s Token) In(p []byte) bool {
 	return bytes.Contains(p, s.value)
 }
 
+// Len returns the length of the token in bytes.
 func (s Token) Len() int { return len(s.value) }
 
-// bearer is the value of the Authorization header (RFC 6750, § 2.1).
+// bearer returns the value of the Authorization header (RFC 6750, § 2.1).
 func (s Token) bearer() string { return "Bearer " + string(s.value) }
 
-// TokenSource is where the token comes from: a value known since the config was loaded, or a file.
+// TokenSource provides the token: a value that was fixed when the config was loaded, or the content of a file.
 type TokenSource struct {
 	fixed Token
-	path  string // read for each request; "" where the token is fixed
+	path  string // of the file, which is read for each request; "" if the token is fixed
 }
 
-// NewTokenSource resolves the configured token and checks that there is a usable one now. Its errors
-// name a placeholder, and never hold the token.
+// NewTokenSource resolves the configured token. It returns an error if there is no usable token now. The error names
+// the placeholder, if there is one, and never holds the token.
 func NewTokenSource(configured string) (TokenSource, error) {
 	if path, ok := values.File(configured); ok {
 		source := TokenSource{path: path}
@@ -96,8 +100,8 @@ func NewTokenSource(configured string) (TokenSource, error) {
 	return TokenSource{fixed: newToken([]byte(value))}, nil
 }
 
-// Get returns the token as it is now. A file that has become unreadable or malformed is an error: an
-// older token is never used, because it was replaced for a reason.
+// Get returns the current token. It returns an error if the file has become unreadable or malformed: an older token is
+// never used, because the operator replaced it for a reason.
 func (s TokenSource) Get() (Token, error) {
 	if s.path == "" {
 		return s.fixed, nil
@@ -112,13 +116,13 @@ func (s TokenSource) Get() (Token, error) {
 	return newToken(value), nil
 }
 
-// HasDocumentedForm reports whether the token looks like those that the vendor issues.
+// HasDocumentedForm reports whether the current token has the form that the vendor documents.
 func (s TokenSource) HasDocumentedForm() bool {
 	token, err := s.Get()
 	return err == nil && values.APIToken.Match(token.value)
 }
 
-// CheckToken refuses what cannot be a token, without showing it.
+// CheckToken returns an error if token cannot be an API token. The error does not show the token.
 func CheckToken(token []byte) error {
 	switch {
 	case len(token) == 0:
@@ -133,7 +137,7 @@ func CheckToken(token []byte) error {
 			return errors.New("the token holds a space, a control character or a byte that is not ASCII")
 		}
 	}
-	// No token begins like this (RFC 6750, § 2.1), but a placeholder does that was not written right.
+	// No token begins with these bytes (RFC 6750, § 2.1), but a misspelled placeholder does.
 	if token[0] == '{' || token[0] == '$' {
 		return errors.New("the token begins like a placeholder; one is written {env.NAME} or {file.PATH}")
 	}

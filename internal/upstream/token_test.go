@@ -19,8 +19,8 @@ func TestTokenIsChecked(t *testing.T) {
 	longest := strings.Repeat("x", maxTokenLength)
 	tests := []struct {
 		what, value string
-		refused     string // what the error says of it; "" where it is a token
-		lineEnd     bool   // which a file may have, and nothing else
+		refused     string // part of the error; "" if the value is a token
+		lineEnd     bool   // ends with a line end, which is allowed in a file only
 	}{
 		{what: "documented", value: sandbox.Token},
 		{what: "shortest", value: strings.Repeat("x", minTokenLength)},
@@ -55,7 +55,7 @@ func TestTokenIsChecked(t *testing.T) {
 				fromFile, literal := strings.HasPrefix(configured, "{file."), configured == test.value
 				refused := test.refused
 				if test.lineEnd && !fromFile {
-					refused = "the token" // for its line end, or for its length with that
+					refused = "the token" // refused for the line end, or for the length including it
 				}
 				source, err := NewTokenSource(configured)
 				if refused == "" {
@@ -87,7 +87,8 @@ func TestTokenIsChecked(t *testing.T) {
 	}
 }
 
-// A token that only holds a {file.PATH} is fixed when the config loads, as its parts come from everywhere.
+// A token that combines {file.PATH} with other text is fixed when the config loads, because its parts have several
+// sources.
 func TestTokenOfSeveralPlaceholders(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "token")
 	sitetest.WriteFile(t, file, strings.Repeat("0", 33)+"\n")
@@ -136,7 +137,7 @@ func TestSecretDoesNotShow(t *testing.T) {
 	}
 }
 
-// The token is found wherever it is, by whatever byte it is looked for.
+// In finds the token wherever it is, and whichever of its bytes is the rarest.
 func FuzzSecretIn(f *testing.F) {
 	for _, token := range []string{sandbox.Token, "aaaaaaaaaaaaaaaa", "Q" + strings.Repeat("a", 20), strings.Repeat("a", 20) + "Q", "================"} {
 		for _, text := range []string{

@@ -13,10 +13,12 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 )
 
+// TransportNamespace is the namespace of Caddy's transport modules.
 const TransportNamespace = "http.reverse_proxy.transport"
 
-// New returns a client that asks an endpoint by a transport, whose connections it prepares. An HTTP/2 connection that has
-// been silent for half of idle is pinged.
+// New returns a client that sends requests to e through transport. If transport is Caddy's HTTP transport, New changes
+// how its connections are made and read. Then net/http pings an HTTP/2 connection that has been silent for half of
+// idle, and closes it if the other half passes too.
 func New(e *Endpoint, transport http.RoundTripper, idle time.Duration) *Client {
 	c := &Client{endpoint: e, transport: transport}
 	t, ok := transport.(*reverseproxy.HTTPTransport)
@@ -28,22 +30,23 @@ func New(e *Endpoint, transport http.RoundTripper, idle time.Duration) *Client {
 	if mayShareConnections(e.URL, t) {
 		c.queue = newDialQueue()
 	}
-	// Caddy has no option for this. An HTTP/2 connection that has died without a word takes one request after the
-	// other. A ping finds that out before the connection has been silent for longer than a stream may be.
+	// Caddy has no option for this. Without a ping, an HTTP/2 connection that has died silently takes one request after
+	// the other. A ping detects that before the connection has been silent for longer than a stream may be.
 	ping := idle / 2
 	t.Transport.HTTP2 = &http.HTTP2Config{SendPingTimeout: ping, PingTimeout: ping}
 	return c
 }
 
-// mayShareConnections reports whether a connection may turn out to carry many requests at once.
+// mayShareConnections reports whether a connection to the endpoint may carry many requests at once.
 func mayShareConnections(endpoint *url.URL, t *reverseproxy.HTTPTransport) bool {
 	h2c := slices.Contains(t.Versions, "h2c")
 	return h2c || endpoint.Scheme == "https" && slices.Contains(t.Versions, "2")
 }
 
-// TransportDefaults fills in what suits many small requests to one host, where the operator left it
-// out: reverse_proxy's 32 kept connections would have most requests of a busy site dial anew, and a chat
-// needs no large write buffer.
+// TransportDefaults fills in the options of an http transport that the operator left out, with values for many small
+// requests to one host: 1024 idle connections, and a write buffer of 1024 bytes. With reverse_proxy's 32 idle
+// connections, most requests of a busy site would dial a new one, and a chat needs no large write buffer. Other
+// transports are returned unchanged.
 func TransportDefaults(raw json.RawMessage) (json.RawMessage, error) {
 	config := map[string]json.RawMessage{"protocol": json.RawMessage(`"http"`)}
 	if err := unmarshalSet(raw, &config); err != nil {
@@ -65,7 +68,7 @@ func TransportDefaults(raw json.RawMessage) (json.RawMessage, error) {
 	return json.Marshal(config)
 }
 
-// unmarshalSet is json.Unmarshal for a value that may be left out.
+// unmarshalSet is json.Unmarshal for an optional value: it leaves v unchanged if raw is empty or null.
 func unmarshalSet(raw json.RawMessage, v any) error {
 	if !isSet(raw) {
 		return nil
@@ -73,7 +76,7 @@ func unmarshalSet(raw json.RawMessage, v any) error {
 	return json.Unmarshal(raw, v)
 }
 
-// isSet reports whether there is a value; null is none.
+// isSet reports whether raw is a value other than null.
 func isSet(raw json.RawMessage) bool { return len(raw) > 0 && string(raw) != "null" }
 
 func setDefault(config map[string]json.RawMessage, name, value string) {
@@ -82,7 +85,8 @@ func setDefault(config map[string]json.RawMessage, name, value string) {
 	}
 }
 
-// CheckTransport refuses transports that work only with reverse_proxy around them.
+// CheckTransport returns module as an HTTP transport. It returns an error if module is no HTTP transport, if it works
+// only inside reverse_proxy (fastcgi, the PROXY protocol), or if it uses HTTP/3.
 func CheckTransport(module any) (http.RoundTripper, error) {
 	transport, ok := module.(http.RoundTripper)
 	if !ok {
@@ -94,7 +98,7 @@ func CheckTransport(module any) (http.RoundTripper, error) {
 	if t, ok := module.(reverseproxy.ProxyProtocolTransport); ok && t.ProxyProtocolEnabled() {
 		return nil, errors.New("proxy_protocol is not supported: nothing of a visitor's connection goes upstream")
 	}
-	// Caddy closes an HTTP/3 transport with its config, which would cut the streams that a reload must not touch.
+	// Caddy closes an HTTP/3 transport together with its config, which would cut streams that a reload must not touch.
 	if t, ok := module.(*reverseproxy.HTTPTransport); ok && slices.Contains(t.Versions, "3") {
 		return nil, errors.New("HTTP/3 to the upstream is not supported: a reload would cut open streams")
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 )
 
-// loadHTTPTransport provisions a transport as Caddy does, from a config that lacks the defaults.
+// loadHTTPTransport applies the defaults to a transport's config, and provisions the transport as Caddy does.
 func loadHTTPTransport(t *testing.T, config string) *reverseproxy.HTTPTransport {
 	t.Helper()
 	raw, err := TransportDefaults(json.RawMessage(config))
@@ -24,7 +24,7 @@ func loadHTTPTransport(t *testing.T, config string) *reverseproxy.HTTPTransport 
 	if got := string(fields["protocol"]); got != `"http"` {
 		t.Fatalf("the transport is %s", got)
 	}
-	delete(fields, "protocol") // which names the module
+	delete(fields, "protocol") // the field names the module and is no option
 	if raw, err = json.Marshal(fields); err != nil {
 		t.Fatal(err)
 	}

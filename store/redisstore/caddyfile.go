@@ -11,7 +11,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/values"
 )
 
-// UnmarshalCaddyfile reads
+// UnmarshalCaddyfile reads the block
 //
 //	store redis {
 //		address     <host:port...>
@@ -27,7 +27,7 @@ import (
 //		prefix      <prefix>
 //	}
 func (c *Redis) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next() // its name
+	d.Next() // the module's name
 	if err := values.NoArgs(d); err != nil {
 		return err
 	}
@@ -88,7 +88,8 @@ func (c *Redis) unmarshalSubdirective(d *caddyfile.Dispenser, name string) error
 	return d.Errf("unrecognized subdirective '%s' of redis", values.Printable(name))
 }
 
-// unmarshalPassword must not use errors that print the token at hand, as d.ArgErr does: it is a piece of the secret.
+// unmarshalPassword reads the password. Its errors must not print the Caddyfile's current token, as those of d.ArgErr
+// do: that token is a part of the secret.
 func (c *Redis) unmarshalPassword(d *caddyfile.Dispenser) error {
 	args := d.RemainingArgs()
 	if len(args) != 1 || args[0] == "" {

@@ -14,10 +14,11 @@ import (
 )
 
 const (
-	// countTime is how long Redis may take to count: a visitor waits for it.
+	// countTime bounds a call that counts, because a visitor waits for it.
 	countTime = 250 * time.Millisecond
 
-	// settled is after how long a call that got no answer has had its effect, or never has: enter.lua has none that late.
+	// After settled, a call without an answer has had its effect, or never will: enter.lua ignores a call that is more
+	// than two seconds old.
 	settled = 3 * time.Second
 )
 
@@ -45,7 +46,7 @@ var (
 	beatScript     = redis.NewScript(commonLua + beatLua)
 )
 
-// The verdicts of enter.lua and again.lua.
+// The verdicts of enter.lua and again.lua, by the numbers that the scripts use.
 const (
 	verdictLate = iota
 	verdictRefused
@@ -60,39 +61,40 @@ var (
 	errReply = errors.New("Redis has given an answer of another shape")
 )
 
-// All keys of one call have to be in one slot of a Cluster. What visitors are known by is not in them as it is.
+// All keys of one call must be in one hash slot of a Redis Cluster. Clients and the keys of limits are hashed, so that
+// no key shows a visitor's address.
 
 func (k keys) coolDown() string              { return k.shared("cooldown") }
 func (k keys) instances() string             { return k.shared("instances") }
 func (k keys) requests(client string) string { return k.shared("client:" + hash(client)) }
 func (k keys) limit(key string) string       { return k.shared("limit:" + hash(key)) }
 
-// counting is what an instance has to know in order to count.
+// counting is what an instance remembers in order to count in Redis.
 type counting struct {
 	mu        sync.Mutex
-	beat      int64               // Redis's time at the last beat, in microseconds; 0: there was none
-	beatAt    time.Time           // when that was here
-	leftovers map[field]time.Time // what is to be removed, and from when on it may be
-	turns     map[string]turnOver // by the requests' ids
+	beat      int64               // Redis's time at the last heartbeat, in microseconds; 0: there was none
+	beatAt    time.Time           // this instance's time at that heartbeat
+	leftovers map[field]time.Time // the fields to be removed from Redis, and the earliest time for that
+	turns     map[string]turnOver // ended turns that Redis does not know yet, by the requests' ids
 }
 
-// turnOver is the end of a turn that Redis is yet to be told.
+// turnOver is the end of a probe's turn that Redis does not know yet.
 type turnOver struct {
-	from     time.Time // when it may be told
+	from     time.Time // the earliest time to tell Redis
 	answered bool
 }
 
-// field is one of a hash: what a request has taken up.
+// field is one field of a Redis hash: a request among those of its client.
 type field struct{ key, name string }
 
-// heard notes the answer to a beat.
+// heard notes Redis's time, which is the reply to a heartbeat.
 func (c *counting) heard(now int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.beat, c.beatAt = now, time.Now()
 }
 
-// now is Redis's time as far as it is known here, in microseconds.
+// now returns Redis's time in microseconds, as this instance knows it, or 0 if it is unknown.
 func (c *counting) now() int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -102,7 +104,7 @@ func (c *counting) now() int64 {
 	return c.beat + time.Since(c.beatAt).Microseconds()
 }
 
-// leftOver has a field removed after a time, as soon as Redis can be reached.
+// leftOver notes a field that is to be removed from Redis, but not before the given time has passed.
 func (c *counting) leftOver(f field, after time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -112,7 +114,8 @@ func (c *counting) leftOver(f field, after time.Duration) {
 	c.leftovers[f] = time.Now().Add(after)
 }
 
-// overLater has Redis told later of the end of a turn, which a request may have had.
+// overLater notes the end of a turn that a request may have had. This instance tells Redis of it, but not before the
+// given time has passed.
 func (c *counting) overLater(id string, answered bool, after time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -122,7 +125,7 @@ func (c *counting) overLater(id string, answered bool, after time.Duration) {
 	c.turns[id] = turnOver{time.Now().Add(after), answered}
 }
 
-// turnsOver returns the turns of whose end Redis can be told.
+// turnsOver returns the ended turns that this instance can tell Redis of now.
 func (c *counting) turnsOver() map[string]turnOver {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -141,7 +144,7 @@ func (c *counting) told(id string) {
 	delete(c.turns, id)
 }
 
-// due returns what can be removed.
+// due returns the fields that can be removed now.
 func (c *counting) due() (due []field) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -161,7 +164,8 @@ func (c *counting) removed(fields []field) {
 	}
 }
 
-// removeLeftovers removes what could not be removed when it was over.
+// removeLeftovers tells Redis of turns that have ended, and removes fields that could not be removed when their
+// requests ended.
 func (s *redisStore) removeLeftovers() {
 	for id, t := range s.counting.turnsOver() {
 		err := s.link.call(s.ctx, callTimeout, func(ctx context.Context) error {
@@ -190,7 +194,8 @@ func (s *redisStore) removeLeftovers() {
 	}
 }
 
-// count runs a script. Nobody's leaving ends that: what it has done would not be known.
+// count runs a script. It does not use the visitor's context: if a leaving visitor canceled the call, its effect would
+// be unknown.
 func (s *redisStore) count(script *redis.Script, keys []string, args ...any) (reply []int64, err error) {
 	err = s.link.call(s.ctx, s.countTime, func(ctx context.Context) error {
 		var err error
@@ -200,7 +205,7 @@ func (s *redisStore) count(script *redis.Script, keys []string, args ...any) (re
 	return reply, err
 }
 
-// Reserve lets a request in, in one call.
+// Reserve asks Redis for room for a request, in one call.
 func (s *redisStore) Reserve(e store.Request) (store.Decision, error) {
 	reservation := newReservation(s, &e)
 	keys := append([]string{s.keys.coolDown(), s.keys.instances(), reservation.place.key}, reservation.limitKeys()...)
@@ -227,7 +232,7 @@ func (s *redisStore) Reserve(e store.Request) (store.Decision, error) {
 	return store.Decision{}, err
 }
 
-// listensTo is what enter.lua is told of a listener.
+// listensTo returns the argument that tells enter.lua whether a request listens, and to which stream.
 func listensTo(e *store.Request) string {
 	if !e.Listens {
 		return ""
@@ -235,26 +240,26 @@ func listensTo(e *store.Request) string {
 	return cmp.Or(e.Follows, "-")
 }
 
-// CoolDown begins a cool-down of all instances, if Redis can be reached.
+// CoolDown begins a cool-down for all instances, if Redis can be reached.
 func (s *redisStore) CoolDown(wait time.Duration) {
-	_, _ = s.count(coolDownScript, []string{s.keys.coolDown()}, wait.Microseconds(), s.counting.now()) // a failure is told by the link
+	_, _ = s.count(coolDownScript, []string{s.keys.coolDown()}, wait.Microseconds(), s.counting.now()) // the link logs a failure
 }
 
-// reservation is a request that was let in.
+// reservation is the room of an admitted request.
 type reservation struct {
 	store   *redisStore
 	id      string
-	place   field // among its client's requests
-	counted bool  // there
-	alone   bool
+	place   field // the request among those of its client
+	counted bool  // place is used
+	alone   bool  // the request is the probe
 	limits  []limit
 }
 
-// limit is one that a request counts in.
+// limit is one of the limits that a request counts in.
 type limit struct {
 	key    string
 	length int64 // of the window, in microseconds
-	window int64 // in which it was counted
+	window int64 // the number of the window in which the request was counted
 }
 
 func newReservation(s *redisStore, e *store.Request) *reservation {
@@ -299,7 +304,7 @@ func (t *reservation) decide(reply []int64) (r store.Decision, err error) {
 	return r, nil
 }
 
-// usage reads what was counted for each limit.
+// usage reads the counts of each limit, and notes in which window each was counted.
 func (t *reservation) usage(reply []int64) ([]store.Usage, error) {
 	const fields = 4
 	if len(reply) != fields*len(t.limits) {
@@ -314,7 +319,7 @@ func (t *reservation) usage(reply []int64) ([]store.Usage, error) {
 	return usage, nil
 }
 
-// EndTurn lets others follow.
+// EndTurn tells Redis that the turn of the probe has ended. If Redis cannot be reached, a later heartbeat does so.
 func (t *reservation) EndTurn(answered bool) {
 	if !t.alone {
 		return
@@ -325,7 +330,7 @@ func (t *reservation) EndTurn(answered bool) {
 	}
 }
 
-// NextTurn asks whether the upstream may be asked once more.
+// NextTurn asks whether the request may be sent upstream for another attempt.
 func (t *reservation) NextTurn() (store.Decision, error) {
 	reply, err := t.store.count(againScript, []string{t.store.keys.coolDown(), t.store.keys.instances()}, t.id, t.store.instance)
 	switch {
@@ -345,7 +350,7 @@ func (t *reservation) NextTurn() (store.Decision, error) {
 	return r, nil
 }
 
-// coolDownDecision is what a reply says if a cool-down does not let the request ask.
+// coolDownDecision reads from a reply whether a cool-down holds the request back. It returns the decision if so.
 func coolDownDecision(reply []int64) (r store.Decision, cooling bool) {
 	switch reply[0] {
 	case verdictCooling:
@@ -356,7 +361,7 @@ func coolDownDecision(reply []int64) (r store.Decision, cooling bool) {
 	return r, false
 }
 
-// Release gives back what the request has taken up, in one call if there is something.
+// Release frees the room of the request. It makes a call only if there is something to free.
 func (t *reservation) Release(reached bool) []store.Usage {
 	t.EndTurn(false)
 	keys, args := []string{t.place.key}, []any{t.id}
@@ -371,7 +376,7 @@ func (t *reservation) Release(reached bool) []store.Usage {
 	}
 	reply, err := t.store.count(leaveScript, keys, args...)
 	if err != nil {
-		// What counts in a limit is left: it may be taken back already.
+		// The counts of limits stay as they are, because Redis may have reduced them already.
 		if t.counted {
 			t.store.counting.leftOver(t.place, 0)
 		}
@@ -380,7 +385,7 @@ func (t *reservation) Release(reached bool) []store.Usage {
 	if reached {
 		return nil
 	}
-	usage, _ := t.usage(reply) // nil if it is not known
+	usage, _ := t.usage(reply) // nil if the reply is malformed
 	return usage
 }
 

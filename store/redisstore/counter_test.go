@@ -18,13 +18,13 @@ import (
 	"github.com/illumichat/caddy-illumichat/store"
 )
 
-// patience bounds a wait for what is expected to come soon.
+// patience is the longest wait for something that should happen soon.
 const patience = 10 * time.Second
 
-// year is the longest window. None begins while a test runs.
+// year is the longest window. No new one begins while a test runs.
 const year = 366 * 24 * time.Hour
 
-// quick is how long a call may take that is bounded by countTime.
+// quick is how long a call that is bounded by countTime may take in a test.
 const quick = countTime + 250*time.Millisecond
 
 func eventually(t *testing.T, what string, condition func() bool) {
@@ -38,12 +38,12 @@ func eventually(t *testing.T, what string, condition func() bool) {
 
 var lastID atomic.Int64
 
-// newEntry is a request of a client that may have so many.
+// newEntry returns a request of a client that may have most requests at once.
 func newEntry(client string, most int, limits ...store.Limit) store.Request {
 	return store.Request{ID: fmt.Sprint("request-", lastID.Add(1)), Client: client, MaxPerClient: most, Limits: limits}
 }
 
-// newListener is one of a stream that another instance writes.
+// newListener returns the request of a listener to a stream that another instance writes.
 func newListener(client string, most int, stream string) store.Request {
 	e := newEntry(client, most)
 	e.Listens, e.Follows = true, stream
@@ -59,7 +59,7 @@ func (s *redisStore) mustEnter(t *testing.T, e store.Request) store.Decision {
 	return decision
 }
 
-// wantIn checks that a request is let in.
+// wantIn checks that a request is admitted.
 func (s *redisStore) wantIn(t *testing.T, e store.Request) store.Reservation {
 	t.Helper()
 	decision := s.mustEnter(t, e)
@@ -69,7 +69,7 @@ func (s *redisStore) wantIn(t *testing.T, e store.Request) store.Reservation {
 	return decision.Reservation
 }
 
-// wantOut checks that a request is not let in, and that no cool-down is the reason.
+// wantOut checks that a request is refused, and that no cool-down is the reason.
 func (s *redisStore) wantOut(t *testing.T, e store.Request) store.Decision {
 	t.Helper()
 	decision := s.mustEnter(t, e)
@@ -79,8 +79,8 @@ func (s *redisStore) wantOut(t *testing.T, e store.Request) store.Decision {
 	return decision
 }
 
-// openInstances opens instances that count together, and let Redis take longer for that than usual: what a crowd is counted to
-// be has to be exact on a busy machine as well.
+// openInstances opens instances that count together. They give Redis more time to count than usual, because the counts
+// must be exact even on a busy machine.
 func openInstances(t *testing.T, server *redistest.Server, n int) []*redisStore {
 	t.Helper()
 	instances := make([]*redisStore, n)
@@ -91,7 +91,7 @@ func openInstances(t *testing.T, server *redistest.Server, n int) []*redisStore 
 	return instances
 }
 
-// atOnce lets requests in at all instances at once. It returns the stays of those that were.
+// atOnce sends n requests to each instance, all at once. It returns the reservations of those that were admitted.
 func atOnce(t *testing.T, instances []*redisStore, n int, e func() store.Request) (stays []store.Reservation) {
 	t.Helper()
 	var mu sync.Mutex
@@ -115,7 +115,8 @@ func atOnce(t *testing.T, instances []*redisStore, n int, e func() store.Request
 	return stays
 }
 
-// What instances count together is exact, whoever comes at once, and what has not reached the upstream does not count.
+// The common count of several instances is exact, even for many requests at once. A request that has not reached the
+// upstream does not count.
 func TestLimitOfAllInstances(t *testing.T) {
 	instances := openInstances(t, redistest.Start(t), 4)
 	counted := store.Limit{Key: "a", Window: year, Requests: 100}
@@ -143,7 +144,7 @@ func TestLimitOfAllInstances(t *testing.T) {
 	}
 	instances[1].wantIn(t, newEntry("", 0, store.Limit{Key: "b", Window: year, Requests: 100}))
 	instances[1].wantIn(t, newEntry("", 0, store.Limit{Key: "a", Window: time.Minute, Requests: 100}))
-	// A limit that is changed goes on with what was counted.
+	// A limit whose number of requests changes keeps its count.
 	instances[2].wantOut(t, newEntry("", 0, store.Limit{Key: "a", Window: year, Requests: 50}))
 	instances[2].wantIn(t, newEntry("", 0, store.Limit{Key: "a", Window: year, Requests: 101}))
 }
@@ -168,7 +169,7 @@ func TestLimitsOfAllInstances(t *testing.T) {
 	}
 }
 
-// Of the window before, what is left counts, rounded up, however large the numbers are.
+// The previous window counts in proportion to what is left of it, rounded up, however large the numbers are.
 func TestSlidingWindow(t *testing.T) {
 	s := openInstance(t, at(redistest.Start(t).Socket))
 	for i := range 200 {
@@ -179,7 +180,7 @@ func TestSlidingWindow(t *testing.T) {
 		length = length.Truncate(time.Microsecond)
 		prev := rand.Int64N(1_000_000_000) + 1
 		l := store.Limit{Key: fmt.Sprint(i), Window: length, Requests: 1_000_000_000}
-		// What was counted for the window before.
+		// The count of the previous window.
 		now, err := s.link.calls.Time(t.Context()).Result()
 		if err != nil {
 			t.Fatal(err)
@@ -193,11 +194,11 @@ func TestSlidingWindow(t *testing.T) {
 		u := decision.Usage[0]
 		if u.Prev != uint64(prev) || u.Now != 1 {
 			if length < time.Minute {
-				continue // the next window has begun
+				continue // the next window may have begun
 			}
 			t.Fatalf("got %+v, want what was counted before, %d", u, prev)
 		}
-		// At that moment, or a little later: how many more fit?
+		// With this limit, one more request just fits, at that moment or later.
 		weight := new(big.Int).Mul(big.NewInt(prev), big.NewInt(int64(length-u.Elapsed)))
 		weight.Add(weight, big.NewInt(int64(length-1))).Div(weight, big.NewInt(int64(length)))
 		l.Requests = int(weight.Int64() + 2)
@@ -207,7 +208,7 @@ func TestSlidingWindow(t *testing.T) {
 	}
 }
 
-// weightedBy runs the script's own arithmetic.
+// weightedBy runs the function weighted of enter.lua.
 func weightedBy(t *testing.T, s *redisStore, prev, rest, length int64) int64 {
 	t.Helper()
 	_, after, _ := strings.Cut(enterLua, "local function weighted")
@@ -244,7 +245,7 @@ func TestWeightIsExact(t *testing.T) {
 	check(700_000_000, longest/7, longest) // and a large one
 }
 
-// A clock that is put back a little, as after a failover, has nobody start from anew.
+// If Redis's clock is put back a little, as after a failover, the counts stay.
 func TestWindowFromTheFuture(t *testing.T) {
 	s := openInstance(t, at(redistest.Start(t).Socket))
 	l := store.Limit{Key: "a", Window: 24 * time.Hour, Requests: 5}
@@ -272,7 +273,7 @@ func TestClientOfAllInstances(t *testing.T) {
 		}
 		instances[0].wantOut(t, enter())
 		stays[0].Release(true)
-		stays[0].Release(true) // which says nothing more
+		stays[0].Release(true) // a second call frees nothing more
 		again := atOnce(t, instances, 20, enter)
 		if len(again) != 1 {
 			t.Fatalf("%d were let in, want 1", len(again))
@@ -283,30 +284,30 @@ func TestClientOfAllInstances(t *testing.T) {
 	}
 	held := instances[0].wantIn(t, enter())
 	instances[1].wantIn(t, newEntry("another", 1))
-	instances[1].wantIn(t, newEntry("client", 0)) // is not counted
+	instances[1].wantIn(t, newEntry("client", 0)) // this request is not counted
 	instances[1].wantOut(t, newEntry("client", 1))
 	held.Release(true)
 	instances[1].wantIn(t, newEntry("client", 1))
 }
 
-// A visitor who comes back to another instance needs no second slot, but one listener more than two does.
+// A visitor who comes back to another instance needs no second slot. Only a third listener does.
 func TestListenersOfAllInstances(t *testing.T) {
 	instances := openInstances(t, redistest.Start(t), 2)
 	a, b := instances[0], instances[1]
 	asked := newEntry("client", 1)
 	stream := a.wantIn(t, asked)
-	a.CoolDown(time.Hour) // does not matter to them
+	a.CoolDown(time.Hour) // does not matter to listeners
 	first := b.wantIn(t, newListener("client", 1, asked.ID))
 	second := a.wantIn(t, newListener("client", 1, asked.ID))
 	b.wantOut(t, newListener("client", 1, asked.ID))
 	b.wantIn(t, newListener("client", 2, asked.ID)).Release(true)
-	b.wantOut(t, newListener("client", 1, "")) // has no seat
+	b.wantOut(t, newListener("client", 1, "")) // its instance writes the stream and has no place left
 	b.wantOut(t, newListener("client", 1, "another"))
-	b.wantIn(t, newListener("another", 1, asked.ID)).Release(true) // takes up one of its own
+	b.wantIn(t, newListener("another", 1, asked.ID)).Release(true) // takes up a slot of its own client
 	first.Release(true)
 	third := b.wantIn(t, newListener("client", 1, asked.ID))
 
-	// Once the stream has ended, who still listens takes up something.
+	// Once the stream has ended, each listener takes up a slot.
 	stream.Release(true)
 	b.wantOut(t, newListener("client", 2, asked.ID))
 	b.wantIn(t, newListener("client", 3, asked.ID)).Release(true)
@@ -316,7 +317,7 @@ func TestListenersOfAllInstances(t *testing.T) {
 	b.wantIn(t, newListener("client", 1, ""))
 }
 
-// What an instance has taken up that was killed is free in less than five seconds, and in the end removed.
+// The reservations of an instance that was killed are free in less than five seconds, and are removed in the end.
 func TestDeadInstance(t *testing.T) {
 	server := redistest.Start(t)
 	instances := openInstances(t, server, 2)
@@ -338,7 +339,7 @@ func TestDeadInstance(t *testing.T) {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	// As after a minute.
+	// Simulate that a minute has passed.
 	if err := a.link.calls.ZRem(t.Context(), a.keys.instances(), dead.instance).Err(); err != nil {
 		t.Fatal(err)
 	}
@@ -372,7 +373,7 @@ func TestCoolDownOfAllInstances(t *testing.T) {
 			t.Fatalf("got %+v, want a cool-down of %s to %s", decision, least, most)
 		}
 	}
-	// end is as if its time had passed.
+	// end simulates that the cool-down has elapsed.
 	end := func() {
 		t.Helper()
 		if err := a.link.calls.HSet(t.Context(), a.keys.coolDown(), "until", 1).Err(); err != nil {
@@ -382,7 +383,7 @@ func TestCoolDownOfAllInstances(t *testing.T) {
 
 	a.CoolDown(time.Hour)
 	wantCold(b, 59*time.Minute, time.Hour)
-	b.CoolDown(time.Second) // what ends sooner does not shorten it
+	b.CoolDown(time.Second) // does not shorten the longer cool-down
 	wantCold(a, 59*time.Minute, time.Hour)
 	if ttl := a.link.calls.TTL(t.Context(), a.keys.coolDown()).Val(); ttl < 90*time.Minute || ttl > 2*time.Hour {
 		t.Errorf("it is kept for %s", ttl)
@@ -392,21 +393,21 @@ func TestCoolDownOfAllInstances(t *testing.T) {
 	alone := wantAlone(b)
 	wantTaken(a)
 	wantTaken(b)
-	alone.Release(true) // without an answer: the next one goes alone
+	alone.Release(true) // without an answer, so the next request is the probe
 	alone = wantAlone(a)
 	wantTaken(b)
-	b.CoolDown(time.Minute) // it was not over
+	b.CoolDown(time.Minute) // the answer prolongs the cool-down
 	alone.EndTurn(true)
 	wantCold(a, 59*time.Second, time.Minute)
 
 	end()
 	late := wantAlone(a)
-	// As when the instance that goes alone has died.
+	// Simulate that the instance of the probe has died.
 	if err := a.link.calls.HSet(t.Context(), a.keys.coolDown(), "lapses", 1).Err(); err != nil {
 		t.Fatal(err)
 	}
 	alone = wantAlone(b)
-	late.EndTurn(true) // says nothing about the next one
+	late.EndTurn(true) // does not end the turn of the next probe
 	wantTaken(a)
 	alone.EndTurn(true)
 	for range 3 {
@@ -420,7 +421,7 @@ func TestCoolDownOfAllInstances(t *testing.T) {
 		t.Error("the cool-down is kept")
 	}
 
-	// At once, one goes alone. Whom a limit does not let in does not.
+	// Only one of many simultaneous requests is the probe. A request that a limit refuses is not.
 	a.CoolDown(time.Hour)
 	end()
 	none := store.Limit{Key: "a", Window: year, Requests: 0}
@@ -430,8 +431,8 @@ func TestCoolDownOfAllInstances(t *testing.T) {
 	}
 }
 
-// Of a Redis that does not answer nobody waits for long, and then nobody at all. What was asked of it meanwhile has no effect
-// that stays.
+// Requests wait only briefly for a Redis that does not answer, and later requests do not wait at all. Calls that were
+// made meanwhile have no lasting effect.
 func TestCountingWithoutRedis(t *testing.T) {
 	server := redistest.Start(t)
 	a, b := openInstance(t, at(server.Socket)), openInstance(t, at(server.Socket))
@@ -485,7 +486,7 @@ func TestCountingWithoutRedis(t *testing.T) {
 	}
 }
 
-// A turn that ends while Redis does not answer keeps nobody waiting afterwards.
+// A turn that ends while Redis does not answer does not hold up other requests afterwards.
 func TestTurnThatEndsWithoutRedis(t *testing.T) {
 	server := redistest.Start(t)
 	instances := openInstances(t, server, 2)
@@ -505,7 +506,7 @@ func TestTurnThatEndsWithoutRedis(t *testing.T) {
 	}
 }
 
-// A call that reaches Redis when nobody waits for it any more has no effect.
+// A call that reaches Redis after its caller has given up has no effect.
 func TestLateCall(t *testing.T) {
 	a := openInstance(t, at(redistest.Start(t).Socket))
 	eventually(t, "a beat has come through", func() bool { return a.counting.now() > 0 })
@@ -534,7 +535,7 @@ func TestLateCall(t *testing.T) {
 	}
 }
 
-// A chat costs one call, and a second one only where there is something to give back.
+// A chat costs one call, and a second one only if there is something to free.
 func TestCallsPerRequest(t *testing.T) {
 	server := redistest.Start(t)
 	s := openInstance(t, at(server.Socket))
@@ -549,8 +550,8 @@ func TestCallsPerRequest(t *testing.T) {
 		_, _ = fmt.Sscanf(rest, "%d", &n)
 		return n
 	}
-	s.wantIn(t, newEntry("warm", 1, counted)).Release(false) // has the scripts loaded
-	s.cancel()                                               // of beats, which are calls as well
+	s.wantIn(t, newEntry("warm", 1, counted)).Release(false) // loads the scripts
+	s.cancel()                                               // stops the heartbeats, which are calls as well
 	s.loops.Wait()
 	s.ctx, s.cancel = t.Context(), func() {}
 	for _, test := range []struct {
@@ -574,7 +575,7 @@ func TestCallsPerRequest(t *testing.T) {
 	}
 }
 
-// What visitors are known by is not in the names of keys, and all keys expire.
+// The names of keys do not show visitors' addresses, and all keys expire.
 func TestKeysOfCounts(t *testing.T) {
 	s := openInstance(t, at(redistest.Start(t).Socket))
 	eventually(t, "a beat has come through", func() bool { return s.counting.now() > 0 })
@@ -597,13 +598,13 @@ func TestKeysOfCounts(t *testing.T) {
 	}
 }
 
-// beginsToEnd has a cool-down end that all know of.
+// beginsToEnd begins a cool-down in Redis, and waits until it has elapsed.
 func beginsToEnd(t *testing.T, s *redisStore) {
 	t.Helper()
 	eventually(t, "Redis' time is known", func() bool { return s.counting.now() > 0 })
 	var until string
 	eventually(t, "there is one", func() bool {
-		s.CoolDown(50 * time.Millisecond) // has no effect if it takes as long to get there
+		s.CoolDown(50 * time.Millisecond) // has no effect if the call takes that long to arrive
 		until = s.link.calls.HGet(t.Context(), s.keys.coolDown(), "until").Val()
 		return until != ""
 	})
@@ -621,18 +622,18 @@ func mustInt(t *testing.T, word string) int64 {
 	return n
 }
 
-// isLetIn reports whether a further request may be sent upstream.
+// isLetIn reports whether Redis admits one more request.
 func (s *redisStore) isLetIn() bool {
 	decision, err := s.Reserve(newEntry("", 0))
 	return err == nil && decision.Reservation != nil
 }
 
-// A request that may have got the turn, of which nobody has heard, keeps it for no longer than it takes to find that out.
+// A request that may have become the probe, but got no reply, does not keep the turn for long.
 func TestTurnOfAnUnknownOutcome(t *testing.T) {
 	server := redistest.Start(t)
 	instances := openInstances(t, server, 2)
 	a, b := instances[0], instances[1]
-	a.wantIn(t, newEntry("", 0)) // so that Redis knows the script
+	a.wantIn(t, newEntry("", 0)) // so that Redis has the script
 	beginsToEnd(t, a)
 	server.Pause()
 	if _, err := a.Reserve(newEntry("", 0)); err == nil {
@@ -642,7 +643,7 @@ func TestTurnOfAnUnknownOutcome(t *testing.T) {
 	eventually(t, "another is let in", b.isLetIn)
 }
 
-// Nor does an instance that dies keep it.
+// An instance that dies does not keep the turn either.
 func TestTurnOfADeadInstance(t *testing.T) {
 	server := redistest.Start(t)
 	instances := openInstances(t, server, 2)
@@ -660,7 +661,7 @@ func TestTurnOfADeadInstance(t *testing.T) {
 	}
 }
 
-// A request that asks once more waits for a cool-down as others do, and for the one that goes alone.
+// A further attempt waits for a cool-down, and for the probe of another request, as a first attempt does.
 func TestTurnsAgain(t *testing.T) {
 	instances := openInstances(t, redistest.Start(t), 2)
 	a, b := instances[0], instances[1]
@@ -699,7 +700,7 @@ func TestTurnsAgain(t *testing.T) {
 	}
 }
 
-// A cool-down that Redis hears of late is not longer because of that.
+// A cool-down that reaches Redis late does not end later because of that.
 func TestLateCoolDown(t *testing.T) {
 	s := openInstances(t, redistest.Start(t), 1)[0]
 	eventually(t, "Redis' time is known", func() bool { return s.counting.now() > 0 })

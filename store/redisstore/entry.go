@@ -13,19 +13,19 @@ import (
 	"github.com/illumichat/caddy-illumichat/store"
 )
 
-// entry is a part of a stream as it is in Redis, under the id `<events before it>-<number of the entry>`: so Redis finds where
-// to go on, and takes no entry twice.
+// entry is a part of a stream as Redis keeps it. Its id is `<events before it>-<number of the entry>`. By that id,
+// Redis finds the entry at which a listener continues, and takes no entry twice.
 type entry struct {
-	id   string // once nothing can be added any more
-	meta string // in the first
+	id   string // set once nothing can be added to the entry any more
+	meta string // in the first entry only
 	data []byte
-	ends []int // of its events
-	torn bool  // it ends within an event
+	ends []int // where its events end in data
+	torn bool  // data ends within an event
 	end  *store.End
-	lost bool // there is no end, and nothing follows
+	lost bool // the stream has no end, and nothing follows
 }
 
-// metaJSON is what a stream's first entry tells.
+// metaJSON describes a stream in its first entry.
 type metaJSON struct {
 	Instance  string        `json:"instance"`
 	Owner     string        `json:"owner,omitempty"`
@@ -35,7 +35,7 @@ type metaJSON struct {
 }
 
 func encodeMeta(meta store.Meta, instance string, terms store.Terms) string {
-	encoded, _ := json.Marshal(metaJSON{instance, meta.Owner, meta.Assistant, meta.Header, terms.Grace}) // which cannot fail
+	encoded, _ := json.Marshal(metaJSON{instance, meta.Owner, meta.Assistant, meta.Header, terms.Grace}) // cannot fail
 	return string(encoded)
 }
 
@@ -43,7 +43,7 @@ func encodeMeta(meta store.Meta, instance string, terms store.Terms) string {
 const (
 	fieldMeta   = "meta"
 	fieldData   = "data"
-	fieldEnds   = "ends" // numbers with commas between
+	fieldEnds   = "ends" // comma-separated numbers
 	fieldTorn   = "torn"
 	fieldLost   = "lost"
 	fieldReason = "reason" // of the stream's end
@@ -74,7 +74,7 @@ func (e *entry) values() []any {
 	return values
 }
 
-// decodeEntry reads what values has written.
+// decodeEntry reads what values has written. It returns an error if an event would end outside the data.
 func decodeEntry(m redis.XMessage) (*entry, error) {
 	field := func(name string) string {
 		value, _ := m.Values[name].(string)
@@ -99,28 +99,28 @@ func decodeEntry(m redis.XMessage) (*entry, error) {
 // before returns how many events there are before the entry.
 func (e *entry) before() int64 {
 	events, _, _ := strings.Cut(e.id, "-")
-	n, _ := strconv.ParseInt(events, 10, 64) // which Redis has checked
+	n, _ := strconv.ParseInt(events, 10, 64) // Redis has checked the id
 	return n
 }
 
-// number is that of the entry in its stream, from 1.
+// number returns the entry's number in its stream, from 1.
 func (e *entry) number() int64 {
 	_, number, _ := strings.Cut(e.id, "-")
-	n, _ := strconv.ParseInt(number, 10, 64) // which Redis has checked
+	n, _ := strconv.ParseInt(number, 10, 64) // Redis has checked the id
 	return n
 }
 
-// next is the id of the entry after it.
+// next returns the id of the next entry.
 func (e *entry) next() string {
 	return strconv.FormatInt(e.before()+int64(len(e.ends)), 10) + "-" + strconv.FormatInt(e.number()+1, 10)
 }
 
-// previous is the greatest id that is smaller.
+// previous returns the greatest id that is smaller than the entry's.
 func (e *entry) previous() string {
 	return strconv.FormatInt(e.before(), 10) + "-" + strconv.FormatInt(e.number()-1, 10)
 }
 
-// following returns what is in the entry after the event of a number.
+// following returns the part of the entry after the event with the given number.
 func (e *entry) following(after int64) store.Piece {
 	p := store.Piece{Data: e.data, Events: len(e.ends), Torn: e.torn}
 	known := after - e.before()

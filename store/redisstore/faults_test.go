@@ -21,12 +21,12 @@ import (
 	"github.com/illumichat/caddy-illumichat/store"
 )
 
-// lostWithin is how soon a listener has to be told that a stream is lost.
+// lostWithin is the time within which a listener must learn that a stream is lost.
 const lostWithin = 5 * time.Second
 
 var terms = store.Terms{Grace: time.Minute, Keep: time.Minute, MaxSize: 1 << 20, MaxTotal: 64 << 20}
 
-// claim begins a stream that somebody listens to.
+// claim begins a stream that has a listener.
 func (s *redisStore) claim(t *testing.T, id string) *source {
 	t.Helper()
 	begun, first := s.Claim(id, store.Meta{}, terms)
@@ -34,7 +34,7 @@ func (s *redisStore) claim(t *testing.T, id string) *source {
 	return begun.(*source)
 }
 
-// write appends events, each of which is an entry in Redis.
+// write appends events, each of which becomes an entry in Redis.
 func (s *source) write(t *testing.T, from, to int) {
 	t.Helper()
 	for n := from; n <= to; n++ {
@@ -52,7 +52,7 @@ func (r *replica) isSettled() bool {
 	return len(r.entries) == 0
 }
 
-// listen goes on with a stream, once it is known.
+// listen waits until the store finds a stream, and listens to it.
 func (s *redisStore) listen(t *testing.T, id string, after int64) store.Listener {
 	t.Helper()
 	var stream store.Stream
@@ -69,7 +69,7 @@ func (s *redisStore) listen(t *testing.T, id string, after int64) store.Listener
 	return listener
 }
 
-// readOn reads to the end of a stream.
+// readOn reads to the end of a stream, or to an error.
 func readOn(t *testing.T, listener store.Listener) (got string, err error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -86,7 +86,7 @@ func readOn(t *testing.T, listener store.Listener) (got string, err error) {
 	}
 }
 
-// wantLost checks that a listener gets some of a stream, and is told soon that this was all.
+// wantLost checks that a listener gets a part of a stream, and soon learns that the rest is lost.
 func wantLost(t *testing.T, listener store.Listener, want string) {
 	t.Helper()
 	asked := time.Now()
@@ -99,8 +99,8 @@ func wantLost(t *testing.T, listener store.Listener, want string) {
 	}
 }
 
-// restartWithout restarts Redis without what is written to it meanwhile, as a crash or a failover to a replica that is behind
-// can do.
+// restartWithout restarts Redis without the data that write has written to it. A crash can lose data like this, and so
+// can a failover to a replica that is behind.
 func restartWithout(t *testing.T, server *redistest.Server, s *redisStore, write func()) {
 	t.Helper()
 	server.Do("SAVE")
@@ -111,7 +111,7 @@ func restartWithout(t *testing.T, server *redistest.Server, s *redisStore, write
 	s.link.mend()
 }
 
-// What Redis has lost is no gap that nobody is told of.
+// If Redis has lost entries, listeners learn of it, instead of getting a stream with a gap.
 func TestRedisComesBackWithLess(t *testing.T) {
 	server := redistest.Start(t)
 	config := at(server.Socket)
@@ -129,7 +129,7 @@ func TestRedisComesBackWithLess(t *testing.T) {
 	}
 }
 
-// Nor is a lost end a silence.
+// If Redis has lost the end of a stream, listeners learn of it, instead of waiting.
 func TestRedisComesBackWithoutTheEnd(t *testing.T) {
 	server := redistest.Start(t)
 	config := at(server.Socket)
@@ -144,7 +144,7 @@ func TestRedisComesBackWithoutTheEnd(t *testing.T) {
 	wantLost(t, there.listen(t, "id", 0), "data: 1\n\ndata: 2\n\ndata: 3\n\n")
 }
 
-// What an account of Redis may not do concerns nothing else, and is told once.
+// If a Redis account lacks a permission, nothing else is affected, and the log says so once.
 func TestRefusedCommand(t *testing.T) {
 	server := redistest.Start(t)
 	server.Do("ACL", "SETUSER", "default", "-xadd")
@@ -178,11 +178,11 @@ func openLogged(t *testing.T, config string, core zapcore.Core) *redisStore {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = s.Destruct() }) // which does not fail
+	t.Cleanup(func() { _ = s.Destruct() }) // never fails
 	return s
 }
 
-// Redis repeats the arguments of a command that it does not know.
+// The log holds no part of an answer, although Redis repeats the arguments of a command that it does not know.
 func TestLogHoldsNoAnswer(t *testing.T) {
 	server := redistest.Start(t, "--rename-command", "XADD", "")
 	core, logs := observer.New(zapcore.DebugLevel)
@@ -196,7 +196,7 @@ func TestLogHoldsNoAnswer(t *testing.T) {
 	}
 }
 
-// Orders are obeyed whatever Redis' clock says.
+// Orders are carried out whatever Redis's clock says.
 func TestOrdersOfAnEarlierTime(t *testing.T) {
 	server := redistest.Start(t)
 	s := openInstance(t, at(server.Socket))
@@ -223,12 +223,12 @@ func TestOrdersOfAnEarlierTime(t *testing.T) {
 	}
 }
 
-// A stream that is dropped while its first entry is on the way is not left in Redis.
+// If a stream is dropped while its first entry is on the way to Redis, nothing of it stays in Redis.
 func TestDroppedOnTheWay(t *testing.T) {
 	server := redistest.Start(t)
 	s := openInstance(t, at(server.Socket))
 	s.cancel()
-	s.loops.Wait() // so that what is on the way is known
+	s.loops.Wait() // so that nothing else is on the way to Redis
 	s.ctx, s.cancel = context.WithCancel(t.Context())
 	p := &s.replicator
 	r := &replica{id: "id", key: s.keys.log("id"), of: p, keep: time.Minute, done: make(chan struct{}), ended: true}
@@ -247,7 +247,7 @@ func TestDroppedOnTheWay(t *testing.T) {
 	}
 }
 
-// A config that comes out differently has another store.
+// Configs whose placeholders resolve to different values do not share a store.
 func TestStoresThatAreShared(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "address")
 	key := func(config, address string) string {
@@ -275,8 +275,8 @@ func TestStoresThatAreShared(t *testing.T) {
 	}
 }
 
-// What is held here of many streams to which nobody comes back is bounded, whatever Redis does, and Redis keeps no more of them
-// than could be resumed.
+// The memory of many streams without listeners is bounded, whatever Redis does. Redis keeps only the streams that can
+// be resumed.
 func TestAbandonedStreamsAreBounded(t *testing.T) {
 	const streams, size, total = 10_000, 20_000, 16 << 20
 	event := []byte("data: " + strings.Repeat("x", 192) + "\n\n")

@@ -12,40 +12,41 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// callers is how many calls may go on at once, and waiters how many may wait in Redis, each on a connection of its own.
+// callers is how many calls may run at once, and waiters is how many calls may block in Redis at once. Each call has a
+// connection of its own.
 const (
 	callers = 256
 	waiters = 8192
 )
 
-// tellAgainAfter is how long the operator is not told again of a Redis that comes and goes.
+// tellAgainAfter is how long the link does not warn again of a Redis that comes and goes.
 const tellAgainAfter = time.Minute
 
-// errDown is the error of what is not tried, because Redis could not be reached a moment ago.
+// errDown is the error of a call that is not attempted, because Redis could not be reached a moment ago.
 var errDown = errors.New("Redis cannot be reached")
 
-// link is the way to Redis. Once a call has got no answer none is tried until a beat gets one: nobody is to wait for a Redis
-// that does not answer.
+// link is the connection to Redis. After a call without an answer, no call is attempted until a heartbeat gets an
+// answer. So nobody waits for a Redis that does not answer.
 type link struct {
-	calls  redis.UniversalClient // for what visitors wait for
-	waits  redis.UniversalClient // for calls that block
-	own    redis.UniversalClient // for the instance's own, which no crowd of visitors is to hold back
+	calls  redis.UniversalClient // for calls that a visitor waits for
+	waits  redis.UniversalClient // for calls that block in Redis
+	own    redis.UniversalClient // for this instance's own calls, which no crowd of visitors must hold up
 	logger *zap.Logger
 
 	mu     sync.Mutex
 	isDown bool
-	told   time.Time // of trouble
-	warned bool      // of trouble that has not been said to be over
+	told   time.Time // when the last warning was logged
+	warned bool      // a warning was logged, and its end was not logged yet
 }
 
 func newLink(c *Redis) *link {
 	calls, waits, own := c.options(), c.options(), c.options()
 	calls.PoolSize = callers
 	calls.MinIdleConns, calls.MaxIdleConns = 4, 64
-	calls.PoolTimeout = countTime * 4 / 5 // so that it is known what took so long
+	calls.PoolTimeout = countTime * 4 / 5 // less than countTime, so that a full pool is not taken for a slow Redis
 	waits.PoolSize = waiters
 	waits.MaxIdleConns = 16
-	waits.ReadBufferSize, waits.WriteBufferSize = 4<<10, 1<<10 // there may be many
+	waits.ReadBufferSize, waits.WriteBufferSize = 4<<10, 1<<10 // there may be many connections
 	own.PoolSize = 8
 	return &link{
 		calls:  redis.NewUniversalClient(calls),
@@ -55,7 +56,7 @@ func newLink(c *Redis) *link {
 	}
 }
 
-// call calls Redis, unless it is down.
+// call runs f, which calls Redis. It returns errDown, without running f, if Redis is down.
 func (l *link) call(ctx context.Context, timeout time.Duration, f func(context.Context) error) error {
 	if l.down() {
 		return errDown
@@ -63,8 +64,8 @@ func (l *link) call(ctx context.Context, timeout time.Duration, f func(context.C
 	return l.try(ctx, timeout, f)
 }
 
-// try calls Redis even if it is down. If no answer comes, and the caller has not left, it is. An answer that says no, or a crowd
-// that waits for its turn, does not mean that.
+// try runs f even if Redis is down. If f gets no answer from Redis, and ctx has not ended, Redis is down from then on.
+// An error reply, or a long wait for a free connection, does not mean that Redis is down.
 func (l *link) try(ctx context.Context, timeout time.Duration, f func(context.Context) error) error {
 	bounded, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -79,7 +80,8 @@ func (l *link) try(ctx context.Context, timeout time.Duration, f func(context.Co
 	return err
 }
 
-// isReply reports whether Redis has answered with an error.
+// isReply reports whether err is an error reply of Redis. LOADING does not count as a reply, because Redis is not ready
+// then.
 func isReply(err error) bool {
 	_, ok := errors.AsType[redis.Error](err)
 	return ok && !redis.IsLoadingError(err)
@@ -102,7 +104,7 @@ func (l *link) fail(err error) {
 	}
 }
 
-// refused notes that Redis refuses something.
+// refused notes that Redis refuses a command.
 func (l *link) refused(err error) {
 	metrics.failures.Inc()
 	l.mu.Lock()
@@ -110,7 +112,7 @@ func (l *link) refused(err error) {
 	l.tell(err)
 }
 
-// tell tells the operator, once for what lasts.
+// tell logs err as a warning, or at debug level if there was a warning less than tellAgainAfter ago.
 func (l *link) tell(err error) {
 	level := zapcore.DebugLevel
 	if time.Since(l.told) > tellAgainAfter {
@@ -122,7 +124,8 @@ func (l *link) tell(err error) {
 	}
 }
 
-// withoutArguments keeps what Redis repeats of a command that it does not know out of the log: an answer, and its id.
+// withoutArguments removes the arguments that Redis repeats if it does not know a command. They may hold an answer and
+// its id, which must not be logged.
 func withoutArguments(err error) error {
 	if text, _, cut := strings.Cut(err.Error(), ", with args"); cut {
 		return errors.New(text)
@@ -130,7 +133,7 @@ func withoutArguments(err error) error {
 	return err
 }
 
-// mend notes that Redis can be reached.
+// mend notes that Redis can be reached again.
 func (l *link) mend() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -147,7 +150,7 @@ func (l *link) mend() {
 	}
 }
 
-// close has nothing tried any more.
+// close closes all connections. No call is attempted afterwards.
 func (l *link) close() error {
 	l.mu.Lock()
 	l.isDown = true

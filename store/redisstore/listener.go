@@ -11,42 +11,43 @@ import (
 	"github.com/illumichat/caddy-illumichat/store"
 )
 
-// How often the instance that writes a stream is told that somebody listens elsewhere: often enough that it has not given the
-// stream up, and that it soon hears of one of which Redis has lost the end.
+// The bounds of the interval at which a listener tells the instance that writes the stream that it listens. The
+// interval must be so short that the instance does not abandon the stream, and soon learns of a listener whose stream's
+// end Redis has lost.
 const (
 	minHeard = 50 * time.Millisecond
 	maxHeard = 2 * time.Second
 )
 
-// A listener is told that the rest of a stream is lost when its instance has had no lease for absentAfter, or Redis has failed
-// for failedAfter.
+// A listener gets store.ErrLost when the instance that writes the stream has had no lease for absentAfter, or when
+// Redis has failed for failedAfter.
 const (
 	absentAfter = time.Second
 	failedAfter = 3500 * time.Millisecond
 )
 
-// batch is what one look at Redis brings.
+// batch is the result of one look into Redis.
 type batch struct {
 	entries []*entry
 	err     error
 }
 
-// listener reads a remote stream. A goroutine looks for what comes, one batch ahead.
+// listener reads a remote stream. A goroutine of its own reads Redis, one batch ahead.
 type listener struct {
 	remote   *remote
 	cancel   context.CancelFunc
 	batches  chan batch
-	interval time.Duration // between the times when the stream's instance is told that somebody listens
+	interval time.Duration // at which the writing instance is told of the listener
 
-	// These are the goroutine's alone.
-	at     string    // the id of the last entry
-	number int64     // and its number
-	heard  time.Time // when the instance was told
+	// Only the goroutine uses these.
+	at     string    // the id of the last entry that was read
+	number int64     // the number of that entry
+	heard  time.Time // when the writing instance was told last
 	failed time.Time // since when Redis fails; zero: it does not
-	absent time.Time // since when the instance has no lease; zero: it has one
+	absent time.Time // since when the writing instance has no lease; zero: it has one
 
-	// These are the listener's alone.
-	after int64 // up to which event all is known
+	// Only the caller of the listener's methods uses these.
+	after int64 // the number of the last event that the visitor has already
 	held  batch
 	end   store.End
 	ended bool
@@ -89,7 +90,7 @@ func (l *listener) Wait(ctx context.Context) error {
 	}
 }
 
-// hold takes what has come. Nothing comes any more from a store that is closed.
+// hold takes a batch. If there are no more batches, the store is closed, and the rest of the stream is lost.
 func (l *listener) hold(next batch, more bool) {
 	if !more {
 		next.err = store.ErrLost
@@ -101,7 +102,7 @@ func (l *listener) End() store.End { return l.end }
 
 func (l *listener) Close() { l.cancel() }
 
-// run looks for entries until the stream ends, is lost, or nobody listens any more.
+// run reads entries until the stream ends or is lost, or until the listener or the store is closed.
 func (l *listener) run(ctx context.Context) {
 	defer close(l.batches)
 	for ctx.Err() == nil {
@@ -116,7 +117,7 @@ func (l *listener) run(ctx context.Context) {
 	}
 }
 
-// deliver waits until the listener takes what has come.
+// deliver waits until the listener takes a batch. Meanwhile, it keeps telling the writing instance of the listener.
 func (l *listener) deliver(ctx context.Context, next batch) {
 	tick := time.NewTicker(l.interval)
 	defer tick.Stop()
@@ -132,11 +133,11 @@ func (l *listener) deliver(ctx context.Context, next batch) {
 	}
 }
 
-// look returns what has come, or nothing after a time in which nothing has.
+// look returns the next entries, or an empty batch if there were none for blockTime or the interval.
 func (l *listener) look(ctx context.Context) batch {
 	l.tellHeard(ctx)
 	asked := time.Now()
-	const few = 4 // as entries may be large
+	const few = 4 // because entries may be large
 	messages, err := l.remote.store.wait(ctx, l.remote.key, l.at, few, min(blockTime, l.interval))
 	if err != nil {
 		l.remote.store.pause(ctx)
@@ -152,7 +153,7 @@ func (l *listener) look(ctx context.Context) batch {
 		switch {
 		case err != nil:
 			return batch{err: fmt.Errorf("%w: %w", store.ErrLost, err)}
-		case e.lost, e.number() != l.number+1: // as Redis has lost what is between, in a crash or a failover
+		case e.lost, e.number() != l.number+1: // Redis has lost entries in a crash or a failover
 			next.err = store.ErrLost
 			return next
 		}
@@ -162,7 +163,8 @@ func (l *listener) look(ctx context.Context) batch {
 	return next
 }
 
-// tellHeard tells the instance that writes the stream that somebody listens, now and then. If that fails, it is told soon.
+// tellHeard tells the writing instance of the listener, if it was not told within the interval. If that fails, the next
+// call tells it.
 func (l *listener) tellHeard(ctx context.Context) {
 	if time.Since(l.heard) < l.interval {
 		return
@@ -172,7 +174,8 @@ func (l *listener) tellHeard(ctx context.Context) {
 	}
 }
 
-// checkAlive looks whether more can come: whether there still is the stream, and the instance that writes it.
+// checkAlive checks whether more can come: whether the stream still exists, and whether its writing instance has a
+// lease.
 func (l *listener) checkAlive(ctx context.Context) batch {
 	s := l.remote.store
 	asked := time.Now()
@@ -197,13 +200,15 @@ func (l *listener) checkAlive(ctx context.Context) batch {
 	return lostSince(&l.absent, asked, absentAfter)
 }
 
-// fail notes that Redis fails. When it does no more, an instance that lives needs a moment to show that.
+// fail notes that Redis fails. It resets absent, because a live instance needs a moment to renew its lease once Redis
+// is back.
 func (l *listener) fail(now time.Time) batch {
 	l.absent = time.Time{}
 	return lostSince(&l.failed, now, failedAfter)
 }
 
-// lostSince returns nothing, or that the stream is lost if that has been to be feared for long enough.
+// lostSince returns an empty batch, or store.ErrLost if the trouble has lasted longer than patience. since is when the
+// trouble began; a zero since becomes now.
 func lostSince(since *time.Time, now time.Time, patience time.Duration) batch {
 	if since.IsZero() {
 		*since = now

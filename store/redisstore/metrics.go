@@ -6,7 +6,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// metrics are those of all stores of the process. Each config has a registry of its own, and gets the same ones.
+// metrics are the metrics of all stores of the process. Each config has a registry of its own, which collects these
+// same metrics.
 var metrics = newMetricSet()
 
 type metricSet struct {
@@ -31,7 +32,7 @@ func newMetricSet() *metricSet {
 
 func metricName(name string) string { return prometheus.BuildFQName("caddy", "illumichat", name) }
 
-// register has a config's registry collect the metrics. Another store of the config may have done that.
+// register lets a config's registry collect the metrics. Another store of the same config may have done so already.
 func (m *metricSet) register(registry *prometheus.Registry) error {
 	for _, collector := range []prometheus.Collector{m.up, m.failures, m.givenUp} {
 		err := registry.Register(collector)
@@ -42,6 +43,7 @@ func (m *metricSet) register(registry *prometheus.Registry) error {
 	return nil
 }
 
+// allUp returns 1 if every store can reach its Redis, else 0.
 func allUp() float64 {
 	up := 1.0
 	stores.Range(func(_, value any) bool {

@@ -1,7 +1,9 @@
-// Package redisstore provides http.handlers.illumichat.stores.redis, which keeps streams in a Redis that several instances
-// share. A visitor may come back to any of them, and they count visitors' chats together.
+// Package redisstore provides http.handlers.illumichat.stores.redis, which keeps streams in a Redis that several
+// instances share. A visitor can continue an answer at any of these instances, and the instances count visitors' chats
+// together.
 //
-// What an instance writes is in its own memory, too: whoever asked, or comes back to the same instance, waits for no Redis.
+// An instance also keeps the streams that it writes in its own memory. A visitor who reads such a stream at the same
+// instance does not wait for Redis.
 package redisstore
 
 import (
@@ -32,7 +34,7 @@ func init() {
 	caddy.RegisterModule(new(Redis))
 }
 
-// What an operator left out.
+// The defaults of fields that the operator left out.
 const (
 	defaultAddress      = "localhost"
 	defaultPort         = "6379"
@@ -40,38 +42,40 @@ const (
 	defaultPrefix       = "illumichat"
 )
 
-// maxPasswordLength is in bytes.
+// maxPasswordLength is the maximum length of a password in bytes.
 const maxPasswordLength = 4096
 
-// Redis keeps streams in Redis 6.2 or newer, or what speaks its protocol and knows streams and scripts, so that visitors can go
-// on with an answer at any instance. What `limit` and `max_streams_per_client` count, and a cool-down, is shared, too. While
-// Redis cannot be reached, answers can be resumed only at the instance that writes them, and each instance counts for itself.
+// Redis keeps streams in Redis 6.2 or newer, or in a server that speaks its protocol and supports streams and scripts.
+// So visitors can continue an answer at any instance. The instances also share the counts of `limit` and
+// `max_streams_per_client`, and a cool-down. While Redis cannot be reached, answers can be resumed only at the instance
+// that writes them, and each instance counts for itself.
 type Redis struct {
-	// Where Redis is, as `host:port` or the path of a socket. Several are nodes of a Redis Cluster, or Sentinels where there is
-	// a `master_name`. They may hold `{env.*}` and `{file.*}` placeholders. Default: `localhost:6379`, and for Sentinels
-	// `localhost:26379`; where a port is left out, it is that.
+	// Where Redis is: `host:port`, or the path of a socket. With a `master_name`, the addresses are those of Sentinels;
+	// without one, several addresses are the nodes of a Redis Cluster. They may contain `{env.*}` and `{file.*}`
+	// placeholders. Default: `localhost:6379`, and for Sentinels `localhost:26379`. An address without a port has that
+	// default port.
 	Address []string `json:"address,omitempty"`
 
-	// The name under which Sentinels know the master. Default: none, and the addresses are not those of Sentinels.
+	// The name under which the Sentinels know the master. Default: none; the addresses are not those of Sentinels.
 	MasterName string `json:"master_name,omitempty"`
 
-	// Whom to log in as. It may hold placeholders. Default: Redis's own default user.
+	// The user to log in as. It may contain placeholders. Default: Redis's own default user.
 	Username string `json:"username,omitempty"`
 
-	// What to log in with. It should be a placeholder, `{env.NAME}` or `{file.PATH}`: a literal password shows in the config,
-	// and is warned about. One that is exactly one `{file.PATH}` is read anew for each connection, so a rotated secret needs
-	// no reload. Default: none.
+	// The password to log in with. It should be a placeholder, `{env.NAME}` or `{file.PATH}`: a literal password is
+	// visible in the config, and Caddy warns about it. If the value is exactly one `{file.PATH}`, the file is read
+	// again for each connection, so a rotated secret needs no reload. Default: none.
 	Password string `json:"password,omitempty"`
 
-	// The number of the database; a Cluster has only 0. Default: 0.
+	// The number of the database. A Redis Cluster has only 0. Default: 0.
 	DB int `json:"db,omitempty"`
 
-	// How to encrypt connections: an object as that of `reverse_proxy`'s transport, and where it is empty, TLS as usual.
-	// Default: connections are not encrypted.
+	// How to encrypt connections: an object like that of `reverse_proxy`'s transport. An empty object means TLS with
+	// the usual settings. Default: connections are not encrypted.
 	TLS *reverseproxy.TLSConfig `json:"tls,omitempty"`
 
-	// What the names of all keys begin with. Instances that have the same one, and ask the same endpoint with the same token,
-	// share what they keep. Default: `illumichat`.
+	// The prefix of the names of all keys. Instances with the same prefix, endpoint and token share what they keep.
+	// Default: `illumichat`.
 	Prefix string `json:"prefix,omitempty"`
 
 	logger    *zap.Logger
@@ -89,7 +93,7 @@ func (*Redis) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// Provision fills in defaults and resolves placeholders. Redis need not be there yet.
+// Provision fills in defaults, resolves placeholders and registers metrics. Redis need not be running yet.
 func (c *Redis) Provision(ctx caddy.Context) error {
 	c.logger = ctx.Logger()
 	if c.Prefix == "" {
@@ -129,7 +133,7 @@ func (c *Redis) Provision(ctx caddy.Context) error {
 	return nil
 }
 
-// Validate checks what cannot be right, whatever it resolves to.
+// Validate returns an error if the config cannot be right, whatever its placeholders stand for.
 func (c *Redis) Validate() error {
 	switch {
 	case c.DB < 0:
@@ -147,7 +151,7 @@ var (
 	errNoPassword  = errors.New("username: a password is needed, too")
 )
 
-// checkPrefix refuses braces, which tell a Redis Cluster where a key belongs.
+// checkPrefix returns an error if the prefix holds a brace, because braces tell a Redis Cluster in which slot a key is.
 func checkPrefix(prefix string) error {
 	if strings.ContainsAny(prefix, "{}") {
 		return fmt.Errorf("prefix: '%s' holds a brace", prefix)
@@ -155,21 +159,21 @@ func checkPrefix(prefix string) error {
 	return nil
 }
 
-// resolveAddress returns an address with its port, or a socket's path.
+// resolveAddress replaces the placeholders of an address. It returns host:port, or the path of a socket.
 func (c *Redis) resolveAddress(configured string) (string, error) {
 	address, err := values.Expand(configured)
 	if err != nil {
 		return "", err
 	}
 	if path, ok := strings.CutPrefix(address, "unix/"); ok && strings.HasPrefix(path, "/") {
-		address = path // as Caddy writes it
+		address = path // the way that Caddy writes a socket
 	}
 	switch {
 	case address == "":
 		return "", errors.New("one is empty")
 	case strings.HasPrefix(address, "/"):
 		return address, nil
-	case strings.Contains(address, "@"): // which no host does; what comes before it may be a password
+	case strings.Contains(address, "@"): // no host holds one, and the text before it may be a password
 		return "", errors.New("one holds a user; say host:port, and who to log in as by username and password")
 	case strings.Contains(address, "://"):
 		return "", fmt.Errorf("'%s' is a URL, not host:port", values.Printable(address))
@@ -188,13 +192,13 @@ func (c *Redis) resolveAddress(configured string) (string, error) {
 	return net.JoinHostPort(host, given), nil
 }
 
-// password is what to log in with: known since the config was loaded, or in a file.
+// password is a password that was fixed when the config was loaded, or the content of a file.
 type password struct {
 	fixed string
-	path  string // read for each connection; "" where the password is fixed
+	path  string // of the file, which is read for each connection; "" if the password is fixed
 }
 
-// newPassword resolves the configured password. Its errors never hold it.
+// newPassword resolves the configured password. Its errors never show the password.
 func newPassword(configured string) (password, error) {
 	if path, ok := values.File(configured); ok {
 		p := password{path: path}
@@ -221,10 +225,10 @@ func (p password) get() (string, error) {
 	return string(value), nil
 }
 
-// callTimeout bounds what is waited for at once. What takes longer counts as failed.
+// callTimeout bounds a single wait for Redis. A call that takes longer has failed.
 const callTimeout = time.Second
 
-// options are those of a client.
+// options returns the options of a Redis client.
 func (c *Redis) options() *redis.UniversalOptions {
 	o := &redis.UniversalOptions{
 		Addrs:      c.addresses,
@@ -232,7 +236,7 @@ func (c *Redis) options() *redis.UniversalOptions {
 		DB:         c.DB,
 		TLSConfig:  c.tls,
 
-		// What fails is tried again where we know what that means.
+		// The client must not repeat a call: only its caller knows whether that is safe.
 		MaxRetries:            -1,
 		DialerRetries:         1,
 		DialTimeout:           callTimeout,
@@ -253,11 +257,12 @@ func (c *Redis) options() *redis.UniversalOptions {
 	return o
 }
 
-// stores are those that are open in this process, by poolKey.
+// stores holds the open stores of this process by poolKey.
 var stores = caddy.NewUsagePool()
 
-// poolKey tells stores apart. It holds no secret. What is in the files of certificates may have changed since another store
-// was opened, so that each has its own then.
+// poolKey returns a key that two modules have in common if they can share a store. The key is a hash, so it shows no
+// secret. The files of certificates may have changed since another store was opened, so a config with such files shares
+// no store.
 func (c *Redis) poolKey(scope string) (string, error) {
 	config, err := json.Marshal(c)
 	resolved := []string{scope, string(config), strings.Join(c.addresses, " "), c.username, c.password.fixed}
@@ -267,13 +272,14 @@ func (c *Redis) poolKey(scope string) (string, error) {
 	return hash(fmt.Sprintf("%q", resolved)), err
 }
 
-// hash is a short name for a long text.
+// hash returns a short name for a long text.
 func hash(text string) string {
 	sum := sha256.Sum256([]byte(text))
 	return base64.RawURLEncoding.EncodeToString(sum[:12])
 }
 
-// Open returns the store of a scope.
+// Open returns the store of a scope. Modules of this process with the same config and scope share one store, unless
+// their config names files of certificates; then they share the streams in Redis. Open does not wait for Redis.
 func (c *Redis) Open(scope string) (store.Store, error) {
 	key, err := c.poolKey(scope)
 	if err != nil {
@@ -286,7 +292,7 @@ func (c *Redis) Open(scope string) (store.Store, error) {
 	return shared.(*redisStore), nil
 }
 
-// newInstance returns the name of an instance, which is never used again.
+// newInstance returns a new random name for an instance. No other instance ever has the same name.
 func newInstance() string { return rand.Text()[:16] }
 
 // Interface guards

@@ -29,7 +29,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/store/storetest"
 )
 
-// provision returns the module as a config has it, or why the config is refused.
+// provision loads, provisions and validates a module, or returns why its config is refused.
 func provision(t *testing.T, config string) (*Redis, error) {
 	t.Helper()
 	c := new(Redis)
@@ -44,7 +44,7 @@ func provision(t *testing.T, config string) (*Redis, error) {
 	return c, c.Validate()
 }
 
-// openInstance opens the test's scope as another instance would.
+// openInstance opens a store for the test's scope, as an instance of its own.
 func openInstance(t *testing.T, config string) *redisStore {
 	t.Helper()
 	c, err := provision(t, config)
@@ -66,7 +66,7 @@ func openInstance(t *testing.T, config string) *redisStore {
 	return s
 }
 
-// at is a config with an address.
+// at returns a config with the given addresses.
 func at(addresses ...string) string {
 	list, _ := json.Marshal(addresses)
 	return fmt.Sprintf(`{"address": %s}`, list)
@@ -114,7 +114,7 @@ func TestCluster(t *testing.T) {
 	conforms(t, at(fmt.Sprintf("127.0.0.1:%d", ports[0]), fmt.Sprintf("127.0.0.1:%d", ports[1])))
 }
 
-// A password in a file is read for each connection.
+// A password in a file is read again for each connection.
 func TestPasswordIsReplaced(t *testing.T) {
 	server := redistest.Start(t, "--requirepass", "first")
 	file := filepath.Join(t.TempDir(), "password")
@@ -193,7 +193,7 @@ func TestAddresses(t *testing.T) {
 	}
 }
 
-// A Redis that comes and goes is told of now and then.
+// If Redis comes and goes, the log says so only now and then.
 func TestTroubleIsToldOnce(t *testing.T) {
 	core, logs := observer.New(zapcore.InfoLevel)
 	l := &link{logger: zap.New(core)}
@@ -211,7 +211,7 @@ func TestTroubleIsToldOnce(t *testing.T) {
 	}
 }
 
-// Whoever still listens when a store is closed is not left waiting.
+// A listener that is still open when its store is closed does not wait any longer.
 func TestListenerOfAClosedStore(t *testing.T) {
 	config := at(redistest.Start(t).Socket)
 	here, there := openInstance(t, config), openInstance(t, config)
@@ -274,7 +274,8 @@ func TestCaddyfile(t *testing.T) {
 	}
 }
 
-// Redis is down if it does not answer, and not if it says no, if many wait for their turn, or if the caller leaves.
+// Redis is down if it does not answer. It is not down if it refuses a command, if many calls wait for a connection, or
+// if the caller leaves.
 func TestWhatMeansThatRedisIsDown(t *testing.T) {
 	gone, leave := context.WithCancel(t.Context())
 	leave()
@@ -302,7 +303,7 @@ func TestWhatMeansThatRedisIsDown(t *testing.T) {
 	}
 }
 
-// reply is an error that Redis answers with.
+// reply is an error reply of Redis.
 type reply string
 
 func (r reply) Error() string { return string(r) }

@@ -12,7 +12,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/store"
 )
 
-// remote is a stream that another instance writes, or has written, as it is in Redis.
+// remote is a stream in Redis that another instance writes or has written.
 type remote struct {
 	store *redisStore
 	id    string
@@ -37,7 +37,7 @@ func (s *redisStore) findRemote(ctx context.Context, id string) (store.Stream, e
 	return r, nil
 }
 
-// look returns the one entry that a command asks for, if there is one.
+// look runs a command that asks for one entry. It returns nil if there is none.
 func (s *redisStore) look(ctx context.Context, command func(context.Context) *redis.XMessageSliceCmd) (*entry, error) {
 	var found []redis.XMessage
 	err := s.link.call(ctx, callTimeout, func(ctx context.Context) (err error) {
@@ -58,8 +58,8 @@ func (r *remote) Stop(ctx context.Context) error {
 	return r.store.tell(ctx, r.meta.Instance, orderStop, r.id)
 }
 
-// Listen finds the entry in which the event ends. The listener may be ahead of what is in Redis: they have come from the
-// instance that writes the stream, and know events that it has not sent yet.
+// Listen finds the entry in which the event with the number after ends. The visitor may be ahead of Redis: a visitor
+// who comes from the writing instance may have events that the instance has not sent to Redis yet.
 func (r *remote) Listen(after int64) (store.Listener, error) {
 	ctx := r.store.ctx
 	last, err := r.store.look(ctx, func(ctx context.Context) *redis.XMessageSliceCmd {

@@ -8,10 +8,10 @@ import (
 	"github.com/illumichat/caddy-illumichat/store"
 )
 
-// maxEntry is how many bytes are sent at once of one stream, unless a single chunk is larger.
+// maxEntry is the maximum number of bytes in an entry, unless a single chunk is larger.
 const maxEntry = 64 << 10
 
-// replica is what Redis has, and is yet to have, of a stream that is written here.
+// replica is the copy in Redis of a stream that this instance writes: what Redis has of it, and what is yet to be sent.
 type replica struct {
 	id    string
 	key   string
@@ -22,17 +22,17 @@ type replica struct {
 
 	mu      sync.Mutex
 	entries []*entry  // to be sent
-	behind  time.Time // since when there are some
-	sent    int64     // how many entries have left
-	events  int64     // that are in those
-	begun   bool      // Redis may have something
-	renewal bool      // the key needs a new time to live
+	behind  time.Time // since when the first of them has waited
+	sent    int64     // how many entries have an id: they have been sent, or are next
+	events  int64     // how many events end in those entries
+	begun   bool      // Redis may have a part of the stream
+	renewal bool      // the key's time to live must be renewed
 	ended   bool
-	over    bool // nothing more is sent: all was, or it was given up
-	queued  bool // the replicator knows that there is something to do
+	over    bool // nothing more is sent: Redis has everything, or the stream was abandoned
+	queued  bool // the replica is in the replicator's queue
 }
 
-// add adds what the stream goes on with, and maybe ends with.
+// add queues a chunk of the stream for Redis, and the stream's end if end is not nil.
 func (r *replica) add(chunk store.Chunk, end *store.End) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -62,13 +62,14 @@ func (r *replica) add(chunk store.Chunk, end *store.End) {
 	r.queue()
 }
 
-// isKept reports whether the stream can be resumed here. Where it cannot, it was too large, and can be resumed nowhere.
+// isKept reports whether the stream can be resumed at this instance. If not, it was too large for the memory, and it
+// can be resumed nowhere.
 func (r *replica) isKept() bool {
 	_, err := r.of.store.local.Find(r.of.store.ctx, r.id)
 	return err == nil
 }
 
-// drop abandons a stream that is kept no longer.
+// drop abandons a stream that is no longer kept.
 func (r *replica) drop() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -77,7 +78,7 @@ func (r *replica) drop() {
 	}
 }
 
-// queue has the replicator look at r.
+// queue puts the replica into the replicator's queue, unless it is there already.
 func (r *replica) queue() {
 	if !r.queued {
 		r.queued = true
@@ -85,7 +86,7 @@ func (r *replica) queue() {
 	}
 }
 
-// next returns what is to be sent next, if there is something.
+// next returns the entry to be sent next, or nil if there is none. It gives the entry its id.
 func (r *replica) next() *entry {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -112,13 +113,14 @@ func (r *replica) took(e *entry) {
 	}
 }
 
-// giveUp abandons a stream that Redis does not take.
+// giveUp abandons a stream because Redis does not take it.
 func (r *replica) giveUp() {
 	metrics.givenUp.Inc()
 	r.abandon()
 }
 
-// abandon has the stream sent no further. What Redis has of it is removed: a listener would wait for the rest.
+// abandon stops sending the stream. It removes what Redis has of the stream, because a listener would wait for the
+// rest.
 func (r *replica) abandon() {
 	for _, e := range r.entries {
 		r.of.release(len(e.data))

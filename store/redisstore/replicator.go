@@ -12,27 +12,28 @@ import (
 )
 
 const (
-	// maxHeld is how many bytes may wait for Redis, in all.
+	// maxHeld is how many bytes of all streams together may wait for Redis.
 	maxHeld = 16 << 20
 
-	// maxBehind is how long one stream may wait for Redis: others would take longer silence for an instance that is lost.
+	// maxBehind is how long one stream may wait for Redis. After a longer silence, other instances would take this one
+	// for lost.
 	maxBehind = 5 * time.Second
 
-	// maxBatch is how many bytes are sent at once, about.
+	// maxBatch is roughly how many bytes are sent in one pipeline.
 	maxBatch = 1 << 20
 )
 
-// replicator sends to Redis what is written here, of all streams in one goroutine: the longer Redis takes, the more goes at
-// once.
+// replicator sends the streams of this instance to Redis. One goroutine sends all streams, so the longer Redis takes,
+// the more is sent at once.
 type replicator struct {
 	store *redisStore
 	news  chan struct{} // has a value when there is something to do
 
-	mu       sync.Mutex // taken after those of replicas
+	mu       sync.Mutex // taken after the locks of replicas
 	replicas map[string]*replica
 	queued   []*replica
-	held     int                  // bytes that wait
-	removals map[string]time.Time // keys, and when they will have expired
+	held     int                  // bytes that wait for Redis
+	removals map[string]time.Time // the keys to be removed, and when each will have expired
 }
 
 func (p *replicator) init(s *redisStore) {
@@ -42,7 +43,7 @@ func (p *replicator) init(s *redisStore) {
 	p.removals = make(map[string]time.Time)
 }
 
-// begin begins to replicate a stream.
+// begin starts to replicate a stream.
 func (p *replicator) begin(id string, local store.Source, meta store.Meta, terms store.Terms) *replica {
 	r := &replica{
 		id: id, key: p.store.keys.log(id), of: p, local: local, keep: terms.Keep,
@@ -52,7 +53,7 @@ func (p *replicator) begin(id string, local store.Source, meta store.Meta, terms
 	r.behind = time.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if p.store.ctx.Err() != nil { // it is the store of a config that was replaced
+	if p.store.ctx.Err() != nil { // the store is closed, because its config was replaced
 		r.close()
 		return r
 	}
@@ -63,7 +64,7 @@ func (p *replicator) begin(id string, local store.Source, meta store.Meta, terms
 	return r
 }
 
-// hold reserves room for bytes that wait.
+// hold reserves room for n bytes that wait for Redis. It returns false if there is no room.
 func (p *replicator) hold(n int) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -100,7 +101,7 @@ func (p *replicator) forget(id string) {
 	delete(p.replicas, id)
 }
 
-// remove has a key removed, if that is possible before it expires.
+// remove notes a key that is to be removed. If Redis cannot be reached in time, the key expires by itself.
 func (p *replicator) remove(key string, keep time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -108,7 +109,7 @@ func (p *replicator) remove(key string, keep time.Duration) {
 	p.signal()
 }
 
-// order has a stream that is written here obey.
+// order applies an order of another instance to a stream that this instance writes.
 func (p *replicator) order(order, id string) {
 	p.mu.Lock()
 	r := p.replicas[id]
@@ -116,16 +117,16 @@ func (p *replicator) order(order, id string) {
 	switch {
 	case r == nil && order == orderHeard:
 		p.endLost(id)
-	case r == nil: // it has ended
+	case r == nil: // the stream has ended
 	case order == orderStop:
-		_ = r.local.Stop(p.store.ctx) // which does not fail
+		_ = r.local.Stop(p.store.ctx) // never fails
 	case order == orderHeard:
 		r.local.Heard()
 	}
 }
 
-// endLost ends what is in Redis of a stream that has ended here, if its end is not: a Redis that has lost what it had taken would
-// leave whoever listens waiting.
+// endLost marks a stream in Redis as lost, if the stream has ended at this instance but Redis has no end of it. Redis
+// may have lost entries that it had taken, and then listeners at other instances would go on waiting.
 func (p *replicator) endLost(id string) {
 	s := p.store
 	key := s.keys.log(id)
@@ -137,10 +138,10 @@ func (p *replicator) endLost(id string) {
 	}
 	_ = s.link.call(s.ctx, callTimeout, func(ctx context.Context) error {
 		return s.link.own.XAdd(ctx, &redis.XAddArgs{Stream: key, ID: last.next(), NoMkStream: true, Values: []any{fieldLost, 1}}).Err()
-	}) // if that fails, the instance is told of the listener again
+	}) // if this fails, the listener's next message tries again
 }
 
-// renew gives all keys a new time to live.
+// renew renews the time to live of all keys.
 func (p *replicator) renew() {
 	p.mu.Lock()
 	all := make([]*replica, 0, len(p.replicas))
@@ -156,7 +157,7 @@ func (p *replicator) renew() {
 	}
 }
 
-// run sends what there is, until the store is closed.
+// run sends what is queued, until the store is closed.
 func (p *replicator) run() {
 	for {
 		select {
@@ -170,7 +171,7 @@ func (p *replicator) run() {
 	}
 }
 
-// flush waits until all is sent, but no longer than a time.
+// flush waits until everything is sent, for the given time at most. It does not wait while Redis is down.
 func (p *replicator) flush(most time.Duration) {
 	for end := time.Now().Add(most); !p.isIdle() && !p.store.link.down() && time.Now().Before(end); {
 		time.Sleep(time.Millisecond)
@@ -183,7 +184,7 @@ func (p *replicator) isIdle() bool {
 	return len(p.replicas) == 0
 }
 
-// take returns which replicas there is something to do for.
+// take empties the queue, and returns the replicas that were in it.
 func (p *replicator) take() []*replica {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -192,7 +193,8 @@ func (p *replicator) take() []*replica {
 	return queued
 }
 
-// send sends what there is for replicas. It reports whether there is more.
+// send sends what the replicas have, up to about maxBatch bytes, and removes keys. It returns false if there was
+// nothing to send.
 func (p *replicator) send(replicas []*replica) (more bool) {
 	removals := p.removalsDue()
 	if len(replicas) == 0 && len(removals) == 0 {
@@ -220,7 +222,7 @@ func (p *replicator) send(replicas []*replica) (more bool) {
 		for _, r := range removals {
 			r.del = pipe.Del(ctx, r.key)
 		}
-		commands, _ := pipe.Exec(ctx) // of whose errors it tells but the first
+		commands, _ := pipe.Exec(ctx) // Exec returns only the first command's error
 		return failure(commands)
 	})
 	for _, s := range shipments {
@@ -233,7 +235,7 @@ func (p *replicator) send(replicas []*replica) (more bool) {
 	return true
 }
 
-// failure returns an error that one of the commands has, if it is none of those that are expected.
+// failure returns the first unexpected error of the commands, or nil.
 func failure(commands []redis.Cmder) error {
 	for _, c := range commands {
 		if err := c.Err(); err != nil && !errors.Is(err, redis.Nil) && !isTaken(err) {
@@ -243,13 +245,13 @@ func failure(commands []redis.Cmder) error {
 	return nil
 }
 
-// removal is a key that is to be removed.
+// removal is a key to be removed from Redis.
 type removal struct {
 	key string
 	del *redis.IntCmd
 }
 
-// removalsDue are those of keys that have not expired.
+// removalsDue returns the removals of keys that have not expired yet, and forgets the other removals.
 func (p *replicator) removalsDue() (due []*removal) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -263,7 +265,7 @@ func (p *replicator) removalsDue() (due []*removal) {
 	return due
 }
 
-// settle forgets removals that are done.
+// settle forgets the removals that Redis has carried out.
 func (p *replicator) settle(removals []*removal) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

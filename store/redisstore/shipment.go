@@ -9,16 +9,16 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// shipment is what is sent of one stream.
+// shipment is what one pipeline sends of one stream.
 type shipment struct {
 	replica *replica
-	entry   *entry // nil: the key's new time to live alone
+	entry   *entry // nil: only the key's time to live is renewed
 	ttl     time.Duration
 	add     *redis.StringCmd
 	expire  *redis.BoolCmd
 }
 
-// ship returns what is to be sent of a stream, if there is something.
+// ship returns what is to be sent of a stream, or nil if there is nothing.
 func (p *replicator) ship(r *replica) *shipment {
 	e := r.next()
 	r.mu.Lock()
@@ -43,7 +43,7 @@ func (p *replicator) ship(r *replica) *shipment {
 	return s
 }
 
-// queue has the shipment sent with others.
+// queue adds the shipment's commands to a pipeline.
 func (s *shipment) queue(ctx context.Context, pipe redis.Pipeliner) {
 	if s.entry != nil {
 		s.add = pipe.XAdd(ctx, &redis.XAddArgs{
@@ -55,7 +55,7 @@ func (s *shipment) queue(ctx context.Context, pipe redis.Pipeliner) {
 	}
 }
 
-// settle notes what Redis has taken, and has the rest sent again, unless it is late.
+// settle notes what Redis has taken, and queues the rest again, unless the stream has waited longer than maxBehind.
 func (s *shipment) settle() {
 	r := s.replica
 	r.mu.Lock()
@@ -72,7 +72,7 @@ func (s *shipment) settle() {
 			return
 		case err != nil && !isTaken(err):
 		case s.entry.end != nil && !lives:
-			// Sent again, to get its time to live.
+			// The entry is sent again, because the key did not get its time to live.
 		default:
 			r.took(s.entry)
 		}
@@ -86,7 +86,8 @@ func (s *shipment) settle() {
 	}
 }
 
-// isTaken reports whether Redis has refused an entry because it has it: a try of which no answer came was successful.
+// isTaken reports whether Redis refuses an entry because it has the entry already. Then an earlier attempt was
+// successful, but its reply was lost.
 func isTaken(err error) bool {
 	return err != nil && strings.Contains(err.Error(), "equal or smaller than the target stream top item")
 }

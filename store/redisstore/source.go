@@ -9,7 +9,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/store"
 )
 
-// source is a stream that is written here: into memory, and from there into Redis when that takes it.
+// source is a stream that this instance writes: into memory, and from there to Redis as fast as Redis takes it.
 type source struct {
 	store.Source
 	replica *replica
@@ -23,9 +23,10 @@ func (s *source) Append(ctx context.Context, chunk store.Chunk) error {
 	return nil
 }
 
-// Finish waits for Redis when the process exits, as nobody else would.
+// Finish ends the stream. If the process is exiting, Finish waits for Redis for up to callTimeout, because nothing else
+// would.
 func (s *source) Finish(last store.Chunk, end store.End) {
-	kept := s.replica.isKept() // afterwards, others may have taken its room
+	kept := s.replica.isKept() // asked first, because an ended stream may have to make room for others
 	s.Source.Finish(last, end)
 	if kept {
 		s.replica.add(last, &end)

@@ -16,22 +16,23 @@ import (
 )
 
 const (
-	// beatInterval is how often an instance shows that it lives, and leaseTime how long it is believed to. Together with
-	// lostAfter they are less than the five seconds in which listeners are told.
+	// beatInterval is the time between two heartbeats of an instance, and leaseTime is how long the lease lasts that
+	// each of them renews. Together with absentAfter, that is less than the five seconds within which a listener gets
+	// store.ErrLost.
 	beatInterval = 500 * time.Millisecond
 	leaseTime    = 2 * time.Second
 
-	// renewal is how often the keys of streams that are being written are given a new time to live, and spare how much
-	// longer that is than they are kept.
+	// renewal is the time after which the keys of unfinished streams get a new time to live. spare is how much longer
+	// than Terms.Keep that time to live is.
 	renewal = 20 * time.Second
 	spare   = time.Minute
 
-	// controlTime is how long an instance may take to read what others tell it.
+	// controlTime is how long an instance may take to read the orders of other instances.
 	controlTime = time.Minute
 )
 
-// redisStore is the store of one scope, at one instance. What is written here is kept in the memory of this process, and
-// replicated to Redis.
+// redisStore is the store of one scope at one instance. It keeps the streams that this instance writes in the memory of
+// the process, and replicates them to Redis.
 type redisStore struct {
 	link     *link
 	keys     keys
@@ -39,23 +40,24 @@ type redisStore struct {
 	poolKey  string
 	local    store.Store
 
-	ctx    context.Context // until the store is closed
+	ctx    context.Context // ends when the store is closed
 	cancel context.CancelFunc
 	loops  sync.WaitGroup
 
 	replicator replicator
 	counting   counting
-	countTime  time.Duration // which only tests change
+	countTime  time.Duration // the constant, except in tests
 }
 
-// keys are the names under which a scope's are kept. What is in braces tells a Cluster which of them belong together.
+// keys builds the names of a scope's keys. The part in braces tells a Redis Cluster which keys belong in one hash
+// slot.
 type keys string
 
 func (k keys) log(id string) string           { return string(k) + ":{" + id + "}" }
 func (k keys) lease(instance string) string   { return string(k) + ":{" + instance + "}:alive" }
 func (k keys) control(instance string) string { return string(k) + ":{" + instance + "}:control" }
 
-// shared is what all instances of the scope have together.
+// shared returns the name of a key that all instances of the scope share.
 func (k keys) shared(name string) string { return "{" + string(k) + "}:" + name }
 
 func (c *Redis) newStore(scope, poolKey string) (*redisStore, error) {
@@ -80,7 +82,8 @@ func (c *Redis) newStore(scope, poolKey string) (*redisStore, error) {
 	return s, nil
 }
 
-// debugLogger is for what the Redis library has to say: what matters of that its callers are told as well.
+// debugLogger logs the messages of the Redis library at debug level. The library also returns the important errors to
+// its callers.
 type debugLogger struct{}
 
 func (debugLogger) Printf(_ context.Context, format string, values ...any) {
@@ -89,14 +92,14 @@ func (debugLogger) Printf(_ context.Context, format string, values ...any) {
 	}
 }
 
-// beat shows that the instance lives, and finds out whether Redis does.
+// beat sends heartbeats until the store is closed, and finds out whether Redis answers.
 func (s *redisStore) beat() {
 	tick := time.NewTicker(beatInterval)
 	defer tick.Stop()
 	renewed := time.Now()
 	for s.ctx.Err() == nil {
 		began := time.Now()
-		// A Redis that counts too slowly for visitors is not well.
+		// A Redis that takes longer than countTime stays down, because visitors wait while it counts.
 		if s.show() == nil && time.Since(began) < countTime {
 			s.link.mend()
 			s.removeLeftovers()
@@ -112,7 +115,7 @@ func (s *redisStore) beat() {
 	}
 }
 
-// show shows that the instance lives to those who listen to what it writes, and those who count.
+// show renews this instance's lease, for listeners at other instances, and its heartbeat, for shared counting.
 func (s *redisStore) show() error {
 	ctx, cancel := context.WithTimeout(s.ctx, callTimeout)
 	defer cancel()
@@ -124,18 +127,18 @@ func (s *redisStore) show() error {
 		}
 	}
 	if err != nil && s.ctx.Err() == nil {
-		s.link.fail(err) // what Redis refuses here, it refuses to all
+		s.link.fail(err) // Redis would refuse all other calls, too
 	}
 	return err
 }
 
-// What others tell an instance of a stream that it writes.
+// The orders that an instance gets from other instances, for a stream that it writes.
 const (
 	orderStop  = "stop"
 	orderHeard = "heard"
 )
 
-// tell tells the instance that writes a stream.
+// tell sends an order to the instance that writes a stream.
 func (s *redisStore) tell(ctx context.Context, instance, order, id string) error {
 	key := s.keys.control(instance)
 	return s.link.call(ctx, callTimeout, func(ctx context.Context) error {
@@ -148,8 +151,8 @@ func (s *redisStore) tell(ctx context.Context, instance, order, id string) error
 	})
 }
 
-// obey does what other instances tell. It forgets that in Redis, and not by remembering what was the last: after a failover,
-// ids may begin anew.
+// obey carries out the orders of other instances, and deletes each order from Redis. It does not remember the last id
+// instead, because ids may begin again after a failover.
 func (s *redisStore) obey() {
 	key := s.keys.control(s.instance)
 	for s.ctx.Err() == nil {
@@ -172,10 +175,11 @@ func (s *redisStore) obey() {
 	}
 }
 
-// blockTime is how long a call waits in Redis at most. Whoever has left still holds a connection for as long.
+// blockTime is how long a call blocks in Redis at most. A listener that was closed still holds its connection for that
+// long.
 const blockTime = 700 * time.Millisecond
 
-// wait returns what follows in a Redis stream, or nothing after a time.
+// wait returns the next entries of a Redis stream, or none if nothing has come within block.
 func (s *redisStore) wait(ctx context.Context, key, after string, most int64, block time.Duration) (messages []redis.XMessage, err error) {
 	err = s.link.call(ctx, block+callTimeout, func(ctx context.Context) error {
 		streams, err := s.link.waits.XRead(ctx, &redis.XReadArgs{Streams: []string{key, after}, Count: most, Block: block}).Result()
@@ -190,7 +194,7 @@ func (s *redisStore) wait(ctx context.Context, key, after string, most int64, bl
 	return messages, err
 }
 
-// pause lasts a moment, after which what has failed may be tried again.
+// pause waits a moment, before the caller repeats what has failed.
 func (s *redisStore) pause(ctx context.Context) {
 	select {
 	case <-time.After(100 * time.Millisecond):
@@ -198,13 +202,13 @@ func (s *redisStore) pause(ctx context.Context) {
 	}
 }
 
-// Claim begins a stream here, and has it replicated.
+// Claim begins a stream in memory, and starts to replicate it.
 func (s *redisStore) Claim(id string, meta store.Meta, terms store.Terms) (store.Source, store.Listener) {
 	local, first := s.local.Claim(id, meta, terms)
 	return &source{Source: local, replica: s.replicator.begin(id, local, meta, terms)}, first
 }
 
-// Find returns a stream of this process, or else what is in Redis.
+// Find returns a stream of this store's memory, or else one that is in Redis.
 func (s *redisStore) Find(ctx context.Context, id string) (store.Stream, error) {
 	if stream, err := s.local.Find(ctx, id); err == nil {
 		return stream, nil
@@ -215,16 +219,17 @@ func (s *redisStore) Find(ctx context.Context, id string) (store.Stream, error) 
 // Shared reports whether Redis can be reached.
 func (s *redisStore) Shared() bool { return !s.link.down() }
 
-// Close lets go of the store. The last one who does closes it.
+// Close ends one use of the store. The last use that ends closes the store.
 func (s *redisStore) Close() error {
 	_, err := stores.Delete(s.poolKey)
 	return err
 }
 
-// Destruct has the store closed, once what was written is in Redis, or should be. Whoever let go of it last does not wait.
+// Destruct closes the store in the background, as soon as everything is in Redis, or after callTimeout. The caller
+// waits for Redis only if the process is exiting.
 func (s *redisStore) Destruct() error {
 	if caddy.Exiting() {
-		s.replicator.flush(callTimeout) // nobody else will
+		s.replicator.flush(callTimeout) // the goroutine below may not get that far
 	}
 	go func() {
 		s.replicator.flush(callTimeout)

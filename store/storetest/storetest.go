@@ -1,4 +1,4 @@
-// Package storetest has the test that every store passes.
+// Package storetest contains the test that every store must pass.
 package storetest
 
 import (
@@ -16,13 +16,15 @@ import (
 	"github.com/illumichat/caddy-illumichat/store"
 )
 
-// patience bounds a wait for what is expected to come soon.
+// patience is the longest wait for something that should happen soon.
 const patience = 10 * time.Second
 
-// terms are those of streams of which nothing else is expected.
+// terms are the terms of streams whose test needs no others.
 var terms = store.Terms{Grace: time.Minute, Keep: time.Minute, MaxSize: 1 << 20, MaxTotal: 64 << 20}
 
-// Run checks what a store promises. open returns stores that keep the same streams: each may be another instance's.
+// Run tests the contract of store.Store, but not of store.Counter. It calls open twice for each subtest, with the
+// subtest's t. The two stores must keep the same streams: they may be one store, or stores of two instances. open must
+// close its store in t.Cleanup.
 func Run(t *testing.T, open func(t *testing.T) store.Store) {
 	for name, test := range map[string]func(*testing.T, store.Store, store.Store){
 		"what is not there":         testNotFound,
@@ -55,9 +57,10 @@ func newID() string {
 	return fmt.Sprintf("stream-%d-%d", ids.last, rand.Uint32())
 }
 
-// event is what an event of a number looks like here.
+// event returns the bytes of the event with a number.
 func event(n int) string { return fmt.Sprintf("data: %d\n\n", n) }
 
+// events returns the bytes of the events whose numbers lie between from and to, both included.
 func events(from, to int) string {
 	var all strings.Builder
 	for n := from; n <= to; n++ {
@@ -66,7 +69,7 @@ func events(from, to int) string {
 	return all.String()
 }
 
-// appendEvents appends events, all at once.
+// appendEvents appends events in one chunk.
 func appendEvents(t *testing.T, source store.Source, from, to int) {
 	t.Helper()
 	if err := source.Append(t.Context(), store.Chunk{Data: []byte(events(from, to)), Ends: endsOf(from, to)}); err != nil {
@@ -102,7 +105,7 @@ func listen(t *testing.T, s store.Store, id string, after int64) store.Listener 
 	return listener
 }
 
-// read reads to the end, or until so many events were read.
+// read reads until the end of the stream, or until it has read most events or more.
 func read(t *testing.T, listener store.Listener, most int) (got string, n int, err error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -128,7 +131,7 @@ func read(t *testing.T, listener store.Listener, most int) (got string, n int, e
 
 const all = 1 << 30
 
-// wantAll checks that a listener gets the rest of a stream, of events from one number to another.
+// wantAll checks that a listener gets the rest of a stream: the events whose numbers lie between from and to.
 func wantAll(t *testing.T, listener store.Listener, from, to int) {
 	t.Helper()
 	got, n, err := read(t, listener, all)
@@ -155,7 +158,7 @@ func isGone(t *testing.T, s store.Store, id string) bool {
 	return err != nil
 }
 
-// awaitEnd waits until a stream is there to its end, of which it has a number of events.
+// awaitEnd waits until s has the stream's end, after the given number of events.
 func awaitEnd(t *testing.T, s store.Store, id string, events int64) {
 	t.Helper()
 	eventually(t, "it is found", func() bool { return !isGone(t, s, id) })
@@ -258,7 +261,7 @@ func testWaiting(t *testing.T, s, other store.Store) {
 	wantAll(t, first, 1, 20)
 }
 
-// Listeners who come and go anywhere have each event once, all in all.
+// Listeners that leave and come back at either store get each event exactly once.
 func testListeners(t *testing.T, s, other store.Store) {
 	const n, listeners = 2000, 20
 	id := newID()
@@ -327,7 +330,7 @@ func testStop(t *testing.T, s, other store.Store) {
 	if err := source.Append(t.Context(), store.Chunk{Data: []byte("lost"), Ends: []int{4}}); !errors.Is(err, store.ErrStopped) {
 		t.Errorf("got %v", err)
 	}
-	// What is said of it in the end still counts.
+	// Finish still adds its last chunk.
 	source.Finish(store.Chunk{Data: []byte(event(4)), Ends: []int{len(event(4))}}, store.End{Cause: "stopped"})
 	wantAll(t, first, 1, 4)
 	if err := find(t, other, id).Stop(t.Context()); err != nil {
@@ -406,7 +409,7 @@ func testSlowListener(t *testing.T, s, other store.Store) {
 	source, first := s.Claim(id, store.Meta{}, terms)
 	eventually(t, "it is found", func() bool { return !isGone(t, other, id) })
 	slow := listen(t, other, id, 0)
-	appendEvents(t, source, 1, 20_000) // of a size that is kept
+	appendEvents(t, source, 1, 20_000) // fewer bytes than terms.MaxSize
 	source.Finish(store.Chunk{}, store.End{})
 	wantAll(t, first, 1, 20_000)
 	wantAll(t, slow, 1, 20_000)
