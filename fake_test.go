@@ -181,9 +181,12 @@ func (c *fakeChat) run(t testing.TB) {
 	h := c.handler
 	if h == nil {
 		h = newHandler(t, c.subdirectives)
-		if h.limiter = c.limiter; h.limiter == nil {
+		switch {
+		case c.limiter == nil:
 			h.limiter = newFakeLimiter(h)
 			defer func() { _ = h.limiter.Close() }()
+		case h.limiter != c.limiter: // chats at once must not write
+			h.limiter = c.limiter
 		}
 	}
 	ctx := c.ctx
