@@ -13,7 +13,7 @@ import (
 )
 
 // A problem that lasts is logged at its level once a minute, with the number of reports in between.
-func TestTroubles(t *testing.T) {
+func TestReport(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		core, logs := observer.New(zapcore.DebugLevel)
 		log := NewLog(zap.New(core))

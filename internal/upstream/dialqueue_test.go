@@ -183,7 +183,7 @@ func TestHangingConnectionsHoldUpNobody(t *testing.T) {
 }
 
 // A request releases its place when it gets a connection, and when it gets none.
-func TestConnQueueIsLeft(t *testing.T) {
+func TestDialQueueIsLeft(t *testing.T) {
 	for name, endpoint := range map[string]string{
 		"answered": newCrowded(t, 1, 100, startHTTP2).server.URL,
 		"refused":  fmt.Sprintf("https://127.0.0.1:%d", localhost.Port(t)),
@@ -201,7 +201,7 @@ func TestConnQueueIsLeft(t *testing.T) {
 }
 
 // A request also releases its place if its visitor leaves while it dials.
-func TestConnQueueIsLeftByVisitors(t *testing.T) {
+func TestDialQueueIsLeftByVisitors(t *testing.T) {
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -226,7 +226,7 @@ func TestConnQueueIsLeftByVisitors(t *testing.T) {
 	}
 }
 
-func TestConnQueueLearns(t *testing.T) {
+func TestDialQueueLearns(t *testing.T) {
 	for protocol, exclusive := range map[string]bool{"h2": false, "http/1.1": true} {
 		q := newDialQueue()
 		q.exclusive.Store(!exclusive)
@@ -263,7 +263,7 @@ func handshaken(t *testing.T, protocol string) net.Conn {
 }
 
 // A request waits until there is a place, but only for a limited time, and not if waiting is of no use.
-func TestConnQueueWaits(t *testing.T) {
+func TestDialQueueWaits(t *testing.T) {
 	for name, row := range map[string]struct {
 		meanwhile func(q *dialQueue, leave func())
 		joins     bool

@@ -103,7 +103,7 @@ func TestTokenOfSeveralPlaceholders(t *testing.T) {
 	}
 }
 
-func TestSecretDoesNotShow(t *testing.T) {
+func TestTokenDoesNotShow(t *testing.T) {
 	const value = sandbox.Token
 	s := newToken([]byte(value))
 	shown := map[string]string{}
@@ -138,7 +138,7 @@ func TestSecretDoesNotShow(t *testing.T) {
 }
 
 // In finds the token wherever it is, and whichever of its bytes is the rarest.
-func FuzzSecretIn(f *testing.F) {
+func FuzzTokenIn(f *testing.F) {
 	for _, token := range []string{sandbox.Token, "aaaaaaaaaaaaaaaa", "Q" + strings.Repeat("a", 20), strings.Repeat("a", 20) + "Q", "================"} {
 		for _, text := range []string{
 			"", token, token[1:], token[:len(token)-1], "x" + token, token + "x", token[:10] + token, strings.Repeat(token[:1], 100),
