@@ -183,11 +183,11 @@ func TestWhatDoesNotCount(t *testing.T) {
 	}
 	writeToken(sandbox.Token)
 	directive := func(endpoint string) string {
-		return fmt.Sprintf("illumichat %s {\ntoken {file.%s}\nassistants asst_demo\nendpoint %s\nlimit 2 1h\nmax_body_size 1KiB\nmax_streams_per_client 1\n%s\n}",
+		return fmt.Sprintf("illumichat %s {\ntoken {file.%s}\nassistants asst_demo\nendpoint %s\nlimit 3 1h\nmax_body_size 1KiB\nmax_streams_per_client 1\n%s\n}",
 			sitetest.ChatPath, tokenFile, endpoint, sitetest.Once)
 	}
 	s := sitetest.Serve(t, directive(server.URL))
-	wantLetIn(t, s.AskAs("", sitetest.Hello), `"client";r=1;t=_`)
+	wantLetIn(t, s.AskAs("", sitetest.Hello), `"client";r=2;t=_`)
 
 	refused := func(status int, code string, change func(*http.Request)) {
 		t.Helper()
@@ -209,22 +209,25 @@ func TestWhatDoesNotCount(t *testing.T) {
 		refused(403, "forbidden:assistant", body(strings.Replace(sitetest.Hello, "asst_demo", "asst_other", 1)))
 		writeToken("")
 		refused(502, "unauthorized:upstream", body(sitetest.Hello))
-		wantLeft(t, s.AskAs("", sitetest.Hello), `"client";r=1;t=_`)
+		wantLeft(t, s.AskAs("", sitetest.Hello), `"client";r=2;t=_`)
 		writeToken(sandbox.Token)
 	}
 	// A second stream of the client, while one is open.
 	slow := s.AskAs("", sitetest.Saying("/endless"))
-	sitetest.WantError(t, s.AskAs("", sitetest.Hello), 429, "rate_limit:chat")
+	second := s.AskAs("", sitetest.Hello)
+	sitetest.WantError(t, second, 429, "rate_limit:chat")
+	wantLeft(t, second, `"client";r=1;t=_`)
 	slow.Body.Close()
 	sitetest.Eventually(t, "the stream's slot is free", func() bool { return takenSlots() == 0 })
+	wantLetIn(t, s.AskAs("", sitetest.Hello), `"client";r=0;t=_`)
 	wantUsedUp(t, s.AskAs("", sitetest.Hello), `"client";r=0;t=_`)
 	// A fault in the request is reported first, also to clients whose limit is used up.
 	refused(403, "forbidden:origin", func(req *http.Request) { req.Header.Set("Sec-Fetch-Site", "cross-site") })
 	refused(413, "too_large:chat", body("["+sitetest.Saying(strings.Repeat("x", 2000))))
 	refused(400, "bad_request:chat", body("{}"))
 	refused(403, "forbidden:assistant", body(strings.Replace(sitetest.Hello, "asst_demo", "asst_other", 1)))
-	if got := len(server.Requests()); got != 2 {
-		t.Errorf("the upstream was asked %d times, want 2", got)
+	if got := len(server.Requests()); got != 3 {
+		t.Errorf("the upstream was asked %d times, want 3", got)
 	}
 
 	// An upstream that cannot be reached.
@@ -233,12 +236,12 @@ func TestWhatDoesNotCount(t *testing.T) {
 	for range 5 {
 		resp := s.AskAs("", sitetest.Hello)
 		sitetest.WantError(t, resp, 502, "bad_gateway:upstream")
-		wantLeft(t, resp, `"client";r=2`)
+		wantLeft(t, resp, `"client";r=3`)
 	}
 
 	// A chat that the upstream answers 429 counts once. Chats that are refused during the cool-down do not count.
-	second := sandboxtest.NewServer(t, sandbox.Options{})
-	s.Reload(directive(second.URL))
+	limited := sandboxtest.NewServer(t, sandbox.Options{})
+	s.Reload(directive(limited.URL))
 	sitetest.WantError(t, s.AskAs("", sitetest.Saying("/status 429 1")), 429, "rate_limit:chat")
 	for range 5 {
 		resp := s.AskAs("", sitetest.Hello)
@@ -246,6 +249,7 @@ func TestWhatDoesNotCount(t *testing.T) {
 		wantLeft(t, resp, "")
 	}
 	sitetest.Eventually(t, "the cool-down is over", func() bool { return s.AskAs("", sitetest.Hello).StatusCode == http.StatusOK })
+	wantLetIn(t, s.AskAs("", sitetest.Hello), `"client";r=0;t=_`)
 	wantUsedUp(t, s.AskAs("", sitetest.Hello), `"client";r=0;t=_`)
 }
 

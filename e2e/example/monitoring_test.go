@@ -42,10 +42,10 @@ func TestMonitoredMetricsExist(t *testing.T) {
 	sitetest.ReadAll(t, s.AskAs("", sitetest.Saying("/events 2")))                                                // creates the histograms with an assistant label
 	exported := make(map[string]bool)
 	sitetest.Eventually(t, "the chat is counted", func() bool {
-		for name, value := range sitetest.Scrape(t, s) {
+		for name := range sitetest.Scrape(t, s) {
 			name, _, _ = strings.Cut(name, "{")
 			exported[strings.TrimSuffix(strings.TrimSuffix(strings.TrimSuffix(name, "_bucket"), "_sum"), "_count")] = true
-			exported[name] = exported[name] || value >= 0
+			exported[name] = true
 		}
 		return exported["first_event_seconds_bucket"]
 	})

@@ -205,7 +205,7 @@ func TestBrowserTakesInput(t *testing.T) {
 	turns := func() int { return eval[int](b, `document.querySelectorAll(".turn").length`) }
 
 	if !eval[bool](b, `document.querySelector("#send").disabled`) {
-		t.Error("nothing can be sent")
+		t.Error("an empty message can be sent")
 	}
 	call(b, cdpinput.InsertText, cdpinput.InsertTextParams{Text: "/stall 3"})
 	for _, event := range []string{"isComposing: true", "keyCode: 229", "repeat: true", "shiftKey: true"} {
