@@ -3,7 +3,7 @@ package apierror
 import "slices"
 
 // Code is the code of an error or of an interruption, "<type>:<context>". Its field is unexported, so that all codes
-// are made in this file and the list of codes is complete.
+// are made in this file. Codes and Interruptions list them.
 type Code struct{ name string }
 
 // String returns the code as it is sent.

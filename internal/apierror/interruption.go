@@ -2,6 +2,7 @@ package apierror
 
 import (
 	"net/http"
+	"slices"
 	"time"
 
 	"go.uber.org/zap/zapcore"
@@ -64,57 +65,69 @@ func (i *Interruption) Because(cause error) *Interruption {
 	return &c
 }
 
+// interruptions lists all interruptions, in the order of their declarations below.
+var interruptions []*Interruption
+
+// Interruptions returns every Interruption that there is.
+func Interruptions() []*Interruption { return slices.Clone(interruptions) }
+
+// interruption puts an interruption on the list.
+func interruption(i Interruption) *Interruption {
+	interruptions = append(interruptions, &i)
+	return &i
+}
+
 // The reasons why an answer can break off.
 var (
-	Unreachable = &Interruption{
+	Unreachable = interruption(Interruption{
 		Code: codeClosed, Text: "the assistant cannot be reached",
 		before:    FromStatus(http.StatusBadGateway).withHint("see whether this machine can reach the endpoint"),
 		Retryable: true,
 		TryLabel:  "unreachable",
-	}
-	Closed = &Interruption{
+	})
+	Closed = interruption(Interruption{
 		Code: codeClosed, Text: "the answer broke off",
 		before: &Error{Status: http.StatusBadGateway, Code: CodeBadGateway, Text: "the assistant did not answer",
 			Hint: "the upstream, or something on the way to it, closes connections before the answer is complete"},
 		Retryable: true,
 		TryLabel:  "broken",
-	}
-	Stalled = &Interruption{
+	})
+	Stalled = interruption(Interruption{
 		Code: codeStalled, Text: "the answer stalled",
 		before:   FromStatus(http.StatusGatewayTimeout).withHint("raise idle_timeout if the assistant pauses for longer"),
 		TryLabel: "stalled",
-	}
-	ResponseTimeout = &Interruption{
+	})
+	ResponseTimeout = interruption(Interruption{
 		Code: codeTimeoutUpstream, Text: "the assistant took too long to answer",
 		before:    FromStatus(http.StatusGatewayTimeout).withHint("raise response_timeout if the assistant takes longer to begin"),
 		Retryable: true,
 		TryLabel:  "timeout",
-	}
-	MaxDuration = &Interruption{
+	})
+	MaxDuration = interruption(Interruption{
 		Code: codeMaxDuration, Text: "the answer took too long",
 		before:   FromStatus(http.StatusGatewayTimeout).withHint("raise max_duration if answers take longer"),
 		TryLabel: "max_duration",
-	}
-	Leak = &Interruption{
+	})
+	Leak = interruption(Interruption{
 		Code: codeLeak, Text: "the answer was stopped",
 		before: &Error{
 			Status: http.StatusBadGateway, Code: CodeBadGateway, Text: "the answer was stopped",
 			Hint: "the upstream sent the API token back: revoke it, and tell IllumiChat",
 		},
 		TryLabel: "leak",
-	}
-	ShuttingDown = &Interruption{
+	})
+	ShuttingDown = interruption(Interruption{
 		Code: codeShuttingDown, Text: "the server is restarting; please try again",
 		before: &Error{
 			Status: http.StatusServiceUnavailable, Code: codeShuttingDown,
 			Text: "the server is restarting; please try again", Header: RetryAfterHeader(time.Second),
 		},
 		TryLabel: "shutting_down",
-	}
+	})
 	// Stopped and Abandoned occur only after the stream has begun.
-	Stopped   = &Interruption{Code: codeStopped, TryLabel: "left"}
-	Abandoned = &Interruption{Code: codeAbandoned, Text: "nobody listened to the answer", TryLabel: "left"}
+	Stopped   = interruption(Interruption{Code: codeStopped, TryLabel: "left"})
+	Abandoned = interruption(Interruption{Code: codeAbandoned, Text: "nobody listened to the answer", TryLabel: "left"})
 
 	// Lost ends a stream that another instance wrote. The stream's listeners at this instance get it.
-	Lost = &Interruption{Code: codeLost, Text: "the rest of the answer is lost"}
+	Lost = interruption(Interruption{Code: codeLost, Text: "the rest of the answer is lost"})
 )

@@ -77,12 +77,14 @@ func (m *metricSet) begin() {
 	for _, label := range []string{tryAnswered, "unauthorized", "no_chat", "rate_limited", "server_error", "client_error", "left"} {
 		m.tries.WithLabelValues(label)
 	}
-	for _, b := range []*apierror.Interruption{apierror.Unreachable, apierror.Closed, apierror.Stalled, apierror.ResponseTimeout, apierror.MaxDuration, apierror.Leak, apierror.ShuttingDown} {
-		m.tries.WithLabelValues(b.TryLabel)
-		m.finishes.WithLabelValues("error", b.Code.String())
+	for _, i := range apierror.Interruptions() {
+		if i.TryLabel != "" {
+			m.tries.WithLabelValues(i.TryLabel)
+		}
+		if i != apierror.Abandoned { // nobody gets the finish of an abandoned answer
+			m.finishes.WithLabelValues(i.FinishReason(), i.Code.String())
+		}
 	}
-	m.finishes.WithLabelValues(apierror.Stopped.FinishReason(), apierror.Stopped.Code.String())
-	m.finishes.WithLabelValues(apierror.Lost.FinishReason(), apierror.Lost.Code.String())
 	for _, reason := range []string{"stop", "length", "error", "other"} {
 		m.finishes.WithLabelValues(reason, "")
 	}
