@@ -6,6 +6,7 @@ import (
 
 	_ "github.com/illumichat/caddy-illumichat"
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
+	_ "github.com/illumichat/caddy-illumichat/store/redisstore"
 )
 
 func TestMain(m *testing.M) { sitetest.Main(m) }

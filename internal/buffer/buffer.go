@@ -43,8 +43,8 @@ func Put(class int, b *[]byte) { pools[class].Put(b) }
 type Buffer struct {
 	memory *[]byte // the memory, from the pool of class; nil after Release or Abandon
 	class  int
-	n      int  // how many bytes are held, at the beginning of room
-	flood  bool // floods counts room
+	n      int  // how many bytes are held, at the beginning of memory
+	flood  bool // floods counts the memory
 	calm   int  // how many reads in a row would have fitted Min bytes
 }
 

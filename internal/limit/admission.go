@@ -63,7 +63,7 @@ type charge struct {
 // instance decide.
 func (a *Admission) enter() error {
 	if a.limiter.config.Counter != nil {
-		if known, err := a.enterShared(); known {
+		if known, err := a.admitShared(); known {
 			return err
 		}
 	}

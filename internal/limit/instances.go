@@ -7,10 +7,10 @@ import (
 	"github.com/illumichat/caddy-illumichat/store"
 )
 
-// enterShared admits the request by the shared counter. known is false if the counter cannot be reached; then the
+// admitShared admits the request by the shared counter. known is false if the counter cannot be reached; then the
 // counts of this instance decide. This instance counts everything too, but its own counts do not decide while the
 // counter can be reached. Only max_streams is always local.
-func (a *Admission) enterShared() (known bool, err error) {
+func (a *Admission) admitShared() (known bool, err error) {
 	state := a.limiter.state
 	if wait := state.coolDown.left(); wait > 0 {
 		return true, ErrCoolDown(wait)
@@ -59,7 +59,7 @@ func (a *Admission) keepState() {
 
 // request returns the request in the form that the shared counter takes.
 func (a *Admission) request() store.Request {
-	e := store.Request{
+	r := store.Request{
 		ID:           a.ID,
 		Client:       a.client,
 		MaxPerClient: a.limiter.config.MaxPerClient,
@@ -67,11 +67,11 @@ func (a *Admission) request() store.Request {
 	}
 	for i, c := range a.charges {
 		// The quotes separate the configured key from the actual one, whatever characters they contain.
-		e.Limits[i] = store.Limit{
+		r.Limits[i] = store.Limit{
 			Key: strconv.Quote(c.limit.Rule.Key) + " " + c.key, Window: c.limit.Rule.Window, Requests: c.limit.Requests,
 		}
 	}
-	return e
+	return r
 }
 
 // noteUsage takes over the usage of the limits by all instances. used is empty if that is not known.
@@ -108,38 +108,17 @@ func (a *Admission) refused(decision store.Decision) error {
 	return errClientStreams
 }
 
-// NextTurn permits one more attempt and returns 0, or returns how long the request has to wait for it.
-func (a *Admission) NextTurn() (wait time.Duration) {
-	a.turn, wait = a.furtherTurn()
-	return wait
-}
-
-func (a *Admission) furtherTurn() (turn, time.Duration) {
-	coolDown := &a.limiter.state.coolDown
-	if a.reservation == nil || coolDown.left() > 0 {
-		return coolDown.turn()
-	}
-	decision, err := a.reservation.NextTurn()
-	switch {
-	case err != nil:
-		return coolDown.turn()
-	case decision.Reservation == nil:
-		return turn{}, coolDown.waitShared(decision)
-	}
-	return coolDown.turnShared(decision), 0
-}
-
 // admitListenerShared admits a listener who needs a slot, by the shared counter. known is false if the counter cannot
 // be reached; then the counts of this instance decide.
 func (l *Limiter) admitListenerShared(stream string, r Request, writtenHere bool) (taken Slot, known bool, err error) {
 	if err := l.takeLocalSlot(r.Client); err != nil {
 		return Slot{}, true, err
 	}
-	e := store.Request{ID: r.ID, Client: r.Client, MaxPerClient: l.config.MaxPerClient, Listens: true}
+	request := store.Request{ID: r.ID, Client: r.Client, MaxPerClient: l.config.MaxPerClient, Listens: true}
 	if !writtenHere {
-		e.Follows = stream
+		request.Follows = stream
 	}
-	decision, err := l.config.Counter.Reserve(e)
+	decision, err := l.config.Counter.Reserve(request)
 	if err == nil && decision.Reservation != nil {
 		return Slot{state: l.state, client: r.Client, reservation: decision.Reservation}, true, nil
 	}
