@@ -125,9 +125,8 @@ func (m *resumer) writeJSON(r *http.Request, response *visitor.Response, rec *re
 // follow sends a stream to a visitor, until it ends or the visitor leaves. An error means that nothing was sent.
 func (m *resumer) follow(r *http.Request, response *visitor.Response, head http.Header, listener store.Listener, c *telemetry.Record) error {
 	response.Prepare(head, sse.MediaType)
-	var p recording.Progress
-	defer func() { c.Events, c.FirstEvent = p.Events, p.FirstEvent }()
-	err := recording.Follow(r.Context(), c.Start, response, listener, &p)
+	progress := recording.Progress{Events: &c.Events, FirstEvent: &c.FirstEvent}
+	err := recording.Follow(r.Context(), c.Start, response, listener, progress)
 	switch {
 	case err == nil:
 		end := listener.End()

@@ -27,15 +27,15 @@ type Visitor interface {
 	Patience() time.Duration
 }
 
-// Progress is how far a visitor has followed a recording.
+// Progress points to where Follow counts while the visitor reads: Caddy's placeholders may be read in between.
 type Progress struct {
-	Events     int64         // how many were sent
-	FirstEvent time.Duration // when the first one was sent, from the request's start; 0: none was
+	Events     *int64         // how many events were sent
+	FirstEvent *time.Duration // when the first one was sent, from the request's start; 0: none was
 }
 
-// Follow sends a stream to a visitor whose request began at start, and notes in p how far the visitor got. It returns
-// nil at the end of the stream, otherwise why it stopped before.
-func Follow(ctx context.Context, start time.Time, visitor Visitor, listener store.Listener, p *Progress) error {
+// Follow sends a stream to a visitor whose request began at start, and counts in p. It returns nil at the end
+// of the stream, otherwise why it stopped before.
+func Follow(ctx context.Context, start time.Time, visitor Visitor, listener store.Listener, p Progress) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var beat watchdog.Alarm
@@ -61,19 +61,19 @@ func Follow(ctx context.Context, start time.Time, visitor Visitor, listener stor
 
 // passPiece sends the next piece of the stream. If there is none yet, it sends the response headers and waits for one.
 // It returns io.EOF at the stream's end.
-func passPiece(ctx context.Context, visitor Visitor, listener store.Listener, start time.Time, p *Progress) error {
+func passPiece(ctx context.Context, visitor Visitor, listener store.Listener, start time.Time, p Progress) error {
 	piece, err := listener.Read()
 	switch {
 	case err != nil:
 		return err
 	case len(piece.Data) > 0:
-		if p.FirstEvent == 0 && piece.Events > 0 {
-			p.FirstEvent = time.Since(start)
+		if *p.FirstEvent == 0 && piece.Events > 0 {
+			*p.FirstEvent = time.Since(start)
 		}
 		if err := visitor.WriteEvents(piece.Data, !piece.Torn, true); err != nil {
 			return err
 		}
-		p.Events += int64(piece.Events)
+		*p.Events += int64(piece.Events)
 		return nil
 	}
 	if err := visitor.Commit(); err != nil {

@@ -178,7 +178,8 @@ func TestFollow(t *testing.T) {
 		last := "data: bye\nid: " + testID + ":3\n\n"
 
 		var first, second fakeVisitor
-		var progress [2]Progress
+		var events [2]int64
+		var firsts [2]time.Duration
 		listeners := [2]store.Listener{r.First()}
 		var err error
 		if listeners[1], err = find(t, kept).Listen(1); err != nil {
@@ -189,12 +190,16 @@ func TestFollow(t *testing.T) {
 		for i, visitor := range []*fakeVisitor{&first, &second} {
 			followers.Go(func() {
 				defer listeners[i].Close()
-				if err := Follow(t.Context(), start, visitor, listeners[i], &progress[i]); err != nil {
+				if err := Follow(t.Context(), start, visitor, listeners[i], Progress{&events[i], &firsts[i]}); err != nil {
 					t.Errorf("following ended with %v", err)
 				}
 			})
 		}
 		time.Sleep(3 * time.Second)
+		synctest.Wait()
+		if events[0] != 1 || firsts[0] != time.Millisecond {
+			t.Errorf("while the stream goes on, %d events are counted, the first after %v", events[0], firsts[0])
+		}
 		if err := r.WriteEvents([]byte("data: b\n\n"), true, true); err != nil {
 			t.Error(err)
 		}
@@ -211,14 +216,19 @@ func TestFollow(t *testing.T) {
 		if !strings.HasSuffix(second.got.String(), two+last) || strings.Contains(second.got.String(), "data: a") {
 			t.Errorf("the second visitor got %q", second.got.String())
 		}
-		if want := [2]Progress{{3, time.Millisecond}, {2, 3001 * time.Millisecond}}; progress != want {
-			t.Errorf("they came as far as %+v", progress)
+		if want := [2]int64{3, 2}; events != want {
+			t.Errorf("%d events were counted, want %d", events, want)
+		}
+		if want := [2]time.Duration{time.Millisecond, 3001 * time.Millisecond}; firsts != want {
+			t.Errorf("the first events came after %v, want %v", firsts, want)
 		}
 		if want := (store.End{Reason: "error", Cause: "closed:upstream"}); listeners[0].End() != want {
 			t.Errorf("it ended with %+v", listeners[0].End())
 		}
 	})
 }
+
+func newProgress() Progress { return Progress{new(int64), new(time.Duration)} }
 
 // An event that was torn is ended before our own finish.
 func TestFinishEndsATornEvent(t *testing.T) {
@@ -233,7 +243,7 @@ func TestFinishEndsATornEvent(t *testing.T) {
 	r.Close("error", "closed:upstream")
 	var v fakeVisitor
 	defer r.First().Close()
-	if err := Follow(t.Context(), time.Now(), &v, r.First(), new(Progress)); err != nil {
+	if err := Follow(t.Context(), time.Now(), &v, r.First(), newProgress()); err != nil {
 		t.Fatal(err)
 	}
 	if want := "data: tor\nid: " + testID + ":1\n\ndata: bye\nid: " + testID + ":2\n\n"; v.got.String() != want {
@@ -329,8 +339,8 @@ func TestFollowEndsWithTheVisitor(t *testing.T) {
 				ctx, leave := context.WithCancel(t.Context())
 				defer leave()
 				ended := make(chan error)
-				var p Progress
-				go func() { ended <- Follow(ctx, time.Now(), &test.visitor, r.First(), &p) }()
+				p := newProgress()
+				go func() { ended <- Follow(ctx, time.Now(), &test.visitor, r.First(), p) }()
 				synctest.Wait()
 				switch {
 				case test.leave:
@@ -340,8 +350,8 @@ func TestFollowEndsWithTheVisitor(t *testing.T) {
 						t.Error(err)
 					}
 				}
-				if err := <-ended; !errors.Is(err, test.want) || p.Events != test.events {
-					t.Errorf("it ended with %v after %d events, want %v after %d", err, p.Events, test.want, test.events)
+				if err := <-ended; !errors.Is(err, test.want) || *p.Events != test.events {
+					t.Errorf("it ended with %v after %d events, want %v after %d", err, *p.Events, test.want, test.events)
 				}
 				r.First().Close()
 				r.Close("stop", "")
