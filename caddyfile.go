@@ -394,6 +394,9 @@ func (c *Resume) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return nil
 }
 
+// storeNamespace is where the modules of `store` are registered.
+const storeNamespace = "http.handlers.illumichat.stores"
+
 func (h *Handler) unmarshalStore(d *caddyfile.Dispenser) error {
 	if !d.NextArg() {
 		return d.ArgErr()
@@ -454,16 +457,16 @@ func unmarshalCount(d *caddyfile.Dispenser, count *int) error {
 	return nil
 }
 
-func unmarshalDuration(d *caddyfile.Dispenser, duration duration) error {
+func unmarshalDuration(d *caddyfile.Dispenser, option duration) error {
 	word, err := oneArg(d)
 	if err != nil {
 		return err
 	}
-	if word == "off" && duration.mayBeOff {
-		*duration.value = off
+	if word == "off" && option.mayBeOff {
+		*option.value = off
 		return nil
 	}
-	return parseDuration(d, duration.name, word, duration.value)
+	return parseDuration(d, option.name, word, option.value)
 }
 
 // parseDuration reads a positive duration. It refuses 0, because in JSON 0 means the default.

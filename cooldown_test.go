@@ -43,10 +43,10 @@ func TestCoolDownOfChats(t *testing.T) {
 
 		// When the cool-down has elapsed, one chat is the probe. An answer to the probe ends the cool-down for all chats.
 		var wg sync.WaitGroup
-		alone := chat(fakeAnswer{wait: 5 * second, steps: []step{{data: sitetest.Delta}, {wait: 5 * second, data: sitetest.Finish}}})
-		wg.Go(func() { alone.run(t) })
+		probe := chat(fakeAnswer{wait: 5 * second, steps: []step{{data: sitetest.Delta}, {wait: 5 * second, data: sitetest.Finish}}})
+		wg.Go(func() { probe.run(t) })
 		synctest.Wait()
-		refused("while one is alone", 1, 1)
+		refused("while the probe runs", 1, 1)
 		time.Sleep(5*second - time.Nanosecond)
 		refused("while it has no answer", 1, 1)
 		time.Sleep(time.Nanosecond)
@@ -57,7 +57,7 @@ func TestCoolDownOfChats(t *testing.T) {
 			c.checkStream(t, sitetest.Delta+sitetest.Finish, "")
 		}
 		wg.Wait()
-		alone.checkStream(t, sitetest.Delta+sitetest.Finish, "")
+		probe.checkStream(t, sitetest.Delta+sitetest.Finish, "")
 
 		// Chats that the upstream asks to wait for a short time do so. They lose no attempt by waiting for one another.
 		var chats []*fakeChat

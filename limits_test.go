@@ -140,8 +140,8 @@ func TestCoolDownWithLimits(t *testing.T) {
 		}
 		// In the meantime another chat is the probe, and its answer takes longer.
 		coolDown()
-		alone := chat(fakeAnswer{wait: 25 * time.Second, status: 500}, accepted())
-		wg.Go(func() { alone.run(t) })
+		probe := chat(fakeAnswer{wait: 25 * time.Second, status: 500}, accepted())
+		wg.Go(func() { probe.run(t) })
 		synctest.Wait()
 		time.Sleep(time.Until(long.visitor.start.Add(21 * time.Second)))
 		synctest.Wait()

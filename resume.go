@@ -21,7 +21,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/store"
 )
 
-// Defaults of what the operator does not set.
+// Defaults of options that the operator left out.
 const (
 	defaultGrace    = caddy.Duration(30 * time.Second)
 	defaultKeep     = caddy.Duration(5 * time.Minute)
@@ -129,8 +129,6 @@ func (m *resumer) ownerOf(r *http.Request) (owner string, ok bool) {
 	hash := sha256.Sum256([]byte(value))
 	return base64.RawURLEncoding.EncodeToString(hash[:]), true
 }
-
-const storeNamespace = "http.handlers.illumichat.stores"
 
 // resume serves a GET: it sends the visitor the events of a stream that they do not have yet.
 func (m *resumer) resume(w http.ResponseWriter, r *http.Request, c *telemetry.Record) error {

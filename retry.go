@@ -157,7 +157,7 @@ func (t *tries) next() (struct{}, error) {
 	if t.made > 0 {
 		if wait := t.asker.nextTurn(); wait > 0 {
 			t.asked = wait
-			return struct{}{}, limit.ErrCoolDown(wait)
+			return struct{}{}, limit.CoolDownError(wait)
 		}
 	}
 	t.made++

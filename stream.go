@@ -105,8 +105,8 @@ type relay struct {
 	dropPart     bool // the event is a second finish, and all its parts are dropped
 }
 
-func newRelay(token upstream.Token, output output, watch *watchdog.Watchdog) *relay {
-	return &relay{token: token, output: output, watch: watch, buffer: buffer.New()}
+func newRelay(token upstream.Token, out output, watch *watchdog.Watchdog) *relay {
+	return &relay{token: token, output: out, watch: watch, buffer: buffer.New()}
 }
 
 // note records how much of the stream the visitor was sent.

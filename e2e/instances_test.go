@@ -115,7 +115,7 @@ func TestMaxStreamsPerClientOfInstances(t *testing.T) {
 	full(b.GoOn(t, id, 0))
 	back[0].Body.Close()
 	var again *http.Response
-	sitetest.Eventually(t, "a seat is free", func() bool {
+	sitetest.Eventually(t, "a slot is free", func() bool {
 		again = b.GoOn(t, id, 0)
 		return again.StatusCode == http.StatusOK
 	})
@@ -181,25 +181,25 @@ func TestCoolDownOfInstances(t *testing.T) {
 
 	// At the end of the cool-down one chat goes ahead, at whichever instance. The chats at both instances wait until it
 	// has an answer.
-	var alone *http.Response
+	var probe *http.Response
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		for alone == nil {
+		for probe == nil {
 			resp, err := sitetest.OneShot.RoundTrip(sitetest.ChatRequest(t, a.Plain, sitetest.Saying("slow")))
 			if err != nil {
 				t.Error(err)
 				return
 			}
 			if resp.StatusCode == http.StatusOK {
-				alone = resp
+				probe = resp
 			} else {
 				resp.Body.Close()
 				time.Sleep(10 * time.Millisecond)
 			}
 		}
 	}()
-	sitetest.Eventually(t, "one goes alone", func() bool { return len(upstream.Take()) == 1 })
+	sitetest.Eventually(t, "the probe goes", func() bool { return len(upstream.Take()) == 1 })
 	if took := time.Since(start); took < 2*time.Second {
 		t.Errorf("the upstream was asked after %s", took)
 	}
@@ -209,16 +209,16 @@ func TestCoolDownOfInstances(t *testing.T) {
 	}
 	close(begin)
 	<-done
-	if alone == nil {
+	if probe == nil {
 		t.FailNow()
 	}
-	defer alone.Body.Close()
+	defer probe.Body.Close()
 	for range 2 { // while the first answer goes on
 		wantLetIn(t, b.Ask(sitetest.Hello), "")
 		wantLetIn(t, a.Ask(sitetest.Hello), "")
 	}
 	close(end)
-	sitetest.OnlyFinish(t, sitetest.ReadAll(t, alone))
+	sitetest.OnlyFinish(t, sitetest.ReadAll(t, probe))
 }
 
 // Without Redis, each instance counts for itself, including the chats that it let in before, and no chat waits for

@@ -73,7 +73,7 @@ func (b *Buffer) Free() []byte { return (*b.memory)[b.n:] }
 // Len returns how many bytes are held.
 func (b *Buffer) Len() int { return b.n }
 
-// Cap returns the size of the memory in bytes; 0 after Release or Abandon.
+// Cap returns the size of the memory in bytes, for tests; 0 after Release or Abandon.
 func (b *Buffer) Cap() int {
 	if b.memory == nil {
 		return 0

@@ -11,7 +11,7 @@ type Semaphore struct {
 // NewSemaphore returns a semaphore that can be acquired most times at once.
 func NewSemaphore(most int32) *Semaphore { return &Semaphore{limit: most} }
 
-// InUse returns how many times the semaphore is acquired.
+// InUse returns how many times the semaphore is acquired, for tests.
 func (s *Semaphore) InUse() int { return int(s.acquired.Load()) }
 
 // TryAcquire acquires the semaphore if its limit is not reached, and reports whether it did.

@@ -69,7 +69,7 @@ func (a *Admission) enter() error {
 	}
 	var wait time.Duration
 	if a.turn, wait = a.limiter.state.coolDown.turn(); wait > 0 {
-		return ErrCoolDown(wait)
+		return CoolDownError(wait)
 	}
 	err := a.count()
 	setHeader(a.header, a.charges)

@@ -164,8 +164,8 @@ func (a *Admission) furtherTurn() (turn, time.Duration) {
 	return coolDown.turnShared(decision), 0
 }
 
-// ErrCoolDown returns the error for a request that a cool-down holds back. wait is for the Retry-After header.
-func ErrCoolDown(wait time.Duration) *apierror.Error {
+// CoolDownError returns the error for a request that a cool-down holds back. wait is for the Retry-After header.
+func CoolDownError(wait time.Duration) *apierror.Error {
 	return &apierror.Error{
 		Status: http.StatusTooManyRequests, Code: apierror.CodeRateLimit,
 		Text:   "the assistant is asked too often; try again later",

@@ -39,33 +39,33 @@ func TestCoolDown(t *testing.T) {
 		wantTurn(t, &c, 2*second)
 		time.Sleep(2 * second)
 
-		alone := wantTurn(t, &c, 0)
+		probe := wantTurn(t, &c, 0)
 		wantTurn(t, &c, second)
 		time.Sleep(time.Hour)
 		if left := c.left(); left != 0 {
 			t.Errorf("when it is over, it lasts %v", left)
 		}
 		wantTurn(t, &c, second)
-		alone.end() // without an answer: the next request goes alone
-		alone.end() // a second call changes nothing
-		alone = wantTurn(t, &c, 0)
+		probe.end() // without an answer: the next request goes probe
+		probe.end() // a second call changes nothing
+		probe = wantTurn(t, &c, 0)
 		wantTurn(t, &c, second)
 
 		c.start(5 * second) // the answer prolongs the cool-down
-		alone.answered()
+		probe.answered()
 		wantTurn(t, &c, 5*second)
 		time.Sleep(5 * second)
 
 		next := wantTurn(t, &c, 0)
-		alone.end() // does not end the turn of the next request
-		alone.answered()
+		probe.end() // does not end the turn of the next request
+		probe.answered()
 		wantTurn(t, &c, second)
 		next.end()
-		alone = wantTurn(t, &c, 0)
+		probe = wantTurn(t, &c, 0)
 		next.end()
 		next.answered()
 		wantTurn(t, &c, second)
-		alone.answered()
+		probe.answered()
 		for range 3 {
 			all := wantTurn(t, &c, 0)
 			all.end()

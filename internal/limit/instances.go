@@ -13,7 +13,7 @@ import (
 func (a *Admission) admitShared() (known bool, err error) {
 	state := a.limiter.state
 	if wait := state.coolDown.left(); wait > 0 {
-		return true, ErrCoolDown(wait)
+		return true, CoolDownError(wait)
 	}
 	if err := a.limiter.takeLocalSlot(a.client); err != nil {
 		return true, err
@@ -98,7 +98,7 @@ func (a *Admission) admitted(decision store.Decision) {
 // refused returns why the shared counter has refused the request.
 func (a *Admission) refused(decision store.Decision) error {
 	if wait := a.limiter.state.coolDown.waitShared(decision); wait > 0 {
-		return ErrCoolDown(wait)
+		return CoolDownError(wait)
 	}
 	setHeader(a.header, a.charges)
 	a.limiter.reportUsedUp(a.charges)

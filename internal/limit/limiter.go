@@ -19,11 +19,11 @@ type Config struct {
 	// Release is called when the last reference to the limiter is released; nil: there is nothing to release.
 	Release func() error
 
-	// UsedUp is called when visitors have used up a rule together. emptyKey says whether the request's key is empty,
-	// wait how long it takes until there is room.
+	// UsedUp must be set. It is called when visitors have used up a rule together. emptyKey says whether the
+	// request's key is empty, wait how long it takes until there is room.
 	UsedUp func(r Rule, emptyKey bool, wait time.Duration)
 
-	// Failed is called with the error if something cannot be released after a request.
+	// Failed must be set. It is called with the error if something cannot be released after a request.
 	Failed func(error)
 }
 

@@ -7,6 +7,7 @@ type slots struct {
 	byClient map[string]int
 }
 
+// take takes a slot for a client, even beyond any maximum. checkSlots says whether there is one.
 func (s *slots) take(client string) {
 	if s.byClient == nil {
 		s.byClient = make(map[string]int)
@@ -15,6 +16,7 @@ func (s *slots) take(client string) {
 	s.byClient[client]++
 }
 
+// giveBack returns a slot that the client took.
 func (s *slots) giveBack(client string) {
 	s.taken--
 	if s.byClient[client]--; s.byClient[client] == 0 {

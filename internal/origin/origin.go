@@ -78,8 +78,8 @@ func (p *Policy) Share(w http.ResponseWriter, r *http.Request) (answered bool) {
 		// Copy the values: all requests share those that cors sets, and other directives may edit those of a response.
 		fields := make(justHeader)
 		p.sharing.HandlerFunc(fields, r)
-		for name, values := range fields {
-			w.Header()[name] = append(w.Header()[name], values...)
+		for name, shared := range fields {
+			w.Header()[name] = append(w.Header()[name], shared...)
 		}
 	}
 	if r.Method != http.MethodOptions || r.Header.Get("Origin") == "" || r.Header.Get("Access-Control-Request-Method") == "" {

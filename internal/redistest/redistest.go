@@ -19,7 +19,7 @@ import (
 // Server is a Redis that runs until the test ends.
 type Server struct {
 	Socket string // the path of its Unix socket
-	Dir    string // its data directory
+	dir    string // its data directory
 
 	tb      testing.TB
 	program string
@@ -40,7 +40,7 @@ func Start(tb testing.TB, options ...string) *Server {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	s := &Server{Socket: filepath.Join(dir, "socket"), Dir: dir, tb: tb, program: program, options: options}
+	s := &Server{Socket: filepath.Join(dir, "socket"), dir: dir, tb: tb, program: program, options: options}
 	tb.Cleanup(func() {
 		s.Kill()
 		if tb.Failed() {
@@ -58,12 +58,12 @@ func Start(tb testing.TB, options ...string) *Server {
 func (s *Server) Run() {
 	s.tb.Helper()
 	// A Sentinel needs a config file. Other servers accept one.
-	config := filepath.Join(s.Dir, "redis.conf")
+	config := filepath.Join(s.dir, "redis.conf")
 	if err := os.WriteFile(config, nil, 0o600); err != nil {
 		s.tb.Fatal(err)
 	}
 	s.process = exec.Command(s.program, append([]string{
-		config, "--port", "0", "--unixsocket", s.Socket, "--dir", s.Dir, "--loglevel", "warning",
+		config, "--port", "0", "--unixsocket", s.Socket, "--dir", s.dir, "--loglevel", "warning",
 	}, s.options...)...)
 	s.process.Stdout, s.process.Stderr = &s.output, &s.output
 	if err := s.process.Start(); err != nil {

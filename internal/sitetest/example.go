@@ -89,7 +89,7 @@ func RunEdited(t *testing.T, file string, options sandbox.Options, edit func(tex
 			t.Log(e.Log())
 		}
 	})
-	e.Process = Start(t, e.isolated(t), func() bool {
+	e.Process = start(t, e.isolated(t), func() bool {
 		return strings.Contains(e.Log(), "serving initial configuration")
 	})
 	return e

@@ -62,7 +62,7 @@ type Process struct {
 // ends with the test.
 func Run(tb testing.TB, s *Site, directives string) *Process {
 	tb.Helper()
-	return Start(tb, s.Adapt(directives), func() bool {
+	return start(tb, s.Adapt(directives), func() bool {
 		secure, err := tls.Dial("tcp", strings.TrimPrefix(s.Secure, "https://"), &tls.Config{InsecureSkipVerify: true})
 		if err != nil {
 			return false
@@ -77,8 +77,8 @@ func Run(tb testing.TB, s *Site, directives string) *Process {
 	})
 }
 
-// Start runs a config in a process of its own, and waits until ready returns true. The process ends with the test.
-func Start(tb testing.TB, config []byte, ready func() bool) *Process {
+// start runs a config in a process of its own, and waits until ready returns true. The process ends with the test.
+func start(tb testing.TB, config []byte, ready func() bool) *Process {
 	tb.Helper()
 	// The path of a Unix socket has to be short, and that of tb.TempDir may not be.
 	dir, err := os.MkdirTemp("", "caddy")

@@ -353,7 +353,7 @@ func TestCoolDownOfAllInstances(t *testing.T) {
 	instances := openInstances(t, redistest.Start(t), 2)
 	a, b := instances[0], instances[1]
 	enter := func() store.Request { return newEntry("", 0) }
-	wantAlone := func(s *redisStore) store.Reservation {
+	wantProbe := func(s *redisStore) store.Reservation {
 		t.Helper()
 		decision := s.mustEnter(t, enter())
 		if decision.Reservation == nil || !decision.Probe {
@@ -390,26 +390,26 @@ func TestCoolDownOfAllInstances(t *testing.T) {
 	}
 
 	end()
-	alone := wantAlone(b)
+	probe := wantProbe(b)
 	wantTaken(a)
 	wantTaken(b)
-	alone.Release(true) // without an answer, so the next request is the probe
-	alone = wantAlone(a)
+	probe.Release(true) // without an answer, so the next request is the probe
+	probe = wantProbe(a)
 	wantTaken(b)
 	b.CoolDown(time.Minute) // the answer prolongs the cool-down
-	alone.EndTurn(true)
+	probe.EndTurn(true)
 	wantCold(a, 59*time.Second, time.Minute)
 
 	end()
-	late := wantAlone(a)
+	late := wantProbe(a)
 	// Simulate that the instance of the probe has died.
 	if err := a.link.calls.HSet(t.Context(), a.keys.coolDown(), "lapses", 1).Err(); err != nil {
 		t.Fatal(err)
 	}
-	alone = wantAlone(b)
+	probe = wantProbe(b)
 	late.EndTurn(true) // does not end the turn of the next probe
 	wantTaken(a)
-	alone.EndTurn(true)
+	probe.EndTurn(true)
 	for range 3 {
 		for _, s := range instances {
 			if decision := s.mustEnter(t, enter()); decision.Reservation == nil || decision.Probe {
@@ -492,12 +492,12 @@ func TestTurnThatEndsWithoutRedis(t *testing.T) {
 	instances := openInstances(t, server, 2)
 	a, b := instances[0], instances[1]
 	beginsToEnd(t, a)
-	alone := a.wantIn(t, newEntry("", 0))
+	probe := a.wantIn(t, newEntry("", 0))
 	if decision := b.mustEnter(t, newEntry("", 0)); decision.Reservation != nil {
 		t.Fatalf("got %+v", decision)
 	}
 	server.Pause()
-	alone.EndTurn(true)
+	probe.EndTurn(true)
 	server.Resume()
 	start := time.Now()
 	eventually(t, "others are let in", b.isLetIn)
