@@ -2,7 +2,6 @@ package illumichat
 
 import (
 	"net/http"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -59,16 +58,4 @@ func TestFailoverScenarios(t *testing.T) {
 			})
 		})
 	}
-	t.Run("malformed chunk", func(t *testing.T) { // depends on the bytes on the wire
-		u := sitetest.NewWireUpstream1(t, func(w *sitetest.Wire) {
-			_ = w.Head()
-			_ = w.Send(sitetest.Delta)
-			w.Spoil()
-		})
-		s := sitetest.Serve(t, sitetest.ChatToURL(u.URL, ""))
-		got := sitetest.ReadAll(t, s.Ask(sitetest.Hello))
-		if last := sitetest.OnlyFinish(t, got); last.FinishReason != "error" || last.Code != "closed:upstream" || !strings.HasPrefix(got, sitetest.Delta) {
-			t.Errorf("got %q", got)
-		}
-	})
 }

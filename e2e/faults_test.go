@@ -473,3 +473,16 @@ func TestVisitorLeavesBeforeTheUpstreamAnswers(t *testing.T) {
 		}
 	}
 }
+
+func TestMalformedChunk(t *testing.T) {
+	u := sitetest.NewWireUpstream1(t, func(w *sitetest.Wire) {
+		_ = w.Head()
+		_ = w.Send(sitetest.Delta)
+		w.Spoil()
+	})
+	s := sitetest.Serve(t, sitetest.ChatToURL(u.URL, ""))
+	got := sitetest.ReadAll(t, s.Ask(sitetest.Hello))
+	if last := sitetest.OnlyFinish(t, got); last.FinishReason != "error" || last.Code != "closed:upstream" || !strings.HasPrefix(got, sitetest.Delta) {
+		t.Errorf("got %q", got)
+	}
+}

@@ -89,3 +89,40 @@ func askWhole(tb testing.TB, s *sitetest.Site, transport http.RoundTripper, want
 	}
 	return nil
 }
+
+// A chat's body is not kept in memory while its answer streams. net/http by itself would keep it.
+func TestStreamMemoryOfALargeChat(t *testing.T) {
+	const streams, size = 30, 500_000
+	end := make(chan struct{})
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		w.Header().Set("Content-Type", "text/event-stream")
+		_, _ = io.WriteString(w, sitetest.Delta)
+		_ = http.NewResponseController(w).Flush()
+		<-end
+		_, _ = io.WriteString(w, sitetest.Finish)
+	}))
+	t.Cleanup(upstream.Close)
+	s := sitetest.Serve(t, sitetest.ChatToURL(upstream.URL, ""))
+	transport := &http.Transport{MaxIdleConnsPerHost: streams}
+	t.Cleanup(transport.CloseIdleConnections)
+	chat := sitetest.Saying(strings.Repeat("x", size))
+	readAllLater := func(n int) (answers []*http.Response) {
+		for range n {
+			answers = append(answers, s.Send(transport, sitetest.ChatRequest(t, s.Plain, chat)))
+		}
+		return answers
+	}
+	answers := readAllLater(1) // allocates what is allocated only once
+	before := sitetest.UsedMemory()
+	answers = append(answers, readAllLater(streams)...)
+	per := (sitetest.UsedMemory() - before) / streams
+	close(end)
+	for _, resp := range answers {
+		sitetest.OnlyFinish(t, sitetest.ReadAll(t, resp))
+	}
+	t.Logf("%d bytes a stream, of the visitor's and the upstream's ends too", per)
+	if per > size/2 {
+		t.Errorf("a stream takes %d bytes while its chat has %d", per, size)
+	}
+}
