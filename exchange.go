@@ -70,8 +70,8 @@ type exchange struct {
 }
 
 // open prepares an exchange for an admitted request. The exchange lasts no longer than ctx, and the caller must close
-// it. http3 says that out is a visitor's HTTP/3 response: Caddy closes HTTP/3 connections on reload, so such an
-// exchange must send its finish before that.
+// it. http3 says that out is a visitor's HTTP/3 response. Caddy closes HTTP/3 connections on reload, so such an
+// exchange must send its finish first.
 func (es *exchanges) open(ctx context.Context, out output, http3 bool, a *limit.Admission, c *telemetry.Record) *exchange {
 	c.Admitted = true
 	ex := &exchange{exchanges: es, admission: a, record: c, output: out, http3: http3}
@@ -292,8 +292,8 @@ func (a *answer) endStream(err error) error {
 }
 
 // conclude ends the exchange's output. A nil err means that the answer is complete. Otherwise err, or the cause of the
-// exchange's cancellation, says why it is not: the visitor gets that as a finish, or, if nothing was sent yet, as the
-// error that conclude returns.
+// exchange's cancellation, says why the answer is incomplete. The visitor gets that reason as a finish. If nothing was
+// sent yet, conclude returns it as an error instead.
 func (ex *exchange) conclude(err error) error {
 	ex.watch.Stop()
 	if err == nil {
@@ -352,8 +352,8 @@ func (ex *exchange) leave(err error) error {
 	return ex.visitorLeft(ex.record, ex.output.IsCommitted(), ex.http3, err, ex.withoutToken(err))
 }
 
-// endsAtReload reports whether e is one of these exchanges and must end when a reload replaces their handler: Caddy
-// closes HTTP/3 connections on reload.
+// endsAtReload reports whether e is one of these exchanges and must end when a reload replaces their handler. Only one
+// with an HTTP/3 response must, because Caddy closes HTTP/3 connections on reload.
 func (es *exchanges) endsAtReload(e shutdown.Exchange) bool {
 	ex, ok := e.(*exchange)
 	return ok && ex.exchanges == es && ex.http3
@@ -406,7 +406,7 @@ func (es *exchanges) visitorLeft(c *telemetry.Record, committed, http3 bool, err
 }
 
 // sinceLeft returns how long ago the visitor left. The result is never 0, which would mean that the visitor did not
-// leave: it is a nanosecond if leftAt is not set yet.
+// leave. If leftAt is not set yet, the result is a nanosecond.
 func (ex *exchange) sinceLeft() time.Duration {
 	const moment = time.Nanosecond
 	if at := time.Duration(ex.leftAt.Load()); at > 0 {
@@ -418,7 +418,7 @@ func (ex *exchange) sinceLeft() time.Duration {
 // errWithheld replaces an error that must not be logged.
 var errWithheld = errors.New("withheld, because it holds the API token, which the upstream sent back")
 
-// withoutToken keeps the token out of the log: it returns errWithheld if err quotes an upstream that sent the token
+// withoutToken keeps the token out of the log. It returns errWithheld if err quotes an upstream that sent the token
 // back, otherwise err.
 func (ex *exchange) withoutToken(err error) error {
 	if err != nil && ex.secret.In([]byte(err.Error())) {

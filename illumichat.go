@@ -1,6 +1,6 @@
-// Package illumichat provides http.handlers.illumichat, a Caddy handler that lets a web page chat with
-// an IllumiChat assistant through the site's own server. The API token stays on the server. The handler checks
-// the page's requests and streams the answer back event by event.
+// Package illumichat provides http.handlers.illumichat, a Caddy handler through which web pages chat with an IllumiChat
+// assistant. The pages talk to the site's own server, and the API token stays there. The handler checks the pages'
+// requests and streams the answers back event by event.
 //
 // It is not a general proxy for language models: it speaks IllumiChat's chat API and nothing else.
 package illumichat
@@ -52,8 +52,8 @@ const (
 const off caddy.Duration = -1
 
 // Handler lets a web page chat with an IllumiChat assistant. A page posts
-// `{"messages": [{"role": "user", "content": "Hello"}]}` to the handler's path and reads the answer as an
-// event stream (`text/event-stream`), which always has exactly one `finish`.
+// `{"messages": [{"role": "user", "content": "Hello"}]}` to the handler's path. The answer is an event stream
+// (`text/event-stream`), which always has exactly one `finish`.
 //
 // Errors are JSON, `{"error": "<text>", "code": "<type>:<context>"}`. The handler writes them itself, so
 // `handle_errors` does not see them; `intercept` does.
@@ -77,9 +77,9 @@ const off caddy.Duration = -1
 //
 // They are set when the request is over. A placeholder without a value is empty.
 type Handler struct {
-	// The API token. It should be a placeholder, `{env.NAME}` or `{file.PATH}`: a literal token is visible in
-	// the config, and the handler logs a warning. A token that is exactly one `{file.PATH}` is read again for
-	// each request, so a rotated secret needs no reload. Required.
+	// The API token. It should be a placeholder, `{env.NAME}` or `{file.PATH}`. A literal token is visible in the
+	// config, and the handler logs a warning. A token that is exactly one `{file.PATH}` is read again for each request,
+	// so a rotated secret needs no reload. Required.
 	Token string `json:"token,omitempty"`
 
 	// The chat API's URL, `http` or `https`. It may contain `{env.*}` and `{file.*}` placeholders. If the result
@@ -107,14 +107,14 @@ type Handler struct {
 	// Further top-level fields of the body to forward unchanged. All others are dropped. Default: none.
 	PassFields []string `json:"pass_fields,omitempty"`
 
-	// Other origins whose pages may send chats and read the answers: a scheme, a host and optionally a port, such
-	// as `https://www.example.com`. Pages of the site itself always may, and so may clients that are not browsers.
-	// There is no wildcard, and requests from these origins cannot use cookies. Default: none.
+	// Other origins whose pages may send chats and read the answers. An origin is a scheme, a host and optionally a
+	// port, such as `https://www.example.com`. Pages of the site itself always may, and so may clients that are not
+	// browsers. There is no wildcard, and requests from these origins cannot use cookies. Default: none.
 	AllowOrigins []string `json:"allow_origins,omitempty"`
 
-	// Limits on how many chats are sent upstream in a window of time. A chat needs room in all of them. Without
-	// limits, anyone who finds the chat can spend the token's quota, and the handler logs that when the config
-	// loads. Default: none.
+	// Limits on how many chats are sent upstream in a window of time. A chat needs room in all of them. Without limits,
+	// anyone who finds the chat can spend the token's quota. The handler logs that when the config loads. Default:
+	// none.
 	Limits []Limit `json:"limits,omitempty"`
 
 	// The maximum number of chats open at once; each further one is answered 503. Default: 0, no limit.
@@ -135,8 +135,8 @@ type Handler struct {
 	// the first event however long it takes. Default: `5s`.
 	CommitAfter caddy.Duration `json:"commit_after,omitempty"`
 
-	// The longest silence of the upstream within a stream. An HTTP/2 connection that is silent for half of this
-	// time is pinged, and given up if the ping is not answered within the other half. Default: `30s`.
+	// The longest silence of the upstream within a stream. An HTTP/2 connection that is silent for half of this time is
+	// pinged. If the ping is not answered within the other half, the connection is given up. Default: `30s`.
 	IdleTimeout caddy.Duration `json:"idle_timeout,omitempty"`
 
 	// How long one write to the visitor may block before the handler gives up on the visitor. Default: `30s`.
@@ -146,8 +146,8 @@ type Handler struct {
 	// Default: `2m`.
 	MaxDuration caddy.Duration `json:"max_duration,omitempty"`
 
-	// How long the stream to the visitor may be silent before a comment is sent, so that no intermediary takes
-	// the connection for dead. -1 turns heartbeats off. Default: `15s`.
+	// How long the stream to the visitor may be silent before a comment is sent. The comment keeps intermediaries from
+	// taking the connection for dead. -1 turns heartbeats off. Default: `15s`.
 	Heartbeat caddy.Duration `json:"heartbeat,omitempty"`
 
 	// When to ask the upstream again, as long as nothing has been sent to the visitor.
@@ -449,8 +449,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 	return nil
 }
 
-// serve takes a request through its steps: may this page send chats, is the chat valid, is there room, ask the
-// upstream, relay the answer. It returns an error only if nothing was sent to the visitor yet.
+// serve checks whether the page may send chats, whether the chat is valid, and whether there is room. Then it asks the
+// upstream and relays the answer. It returns an error only if nothing was sent to the visitor yet.
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, c *telemetry.Record) error {
 	resumable := h.resumer != nil
 	switch {

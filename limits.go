@@ -28,14 +28,14 @@ const (
 	maxWindow = caddy.Duration(366 * 24 * time.Hour)
 )
 
-// Limit bounds how many chats are sent upstream for one key in a window of time. The window slides: the fixed
-// window before the current one counts in proportion to the part that the sliding window still covers, as if its
-// chats had been spread evenly. A chat counts once, just before its first attempt, however many attempts it takes.
-// A chat that never reaches the upstream does not count.
+// Limit bounds how many chats are sent upstream for one key in a window of time. The window slides: the previous fixed
+// window counts in proportion to the part that the sliding window still covers. The chats of a fixed window count as if
+// they had been spread evenly. A chat counts once, just before its first attempt, however many attempts it takes. A
+// chat that never reaches the upstream does not count.
 //
-// Each instance counts alone, unless instances share a `store`. An instance remembers at most 131072 keys and
-// forgets the least recently used. A public site should also have a limit with one key for all chats, because a
-// client with many addresses has many keys.
+// Each instance counts alone, unless instances share a `store`. An instance remembers at most 131072 keys and forgets
+// the least recently used. A client with many addresses has many keys. A public site should therefore also have a limit
+// with one key for all chats.
 type Limit struct {
 	// The maximum number of chats per window and key. Required.
 	Requests int `json:"requests,omitempty"`
@@ -44,7 +44,7 @@ type Limit struct {
 	Window caddy.Duration `json:"window,omitempty"`
 
 	// The key that chats are counted by: a placeholder, or a fixed word for one count of all chats. An IP address
-	// counts without its zone, an IPv4-mapped one as IPv4, and any other IPv6 address as its /64 network. Chats
+	// counts without its zone. An IPv4-mapped one counts as IPv4, and any other IPv6 address as its /64 network. Chats
 	// whose placeholder is empty share one count. A key over 256 bytes is replaced by its hash. Default:
 	// `{http.vars.client_ip}`, the client's address as the server's `trusted_proxies` determine it.
 	Key string `json:"key,omitempty"`

@@ -20,7 +20,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/store"
 )
 
-// serve records the answer to a chat for as long as any visitor wants it, and lets the visitor who asked listen to the
+// serve records the answer to a chat for as long as any visitor wants it. The visitor who asked listens to the
 // recording. An error means that nothing was sent.
 func (m *resumer) serve(w http.ResponseWriter, r *http.Request, owner string, asked chat.Chat, a *limit.Admission, c *telemetry.Record) error {
 	release := m.limiter.Use() // the visitor may still read after the exchange is over
@@ -104,7 +104,7 @@ func (ex *exchange) runAlone(body []byte) (err error) {
 	return err
 }
 
-// writeJSON sends the visitor who asked an answer that is not a stream, or returns err if there is no answer. An err
+// writeJSON sends an answer that is not a stream to the visitor who asked. It returns err if there is no answer. An err
 // that carries the exchange's panic panics again.
 func (m *resumer) writeJSON(r *http.Request, response *visitor.Response, rec *recording.Recorder, c *telemetry.Record, err error) error {
 	watchdog.Rethrow(err)

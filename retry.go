@@ -23,9 +23,9 @@ const (
 	defaultBackoffCap = caddy.Duration(8 * time.Second)
 )
 
-// Retry sets when a chat is sent upstream again. That happens only as long as nothing has been sent to the visitor,
-// and within `max_duration`. An attempt is repeated if the status of its answer is in `on`, if its connection is
-// refused or breaks, if it takes longer than `response_timeout`, or if its stream ends before its first event. All
+// Retry sets when a chat is sent upstream again. That happens only as long as nothing has been sent to the visitor, and
+// within `max_duration`. An attempt is repeated if the status of its answer is in `on`, or its connection is refused or
+// breaks. So is an attempt that takes longer than `response_timeout`, or whose stream ends before its first event. All
 // attempts of a chat have the same `Idempotency-Key`.
 type Retry struct {
 	// The maximum number of attempts, including the first; 1 turns retrying off. Default: 3.
@@ -91,7 +91,7 @@ func checkBackoffCap(first, longest caddy.Duration) error {
 	return nil
 }
 
-// checkRetryStatus returns an error for a status that is not worth another attempt: if the request itself was wrong, it
+// checkRetryStatus returns an error for a status that is not worth another attempt. A request that was itself wrong
 // would be wrong again.
 func checkRetryStatus(status int) error {
 	switch {
@@ -114,8 +114,8 @@ type asker interface {
 	// isCommitted reports whether anything was sent to the visitor, so that there can be no further attempt.
 	isCommitted() bool
 
-	// logPause logs that another attempt follows after a pause: the attempts so far, the pause, and why the last
-	// attempt failed.
+	// logPause logs that another attempt follows after a pause. tries is the number of attempts so far, and cause says
+	// why the last one failed.
 	logPause(tries int, pause time.Duration, cause error)
 }
 
@@ -150,9 +150,8 @@ func (c *Retry) run(ctx context.Context, left time.Duration, a asker) error {
 	return t.withRetryAfter(err)
 }
 
-// next makes the next attempt, unless a cool-down is on. A cool-down is waited for as if the upstream had asked for
-// that pause by Retry-After, and does not use up an attempt. The first attempt needs no check, because the limiter gave
-// the chat its turn.
+// next makes the next attempt, unless a cool-down is on. A cool-down is treated as a pause that the upstream asked for
+// by Retry-After, and uses up no attempt. The first attempt needs no check, because the limiter gave the chat its turn.
 func (t *tries) next() (struct{}, error) {
 	if t.made > 0 {
 		if wait := t.asker.nextTurn(); wait > 0 {

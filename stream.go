@@ -15,9 +15,9 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/watchdog"
 )
 
-// output is where an exchange's answer goes: to the visitor who asked, or into the log of a stream that can be resumed.
-// The relay and the watchdog use it from two goroutines, and an implementation must not let both write at the same
-// time. The watchdog's calls must not wait for a write of the relay. Times count from the exchange's start.
+// output is where an exchange's answer goes: the visitor who asked, or the log of a resumable stream. The relay and the
+// watchdog use it from two goroutines. An implementation must not let both write at the same time. The watchdog's calls
+// must not wait for a write of the relay. Times count from the exchange's start.
 type output interface {
 	// Prepare sets the response headers of an accepted answer.
 	Prepare(head http.Header, contentType string)
@@ -58,7 +58,7 @@ type output interface {
 	// Patience returns the longest time that may pass before the watchdog first calls EndStalled and Heartbeat.
 	Patience() time.Duration
 
-	// Close ends the output. reason is the finishReason of the answer's finish, and cause says why that finish is not the
+	// Close ends the output. reason is the finishReason of the answer's finish. cause says why that finish is not the
 	// upstream's; "" means that it is. Close returns how many bytes of the body the visitor was sent.
 	Close(reason, cause string) (bytes int64)
 }
@@ -67,12 +67,14 @@ type output interface {
 // writes and flushes the blocks that they complete at once. Only an incomplete block stays in the buffer.
 //
 // These invariants hold:
-//   - The relay sends nothing before the first event has come, because until then a failure can be retried, or sent as an
-//     HTTP error. It waits no longer once the largest buffer is full. The watchdog may send the response headers earlier.
-//   - The relay searches a whole block for the token before it sends the block. If an event is too large for that, the
-//     relay always holds enough bytes back to find a token that spans two parts.
+//   - The relay sends nothing before the first event has come. Until then, a failure can be retried, or sent as an HTTP
+//     error. The relay waits no longer once the largest buffer is full. The watchdog may send the response headers
+//     earlier.
+//   - The relay searches a whole block for the token before it sends the block. An event that is too large for that
+//     goes in parts. The relay then always holds enough bytes back to find a token that spans two parts.
 //   - The relay passes on the first finish and drops further ones.
-//   - After each read, the scanner has seen all bytes in the buffer, and the buffer has room for at least one more byte.
+//   - After each read, the scanner has seen all bytes in the buffer. The buffer then has room for at least one more
+//     byte.
 type relay struct {
 	token  upstream.Token
 	output output
@@ -139,8 +141,8 @@ func (r *relay) finisher() *chat.FinishReader {
 	return r.finishes
 }
 
-// start relays body up to its first event. It returns an error if there is none, or if the stream fails in the same
-// read and nothing was sent: then an HTTP error can still be sent. It leaves any later error to copy.
+// start relays body up to its first event. It returns an error if there is none. It also returns an error of the same
+// read if nothing was sent, because an HTTP error is still possible. It leaves any later error to copy.
 func (r *relay) start(body io.Reader) error {
 	for !r.firstSeen && !r.ended {
 		r.step(body)
@@ -178,8 +180,7 @@ func (r *relay) step(body io.Reader) {
 	}
 }
 
-// forward adds the n bytes that were just read behind the held ones, scans them, and sends the blocks that they
-// complete.
+// forward appends the n bytes just read to the held ones, scans them, and sends the blocks that they complete.
 func (r *relay) forward(n int) error {
 	at := r.buffer.Len()
 	r.buffer.Add(n)
@@ -309,8 +310,8 @@ func (r *relay) finish() {
 	r.watch.Finish()
 }
 
-// makeRoom makes sure that the next read has room. It grows the buffer for a large event, and sends a part of an event
-// that is too large for the largest buffer.
+// makeRoom makes sure that the next read has room. It grows the buffer for a large event. If even the largest buffer is
+// too small, it sends a part of the event.
 func (r *relay) makeRoom() error {
 	switch {
 	case !r.buffer.Full():
@@ -325,7 +326,7 @@ func (r *relay) makeRoom() error {
 }
 
 // sendPart sends the held part of an event that is too large for the buffer. It keeps back the last bytes, one fewer
-// than the token has, because they may be the beginning of the token. The next part is searched together with them.
+// than the token has, because the token may begin in them. The next part is searched together with them.
 func (r *relay) sendPart() error {
 	if !r.firstSeen {
 		r.firstEventSeen()
@@ -382,9 +383,8 @@ func (r *relay) drop(n int) {
 	r.anySent = true
 }
 
-// end deals with the bytes that are left when the upstream's stream has ended with err, which is io.EOF or another
-// error. An event that lacks only its blank line gets one; an incomplete event is dropped. end returns nil if there was
-// a finish.
+// end deals with the bytes that are left when the upstream's stream has ended. err is io.EOF or another error. An event
+// that lacks only its blank line gets one; an incomplete event is dropped. end returns nil if there was a finish.
 func (r *relay) end(err error) error {
 	if c := r.scanner.MissingEnd(); c != 0 && !r.finished {
 		r.buffer.Free()[0] = c // as if it had been read

@@ -3,18 +3,20 @@ package store
 import "time"
 
 // Counter counts the requests of all instances that share a scope. A [Store] may implement it. The handler then asks it
-// whether a request has room in `limit` and `max_streams_per_client`, and whether a cool-down holds the request back.
+// whether a request has room in `limit` and `max_streams_per_client`. The handler also asks whether a cool-down holds
+// the request back.
 //
-// The methods of a Counter are safe for concurrent use. No method of a Counter or a [Reservation] may wait longer than
-// a quarter of a second for anything outside this process, because a visitor waits meanwhile. If an instance dies, its
-// reservations should become free after a few seconds.
+// The methods of a Counter are safe for concurrent use. A visitor waits for the methods of a Counter and a
+// [Reservation]. So none of them may wait longer than a quarter of a second for anything outside this process. If an
+// instance dies, its reservations should become free after a few seconds.
 type Counter interface {
-	// Reserve asks for room for a request. It grants a reservation if no cool-down holds the request back, if all
-	// limits of the request have room, and if its client has room. A granted request counts in all its limits and among
-	// the requests of its client; a refused one counts in none.
+	// Reserve asks for room for a request. It grants a reservation if no cool-down holds the request back. All limits
+	// of the request must have room, and so must its client. A granted request counts in all its limits and among the
+	// requests of its client. A refused one counts in none.
 	//
 	// An error means that there is no decision. The caller then counts the request at its own instance alone. The
-	// counter frees the room that it may have reserved for the request, but the request may still count in its limits.
+	// counter frees the room that it may have reserved for the request. The request may nevertheless count in its
+	// limits.
 	Reserve(Request) (Decision, error)
 
 	// CoolDown begins a cool-down: no instance sends a request upstream for the given time. It does not shorten a
@@ -35,9 +37,9 @@ type Request struct {
 
 	Listens bool // the request listens to a stream and is not sent upstream, so no cool-down matters
 
-	// Follows is the id of the stream that the request listens to, if another instance writes that stream; otherwise it
-	// is empty. Up to two such listeners of a stream need no room of their own, while the request that the stream
-	// answers counts among the requests of the same client.
+	// Follows is the id of the stream that the request listens to. It is empty unless another instance writes that
+	// stream. Up to two such listeners of a stream need no room of their own. That holds while the request that the
+	// stream answers counts among the requests of the same client.
 	Follows string
 }
 
@@ -49,9 +51,9 @@ type Limit struct {
 	Requests int
 }
 
-// Decision is the answer to a request for a reservation. If the reservation is refused, the reason is the first of
-// these that applies: a cool-down (CoolDown or Probe is set), a limit that is used up (as Usage shows), or else the
-// client's other requests.
+// Decision is the answer to a request for a reservation. A refusal has one reason: the first that applies. A cool-down
+// comes first (CoolDown or Probe is set), then a limit that is used up (as Usage shows). Otherwise the client's other
+// requests are the reason.
 type Decision struct {
 	Reservation Reservation   // nil: the request is refused
 	Usage       []Usage       // one for each limit, in order, with this request if it is granted; none if a cool-down is the reason

@@ -121,7 +121,7 @@ func (l *log) makeRoom(n int) (cost int64) {
 	return 0
 }
 
-// fresh returns the size of the new segment that n more bytes need, or 0 if they fit into the last one.
+// fresh returns the size of the new segment that n more bytes need. It returns 0 if they fit into the last segment.
 func (l *log) fresh(n int) int {
 	if last := len(l.segments) - 1; last >= 0 && cap(l.segments[last].data)-len(l.segments[last].data) >= n {
 		return 0
@@ -198,8 +198,8 @@ func (l *log) Finish(last Chunk, end End) {
 	}
 }
 
-// forget ends the keeping of the log: it then holds only the bytes that its listeners have yet to read, and nobody can
-// come back. It returns how many bytes of the budget are free again.
+// forget ends the keeping of the log. The log then holds only the bytes that its listeners have yet to read, and no
+// visitor can come back. It returns how many bytes of the budget are free again.
 func (l *log) forget() (freed int64) {
 	l.remove()
 	l.mu.Lock()

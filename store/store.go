@@ -3,9 +3,9 @@
 // A stream is written through one [Source] and read through any number of [Listener]s. Its events are numbered from 1.
 // A chunk may end within an event, but a new listener always begins after a whole event.
 //
-// [Memory] keeps streams in the memory of the process. Other packages can provide other stores: a [Module] opens a
-// [Store], and a store that is also a [Counter] counts the requests of several instances. The package storetest tests a
-// store, but not a counter.
+// [Memory] keeps streams in the memory of the process. Other packages can provide other stores, which a [Module] opens.
+// A [Store] that is also a [Counter] counts the requests of several instances. The package storetest tests a store, but
+// not a counter.
 package store
 
 import (
@@ -22,12 +22,12 @@ var (
 	// ErrStopped is the cause of a source's context after a visitor has stopped the stream by [Stream].Stop.
 	ErrStopped = errors.New("the stream was stopped")
 
-	// ErrAbandoned is the cause of a source's context after the stream had no listener for Terms.Grace. A stream that
-	// is no longer kept is abandoned as soon as it has no listener, because nobody can come back to it.
+	// ErrAbandoned is the cause of a source's context after the stream had no listener for Terms.Grace. No visitor can
+	// come back to a stream that is no longer kept. Such a stream is abandoned as soon as it has no listener.
 	ErrAbandoned = errors.New("nobody listens to the stream")
 
-	// ErrLost means that the rest of a stream will never come, because the instance that writes it, or the place where
-	// it is kept, is gone. A listener gets it instead of the stream's end.
+	// ErrLost means that the rest of a stream will never come. The instance that writes the stream, or the place where
+	// it is kept, is gone. A listener gets ErrLost instead of the stream's end.
 	ErrLost = errors.New("the rest of the stream is lost")
 )
 
@@ -36,9 +36,9 @@ type Module interface {
 	// Open returns the store of a scope. A scope is an opaque string that stands for one endpoint and one token. A
 	// stream that is claimed in one scope is not found in another.
 	//
-	// A reload of Caddy's config opens the store of the new config before it closes that of the old one. So that a
-	// reload loses no stream, a module with the same config and scope must return the store that is already open, or
-	// one that finds the same streams. Each successful Open is followed by one Close.
+	// A reload of Caddy's config opens the store of the new config before it closes that of the old one. For the same
+	// config and scope, a module must return the open store, or one that finds the same streams. Otherwise, the reload
+	// would lose streams. Each successful Open is followed by one Close.
 	Open(scope string) (Store, error)
 }
 
@@ -115,8 +115,8 @@ type Source interface {
 	Context() context.Context
 
 	// Append adds a chunk to the stream. It keeps no reference to the slices of the chunk. It blocks while a listener
-	// is so far behind that the store cannot hold more for it, but no longer than until one of the two contexts ends:
-	// the stream's, or the one that is given.
+	// is so far behind that the store cannot hold more for it. It stops waiting when the stream's context or the given
+	// one ends.
 	//
 	// An error means that nothing was added. It is the cause of the context that has ended.
 	Append(context.Context, Chunk) error

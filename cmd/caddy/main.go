@@ -1,6 +1,5 @@
-// Command caddy is Caddy with the IllumiChat module and its sandbox. Where no
-// API token is set, "caddy run" talks to a sandbox in its own process, so that
-// the examples run as they are on a machine that knows nothing of IllumiChat.
+// Command caddy is Caddy with the IllumiChat module and its sandbox. Where no API token is set, "caddy run" talks to a
+// sandbox in its own process. So the examples run as they are, even on a machine that knows nothing of IllumiChat.
 package main
 
 import (

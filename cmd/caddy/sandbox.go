@@ -19,9 +19,8 @@ const (
 	assistantVariable = "ILLUMICHAT_ASSISTANT"
 )
 
-// needsSandbox reports whether the command line says to run Caddy while neither the
-// environment nor a file of --envfile has a token. ("caddy start" runs "caddy
-// run", which is asked then.)
+// needsSandbox reports whether the command line runs Caddy without a token in the environment or in a file of
+// --envfile. ("caddy start" runs "caddy run", which is asked then.)
 func needsSandbox(args []string, token string) bool {
 	if len(args) < 2 || args[1] != "run" || token != "" {
 		return false
@@ -54,8 +53,8 @@ func envFiles(args []string) []string {
 	return files
 }
 
-// startSandbox serves a sandbox on a loopback port for as long as the process
-// lives, and points the environment to it. It returns the endpoint.
+// startSandbox serves a sandbox on a loopback port until the process exits, and points the environment to it. It
+// returns the endpoint.
 func startSandbox() (string, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

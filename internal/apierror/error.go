@@ -16,7 +16,7 @@ import (
 // ErrVisitorGone ends an exchange whose visitor has left, so that no error can be delivered.
 var ErrVisitorGone = errors.New("the visitor is gone")
 
-// Error is an error as the visitor sees it, in the same shape as the vendor's own errors:
+// Error is an error as the visitor sees it. It has the same shape as the vendor's own errors:
 // `{"error": "<text>", "code": "<type>:<context>"}`.
 type Error struct {
 	Status  int

@@ -38,8 +38,8 @@ func (i *Interruption) Before() *Error {
 	return i.before
 }
 
-// FinishReason returns the finishReason of the finish: "stop" if the visitor stopped the answer, because that is no
-// error, else "error".
+// FinishReason returns the finish's finishReason: "error", or "stop" if the visitor stopped the answer, because that is
+// no error.
 func (i *Interruption) FinishReason() string {
 	if i.Code == codeStopped {
 		return "stop"

@@ -57,8 +57,9 @@ func (b *Buffer) Release() {
 	b.Abandon()
 }
 
-// Abandon gives the memory up without returning it to the pool, because other code may still read it: HTTP/2 may read
-// the bytes of a write that failed. It may be called more than once. Afterwards only Abandon and Cap may be called.
+// Abandon gives the memory up without returning it to the pool, because other code may still read it. HTTP/2 may read
+// the bytes of a write that failed. Abandon may be called more than once. Afterwards only Abandon and Cap may be
+// called.
 func (b *Buffer) Abandon() {
 	b.memory = nil
 	b.endFlood()
@@ -93,8 +94,8 @@ func (b *Buffer) Add(n int) { b.n += n }
 // Grow doubles the memory. It panics if the buffer is Largest.
 func (b *Buffer) Grow() { b.resize(b.class + 1) }
 
-// Drop removes the first n bytes. A buffer that has grown beyond 16 KiB for an event shrinks to Min bytes as soon as
-// the rest fits.
+// Drop removes the first n bytes. A buffer that has grown beyond 16 KiB for an event shrinks to Min bytes once the rest
+// fits.
 func (b *Buffer) Drop(n int) {
 	b.n = copy(*b.memory, b.Held()[n:])
 	if b.class > manyFloodsClass && !b.flood && b.n < Min {
@@ -103,7 +104,7 @@ func (b *Buffer) Drop(n int) {
 }
 
 // Adapt resizes the buffer after a read of n bytes, to suit further reads like it. filled says whether the read filled
-// all of the memory from Free: then a flood may have begun, and the buffer grows. It shrinks when the flood is over.
+// all of the memory from Free. If so, a flood may have begun, and the buffer grows. It shrinks when the flood is over.
 func (b *Buffer) Adapt(n int, filled bool) {
 	large := b.n >= Min // a large event is held
 	if filled && !large && b.class < floodClass {

@@ -71,15 +71,15 @@ func (f *FinishReader) IsFinish(ev []byte, first bool) bool {
 	return finish && whole
 }
 
-// BeginsFinish reports whether ev, the beginning of an event that is too large for the buffer, already says that the
-// event is a finish. The rest of the event is not checked. first is as for IsFinish.
+// BeginsFinish reports whether ev already says that its event is a finish. ev is the beginning of an event that is too
+// large for the buffer. The rest of the event is not checked. first is as for IsFinish.
 func (f *FinishReader) BeginsFinish(ev []byte, first bool) bool {
 	finish, _ := f.read(ev, first)
 	return finish
 }
 
 // read reads the JSON object in an event's data, as far as the data goes. finish reports whether the part that was read
-// has the type "finish", and whole whether the data is exactly one object.
+// has the type "finish". whole reports whether the data is exactly one object.
 func (f *FinishReader) read(ev []byte, first bool) (finish, whole bool) {
 	defer f.shrink()
 	f.data = sse.AppendData(f.data[:0], ev, first)

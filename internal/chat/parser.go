@@ -31,7 +31,7 @@ const (
 )
 
 // parser reads a chat strictly: by RFC 8259, and with no name twice in an object, as RFC 7493 requires. It copies the
-// parts that go upstream token by token, so that nothing that the visitor wrote can be read in two ways.
+// parts that go upstream token by token, so that they cannot be read in two ways.
 type parser struct {
 	*codec
 	rules *Rules

@@ -16,8 +16,8 @@ import (
 // Any is the entry in the list of assistants that allows all of them.
 const Any = "*"
 
-// otherAssistant is the metrics label of all assistants that are allowed but not listed, because visitors must not be
-// able to choose labels.
+// otherAssistant is the metrics label of all assistants that are allowed but not listed, because visitors must not
+// choose labels.
 const otherAssistant = "other"
 
 // Errors that the Caddyfile parser, which adds the line, and the checks of the JSON config have in common.
@@ -104,8 +104,8 @@ func (c *Rules) Labels() []string {
 	return labels
 }
 
-// CheckAssistant checks an assistant's id whose placeholders have been replaced. It refuses a * from a placeholder:
-// that would be an id, although the operator may have meant to allow any assistant.
+// CheckAssistant checks an assistant's id whose placeholders have been replaced. It refuses a * from a placeholder,
+// because that would be an id. The operator may have meant to allow any assistant.
 func CheckAssistant(id string) error {
 	switch {
 	case id == "":

@@ -14,8 +14,8 @@ import (
 const probeWait = time.Second
 
 // coolDown holds requests back after the upstream has answered 429 and said for how long. When that time is over, one
-// request goes alone: the probe. The others follow once the probe has an answer, because they would all fail with it if
-// the upstream still limits the rate. The zero value is off.
+// request goes alone: the probe. The others follow once the probe has an answer. Otherwise they would all fail with the
+// probe if the upstream still limits the rate. The zero value is off.
 type coolDown struct {
 	mu      sync.Mutex
 	until   time.Time // zero: off
@@ -77,9 +77,9 @@ func (c *coolDown) turnShared(decision store.Decision) turn {
 	return turn{coolDown: c, reservation: decision.Reservation}
 }
 
-// waitShared returns how long a request has to wait that the shared counter has refused; 0 if a cool-down is not the
-// reason. If the shared cool-down still lasts, waitShared starts it at this instance, too, so that further requests
-// wait without asking the counter.
+// waitShared returns how long a request that the shared counter has refused has to wait. It returns 0 if a cool-down is
+// not the reason. If the shared cool-down still lasts, waitShared starts it at this instance, too. Further requests
+// then wait without asking the counter.
 func (c *coolDown) waitShared(decision store.Decision) time.Duration {
 	switch {
 	case decision.CoolDown > 0:

@@ -8,9 +8,9 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
 )
 
-// setHeader sets the fields of draft-ietf-httpapi-ratelimit-headers-10: the limits that count each client apart, what
-// is left of each, and after how many seconds there is more. It leaves out the limits that clients share, because those
-// would show strangers how much there is to use up.
+// setHeader sets the fields of draft-ietf-httpapi-ratelimit-headers-10. They list the limits that count each client
+// apart. For each limit, they say what is left, and after how many seconds there is more. setHeader leaves out the
+// limits that clients share, because those would show strangers how much there is to use up.
 func setHeader(header http.Header, charges []charge) {
 	var policies, limits []string
 	for _, c := range charges {

@@ -32,8 +32,8 @@ func (a *Admission) admitShared() (known bool, err error) {
 	return true, a.refused(decision)
 }
 
-// takeLocalSlot takes a slot of this instance before the shared counter is asked, so that at most max_streams requests ask it
-// at once.
+// takeLocalSlot takes a slot of this instance before the shared counter is asked. So at most max_streams requests ask
+// the counter at once.
 func (l *Limiter) takeLocalSlot(client string) error {
 	l.state.mu.Lock()
 	defer l.state.mu.Unlock()

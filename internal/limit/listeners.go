@@ -3,7 +3,7 @@ package limit
 import "github.com/illumichat/caddy-illumichat/store"
 
 // listenersPerSlot is how many listeners can share the slot of a stream that this instance writes. So a visitor who
-// comes back needs no second slot, even if the server has not noticed yet that the first connection is lost.
+// returns needs no second slot, even before the server notices that the first connection is lost.
 const listenersPerSlot = 2
 
 // liveStream is a stream that this instance writes. It occupies one slot.
@@ -82,8 +82,9 @@ func (l *Limiter) AdmitListener(stream string, r Request) (Slot, error) {
 	return l.takeSlot(r.Client)
 }
 
-// shareSlot gives a listener a share of a stream's slot, if this instance writes the stream and fewer than
-// listenersPerSlot have a share. taken.of is nil if not. writtenHere reports whether this instance writes the stream.
+// shareSlot gives a listener a share of a stream's slot. This instance must write the stream, and fewer than
+// listenersPerSlot must have a share; otherwise taken.of is nil. writtenHere reports whether this instance writes the
+// stream.
 func (s *sharedState) shareSlot(id string) (taken Slot, writtenHere bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

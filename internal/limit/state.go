@@ -12,9 +12,9 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/values"
 )
 
-// sharedState is the state that all handlers of the process for the same endpoint and token share, because the upstream
-// counts them as one. It survives a reload: the new config's handlers take their references before the old ones release
-// theirs.
+// sharedState is the state of all handlers of the process for the same endpoint and token. They share it because the
+// upstream counts them as one. The state survives a reload: the new config's handlers take their references before the
+// old ones release theirs.
 type sharedState struct {
 	endpoint string // without the parts that could hold a secret
 	coolDown coolDown
@@ -69,8 +69,9 @@ func NewKey(endpoint, configuredToken string) Key {
 	return Key{endpoint, "sha256:" + hex.EncodeToString(hash[:])}
 }
 
-// retain takes one more reference. The caller holds the state's lock. It returns false if all references were released:
-// a request can reach a handler whose config was replaced and that had no open chat, and then there is nothing to keep.
+// retain takes one more reference. The caller holds the state's lock. It returns false if all references were released,
+// because then there is nothing to keep. That happens if a request reaches a handler whose config was replaced and that
+// had no open chat.
 func (l *Limiter) retain() bool {
 	if l.refs == 0 {
 		return false
@@ -80,7 +81,7 @@ func (l *Limiter) retain() bool {
 }
 
 // releaseRef releases one reference, and the shared state with the last one. Each open chat and each listener has a
-// reference, so that the state still knows them after a config without this handler.
+// reference. So the state still knows them after a config without this handler.
 func (l *Limiter) releaseRef() error {
 	l.state.mu.Lock()
 	l.refs--

@@ -11,8 +11,8 @@ import (
 const maxKeys = 1 << 17
 
 // window counts requests by key in consecutive windows of one length, and remembers the current and the previous count.
-// Together they make a sliding window: the previous count loses weight as the current window passes, as if its requests
-// had been spread evenly. It is not safe for concurrent use.
+// Together they make a sliding window. The previous count loses weight as the current window passes, as if its requests
+// had been spread evenly. A window is not safe for concurrent use.
 type window struct {
 	length time.Duration
 	start  time.Time // of the first window

@@ -44,8 +44,8 @@ func Ports(tb testing.TB, n int) (ports []int) {
 	return ports
 }
 
-// PEM returns a certificate for localhost and its key, which it makes once per process. Tests do not use a certificate of
-// Caddy's own: Caddy makes that in the background, at any time until the site is stopped.
+// PEM returns a certificate for localhost and its key, which it makes once per process. Tests do not use a certificate
+// of Caddy's own, because Caddy makes that in the background. Caddy may do so at any time until the site is stopped.
 var PEM = sync.OnceValues(func() (cert, key []byte) {
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

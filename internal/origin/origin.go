@@ -30,8 +30,8 @@ var (
 	errNullOrigin = errors.New("null is the origin of any page in a sandbox, and of files; it says nothing about whose page it is")
 )
 
-// Policy decides which pages may use the chat and read its answers: pages of the site itself, and pages of other
-// origins that the operator allows.
+// Policy decides which pages may use the chat and read its answers. These are pages of the site itself, and pages of
+// other origins that the operator allows.
 type Policy struct {
 	// protection checks the browser's Sec-Fetch-Site or, if that is missing, compares Origin with Host. A request with
 	// neither field, such as one from curl or a server, passes.
@@ -60,7 +60,7 @@ func New(allowed []string) (*Policy, error) {
 	}
 	p.sharing = cors.New(cors.Options{
 		AllowedOrigins: normal,
-		// Methods that the chat does not support are listed too, so that a page can read the error that refuses them.
+		// Methods that the chat does not support are listed too, so a page can read the error that refuses them.
 		AllowedMethods: []string{
 			http.MethodPost, http.MethodGet, http.MethodHead, http.MethodPut, http.MethodPatch, http.MethodDelete,
 		},

@@ -11,7 +11,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
 )
 
-// Header is the header field with a stream's id, in a response and in a DELETE request that stops the stream.
+// Header is the header field with a stream's id, in responses and in DELETE requests that stop the stream.
 const Header = "Illumichat-Stream"
 
 var (
@@ -39,10 +39,10 @@ var validID = regexp.MustCompile(`^[A-Za-z0-9_-]{22}$`)
 // ValidID reports whether id has the form of an id. No other string can be one, so the store need not be asked.
 func ValidID(id string) bool { return validID.MatchString(id) }
 
-// LastEvent returns the stream that r asks for and the number of the last event that the visitor has; 0 means none. It
-// reads them from Last-Event-ID, which a browser's EventSource sends by itself (HTML Standard, § 9.2.4), or else from
-// the query, because EventSource cannot send that header in its first request. It returns an error if r names no
-// stream, or if the number is not valid.
+// LastEvent returns the stream that r asks for and the number of the last event that the visitor has. A number of 0
+// means none. It reads both from Last-Event-ID, which a browser's EventSource sends by itself (HTML Standard, § 9.2.4).
+// Without that header, it reads them from the query, because EventSource cannot send the header in its first request.
+// It returns an error if r names no stream, or if the number is not valid.
 func LastEvent(r *http.Request) (id string, n int64, err error) {
 	number := ""
 	if last := r.Header.Get("Last-Event-ID"); last != "" {

@@ -105,7 +105,7 @@ func (r *Recorder) First() store.Listener {
 	return r.first
 }
 
-// Asked returns how often the exchange had asked the upstream when the answer came, and the status of the last answer.
+// Asked returns how often the exchange had asked the upstream when the answer came, and the last answer's status.
 func (r *Recorder) Asked() (tries, status int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -163,9 +163,9 @@ func (r *Recorder) HasSent() bool {
 	return r.hasBody
 }
 
-// WriteEvents appends p to the log, with an id for each event, and begins the log if it has not begun. If whole is
-// false, p ends within an event. It holds mu only to begin the log: Append can block until a listener has read, and
-// listeners need mu.
+// WriteEvents appends p to the log, with an id for each event. If the log has not begun, WriteEvents begins it. If
+// whole is false, p ends within an event. It holds mu only to begin the log: Append can block until a listener has
+// read, and listeners need mu.
 func (r *Recorder) WriteEvents(p []byte, whole, _ bool) error {
 	p, first := r.beginWith(p)
 	if first {
@@ -178,8 +178,8 @@ func (r *Recorder) WriteEvents(p []byte, whole, _ bool) error {
 	return nil
 }
 
-// beginWith begins the log, if it has not begun, and reports whether it did. It returns the bytes of p to record: all
-// but a byte order mark at the stream's beginning, because a listener's response may begin with a heartbeat.
+// beginWith begins the log, if it has not begun, and reports whether it did. It returns the bytes of p to record. It
+// leaves out a byte order mark at the stream's beginning, because a listener's response may begin with a heartbeat.
 func (r *Recorder) beginWith(p []byte) (recorded []byte, first bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -212,15 +212,15 @@ func (r *Recorder) Finish(ev []byte) error {
 	return nil
 }
 
-// IsHeard reports whether a visitor waits for the answer, or can still come back for it after this process exits. It is
-// true before the log begins, because the visitor who asked waits; with a shared store, because visitors can come back
-// through another instance; and while a visitor listens at this instance.
+// IsHeard reports whether a visitor waits for the answer, or can still come back for it after this process exits.
+// Before the log begins, it is true because the visitor who asked waits. With a shared store, it is always true because
+// visitors can come back through another instance. Otherwise, it is true while a visitor listens at this instance.
 func (r *Recorder) IsHeard() bool {
 	return !r.IsCommitted() || r.config.Store.Shared() || r.config.Slot.HasListener()
 }
 
-// EndStalled, Heartbeat and Patience have nothing to do: the response of each listener bounds its own writes and sends
-// its own heartbeats. Deadline returns Config.Until.
+// EndStalled, Heartbeat and Patience have nothing to do: each listener's response bounds its own writes and sends its
+// own heartbeats. Deadline returns Config.Until.
 func (r *Recorder) EndStalled(time.Duration) time.Duration     { return watchdog.Never }
 func (r *Recorder) Heartbeat() (next time.Duration, err error) { return watchdog.Never, nil }
 func (r *Recorder) Patience() time.Duration                    { return watchdog.Never }

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// Program returns the path of the program name, or if that is not installed, of the first of others that is. If none is, it
-// ends the test as That does.
+// Program returns the path of the program name. If that is not installed, it returns the path of the first of others
+// that is. If none is, it ends the test as That does.
 func Program(tb testing.TB, name string, others ...string) string {
 	tb.Helper()
 	path, err := exec.LookPath(name)

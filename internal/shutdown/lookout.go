@@ -8,8 +8,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// exitLookout detects the exit for exchanges of replaced configs. They continue after a reload, and the config that is
-// active at the exit may have no handler of this module, whose server would report it.
+// exitLookout detects the exit for exchanges of replaced configs. These exchanges continue after a reload. The config
+// that is active at the exit may have no handler of this module. Then no server reports the exit.
 var exitLookout lookout
 
 // lookoutInterval is short compared with 500 ms, the shortest grace period in which a finish is promised.

@@ -21,7 +21,7 @@ type Exchange interface {
 	IsHeard() bool
 }
 
-// exchanges holds the open exchanges of the whole process, including those of replaced configs: after a reload, Caddy
+// exchanges holds the open exchanges of the whole process, including those of replaced configs. After a reload, Caddy
 // no longer notifies the handlers of the old config.
 var exchanges exchangeSet
 
@@ -94,9 +94,9 @@ func (s *exchangeSet) end(match func(Exchange) bool) {
 	}
 }
 
-// awaitExit delays the exit while exchanges are open for which Caddy itself does not wait, such as those of servers
-// whose grace period after a reload is over. It waits until the exit's grace period ends. If that is over already, and
-// the exchanges are not canceled yet, it cancels them and waits for one second.
+// awaitExit delays the exit while exchanges are open for which Caddy itself does not wait. Such exchanges can belong to
+// a server whose grace period after a reload is over. awaitExit waits until the exit's grace period ends. If that is
+// over already, and the exchanges are not canceled yet, it cancels them and waits for one second.
 func (s *exchangeSet) awaitExit() {
 	s.mu.Lock()
 	open, told, until := len(s.set), s.closed, s.until
@@ -132,10 +132,10 @@ type Options struct {
 	EndsAtReload func(Exchange) bool
 }
 
-// Watch cancels open exchanges, in time for a finish, before Caddy closes their connections at the end of its grace
-// period. When the process exits, it cancels all of them. When a reload replaces this handler's server, it cancels
-// those over HTTP/3, which options.EndsAtReload selects. Without a grace period, Caddy waits for exchanges. Watch then
-// cancels only those to which no visitor can come back, when the process exits.
+// Watch cancels open exchanges before Caddy closes their connections at the end of its grace period. It does so in time
+// for a finish. When the process exits, it cancels all of them. When a reload replaces this handler's server, it
+// cancels those over HTTP/3, which options.EndsAtReload selects. Without a grace period, Caddy waits for exchanges.
+// Watch then cancels only those to which no visitor can come back, when the process exits.
 func Watch(ctx caddy.Context, options Options) {
 	server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	if !ok {
@@ -165,8 +165,8 @@ func gracePeriod(ctx caddy.Context) time.Duration {
 	return 0
 }
 
-// beforeTheEndOf calls f shortly before the end of a grace period that begins now: 1 s before it, or a fifth of grace
-// if that is less, so that there is time to send a finish. It never calls f if grace is 0.
+// beforeTheEndOf calls f shortly before the end of a grace period that begins now, in time to send a finish. It calls f
+// 1 s before the end, or a fifth of grace if that is less. It never calls f if grace is 0.
 func beforeTheEndOf(grace time.Duration, f func()) {
 	if grace > 0 {
 		time.AfterFunc(grace-min(time.Second, grace/5), f)

@@ -5,8 +5,8 @@ import (
 	"strconv"
 )
 
-// Numberer adds the line `id: <stream>:<n>` to each event of a stream, after the event's last line and with the same
-// line ending. n counts the events of the stream from 1.
+// Numberer adds the line `id: <stream>:<n>` to each event of a stream. The line follows the event's last line and has
+// the same line ending. n counts the events of the stream from 1.
 type Numberer struct {
 	stream string
 	n      int64
@@ -24,8 +24,8 @@ func NewNumberer(stream string) Numberer { return Numberer{stream: stream} }
 // Within reports whether the bytes so far end within a block.
 func (n *Numberer) Within() bool { return n.within }
 
-// Number returns p with an id line for each event that ends in p, and the offset of each such end in the returned
-// bytes. The next call overwrites both results.
+// Number returns p with an id line for each event that ends in p. ends holds the offset of each such end in numbered.
+// The next call overwrites both results.
 func (n *Numberer) Number(p []byte) (numbered []byte, ends []int) {
 	n.out, n.ends = n.out[:0], n.ends[:0]
 	cr := HasCR(p)

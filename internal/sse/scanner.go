@@ -45,8 +45,8 @@ func NewScanner(started bool) Scanner { return Scanner{started: started} }
 func HasCR(p []byte) bool { return bytes.IndexByte(p, '\r') >= 0 }
 
 // Next scans p up to the end of the first block that ends in p. It returns the number of bytes up to there and the kind
-// of block, or len(p) and Torn if no block ends in p. cr must be true if p contains a CR. The next call continues with
-// the bytes that follow.
+// of block. If no block ends in p, it returns len(p) and Torn. cr must be true if p contains a CR. The next call
+// continues with the bytes that follow.
 func (s *Scanner) Next(p []byte, cr bool) (int, Block) {
 	i := 0
 	if s.cr && len(p) > 0 {
@@ -91,8 +91,8 @@ func (s *Scanner) Next(p []byte, cr bool) (int, Block) {
 	return len(p), Torn
 }
 
-// Blocks scans p. It returns the offset at which the last block in p ends, or 0 if none does, and how many events end
-// in p. cr must be true if p contains a CR.
+// Blocks scans p. It returns the offset at which the last block in p ends, and how many events end in p. The offset is
+// 0 if no block ends in p. cr must be true if p contains a CR.
 func (s *Scanner) Blocks(p []byte, cr bool) (whole, events int) {
 	plain := !cr // look for a run of plain events
 	for whole < len(p) {
@@ -118,7 +118,7 @@ func (s *Scanner) Blocks(p []byte, cr bool) (whole, events int) {
 // event is a single data line, as most events are. p must begin with a block and contain no CR.
 //
 // An event's start is known only when the previous event's end is found, and the CPU stalls on that. Two interleaved
-// scans, one of which starts near the middle of p, hide the stall: an event of a flood takes 6 ns instead of 10.
+// scans, one of which starts near the middle of p, hide the stall. An event of a flood then takes 6 ns instead of 10.
 func plainEvents(p []byte) (n, events int) {
 	middle := blockAfterMiddle(p)
 	first, second := p[:middle], p[middle:]
@@ -166,7 +166,7 @@ func blockAfterMiddle(p []byte) int {
 	return len(p)
 }
 
-// plainEvent returns the length, in bytes, of the event that p begins with if it is a single data line, else 0.
+// plainEvent returns the length, in bytes, of the plain event that p begins with, or 0 if there is none.
 func plainEvent(p []byte) int {
 	end := bytes.IndexByte(p, '\n')
 	if end < 0 || end+1 == len(p) || p[end+1] != '\n' || !isData(p[:end]) {

@@ -1,3 +1,3 @@
-// Package telemetry reports to the operator how requests ended: in the access log and its placeholders, in metrics, in
-// traces, and in a log that repeats a problem at most once a minute. It only records: no decision depends on its data.
+// Package telemetry reports to the operator how requests ended: in the access log and its placeholders, in metrics and
+// traces. Its Log repeats a problem at most once a minute. The package only records: no decision depends on its data.
 package telemetry

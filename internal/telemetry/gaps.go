@@ -27,7 +27,7 @@ type Gaps struct {
 }
 
 // Note counts the events that have come since the last call. events is the total so far, at the time now. All new
-// events count as simultaneous, because reading the clock for each event would be expensive: the caller passes a time
+// events count as simultaneous, because reading the clock for each event would be expensive. The caller passes a time
 // that it has anyway.
 func (g *Gaps) Note(now time.Duration, events int64) {
 	came := events - g.events
@@ -49,7 +49,7 @@ func gapBucket(gap time.Duration) int {
 }
 
 // gapCollector is the histogram of the gaps of all streams. Prometheus can scrape it with classic buckets or as a
-// native histogram of schema 0, whose bounds are the powers of two.
+// native histogram of schema 0. The bounds of schema 0 are the powers of two.
 type gapCollector struct {
 	desc *prometheus.Desc
 

@@ -12,8 +12,8 @@ import (
 const repeatAfter = time.Minute
 
 // Log reports problems to the operator. A problem that lasts affects every chat, so only its first report is logged at
-// its own level; further ones within a minute are logged at debug. The next report at its own level says how many those
-// were.
+// its own level. Further reports within a minute are logged at debug. The next report at its own level says how many
+// those were.
 type Log struct {
 	logger *zap.Logger
 

@@ -93,7 +93,7 @@ func (m *metricSet) begin() {
 	}
 }
 
-// BeginAssistants creates the series of requests to a handler's assistants, at 0: Prometheus sees no increase in a
+// BeginAssistants creates the series of requests to a handler's assistants, at 0. Prometheus sees no increase in a
 // series that begins with 1. labels are the assistants' labels.
 func BeginAssistants(labels []string) {
 	for _, label := range labels {
@@ -161,8 +161,7 @@ func (m *metricSet) observe(c *Record) {
 	}
 }
 
-// reasonLabel returns a finishReason if the API documents it, and "other" for the rest, so that the labels are a closed
-// set.
+// reasonLabel returns a finishReason if the API documents it, else "other", so that the labels are a closed set.
 func reasonLabel(reason string) string {
 	switch reason {
 	case "stop", "length", "error":

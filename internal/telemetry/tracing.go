@@ -87,7 +87,7 @@ func (c *Record) fail(why string) {
 	c.span.SetStatus(codes.Error, why)
 }
 
-// Propagate adds the traceparent of the span to the header of a request to the upstream, as in W3C Trace Context.
+// Propagate adds the span's traceparent to the header of a request to the upstream, as in W3C Trace Context.
 func (c *Record) Propagate(ctx context.Context, header http.Header) {
 	// The tracestate stays out: it may hold values of the visitor or of the site's other services.
 	defer header.Del("Tracestate")

@@ -31,9 +31,9 @@ type Request struct {
 // maxStale is how many closed keep-alive connections in a row Send skips.
 const maxStale = 10
 
-// Send sends the request once. It returns the response with its body unread, and reports in sent whether the upstream
-// may have received some of the request, even after an error. If a keep-alive connection turns out to be closed before
-// anything was written to it, the upstream has received nothing, so Send takes the next connection at once.
+// Send sends the request once. It returns the response with its body unread. sent reports whether the upstream may have
+// received some of the request, even after an error. A keep-alive connection may turn out to be closed before anything
+// was written to it. Then the upstream has received nothing, so Send takes the next connection at once.
 func (c *Client) Send(ctx context.Context, r Request) (resp *http.Response, sent bool, err error) {
 	for stale := 0; ; stale++ {
 		body := &chatBody{Reader: bytes.NewReader(r.Body), queue: c.queue}

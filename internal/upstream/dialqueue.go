@@ -20,9 +20,9 @@ const (
 )
 
 // dialQueue lets only a few requests at a time look for a connection. net/http dials once for each request that finds
-// no connection with room, and offers each new connection to all of them at once. Over HTTP/2 a few connections are
-// enough, but a burst of requests would open thousands that nobody needs, and would find the few full. With the queue,
-// opening thousands of streams costs less than half.
+// no connection with room. It offers each new connection to all of these requests at once. Over HTTP/2, a few
+// connections are enough. But a burst of requests would open thousands that nobody needs, and would find the few full.
+// With the queue, opening thousands of streams costs less than half.
 type dialQueue struct {
 	dialing chan struct{} // one value for each request that looks for a connection
 	touched atomic.Int64  // when a place was last taken or released, in Unix nanoseconds

@@ -18,8 +18,8 @@ type Endpoint struct {
 }
 
 // ResolveEndpoint replaces the placeholders of the configured URL and returns the endpoint. It returns the default
-// endpoint if the result is empty, and an error if only a part of the URL is an empty placeholder, or if ParseEndpoint
-// returns one.
+// endpoint if the result is empty. It returns an error if only a part of the URL is an empty placeholder, or if
+// ParseEndpoint returns one.
 func ResolveEndpoint(configured string) (*Endpoint, error) {
 	u, err := resolveURL(configured)
 	if err != nil {
@@ -53,8 +53,8 @@ func resolveURL(configured string) (*url.URL, error) {
 	return ParseEndpoint(value)
 }
 
-// ParseEndpoint parses the URL of a chat API. It returns an error if the scheme is not http or https, if the host is
-// missing, if the port is invalid, or if the URL holds credentials or a fragment.
+// ParseEndpoint parses the URL of a chat API. It returns an error unless the URL has the scheme http or https, a host,
+// and no invalid port. It also returns an error if the URL holds credentials or a fragment.
 func ParseEndpoint(s string) (*url.URL, error) {
 	u, err := url.Parse(s)
 	switch {

@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// droppedHeaders are the upstream's response headers that the visitor does not get. They belong to the upstream's
-// connection (RFC 9110, § 7.6.1) or to the form of its body, speak for the site, or change how the answer is cached,
-// buffered or read.
+// droppedHeaders are the upstream's response headers that the visitor does not get. Some belong to the upstream's
+// connection (RFC 9110, § 7.6.1) or to the form of its body. Others speak for the site, or change how the answer is
+// cached, buffered or read.
 var droppedHeaders = headerSet(
 	"Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection",
 	"Te", "Trailer", "Transfer-Encoding", "Upgrade",

@@ -9,8 +9,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/buffer"
 )
 
-// The number of connections that read ahead is bounded, because a connection keeps its buffer while its visitor does
-// not read.
+// The number of connections that read ahead is bounded: a connection keeps its buffer while its visitor does not read.
 const (
 	readAheadClass = 3 // 32 KiB
 	maxReadsAhead  = 64
@@ -19,9 +18,9 @@ const (
 // readsAhead counts the connections that hold a read-ahead buffer.
 var readsAhead = buffer.NewSemaphore(maxReadsAhead)
 
-// readAhead is a connection to the upstream that reads more than it is asked for while the upstream sends a flood.
-// net/http asks for 4 KiB at a time. One system call instead of eight saves a twentieth of the cost of an event. The
-// connection borrows a buffer only while there is more to read.
+// readAhead is a connection to the upstream. While the upstream sends a flood, the connection reads more than it is
+// asked for. net/http asks for 4 KiB at a time. One system call instead of eight saves a twentieth of the cost of an
+// event. The connection borrows a buffer only while there is more to read.
 type readAhead struct {
 	net.Conn
 	more bool    // the last read filled its buffer

@@ -9,7 +9,7 @@ import (
 )
 
 // The bounds of a token's length, in bytes. A shorter token is no secret. A longer one would not fit next to a piece of
-// an event in a stream's buffer, where the token is searched for.
+// an event in a stream's buffer. The token is searched for in that buffer.
 const (
 	minTokenLength = 16
 	maxTokenLength = 2048
@@ -100,7 +100,7 @@ func NewTokenSource(configured string) (TokenSource, error) {
 	return TokenSource{fixed: newToken([]byte(value))}, nil
 }
 
-// Get returns the current token. It returns an error if the file has become unreadable or malformed: an older token is
+// Get returns the current token. It returns an error if the file has become unreadable or malformed. An older token is
 // never used, because the operator replaced it for a reason.
 func (s TokenSource) Get() (Token, error) {
 	if s.path == "" {

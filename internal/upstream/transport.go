@@ -18,7 +18,7 @@ const TransportNamespace = "http.reverse_proxy.transport"
 
 // New returns a client that sends requests to e through transport. If transport is Caddy's HTTP transport, New changes
 // how its connections are made and read. Then net/http pings an HTTP/2 connection that has been silent for half of
-// idle, and closes it if the other half passes too.
+// idle. It closes the connection if the other half passes too.
 func New(e *Endpoint, transport http.RoundTripper, idle time.Duration) *Client {
 	c := &Client{endpoint: e, transport: transport}
 	t, ok := transport.(*reverseproxy.HTTPTransport)
@@ -43,10 +43,10 @@ func mayShareConnections(endpoint *url.URL, t *reverseproxy.HTTPTransport) bool 
 	return h2c || endpoint.Scheme == "https" && slices.Contains(t.Versions, "2")
 }
 
-// TransportDefaults fills in the options of an http transport that the operator left out, with values for many small
+// TransportDefaults fills in the options of an http transport that the operator left out. The values suit many small
 // requests to one host: 1024 idle connections, and a write buffer of 1024 bytes. With reverse_proxy's 32 idle
-// connections, most requests of a busy site would dial a new one, and a chat needs no large write buffer. Other
-// transports are returned unchanged.
+// connections, most requests of a busy site would dial a new one. A chat needs no large write buffer. Other transports
+// are returned unchanged.
 func TransportDefaults(raw json.RawMessage) (json.RawMessage, error) {
 	config := map[string]json.RawMessage{"protocol": json.RawMessage(`"http"`)}
 	if err := unmarshalSet(raw, &config); err != nil {
@@ -85,8 +85,8 @@ func setDefault(config map[string]json.RawMessage, name, value string) {
 	}
 }
 
-// CheckTransport returns module as an HTTP transport. It returns an error if module is no HTTP transport, if it works
-// only inside reverse_proxy (fastcgi, the PROXY protocol), or if it uses HTTP/3.
+// CheckTransport returns module as an HTTP transport. It returns an error if module is no HTTP transport, or if it uses
+// HTTP/3. It also refuses a transport that works only inside reverse_proxy (fastcgi, the PROXY protocol).
 func CheckTransport(module any) (http.RoundTripper, error) {
 	transport, ok := module.(http.RoundTripper)
 	if !ok {

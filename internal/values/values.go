@@ -38,7 +38,7 @@ func File(s string) (path string, ok bool) {
 }
 
 // Expand replaces the {env.*} and {file.*} placeholders of s. It returns an error if one of them is empty or cannot be
-// read, or if s has a placeholder of another kind.
+// read. It also returns an error if s has a placeholder of another kind.
 func Expand(s string) (string, error) {
 	return Replace(s, func(name, value string) error {
 		if value == "" {
@@ -49,7 +49,7 @@ func Expand(s string) (string, error) {
 }
 
 // Replace replaces {env.*} and {file.*} in s. It returns an error if check returns one, or if s has any other
-// placeholder: Caddy's replacer knows more of them while a config loads, such as the time, but they do not belong in a
+// placeholder. Caddy's replacer knows others while a config loads, such as the time, but they do not belong in a
 // config.
 func Replace(s string, check func(name, value string) error) (string, error) {
 	return caddy.NewReplacer().ReplaceFunc(s, func(name string, value any) (any, error) {
@@ -61,7 +61,7 @@ func Replace(s string, check func(name, value string) error) (string, error) {
 }
 
 // ReadSecret returns the content of a regular file, without the line end that editors append. If the secret is longer
-// than most bytes, the result is longer than most too, so that the caller can refuse it.
+// than most bytes, the result is too, so that the caller can refuse it.
 func ReadSecret(path string, most int) ([]byte, error) {
 	// Reading a pipe could block a request without bound.
 	if info, err := os.Stat(path); err != nil {

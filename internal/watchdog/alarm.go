@@ -72,8 +72,8 @@ func (a *Alarm) Stop() {
 	}
 }
 
-// Guard calls f, and returns a panic as a *Panic. A writer of another module may panic: in a handler, net/http recovers
-// that, but in a timer's goroutine it would end the process.
+// Guard calls f, and returns a panic as a *Panic. A writer of another module may panic. In a handler, net/http recovers
+// the panic, but in a timer's goroutine it would end the process.
 func Guard(f func() (time.Duration, error)) (next time.Duration, err error) {
 	defer func() {
 		if p := recover(); p != nil {

@@ -35,8 +35,8 @@ type Options struct {
 	Idle        time.Duration // the longest silence within a stream
 }
 
-// Watchdog is the one timer of an exchange. The goroutine that relays does not reset it for each event: it stores times
-// in atomics, and check reads them when the timer fires.
+// Watchdog is the one timer of an exchange. The goroutine that relays does not reset the timer for each event. It
+// stores times in atomics, and check reads them when the timer fires.
 type Watchdog struct {
 	Alarm
 	output Output
@@ -115,8 +115,8 @@ func (w *Watchdog) Finish() {
 	w.NoLaterThan(at)
 }
 
-// BeginRead marks the start of a read from the upstream. Only the time until EndRead counts as the upstream's silence:
-// the rest of the time, the exchange may be waiting for the visitor.
+// BeginRead marks the start of a read from the upstream. Only the time until EndRead counts as the upstream's silence.
+// The rest of the time, the exchange may be waiting for the visitor.
 func (w *Watchdog) BeginRead() (now time.Duration) {
 	now = w.Now()
 	w.waiting.Store(int64(now))
@@ -129,8 +129,8 @@ func (w *Watchdog) EndRead() { w.waiting.Store(-1) }
 // errLingered is the cause of the exchange's end when lingerAfterFinish is over.
 var errLingered = errors.New("the finish was a while ago")
 
-// fire is what the alarm calls. It checks for a stalled write even after the exchange was canceled, because a canceled
-// exchange may be blocked in one.
+// fire is what the alarm calls. It checks for a stalled write even after the exchange was canceled: a canceled exchange
+// may be blocked in one.
 func (w *Watchdog) fire(now time.Duration) (next time.Duration) {
 	next = w.output.EndStalled(now)
 	if w.canceled {

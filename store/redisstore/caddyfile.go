@@ -88,8 +88,8 @@ func (c *Redis) unmarshalSubdirective(d *caddyfile.Dispenser, name string) error
 	return d.Errf("unrecognized subdirective '%s' of redis", values.Printable(name))
 }
 
-// unmarshalPassword reads the password. Its errors must not print the Caddyfile's current token, as those of d.ArgErr
-// do: that token is a part of the secret.
+// unmarshalPassword reads the password. Its errors must not print the Caddyfile's current token, which is a part of the
+// secret. So unmarshalPassword does not use d.ArgErr, whose errors print it.
 func (c *Redis) unmarshalPassword(d *caddyfile.Dispenser) error {
 	args := d.RemainingArgs()
 	if len(args) != 1 || args[0] == "" {

@@ -17,8 +17,8 @@ const (
 	// countTime bounds a call that counts, because a visitor waits for it.
 	countTime = 250 * time.Millisecond
 
-	// After settled, a call without an answer has had its effect, or never will: enter.lua ignores a call that is more
-	// than two seconds old.
+	// After settled, a call without an answer has had its effect, or never will. The script enter.lua ignores a call
+	// that is more than two seconds old.
 	settled = 3 * time.Second
 )
 

@@ -12,7 +12,7 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// callers is how many calls may run at once, and waiters is how many calls may block in Redis at once. Each call has a
+// callers is how many calls may run at once, and waiters how many may block in Redis at once. Each call has a
 // connection of its own.
 const (
 	callers = 256

@@ -12,15 +12,15 @@ import (
 )
 
 // The bounds of the interval at which a listener tells the instance that writes the stream that it listens. The
-// interval must be so short that the instance does not abandon the stream, and soon learns of a listener whose stream's
-// end Redis has lost.
+// interval must be so short that the instance does not abandon the stream. The instance must also learn soon of a
+// listener whose stream's end Redis has lost.
 const (
 	minHeard = 50 * time.Millisecond
 	maxHeard = 2 * time.Second
 )
 
-// A listener gets store.ErrLost when the instance that writes the stream has had no lease for absentAfter, or when
-// Redis has failed for failedAfter.
+// A listener gets store.ErrLost when the writing instance has had no lease for absentAfter, or Redis has failed for
+// failedAfter.
 const (
 	absentAfter = time.Second
 	failedAfter = 3500 * time.Millisecond

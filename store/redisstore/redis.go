@@ -45,10 +45,10 @@ const (
 // maxPasswordLength is the maximum length of a password in bytes.
 const maxPasswordLength = 4096
 
-// Redis keeps streams in Redis 6.2 or newer, or in a server that speaks its protocol and supports streams and scripts.
-// So visitors can continue an answer at any instance. The instances also share the counts of `limit` and
+// Redis keeps streams in Redis 6.2 or newer, or in a server that supports its protocol, streams and scripts. So
+// visitors can continue an answer at any instance. The instances also share the counts of `limit` and
 // `max_streams_per_client`, and a cool-down. While Redis cannot be reached, answers can be resumed only at the instance
-// that writes them, and each instance counts for itself.
+// that writes them. Each instance then counts for itself.
 type Redis struct {
 	// Where Redis is: `host:port`, or the path of a socket. With a `master_name`, the addresses are those of Sentinels;
 	// without one, several addresses are the nodes of a Redis Cluster. They may contain `{env.*}` and `{file.*}`
@@ -62,9 +62,9 @@ type Redis struct {
 	// The user to log in as. It may contain placeholders. Default: Redis's own default user.
 	Username string `json:"username,omitempty"`
 
-	// The password to log in with. It should be a placeholder, `{env.NAME}` or `{file.PATH}`: a literal password is
-	// visible in the config, and Caddy warns about it. If the value is exactly one `{file.PATH}`, the file is read
-	// again for each connection, so a rotated secret needs no reload. Default: none.
+	// The password to log in with. It should be a placeholder, `{env.NAME}` or `{file.PATH}`. A literal password is
+	// visible in the config, and Caddy warns about it. A value that is exactly one `{file.PATH}` is read again for each
+	// connection, so a rotated secret needs no reload. Default: none.
 	Password string `json:"password,omitempty"`
 
 	// The number of the database. A Redis Cluster has only 0. Default: 0.
@@ -151,7 +151,7 @@ var (
 	errNoPassword  = errors.New("username: a password is needed, too")
 )
 
-// checkPrefix returns an error if the prefix holds a brace, because braces tell a Redis Cluster in which slot a key is.
+// checkPrefix returns an error if the prefix holds a brace, because braces select a key's slot in a Redis Cluster.
 func checkPrefix(prefix string) error {
 	if strings.ContainsAny(prefix, "{}") {
 		return fmt.Errorf("prefix: '%s' holds a brace", prefix)
@@ -261,8 +261,8 @@ func (c *Redis) options() *redis.UniversalOptions {
 var stores = caddy.NewUsagePool()
 
 // poolKey returns a key that two modules have in common if they can share a store. The key is a hash, so it shows no
-// secret. The files of certificates may have changed since another store was opened, so a config with such files shares
-// no store.
+// secret. Certificate files may have changed since another store was opened, so a config with such files shares no
+// store.
 func (c *Redis) poolKey(scope string) (string, error) {
 	config, err := json.Marshal(c)
 	resolved := []string{scope, string(config), strings.Join(c.addresses, " "), c.username, c.password.fixed}
@@ -278,8 +278,8 @@ func hash(text string) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:12])
 }
 
-// Open returns the store of a scope. Modules of this process with the same config and scope share one store, unless
-// their config names files of certificates; then they share the streams in Redis. Open does not wait for Redis.
+// Open returns the store of a scope. Modules of this process with the same config and scope share one store. If their
+// config names certificate files, they share only the streams in Redis. Open does not wait for Redis.
 func (c *Redis) Open(scope string) (store.Store, error) {
 	key, err := c.poolKey(scope)
 	if err != nil {

@@ -58,7 +58,7 @@ func (r *remote) Stop(ctx context.Context) error {
 	return r.store.tell(ctx, r.meta.Instance, orderStop, r.id)
 }
 
-// Listen finds the entry in which the event with the number after ends. The visitor may be ahead of Redis: a visitor
+// Listen finds the entry in which the event with the number after ends. The visitor may be ahead of Redis. A visitor
 // who comes from the writing instance may have events that the instance has not sent to Redis yet.
 func (r *remote) Listen(after int64) (store.Listener, error) {
 	ctx := r.store.ctx

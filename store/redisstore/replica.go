@@ -11,7 +11,8 @@ import (
 // maxEntry is the maximum number of bytes in an entry, unless a single chunk is larger.
 const maxEntry = 64 << 10
 
-// replica is the copy in Redis of a stream that this instance writes: what Redis has of it, and what is yet to be sent.
+// replica is the copy in Redis of a stream that this instance writes. It tracks what Redis has, and what is yet to be
+// sent.
 type replica struct {
 	id    string
 	key   string

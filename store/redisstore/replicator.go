@@ -125,8 +125,8 @@ func (p *replicator) order(order, id string) {
 	}
 }
 
-// endLost marks a stream in Redis as lost, if the stream has ended at this instance but Redis has no end of it. Redis
-// may have lost entries that it had taken, and then listeners at other instances would go on waiting.
+// endLost marks a stream as lost in Redis if it has ended at this instance but Redis lacks its end. Redis may have lost
+// entries that it had taken, and then listeners at other instances would go on waiting.
 func (p *replicator) endLost(id string) {
 	s := p.store
 	key := s.keys.log(id)

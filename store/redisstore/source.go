@@ -9,7 +9,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/store"
 )
 
-// source is a stream that this instance writes: into memory, and from there to Redis as fast as Redis takes it.
+// source is a stream that this instance writes into memory. From there it goes to Redis, as fast as Redis takes it.
 type source struct {
 	store.Source
 	replica *replica

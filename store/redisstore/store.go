@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	// beatInterval is the time between two heartbeats of an instance, and leaseTime is how long the lease lasts that
-	// each of them renews. Together with absentAfter, that is less than the five seconds within which a listener gets
+	// beatInterval is the time between two heartbeats of an instance. leaseTime is how long the lease lasts that each
+	// heartbeat renews. Together with absentAfter, they are less than the five seconds within which a listener gets
 	// store.ErrLost.
 	beatInterval = 500 * time.Millisecond
 	leaseTime    = 2 * time.Second

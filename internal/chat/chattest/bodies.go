@@ -92,8 +92,8 @@ func padded(chat string, size int) string { return chat + strings.Repeat(" ", si
 // smallBody is the max_body_size of the site /small, in bytes.
 const smallBody = 200
 
-// Refused lists bodies that are refused. The error has Status, or 400 if that is 0, the code that Codes has for the
-// status, and a text that contains Want.
+// Refused lists bodies that are refused. The error has Status, or 400 if that is 0, and the code that Codes has for the
+// status. Its text contains Want.
 var Refused = []struct {
 	Name, Site, Body string
 	Status           int
