@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -45,13 +46,21 @@ func TestStalledVisitor(t *testing.T) {
 // A visitor who does not read is also given up if max_duration passes meanwhile. They get no finish for that, and the
 // answer does not look complete.
 func TestStalledVisitorAtTheEnd(t *testing.T) {
-	server := sandboxtest.NewServer(t, sandbox.Options{})
-	s := sitetest.ServeWith(t, "grace_period 1ms", sitetest.ChatTo(server, "max_duration 1s\nwrite_timeout 1200ms"))
+	// The upstream fills the connection at once, so that the visitor has stalled long before max_duration passes.
+	event := fmt.Appendf(nil, `data: {"type":"text-delta","textDelta":"%s"}`+"\n\n", strings.Repeat("x", 10_000))
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		for r.Context().Err() == nil {
+			_, _ = w.Write(event)
+		}
+	}))
+	t.Cleanup(upstream.Close)
+	s := sitetest.ServeWith(t, "grace_period 1ms", sitetest.ChatToURL(upstream.URL, "max_duration 2s\nwrite_timeout 2200ms"))
 	for protocol, transport := range sitetest.Protocols(t) {
-		resp := s.Send(transport, sitetest.ChatRequest(t, s.Secure, sitetest.Saying("/large 16000000")))
+		resp := s.Send(transport, sitetest.ChatRequest(t, s.Secure, sitetest.Hello))
 		sitetest.Eventually(t, "the visitor is given up", func() bool { return openExchangeCount() == 0 })
-		if _, err := io.ReadAll(resp.Body); err == nil {
-			t.Errorf("%s: the answer looks complete to the visitor", protocol)
+		if body, err := io.ReadAll(resp.Body); err == nil {
+			t.Errorf("%s: the answer looks complete to the visitor: %.100q of %d bytes", protocol, body, len(body))
 		}
 	}
 }
