@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -11,9 +12,16 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
-	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 )
+
+// writeFile gives a file a content.
+func writeFile(t *testing.T, path, content string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
 
 func TestTokenIsChecked(t *testing.T) {
 	longest := strings.Repeat("x", maxTokenLength)
@@ -50,7 +58,7 @@ func TestTokenIsChecked(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.what, func(t *testing.T) {
 			t.Setenv("TEST_TOKEN", test.value)
-			sitetest.WriteFile(t, file, test.value)
+			writeFile(t, file, test.value)
 			for _, configured := range []string{"{env.TEST_TOKEN}", "{file." + file + "}", test.value} {
 				fromFile, literal := strings.HasPrefix(configured, "{file."), configured == test.value
 				refused := test.refused
@@ -91,13 +99,13 @@ func TestTokenIsChecked(t *testing.T) {
 // sources.
 func TestTokenOfSeveralPlaceholders(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "token")
-	sitetest.WriteFile(t, file, strings.Repeat("0", 33)+"\n")
+	writeFile(t, file, strings.Repeat("0", 33)+"\n")
 	t.Setenv("TEST_PREFIX", "ic_")
 	source, err := NewTokenSource("{env.TEST_PREFIX}sandbox{file." + file + "}")
 	if err != nil {
 		t.Fatal(err)
 	}
-	sitetest.WriteFile(t, file, "changed")
+	writeFile(t, file, "changed")
 	if token, err := source.Get(); err != nil || string(token.value) != sandbox.Token {
 		t.Errorf("got %q, %v", token.value, err)
 	}
