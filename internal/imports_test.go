@@ -212,6 +212,20 @@ func TestTestPackagesAreForTests(t *testing.T) {
 	}
 }
 
+// sitetest drives a real Caddy. Packages below the root are tested without one, so their tests do not import it.
+func TestStationsAreTestedAlone(t *testing.T) {
+	for _, f := range allFiles(t) {
+		if !f.isTest() || !strings.HasPrefix(f.dir, "internal/") {
+			continue
+		}
+		for _, imported := range f.imports() {
+			if dir, own := ours(imported); own && dir == "internal/sitetest" {
+				t.Errorf("%s imports %s", f, dir)
+			}
+		}
+	}
+}
+
 // Only one package can put the token into a request.
 func TestTokenHasOneHome(t *testing.T) {
 	seen := false
