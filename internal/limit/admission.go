@@ -200,6 +200,27 @@ func (a *Admission) Answered() { a.turn.answered() }
 // EndTurn notes that the attempt has ended. If it was the probe and had no answer, the next request probes.
 func (a *Admission) EndTurn() { a.turn.end() }
 
+// NextTurn permits one more attempt and returns 0, or returns how long the request has to wait for it.
+func (a *Admission) NextTurn() (wait time.Duration) {
+	a.turn, wait = a.furtherTurn()
+	return wait
+}
+
+func (a *Admission) furtherTurn() (turn, time.Duration) {
+	coolDown := &a.limiter.state.coolDown
+	if a.reservation == nil || coolDown.left() > 0 {
+		return coolDown.turn()
+	}
+	decision, err := a.reservation.NextTurn()
+	switch {
+	case err != nil:
+		return coolDown.turn()
+	case decision.Reservation == nil:
+		return turn{}, coolDown.waitShared(decision)
+	}
+	return coolDown.turnShared(decision), 0
+}
+
 // Leave releases what the request occupies. A request that did not reach the upstream does not count. Its client has no
 // response yet, so Leave updates the RateLimit fields of the response.
 func (a *Admission) Leave() {

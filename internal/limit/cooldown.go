@@ -143,27 +143,6 @@ func (t *turn) endShared(answered bool) {
 	t.reservation = nil
 }
 
-// NextTurn permits one more attempt and returns 0, or returns how long the request has to wait for it.
-func (a *Admission) NextTurn() (wait time.Duration) {
-	a.turn, wait = a.furtherTurn()
-	return wait
-}
-
-func (a *Admission) furtherTurn() (turn, time.Duration) {
-	coolDown := &a.limiter.state.coolDown
-	if a.reservation == nil || coolDown.left() > 0 {
-		return coolDown.turn()
-	}
-	decision, err := a.reservation.NextTurn()
-	switch {
-	case err != nil:
-		return coolDown.turn()
-	case decision.Reservation == nil:
-		return turn{}, coolDown.waitShared(decision)
-	}
-	return coolDown.turnShared(decision), 0
-}
-
 // CoolDownError returns the error for a request that a cool-down holds back. wait is for the Retry-After header.
 func CoolDownError(wait time.Duration) *apierror.Error {
 	return &apierror.Error{
