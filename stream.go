@@ -102,9 +102,8 @@ type relay struct {
 	err   error // what copy returns, once ended is true
 
 	// An event that is too large for the largest buffer goes in parts.
-	partSent     bool // the event's first part was sent, or dropped
-	partIsFinish bool // the event is a finish
-	dropPart     bool // the event is a second finish, and all its parts are dropped
+	partSent bool // the event's first part was sent, or dropped
+	dropPart bool // the event may be a second finish, and all its parts are dropped
 }
 
 func newRelay(token upstream.Token, out output, watch *watchdog.Watchdog) *relay {
@@ -335,12 +334,16 @@ func (r *relay) sendPart() error {
 	if r.token.In(held) {
 		return apierror.Leak
 	}
-	if !r.partSent {
-		r.partSent = true
-		r.partIsFinish = r.finisher().BeginsFinish(held, !r.anySent)
-		r.dropPart = r.partIsFinish && r.finished
-	}
 	part := held[:len(held)-r.token.Len()+1]
+	if !r.partSent {
+		r.finisher().Begin(!r.anySent)
+	}
+	r.finishes.Read(part)
+	if !r.partSent {
+		// The type may come in a later part. Once the finish has come, an event that may be one is dropped.
+		r.partSent = true
+		r.dropPart = r.finished && r.finishes.MayBeFinish()
+	}
 	if err := r.writePart(part, false); err != nil {
 		return err
 	}
@@ -354,19 +357,20 @@ func (r *relay) sendRest(n int) error {
 	if r.token.In(rest) {
 		return apierror.Leak
 	}
+	r.finishes.Read(rest)
 	if err := r.writePart(rest, true); err != nil {
 		return err
 	}
 	r.drop(n)
 	r.partSent = false
-	if r.partIsFinish && !r.finished {
+	if !r.finished && r.finishes.ReadFinish() {
 		r.finish()
 	}
 	r.sent()
 	return nil
 }
 
-// writePart sends a part of an event, or drops it if the event is a second finish. whole is true for the last part.
+// writePart sends a part of an event, or drops it if the event may be a second finish. whole is true for the last part.
 func (r *relay) writePart(p []byte, whole bool) error {
 	if r.dropPart {
 		if whole {

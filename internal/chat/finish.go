@@ -2,7 +2,6 @@ package chat
 
 import (
 	"bytes"
-	"io"
 	"sync"
 
 	"github.com/go-json-experiment/json"
@@ -35,19 +34,36 @@ func escapesLetters(p []byte) bool {
 }
 
 // FinishReader tells a finish from other events. It reads an event's JSON as a browser does: of two equal names, the
-// last one counts. A stream keeps its reader to the end, so that reading an event that merely quotes the word allocates
-// nothing.
+// last one counts. An event may come in parts, and be larger than the memory of its stream. A stream keeps its reader to
+// the end, so that reading an event that merely quotes the word allocates nothing.
 type FinishReader struct {
-	json jsontext.Decoder
-	in   bytes.Buffer
-	data []byte
-	text []byte
+	data sse.DataReader
+	json objectReader
 
-	reason []byte // the finishReason of the last event that was read; empty if longer than maxReason
+	held    []byte // the string that is being read, from its first quote on
+	holding bool   // such a string is being read, and may matter
+	text    []byte // memory for a decoded string
+
+	field  finishField
+	finish bool   // the last "type" so far is "finish"
+	typed  bool   // there was a "type"
+	reason []byte // the last "finishReason" so far; empty if it is no string, or longer than maxReason
 }
 
-// maxReason bounds the finishReason that is kept, in bytes of JSON. All known reasons are shorter.
-const maxReason = 100
+// finishField is a field of an event that says whether the event is a finish, and why.
+type finishField int
+
+const (
+	otherField finishField = iota
+	typeField
+	reasonField
+)
+
+const (
+	maxReason = 100           // bytes of JSON; all known reasons are shorter
+	maxHeld   = maxReason + 2 // with the quotes; the names that matter are shorter, even if each letter is escaped
+	maxKept   = 4 << 10       // bytes of memory that are kept for the next event
+)
 
 // finishReaders holds the readers that no stream uses at the moment.
 var finishReaders = sync.Pool{New: func() any { return new(FinishReader) }}
@@ -58,89 +74,126 @@ func NewFinishReader() *FinishReader { return finishReaders.Get().(*FinishReader
 // Release returns f to the pool, for other streams.
 func (f *FinishReader) Release() { finishReaders.Put(f) }
 
+// IsFinish reports whether ev, a whole event, is a finish. first means that ev is the stream's first event, which may
+// begin with a byte order mark.
+func (f *FinishReader) IsFinish(ev []byte, first bool) bool {
+	f.Begin(first)
+	f.Read(ev)
+	return f.ReadFinish()
+}
+
+// Begin prepares f for an event that comes in parts. first is as for IsFinish.
+func (f *FinishReader) Begin(first bool) {
+	f.data = sse.NewDataReader(first)
+	if cap(f.json.open) > maxKept {
+		f.json.open = nil
+	}
+	f.json.reset()
+	f.holding, f.field, f.finish, f.typed, f.reason = false, otherField, false, false, f.reason[:0]
+}
+
+// Read reads the next part of the event.
+func (f *FinishReader) Read(part []byte) {
+	for len(part) > 0 {
+		var data []byte
+		data, part = f.data.Next(part)
+		f.readData(data)
+	}
+}
+
+// ReadFinish reports whether the event, whose parts have all been read, is a finish.
+func (f *FinishReader) ReadFinish() bool { return f.finish && f.json.whole() }
+
+// MayBeFinish reports whether the event may be a finish, as far as it has been read: its type is not known yet, or is
+// that of a finish.
+func (f *FinishReader) MayBeFinish() bool { return f.json.state != notJSON && (f.finish || !f.typed) }
+
 // Reason returns the finishReason of the last event that was read. It is empty if there is none, or if it is longer
 // than any known one. It is valid until the next event is read.
 func (f *FinishReader) Reason() []byte { return f.reason }
 
-var asBrowsersRead = []json.Options{jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)}
-
-// IsFinish reports whether ev, a whole event, is a finish. first means that ev is the stream's first event, which may
-// begin with a byte order mark.
-func (f *FinishReader) IsFinish(ev []byte, first bool) bool {
-	finish, whole := f.read(ev, first)
-	return finish && whole
+// EndsStep reports whether the last event that was read ends only a step of the answer: the assistant calls a tool, and
+// its result and further text follow.
+func (f *FinishReader) EndsStep() bool {
+	return string(f.reason) == "tool-calls" || string(f.reason) == "tool_calls"
 }
 
-// BeginsFinish reports whether ev already says that its event is a finish. ev is the beginning of an event that is too
-// large for the buffer. The rest of the event is not checked. first is as for IsFinish.
-func (f *FinishReader) BeginsFinish(ev []byte, first bool) bool {
-	finish, _ := f.read(ev, first)
-	return finish
-}
-
-// read reads the JSON object in an event's data, as far as the data goes. finish reports whether the part that was read
-// has the type "finish". whole reports whether the data is exactly one object.
-func (f *FinishReader) read(ev []byte, first bool) (finish, whole bool) {
-	defer f.shrink()
-	f.data = sse.AppendData(f.data[:0], ev, first)
-	f.reason = f.reason[:0]
-	f.in = *bytes.NewBuffer(f.data)
-	f.json.Reset(&f.in, asBrowsersRead...)
-
-	if token, err := f.json.ReadToken(); err != nil || token.Kind() != '{' {
-		return false, false
-	}
-	for f.json.PeekKind() == '"' {
-		name, err := f.json.ReadValue()
-		if err != nil {
-			return finish, false
+func (f *FinishReader) readData(data []byte) {
+	for len(data) > 0 {
+		n, m := f.json.next(data)
+		switch m {
+		case noMark:
+			f.hold(data[:n])
+		case nameBegins:
+			f.beginHolding()
+		case nameEnds:
+			f.hold(data[:n])
+			f.endName()
+		case valueBegins:
+			f.beginValue()
+		case stringBegins:
+			f.beginValue()
+			if f.field != otherField {
+				f.beginHolding()
+			}
+		case stringEnds:
+			f.hold(data[:n])
+			f.endString()
 		}
-		f.text = unquote(f.text, name)
-		isType, isReason := string(f.text) == "type", string(f.text) == "finishReason"
-		value, err := f.json.ReadValue()
-		if err != nil {
-			return finish, false
-		}
-		switch {
-		case isType:
-			finish = f.isString(value, typeFinish)
-		case isReason && len(value) <= maxReason:
-			f.reason = unquote(f.reason, value)
-		}
+		data = data[n:]
 	}
-	if token, err := f.json.ReadToken(); err != nil || token.Kind() != '}' {
-		return finish, false
-	}
-	_, err := f.json.ReadToken()
-	return finish, err == io.EOF
 }
 
-// maxKept bounds the memory that is kept for the next event, in bytes.
-const maxKept = 4 << 10
-
-// shrink frees the memory of a large event.
-func (f *FinishReader) shrink() {
-	if cap(f.data) <= maxKept {
-		return
-	}
-	f.data, f.text, f.in = nil, nil, bytes.Buffer{}
-	f.json.Reset(&f.in, asBrowsersRead...)
+// beginHolding begins to hold a string, whose first quote has been read.
+func (f *FinishReader) beginHolding() {
+	f.held, f.holding = append(f.held[:0], '"'), true
 }
 
-// isString reports whether value is the string s.
-func (f *FinishReader) isString(value jsontext.Value, s string) bool {
-	f.text = unquote(f.text, value)
-	return value.Kind() == '"' && string(f.text) == s
+// hold keeps the next bytes of a string. It gives up on a string that is too long to matter.
+func (f *FinishReader) hold(p []byte) {
+	if f.holding = f.holding && len(f.held)+len(p) <= maxHeld; f.holding {
+		f.held = append(f.held, p...)
+	}
 }
 
-// unquote overwrites dst with the string in value and returns it. It returns an empty slice if value is not a string.
-func unquote(dst []byte, value jsontext.Value) []byte {
-	if value.Kind() != '"' {
-		return dst[:0]
+// endHolding returns the string that was held, decoded. It returns an empty string if none was.
+func (f *FinishReader) endHolding() []byte {
+	if f.text = f.text[:0]; f.holding {
+		// The string is well-formed JSON, so the only possible error is invalid UTF-8, which AppendUnquote replaces.
+		f.text, _ = jsontext.AppendUnquote(f.text, f.held)
 	}
-	// The decoder has checked the string, so the only possible error is invalid UTF-8, which AppendUnquote replaces.
-	dst, _ = jsontext.AppendUnquote(dst[:0], value)
-	return dst
+	f.holding = false
+	return f.text
+}
+
+func (f *FinishReader) endName() {
+	switch string(f.endHolding()) {
+	case "type":
+		f.field = typeField
+	case "finishReason":
+		f.field = reasonField
+	default:
+		f.field = otherField
+	}
+}
+
+// beginValue forgets an earlier value of the same field.
+func (f *FinishReader) beginValue() {
+	switch f.field {
+	case typeField:
+		f.typed, f.finish = true, false
+	case reasonField:
+		f.reason = f.reason[:0]
+	}
+}
+
+func (f *FinishReader) endString() {
+	switch text := f.endHolding(); f.field {
+	case typeField:
+		f.finish = string(text) == typeFinish
+	case reasonField:
+		f.reason = append(f.reason, text...)
+	}
 }
 
 // FinishEvent returns the event that ends a stream without a finish from the upstream.

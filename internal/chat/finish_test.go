@@ -46,39 +46,96 @@ func TestIsFinish(t *testing.T) {
 	}
 }
 
-func TestBeginsFinish(t *testing.T) {
+// An event that comes in parts may be a finish until it names another type. Its last type counts.
+func TestMayBeFinish(t *testing.T) {
 	for begin, want := range map[string]bool{
-		`data: {"type":"finish","usage":"xxx`:         true,
-		`data: {"usage":{"type":"finish","x":"xxx`:    false,
-		`data: {"type":"text-delta","textDelta":"xxx`: false,
-		`data: {"type":"fini`:                         false,
-		`data: "type":"finish","usage":"xxx`:          false,
+		`data: {"type":"finish","usage":"xxx`:           true,
+		`data: {"usage":{"type":"text-delta","x":"xxx`:  true,
+		`data: {"usage":"xxx`:                           true,
+		`data: {"type":"text-delta","textDelta":"xxx`:   false,
+		`data: {"type":"text-delta","type":"finish","x`: true,
+		`data: {"type":"fini`:                           false,
+		`data: "type":"finish","usage":"xxx`:            false,
+		`data: ["xxx`:                                   false,
 	} {
 		var f FinishReader
-		if got := f.BeginsFinish([]byte(begin), true); got != want {
+		f.Begin(true)
+		f.Read([]byte(begin))
+		if got := f.MayBeFinish(); got != want {
 			t.Errorf("%q: got %v, want %v", begin, got, want)
+		}
+		if f.ReadFinish() {
+			t.Errorf("%q is a finish before it is whole", begin)
 		}
 	}
 }
 
-// FuzzIsFinish compares the reader with encoding/json, which reads like browsers in all that matters here.
+func TestFinishReason(t *testing.T) {
+	long := strings.Repeat("x", maxReason+1)
+	for event, want := range map[string]string{
+		`{"type":"finish","finishReason":"stop"}`:                        "stop",
+		`{"finishReason":"tool-calls","usage":{"finishReason":"x"}}`:     "tool-calls",
+		`{"finishReason":"l\u0065ngth"}`:                                 "length",
+		`{"finishReason":"stop","finishReason":"length"}`:                "length",
+		`{"finishReason":"stop","finishReason":null}`:                    "",
+		`{"finishReason":{"type":"stop"}}`:                               "",
+		`{"type":"finish"}`:                                              "",
+		`{"finishReason":"` + long + `"}`:                                "",
+		`{"finishReason":"stop","finishReason":"` + long + `"}`:          "",
+		`{"` + long + `":"x","finishReason":"stop","x":"` + long + `"}`:  "stop",
+		`{"finishReason":"` + long[:maxReason] + `","x":"finishReason"}`: long[:maxReason],
+	} {
+		var f FinishReader
+		f.IsFinish([]byte("data: "+event+"\n\n"), false)
+		if got := string(f.Reason()); got != want {
+			t.Errorf("%s: got %q, want %q", event, got, want)
+		}
+		if want := want == "tool-calls"; f.EndsStep() != want {
+			t.Errorf("%s: ends a step: %t", event, !want)
+		}
+	}
+}
+
+// FuzzIsFinish compares the reader with encoding/json, which reads like browsers in all that matters here. The event
+// comes as a whole, and in parts.
 func FuzzIsFinish(f *testing.F) {
-	f.Add(`{"type":"finish"}`)
-	f.Add(`{"type":"text-delta","textDelta":"finish"}`)
-	f.Add(`{"type":"\u0066inish","type":1}`)
-	f.Fuzz(func(t *testing.T, data string) {
+	for _, data := range []string{
+		`{"type":"finish"}`,
+		`{"type":"text-delta","textDelta":"finish"}`,
+		`{"type":"\u0066inish","type":1}`,
+		`{"n":[-0.5e+10,10,0,1E2,{}],"b":[true,false,null,[]],"type":"finish","s":"\"\\\/\b\f\n\r\t\ud83d"}`,
+		`{"a":{"b":[{"c":"}]"}]},"type":"finish"} `,
+		`{"n":01,"type":"finish"}`, `{"n":1.,"type":"finish"}`, `{"n":-,"type":"finish"}`, `{"n":1e,"type":"finish"}`,
+		`{"n":tru,"type":"finish"}`, `{"n":nulll,"type":"finish"}`, `{"n":"\x","type":"finish"}`, `{"n":"\u00g0","type":"finish"}`,
+		`{"type":"finish",}`, `{"type":"finish"}}`, `{"type":"finish"]`, `{"a":[},"type":"finish"}`, `{"a" 1,"type":"finish"}`,
+		`{"a":[1,],"type":"finish"}`, `{,"type":"finish"}`, `{"a":"` + "\t" + `","type":"finish"}`,
+	} {
+		f.Add(data, uint(1), uint(3))
+	}
+	f.Fuzz(func(t *testing.T, data string, a, b uint) {
 		if strings.ContainsAny(data, "\r\n") {
 			t.Skip("more than one line")
 		}
 		block := []byte("data: " + data + "\n\n")
 		var want bool
-		var fields map[string]any
+		var fields map[string]json.RawMessage // a number may be larger than Go's
 		if json.Unmarshal([]byte(data), &fields) == nil {
-			want = fields["type"] == typeFinish
+			var name any
+			_ = json.Unmarshal(fields["type"], &name)
+			want = name == typeFinish
 		}
 		var r FinishReader
 		if got := MayFinish(block) && r.IsFinish(block, false); got != want {
 			t.Errorf("%q: got %v, want %v", data, got, want)
+		}
+		i := int(a % uint(len(block)+1))
+		j := i + int(b%uint(len(block)-i+1))
+		r.Begin(false)
+		for _, part := range [][]byte{block[:i], block[i:j], block[j:]} {
+			r.Read(part)
+		}
+		if got := r.ReadFinish(); got != want {
+			t.Errorf("%q in parts: got %v, want %v", []string{string(block[:i]), string(block[i:j]), string(block[j:])}, got, want)
 		}
 	})
 }
@@ -108,12 +165,15 @@ func FuzzMayFinish(f *testing.F) {
 	})
 }
 
-// The reader frees the memory of a large event.
-func TestFinishReaderGivesItsMemoryBack(t *testing.T) {
+// However large an event is, the reader keeps little of it.
+func TestFinishReaderKeepsLittle(t *testing.T) {
 	f := NewFinishReader()
 	defer f.Release()
-	f.IsFinish([]byte(`data: {"type":"tool-result","result":"finish `+strings.Repeat("x", 60_000)+"\"}\n\n"), false)
-	if got := cap(f.data) + f.in.Cap(); got > 2*maxKept {
+	large := strings.Repeat("x", 60_000)
+	f.IsFinish([]byte(`data: {"`+large+`":"finish","type":"`+large+`","finishReason":"`+large+"\"}\n\n"), false)
+	f.IsFinish([]byte(`data: {"x":`+strings.Repeat("[", 60_000)+"\n\n"), false)
+	f.Begin(false)
+	if got := cap(f.held) + cap(f.text) + cap(f.reason) + cap(f.json.open); got > 2*maxKept {
 		t.Errorf("the reader keeps %d bytes", got)
 	}
 }
