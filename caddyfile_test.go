@@ -153,7 +153,7 @@ const everySubdirective = `illumichat {
 	retry {
 		attempts 2
 		backoff 7s 8s
-		on 408 599
+		on 425 599
 	}
 	propagate_trace
 	transport http {

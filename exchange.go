@@ -174,8 +174,10 @@ func (ex *exchange) try() (err error) {
 		resp.Body.Close()
 	}
 	ex.watch.EndTry()
-	if timeout, ok := errors.AsType[*apierror.Interruption](context.Cause(ctx)); ok {
-		err = timeout
+	if _, known := errors.AsType[*apierror.Error](err); !known { // a status counts, however its body ends
+		if timeout, ok := errors.AsType[*apierror.Interruption](context.Cause(ctx)); ok {
+			err = timeout
+		}
 	}
 	cancel(nil)
 	if errors.Is(err, apierror.ResponseTimeout) {
@@ -235,7 +237,7 @@ type answer struct {
 // accept checks the upstream's answer and returns it, or why the visitor does not get it. It relays a stream up to its
 // first event.
 func (ex *exchange) accept(ctx context.Context, resp *http.Response) (*answer, error) {
-	got, err := upstream.Accept(ctx, resp, ex.secret, ex.logLeak)
+	got, err := upstream.Accept(resp, ex.secret, ex.logLeak)
 	if err != nil {
 		return nil, err
 	}
@@ -246,16 +248,20 @@ func (ex *exchange) accept(ctx context.Context, resp *http.Response) (*answer, e
 	return ex.stream(ctx, got)
 }
 
-// stream relays an event stream up to its first event. It returns an error if there is none.
+// stream relays an event stream up to its first event. It returns an error if there is none, or if the event is one.
 func (ex *exchange) stream(ctx context.Context, got upstream.Answer) (*answer, error) {
 	ex.output.Prepare(got.Header, sse.MediaType)
 	ex.watch.Accept()
 	ex.relay = newRelay(ex.secret, ex.output, &ex.watch)
 	a := &answer{ex: ex, ctx: ctx, body: got.Body, relay: ex.relay}
-	if err := a.relay.start(got.Body); err != nil {
-		return nil, a.endStream(err)
+	err := a.relay.start(got.Body)
+	if err == nil {
+		return a, nil
 	}
-	return a, nil
+	if first, ok := errors.AsType[*errorEvent](err); ok {
+		err = got.Stated(first.data)
+	}
+	return nil, a.endStream(err)
 }
 
 // relayToEnd relays the answer to its end. It returns nil if the answer is complete, otherwise why it is not.
@@ -276,13 +282,15 @@ func (a *answer) endStream(err error) error {
 		// After a failed write, HTTP/2 may still read the bytes, so that buffer must not be reused.
 		a.relay.release()
 	}
-	switch _, known := errors.AsType[*apierror.Interruption](err); {
+	_, interrupted := errors.AsType[*apierror.Interruption](err)
+	_, refused := errors.AsType[*apierror.Error](err)
+	switch {
 	case err == nil:
 		return nil
 	case finished && errors.Is(err, apierror.Leak):
 		a.ex.logLeak(upstream.Leak{What: "the rest of the answer, after its finish, is dropped"})
 		return nil
-	case known, errors.Is(err, apierror.ErrVisitorGone):
+	case interrupted, refused, errors.Is(err, apierror.ErrVisitorGone):
 		return err
 	}
 	if timeout, ok := errors.AsType[*apierror.Interruption](context.Cause(a.ctx)); ok {
@@ -296,28 +304,37 @@ func (a *answer) endStream(err error) error {
 // sent yet, conclude returns it as an error instead.
 func (ex *exchange) conclude(err error) error {
 	ex.watch.Stop()
+	cause := context.Cause(ex.ctx)
 	if err == nil {
-		ex.record.Outcome = telemetry.OutcomeAnswered
+		ex.record.Outcome, ex.record.Cut = telemetry.OutcomeAnswered, cause == watchdog.ErrLingered
 		return nil
 	}
-	cause := context.Cause(ex.ctx)
 	watchdog.Rethrow(cause) // in this goroutine, net/http recovers it as usual
-	if errors.Is(err, apierror.ErrVisitorGone) {
+	reason, interrupted := errors.AsType[*apierror.Interruption](cause)
+	switch {
+	case errors.Is(err, apierror.ErrVisitorGone):
 		return ex.leave(err)
-	}
-	if cause != nil {
-		if reason, ok := errors.AsType[*apierror.Interruption](cause); ok {
-			return ex.interrupt(reason)
-		}
+	case cause != nil && !interrupted:
 		return ex.leave(cause)
+	}
+	if refusal, ok := errors.AsType[*apierror.Error](err); ok { // once the upstream's status is known, it counts
+		return ex.refuse(refusal)
+	}
+	if interrupted {
+		return ex.interrupt(reason)
 	}
 	if reason, ok := errors.AsType[*apierror.Interruption](err); ok {
 		return ex.interrupt(reason)
 	}
-	if refusal, ok := errors.AsType[*apierror.Error](err); ok {
-		return refusal.Because(ex.withoutToken(refusal.Cause))
-	}
 	return err
+}
+
+// refuse returns an error for the visitor. If the response headers were sent meanwhile, it sends a finish instead.
+func (ex *exchange) refuse(refusal *apierror.Error) error {
+	if ex.output.IsCommitted() {
+		return ex.interrupt(apierror.InsteadOf(refusal))
+	}
+	return refusal.Because(ex.withoutToken(refusal.Cause))
 }
 
 // interrupt sends the visitor a finish with the reason why the upstream sent none. If nothing was sent yet, it returns
@@ -331,13 +348,30 @@ func (ex *exchange) interrupt(reason *apierror.Interruption) error {
 	if !ex.output.IsCommitted() {
 		return reason.Before().Because(cause)
 	}
+	reason = ex.stating(reason)
 	ex.record.Ended(reason.FinishReason(), reason.Code.String())
 	ex.log.Report(reason.Level(), reason.Code.String(), "the answer broke off", reason.Before().Hint,
-		zap.Stringer("code", reason.Code), zap.NamedError("cause", cause))
+		zap.String("code", reason.SentCode()), zap.NamedError("cause", cause))
 	if err := ex.output.Finish(chat.FinishEvent(reason)); err != nil {
 		return ex.leave(err)
 	}
 	return nil
+}
+
+// stating returns reason, with the words of the error event that was the last one before the upstream broke the answer
+// off, if there was one.
+func (ex *exchange) stating(reason *apierror.Interruption) *apierror.Interruption {
+	if ex.relay == nil || !reason.IsBreak() {
+		return reason
+	}
+	said := ex.relay.failure
+	if ex.secret.In([]byte(said.Text)) || ex.secret.In([]byte(said.Code)) { // decoded, they may hold it although the event did not
+		return reason
+	}
+	if said == (chat.Failure{}) {
+		return reason
+	}
+	return reason.Stating(said.Text, said.Code)
 }
 
 // leave ends the exchange after the visitor left or stopped reading. It returns an error if nothing was sent.

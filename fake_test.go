@@ -33,9 +33,10 @@ type step struct {
 	err  error
 }
 
-// script is a body that follows its steps and then ends.
+// script is a body that follows its steps and then ends. Closing it ends a read.
 type script struct {
 	ctx   context.Context
+	close context.CancelFunc // of ctx
 	steps []step
 	reads func() // called before each read, if set
 }
@@ -70,7 +71,10 @@ func (s *script) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (s *script) Close() error { return nil }
+func (s *script) Close() error {
+	s.close()
+	return nil
+}
 
 // fakeVisitor is a ResponseWriter that records what is written, when it is flushed, and in which pieces.
 type fakeVisitor struct {
@@ -241,10 +245,11 @@ func (fakeChatKey) RoundTrip(r *http.Request) (*http.Response, error) {
 	if answer.status == 0 && header == nil {
 		header = http.Header{"Content-Type": {"text/event-stream"}}
 	}
+	ctx, closeBody := context.WithCancel(r.Context())
 	return &http.Response{
 		StatusCode: cmp.Or(answer.status, http.StatusOK),
 		Header:     header,
-		Body:       &script{ctx: r.Context(), steps: slices.Clone(answer.steps), reads: c.reads},
+		Body:       &script{ctx: ctx, close: closeBody, steps: slices.Clone(answer.steps), reads: c.reads},
 	}, nil
 }
 

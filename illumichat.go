@@ -40,9 +40,9 @@ func init() {
 const (
 	defaultMaxBodySize     = 1 << 20
 	defaultBodyTimeout     = caddy.Duration(30 * time.Second)
-	defaultResponseTimeout = caddy.Duration(30 * time.Second)
+	defaultResponseTimeout = caddy.Duration(60 * time.Second) // the API's own bound of an answer
 	defaultCommitAfter     = caddy.Duration(5 * time.Second)
-	defaultIdleTimeout     = caddy.Duration(30 * time.Second)
+	defaultIdleTimeout     = caddy.Duration(60 * time.Second) // as above
 	defaultWriteTimeout    = caddy.Duration(30 * time.Second)
 	defaultMaxDuration     = caddy.Duration(2 * time.Minute)
 	defaultHeartbeat       = caddy.Duration(15 * time.Second)
@@ -72,6 +72,8 @@ const off caddy.Duration = -1
 // `{http.illumichat.events}` | Events sent to the visitor, including the upstream's finish
 // `{http.illumichat.bytes}` | Bytes of the answer sent to the visitor
 // `{http.illumichat.finish_reason}` | The `finishReason` of the finish sent to the visitor
+// `{http.illumichat.dropped}` | Events that the visitor was not sent, because they followed the finish
+// `{http.illumichat.after_finish}` | `cut` if the upstream's stream went on for more than 2 s after its finish; what came later is unknown
 // `{http.illumichat.cause}` | Why the answer has no finish from the upstream, such as `closed:upstream` or `left:visitor`
 // `{http.illumichat.code}` | The code of a refusal or error, such as `forbidden:assistant`
 //
@@ -127,7 +129,8 @@ type Handler struct {
 	// How long the visitor's whole request body may take. Default: `30s`.
 	BodyTimeout caddy.Duration `json:"body_timeout,omitempty"`
 
-	// How long one attempt may take, from sending the request to the first event of its answer. Default: `30s`.
+	// The longest silence of the upstream before the first event of its answer. A comment ends a silence, as any byte of
+	// the upstream does. An attempt that is over for this reason is not repeated. Default: `60s`, the API's own bound.
 	ResponseTimeout caddy.Duration `json:"response_timeout,omitempty"`
 
 	// How long to wait for the first event of an accepted answer before sending the response headers to the
@@ -135,8 +138,8 @@ type Handler struct {
 	// the first event however long it takes. Default: `5s`.
 	CommitAfter caddy.Duration `json:"commit_after,omitempty"`
 
-	// The longest silence of the upstream within a stream. An HTTP/2 connection that is silent for half of this time is
-	// pinged. If the ping is not answered within the other half, the connection is given up. Default: `30s`.
+	// The longest silence of the upstream after the first event. A comment ends a silence, as any byte of the upstream
+	// does. Default: `60s`, the API's own bound.
 	IdleTimeout caddy.Duration `json:"idle_timeout,omitempty"`
 
 	// How long one write to the visitor may block before the handler gives up on the visitor. Default: `30s`.

@@ -162,7 +162,7 @@ func TestWhatCountsOnce(t *testing.T) {
 		"a connection that breaks":    {{err: errReset}, {err: errReset}, {err: errReset}},
 		"an answer that breaks":       {accepted(step{data: sitetest.Delta}, step{err: errReset})},
 		"an answer without an event":  {accepted(step{err: errReset}), accepted(step{err: errReset}), accepted(step{err: errReset})},
-		"a try that takes long":       {{wait: time.Hour}, {wait: time.Hour}, {wait: time.Hour}},
+		"a try that takes long":       {{wait: time.Hour}},
 		"a token that is refused":     {refusing(401)},
 		"an upstream that is limited": {refusing(429, "Retry-After", "1"), accepted()},
 	} {

@@ -56,7 +56,7 @@ func TestRecordOfWhatWasSent(t *testing.T) {
 		{name: "the token in the first event", steps: []step{{data: leak + sitetest.Delta + sitetest.Finish}},
 			want: "outcome:failed " + upstreams + "code:bad_gateway:upstream"},
 		{name: "a second finish and what follows it", steps: []step{{data: sitetest.Delta + sitetest.Finish + sitetest.Finish + sitetest.Delta}},
-			want: "outcome:answered " + upstreams + "first_event_ms:1000 events:3 bytes:_ finish_reason:stop"},
+			want: "outcome:answered " + upstreams + "first_event_ms:1000 events:3 bytes:_ finish_reason:stop dropped:1"},
 		{name: "a write that fails", steps: []step{{data: sitetest.Delta}, {data: sitetest.Delta + sitetest.Delta + sitetest.Finish}}, fails: 2,
 			want: "outcome:left " + upstreams + "first_event_ms:1000 events:1 bytes:_ cause:left:visitor"},
 		{name: "a write that fails after the finish", steps: []step{{data: sitetest.Delta + sitetest.Finish}, {wait: time.Second, data: sitetest.Delta}}, fails: 2,

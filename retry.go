@@ -25,8 +25,8 @@ const (
 
 // Retry sets when a chat is sent upstream again. That happens only as long as nothing has been sent to the visitor, and
 // within `max_duration`. An attempt is repeated if the status of its answer is in `on`, or its connection is refused or
-// breaks. So is an attempt that takes longer than `response_timeout`, or whose stream ends before its first event. All
-// attempts of a chat have the same `Idempotency-Key`.
+// breaks. So is an attempt whose stream ends before its first event. An attempt that runs into `response_timeout` is not
+// repeated, because the upstream may already charge for it. All attempts of a chat have the same `Idempotency-Key`.
 type Retry struct {
 	// The maximum number of attempts, including the first; 1 turns retrying off. Default: 3.
 	Attempts int `json:"attempts,omitempty"`
@@ -39,8 +39,8 @@ type Retry struct {
 	// `8s`, or `backoff` if that is longer.
 	BackoffCap caddy.Duration `json:"backoff_cap,omitempty"`
 
-	// The statuses of an answer that are worth another attempt, out of 408, 425, 429 and 500 to 599. Default: 429,
-	// 500, 502, 503 and 504.
+	// The statuses of an answer that are worth another attempt, out of 425, 429 and 500 to 599. Default: 429, 500, 502,
+	// 503, 504, 520 to 523 and 529.
 	On []int `json:"on,omitempty"`
 }
 
@@ -61,6 +61,8 @@ func (c *Retry) setDefaults() {
 			http.StatusBadGateway,
 			http.StatusServiceUnavailable,
 			http.StatusGatewayTimeout,
+			520, 521, 522, 523, // a CDN cannot reach the upstream, or gets a broken answer
+			529, // the upstream is overloaded
 		}
 	}
 }
@@ -95,12 +97,12 @@ func checkBackoffCap(first, longest caddy.Duration) error {
 // would be wrong again.
 func checkRetryStatus(status int) error {
 	switch {
-	case status == http.StatusRequestTimeout, status == http.StatusTooEarly, status == http.StatusTooManyRequests:
+	case status == http.StatusTooEarly, status == http.StatusTooManyRequests:
 		return nil
 	case status >= 500 && status <= 599:
 		return nil
 	}
-	return fmt.Errorf("status %d is not for retrying; only 408, 425, 429 and 500 to 599 are", status)
+	return fmt.Errorf("status %d is not for retrying; only 425, 429 and 500 to 599 are", status)
 }
 
 // asker sends a chat upstream, once for each attempt.

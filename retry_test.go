@@ -43,6 +43,14 @@ func refusing(status int, header ...string) fakeAnswer {
 	return a
 }
 
+// statedError returns an error in the API's format.
+func statedError(code string) string { return `{"error":"their words","code":"` + code + `"}` }
+
+// stating returns an answer of status 200 that is an error in the API's format.
+func stating(code string) fakeAnswer {
+	return fakeAnswer{header: http.Header{"Content-Type": {"application/json"}}, steps: []step{{data: statedError(code)}}}
+}
+
 // pauses returns the times from the start of each attempt to the start of the next.
 func (c *fakeChat) pauses() []time.Duration {
 	var pauses []time.Duration
@@ -94,15 +102,37 @@ func TestTries(t *testing.T) {
 			pauses: []span{about(second)}, want: whole},
 		{name: "JSON that breaks off", answers: []fakeAnswer{{header: http.Header{"Content-Type": {"application/json"}}, steps: []step{{data: "{", err: errReset}}}, accepted()},
 			pauses: []span{about(second)}, want: whole},
-		{name: "silence", answers: []fakeAnswer{{wait: time.Hour}, accepted()}, pauses: []span{{30*second + second/2, 30*second + 3*second/2}}, want: whole},
-		{name: "silence after a head that is held back", subdirectives: "commit_after off", answers: []fakeAnswer{accepted(step{wait: time.Hour}), accepted()},
-			pauses: []span{{30*second + second/2, 30*second + 3*second/2}}, want: whole},
-		{name: "silence for good", answers: []fakeAnswer{{wait: time.Hour}, {wait: time.Hour}, {wait: time.Hour}, accepted()},
-			pauses: []span{{30 * second, 32 * second}, {31 * second, 33 * second}}, status: 504, code: "timeout:upstream", took: span{91 * second, 95 * second}},
-		{name: "silence, where time is short", subdirectives: "max_duration 40s", answers: []fakeAnswer{{wait: time.Hour}, {wait: time.Hour}, accepted()},
-			pauses: []span{{30 * second, 32 * second}}, status: 504, code: "timeout:upstream", took: exactly(40 * second)},
+		{name: "an error as JSON", answers: []fakeAnswer{stating("rate_limit:chat"), stating("internal:chat"), accepted()}, pauses: []span{about(second), about(2 * second)}, want: whole},
+		{name: "an error as the first event", answers: []fakeAnswer{accepted(step{data: ": hi\n\n"}, step{data: "data: " + statedError("rate_limit:chat") + "\n\n"}), accepted()},
+			pauses: []span{about(second)}, want: whole},
+		{name: "an error as the first event, for good", subdirectives: "retry {\nattempts 2\n}",
+			answers: []fakeAnswer{accepted(step{data: "data: " + statedError("rate_limit:chat") + "\n\n"}), accepted(step{data: "data: " + statedError("rate_limit:chat") + "\n\n"}), accepted()},
+			pauses:  []span{about(second)}, status: 429, code: "rate_limit:chat", retryAfter: []int{1, 3}},
+		{name: "an empty stream", answers: []fakeAnswer{accepted(step{}), accepted()}, pauses: []span{about(second)}, want: whole},
+		{name: "a stream that breaks within its first field's name", answers: []fakeAnswer{accepted(step{data: "dat", err: errReset}), accepted()}, pauses: []span{about(second)}, want: whole},
+		{name: "a CDN that cannot reach the upstream", answers: []fakeAnswer{refusing(522), refusing(520), accepted()}, pauses: []span{about(second), about(2 * second)}, want: whole},
+		{name: "an overloaded upstream", answers: []fakeAnswer{refusing(529), accepted()}, pauses: []span{about(second)}, want: whole},
 
 		// Failures that are not retried.
+		{name: "silence", answers: []fakeAnswer{{wait: time.Hour}, accepted()}, status: 504, code: "timeout:upstream", took: exactly(60 * second)},
+		{name: "silence after a head that is held back", subdirectives: "commit_after off", answers: []fakeAnswer{accepted(step{wait: time.Hour}), accepted()},
+			status: 504, code: "timeout:upstream", took: exactly(60 * second)},
+		{name: "silence after a comment", subdirectives: "commit_after off", answers: []fakeAnswer{accepted(step{wait: 50 * second, data: ":\n\n"}, step{wait: time.Hour}), accepted()},
+			status: 504, code: "timeout:upstream", took: exactly(110 * second)},
+		{name: "silence, where time is short", subdirectives: "max_duration 40s", answers: []fakeAnswer{{wait: time.Hour}, accepted()},
+			status: 504, code: "timeout:upstream", took: exactly(40 * second)},
+		{name: "a wrong request whose words do not come", answers: []fakeAnswer{{status: 400, steps: []step{{data: `{"error":"half`}, {wait: time.Hour}}}, accepted()},
+			status: 400, code: "bad_request:upstream", took: exactly(5 * second)},
+		{name: "a wrong request whose words break off", answers: []fakeAnswer{{status: 400, steps: []step{{data: `{"error":"half`, err: errReset}}}, accepted()},
+			status: 400, code: "bad_request:upstream", took: exactly(0)},
+		{name: "an unknown assistant, as JSON", answers: []fakeAnswer{stating("not_found:chat"), accepted()}, status: 404, code: "not_found:chat"},
+		{name: "a token that is refused, as JSON", answers: []fakeAnswer{stating("forbidden:api"), accepted()}, status: 502, code: "unauthorized:upstream"},
+		{name: "a firewall", answers: []fakeAnswer{{status: 403, steps: []step{{data: "<html>"}}}, accepted()}, status: 502, code: "blocked:upstream"},
+		{name: "another protocol", answers: []fakeAnswer{accepted(step{data: "0:\"Hello\"\n0:\" you\"\n"}), accepted()}, status: 502, code: "bad_gateway:upstream"},
+		{name: "another protocol that goes on", answers: []fakeAnswer{accepted(step{data: strings.Repeat("0:\"Hello\"\n", 200)}, step{wait: time.Hour}), accepted()},
+			status: 502, code: "bad_gateway:upstream", took: exactly(0)},
+		{name: "another protocol, after the head", answers: []fakeAnswer{accepted(step{wait: 6 * second, data: strings.Repeat("0:\"Hello\"\n", 200)}, step{wait: time.Hour}), accepted()},
+			code: "closed:upstream", took: exactly(6 * second)},
 		{name: "a wrong request", answers: []fakeAnswer{refusing(400), accepted()}, status: 400, code: "their_code:chat"},
 		{name: "an unknown assistant", answers: []fakeAnswer{refusing(404), accepted()}, status: 404, code: "their_code:chat"},
 		{name: "a token that is refused", answers: []fakeAnswer{refusing(401), accepted()}, status: 502, code: "unauthorized:upstream"},
@@ -114,16 +144,16 @@ func TestTries(t *testing.T) {
 			status: 502, code: "bad_gateway:upstream"},
 		{name: "an answer that has begun", answers: []fakeAnswer{accepted(step{data: sitetest.Delta, err: errReset}), accepted()}, want: sitetest.Delta, code: "closed:upstream"},
 		{name: "an answer whose head was sent", answers: []fakeAnswer{accepted(step{wait: 6 * second, err: errReset}), accepted()}, code: "closed:upstream", took: exactly(6 * second)},
-		{name: "an answer whose head was sent, silent", answers: []fakeAnswer{accepted(step{wait: time.Hour}), accepted()}, want: ":\n\n", code: "timeout:upstream", took: exactly(30 * second)},
+		{name: "an answer whose head was sent, silent", answers: []fakeAnswer{accepted(step{wait: time.Hour}), accepted()}, want: ":\n\n:\n\n:\n\n", code: "timeout:upstream", took: exactly(60 * second)},
 		{name: "silence after an event but for its blank line", answers: []fakeAnswer{accepted(step{data: sitetest.Unended}, step{wait: time.Hour}), accepted()},
-			want: ":\n\n" + sitetest.Unended + "\n", code: "timeout:upstream", took: exactly(30 * second)},
+			want: ":\n\n:\n\n:\n\n" + sitetest.Unended + "\n", code: "timeout:upstream", took: exactly(60 * second)},
 		{name: "more comments than are held", answers: []fakeAnswer{accepted(step{data: strings.Repeat(":\n\n", buffer.Max/3+1), err: errReset}), accepted()},
 			want: strings.Repeat(":\n\n", buffer.Max/3+1), code: "closed:upstream"},
 
 		// The operator's options.
 		{name: "one attempt", subdirectives: sitetest.Once, answers: []fakeAnswer{refusing(500), accepted()}, status: 500, code: "their_code:chat"},
 		{name: "one attempt, and a 429", subdirectives: sitetest.Once, answers: []fakeAnswer{refusing(429), accepted()}, status: 429, code: "their_code:chat", retryAfter: []int{1, 2}},
-		{name: "another status", subdirectives: "retry {\non 408 501\n}", answers: []fakeAnswer{refusing(408), refusing(501), accepted()},
+		{name: "another status", subdirectives: "retry {\non 425 501\n}", answers: []fakeAnswer{refusing(425), refusing(501), accepted()},
 			pauses: []span{about(second), about(2 * second)}, want: whole},
 		{name: "instead of the usual ones", subdirectives: "retry {\non 501\n}", answers: []fakeAnswer{refusing(429), accepted()}, status: 429, code: "their_code:chat", retryAfter: []int{1, 2}},
 		{name: "many attempts with short pauses", subdirectives: "retry {\nattempts 6\nbackoff 100ms 300ms\n}",

@@ -90,8 +90,13 @@ type relay struct {
 	eof        bool // the upstream's stream was read to EOF
 	finished   bool // the finish has come
 	finishSent bool // the finish was sent
+	stepEnded  bool // the last event is a finish that ends only a step; it is the finish if nothing follows
 
 	finishReason string
+	dropped      int64        // events that were not sent, because they follow the finish
+	failure      chat.Failure // what the last event says, if it is an error event
+
+	last int // where in the buffer the last whole event begins; negative: it holds none
 
 	pendingEvents int64         // events that have come and are not sent yet
 	events        int64         // events that were sent
@@ -106,8 +111,15 @@ type relay struct {
 	dropPart bool // the event may be a second finish, and all its parts are dropped
 }
 
+// errorEvent is the error of a stream whose first event is an error in the API's format. Nothing of it was sent.
+type errorEvent struct {
+	data []byte // of the event
+}
+
+func (*errorEvent) Error() string { return "the first event is an error" }
+
 func newRelay(token upstream.Token, out output, watch *watchdog.Watchdog) *relay {
-	return &relay{token: token, output: out, watch: watch, buffer: buffer.New()}
+	return &relay{token: token, output: out, watch: watch, buffer: buffer.New(), last: -1}
 }
 
 // note records how much of the stream the visitor was sent.
@@ -118,6 +130,7 @@ func (r *relay) note(c *telemetry.Record) {
 	c.Events, c.FirstEvent = r.events, r.firstEvent
 	r.gaps.Note(r.watch.Now(), r.events)
 	c.MergeGaps(&r.gaps)
+	c.Dropped = r.dropped
 	if r.finishSent {
 		c.FinishReason = r.finishReason
 	}
@@ -196,13 +209,20 @@ func (r *relay) forward(n int) error {
 			at = 0
 		}
 	}
-	whole, events := r.scanner.Blocks(r.buffer.Held()[at:], cr)
+	whole, events, last := r.scanner.Blocks(r.buffer.Held()[at:], cr)
 	r.pendingEvents += int64(events)
+	if events > 0 {
+		if r.last = r.whole; last >= 0 { // else the event began in an earlier read
+			r.last = at + last
+		}
+	}
 	if whole > 0 {
 		r.whole = at + whole
 	}
-	if events > 0 && !r.firstSeen {
-		r.firstEventSeen()
+	if !r.firstSeen {
+		if err := r.awaitFirst(); err != nil {
+			return err
+		}
 	}
 	// Comments before the first event wait for it: until then, nothing is sent.
 	if r.firstSeen && r.whole > 0 {
@@ -211,6 +231,50 @@ func (r *relay) forward(n int) error {
 		}
 	}
 	return r.makeRoom()
+}
+
+// enough is how many bytes show whether they are an event stream.
+const enough = 1 << 10
+
+// awaitFirst notes whether the first event has come. It returns an error if the event is one, or if the bytes so far are
+// no event stream.
+func (r *relay) awaitFirst() error {
+	held := r.buffer.Held()
+	switch {
+	case r.pendingEvents > 0:
+		if err := r.statesError(held[:r.whole]); err != nil {
+			return err
+		}
+		r.firstEventSeen()
+	case len(held) >= enough && !sse.IsStream(held[:enough]):
+		return upstream.ErrNoStream
+	}
+	return nil
+}
+
+// statesError returns an errorEvent if the first event in blocks is an error in the API's format, and the visitor can
+// still get it as an HTTP error.
+func (r *relay) statesError(blocks []byte) error {
+	if r.output.IsCommitted() {
+		return nil
+	}
+	var split sse.Scanner
+	cr := sse.HasCR(blocks)
+	for at := 0; at < len(blocks); {
+		n, kind := split.Next(blocks[at:], cr)
+		if block := blocks[at : at+n]; kind == sse.Event {
+			if !chat.MayFail(block) {
+				return nil
+			}
+			data := sse.AppendData(nil, block, at == 0)
+			if apierror.FromAnswer(data) == nil {
+				return nil
+			}
+			return &errorEvent{data}
+		}
+		at += n
+	}
+	return nil
 }
 
 // firstEventSeen marks the first event. From then on, idle_timeout bounds the upstream's silences.
@@ -228,9 +292,10 @@ func (r *relay) sendWhole() error {
 		// the first field's name.
 		blocks = bytes.TrimPrefix(blocks, sse.ByteOrderMark)
 	}
+	r.noteFailure()
 	// Most blocks hold no token and cannot be a finish. They are written together, without a look at each.
 	var err error
-	if leaks := r.token.In(blocks); leaks || r.finished || chat.MayFinish(blocks) {
+	if leaks := r.token.In(blocks); leaks || r.finished || r.stepEnded || chat.MayFinish(blocks) {
 		err = r.inspect(blocks, leaks)
 	} else {
 		err = r.write(blocks)
@@ -239,9 +304,21 @@ func (r *relay) sendWhole() error {
 		return err
 	}
 	r.drop(r.whole)
-	r.whole = 0
+	r.whole, r.last = 0, -1
 	r.sent()
 	return nil
+}
+
+// noteFailure notes what the last whole event says if it is an error event. The stream may end after it.
+func (r *relay) noteFailure() {
+	if r.last < 0 { // comments alone, which an error event may precede
+		return
+	}
+	r.failure = chat.Failure{}
+	event := r.buffer.Held()[r.last:r.whole]
+	if chat.MayFail(event) {
+		r.failure, _ = chat.ReadFailure(event, !r.anySent && r.last == 0)
+	}
 }
 
 // sent counts the pending events as sent, and the finish if it has come.
@@ -261,7 +338,7 @@ func (r *relay) write(blocks []byte) error {
 	return r.output.WriteEvents(blocks, true, !last)
 }
 
-// inspect sends blocks after a look at each. It notes the first finish and leaves out further ones. If leaks is true, it
+// inspect sends blocks after a look at each. It notes the finish and leaves out further ones. If leaks is true, it
 // sends only the blocks before the one that holds the token, and returns apierror.Leak. That one block holds all of the
 // token, because a token has no line end.
 func (r *relay) inspect(blocks []byte, leaks bool) error {
@@ -282,12 +359,14 @@ func (r *relay) inspect(blocks []byte, leaks bool) error {
 			return apierror.Leak
 		case !chat.MayFinish(block) || !r.finisher().IsFinish(block, !r.anySent && at == 0):
 			// Not a finish: it is sent together with its neighbors.
+			r.stepEnded = r.stepEnded && kind != sse.Event
 		case r.finished:
 			if err := r.write(blocks[from:at]); err != nil {
 				return err
 			}
 			from = at + n
 			r.pendingEvents--
+			r.dropped++
 		default:
 			r.finish()
 		}
@@ -299,13 +378,19 @@ func (r *relay) inspect(blocks []byte, leaks bool) error {
 	return r.write(blocks[from:])
 }
 
-// finish notes the finish. The relay passes on what follows it until the upstream ends the stream, or the watchdog does
-// a moment later.
+// finish notes a finish, which the reader has just read. A finish that ends only a step of the answer counts only if
+// nothing follows it. The relay passes on what follows any other finish until the upstream ends the stream, or the
+// watchdog does a moment later.
 func (r *relay) finish() {
-	r.finished = true
+	r.finishReason = ""
 	if reason := r.finishes.Reason(); !r.token.In(reason) { // decoded, it may hold the token although the raw bytes do not
 		r.finishReason = string(reason)
 	}
+	if r.finishes.EndsStep() {
+		r.stepEnded = true
+		return
+	}
+	r.finished = true
 	r.watch.Finish()
 }
 
@@ -341,7 +426,7 @@ func (r *relay) sendPart() error {
 	r.finishes.Read(part)
 	if !r.partSent {
 		// The type may come in a later part. Once the finish has come, an event that may be one is dropped.
-		r.partSent = true
+		r.partSent, r.stepEnded = true, false
 		r.dropPart = r.finished && r.finishes.MayBeFinish()
 	}
 	if err := r.writePart(part, false); err != nil {
@@ -362,7 +447,7 @@ func (r *relay) sendRest(n int) error {
 		return err
 	}
 	r.drop(n)
-	r.partSent = false
+	r.partSent, r.failure = false, chat.Failure{}
 	if !r.finished && r.finishes.ReadFinish() {
 		r.finish()
 	}
@@ -375,6 +460,7 @@ func (r *relay) writePart(p []byte, whole bool) error {
 	if r.dropPart {
 		if whole {
 			r.pendingEvents--
+			r.dropped++
 		}
 		return nil
 	}
@@ -396,10 +482,18 @@ func (r *relay) end(err error) error {
 			return err
 		}
 	}
-	if r.finished {
-		return nil
+	if err == io.EOF && r.stepEnded {
+		r.finished, r.finishSent = true, true
 	}
-	if r.whole > 0 && r.output.IsCommitted() { // comments that were held back for a first event
+	switch {
+	case r.finished:
+		if r.scanner.InEvent() {
+			r.dropped++
+		}
+		return nil
+	case err == io.EOF && !r.firstSeen && r.buffer.Len() > 0 && !sse.IsStream(r.buffer.Held()):
+		return upstream.ErrNoStream
+	case r.whole > 0 && r.output.IsCommitted(): // comments that were held back for a first event
 		if err := r.sendWhole(); err != nil {
 			return err
 		}

@@ -98,7 +98,7 @@ func TestStreamWritesEndWithEvents(t *testing.T) {
 		for _, chunk := range c.visitor.chunks {
 			var s sse.Scanner
 			p := []byte(chunk.data)
-			if whole, _ := s.Blocks(p, sse.HasCR(p)); whole != len(p) {
+			if whole, _, _ := s.Blocks(p, sse.HasCR(p)); whole != len(p) {
 				t.Errorf("%s: a write ends with %q", name, p[whole:])
 			}
 		}
@@ -237,12 +237,17 @@ func TestStreamInTime(t *testing.T) {
 		}, {
 			name:          "a silent upstream without a head is a timeout",
 			subdirectives: "commit_after off",
-			steps:         []step{{wait: 31 * second, data: sitetest.Finish}},
+			steps:         []step{{wait: 61 * second, data: sitetest.Finish}},
 			status:        http.StatusGatewayTimeout,
 		}, {
 			name:  "and with a head, a finish that says so",
-			steps: []step{{wait: 31 * second, data: sitetest.Finish}},
-			want:  "5s \n20s :..\n30s ours timeout:upstream\n",
+			steps: []step{{wait: 61 * second, data: sitetest.Finish}},
+			want:  "5s \n20s :..\n35s :..\n50s :..\n1m0s ours timeout:upstream\n",
+		}, {
+			name:          "comments of the upstream are signs of life",
+			subdirectives: "heartbeat off",
+			steps:         append(every(40*second, ":\n\n", 2), step{wait: 39 * second, data: sitetest.Finish}),
+			want:          "5s \n1m59s :..:..finish\n",
 		}, {
 			name:  "silence is filled",
 			steps: []step{{data: sitetest.Delta}, {wait: 29 * second, data: sitetest.Delta}, {wait: 16 * second, data: sitetest.Finish}},
@@ -262,18 +267,20 @@ func TestStreamInTime(t *testing.T) {
 			steps: []step{{data: sitetest.Delta}, {wait: 20 * second, data: "dat"}, {wait: 20 * second, data: "a: x\n\n"}, {data: sitetest.Finish}},
 			want:  "0s delta\n15s :..\n30s :..\n40s data: x..\n40s finish\n",
 		}, {
-			name:  "a stalled upstream is given up",
-			steps: []step{{data: sitetest.Delta}, {wait: 31 * second, data: sitetest.Finish}},
-			want:  "0s delta\n15s :..\n30s ours stalled:upstream\n",
+			name:          "a stalled upstream is given up",
+			subdirectives: "heartbeat off",
+			steps:         []step{{data: sitetest.Delta}, {wait: 61 * second, data: sitetest.Finish}},
+			want:          "0s delta\n1m0s ours stalled:upstream\n",
 		}, {
-			name:  "within an event, too",
-			steps: []step{{wait: second, data: sitetest.Delta + "data: tor"}, {wait: time.Hour}},
-			want:  "1s delta\n16s :..\n31s ours stalled:upstream\n",
+			name:          "within an event, too",
+			subdirectives: "idle_timeout 30s",
+			steps:         []step{{wait: second, data: sitetest.Delta + "data: tor"}, {wait: time.Hour}},
+			want:          "1s delta\n16s :..\n31s ours stalled:upstream\n",
 		}, {
 			name:          "and counted from its last byte",
 			subdirectives: "heartbeat off",
 			steps:         []step{{data: sitetest.Delta}, {wait: 10 * second, data: "data: tor"}, {wait: time.Hour}},
-			want:          "0s delta\n40s ours stalled:upstream\n",
+			want:          "0s delta\n1m10s ours stalled:upstream\n",
 		}, {
 			name:  "a byte order mark after a heartbeat would hide the first event",
 			steps: []step{{wait: 21 * second, data: "\uFEFF" + sitetest.Finish}},
@@ -292,6 +299,15 @@ func TestStreamInTime(t *testing.T) {
 			name:  "what follows a finish is passed on for two seconds",
 			steps: []step{{data: sitetest.Finish}, {wait: second, data: sitetest.Delta}, {wait: 2 * second, data: sitetest.Delta}},
 			want:  "0s finish\n1s delta\n",
+		}, {
+			name:  "a finish that ends a step is no end",
+			steps: []step{{data: stepFinish}, {wait: 40 * second, data: sitetest.Delta}, {wait: 5 * second, data: sitetest.Finish}},
+			want:  "0s step\n15s :..\n30s :..\n40s delta\n45s finish\n",
+		}, {
+			name:          "unless nothing follows, which is no silence",
+			subdirectives: "idle_timeout 10s",
+			steps:         []step{{data: stepFinish}, {wait: time.Hour}},
+			want:          "0s step\n10s ours stalled:upstream\n",
 		}, {
 			name:  "a heartbeat never stands within an event that goes in pieces",
 			steps: []step{{data: "data: " + strings.Repeat("x", buffer.Max)}, {wait: 25 * second, data: "\n\n"}, {wait: 20 * second, data: sitetest.Finish}},
@@ -324,6 +340,9 @@ func every(wait time.Duration, data string, times int) []step {
 	return steps
 }
 
+// stepFinish ends a step of an answer: the assistant calls a tool.
+const stepFinish = "data: {\"type\":\"finish\",\"finishReason\":\"tool-calls\"}\n\n"
+
 // inShort returns a timeline with the usual events by name, and with dots for line ends.
 func inShort(timeline string) string {
 	var short strings.Builder
@@ -332,6 +351,7 @@ func inShort(timeline string) string {
 		data = strings.Trim(data, `"`)
 		data = strings.ReplaceAll(strings.ReplaceAll(data, `\"`, `"`), `\n`, "\n")
 		data = strings.ReplaceAll(strings.ReplaceAll(data, sitetest.Delta, "delta"), sitetest.Finish, "finish")
+		data = strings.ReplaceAll(data, stepFinish, "step")
 		if i := strings.Index(data, `"code":"`); i >= 0 {
 			code, _, _ := strings.Cut(data[i+len(`"code":"`):], `"`)
 			data = "ours " + code

@@ -71,7 +71,7 @@ func TestRecord(t *testing.T) {
 		{name: "an answer that is cut short", chat: sitetest.Saying("/length"), want: "outcome:answered " + asked + "first_event_ms:_ events:_ bytes:_ finish_reason:length"},
 		{name: "an alias", chat: strings.Replace(sitetest.Saying("/events 1"), "asst_demo", "help", 1),
 			want: "outcome:answered assistant:asst_demo alias:help chat:new tries:1 upstream_status:200 first_event_ms:_ events:2 bytes:_ finish_reason:stop"},
-		{name: "two finishes", chat: sitetest.Saying("/two-finishes"), want: "outcome:answered " + asked + "first_event_ms:_ events:_ bytes:_ finish_reason:stop"},
+		{name: "two finishes", chat: sitetest.Saying("/two-finishes"), want: "outcome:answered " + asked + "first_event_ms:_ events:_ bytes:_ finish_reason:stop dropped:1"},
 		{name: "a large event", chat: sitetest.Saying("/large 200000"), want: "outcome:answered " + asked + "first_event_ms:_ events:_ bytes:_ finish_reason:stop"},
 		{name: "JSON", chat: sitetest.Saying("/json"), want: "outcome:answered " + asked + "bytes:_"},
 
@@ -80,7 +80,7 @@ func TestRecord(t *testing.T) {
 
 		{name: "a status", chat: sitetest.Saying("/status 503"), want: "outcome:failed assistant:asst_demo chat:new tries:2 upstream_status:503 code:overloaded:upstream"},
 		{name: "a status that is not repeated", chat: sitetest.Saying("/status 400"), want: "outcome:failed assistant:asst_demo chat:new tries:1 upstream_status:400 code:bad_request:chat"},
-		{name: "no answer", chat: sitetest.Saying("/hang"), want: "outcome:failed assistant:asst_demo chat:new tries:2 upstream_status:200 code:timeout:upstream"},
+		{name: "no answer", chat: sitetest.Saying("/hang"), want: "outcome:failed assistant:asst_demo chat:new tries:1 upstream_status:200 code:timeout:upstream"},
 
 		{name: "a cut", chat: sitetest.Saying("/cut 2"), want: "outcome:broken " + asked + "first_event_ms:_ events:2 bytes:_ finish_reason:error cause:closed:upstream"},
 		{name: "a stall", chat: sitetest.Saying("/stall"), want: "outcome:broken " + asked + "first_event_ms:_ events:_ bytes:_ finish_reason:error cause:stalled:upstream"},

@@ -46,7 +46,6 @@ func upstreamErrors() []upstreamError {
 	for status, code := range map[int]string{
 		400: "bad_request:upstream",
 		404: "not_found:upstream",
-		408: "bad_request:upstream",
 		409: "bad_request:upstream",
 		413: "too_large:upstream",
 		418: "bad_request:upstream",
@@ -65,10 +64,31 @@ func upstreamErrors() []upstreamError {
 		add(fmt.Sprintf("%d with a page", status), sitetest.Answering(status, webPage, "Content-Type", "text/html"), status, code, "")
 		add(fmt.Sprintf("%d with nothing", status), sitetest.Answering(status, ""), status, code, "")
 	}
-	for _, status := range []int{401, 403, 407} {
+	// These concern the upstream's connection with the module. A browser may repeat a chat that is answered by one of them.
+	for status, want := range map[int]int{408: 504, 417: 502, 421: 502, 425: 502, 426: 502, 431: 502} {
+		code := map[int]string{502: "bad_gateway:upstream", 504: "timeout:upstream"}[want]
+		add(fmt.Sprintf("%d with their words", status), sitetest.Answering(status, sitetest.Theirs), want, code, "")
+		add(fmt.Sprintf("%d with a page", status), sitetest.Answering(status, webPage, "Content-Type", "text/html"), want, code, "")
+	}
+	for _, status := range []int{401, 407} {
 		add(fmt.Sprintf("%d with their words", status), sitetest.Answering(status, sitetest.Theirs), 502, "unauthorized:upstream", "")
 		add(fmt.Sprintf("%d with a page", status), sitetest.Answering(status, webPage, "Www-Authenticate", "Basic"), 502, "unauthorized:upstream", "")
 	}
+	add("403 with their words", sitetest.Answering(403, sitetest.Theirs), 502, "unauthorized:upstream", "")
+	add("403 with a page", sitetest.Answering(403, webPage, "Cf-Mitigated", "challenge"), 502, "blocked:upstream", "")
+	add("403 with the words of another service", sitetest.Answering(403, `{"error":"e","code":"plan_upgrade_required"}`), 502, "blocked:upstream", "")
+	for _, stated := range []struct {
+		code   string
+		status int
+	}{{"rate_limit:chat", 429}, {"not_found:chat", 404}, {"bad_request:chat", 400}, {"internal:chat", 502}} {
+		words := `{"error":"e","code":"` + stated.code + `"}`
+		add("JSON that is an error: "+stated.code, sitetest.Answering(200, words, "Content-Type", "application/json"), stated.status, stated.code, words)
+		add("a first event that is an error: "+stated.code, sitetest.Answering(200, ":\n\ndata: "+words+"\n\n", "Content-Type", eventStream), stated.status, stated.code, words)
+	}
+	words := `{"error":"e","code":"forbidden:api"}`
+	add("JSON that refuses the token", sitetest.Answering(200, words, "Content-Type", "application/json"), 502, "unauthorized:upstream", "")
+	add("a first event that refuses the token", sitetest.Answering(200, "data: "+words+"\n\n", "Content-Type", eventStream), 502, "unauthorized:upstream", "")
+	add("another protocol", sitetest.Answering(200, "0:\"Hello\"\n0:\" you\"\n", "Content-Type", "text/plain"), 502, "bad_gateway:upstream", "")
 	for _, status := range []int{101, 201, 202, 204, 206, 300, 301, 302, 303, 304, 307, 308, 600, 999} {
 		answer := fmt.Sprintf("HTTP/1.1 %d Odd\r\nContent-Type: application/json\r\n\r\n", status)
 		add(fmt.Sprintf("%d", status), sitetest.Raw(answer+sitetest.Theirs), 502, "bad_gateway:upstream", "")
@@ -185,12 +205,11 @@ func TestUpstreamErrors(t *testing.T) {
 // max_duration.
 func TestUpstreamTimeouts(t *testing.T) {
 	answers := map[string]http.HandlerFunc{
-		"silent":         sitetest.Silent,
-		"hang":           sitetest.Stalling(sitetest.Answering(200, "", "Content-Type", eventStream)),
-		"comments":       sitetest.Stalling(sitetest.Answering(200, ": hello\n\n", "Content-Type", eventStream)),
-		"a torn event":   sitetest.Stalling(sitetest.Answering(200, "data: {", "Content-Type", eventStream)),
-		"torn JSON":      sitetest.Stalling(sitetest.Answering(200, "{", "Content-Type", "application/json")),
-		"a torn refusal": sitetest.Stalling(sitetest.Answering(422, "{", "Content-Type", "application/json")),
+		"silent":       sitetest.Silent,
+		"hang":         sitetest.Stalling(sitetest.Answering(200, "", "Content-Type", eventStream)),
+		"comments":     sitetest.Stalling(sitetest.Answering(200, ": hello\n\n", "Content-Type", eventStream)),
+		"a torn event": sitetest.Stalling(sitetest.Answering(200, "data: {", "Content-Type", eventStream)),
+		"torn JSON":    sitetest.Stalling(sitetest.Answering(200, "{", "Content-Type", "application/json")),
 	}
 	upstream := sitetest.NewUpstream(t, sitetest.ByMessage(answers))
 	for _, limit := range []string{"response_timeout", "max_duration"} {

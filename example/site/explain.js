@@ -6,6 +6,7 @@ const tooSlow = 'The assistant took too long.';
 const tooMany = 'Too many messages for now.';
 const busy = 'The assistant is busy.';
 const tooLong = 'This conversation has grown too long. Send a shorter message, or open the page in a new tab to begin anew.';
+const blocked = 'The assistant does not accept this message. Try other words.';
 const brokeOff = 'The connection to the assistant broke off.';
 
 /** What to tell a visitor, by an error's code or its type. */
@@ -15,6 +16,7 @@ const wordsByCode = new Map([
 	['too_large', tooLong],
 	['unauthorized', notAllowed],
 	['forbidden', notAllowed],
+	['blocked', blocked],
 	['not_found', notAllowed],
 	['bad_request:stream', notAllowed],
 	['not_found:stream', brokeOff],

@@ -366,8 +366,8 @@ async function* askUntilAnswered(url, question, tries, options) {
  */
 function mayPass({ status, code, retryAfter = 0 }) {
 	if (retryAfter > longestPause) return false;
-	// The site's token is refused, which only its owner can change.
-	if (code === 'unauthorized:upstream') return false;
+	// The site's token is refused, or a firewall does not let this message pass: that does not change by itself.
+	if (code === 'unauthorized:upstream' || code === 'blocked:upstream') return false;
 	return passingStatuses.includes(status) || passingCodes.includes(code);
 }
 

@@ -42,6 +42,7 @@ var (
 // Codes of the errors that the upstream causes.
 var (
 	CodeBadGateway           = newCode("bad_gateway:upstream")
+	CodeBlockedUpstream      = newCode("blocked:upstream")
 	codeBadRequestUpstream   = newCode("bad_request:upstream")
 	codeNotFoundUpstream     = newCode("not_found:upstream")
 	codeOverloadedUpstream   = newCode("overloaded:upstream")

@@ -75,7 +75,7 @@ func (e *Error) Level() zapcore.Level {
 	switch {
 	case e.Status < http.StatusInternalServerError, e.Code == codeShuttingDown:
 		return zapcore.DebugLevel
-	case e.Code == CodeOverloaded:
+	case e.Code == CodeOverloaded, e.Code == CodeBlockedUpstream:
 		return zapcore.WarnLevel
 	}
 	return zapcore.ErrorLevel

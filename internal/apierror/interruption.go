@@ -1,6 +1,7 @@
 package apierror
 
 import (
+	"cmp"
 	"net/http"
 	"slices"
 	"time"
@@ -17,6 +18,7 @@ type Interruption struct {
 	Retryable bool   // another attempt may succeed
 	TryLabel  string // the label, in metrics, of an attempt that ends this way
 	Cause     error  // for the log only
+	adopted   string // the upstream's own code, sent instead of Code; "" means none
 }
 
 // Error returns the code, the text and the cause, for the log.
@@ -65,6 +67,30 @@ func (i *Interruption) Because(cause error) *Interruption {
 	return &c
 }
 
+// Stating returns a copy of i with a text and a code of the upstream, which say why it breaks the answer off. An empty
+// one leaves its own as it is.
+func (i *Interruption) Stating(text, code string) *Interruption {
+	c := *i
+	c.Text, c.adopted = cmp.Or(text, i.Text), code
+	return &c
+}
+
+// InsteadOf returns Closed with the words of an error that comes too late, because the stream has begun.
+func InsteadOf(e *Error) *Interruption {
+	c := *Closed
+	if e.adopted != "" {
+		c.Text, c.adopted = e.Text, e.adopted
+	}
+	c.before, c.Cause = e, e.Cause
+	return &c
+}
+
+// IsBreak reports whether the upstream broke the answer off, by its connection or by its silence.
+func (i *Interruption) IsBreak() bool { return i.Code == codeClosed || i.Code == codeStalled }
+
+// SentCode returns the code that the visitor gets: the upstream's own if Stating took it over, else Code.
+func (i *Interruption) SentCode() string { return cmp.Or(i.adopted, i.Code.String()) }
+
 // interruptions lists all interruptions, in the order of their declarations below.
 var interruptions []*Interruption
 
@@ -99,9 +125,8 @@ var (
 	})
 	ResponseTimeout = interruption(Interruption{
 		Code: codeTimeoutUpstream, Text: "the assistant took too long to answer",
-		before:    FromStatus(http.StatusGatewayTimeout).withHint("raise response_timeout if the assistant takes longer to begin"),
-		Retryable: true,
-		TryLabel:  "timeout",
+		before:   FromStatus(http.StatusGatewayTimeout).withHint("raise response_timeout if the assistant takes longer to begin"),
+		TryLabel: "timeout",
 	})
 	MaxDuration = interruption(Interruption{
 		Code: codeMaxDuration, Text: "the answer took too long",

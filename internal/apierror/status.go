@@ -4,54 +4,48 @@ import (
 	"net/http"
 	"strconv"
 	"time"
-
-	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 )
 
-// FromStatus returns the error for an upstream's 4xx or 5xx whose body does not have the documented shape.
+// FromStatus returns the error for an upstream's 4xx or 5xx whose body does not have the API's format. Its status is the
+// upstream's, unless that one concerns the upstream's connection with this module.
 func FromStatus(status int) *Error {
-	e := &Error{Status: status}
+	e := &Error{Status: passedOn(status)}
 	switch {
-	case status == http.StatusNotFound:
+	case e.Status == http.StatusNotFound:
 		e.Code, e.Text = codeNotFoundUpstream, "the assistant or the chat does not exist"
-	case status == http.StatusRequestEntityTooLarge:
+	case e.Status == http.StatusRequestEntityTooLarge:
 		e.Code, e.Text = codeTooLargeUpstream, "the chat is too large for the assistant"
-	case status == http.StatusTooManyRequests:
+	case e.Status == http.StatusTooManyRequests:
 		e.Code, e.Text = codeRateLimitUpstream, "the assistant is asked too often; try again later"
-	case status == http.StatusBadGateway:
+	case e.Status == http.StatusBadGateway:
 		e.Code, e.Text = CodeBadGateway, "the assistant cannot be reached"
-	case status == http.StatusServiceUnavailable:
+	case e.Status == http.StatusServiceUnavailable:
 		e.Code, e.Text = codeOverloadedUpstream, "the assistant is busy; try again later"
-	case status == http.StatusGatewayTimeout:
+	case e.Status == http.StatusGatewayTimeout:
 		e.Code, e.Text = codeTimeoutUpstream, "the assistant took too long"
-	case status < 500:
+	case e.Status < 500:
 		e.Code, e.Text = codeBadRequestUpstream, "the assistant does not accept this chat"
 	default:
 		e.Code, e.Text = codeServerErrorUpstream, "the assistant failed"
 	}
-	if status >= 500 {
+	if e.Status >= 500 {
 		e.Hint = "the upstream has a fault of its own; if that goes on, tell IllumiChat"
 	}
 	return e
 }
 
-// Adopt replaces the text, the sent code and the details with the upstream's own if body has the documented shape.
-// Otherwise it changes nothing.
-func (e *Error) Adopt(body []byte) {
-	var theirs struct {
-		Error   string         `json:"error"`
-		Code    string         `json:"code"`
-		Details jsontext.Value `json:"details"`
+// passedOn returns the status that the visitor gets for an upstream's status. Some statuses concern the upstream's
+// connection with this module. A browser would take them for its own connection, and some browsers then send the chat
+// again by themselves (RFC 9110, § 15.5.9 and § 15.5.20; RFC 8470, § 5.2).
+func passedOn(status int) int {
+	switch status {
+	case http.StatusRequestTimeout:
+		return http.StatusGatewayTimeout
+	case http.StatusExpectationFailed, http.StatusMisdirectedRequest, http.StatusTooEarly, http.StatusUpgradeRequired,
+		http.StatusRequestHeaderFieldsTooLarge:
+		return http.StatusBadGateway
 	}
-	if json.Unmarshal(body, &theirs) != nil || theirs.Error == "" || theirs.Code == "" {
-		return
-	}
-	e.Text, e.adopted = theirs.Error, theirs.Code
-	// The documented shape of details maps a field to a text. Details of any other shape are left out.
-	if json.Unmarshal(theirs.Details, &e.details) != nil {
-		e.details = nil
-	}
+	return status
 }
 
 // RetryAfterHeader returns a Retry-After header that asks the visitor to wait, in whole seconds, rounded up.

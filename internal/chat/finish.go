@@ -198,12 +198,12 @@ func (f *FinishReader) endString() {
 
 // FinishEvent returns the event that ends a stream without a finish from the upstream.
 func FinishEvent(b *apierror.Interruption) []byte {
-	// Marshal cannot fail, because all text is constant and valid UTF-8.
+	// Marshal cannot fail, because all text is valid UTF-8: it is constant, or a string of JSON that was decoded.
 	data, _ := json.Marshal(struct {
 		Type   string `json:"type"`
 		Reason string `json:"finishReason"`
 		Error  string `json:"error,omitempty"`
 		Code   string `json:"code"`
-	}{typeFinish, b.FinishReason(), b.Text, b.Code.String()})
+	}{typeFinish, b.FinishReason(), b.Text, b.SentCode()})
 	return append(append([]byte("data: "), data...), "\n\n"...)
 }

@@ -9,7 +9,7 @@ import (
 // RecordFields are the module's fields in the access log's line of a request. Each is also a placeholder.
 var RecordFields = []string{
 	"outcome", "assistant", "alias", "chat", "tries", "upstream_status", "first_event_ms", "events", "bytes",
-	"finish_reason", "cause", "code",
+	"finish_reason", "dropped", "after_finish", "cause", "code",
 }
 
 // volatile matches the values that depend on the time and on the sandbox's words.

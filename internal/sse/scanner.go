@@ -92,61 +92,75 @@ func (s *Scanner) Next(p []byte, cr bool) (int, Block) {
 }
 
 // Blocks scans p. It returns the offset at which the last block in p ends, and how many events end in p. The offset is
-// 0 if no block ends in p. cr must be true if p contains a CR.
-func (s *Scanner) Blocks(p []byte, cr bool) (whole, events int) {
+// 0 if no block ends in p. last is the offset at which the last event that ends in p begins. It is negative if that is
+// before p, or if no event ends in p. cr must be true if p contains a CR.
+func (s *Scanner) Blocks(p []byte, cr bool) (whole, events, last int) {
 	plain := !cr // look for a run of plain events
+	last = -1
 	for whole < len(p) {
+		within := s.within
 		n, ended := s.Next(p[whole:], cr)
 		if ended == Torn {
 			break
 		}
-		whole += n
 		if ended == Event {
 			events++
+			if last = whole; within {
+				last = -1
+			}
 		}
+		whole += n
 		if plain && whole < len(p) {
 			plain = false // only once, because the search may read half of p
-			n, more := plainEvents(p[whole:])
+			n, more, size := plainEvents(p[whole:])
 			whole += n
 			events += more
+			if more > 0 {
+				last = whole - size
+			}
 		}
 	}
-	return whole, events
+	return whole, events, last
 }
 
-// plainEvents returns the length, in bytes, of the run of plain events at the beginning of p, and their number. A plain
-// event is a single data line, as most events are. p must begin with a block and contain no CR.
+// plainEvents returns the length, in bytes, of the run of plain events at the beginning of p, their number, and the size
+// of the last one. A plain event is a single data line, as most events are. p must begin with a block and contain no CR.
 //
 // An event's start is known only when the previous event's end is found, and the CPU stalls on that. Two interleaved
 // scans, one of which starts near the middle of p, hide the stall. An event of a flood then takes 6 ns instead of 10.
-func plainEvents(p []byte) (n, events int) {
+func plainEvents(p []byte) (n, events, size int) {
 	middle := blockAfterMiddle(p)
 	first, second := p[:middle], p[middle:]
-	pairs := 0
+	pairs, a, b := 0, 0, 0
 	for {
-		a, b := plainEvent(first), plainEvent(second)
-		if a == 0 || b == 0 {
+		nextA, nextB := plainEvent(first), plainEvent(second)
+		if nextA == 0 || nextB == 0 {
 			break
 		}
+		a, b = nextA, nextB
 		first, second = first[a:], second[b:]
 		pairs++
 	}
-	first, inFirst := dropPlainEvents(first)
+	first, inFirst, a := dropPlainEvents(first, a)
 	if len(first) > 0 {
-		return middle - len(first), pairs + inFirst
+		return middle - len(first), pairs + inFirst, a
 	}
-	second, inSecond := dropPlainEvents(second)
-	return len(p) - len(second), pairs + inFirst + pairs + inSecond
+	second, inSecond, b := dropPlainEvents(second, b)
+	if events = pairs + inSecond; events == 0 {
+		b = a // the last event is in the first run
+	}
+	return len(p) - len(second), pairs + inFirst + events, b
 }
 
-// dropPlainEvents returns p without the plain events at its beginning, and how many those are.
-func dropPlainEvents(p []byte) (rest []byte, events int) {
+// dropPlainEvents returns p without the plain events at its beginning, how many those are, and the size of the last one.
+// If there are none, it returns the given size.
+func dropPlainEvents(p []byte, size int) (rest []byte, events, last int) {
 	for {
 		n := plainEvent(p)
 		if n == 0 {
-			return p, events
+			return p, events, size
 		}
-		p = p[n:]
+		p, size = p[n:], n
 		events++
 	}
 }
@@ -212,6 +226,34 @@ func (s *Scanner) endBlock() Block {
 	}
 	s.data, s.within = false, false
 	return ended
+}
+
+// InEvent reports whether the bytes so far end within an event: a block that has a data field, but not its blank line.
+func (s *Scanner) InEvent() bool { return s.data || isData(s.prefix[:s.n]) }
+
+// IsStream reports whether p, the beginning of what may be an event stream, has a line of one: a known field, or a
+// comment. A last line that is not whole counts once it has a colon.
+func IsStream(p []byte) bool {
+	p = bytes.TrimPrefix(p, ByteOrderMark)
+	for len(p) > 0 {
+		end, whole := lineEnd(p)
+		name, _, colon := bytes.Cut(p[:end], []byte(":"))
+		if (colon || whole) && isFieldName(name, colon) {
+			return true
+		}
+		p = p[min(end+1, len(p)):]
+	}
+	return false
+}
+
+// isFieldName reports whether a line that begins with name is a field or a comment. colon says whether a colon follows.
+// The names are those of the HTML Standard, § 9.2.6.
+func isFieldName(name []byte, colon bool) bool {
+	switch string(name) {
+	case "data", "event", "id", "retry":
+		return true
+	}
+	return colon && len(name) == 0
 }
 
 // MissingEnd returns the byte that would end the current event if only its blank line is missing, else 0.

@@ -11,6 +11,7 @@ import (
 // scanned is what a scanner finds in a stream that arrives in pieces.
 type scanned struct {
 	events []string // the data of each event
+	begins []int    // where each event begins
 	bytes  string   // of all blocks, concatenated
 	torn   string   // the bytes after the last block
 }
@@ -30,6 +31,7 @@ func scan(pieces ...string) scanned {
 			}
 			if ended == Event {
 				got.events = append(got.events, string(AppendData(nil, block, first)))
+				got.begins = append(got.begins, len(blocks))
 			}
 			blocks = append(blocks, block...)
 			block = block[:0]
@@ -40,19 +42,27 @@ func scan(pieces ...string) scanned {
 	return got
 }
 
-// scanBoth calls scan, and checks that Blocks finds as many events and as many bytes of whole blocks.
+// scanBoth calls scan, and checks that Blocks finds as many events and as many bytes of whole blocks, and where the last
+// event begins.
 func scanBoth(t *testing.T, pieces ...string) scanned {
 	t.Helper()
 	want := scan(pieces...)
 	var s Scanner
 	at, bytes, events := 0, 0, 0
 	for _, piece := range pieces {
-		whole, more := s.Blocks([]byte(piece), HasCR([]byte(piece)))
+		whole, more, last := s.Blocks([]byte(piece), HasCR([]byte(piece)))
 		if whole > 0 {
 			bytes = at + whole
 		}
-		at += len(piece)
 		events += more
+		begin := -1
+		if more > 0 {
+			begin = max(want.begins[min(events, len(want.begins))-1]-at, -1)
+		}
+		if last != begin {
+			t.Errorf("%.1000q: the last event of %.1000q begins at %d, want %d", pieces, piece, last, begin)
+		}
+		at += len(piece)
 	}
 	if bytes != len(want.bytes) || events != len(want.events) {
 		t.Errorf("%.1000q: there are %d events in %d bytes, want %d in %d", pieces, events, bytes, len(want.events), len(want.bytes))
@@ -137,6 +147,31 @@ func TestScannerMissingEnd(t *testing.T) {
 		}
 		if got := s.MissingEnd(); got != want {
 			t.Errorf("%q: got %q, want %q", stream, got, want)
+		}
+	}
+}
+
+// What is no event stream is told from the beginning of one, of which the last line may not be whole.
+func TestIsStream(t *testing.T) {
+	for stream, want := range map[string]bool{
+		"data: x":                  true,
+		"data":                     false, // the line may go on
+		"data\n":                   true,
+		"\uFEFFevent: x":           true,
+		"x\r\nid\r\n":              true,
+		"retry:":                   true,
+		": comment":                true,
+		":":                        true,
+		"0:\"Hello\"\n0:\"you\"\n": false,
+		"{\"error\":\"x\"}":        false,
+		"<!DOCTYPE html>\n\n":      false,
+		"Data: x\n data: x\n":      false,
+		"database: x\n":            false,
+		"\n\n\n":                   false,
+		"":                         false,
+	} {
+		if got := IsStream([]byte(stream)); got != want {
+			t.Errorf("%q: got %t", stream, got)
 		}
 	}
 }

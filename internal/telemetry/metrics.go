@@ -74,7 +74,7 @@ func (m *metricSet) begin() {
 	for _, code := range apierror.Codes() {
 		m.refusals.WithLabelValues(code.String())
 	}
-	for _, label := range []string{tryAnswered, "unauthorized", "no_chat", "rate_limited", "server_error", "client_error", "left"} {
+	for _, label := range []string{tryAnswered, "unauthorized", "blocked", "no_chat", "rate_limited", "server_error", "client_error", "left"} {
 		m.tries.WithLabelValues(label)
 	}
 	for _, i := range apierror.Interruptions() {
@@ -203,6 +203,8 @@ func tryLabel(ctx context.Context, err error) string {
 		return tryAnswered
 	case e.Upstream == 0 && e.Code == apierror.CodeUnauthorizedUpstream:
 		return "unauthorized"
+	case e.Upstream == 0 && e.Code == apierror.CodeBlockedUpstream:
+		return "blocked"
 	case e.Upstream == 0:
 		return "no_chat"
 	case e.Upstream == http.StatusTooManyRequests:

@@ -56,6 +56,8 @@ type Record struct {
 	FirstEvent     time.Duration // from the request's start; 0: there was none
 	Events, Bytes  int64         // sent to the visitor
 	FinishReason   string        // of the finish that the visitor was sent
+	Dropped        int64         // events that the visitor was not sent, because they follow the finish
+	Cut            bool          // the upstream's stream went on for too long after the finish
 	Cause          string        // of an end without the upstream's finish
 	Code           string        // of a refusal or error
 	CodeLabel      string        // the same in metrics, without the upstream's words
@@ -139,6 +141,8 @@ var recordFields = []struct {
 	{"events", func(c *Record) any { return ifPositive(c.Events) }},
 	{"bytes", func(c *Record) any { return ifPositive(c.Bytes) }},
 	{"finish_reason", func(c *Record) any { return orNone(c.FinishReason) }},
+	{"dropped", func(c *Record) any { return ifPositive(c.Dropped) }},
+	{"after_finish", (*Record).afterFinish},
 	{"cause", func(c *Record) any { return orNone(c.Cause) }},
 	{"code", func(c *Record) any { return orNone(c.Code) }},
 }
@@ -148,6 +152,13 @@ func (c *Record) firstEventMillis() any {
 		return nil
 	}
 	return c.FirstEvent.Milliseconds()
+}
+
+func (c *Record) afterFinish() any {
+	if !c.Cut {
+		return nil
+	}
+	return "cut"
 }
 
 func (c *Record) chat() any {

@@ -1,47 +1,46 @@
 package upstream
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"mime"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
 )
 
-const (
-	maxJSONAnswer  = 1 << 20  // bytes; a longer JSON answer is an error
-	maxErrorAnswer = 64 << 10 // bytes; the text of a longer error body is not used
-)
+// maxJSONAnswer is the size of the largest JSON answer, in bytes. A longer one is an error.
+const maxJSONAnswer = 1 << 20
 
 const (
 	jsonType   = "application/json"
 	streamType = "text/event-stream"
 )
 
-var (
-	errNoChatAnswer = &apierror.Error{
-		Status: http.StatusBadGateway, Code: apierror.CodeBadGateway,
-		Text: "the assistant's answer is not a chat's",
-		Hint: "see whether endpoint is the URL of the chat API",
-	}
-	errTokenRefused = &apierror.Error{
-		Status: http.StatusBadGateway, Code: apierror.CodeUnauthorizedUpstream,
-		Text: "the chat is not set up correctly",
-		Hint: "the upstream refused the API token; check that it was not revoked and may use this assistant",
-	}
-)
+var errNoChatAnswer = &apierror.Error{
+	Status: http.StatusBadGateway, Code: apierror.CodeBadGateway,
+	Text: "the assistant's answer is not a chat's",
+	Hint: "see whether endpoint is the URL of the chat API",
+}
+
+// ErrNoStream is the error of an attempt whose answer has the type of an event stream, but not the form.
+var ErrNoStream = errNoChatAnswer.Because(errors.New("it has no field of an event stream"))
 
 // Answer is an answer for the visitor: an event stream, or one JSON value.
 type Answer struct {
 	Header http.Header   // the response headers that the visitor gets
 	Body   io.ReadCloser // the event stream; the caller closes it, for JSON too
 	JSON   []byte        // the JSON value; nil if the answer is a stream
+
+	acceptance acceptance
+	received   http.Header // all response headers
 }
+
+// Stated returns the error that the first event of the stream states, or nil if the event is no error. data is the data
+// of the event.
+func (a *Answer) Stated(data []byte) error { return a.acceptance.stated(data, a.received) }
 
 // Leak describes where the upstream sent the API token back, and what was done about it.
 type Leak struct {
@@ -57,12 +56,12 @@ type acceptance struct {
 }
 
 // Accept checks a response of the upstream. It returns the answer for the visitor, or the error that the visitor gets
-// instead. It leaves out a header field or an error text that holds the token, and calls report for it. A JSON body
+// instead. A JSON answer that states an error in the API's format counts as that error. Accept leaves out a header field or an error text that holds the token, and calls report for it. A JSON body
 // that holds the token is the error apierror.Leak. After an error, the caller closes the response's body.
-func Accept(ctx context.Context, resp *http.Response, token Token, report func(Leak)) (Answer, error) {
+func Accept(resp *http.Response, token Token, report func(Leak)) (Answer, error) {
 	a := acceptance{token, report}
 	if resp.StatusCode != http.StatusOK {
-		return Answer{}, a.refused(ctx, resp)
+		return Answer{}, a.refused(resp)
 	}
 	for _, encoding := range resp.Header.Values("Content-Encoding") {
 		if !strings.EqualFold(encoding, "identity") {
@@ -71,7 +70,7 @@ func Accept(ctx context.Context, resp *http.Response, token Token, report func(L
 	}
 	switch contentType := resp.Header.Get("Content-Type"); mediaType(contentType) {
 	case streamType, "text/plain", "application/octet-stream", "":
-		return Answer{Header: a.filter(resp.Header), Body: resp.Body}, nil
+		return Answer{Header: a.filter(resp.Header), Body: resp.Body, acceptance: a, received: resp.Header}, nil
 	case jsonType:
 		return a.json(resp)
 	default:
@@ -90,6 +89,9 @@ func (a acceptance) json(resp *http.Response) (Answer, error) {
 	case a.token.In(body):
 		return Answer{}, apierror.Leak
 	}
+	if err := a.stated(body, resp.Header); err != nil {
+		return Answer{}, err
+	}
 	return Answer{Header: a.filter(resp.Header), Body: resp.Body, JSON: body}, nil
 }
 
@@ -105,34 +107,4 @@ func mediaType(contentType string) string {
 		return "?"
 	}
 	return t
-}
-
-// refused returns the error that the visitor gets for a response with a status other than 200.
-func (a acceptance) refused(ctx context.Context, resp *http.Response) error {
-	status := resp.StatusCode
-	switch {
-	case status == http.StatusUnauthorized, status == http.StatusForbidden, status == http.StatusProxyAuthRequired:
-		return errTokenRefused.Because(fmt.Errorf("status %d", status))
-	case status < 400 || status > 599:
-		// A redirect is not followed, because the token is meant only for the configured host.
-		return errNoChatAnswer.Because(fmt.Errorf("status %d", status))
-	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorAnswer+1))
-	if ctx.Err() != nil {
-		return apierror.Closed.Because(err)
-	}
-	e := apierror.FromStatus(status)
-	if err == nil && len(body) <= maxErrorAnswer {
-		e.Adopt(body)
-	}
-	if a.token.In(body) || a.token.In(e.Body()) {
-		a.report(Leak{What: "its words are replaced", Status: status})
-		e = apierror.FromStatus(status)
-	}
-	e.Cause = fmt.Errorf("status %d", status)
-	e.Upstream = status
-	if wait, ok := RetryAfter(resp.Header, time.Now()); ok {
-		e.RetryAfter, e.Header = wait, apierror.RetryAfterHeader(wait)
-	}
-	return e
 }

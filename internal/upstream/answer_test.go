@@ -1,23 +1,25 @@
 package upstream
 
 import (
-	"context"
+	"cmp"
 	"errors"
 	"io"
 	"net/http"
 	"strings"
 	"testing"
 	"testing/iotest"
+	"testing/synctest"
+	"time"
 
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 )
 
 // accept lets Accept check a response. It returns the error as the visitor would get it, and the leaks that are reported.
-func accept(ctx context.Context, status int, header http.Header, body io.Reader) (Answer, *apierror.Error, []Leak) {
+func accept(status int, header http.Header, body io.Reader) (Answer, *apierror.Error, []Leak) {
 	var leaks []Leak
 	resp := &http.Response{StatusCode: status, Header: header, Body: io.NopCloser(body)}
-	answer, err := Accept(ctx, resp, newToken([]byte(sandbox.Token)), func(leak Leak) { leaks = append(leaks, leak) })
+	answer, err := Accept(resp, newToken([]byte(sandbox.Token)), func(leak Leak) { leaks = append(leaks, leak) })
 	if i, ok := errors.AsType[*apierror.Interruption](err); ok {
 		err = i.Before()
 	}
@@ -43,7 +45,7 @@ func TestAnswerTypes(t *testing.T) {
 		{"application/json", "br", `it is encoded: "br"`},
 	} {
 		header := http.Header{"Content-Type": {test.contentType}, "Content-Encoding": {"identity", test.encoding}, "X-Chat-Id": {"c1"}}
-		answer, e, _ := accept(t.Context(), 200, header, strings.NewReader("{}"))
+		answer, e, _ := accept(200, header, strings.NewReader("{}"))
 		got := stream
 		if answer.JSON != nil {
 			got = value
@@ -72,7 +74,7 @@ func TestJSONAnswers(t *testing.T) {
 		"the assistant did not answer":           io.MultiReader(strings.NewReader("{"), iotest.ErrReader(io.ErrUnexpectedEOF)),
 		"the answer was stopped":                 strings.NewReader(`{"echo":"` + sandbox.Token + `"}`),
 	} {
-		answer, e, _ := accept(t.Context(), 200, http.Header{"Content-Type": {"application/json"}}, body)
+		answer, e, _ := accept(200, http.Header{"Content-Type": {"application/json"}}, body)
 		if want == "" && (e != nil || len(answer.JSON) != most) || want != "" && (e == nil || e.Text != want || answer.JSON != nil) {
 			t.Errorf("%q: got %d bytes, %v", want, len(answer.JSON), e)
 		}
@@ -92,13 +94,26 @@ func TestErrorAnswers(t *testing.T) {
 		leaks    int
 	}{
 		{401, theirs, 502, "unauthorized:upstream", 0},
-		{403, theirs, 502, "unauthorized:upstream", 0},
+		{401, "<html>", 502, "unauthorized:upstream", 0},
 		{407, theirs, 502, "unauthorized:upstream", 0},
+		{403, theirs, 502, "unauthorized:upstream", 0},
+		{403, "<html>", 502, "blocked:upstream", 0},
+		{403, "", 502, "blocked:upstream", 0},
+		{403, `{"error":"Your plan does not include this","code":"plan_upgrade_required"}`, 502, "blocked:upstream", 0},
+		{403, longest + " ", 502, "blocked:upstream", 0},
 		{201, theirs, 502, "bad_gateway:upstream", 0},
 		{307, theirs, 502, "bad_gateway:upstream", 0},
 		{399, theirs, 502, "bad_gateway:upstream", 0},
 		{600, theirs, 502, "bad_gateway:upstream", 0},
 		{400, theirs, 400, "their:code", 0},
+		{400, `{"error":"their words"}`, 400, "bad_request:upstream", 0},
+		// These concern the connection with this module, and browsers may repeat a chat that is answered by them.
+		{408, theirs, 504, "timeout:upstream", 0},
+		{417, theirs, 502, "bad_gateway:upstream", 0},
+		{421, theirs, 502, "bad_gateway:upstream", 0},
+		{425, theirs, 502, "bad_gateway:upstream", 0},
+		{426, theirs, 502, "bad_gateway:upstream", 0},
+		{431, theirs, 502, "bad_gateway:upstream", 0},
 		{599, longest, 599, "their:code", 0},
 		{500, longest + " ", 500, "server_error:upstream", 0},
 		{429, "busy", 429, "rate_limit:upstream", 0},
@@ -106,7 +121,7 @@ func TestErrorAnswers(t *testing.T) {
 		{404, echo, 404, "not_found:upstream", 1},
 		{503, strings.Replace(echo, "ic_", `\u0069c_`, 1), 503, "overloaded:upstream", 1},
 	} {
-		_, e, leaks := accept(t.Context(), test.upstream, nil, strings.NewReader(test.body))
+		_, e, leaks := accept(test.upstream, nil, strings.NewReader(test.body))
 		if e == nil || e.Status != test.status || e.SentCode() != test.code || (e.Text == "their words") != (test.code == "their:code") {
 			t.Errorf("%d, %.60q: got %v", test.upstream, test.body, e)
 		}
@@ -114,12 +129,82 @@ func TestErrorAnswers(t *testing.T) {
 			t.Errorf("%d, %.60q: reported: %+v", test.upstream, test.body, leaks)
 		}
 	}
-	// If the attempt ended while the body was read, the answer broke off. If only the reading failed, the status counts.
-	ended, end := context.WithCancel(t.Context())
-	end()
-	for ctx, want := range map[context.Context]int{ended: 502, t.Context(): 500} {
-		if _, e, _ := accept(ctx, 500, nil, iotest.ErrReader(io.ErrUnexpectedEOF)); e == nil || e.Status != want {
-			t.Errorf("the body cannot be read: got %v, want status %d", e, want)
+	// If the body cannot be read, the status still counts.
+	for status, want := range map[int]int{500: 500, 429: 429, 400: 400, 408: 504, 401: 502, 403: 502} {
+		broken := io.MultiReader(strings.NewReader(theirs), iotest.ErrReader(io.ErrUnexpectedEOF))
+		if _, e, _ := accept(status, nil, broken); e == nil || e.Status != want || e.Text == "their words" || status != 401 && status != 403 && e.Upstream != status {
+			t.Errorf("%d, and the body cannot be read: got %+v, want status %d", status, e, want)
+		}
+	}
+}
+
+// stalledBody is a body that is silent until it is closed.
+type stalledBody struct{ closed chan struct{} }
+
+func (b stalledBody) Read([]byte) (int, error) {
+	<-b.closed
+	return 0, io.ErrClosedPipe
+}
+
+func (b stalledBody) Close() error {
+	close(b.closed)
+	return nil
+}
+
+// If the body of an error is too slow, the visitor gets the status after a moment.
+func TestErrorWithAStalledBody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		resp := &http.Response{StatusCode: 429, Header: http.Header{"Retry-After": {"7"}}, Body: stalledBody{make(chan struct{})}}
+		began := time.Now()
+		_, err := Accept(resp, newToken([]byte(sandbox.Token)), nil)
+		e, ok := errors.AsType[*apierror.Error](err)
+		if !ok || e.Status != 429 || e.RetryAfter != 7*time.Second {
+			t.Errorf("got %v", err)
+		}
+		if took := time.Since(began); took != errorTextTimeout {
+			t.Errorf("it took %s", took)
+		}
+	})
+}
+
+// An answer of status 200 that states an error in the API's format is that error, as JSON and as the first event.
+func TestStatedErrors(t *testing.T) {
+	for _, test := range []struct {
+		code, body string
+		status     int
+		upstream   int // for which statuses of `on`; 0: none
+		sent       string
+	}{
+		{code: "rate_limit:chat", status: 429, upstream: 429},
+		{code: "not_found:chat", status: 404, upstream: 404},
+		{code: "bad_request:chat", status: 400, upstream: 400},
+		{code: "internal:chat", status: 502, upstream: 502},
+		{code: "unauthorized:chat", status: 502, sent: "unauthorized:upstream"},
+		{code: "forbidden:api", status: 502, sent: "unauthorized:upstream"},
+		{body: `{"type":"error","error":"x","code":"a:b"}`, status: 502, upstream: 502, sent: "a:b"},
+		{body: `{"error":"` + strings.Replace(sandbox.Token, "ic_", `\u0069c_`, 1) + `","code":"rate_limit:chat"}`, status: 429, upstream: 429, sent: "rate_limit:upstream"},
+		{body: `{"type":"text-delta","error":"x","code":"a:b"}`},
+		{body: `{"error":"x"}`},
+		{body: `{"error":"x","code":"a"}`},
+		{body: `{"error":"","code":"a:b"}`},
+		{body: `["error"]`},
+	} {
+		body := cmp.Or(test.body, `{"error":"x","code":"`+test.code+`"}`)
+		want := cmp.Or(test.sent, test.code)
+		header := http.Header{"Content-Type": {"application/json"}, "Retry-After": {"7"}}
+		_, asJSON, _ := accept(200, header, strings.NewReader(body))
+		header.Set("Content-Type", "text/event-stream")
+		stream, _, _ := accept(200, header, strings.NewReader(""))
+		first, _ := errors.AsType[*apierror.Error](stream.Stated([]byte(body)))
+		for _, e := range []*apierror.Error{asJSON, first} {
+			switch {
+			case test.status == 0 && e != nil:
+				t.Errorf("%s: got %v", body, e)
+			case test.status != 0 && (e == nil || e.Status != test.status || e.Upstream != test.upstream || e.SentCode() != want):
+				t.Errorf("%s: got %+v, want status %d and code %s", body, e, test.status, want)
+			case test.upstream != 0 && e.RetryAfter != 7*time.Second:
+				t.Errorf("%s: the pause is %s", body, e.RetryAfter)
+			}
 		}
 	}
 }

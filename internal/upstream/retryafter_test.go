@@ -45,7 +45,7 @@ func TestErrorRetryAfter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		date := time.Now().UTC().Add(90 * time.Second).Format(http.TimeFormat)
 		for value, want := range map[string]string{"7": "7", "0": "0", date: "90", "soon": ""} {
-			_, e, _ := accept(t.Context(), 503, http.Header{"Retry-After": {value}}, strings.NewReader(""))
+			_, e, _ := accept(503, http.Header{"Retry-After": {value}}, strings.NewReader(""))
 			if e == nil || e.Upstream != 503 || e.Cause.Error() != "status 503" {
 				t.Fatalf("%s: got %+v", value, e)
 			}

@@ -16,9 +16,12 @@ import (
 // TransportNamespace is the namespace of Caddy's transport modules.
 const TransportNamespace = "http.reverse_proxy.transport"
 
+// deadAfter is how long a connection may be dead without a sign of it. A stream of an HTTP/2 connection then breaks.
+const deadAfter = 30 * time.Second
+
 // New returns a client that sends requests to e through transport. If transport is Caddy's HTTP transport, New changes
-// how its connections are made and read. Then net/http pings an HTTP/2 connection that has been silent for half of
-// idle. It closes the connection if the other half passes too.
+// how its connections are made and read. Then net/http pings an HTTP/2 connection that has been silent for half of idle,
+// or of deadAfter if that is less. It closes the connection if the same time passes again without an answer.
 func New(e *Endpoint, transport http.RoundTripper, idle time.Duration) *Client {
 	c := &Client{endpoint: e, transport: transport}
 	t, ok := transport.(*reverseproxy.HTTPTransport)
@@ -32,7 +35,7 @@ func New(e *Endpoint, transport http.RoundTripper, idle time.Duration) *Client {
 	}
 	// Caddy has no option for this. Without a ping, an HTTP/2 connection that has died silently takes one request after
 	// the other. A ping detects that before the connection has been silent for longer than a stream may be.
-	ping := idle / 2
+	ping := min(idle, deadAfter) / 2
 	t.Transport.HTTP2 = &http.HTTP2Config{SendPingTimeout: ping, PingTimeout: ping}
 	return c
 }

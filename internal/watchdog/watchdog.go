@@ -46,14 +46,14 @@ type Watchdog struct {
 	commitAfter time.Duration // or Never
 	idle        time.Duration
 
-	waiting  atomic.Int64 // since when a read waits for the upstream; negative: none does
+	waiting  atomic.Int64 // since when the exchange waits for bytes of the upstream; negative: it does not
 	begun    atomic.Bool  // the first event has come
 	commitAt atomic.Int64 // when to send the response headers of an accepted answer; 0: there is none
 	finishBy atomic.Int64 // when to stop reading after the finish; 0: it has not come
 
 	// The alarm's lock guards these.
 	try      context.CancelCauseFunc // cancels the attempt under way; nil: there is none
-	response time.Duration           // when the attempt's first event must have come
+	response time.Duration           // the longest silence before the attempt's first event
 	canceled bool                    // cancel was called
 }
 
@@ -67,15 +67,15 @@ func (w *Watchdog) Init(output Output, cancel context.CancelCauseFunc, options O
 // Left returns how long the exchange may still take.
 func (w *Watchdog) Left() time.Duration { return w.end - w.Now() }
 
-// StartTry notes that an attempt begins. The watchdog calls cancel if the attempt's first event has not come after
-// timeout.
+// StartTry notes that an attempt begins. The watchdog calls cancel if the upstream is silent for timeout before the
+// attempt's first event.
 func (w *Watchdog) StartTry(timeout time.Duration, cancel context.CancelCauseFunc) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	now := w.Now()
+	now := w.BeginRead()
 	w.try = cancel
-	w.response = now + timeout
-	w.setNoLaterThan(min(w.end, w.response, now+min(w.output.Patience(), w.end)))
+	w.response = timeout
+	w.setNoLaterThan(min(w.end, now+min(timeout, w.output.Patience(), w.end)))
 }
 
 // EndTry notes that the attempt has failed. When it returns, the response headers were sent on account of this attempt,
@@ -91,9 +91,10 @@ func (w *Watchdog) forgetTry() {
 	w.commitAt.Store(0)
 }
 
-// Accept notes that the upstream has accepted the chat. If the first event takes longer than CommitAfter, the watchdog
-// sends the response headers.
+// Accept notes that the upstream has accepted the chat, which is a sign of life. If the first event takes longer than
+// CommitAfter, the watchdog sends the response headers.
 func (w *Watchdog) Accept() {
+	w.EndRead()
 	if w.commitAfter == Never {
 		return
 	}
@@ -108,26 +109,26 @@ func (w *Watchdog) Begin() {
 	w.NoLaterThan(w.Now() + min(w.idle, w.output.Patience()))
 }
 
-// Finish notes the finish, and ends the exchange after lingerAfterFinish.
+// Finish notes the finish. It ends the exchange with ErrLingered if the upstream sends more for lingerAfterFinish.
 func (w *Watchdog) Finish() {
 	at := w.Now() + lingerAfterFinish
 	w.finishBy.Store(int64(at))
 	w.NoLaterThan(at)
 }
 
-// BeginRead marks the start of a read from the upstream. Only the time until EndRead counts as the upstream's silence.
-// The rest of the time, the exchange may be waiting for the visitor.
+// BeginRead marks the start of a wait for bytes of the upstream. Only the time until EndRead counts as the upstream's
+// silence. The rest of the time, the exchange may be waiting for the visitor.
 func (w *Watchdog) BeginRead() (now time.Duration) {
 	now = w.Now()
 	w.waiting.Store(int64(now))
 	return now
 }
 
-// EndRead marks the end of a read from the upstream.
+// EndRead marks the end of a wait for bytes of the upstream.
 func (w *Watchdog) EndRead() { w.waiting.Store(-1) }
 
-// errLingered is the cause of the exchange's end when lingerAfterFinish is over.
-var errLingered = errors.New("the finish was a while ago")
+// ErrLingered is the cause of the exchange's end if the upstream's stream goes on for lingerAfterFinish after its finish.
+var ErrLingered = errors.New("the finish was a while ago")
 
 // fire is what the alarm calls. It checks for a stalled write even after the exchange was canceled: a canceled exchange
 // may be blocked in one.
@@ -153,28 +154,23 @@ func (w *Watchdog) check(now time.Duration) (next time.Duration, cause error) {
 
 	if by := time.Duration(w.finishBy.Load()); by > 0 {
 		if now >= by {
-			return Never, errLingered
+			return Never, ErrLingered
 		}
 		return min(next, by), nil
 	}
 
-	if !w.begun.Load() {
+	begun := w.begun.Load()
+	if begun || w.try != nil { // else there is a pause between two attempts
+		silent := w.silentBy(now, begun)
 		switch {
-		case w.try == nil:
-			// A pause between two attempts.
-		case now >= w.response:
+		case now < silent:
+			next = min(next, silent)
+		case begun:
+			return Never, apierror.Stalled
+		default:
 			w.try(apierror.ResponseTimeout)
 			w.forgetTry()
-		default:
-			next = min(next, w.response)
 		}
-	} else if since := time.Duration(w.waiting.Load()); since < 0 {
-		next = min(next, now+w.idle)
-	} else {
-		if now-since >= w.idle {
-			return Never, apierror.Stalled
-		}
-		next = min(next, since+w.idle)
 	}
 
 	if at := time.Duration(w.commitAt.Load()); at > 0 {
@@ -186,4 +182,17 @@ func (w *Watchdog) check(now time.Duration) (next time.Duration, cause error) {
 	}
 	heartbeat, err := w.output.Heartbeat()
 	return min(next, heartbeat), err
+}
+
+// silentBy returns when the upstream will have been silent for too long, if it stays silent. begun says whether the first
+// event has come.
+func (w *Watchdog) silentBy(now time.Duration, begun bool) time.Duration {
+	longest := w.response
+	if begun {
+		longest = w.idle
+	}
+	if since := time.Duration(w.waiting.Load()); since >= 0 {
+		return since + longest
+	}
+	return now + longest
 }

@@ -127,13 +127,36 @@ func TestHeadIsCommittedWhenNoEventComes(t *testing.T) {
 		w, o, _, attempt := start(t)
 		time.Sleep(2 * time.Second)
 		w.Accept()
+		w.BeginRead()
 		time.Sleep(20 * time.Second)
 		synctest.Wait()
 		if want := []time.Duration{7 * time.Second}; !slices.Equal(o.committed, want) {
 			t.Errorf("it was committed at %v, want %v", o.committed, want)
 		}
-		// The attempt still has its time limit.
-		wantEnd(t, attempt, o, 30*time.Second, apierror.ResponseTimeout)
+		// The attempt still has its time limit. The response headers were a sign of life.
+		wantEnd(t, attempt, o, 32*time.Second, apierror.ResponseTimeout)
+	})
+}
+
+// Before the first event, too, only silence counts: each read that brings bytes is a sign of life.
+func TestSignsOfLifeKeepAnAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, o, exchange, attempt := start(t)
+		time.Sleep(29 * time.Second)
+		w.Accept()
+		for range 2 {
+			w.BeginRead()
+			time.Sleep(29 * time.Second)
+			w.EndRead()
+		}
+		if attempt.Err() != nil {
+			t.Errorf("an upstream that sends comments was given up after %s", time.Since(o.start))
+		}
+		w.BeginRead()
+		wantEnd(t, exchange, o, 100*time.Second, apierror.MaxDuration)
+		if cause := context.Cause(attempt); !errors.Is(cause, apierror.MaxDuration) {
+			t.Errorf("the attempt ended because of %v", cause)
+		}
 	})
 }
 

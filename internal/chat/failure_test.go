@@ -1,0 +1,52 @@
+package chat
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestReadFailure(t *testing.T) {
+	long := strings.Repeat("x", maxFailureText+1)
+	for _, test := range []struct {
+		data string
+		want Failure
+		no   bool // the event is no error
+	}{
+		{data: `{"type":"error","errorText":"Quota exceeded"}`, want: Failure{Text: "Quota exceeded"}},
+		{data: `{"error":"quota exceeded","code":"rate_limit:chat"}`, want: Failure{"quota exceeded", "rate_limit:chat"}},
+		{data: `{"type":"error","error":"busy","code":"overloaded:chat"}`, want: Failure{"busy", "overloaded:chat"}},
+		{data: `{"type":"error","error":{"type":"overloaded","message":"busy"}}`, want: Failure{Text: "busy"}},
+		{data: `{"type":"error","message":"busy","code":"a code"}`, want: Failure{Text: "busy"}},
+		{data: `{"type":"\u0065rror","errorT\u0065xt":"busy"}`, want: Failure{Text: "busy"}},
+		{data: `{"type":"error","error":["busy"]}`},
+		{data: `{"type":"error","error":null}`},
+		{data: `{"type":"error","errorText":"` + long + `","message":"short"}`, want: Failure{Text: "short"}},
+		{data: `{"type":"error","errorText":"` + long + `"}`},
+
+		{data: `{"type":"tool-result","result":"an error","error":"x","code":"a:b"}`, no: true},
+		{data: `{"type":"finish","finishReason":"error","error":"x","code":"a:b"}`, no: true},
+		{data: `{"error":"quota exceeded"}`, no: true},
+		{data: `{"error":"quota exceeded","code":"quota"}`, no: true},
+		{data: `{"error":{"message":"x"},"code":"a:b"}`, no: true},
+		{data: `{"textDelta":"error"}`, no: true},
+		{data: `{"type":"text-delta","type":"error"}`, no: true}, // an event that begins as text is taken for text
+		{data: `["error"]`, no: true},
+		{data: `"error"`, no: true},
+		{data: `error`, no: true},
+		{data: `{"type":"error"`, no: true},
+		{data: `{"type":"error","errorText":"` + strings.Repeat("x", maxFailure) + `"}`, no: true},
+	} {
+		event := []byte("data: " + test.data + "\n\n")
+		var got Failure
+		ok := MayFail(event)
+		if ok {
+			got, ok = ReadFailure(event, false)
+		}
+		if got != test.want || ok == test.no {
+			t.Errorf("%.200s: got %+v, %t", test.data, got, ok)
+		}
+	}
+	if got, ok := ReadFailure([]byte("\uFEFFevent: error\r\ndata: {\"type\":\r\ndata: \"error\",\"errorText\":\"busy\"}\r\n\r\n"), true); !ok || got.Text != "busy" {
+		t.Errorf("got %+v, %t", got, ok)
+	}
+}
