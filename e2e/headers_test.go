@@ -3,29 +3,39 @@ package e2e
 import (
 	"fmt"
 	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
+	"github.com/illumichat/caddy-illumichat/sandbox"
 )
 
 // passingHeaders are headers of an upstream that reach the visitor, and droppedByDesign those that do not. They are
 // spelled as upstreams spell them.
 var passingHeaders = []string{
-	"X-Chat-Id", "x-request-id", "Chat-Id", "ETag", "Last-Modified", "Content-Language", "Link", "Vary", "Retry-After",
-	"X-RateLimit-Remaining", "X-Content-Type-Options", "X-Frame-Options", "Referrer-Policy", "Server-Timing",
-	"Cross-Origin-Resource-Policy", "Content-Location", "Accept-Ranges", "Traceparent",
-	"Cookie", "X-Powered-By", "Cdn-Cache", "Accelerate",
+	"X-Chat-Id", "x-request-id", "Chat-Id", "Illumichat-Chat-Id", "ETag", "Last-Modified", "Content-Language", "Link", "Vary",
+	"Retry-After", "X-RateLimit-Remaining", "X-Content-Type-Options", "Server-Timing", "Content-Location",
+	"Content-Disposition", "Traceparent", "Cookie", "X-Powered-By", "Cdn-Cache", "Accelerate",
 }
 
 var droppedByDesign = []string{
-	"Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection", "TE", "Trailer", "Upgrade",
-	"Set-Cookie", "set-cookie2", "Access-Control-Allow-Origin", "access-control-allow-credentials", "Access-Control-Expose-Headers",
+	"Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection", "Proxy-Authentication-Info", "TE",
+	"Trailer", "Upgrade", "HTTP2-Settings", "Proxy-Status", "Cache-Status",
+	"Set-Cookie", "set-cookie2", "Set-Login", "WWW-Authenticate", "Authentication-Info",
+	"Access-Control-Allow-Origin", "access-control-allow-credentials", "Access-Control-Expose-Headers",
 	"Server", "Via", "Alt-Svc", "Date", "Age", "Expires", "Pragma", "Location", "Refresh", "Clear-Site-Data",
-	"Strict-Transport-Security", "Content-Security-Policy", "Content-Security-Policy-Report-Only", "WWW-Authenticate",
-	"Report-To", "NEL", "Cache-Control", "CDN-Cache-Control", "Cloudflare-CDN-Cache-Control", "Surrogate-Control",
-	"X-Accel-Redirect", "x-accel-buffering", "X-Accel-Expires", "X-Sendfile", "RateLimit", "RateLimit-Limit", "ratelimit-policy",
+	"Strict-Transport-Security", "Content-Security-Policy", "Content-Security-Policy-Report-Only",
+	"Report-To", "Reporting-Endpoints", "NEL", "Service-Worker-Allowed", "SourceMap", "X-SourceMap", "Accept-CH",
+	"Permissions-Policy", "Feature-Policy", "Document-Policy", "Referrer-Policy", "X-Frame-Options", "Origin-Agent-Cluster",
+	"Cross-Origin-Opener-Policy", "Cross-Origin-Resource-Policy", "Timing-Allow-Origin", "Speculation-Rules",
+	"Attribution-Reporting-Register-Source", "Observe-Browsing-Topics", "Public-Key-Pins", "Expect-CT",
+	"Use-As-Dictionary", "No-Vary-Search", "X-Robots-Tag", "Accept-Ranges", "Content-Range", "Content-Digest", "Signature",
+	"Cache-Control", "CDN-Cache-Control", "Cloudflare-CDN-Cache-Control", "Surrogate-Control", "Surrogate-Key", "Priority",
+	"X-Accel-Redirect", "x-accel-buffering", "X-Accel-Expires", "X-Sendfile", "X-Sendfile2", "X-LiteSpeed-Location",
+	"X-Reproxy-URL", "Fly-Replay", "RateLimit", "RateLimit-Limit", "ratelimit-policy", "Illumichat-Stream",
 	"X-Hop", "x-other-hop", // named by Connection
 }
 
@@ -82,6 +92,66 @@ func TestResponseHeaders(t *testing.T) {
 			}
 		}
 	})
+}
+
+// What an upstream sends before and after an answer's header does not reach the visitor: early hints, which make a
+// browser load something, and trailers.
+func TestHintsAndTrailersAreNotPassedOn(t *testing.T) {
+	const hints = "HTTP/1.1 103 Early Hints\r\nLink: </theirs.js>; rel=preload\r\n\r\n"
+	upstream := sitetest.NewUpstream(t, sitetest.Raw(hints+"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTrailer: X-After\r\n"+
+		"Link: </theirs.js>; rel=preload\r\nTransfer-Encoding: chunked\r\n\r\n"+
+		fmt.Sprintf("%x\r\n%s\r\n0\r\nX-After: theirs\r\n\r\n", len(sitetest.Finish), sitetest.Finish)))
+	s := sitetest.Serve(t, sitetest.ChatToURL(upstream.URL, ""))
+	for proto, transport := range sitetest.Protocols(t) {
+		var early int
+		req := sitetest.ChatRequest(t, s.Secure, sitetest.Hello)
+		req = req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
+			Got1xxResponse: func(int, textproto.MIMEHeader) error { early++; return nil },
+		}))
+		resp := s.Send(transport, req)
+		if body := sitetest.ReadAll(t, resp); body != sitetest.Finish {
+			t.Errorf("%s: got %q", proto, body)
+		}
+		if early != 0 || resp.Header.Get("Link") != "" || len(resp.Trailer) != 0 {
+			t.Errorf("%s: got %d early hints, Link: %q and the trailer %q", proto, early, resp.Header["Link"], resp.Trailer)
+		}
+	}
+}
+
+// A header whose name is the token reaches neither the visitor nor the log. HTTP/2 sends names in lower case.
+func TestHeaderNamedLikeTheToken(t *testing.T) {
+	const token = "ic_SandboxAbCdEfGhIjKlMnOpQrStUvWxYz0123456789"
+	upstream := sitetest.NewUnstartedUpstream(func(w http.ResponseWriter, r *http.Request) {
+		w.Header()[strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")] = []string{"1"}
+		w.Header().Set("X-Proto", r.Proto)
+		sitetest.Finishing(w, r)
+	})
+	upstream.EnableHTTP2 = true
+	upstream.StartTLS()
+	t.Cleanup(upstream.Close)
+	plain := sitetest.NewUpstream(t, upstream.Config.Handler.ServeHTTP)
+	for proto, url := range map[string]string{"HTTP/1.1": plain.URL, "HTTP/2.0": upstream.URL} {
+		t.Run(proto, func(t *testing.T) {
+			t.Setenv("NAME_TEST_TOKEN", token)
+			chat := strings.Replace(sitetest.ChatToURL(url, sitetest.Trusting), sandbox.Token, "{env.NAME_TEST_TOKEN}", 1)
+			s := sitetest.Serve(t, "log\n"+chat)
+			for visitor, transport := range sitetest.Protocols(t) {
+				resp := s.Send(transport, sitetest.ChatRequest(t, s.Secure, sitetest.Hello))
+				sitetest.ReadAll(t, resp)
+				if resp.Header.Get("X-Proto") != proto {
+					t.Fatalf("the upstream spoke %q", resp.Header["X-Proto"])
+				}
+				if header := strings.ToLower(fmt.Sprint(resp.Header)); strings.Contains(header, strings.ToLower(token)) {
+					t.Errorf("over %s, the visitor got the token: %s", visitor, header)
+				}
+			}
+			sitetest.Eventually(t, "the requests are logged", func() bool { return strings.Count(s.Log(), `"handled request"`) == 3 })
+			if strings.Contains(strings.ToLower(s.Log()), strings.ToLower(token)) {
+				t.Error("the log holds the token")
+			}
+			wantTold(t, s, "error", "sent the API token back", 1)
+		})
+	}
 }
 
 // Headers that other directives set stay, next to the upstream's. Content-Type and Cache-Control are always the

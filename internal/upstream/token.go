@@ -65,6 +65,15 @@ func (s Token) In(p []byte) bool {
 	return bytes.Contains(p, s.value)
 }
 
+// inName reports whether a header's name holds the token in any letter case. HTTP/2 sends names in lower case, and
+// net/http puts them into canonical form.
+func (s Token) inName(name string) bool {
+	if len(name) < len(s.value) || len(s.value) == 0 {
+		return false
+	}
+	return bytes.Contains(bytes.ToLower([]byte(name)), bytes.ToLower(s.value))
+}
+
 // Len returns the length of the token in bytes.
 func (s Token) Len() int { return len(s.value) }
 
