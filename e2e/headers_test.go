@@ -1,6 +1,8 @@
 package e2e
 
 import (
+	"bytes"
+	"compress/gzip"
 	"fmt"
 	"net/http"
 	"net/http/httptrace"
@@ -150,6 +152,70 @@ func TestHeaderNamedLikeTheToken(t *testing.T) {
 				t.Error("the log holds the token")
 			}
 			wantTold(t, s, "error", "sent the API token back", 1)
+		})
+	}
+}
+
+// An answer passes if its Content-Encoding says that it is not encoded, in whatever way. An answer that is encoded is a
+// 502, and an encoded error keeps its status. Neither reaches the visitor as garbage.
+func TestContentCodings(t *testing.T) {
+	const harmless, encoded, failed = "harmless", "encoded", "an encoded error"
+	var packed bytes.Buffer
+	zip := gzip.NewWriter(&packed)
+	_, _ = zip.Write([]byte(`{"error":"their words","code":"their:code"}`))
+	_ = zip.Close()
+	answers := make(map[string]http.HandlerFunc)
+	kinds := make(map[string]string)
+	add := func(kind string, answer func(fields ...string) http.HandlerFunc, codings ...string) {
+		var fields []string
+		for _, coding := range codings {
+			fields = append(fields, "Content-Encoding", coding)
+		}
+		name := fmt.Sprintf("%s with %q, %d", kind, codings, len(answers))
+		answers[name], kinds[name] = answer(fields...), kind
+	}
+	stream := func(fields ...string) http.HandlerFunc {
+		return sitetest.Answering(200, sitetest.Finish, append(fields, "Content-Type", "text/event-stream")...)
+	}
+	value := func(fields ...string) http.HandlerFunc {
+		return sitetest.Answering(200, `{"text":"Hi"}`, append(fields, "Content-Type", "application/json")...)
+	}
+	refusal := func(fields ...string) http.HandlerFunc {
+		return sitetest.Answering(422, packed.String(), append(fields, "Content-Type", "application/json")...)
+	}
+	for _, answer := range []func(...string) http.HandlerFunc{stream, value} {
+		for _, codings := range [][]string{{}, {"none"}, {"None"}, {""}, {"identity"}, {"identity, none"}, {" , none,"}, {"none", "identity"}} {
+			add(harmless, answer, codings...)
+		}
+		for _, codings := range [][]string{{"gzip"}, {"BR"}, {"identity, gzip"}, {"none", "zstd"}, {"something"}} {
+			add(encoded, answer, codings...)
+		}
+	}
+	add(failed, refusal, "gzip")
+	add(failed, refusal, "none")
+	upstream := sitetest.NewUpstream(t, sitetest.ByMessage(answers))
+	s := sitetest.Serve(t, sitetest.ChatToURL(upstream.URL, ""))
+	for name, kind := range kinds {
+		t.Run(name, func(t *testing.T) {
+			resp := s.Ask(sitetest.Saying(name))
+			switch kind {
+			case encoded:
+				sitetest.WantError(t, resp, http.StatusBadGateway, "bad_gateway:upstream")
+			case failed:
+				if text := sitetest.WantError(t, resp, http.StatusUnprocessableEntity, "bad_request:upstream"); text != "the assistant does not accept this chat" {
+					t.Errorf("got the text %q", text)
+				}
+			case harmless:
+				if body := sitetest.ReadAll(t, resp); resp.StatusCode != http.StatusOK || body != sitetest.Finish && body != `{"text":"Hi"}` {
+					t.Errorf("got status %d: %q", resp.StatusCode, body)
+				}
+			}
+			if got := resp.Header["Content-Encoding"]; got != nil {
+				t.Errorf("got Content-Encoding: %q", got)
+			}
+			if asked := len(upstream.Take()); asked != 1 {
+				t.Errorf("the upstream got %d requests", asked)
+			}
 		})
 	}
 }

@@ -4,20 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"mime"
 	"net/http"
-	"strings"
 
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
 )
 
 // maxJSONAnswer is the size of the largest JSON answer, in bytes. A longer one is an error.
 const maxJSONAnswer = 1 << 20
-
-const (
-	jsonType   = "application/json"
-	streamType = "text/event-stream"
-)
 
 var errNoChatAnswer = &apierror.Error{
 	Status: http.StatusBadGateway, Code: apierror.CodeBadGateway,
@@ -56,26 +49,25 @@ type acceptance struct {
 }
 
 // Accept checks a response of the upstream. It returns the answer for the visitor, or the error that the visitor gets
-// instead. A JSON answer that states an error in the API's format counts as that error. Accept leaves out a header field or an error text that holds the token, and calls report for it. A JSON body
-// that holds the token is the error apierror.Leak. After an error, the caller closes the response's body.
+// instead. A JSON answer that states an error in the API's format counts as that error. Accept leaves out a header field
+// or an error text that holds the token, and calls report for it. A JSON body that holds the token is the error
+// apierror.Leak. After an error, the caller closes the response's body.
 func Accept(resp *http.Response, token Token, report func(Leak)) (Answer, error) {
 	a := acceptance{token, report}
 	if resp.StatusCode != http.StatusOK {
 		return Answer{}, a.refused(resp)
 	}
-	for _, encoding := range resp.Header.Values("Content-Encoding") {
-		if !strings.EqualFold(encoding, "identity") {
-			return Answer{}, errNoChatAnswer.Because(fmt.Errorf("it is encoded: %q", encoding))
-		}
+	if err := checkCodings(resp.Header); err != nil {
+		return Answer{}, errNoChatAnswer.Because(err)
 	}
-	switch contentType := resp.Header.Get("Content-Type"); mediaType(contentType) {
-	case streamType, "text/plain", "application/octet-stream", "":
-		return Answer{Header: a.filter(resp.Header), Body: resp.Body, acceptance: a, received: resp.Header}, nil
-	case jsonType:
+	kind, err := answerType(resp.Header)
+	switch {
+	case err != nil:
+		return Answer{}, errNoChatAnswer.Because(err)
+	case kind == jsonType:
 		return a.json(resp)
-	default:
-		return Answer{}, errNoChatAnswer.Because(fmt.Errorf("its type is %q", contentType))
 	}
+	return Answer{Header: a.filter(resp.Header), Body: resp.Body, acceptance: a, received: resp.Header}, nil
 }
 
 // json reads an answer that is one JSON value.
@@ -93,18 +85,4 @@ func (a acceptance) json(resp *http.Response) (Answer, error) {
 		return Answer{}, err
 	}
 	return Answer{Header: a.filter(resp.Header), Body: resp.Body, JSON: body}, nil
-}
-
-// mediaType returns a Content-Type without its parameters, even if those are malformed. It returns "?" if the type
-// itself is malformed.
-func mediaType(contentType string) string {
-	switch contentType {
-	case jsonType, streamType: // the common case: no parameters
-		return contentType
-	}
-	t, _, err := mime.ParseMediaType(contentType)
-	if err != nil && !errors.Is(err, mime.ErrInvalidMediaParameter) && contentType != "" {
-		return "?"
-	}
-	return t
 }

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"cmp"
+	"compress/gzip"
 	"errors"
 	"io"
 	"net/http"
@@ -27,24 +28,64 @@ func accept(status int, header http.Header, body io.Reader) (Answer, *apierror.E
 	return answer, e, leaks
 }
 
+// The fields Content-Type and Content-Encoding say what an answer is, however they are written.
 func TestAnswerTypes(t *testing.T) {
 	const stream, value = "a stream", "a JSON value"
-	for _, test := range []struct{ contentType, encoding, want string }{
-		{"text/event-stream", "identity", stream},
-		{"Text/Event-Stream ; charset=utf-8", "IDENTITY", stream},
-		{"text/event-stream; charset", "identity", stream}, // the parameter is malformed
-		{"text/plain; charset=utf-8", "identity", stream},
-		{"application/octet-stream", "identity", stream},
-		{"", "identity", stream},
-		{"application/json", "identity", value},
-		{"application/json; charset=utf-8", "identity", value},
-		{"text/html", "identity", `its type is "text/html"`},
-		{"application/problem+json", "identity", `its type is "application/problem+json"`},
-		{";", "identity", `its type is ";"`},
-		{"text/event-stream", "gzip", `it is encoded: "gzip"`},
-		{"application/json", "br", `it is encoded: "br"`},
+	const event, json = "text/event-stream", "application/json"
+	const contradiction = "it has several types that contradict each other"
+	for _, test := range []struct {
+		types, codings []string
+		want           string
+	}{
+		{[]string{event}, nil, stream},
+		{[]string{"Text/Event-Stream ; charset=utf-8"}, nil, stream},
+		{[]string{"TEXT/EVENT-STREAM"}, nil, stream},
+		{[]string{"text/event-stream;"}, nil, stream},
+		{[]string{"text/event-stream; charset"}, nil, stream}, // the parameter is malformed
+		{[]string{`text/event-stream; note="a,b"`}, nil, stream},
+		{[]string{"text/plain; charset=utf-8"}, nil, stream},
+		{[]string{"application/octet-stream"}, nil, stream},
+		{nil, nil, stream},
+		{[]string{""}, nil, stream},
+		{[]string{"", event}, nil, stream},
+		{[]string{event, "text/event-stream; charset=utf-8"}, nil, stream},
+		{[]string{"text/plain", event}, nil, stream},
+		{[]string{"text/event-stream, text/event-stream"}, nil, stream},
+		{[]string{json}, nil, value},
+		{[]string{"Application/JSON; charset=utf-8"}, nil, value},
+		{[]string{json, json}, nil, value},
+
+		{[]string{event, json}, nil, contradiction},
+		{[]string{"application/json, text/plain"}, nil, contradiction},
+		{[]string{event, "text/html"}, nil, "its type is text/html"},
+		{[]string{"text/html; charset=utf-8"}, nil, "its type is text/html"},
+		{[]string{"application/problem+json"}, nil, "its type is application/problem+json"},
+		{[]string{"text/" + sandbox.Token}, nil, "its type is none of a chat's"},
+		{[]string{";"}, nil, "its type is malformed"},
+
+		{[]string{event}, []string{"identity"}, stream},
+		{[]string{event}, []string{"IDENTITY"}, stream},
+		{[]string{event}, []string{"none"}, stream},
+		{[]string{event}, []string{"None"}, stream},
+		{[]string{event}, []string{""}, stream},
+		{[]string{event}, []string{" \t"}, stream},
+		{[]string{event}, []string{"identity, none"}, stream},
+		{[]string{event}, []string{",none ,, identity\t,"}, stream},
+		{[]string{event}, []string{"identity", "", "none"}, stream},
+		{[]string{json}, []string{"none"}, value},
+		{[]string{json}, []string{"identity,identity"}, value},
+
+		{[]string{event}, []string{"gzip"}, "its content coding is gzip"},
+		{[]string{event}, []string{"GZip"}, "its content coding is gzip"},
+		{[]string{event}, []string{"identity, zstd"}, "its content coding is zstd"},
+		{[]string{event}, []string{"none", "deflate"}, "its content coding is deflate"},
+		{[]string{json}, []string{"br"}, "its content coding is br"},
+		{[]string{event}, []string{"nonesuch"}, "its content coding is unknown"},
+		{[]string{event}, []string{"none none"}, "its content coding is unknown"},
+		{[]string{event}, []string{`"none"`}, "its content coding is unknown"},
+		{[]string{json}, []string{sandbox.Token}, "its content coding is unknown"},
 	} {
-		header := http.Header{"Content-Type": {test.contentType}, "Content-Encoding": {"identity", test.encoding}, "X-Chat-Id": {"c1"}}
+		header := http.Header{"Content-Type": test.types, "Content-Encoding": test.codings, "X-Chat-Id": {"c1"}}
 		answer, e, _ := accept(200, header, strings.NewReader("{}"))
 		got := stream
 		if answer.JSON != nil {
@@ -61,6 +102,28 @@ func TestAnswerTypes(t *testing.T) {
 		}
 		if got != test.want {
 			t.Errorf("%+v: got %s", test, got)
+		}
+	}
+}
+
+// The coding of an error's body can cost only its text. An encoded body has no text, and a body that says so wrongly
+// keeps it.
+func TestCodingOfErrors(t *testing.T) {
+	const theirs = `{"error":"their words","code":"their:code"}`
+	var packed strings.Builder
+	zip := gzip.NewWriter(&packed)
+	_, _ = io.WriteString(zip, theirs)
+	_ = zip.Close()
+	for _, test := range []struct{ coding, body, code string }{
+		{"none", theirs, "their:code"},
+		{"", theirs, "their:code"},
+		{"gzip", theirs, "their:code"},
+		{"gzip", packed.String(), "bad_request:upstream"},
+		{"none", packed.String(), "bad_request:upstream"},
+	} {
+		_, e, _ := accept(422, http.Header{"Content-Encoding": {test.coding}}, strings.NewReader(test.body))
+		if e == nil || e.Status != 422 || e.SentCode() != test.code || (e.Text == "their words") != (test.code == "their:code") {
+			t.Errorf("%q, %.20q: got %v", test.coding, test.body, e)
 		}
 	}
 }
