@@ -220,10 +220,10 @@ func TestContentCodings(t *testing.T) {
 	}
 }
 
-// Headers that other directives set stay, next to the upstream's. Content-Type and Cache-Control are always the
-// module's.
+// Headers that other directives set stay, and the upstream's of the same name are dropped. Only Vary has the members of
+// both. Content-Type and Cache-Control are always the module's.
 func TestHeadersOfOtherDirectivesStay(t *testing.T) {
-	header := "X-Site: theirs\r\nVary: Accept\r\nX-Chat-Id: c1\r\n"
+	header := "X-Site: theirs\r\nVary: Accept, cookie\r\nVary: Cookie\r\nX-Chat-Id: c1\r\nX-Content-Type-Options: nosniff\r\n"
 	upstream := sitetest.NewUpstream(t, sitetest.ByMessage(map[string]http.HandlerFunc{
 		"stream": sitetest.Raw("HTTP/1.1 200 OK\r\n" + header + "Content-Type: text/event-stream\r\n\r\n" + sitetest.Finish),
 		"json":   sitetest.Raw("HTTP/1.1 200 OK\r\n" + header + "Content-Type: application/json\r\n\r\n{}"),
@@ -231,6 +231,7 @@ func TestHeadersOfOtherDirectivesStay(t *testing.T) {
 	}))
 	s := sitetest.Serve(t, `header {
 		X-Site yes
+		X-Content-Type-Options ours
 		Vary Cookie
 		Set-Cookie ours=1
 		Content-Type text/html
@@ -241,11 +242,11 @@ func TestHeadersOfOtherDirectivesStay(t *testing.T) {
 	`+sitetest.ChatToURL(upstream.URL, ""))
 	for kind, want := range map[string]map[string][]string{
 		"stream": {
-			"X-Site": {"yes", "theirs"}, "Vary": {"Cookie", "Accept"}, "X-Chat-Id": {"c1"},
+			"X-Site": {"yes"}, "Vary": {"Cookie", "Accept"}, "X-Chat-Id": {"c1"},
 			"Content-Type": {"text/event-stream"}, "Cache-Control": {"no-cache, no-transform"},
 		},
 		"json": {
-			"X-Site": {"yes", "theirs"}, "Vary": {"Cookie", "Accept"}, "X-Chat-Id": {"c1"},
+			"X-Site": {"yes"}, "Vary": {"Cookie", "Accept"}, "X-Chat-Id": {"c1"},
 			"Content-Type": {"application/json"}, "Cache-Control": {"no-cache, no-transform"},
 		},
 		"error": {
@@ -258,6 +259,7 @@ func TestHeadersOfOtherDirectivesStay(t *testing.T) {
 			sitetest.ReadAll(t, resp)
 			want["Set-Cookie"] = []string{"ours=1"}
 			want["Server"] = []string{"ours"}
+			want["X-Content-Type-Options"] = []string{"ours"}
 			want["Strict-Transport-Security"] = []string{"max-age=1"}
 			for name, values := range want {
 				if got := resp.Header.Values(name); !slices.Equal(got, values) {

@@ -190,9 +190,7 @@ func (r *Response) Heartbeat() (next time.Duration, err error) {
 func (r *Response) writeHead() {
 	r.committed = true
 	header := r.w.Header()
-	for name, values := range r.head {
-		header[name] = append(header[name], values...)
-	}
+	addHead(header, r.head)
 	header.Set("Content-Type", r.contentType)
 	header.Set("Cache-Control", r.caching)
 	header.Set("X-Accel-Buffering", "no") // makes nginx pass the answer on at once
