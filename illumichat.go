@@ -441,7 +441,10 @@ func (h *Handler) Validate() error {
 // ServeHTTP answers one request. It writes errors itself and returns nil, because a chat page needs errors in a
 // shape of their own.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
-	if h.origins.Share(w, r) {
+	shared := h.origins.Share(w.Header(), r)
+	defer func() { h.checkShared(w.Header(), shared) }()
+	if origin.IsPreflight(r) {
+		w.WriteHeader(http.StatusNoContent)
 		return nil
 	}
 	c := telemetry.NewRecord(r)

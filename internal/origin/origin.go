@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -13,17 +14,11 @@ import (
 	"github.com/rs/cors"
 	"golang.org/x/net/idna"
 
-	"github.com/illumichat/caddy-illumichat/internal/apierror"
 	"github.com/illumichat/caddy-illumichat/internal/values"
 )
 
 // preflightMaxAge is how long a browser may cache the answer to a preflight. Chrome caps it at this value.
 const preflightMaxAge = 2 * time.Hour
-
-var errOrigin = &apierror.Error{
-	Status: http.StatusForbidden, Code: apierror.CodeForbiddenOrigin,
-	Text: "pages of this origin may not use this chat",
-}
 
 var (
 	errAnyOrigin  = errors.New("* would let any page of the web spend the token's quota; list the origins that may")
@@ -59,7 +54,8 @@ func New(allowed []string) (*Policy, error) {
 		normal = append(normal, origin)
 	}
 	p.sharing = cors.New(cors.Options{
-		AllowedOrigins: normal,
+		// Browsers serialize an origin in one way only. cors itself would ignore its letter case.
+		AllowOriginFunc: func(origin string) bool { return slices.Contains(normal, origin) },
 		// Methods that the chat does not support are listed too, so a page can read the error that refuses them.
 		AllowedMethods: []string{
 			http.MethodPost, http.MethodGet, http.MethodHead, http.MethodPut, http.MethodPatch, http.MethodDelete,
@@ -69,41 +65,6 @@ func New(allowed []string) (*Policy, error) {
 		MaxAge:         int(preflightMaxAge.Seconds()),
 	})
 	return p, nil
-}
-
-// Share sets the response headers that let pages of allowed origins read the answer. If r is a CORS preflight (Fetch
-// Standard, § 3.3.2), Share answers it and returns true.
-func (p *Policy) Share(w http.ResponseWriter, r *http.Request) (answered bool) {
-	if p.sharing != nil {
-		// Copy the values: all requests share those that cors sets, and other directives may edit those of a response.
-		fields := make(justHeader)
-		p.sharing.HandlerFunc(fields, r)
-		for name, shared := range fields {
-			w.Header()[name] = append(w.Header()[name], shared...)
-		}
-	}
-	if r.Method != http.MethodOptions || r.Header.Get("Origin") == "" || r.Header.Get("Access-Control-Request-Method") == "" {
-		return false
-	}
-	w.WriteHeader(http.StatusNoContent)
-	return true
-}
-
-// justHeader is a ResponseWriter that collects headers and drops status and body.
-type justHeader http.Header
-
-func (h justHeader) Header() http.Header       { return http.Header(h) }
-func (justHeader) WriteHeader(int)             {}
-func (justHeader) Write(p []byte) (int, error) { return len(p), nil }
-
-// Check returns an error if r comes from a page that may not use the chat.
-func (p *Policy) Check(r *http.Request) error {
-	asPost := *r // net/http passes every GET as safe, but here a GET keeps an answer going
-	asPost.Method = http.MethodPost
-	if err := p.protection.Check(&asPost); err != nil {
-		return errOrigin.Because(err)
-	}
-	return nil
 }
 
 // Parse returns the origin s as browsers serialize it (RFC 6454, § 6.2). It returns an error if s is "null", holds a
