@@ -36,12 +36,7 @@ func writeError(w http.ResponseWriter, log *telemetry.Log, c *telemetry.Record, 
 		w.WriteHeader(statusClientClosed)
 		return
 	}
-	c.Code, c.CodeLabel = e.SentCode(), e.Label()
-	c.Outcome = telemetry.OutcomeRefused
-	if c.Admitted {
-		c.Outcome = telemetry.OutcomeFailed
-	}
-	logError(log, e)
+	noteError(log, c, e)
 
 	header := w.Header()
 	maps.Copy(header, e.Header.Clone()) // cloned: requests share e.Header, and other directives may edit the response's
@@ -49,6 +44,16 @@ func writeError(w http.ResponseWriter, log *telemetry.Log, c *telemetry.Record, 
 	header.Set("Cache-Control", "no-store")
 	w.WriteHeader(e.Status)
 	_, _ = w.Write(e.Body()) // an error means that the visitor is gone
+}
+
+// noteError records and logs that a request ends with e.
+func noteError(log *telemetry.Log, c *telemetry.Record, e *apierror.Error) {
+	c.Code, c.CodeLabel = e.SentCode(), e.Label()
+	c.Outcome = telemetry.OutcomeRefused
+	if c.Admitted {
+		c.Outcome = telemetry.OutcomeFailed
+	}
+	logError(log, e)
 }
 
 // logError logs a failed chat. Failures that the operator should know of go through Report, so that they are not

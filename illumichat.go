@@ -444,7 +444,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 	shared := h.origins.Share(w.Header(), r)
 	defer func() { h.checkShared(w.Header(), shared) }()
 	if origin.IsPreflight(r) {
-		w.WriteHeader(http.StatusNoContent)
+		h.answerPreflight(w, r)
 		return nil
 	}
 	c := telemetry.NewRecord(r)
@@ -466,7 +466,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, c *telemetry.Rec
 	case r.Method != http.MethodGet && r.Method != http.MethodDelete:
 		return errMethodOfResumable
 	}
-	if err := h.origins.Check(r); err != nil {
+	if err := h.checkOrigin(r); err != nil {
 		return err
 	}
 	switch r.Method {

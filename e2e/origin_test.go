@@ -217,3 +217,117 @@ func TestAllowedOrigins(t *testing.T) {
 func setBody(req *http.Request, body string) {
 	req.Body, req.ContentLength = io.NopCloser(strings.NewReader(body)), int64(len(body))
 }
+
+// A proxy in front that rewrites Host makes an old browser's request look like that of another page. The log names both
+// hosts and the option. The X-Forwarded-Host of a trusted proxy counts like Host, that of anyone else does not.
+func TestRewrittenHost(t *testing.T) {
+	upstream := sitetest.NewUpstream(t, sitetest.Finishing)
+	type fields = map[string]string
+	rows := []struct {
+		name    string
+		header  fields
+		trusted int // the status if the sender is a trusted proxy
+		other   int // the status if it is not
+	}{
+		{"Host is kept", fields{"Host": "192.168.1.5:5173"}, 200, 200},
+		{"Host is rewritten", nil, 403, 403},
+		{"the host that the browser asked", fields{"X-Forwarded-Host": "192.168.1.5:5173"}, 200, 403},
+		{"through two proxies", fields{"X-Forwarded-Host": "192.168.1.5:5173, 127.0.0.1"}, 200, 403},
+		{"another host", fields{"X-Forwarded-Host": "192.168.1.5:5174"}, 403, 403},
+		{"in a field that Caddy does not read", fields{"Forwarded": `host="192.168.1.5:5173"`}, 403, 403},
+		{"a browser that knows better", fields{"X-Forwarded-Host": "192.168.1.5:5173", "Sec-Fetch-Site": "cross-site"}, 403, 403},
+	}
+	for _, global := range []string{sitetest.BehindProxy, "grace_period 1ms"} {
+		s := sitetest.ServeWith(t, global, sitetest.ChatToURL(upstream.URL, ""))
+		for _, row := range rows {
+			want := row.other
+			if global == sitetest.BehindProxy {
+				want = row.trusted
+			}
+			t.Run(fmt.Sprintf("%s, %d", row.name, want), func(t *testing.T) {
+				req := sitetest.ChatRequest(t, s.Plain, sitetest.Hello)
+				req.Header.Set("Origin", "http://192.168.1.5:5173")
+				for name, value := range row.header {
+					req.Header.Set(name, value)
+				}
+				if host := row.header["Host"]; host != "" {
+					req.Host = host
+				}
+				resp := s.Send(http.DefaultTransport, req)
+				if body := sitetest.ReadAll(t, resp); resp.StatusCode != want {
+					t.Errorf("got status %d, want %d: %s", resp.StatusCode, want, body)
+				}
+			})
+		}
+		for _, line := range wantTold(t, s, "warn", "the chat failed", map[bool]int{true: 2, false: 3}[global == sitetest.BehindProxy]) {
+			host := strings.TrimPrefix(s.Plain, "http://")
+			if line.Code != "forbidden:origin" || !strings.Contains(line.Hint, "allow_origins") ||
+				!strings.Contains(line.Cause, host) || !strings.Contains(line.Cause, "http://192.168.1.5:5173") {
+				t.Errorf("the log says %s", line.raw)
+			}
+		}
+	}
+}
+
+// A page that is refused is logged once a minute, whatever it sends, and its words are cut.
+func TestRefusedPagesDoNotFloodTheLog(t *testing.T) {
+	upstream := sitetest.NewUpstream(t, sitetest.Finishing)
+	s := sitetest.Serve(t, sitetest.ChatToURL(upstream.URL, ""))
+	for i := range 20 {
+		page := fmt.Sprintf("https://%s-%d.example", strings.Repeat("long", 500), i)
+		sitetest.ReadAll(t, s.Send(http.DefaultTransport, preflight(t, s, page)))
+		sitetest.ReadAll(t, s.Send(http.DefaultTransport, fromPage(t, s, page, sitetest.Hello)))
+	}
+	for _, line := range wantTold(t, s, "warn", "the chat failed", 1) {
+		if len(line.Cause) > 500 || !strings.Contains(line.Hint, "allow_origins") {
+			t.Errorf("the log says %s", line.raw)
+		}
+	}
+}
+
+// A refused preflight is counted and logged as the chat that the browser does not send after it. The preflight of an
+// allowed page leaves no record.
+func TestRefusedPreflightIsRecorded(t *testing.T) {
+	upstream := sitetest.NewUpstream(t, sitetest.Finishing)
+	for name, options := range map[string]string{"some origins": "allow_origins https://shop.example.com", "no other origin": ""} {
+		t.Run(name, func(t *testing.T) {
+			s := sitetest.Serve(t, "log\nmetrics /metrics\n"+sitetest.ChatToURL(upstream.URL, options))
+			grown := func(req *http.Request) []string {
+				before := sitetest.Scrape(t, s)
+				resp := s.Send(http.DefaultTransport, req)
+				if body := sitetest.ReadAll(t, resp); body != "" || resp.StatusCode != http.StatusNoContent || len(accessControl(resp.Header)) != 0 && req.Header.Get("Origin") != "https://shop.example.com" {
+					t.Errorf("got status %d with %v: %s", resp.StatusCode, accessControl(resp.Header), body)
+				}
+				return changes(before, sitetest.Scrape(t, s))
+			}
+			want := []string{
+				`duration_seconds_count{assistant="",outcome="refused"} 1`,
+				`refusals_total{code="forbidden:origin"} 1`,
+				`requests_total{assistant="",outcome="refused"} 1`,
+			}
+			if got := grown(preflight(t, s, "https://else.example")); !slices.Equal(got, want) {
+				t.Errorf("got %q, want %q", got, want)
+			}
+			for _, line := range wantTold(t, s, "warn", "the chat failed", 1) {
+				if line.Code != "forbidden:origin" || !strings.Contains(line.Cause, "https://else.example") || !strings.Contains(line.Hint, "allow_origins") {
+					t.Errorf("the log says %s", line.raw)
+				}
+			}
+			sitetest.Eventually(t, "the access log has the preflight", func() bool {
+				return strings.Contains(s.Log(), `"illumichat":{"outcome":"refused","code":"forbidden:origin"}`)
+			})
+			if options == "" {
+				return
+			}
+			if got := grown(preflight(t, s, "https://shop.example.com")); len(got) != 0 {
+				t.Errorf("an allowed preflight is counted: %q", got)
+			}
+			sitetest.Eventually(t, "the access log has the allowed preflight", func() bool {
+				return strings.Contains(s.Log(), `"Origin":["https://shop.example.com"]`)
+			})
+			if n := strings.Count(s.Log(), `"illumichat":{`); n != 1 {
+				t.Errorf("the access log has %d records", n)
+			}
+		})
+	}
+}

@@ -73,10 +73,10 @@ func (e *Error) Body() []byte {
 // Level returns the log level of e: the more it concerns the operator, the higher.
 func (e *Error) Level() zapcore.Level {
 	switch {
+	case e.Code == CodeOverloaded, e.Code == CodeForbiddenOrigin, e.Code == CodeBlockedUpstream:
+		return zapcore.WarnLevel
 	case e.Status < http.StatusInternalServerError, e.Code == codeShuttingDown:
 		return zapcore.DebugLevel
-	case e.Code == CodeOverloaded, e.Code == CodeBlockedUpstream:
-		return zapcore.WarnLevel
 	}
 	return zapcore.ErrorLevel
 }
