@@ -297,7 +297,7 @@ func TestRetryAfter(t *testing.T) {
 		"a date of the old form": {503, "Sunday, 06-Nov-94 08:49:37 GMT", 0, 0},
 		"negative":               {429, "-5", 1, hour},
 		"negative of a 503":      {503, "-5", -1, -1},
-		"a fraction":             {429, "1.5", 1, hour},
+		"a fraction":             {429, "1.5", 2, 2},
 		"garbage":                {429, "soon", 1, hour},
 		"garbage of a 503":       {503, "soon", -1, -1},
 		"missing":                {429, "", 1, hour},
