@@ -59,7 +59,13 @@ type handlerStatus struct {
 	Token      tokenOrigin       `json:"token"`
 	Streams    streamStatus      `json:"streams"`
 	Limits     []limitStatus     `json:"limits"`
-	CoolDown   float64           `json:"cool_down_seconds"` // 0 means no cool-down
+
+	// CoolDown is how many seconds the longest cool-down in CoolDowns still lasts; 0 means that there is none.
+	CoolDown float64 `json:"cool_down_seconds"`
+
+	// CoolDowns says how many seconds each cool-down still lasts, by the assistants' ids. It has no assistants that the
+	// handler's pages cannot use. Where they can use any, an id of more than 256 bytes is replaced by its hash.
+	CoolDowns map[string]float64 `json:"cool_downs,omitempty"`
 }
 
 // streamStatus counts the open chats of all handlers with the same endpoint and token. The maximums are those of this
@@ -144,8 +150,15 @@ func (h *Handler) status() handlerStatus {
 		status.Aliases[name] = id
 	}
 
+	for id, left := range h.coolDowns() {
+		if status.CoolDowns == nil {
+			status.CoolDowns = make(map[string]float64)
+		}
+		status.CoolDowns[id] = left.Seconds()
+		status.CoolDown = max(status.CoolDown, left.Seconds())
+	}
+
 	now := h.limiter.Status()
-	status.CoolDown = now.CoolDown.Seconds()
 	status.Streams = streamStatus{Open: now.Open, Clients: now.Clients, Max: h.MaxStreams, MaxPerClient: h.MaxStreamsPerClient}
 	for i, l := range now.Limits {
 		status.Limits[i] = limitStatus{

@@ -16,6 +16,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 	"github.com/illumichat/caddy-illumichat/internal/telemetry"
 	"github.com/illumichat/caddy-illumichat/internal/visitor"
+	"github.com/illumichat/caddy-illumichat/sandbox"
 )
 
 // events is a body that returns the same bytes n times, once per read.
@@ -47,7 +48,7 @@ var benchRequest = httptest.NewRequestWithContext(context.Background(), http.Met
 // openExchange admits benchRequest and opens its exchange. The caller has to close the exchange and leave the admission.
 func openExchange(tb testing.TB, h *Handler, w http.ResponseWriter) *exchange {
 	tb.Helper()
-	admission, err := h.admit(w.Header(), benchRequest)
+	admission, err := h.admit(w.Header(), benchRequest, sandbox.Assistant)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/illumichat/caddy-illumichat/internal/limit"
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
+	"github.com/illumichat/caddy-illumichat/sandbox"
 )
 
 // Chats share a limiter, in virtual time. One is answered 429 and begins a cool-down; others come during it and at its end.
@@ -126,7 +127,7 @@ func TestCoolDownOfChatsAtOnce(t *testing.T) {
 func TestCoolDownWhenTheFirstLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		limiter := newFakeLimiter(newHandler(t, ""))
-		first, err := limiter.Admit(make(http.Header), limit.Request{}, nil)
+		first, err := limiter.Admit(make(http.Header), limit.Request{Assistant: sandbox.Assistant}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -210,7 +210,7 @@ func (ex *exchange) traceHeader(ctx context.Context) http.Header {
 	return header
 }
 
-// noteRateLimit starts a cool-down if the upstream answered 429 and said how long to wait.
+// noteRateLimit starts the assistant's cool-down if the upstream answered 429 and said how long to wait.
 func (ex *exchange) noteRateLimit(resp *http.Response) {
 	if resp.StatusCode != http.StatusTooManyRequests {
 		return
@@ -220,8 +220,10 @@ func (ex *exchange) noteRateLimit(resp *http.Response) {
 		return
 	}
 	if ex.admission.CoolDown(wait) {
-		ex.log.Report(zapcore.WarnLevel, "cool-down", "the upstream limits the rate; until it may be asked again, chats are answered 429",
-			"set a limit that is lower than the upstream's, or have that raised", zap.Duration("wait", wait))
+		ex.log.Report(zapcore.WarnLevel, "cool-down of "+ex.record.Label,
+			"the upstream limits the rate of an assistant; until it may be asked again, chats with this assistant are answered 429",
+			"set a limit that is lower than the upstream's, or have that raised",
+			zap.String("assistant", telemetry.Shorten(ex.record.Assistant)), zap.Duration("wait", wait))
 	}
 }
 

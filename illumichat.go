@@ -169,7 +169,7 @@ type Handler struct {
 	Resume *Resume `json:"resume,omitempty"`
 
 	// Where answers are kept for `resume`. Instances that share a store, as they can with `redis`, count `limits`
-	// and `max_streams_per_client` together, and share a cool-down. Default: `memory`.
+	// and `max_streams_per_client` together, and share cool-downs. Default: `memory`.
 	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=http.handlers.illumichat.stores inline_key=module"`
 
 	log       *telemetry.Log
@@ -218,7 +218,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.resumer = h.newResumer()
 	loadedHandlers.add(h)
 	shutdown.Watch(ctx, shutdown.Options{MaxDuration: time.Duration(h.MaxDuration), EndsAtReload: h.exchanges.endsAtReload})
-	sources := telemetry.Sources{OpenStreams: shutdown.Count, CoolDowns: limit.CoolDowns}
+	sources := telemetry.Sources{OpenStreams: shutdown.Count, CoolDowns: loadedHandlers.coolDowns}
 	if err := telemetry.Register(ctx.GetMetricsRegistry(), sources); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
@@ -484,7 +484,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, c *telemetry.Rec
 	if resumable {
 		owner, resumable = h.resumer.ownerOf(r)
 	}
-	admission, err := h.admit(w.Header(), r)
+	admission, err := h.admit(w.Header(), r, asked.Assistant)
 	if err != nil {
 		return err
 	}

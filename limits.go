@@ -107,9 +107,10 @@ func (l *Limit) keyOf(r *http.Request, client string) string {
 	return limit.NormalizeKey(repl.ReplaceAll(l.Key, ""))
 }
 
-// admit asks the limiter to let r in. The limiter tells the client in header how much is left of its limits.
-func (h *Handler) admit(header http.Header, r *http.Request) (*limit.Admission, error) {
-	request := limit.Request{Client: clientOf(r)}
+// admit asks the limiter to let r in, a chat with an assistant. The limiter tells the client in header how much is left
+// of its limits.
+func (h *Handler) admit(header http.Header, r *http.Request, assistant string) (*limit.Admission, error) {
+	request := limit.Request{Client: clientOf(r), Assistant: assistant}
 	if h.store != nil {
 		request.ID = recording.NewID()
 	}
@@ -125,7 +126,6 @@ func (h *Handler) admit(header http.Header, r *http.Request) (*limit.Admission, 
 func (h *Handler) limiterConfig() limit.Config {
 	config := limit.Config{
 		Key:          limit.NewKey(h.exchanges.endpoint.URL.String(), h.Token),
-		Endpoint:     h.exchanges.endpoint.Public,
 		MaxStreams:   h.MaxStreams,
 		MaxPerClient: h.MaxStreamsPerClient,
 		UsedUp:       h.reportUsedUp,

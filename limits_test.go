@@ -102,7 +102,7 @@ func TestCoolDownWithLimits(t *testing.T) {
 		h := newHandlerOfItsOwn(t, "limit 3 1h\nmax_streams 2\nheartbeat off")
 		chat := func(answers ...fakeAnswer) *fakeChat { return &fakeChat{handler: h, answers: answers} }
 		admit := func() *limit.Admission {
-			a, err := h.limiter.Admit(make(http.Header), limit.Request{Client: "other"}, []string{"other"})
+			a, err := h.limiter.Admit(make(http.Header), limit.Request{Client: "other", Assistant: sandbox.Assistant}, []string{"other"})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -11,7 +11,6 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
-	"github.com/illumichat/caddy-illumichat/internal/limit"
 	"github.com/illumichat/caddy-illumichat/internal/shutdown"
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 	"github.com/illumichat/caddy-illumichat/internal/telemetry"
@@ -106,7 +105,7 @@ func TestRecordOfAVisitorWhoHasLeft(t *testing.T) {
 func TestCancelTime(t *testing.T) {
 	cancels := func() (n uint64, seconds float64) {
 		registry := prometheus.NewRegistry()
-		if err := telemetry.Register(registry, telemetry.Sources{OpenStreams: shutdown.Count, CoolDowns: limit.CoolDowns}); err != nil {
+		if err := telemetry.Register(registry, telemetry.Sources{OpenStreams: shutdown.Count, CoolDowns: loadedHandlers.coolDowns}); err != nil {
 			t.Fatal(err)
 		}
 		families, err := registry.Gather()

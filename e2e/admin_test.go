@@ -22,6 +22,8 @@ type listedHandler struct {
 	Streams    listedStreams     `json:"streams"`
 	Limits     []listedLimit     `json:"limits"`
 	CoolDown   float64           `json:"cool_down_seconds"`
+
+	CoolDowns map[string]float64 `json:"cool_downs"`
 }
 
 // listedStreams counts the open chats.
@@ -122,6 +124,9 @@ func TestAdmin(t *testing.T) {
 	for _, got := range adminList(t, p) {
 		if got.CoolDown < 90 || got.CoolDown > 100 {
 			t.Errorf("the cool-down lasts %v s", got.CoolDown)
+		}
+		if len(got.CoolDowns) != 1 || got.CoolDowns["asst_demo"] != got.CoolDown {
+			t.Errorf("the cool-downs are %v", got.CoolDowns)
 		}
 	}
 

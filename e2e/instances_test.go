@@ -144,8 +144,8 @@ func TestSlotsAreFreeAtOnce(t *testing.T) {
 	}
 }
 
-// Instances share a cool-down. At its end one chat goes ahead, and the others wait at every instance until it has an
-// answer.
+// Instances share an assistant's cool-down. At its end one chat goes ahead, and the others with this assistant wait at
+// every instance until it has an answer. Chats with another assistant do not wait.
 func TestCoolDownOfInstances(t *testing.T) {
 	begin, end := make(chan struct{}), make(chan struct{})
 	upstream := sitetest.NewUpstream(t, sitetest.ByMessage(map[string]http.HandlerFunc{
@@ -160,7 +160,7 @@ func TestCoolDownOfInstances(t *testing.T) {
 			_, _ = io.WriteString(w, sitetest.Finish)
 		},
 	}))
-	a, b := serveTwice(t, sitetest.ChatToURL(upstream.URL, storeIn(redistest.Start(t))+"\n"+sitetest.Once))
+	a, b := serveTwice(t, sitetest.ChatToURL(upstream.URL, storeIn(redistest.Start(t))+"\nalias sales asst_sales\n"+sitetest.Once))
 	refused := func(s *sitetest.Site) {
 		t.Helper()
 		resp := s.Ask(sitetest.Hello)
@@ -178,6 +178,11 @@ func TestCoolDownOfInstances(t *testing.T) {
 	if n := len(upstream.Take()); n != 0 {
 		t.Errorf("the upstream was asked %d times during the cool-down, after %d", n, asked)
 	}
+
+	for _, s := range []*sitetest.Site{b, a} {
+		wantLetIn(t, s.Ask(asking("sales", "Hello")), "")
+	}
+	upstream.Take()
 
 	// At the end of the cool-down one chat goes ahead, at whichever instance. The chats at both instances wait until it
 	// has an answer.
@@ -203,9 +208,11 @@ func TestCoolDownOfInstances(t *testing.T) {
 	if took := time.Since(start); took < 2*time.Second {
 		t.Errorf("the upstream was asked after %s", took)
 	}
-	for range 3 {
-		refused(a)
-		refused(b)
+	for _, s := range []*sitetest.Site{a, b} {
+		for range 3 {
+			refused(s)
+		}
+		wantLetIn(t, s.Ask(asking("sales", "Hello")), "")
 	}
 	close(begin)
 	<-done

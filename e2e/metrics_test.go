@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -165,16 +166,52 @@ func TestMetricsOfAnyAssistant(t *testing.T) {
 	}
 }
 
-// A gauge says how long the cool-down of each endpoint still lasts.
+// A gauge says how long the cool-down of each assistant still lasts.
 func TestCoolDownMetric(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
-	s := sitetest.Serve(t, "metrics /metrics\n"+sitetest.ChatTo(server, sitetest.Once))
-	name := fmt.Sprintf("cool_down_seconds{endpoint=%q}", server.URL)
-	if got, ok := sitetest.Scrape(t, s)[name]; !ok || got != 0 {
-		t.Errorf("without a cool-down: got %v, %v", got, ok)
+	s := sitetest.Serve(t, "metrics /metrics\n"+sitetest.ChatTo(server, "alias help asst_demo\nalias sales asst_sales\n"+sitetest.Once))
+	name := func(assistant string) string {
+		return fmt.Sprintf("cool_down_seconds{assistant=%q,endpoint=%q}", assistant, server.URL)
+	}
+	before := sitetest.Scrape(t, s)
+	for _, assistant := range []string{"asst_demo", "help", "sales"} {
+		if got, ok := before[name(assistant)]; !ok || got != 0 {
+			t.Errorf("%s, without a cool-down: got %v, %v", assistant, got, ok)
+		}
 	}
 	sitetest.ReadAll(t, s.AskAs("", sitetest.Saying("/status 429 100")))
-	if got := sitetest.Scrape(t, s)[name]; got < 90 || got > 100 {
-		t.Errorf("in a cool-down: got %v", got)
+	after := sitetest.Scrape(t, s)
+	for _, assistant := range []string{"asst_demo", "help"} {
+		if got := after[name(assistant)]; got < 90 || got > 100 {
+			t.Errorf("%s, in a cool-down: got %v", assistant, got)
+		}
+	}
+	if got, ok := after[name("sales")]; !ok || got != 0 {
+		t.Errorf("sales, during the cool-down of another: got %v, %v", got, ok)
+	}
+}
+
+// Where visitors may choose any assistant, the cool-downs of those without a name share one series: the longest.
+func TestCoolDownMetricOfAnyAssistant(t *testing.T) {
+	upstream := sitetest.NewUpstream(t, sitetest.ByMessage(map[string]http.HandlerFunc{
+		"long":  sitetest.Answering(http.StatusTooManyRequests, "", "Retry-After", "2000"),
+		"short": sitetest.Answering(http.StatusTooManyRequests, "", "Retry-After", "1000"),
+	}))
+	directive := sitetest.ChatToURL(upstream.URL, "alias sales asst_sales\n"+sitetest.Once)
+	s := sitetest.Serve(t, "metrics /metrics\n"+strings.Replace(directive, "assistants asst_demo", "assistants *", 1))
+	for _, chat := range [][2]string{{"asst_one", "short"}, {"asst_two", "long"}, {"asst_three", "short"}, {"sales", "short"}} {
+		sitetest.WantError(t, s.AskAs("", asking(chat[0], chat[1])), http.StatusTooManyRequests, "rate_limit:upstream")
+	}
+	var names []string
+	for name, left := range sitetest.Scrape(t, s) {
+		if strings.HasPrefix(name, "cool_down_seconds") && strings.Contains(name, upstream.URL) {
+			names = append(names, name)
+			if other := strings.Contains(name, `"other"`); other && left < 1900 || !other && (left < 900 || left > 1000) {
+				t.Errorf("%s: got %v", name, left)
+			}
+		}
+	}
+	if len(names) != 2 {
+		t.Errorf("got the series %q, want those of sales and other", names)
 	}
 }

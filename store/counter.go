@@ -10,7 +10,7 @@ import "time"
 // [Reservation]. So none of them may wait longer than a quarter of a second for anything outside this process. If an
 // instance dies, its reservations should become free after a few seconds.
 type Counter interface {
-	// Reserve asks for room for a request. It grants a reservation if no cool-down holds the request back. All limits
+	// Reserve asks for room for a request. It grants a reservation if no cool-down of its assistant holds it back. All limits
 	// of the request must have room, and so must its client. A granted request counts in all its limits and among the
 	// requests of its client. A refused one counts in none.
 	//
@@ -19,19 +19,24 @@ type Counter interface {
 	// limits.
 	Reserve(Request) (Decision, error)
 
-	// CoolDown begins a cool-down: no instance sends a request upstream for the given time. It does not shorten a
-	// cool-down that lasts longer. If the counter cannot be reached, the cool-down holds only at the caller's instance.
+	// CoolDown begins an assistant's cool-down: no instance sends a request for this assistant upstream for the given
+	// time. Each assistant has a cool-down of its own. CoolDown does not shorten one that lasts longer. If the counter
+	// cannot be reached, the cool-down holds only at the caller's instance.
 	//
-	// When the cool-down has elapsed, the next request goes upstream alone, as a probe. The others are refused until
-	// the probe's turn has ended. If the instance of the probe dies, another request must become the probe after a
-	// while.
-	CoolDown(time.Duration)
+	// When the cool-down has elapsed, the next request for the assistant goes upstream alone, as a probe. The others
+	// are refused until the probe's turn has ended. If the instance of the probe dies, another request must become the
+	// probe after a while.
+	//
+	// Visitors may choose the assistant where the operator allows any. So a counter must forget a cool-down some time
+	// after its end, even if no request has probed.
+	CoolDown(assistant string, wait time.Duration)
 }
 
 // Request is a request that asks for a reservation.
 type Request struct {
 	ID           string  // unique; the id of the stream, if the answer becomes one
 	Client       string  // the client that sent the request; may be an IP address
+	Assistant    string  // the assistant that is asked, in at most 256 bytes: its cool-down matters; empty for a listener
 	MaxPerClient int     // how many requests of the client may be open at once; 0: they are not counted
 	Limits       []Limit // the request needs room in each of them; none for a listener
 
@@ -80,7 +85,7 @@ type Reservation interface {
 	NextTurn() (Decision, error)
 
 	// EndTurn ends the turn of a probe; for any other request it does nothing. If the upstream answered, the cool-down
-	// is over for all requests, unless the answer has prolonged it. If not, the next request becomes the probe.
+	// is over for all requests to the assistant, unless the answer has prolonged it. If not, the next request becomes the probe.
 	EndTurn(answered bool)
 
 	// Release frees the room of the request. If the request is still the probe, Release ends its turn without an

@@ -124,7 +124,7 @@ func (c *Rules) parse(body []byte) (Chat, error) {
 	}
 	checked := Chat{Body: p.finish(id), Assistant: id, Label: name, Continued: p.continued}
 	if _, listed := c.assistants[name]; !listed {
-		checked.Label = otherAssistant
+		checked.Label = Other
 	}
 	if name != id {
 		checked.Alias = name

@@ -16,9 +16,8 @@ import (
 // Any is the entry in the list of assistants that allows all of them.
 const Any = "*"
 
-// otherAssistant is the metrics label of all assistants that are allowed but not listed, because visitors must not
-// choose labels.
-const otherAssistant = "other"
+// Other is the metrics label of all assistants that are allowed but not listed, because visitors must not choose labels.
+const Other = "other"
 
 // Errors that the Caddyfile parser, which adds the line, and the checks of the JSON config have in common.
 var (
@@ -99,7 +98,7 @@ func (c *Rules) Assistants() map[string]string { return maps.Clone(c.assistants)
 func (c *Rules) Labels() []string {
 	labels := slices.Collect(maps.Keys(c.assistants))
 	if c.any {
-		labels = append(labels, otherAssistant)
+		labels = append(labels, Other)
 	}
 	return labels
 }

@@ -43,6 +43,7 @@ type Admission struct {
 	header      http.Header // of the response to the visitor
 	turn        turn        // the cool-down's permission for the next attempt
 	client      string
+	assistant   string // the key of its cool-down
 	charges     []charge
 	ID          string            // of the stream that the answer may become
 	stream      *liveStream       // the answer's, if it can be resumed; else nil
@@ -68,7 +69,7 @@ func (a *Admission) enter() error {
 		}
 	}
 	var wait time.Duration
-	if a.turn, wait = a.limiter.state.coolDown.turn(); wait > 0 {
+	if a.turn, wait = a.limiter.state.coolDowns.turn(a.assistant); wait > 0 {
 		return CoolDownError(wait)
 	}
 	err := a.count()
@@ -183,18 +184,18 @@ func (l *Limiter) reportUsedUp(charges []charge) {
 // Reached notes that the request may have reached the upstream. From then on it counts, even after Leave.
 func (a *Admission) Reached() { a.reached = true }
 
-// CoolDown starts a cool-down of all instances, or prolongs it: none of them asks the upstream before wait is over. It
-// reports whether this instance had no cool-down before.
+// CoolDown starts the assistant's cool-down at all instances, or prolongs it: none of them asks the upstream for this
+// assistant before wait is over. It reports whether this instance had no such cool-down before.
 func (a *Admission) CoolDown(wait time.Duration) (begun bool) {
-	begun = a.limiter.state.coolDown.start(wait)
+	begun = a.limiter.state.coolDowns.start(a.assistant, wait)
 	if a.limiter.config.Counter != nil {
-		a.limiter.config.Counter.CoolDown(wait)
+		a.limiter.config.Counter.CoolDown(a.assistant, wait)
 	}
 	return begun
 }
 
 // Answered notes that the attempt has an answer. If the attempt was the probe, that ends the cool-down for all
-// requests, unless the answer has prolonged it.
+// requests to its assistant, unless the answer has prolonged it.
 func (a *Admission) Answered() { a.turn.answered() }
 
 // EndTurn notes that the attempt has ended. If it was the probe and had no answer, the next request probes.
@@ -207,18 +208,18 @@ func (a *Admission) NextTurn() (wait time.Duration) {
 }
 
 func (a *Admission) furtherTurn() (turn, time.Duration) {
-	coolDown := &a.limiter.state.coolDown
-	if a.reservation == nil || coolDown.left() > 0 {
-		return coolDown.turn()
+	coolDowns := &a.limiter.state.coolDowns
+	if a.reservation == nil || coolDowns.left(a.assistant) > 0 {
+		return coolDowns.turn(a.assistant)
 	}
 	decision, err := a.reservation.NextTurn()
 	switch {
 	case err != nil:
-		return coolDown.turn()
+		return coolDowns.turn(a.assistant)
 	case decision.Reservation == nil:
-		return turn{}, coolDown.waitShared(decision)
+		return turn{}, coolDowns.waitShared(a.assistant, decision)
 	}
-	return coolDown.turnShared(decision), 0
+	return coolDowns.turnShared(a.assistant, decision), 0
 }
 
 // Leave releases what the request occupies. A request that did not reach the upstream does not count. Its client has no

@@ -18,6 +18,7 @@ type fakeCounter struct {
 	err      error
 	during   func() // is called while the counter is asked, unless it is nil
 	asked    []store.Request
+	cooled   []string // assistants and their waits
 }
 
 func (c *fakeCounter) Reserve(r store.Request) (store.Decision, error) {
@@ -28,7 +29,9 @@ func (c *fakeCounter) Reserve(r store.Request) (store.Decision, error) {
 	return c.decision, c.err
 }
 
-func (c *fakeCounter) CoolDown(time.Duration) {}
+func (c *fakeCounter) CoolDown(assistant string, wait time.Duration) {
+	c.cooled = append(c.cooled, fmt.Sprint(assistant, " ", wait))
+}
 
 // want checks what the counter was asked since the last call.
 func (c *fakeCounter) want(t *testing.T, when string, want ...store.Request) {

@@ -12,7 +12,7 @@ import (
 // counter can be reached. Only max_streams is always local.
 func (a *Admission) admitShared() (known bool, err error) {
 	state := a.limiter.state
-	if wait := state.coolDown.left(); wait > 0 {
+	if wait := state.coolDowns.left(a.assistant); wait > 0 {
 		return true, CoolDownError(wait)
 	}
 	if err := a.limiter.takeLocalSlot(a.client); err != nil {
@@ -62,6 +62,7 @@ func (a *Admission) request() store.Request {
 	r := store.Request{
 		ID:           a.ID,
 		Client:       a.client,
+		Assistant:    a.assistant,
 		MaxPerClient: a.limiter.config.MaxPerClient,
 		Limits:       make([]store.Limit, len(a.charges)),
 	}
@@ -91,13 +92,13 @@ func (a *Admission) admitted(decision store.Decision) {
 	a.charge()
 	state.mu.Unlock()
 	a.reservation = decision.Reservation
-	a.turn = state.coolDown.turnShared(decision)
+	a.turn = state.coolDowns.turnShared(a.assistant, decision)
 	setHeader(a.header, a.charges)
 }
 
 // refused returns why the shared counter has refused the request.
 func (a *Admission) refused(decision store.Decision) error {
-	if wait := a.limiter.state.coolDown.waitShared(decision); wait > 0 {
+	if wait := a.limiter.state.coolDowns.waitShared(a.assistant, decision); wait > 0 {
 		return CoolDownError(wait)
 	}
 	setHeader(a.header, a.charges)

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,11 +19,11 @@ func TestQuestionsToTheCounter(t *testing.T) {
 	r := new(fakeReservation)
 	l, c := newCountedLimiter(t, store.Decision{Reservation: r, Usage: make([]store.Usage, 2)},
 		Rule{Requests: 5, Window: time.Hour, Key: `{"a" b}`}, Rule{Requests: 7, Window: time.Minute, Key: "site"})
-	a, err := l.Admit(make(http.Header), Request{ID: "chat", Client: "client"}, []string{`x" y`, ""})
+	a, err := l.Admit(make(http.Header), Request{ID: "chat", Client: "client", Assistant: "asst_demo"}, []string{`x" y`, ""})
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.want(t, "a chat", store.Request{ID: "chat", Client: "client", MaxPerClient: 1, Limits: []store.Limit{
+	c.want(t, "a chat", store.Request{ID: "chat", Client: "client", Assistant: "asst_demo", MaxPerClient: 1, Limits: []store.Limit{
 		{Key: `"{\"a\" b}" x" y`, Window: time.Hour, Requests: 5}, {Key: `"site" `, Window: time.Minute, Requests: 7},
 	}})
 	a.BeginStream()
@@ -164,6 +166,44 @@ func TestCoolDownOfTheCounter(t *testing.T) {
 			if len(c.asked) != i+1 {
 				t.Errorf("the counter was asked %d times, want %d", len(c.asked), i+1)
 			}
+		}
+	})
+}
+
+// A cool-down of the counter holds back the requests for its assistant alone. The counter is told of cool-downs by the
+// assistants' keys.
+func TestCoolDownOfTheCounterIsOneAssistants(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, c := newCountedLimiter(t, store.Decision{CoolDown: 7 * time.Second})
+		r := new(fakeReservation)
+		r.next.Reservation = r
+		admit := func(assistant string) (*Admission, error) {
+			return l.Admit(make(http.Header), Request{Client: "client", Assistant: assistant}, nil)
+		}
+		long := strings.Repeat("x", 1000)
+		for _, assistant := range []string{"a", "a", long, long} {
+			if _, err := admit(assistant); err == nil {
+				t.Errorf("%.10s is admitted", assistant)
+			}
+		}
+		if len(c.asked) != 2 || c.asked[0].Assistant != "a" || c.asked[1].Assistant != assistantKey(long) {
+			t.Errorf("the counter was asked %+v", c.asked)
+		}
+		c.decision = store.Decision{Reservation: r}
+		other, err := admit("b")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if wait := other.NextTurn(); wait != 0 {
+			t.Errorf("another attempt for another assistant waits %v", wait)
+		}
+		other.CoolDown(time.Minute)
+		other.Leave()
+		if got := l.CoolDowns(); len(got) != 3 || got["a"] != 7*time.Second || got["b"] != time.Minute || l.CoolDown(long) != 7*time.Second {
+			t.Errorf("the cool-downs are %v", got)
+		}
+		if !slices.Equal(c.cooled, []string{"b 1m0s"}) {
+			t.Errorf("the counter was told %q", c.cooled)
 		}
 	})
 }

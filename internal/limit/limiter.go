@@ -9,8 +9,7 @@ import (
 
 // Config is the configuration of a [Limiter].
 type Config struct {
-	Key          Key    // of the shared state
-	Endpoint     string // without the parts that could hold a secret
+	Key          Key // of the shared state
 	Rules        []Rule
 	MaxStreams   int           // 0: no limit
 	MaxPerClient int           // 0: no limit
@@ -57,11 +56,14 @@ func (l *activeRule) n() uint64 { return uint64(l.Requests) }
 type Request struct {
 	ID     string // unique; the id of the stream that the answer may become
 	Client string // the key of the client that sends it
+
+	// Assistant is the id of the assistant that the request is for. It is empty for a listener.
+	Assistant string
 }
 
 // New returns a Limiter with a reference to the shared state of config.Key. The caller must call Close.
 func New(config Config) *Limiter {
-	state, _ := sharedStates.LoadOrStore(config.Key, &sharedState{endpoint: config.Endpoint})
+	state, _ := sharedStates.LoadOrStore(config.Key, new(sharedState))
 	l := &Limiter{config: config, state: state.(*sharedState), refs: 1}
 	for _, r := range config.Rules {
 		shared, _ := sharedWindows.LoadOrStore(config.Key.windowKey(r), newWindow(r.Window))
@@ -94,7 +96,7 @@ func (l *Limiter) releaseLate() {
 // fields in header, which tell the client how much is left. keys holds what each rule counts the request under, in the
 // order of the rules.
 func (l *Limiter) Admit(header http.Header, r Request, keys []string) (*Admission, error) {
-	a := &Admission{limiter: l, header: header, ID: r.ID, client: r.Client}
+	a := &Admission{limiter: l, header: header, ID: r.ID, client: r.Client, assistant: assistantKey(r.Assistant)}
 	if len(l.limits) > 0 {
 		a.charges = make([]charge, len(l.limits))
 	}

@@ -16,8 +16,7 @@ import (
 // upstream counts them as one. The state survives a reload: the new config's handlers take their references before the
 // old ones release theirs.
 type sharedState struct {
-	endpoint string // without the parts that could hold a secret
-	coolDown coolDown
+	coolDowns coolDowns
 
 	mu      sync.Mutex // guards the slots, the windows of the limits, the streams, and the references
 	slots   slots
@@ -28,15 +27,6 @@ var (
 	sharedStates  = caddy.NewUsagePool()
 	sharedWindows = caddy.NewUsagePool()
 )
-
-// CoolDowns yields the endpoint of each shared state, and how long its cool-down still lasts; 0 if there is none. An
-// endpoint that is used with several tokens occurs once for each.
-func CoolDowns(yield func(endpoint string, left time.Duration) bool) {
-	sharedStates.Range(func(_, value any) bool {
-		state := value.(*sharedState)
-		return yield(state.endpoint, state.coolDown.left())
-	})
-}
 
 // Key identifies a shared state by its endpoint and token. It does not hold the token.
 type Key struct {

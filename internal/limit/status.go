@@ -6,7 +6,6 @@ import "time"
 type Status struct {
 	Open, Clients int // open chats, and the clients that have them
 	Limits        []RuleUse
-	CoolDown      time.Duration // how long it still lasts; 0: there is none
 }
 
 // RuleUse is a rule and how much of it is used.
@@ -18,7 +17,7 @@ type RuleUse struct {
 
 // Status returns the current status.
 func (l *Limiter) Status() Status {
-	status := Status{CoolDown: l.state.coolDown.left()}
+	var status Status
 	l.state.mu.Lock()
 	defer l.state.mu.Unlock()
 	status.Open, status.Clients = l.state.slots.taken, len(l.state.slots.byClient)
@@ -27,6 +26,15 @@ func (l *Limiter) Status() Status {
 	}
 	return status
 }
+
+// CoolDown returns how long an assistant's cool-down still lasts; 0 if it has none.
+func (l *Limiter) CoolDown(assistant string) time.Duration {
+	return l.state.coolDowns.left(assistantKey(assistant))
+}
+
+// CoolDowns returns how long each cool-down of the shared state still lasts, by the assistants' ids. An id of more than
+// 256 bytes is replaced by its hash.
+func (l *Limiter) CoolDowns() map[string]time.Duration { return l.state.coolDowns.lasting() }
 
 // use returns how much of the rule is used. The caller holds the state's lock.
 func (l *activeRule) use() RuleUse {

@@ -37,8 +37,20 @@ type metricSet struct {
 
 // Sources provide the values of gauges when the metrics are collected.
 type Sources struct {
-	OpenStreams func() int                       // how many chats are open
-	CoolDowns   iter.Seq2[string, time.Duration] // how long each cool-down still lasts, by endpoint; an endpoint may occur more than once
+	OpenStreams func() int         // how many chats are open
+	CoolDowns   iter.Seq[CoolDown] // one for each assistant of a handler, even if it has no cool-down
+}
+
+// CoolDown says how long an assistant's cool-down still lasts.
+type CoolDown struct {
+	CoolDownLabels
+	Left time.Duration // 0: there is none
+}
+
+// CoolDownLabels are the labels of a cool-down in metrics. Several cool-downs may have the same labels.
+type CoolDownLabels struct {
+	Endpoint  string // without the parts that could hold a secret
+	Assistant string // its configured name, or "other"
 }
 
 func newMetricSet() *metricSet {
@@ -63,7 +75,8 @@ func newMetricSet() *metricSet {
 			Name: metricName("streams"), Help: "Chats that are open.",
 		}, func() float64 { return float64(m.sources.Load().OpenStreams()) }),
 		coolDown: coolDownCollector{m, prometheus.NewDesc(metricName("cool_down_seconds"),
-			"Time until the upstream is asked again, after it has limited the rate; 0 if there is no cool-down.", []string{"endpoint"}, nil)},
+			"Time until the upstream is asked again for an assistant, after it has limited the rate; 0 if there is no cool-down.",
+			[]string{"endpoint", "assistant"}, nil)},
 	}
 	m.begin()
 	return m
@@ -215,7 +228,7 @@ func tryLabel(ctx context.Context, err error) string {
 	return "client_error"
 }
 
-// coolDownCollector collects how long the cool-down of each endpoint still lasts.
+// coolDownCollector collects how long the cool-down of each assistant still lasts.
 type coolDownCollector struct {
 	metrics *metricSet
 	desc    *prometheus.Desc
@@ -224,14 +237,14 @@ type coolDownCollector struct {
 // Describe implements prometheus.Collector.
 func (c coolDownCollector) Describe(descs chan<- *prometheus.Desc) { descs <- c.desc }
 
-// Collect implements prometheus.Collector. It sends one value for each endpoint: the longest, if an endpoint is used
-// with several tokens.
+// Collect implements prometheus.Collector. It sends one value for each endpoint and assistant: the longest, if
+// several handlers or tokens have the same ones.
 func (c coolDownCollector) Collect(collected chan<- prometheus.Metric) {
-	longest := make(map[string]time.Duration)
-	for endpoint, left := range c.metrics.sources.Load().CoolDowns {
-		longest[endpoint] = max(longest[endpoint], left)
+	longest := make(map[CoolDownLabels]time.Duration)
+	for coolDown := range c.metrics.sources.Load().CoolDowns {
+		longest[coolDown.CoolDownLabels] = max(longest[coolDown.CoolDownLabels], coolDown.Left)
 	}
-	for endpoint, left := range longest {
-		collected <- prometheus.MustNewConstMetric(c.desc, prometheus.GaugeValue, left.Seconds(), endpoint)
+	for labels, left := range longest {
+		collected <- prometheus.MustNewConstMetric(c.desc, prometheus.GaugeValue, left.Seconds(), labels.Endpoint, labels.Assistant)
 	}
 }

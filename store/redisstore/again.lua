@@ -1,6 +1,6 @@
 -- Lets a request that was let in before ask the upstream once more, as far as the cool-down allows.
 --
--- KEYS: the cool-down, the instances
+-- KEYS: the cool-down of the assistant, the instances
 -- ARGV: the request's id, the instance
 -- Returns a verdict, and how long the cool-down lasts.
 

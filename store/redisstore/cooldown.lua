@@ -1,6 +1,6 @@
 -- Begins a cool-down, or prolongs one.
 --
--- KEYS: the cool-down
+-- KEYS: the cool-down of the assistant
 -- ARGV: how long it lasts, and from when on (0: that is not known)
 
 local KEPT = 3600000 -- milliseconds after its end that it is remembered, so that one request goes alone

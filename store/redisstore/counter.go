@@ -61,13 +61,13 @@ var (
 	errReply = errors.New("Redis has given an answer of another shape")
 )
 
-// All keys of one call must be in one hash slot of a Redis Cluster. Clients and the keys of limits are hashed, so that
-// no key shows a visitor's address.
+// All keys of one call must be in one hash slot of a Redis Cluster. Assistants, clients and the keys of limits are
+// hashed, so that no key is long or shows a visitor's address.
 
-func (k keys) coolDown() string              { return k.shared("cooldown") }
-func (k keys) instances() string             { return k.shared("instances") }
-func (k keys) requests(client string) string { return k.shared("client:" + hash(client)) }
-func (k keys) limit(key string) string       { return k.shared("limit:" + hash(key)) }
+func (k keys) coolDown(assistant string) string { return k.shared("cooldown:" + hash(assistant)) }
+func (k keys) instances() string                { return k.shared("instances") }
+func (k keys) requests(client string) string    { return k.shared("client:" + hash(client)) }
+func (k keys) limit(key string) string          { return k.shared("limit:" + hash(key)) }
 
 // counting is what an instance remembers in order to count in Redis.
 type counting struct {
@@ -80,6 +80,7 @@ type counting struct {
 
 // turnOver is the end of a probe's turn that Redis does not know yet.
 type turnOver struct {
+	coolDown string    // the key of the cool-down
 	from     time.Time // the earliest time to tell Redis
 	answered bool
 }
@@ -116,13 +117,13 @@ func (c *counting) leftOver(f field, after time.Duration) {
 
 // overLater notes the end of a turn that a request may have had. This instance tells Redis of it, but not before the
 // given time has passed.
-func (c *counting) overLater(id string, answered bool, after time.Duration) {
+func (c *counting) overLater(id, coolDown string, answered bool, after time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.turns == nil {
 		c.turns = make(map[string]turnOver)
 	}
-	c.turns[id] = turnOver{time.Now().Add(after), answered}
+	c.turns[id] = turnOver{coolDown, time.Now().Add(after), answered}
 }
 
 // turnsOver returns the ended turns that this instance can tell Redis of now.
@@ -169,7 +170,7 @@ func (c *counting) removed(fields []field) {
 func (s *redisStore) removeLeftovers() {
 	for id, t := range s.counting.turnsOver() {
 		err := s.link.call(s.ctx, callTimeout, func(ctx context.Context) error {
-			return turnScript.Run(ctx, s.link.own, []string{s.keys.coolDown()}, id, t.answered).Err()
+			return turnScript.Run(ctx, s.link.own, []string{t.coolDown}, id, t.answered).Err()
 		})
 		if err != nil {
 			return
@@ -208,7 +209,7 @@ func (s *redisStore) count(script *redis.Script, keys []string, args ...any) (re
 // Reserve asks Redis for room for a request, in one call.
 func (s *redisStore) Reserve(e store.Request) (store.Decision, error) {
 	reservation := newReservation(s, &e)
-	keys := append([]string{s.keys.coolDown(), s.keys.instances(), reservation.place.key}, reservation.limitKeys()...)
+	keys := append([]string{reservation.coolDown, s.keys.instances(), reservation.place.key}, reservation.limitKeys()...)
 	args := []any{e.ID, s.instance, s.counting.now(), e.MaxPerClient, listensTo(&e)}
 	for i := range e.Limits {
 		args = append(args, reservation.limits[i].length, e.Limits[i].Requests)
@@ -227,7 +228,7 @@ func (s *redisStore) Reserve(e store.Request) (store.Decision, error) {
 		s.counting.leftOver(reservation.place, settled)
 	}
 	if !e.Listens {
-		s.counting.overLater(e.ID, false, settled)
+		s.counting.overLater(e.ID, reservation.coolDown, false, settled)
 	}
 	return store.Decision{}, err
 }
@@ -240,19 +241,20 @@ func listensTo(e *store.Request) string {
 	return cmp.Or(e.Follows, "-")
 }
 
-// CoolDown begins a cool-down for all instances, if Redis can be reached.
-func (s *redisStore) CoolDown(wait time.Duration) {
-	_, _ = s.count(coolDownScript, []string{s.keys.coolDown()}, wait.Microseconds(), s.counting.now()) // the link logs a failure
+// CoolDown begins an assistant's cool-down for all instances, if Redis can be reached.
+func (s *redisStore) CoolDown(assistant string, wait time.Duration) {
+	_, _ = s.count(coolDownScript, []string{s.keys.coolDown(assistant)}, wait.Microseconds(), s.counting.now()) // the link logs a failure
 }
 
 // reservation is the room of an admitted request.
 type reservation struct {
-	store   *redisStore
-	id      string
-	place   field // the request among those of its client
-	counted bool  // place is used
-	alone   bool  // the request is the probe
-	limits  []limit
+	store    *redisStore
+	id       string
+	coolDown string // the key of the assistant's cool-down
+	place    field  // the request among those of its client
+	counted  bool   // place is used
+	alone    bool   // the request is the probe
+	limits   []limit
 }
 
 // limit is one of the limits that a request counts in.
@@ -264,11 +266,12 @@ type limit struct {
 
 func newReservation(s *redisStore, e *store.Request) *reservation {
 	t := &reservation{
-		store:   s,
-		id:      e.ID,
-		place:   field{s.keys.requests(e.Client), e.ID},
-		counted: e.MaxPerClient > 0,
-		limits:  make([]limit, len(e.Limits)),
+		store:    s,
+		id:       e.ID,
+		coolDown: s.keys.coolDown(e.Assistant),
+		place:    field{s.keys.requests(e.Client), e.ID},
+		counted:  e.MaxPerClient > 0,
+		limits:   make([]limit, len(e.Limits)),
 	}
 	for i, l := range e.Limits {
 		t.limits[i] = limit{key: s.keys.limit(l.Window.String() + " " + l.Key), length: l.Window.Microseconds()}
@@ -325,18 +328,18 @@ func (t *reservation) EndTurn(answered bool) {
 		return
 	}
 	t.alone = false
-	if _, err := t.store.count(turnScript, []string{t.store.keys.coolDown()}, t.id, answered); err != nil {
-		t.store.counting.overLater(t.id, answered, 0)
+	if _, err := t.store.count(turnScript, []string{t.coolDown}, t.id, answered); err != nil {
+		t.store.counting.overLater(t.id, t.coolDown, answered, 0)
 	}
 }
 
 // NextTurn asks whether the request may be sent upstream for another attempt.
 func (t *reservation) NextTurn() (store.Decision, error) {
-	reply, err := t.store.count(againScript, []string{t.store.keys.coolDown(), t.store.keys.instances()}, t.id, t.store.instance)
+	reply, err := t.store.count(againScript, []string{t.coolDown, t.store.keys.instances()}, t.id, t.store.instance)
 	switch {
 	case err != nil:
 		if !errors.Is(err, errDown) {
-			t.store.counting.overLater(t.id, false, settled)
+			t.store.counting.overLater(t.id, t.coolDown, false, settled)
 		}
 		return store.Decision{}, err
 	case len(reply) != 2:

@@ -36,17 +36,21 @@ func eventually(t *testing.T, what string, condition func() bool) {
 	}
 }
 
+// assistant is the assistant of the tests' requests.
+const assistant = "asst_demo"
+
 var lastID atomic.Int64
 
 // newEntry returns a request of a client that may have most requests at once.
 func newEntry(client string, most int, limits ...store.Limit) store.Request {
-	return store.Request{ID: fmt.Sprint("request-", lastID.Add(1)), Client: client, MaxPerClient: most, Limits: limits}
+	id := fmt.Sprint("request-", lastID.Add(1))
+	return store.Request{ID: id, Client: client, Assistant: assistant, MaxPerClient: most, Limits: limits}
 }
 
 // newListener returns the request of a listener to a stream that another instance writes.
 func newListener(client string, most int, stream string) store.Request {
 	e := newEntry(client, most)
-	e.Listens, e.Follows = true, stream
+	e.Listens, e.Follows, e.Assistant = true, stream, ""
 	return e
 }
 
@@ -296,7 +300,7 @@ func TestListenersOfAllInstances(t *testing.T) {
 	a, b := instances[0], instances[1]
 	asked := newEntry("client", 1)
 	stream := a.wantIn(t, asked)
-	a.CoolDown(time.Hour) // does not matter to listeners
+	a.CoolDown(assistant, time.Hour) // does not matter to listeners
 	first := b.wantIn(t, newListener("client", 1, asked.ID))
 	second := a.wantIn(t, newListener("client", 1, asked.ID))
 	b.wantOut(t, newListener("client", 1, asked.ID))
@@ -376,16 +380,16 @@ func TestCoolDownOfAllInstances(t *testing.T) {
 	// end simulates that the cool-down has elapsed.
 	end := func() {
 		t.Helper()
-		if err := a.link.calls.HSet(t.Context(), a.keys.coolDown(), "until", 1).Err(); err != nil {
+		if err := a.link.calls.HSet(t.Context(), a.keys.coolDown(assistant), "until", 1).Err(); err != nil {
 			t.Fatal(err)
 		}
 	}
 
-	a.CoolDown(time.Hour)
+	a.CoolDown(assistant, time.Hour)
 	wantCold(b, 59*time.Minute, time.Hour)
-	b.CoolDown(time.Second) // does not shorten the longer cool-down
+	b.CoolDown(assistant, time.Second) // does not shorten the longer cool-down
 	wantCold(a, 59*time.Minute, time.Hour)
-	if ttl := a.link.calls.TTL(t.Context(), a.keys.coolDown()).Val(); ttl < 90*time.Minute || ttl > 2*time.Hour {
+	if ttl := a.link.calls.TTL(t.Context(), a.keys.coolDown(assistant)).Val(); ttl < 90*time.Minute || ttl > 2*time.Hour {
 		t.Errorf("it is kept for %s", ttl)
 	}
 
@@ -396,14 +400,14 @@ func TestCoolDownOfAllInstances(t *testing.T) {
 	probe.Release(true) // without an answer, so the next request is the probe
 	probe = wantProbe(a)
 	wantTaken(b)
-	b.CoolDown(time.Minute) // the answer prolongs the cool-down
+	b.CoolDown(assistant, time.Minute) // the answer prolongs the cool-down
 	probe.EndTurn(true)
 	wantCold(a, 59*time.Second, time.Minute)
 
 	end()
 	late := wantProbe(a)
 	// Simulate that the instance of the probe has died.
-	if err := a.link.calls.HSet(t.Context(), a.keys.coolDown(), "lapses", 1).Err(); err != nil {
+	if err := a.link.calls.HSet(t.Context(), a.keys.coolDown(assistant), "lapses", 1).Err(); err != nil {
 		t.Fatal(err)
 	}
 	probe = wantProbe(b)
@@ -417,12 +421,12 @@ func TestCoolDownOfAllInstances(t *testing.T) {
 			}
 		}
 	}
-	if n := a.link.calls.Exists(t.Context(), a.keys.coolDown()).Val(); n != 0 {
+	if n := a.link.calls.Exists(t.Context(), a.keys.coolDown(assistant)).Val(); n != 0 {
 		t.Error("the cool-down is kept")
 	}
 
 	// Only one of many simultaneous requests is the probe. A request that a limit refuses is not.
-	a.CoolDown(time.Hour)
+	a.CoolDown(assistant, time.Hour)
 	end()
 	none := store.Limit{Key: "a", Window: year, Requests: 0}
 	a.wantOut(t, newEntry("", 0, none))
@@ -460,7 +464,7 @@ func TestCountingWithoutRedis(t *testing.T) {
 		if _, err := a.Reserve(newEntry("lost", 9)); err == nil {
 			t.Error("there is no error")
 		}
-		a.CoolDown(time.Hour)
+		a.CoolDown(assistant, time.Hour)
 	}
 	left.Release(true)
 	if took := time.Since(start); took > countTime {
@@ -518,7 +522,7 @@ func TestLateCall(t *testing.T) {
 		sent := a.counting.now() - test.age.Microseconds()
 		e := newEntry("client", 9, l)
 		stay := newReservation(a, &e)
-		keys := []string{a.keys.coolDown(), a.keys.instances(), stay.place.key, stay.limits[0].key}
+		keys := []string{a.keys.coolDown(assistant), a.keys.instances(), stay.place.key, stay.limits[0].key}
 		reply, err := enterScript.Run(t.Context(), a.link.calls, keys, e.ID, a.instance, sent, 9, "", l.Window.Microseconds(), 9).Int64Slice()
 		if err != nil {
 			t.Fatal(err)
@@ -580,7 +584,7 @@ func TestKeysOfCounts(t *testing.T) {
 	s := openInstance(t, at(redistest.Start(t).Socket))
 	eventually(t, "a beat has come through", func() bool { return s.counting.now() > 0 })
 	s.wantIn(t, newEntry("192.0.2.1", 1, store.Limit{Key: "192.0.2.1", Window: time.Hour, Requests: 1}))
-	s.CoolDown(time.Hour)
+	s.CoolDown("192.0.2.1"+strings.Repeat("x", 200), time.Hour)
 	names, err := s.link.calls.Keys(t.Context(), "*").Result()
 	if err != nil {
 		t.Fatal(err)
@@ -604,8 +608,8 @@ func beginsToEnd(t *testing.T, s *redisStore) {
 	eventually(t, "Redis' time is known", func() bool { return s.counting.now() > 0 })
 	var until string
 	eventually(t, "there is one", func() bool {
-		s.CoolDown(50 * time.Millisecond) // has no effect if the call takes that long to arrive
-		until = s.link.calls.HGet(t.Context(), s.keys.coolDown(), "until").Val()
+		s.CoolDown(assistant, 50*time.Millisecond) // has no effect if the call takes that long to arrive
+		until = s.link.calls.HGet(t.Context(), s.keys.coolDown(assistant), "until").Val()
 		return until != ""
 	})
 	eventually(t, "it is over", func() bool {
@@ -677,11 +681,11 @@ func TestTurnsAgain(t *testing.T) {
 	if got := again(mine); got.Reservation == nil || got.Probe {
 		t.Errorf("without a cool-down, got %+v", got)
 	}
-	b.CoolDown(time.Minute)
+	b.CoolDown(assistant, time.Minute)
 	if got := again(mine); got.Reservation != nil || got.CoolDown < 50*time.Second {
 		t.Errorf("during one, got %+v", got)
 	}
-	if err := a.link.calls.Del(t.Context(), a.keys.coolDown()).Err(); err != nil {
+	if err := a.link.calls.Del(t.Context(), a.keys.coolDown(assistant)).Err(); err != nil {
 		t.Fatal(err)
 	}
 	beginsToEnd(t, a)
@@ -709,7 +713,7 @@ func TestLateCoolDown(t *testing.T) {
 		{time.Minute, 2 * time.Minute, 0},
 		{time.Minute, 20 * time.Second, 40 * time.Second},
 	} {
-		if _, err := s.count(coolDownScript, []string{s.keys.coolDown()}, call.wait.Microseconds(), ago(call.late)); err != nil {
+		if _, err := s.count(coolDownScript, []string{s.keys.coolDown(assistant)}, call.wait.Microseconds(), ago(call.late)); err != nil {
 			t.Fatal(err)
 		}
 		decision := s.mustEnter(t, newEntry("", 0))

@@ -1,6 +1,6 @@
 -- Lets a request in, and counts it in all its limits and among those of its client, or does neither.
 --
--- KEYS: the cool-down, the instances, the requests of the client, and the window of each limit
+-- KEYS: the cool-down of the assistant, the instances, the requests of the client, and the window of each limit
 -- ARGV: the request's id, the instance, when that has asked (0: it does not know), how many there may be of the client (0: they
 -- are not counted), the stream that is listened to ('': none; '-': one that has no seats for it), and of each limit the length and
 -- the requests

@@ -1,6 +1,6 @@
 -- Ends the turn of a request that goes alone after a cool-down.
 --
--- KEYS: the cool-down
+-- KEYS: the cool-down of the assistant
 -- ARGV: the request's id, and whether it was answered: then the cool-down is over, unless the answer has prolonged it
 
 local c = redis.call('HMGET', KEYS[1], 'alone', 'until')
