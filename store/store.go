@@ -4,8 +4,8 @@
 // A chunk may end within an event, but a new listener always begins after a whole event.
 //
 // [Memory] keeps streams in the memory of the process. Other packages can provide other stores, which a [Module] opens.
-// A [Store] that is also a [Counter] counts the requests of several instances. The package storetest tests a store, but
-// not a counter.
+// A [Store] that is also a [Counter] counts the requests of several instances. The package storetest tests a store,
+// and the cool-downs of a counter.
 package store
 
 import (

@@ -1,4 +1,4 @@
-// Package storetest contains the test that every store must pass.
+// Package storetest contains the tests that every store must pass: [Run], and [RunCounter] if it is a counter, too.
 package storetest
 
 import (
@@ -22,7 +22,7 @@ const patience = 10 * time.Second
 // terms are the terms of streams whose test needs no others.
 var terms = store.Terms{Grace: time.Minute, Keep: time.Minute, MaxSize: 1 << 20, MaxTotal: 64 << 20}
 
-// Run tests the contract of store.Store, but not of store.Counter. It calls open twice for each subtest, with the
+// Run tests the contract of store.Store. It calls open twice for each subtest, with the
 // subtest's t. The two stores must keep the same streams: they may be one store, or stores of two instances. open must
 // close its store in t.Cleanup.
 func Run(t *testing.T, open func(t *testing.T) store.Store) {
