@@ -166,12 +166,15 @@ func (ex *exchange) try() (err error) {
 	} else {
 		status = resp.StatusCode
 		ex.record.UpstreamStatus = status
-		ex.noteRateLimit(resp)
+		ex.noteRateLimit(status, resp.Header)
 		ex.admission.Answered()
 		if ex.answer, err = ex.accept(ctx, resp); err == nil {
 			return nil // ctx must outlive this attempt: the answer is read under it, and ex.cancel ends it
 		}
 		resp.Body.Close()
+		if stated, ok := errors.AsType[*apierror.Error](err); ok && status == http.StatusOK {
+			ex.noteRateLimit(stated.Upstream, resp.Header)
+		}
 	}
 	ex.watch.EndTry()
 	if _, known := errors.AsType[*apierror.Error](err); !known { // a status counts, however its body ends
@@ -211,11 +214,11 @@ func (ex *exchange) traceHeader(ctx context.Context) http.Header {
 }
 
 // noteRateLimit starts the assistant's cool-down if the upstream answered 429 and said how long to wait.
-func (ex *exchange) noteRateLimit(resp *http.Response) {
-	if resp.StatusCode != http.StatusTooManyRequests {
+func (ex *exchange) noteRateLimit(status int, header http.Header) {
+	if status != http.StatusTooManyRequests {
 		return
 	}
-	wait, ok := upstream.RetryAfter(resp.Header, time.Now())
+	wait, ok := upstream.RetryAfter(header, time.Now())
 	if !ok || wait == 0 {
 		return
 	}

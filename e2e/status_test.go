@@ -113,6 +113,26 @@ func TestErrorWithinA200IsAnError(t *testing.T) {
 	}
 }
 
+// A 200 that states a rate limit, and for how long, starts a cool-down as a 429 does.
+func TestRateLimitWithinA200StartsACoolDown(t *testing.T) {
+	quota := `{"error":"quota exceeded","code":"rate_limit:chat"}`
+	for name, answer := range map[string]http.HandlerFunc{
+		"JSON":  sitetest.Answering(200, quota, "Content-Type", "application/json", "Retry-After", "600"),
+		"event": sitetest.Answering(200, "data: "+quota+"\n\n", "Content-Type", eventStream, "Retry-After", "600"),
+	} {
+		upstream := sitetest.NewUpstream(t, answer)
+		s := sitetest.Serve(t, sitetest.ChatToURL(upstream.URL, quickTries))
+		for range 2 {
+			resp := s.Ask(sitetest.Hello)
+			sitetest.WantError(t, resp, 429, "rate_limit:chat")
+			sitetest.CheckRetryAfter(t, resp.Header, []int{595, 600})
+		}
+		if asked := len(upstream.Take()); asked != 1 {
+			t.Errorf("%s: the upstream was asked %d times", name, asked)
+		}
+	}
+}
+
 // A visitor never gets a status that concerns the upstream's connection with the module, over whichever protocol:
 // browsers would send the chat again by themselves.
 func TestStatusesThatBrowsersRepeat(t *testing.T) {
