@@ -199,7 +199,7 @@ func (ex *exchange) isCommitted() bool { return ex.output.IsCommitted() }
 // logPause logs that an attempt failed with cause, and will be repeated after pause.
 func (ex *exchange) logPause(tries int, pause time.Duration, cause error) {
 	if c := ex.log.Logger().Check(zap.DebugLevel, "trying again"); c != nil {
-		c.Write(zap.Int("tries", tries), zap.Duration("pause", pause), zap.NamedError("cause", ex.withoutToken(cause)))
+		c.Write(zap.Int("tries", tries), zap.Duration("pause", pause), zap.NamedError("cause", cause))
 	}
 }
 
@@ -339,7 +339,7 @@ func (ex *exchange) refuse(refusal *apierror.Error) error {
 	if ex.output.IsCommitted() {
 		return ex.interrupt(apierror.InsteadOf(refusal))
 	}
-	return refusal.Because(ex.withoutToken(refusal.Cause))
+	return refusal
 }
 
 // interrupt sends the visitor a finish with the reason why the upstream sent none. If nothing was sent yet, it returns
@@ -349,14 +349,13 @@ func (ex *exchange) interrupt(reason *apierror.Interruption) error {
 		ex.record.Outcome = telemetry.OutcomeAnswered // the visitor has the finish, and nothing after it matters
 		return nil
 	}
-	cause := ex.withoutToken(reason.Cause)
 	if !ex.output.IsCommitted() {
-		return reason.Before().Because(cause)
+		return reason.Before().Because(reason.Cause)
 	}
 	reason = ex.stating(reason)
 	ex.record.Ended(reason.FinishReason(), reason.Code.String())
 	ex.log.Report(reason.Level(), reason.Code.String(), "the answer broke off", reason.Before().Hint,
-		zap.String("code", reason.SentCode()), zap.NamedError("cause", cause))
+		zap.String("code", reason.SentCode()), zap.NamedError("cause", reason.Cause))
 	if err := ex.output.Finish(chat.FinishEvent(reason)); err != nil {
 		return ex.leave(err)
 	}
@@ -388,7 +387,7 @@ func (ex *exchange) leave(err error) error {
 	if ex.ctx.Err() != nil {
 		ex.record.Cancelled = ex.sinceLeft()
 	}
-	return ex.visitorLeft(ex.record, ex.output.IsCommitted(), ex.http3, err, ex.withoutToken(err))
+	return ex.visitorLeft(ex.record, ex.output.IsCommitted(), ex.http3, err)
 }
 
 // endsAtReload reports whether e is one of these exchanges and must end when a reload replaces their handler. Only one
@@ -423,18 +422,18 @@ func (es *exchanges) logLeak(l upstream.Leak) {
 		"revoke the token, and tell IllumiChat", fields...)
 }
 
-// visitorLeft ends the response to a visitor who left or stopped reading. err says why, and logged replaces it in the
-// log. committed says whether anything was sent. If not, visitorLeft returns an error.
-func (es *exchanges) visitorLeft(c *telemetry.Record, committed, http3 bool, err, logged error) error {
+// visitorLeft ends the response to a visitor who left or stopped reading. err says why. committed says whether anything
+// was sent. If not, visitorLeft returns an error.
+func (es *exchanges) visitorLeft(c *telemetry.Record, committed, http3 bool, err error) error {
 	c.Left(err)
 	if !committed {
 		return apierror.ErrVisitorGone
 	}
 	if c.Cause == telemetry.CauseStalled {
 		es.log.Report(zapcore.WarnLevel, telemetry.CauseStalled, "a visitor did not read the answer",
-			"raise write_timeout if the connections of your visitors are that slow", zap.NamedError("cause", logged))
+			"raise write_timeout if the connections of your visitors are that slow", zap.NamedError("cause", err))
 	} else {
-		es.log.Logger().Debug("the visitor left before the end of the answer", zap.NamedError("cause", logged))
+		es.log.Logger().Debug("the visitor left before the end of the answer", zap.NamedError("cause", err))
 	}
 	if http3 && errors.Is(err, apierror.ErrVisitorGone) {
 		// After a failed write, HTTP/1 and HTTP/2 abort a response by themselves. HTTP/3 would end it as if it were complete,
@@ -452,18 +451,6 @@ func (ex *exchange) sinceLeft() time.Duration {
 		return max(ex.watch.Now()-at, moment)
 	}
 	return moment
-}
-
-// errWithheld replaces an error that must not be logged.
-var errWithheld = errors.New("withheld, because it holds the API token, which the upstream sent back")
-
-// withoutToken keeps the token out of the log. It returns errWithheld if err quotes an upstream that sent the token
-// back, otherwise err.
-func (ex *exchange) withoutToken(err error) error {
-	if err != nil && ex.secret.In([]byte(err.Error())) {
-		return errWithheld
-	}
-	return err
 }
 
 // noteChat records the assistant of a chat, and whether the chat continues an earlier one.

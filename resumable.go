@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
+	"github.com/illumichat/caddy-illumichat/internal/cause"
 	"github.com/illumichat/caddy-illumichat/internal/chat"
 	"github.com/illumichat/caddy-illumichat/internal/limit"
 	"github.com/illumichat/caddy-illumichat/internal/recording"
@@ -92,7 +93,7 @@ func (ex *exchange) runAlone(body []byte) (err error) {
 		// If nothing is committed, the handler's goroutine waits for err and panics again, and net/http logs that.
 		err = &watchdog.Panic{Value: p}
 		if ex.output.IsCommitted() {
-			ex.log.Logger().Error("panic while an answer was recorded", zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
+			ex.log.Logger().Error("panic while an answer was recorded", zap.String("panic", cause.OfPanic(p)), zap.ByteString("stack", debug.Stack()))
 			ex.record.Ended(apierror.Closed.FinishReason(), apierror.Closed.Code.String())
 			_ = ex.output.Finish(chat.FinishEvent(apierror.Closed))
 		}
@@ -155,5 +156,5 @@ func (m *resumer) finishLost(r *http.Request, response *visitor.Response, c *tel
 
 // visitorLeft ends the response to a visitor who left or stopped reading. It returns an error if nothing was sent.
 func (m *resumer) visitorLeft(r *http.Request, response *visitor.Response, c *telemetry.Record, err error) error {
-	return m.exchanges.visitorLeft(c, response.IsCommitted(), r.ProtoMajor == 3, err, err)
+	return m.exchanges.visitorLeft(c, response.IsCommitted(), r.ProtoMajor == 3, err)
 }

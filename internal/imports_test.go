@@ -21,7 +21,7 @@ const module = "github.com/illumichat/caddy-illumichat"
 // that a new package is a decision and not an accident. The root is ".".
 var walls = map[string][]string{
 	".": {
-		"internal/apierror", "internal/buffer", "internal/chat", "internal/limit", "internal/origin",
+		"internal/apierror", "internal/buffer", "internal/cause", "internal/chat", "internal/limit", "internal/origin",
 		"internal/recording", "internal/shutdown", "internal/sse", "internal/telemetry", "internal/upstream",
 		"internal/values", "internal/visitor", "internal/watchdog", "store",
 	},
@@ -29,18 +29,19 @@ var walls = map[string][]string{
 	"internal/sse":       {},
 	"internal/buffer":    {},
 	"internal/apierror":  {},
-	"internal/chat":      {"internal/apierror", "internal/sse", "internal/values"},
+	"internal/cause":     {},
+	"internal/chat":      {"internal/apierror", "internal/cause", "internal/sse", "internal/values"},
 	"internal/origin":    {"internal/apierror", "internal/values"},
-	"internal/watchdog":  {"internal/apierror"},
-	"internal/visitor":   {"internal/apierror", "internal/sse"},
+	"internal/watchdog":  {"internal/apierror", "internal/cause"},
+	"internal/visitor":   {"internal/apierror", "internal/cause", "internal/sse"},
 	"internal/telemetry": {"internal/apierror"},
 	"internal/limit":     {"internal/apierror", "internal/values", "store"},
-	"internal/upstream":  {"internal/apierror", "internal/buffer", "internal/values"},
+	"internal/upstream":  {"internal/apierror", "internal/buffer", "internal/cause", "internal/values"},
 	"internal/recording": {"internal/apierror", "internal/sse", "internal/watchdog", "store"},
 	"internal/shutdown":  {"internal/apierror"},
 	"internal/values":    {},
 	"store":              {},
-	"store/redisstore":   {"internal/values", "store"},
+	"store/redisstore":   {"internal/cause", "internal/values", "store"},
 
 	"cmd/caddy": {".", "sandbox", "store/redisstore"},
 	"sandbox":   {},
@@ -63,7 +64,7 @@ var testPackages = []string{
 }
 
 // standardOnly are the packages that import nothing but the standard library.
-var standardOnly = []string{"internal/buffer", "internal/sse"}
+var standardOnly = []string{"internal/buffer", "internal/cause", "internal/sse"}
 
 // withoutCaddy are the packages that do not import Caddy.
 var withoutCaddy = []string{"internal/apierror", "internal/chat", "internal/origin", "internal/recording", "internal/watchdog"}

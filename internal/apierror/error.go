@@ -3,9 +3,8 @@ package apierror
 import (
 	"cmp"
 	"errors"
-	"fmt"
-	"net"
 	"net/http"
+	"regexp"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -32,16 +31,32 @@ type Error struct {
 	RetryAfter time.Duration // the pause that the upstream asked for; 0 means none
 }
 
-// Error returns the code, the text and the cause, for the log.
+// Error returns the code, the text and the cause, for the log. It leaves out a text of the upstream.
 func (e *Error) Error() string {
-	if e.Cause != nil {
-		return e.SentCode() + ": " + e.Text + ": " + e.Cause.Error()
+	text := e.LoggedCode()
+	if e.adopted == "" {
+		text += ": " + e.Text
 	}
-	return e.SentCode() + ": " + e.Text
+	if e.Cause != nil {
+		text += ": " + e.Cause.Error()
+	}
+	return text
 }
 
 // SentCode returns the code that the visitor gets: the upstream's own if Adopt took it over, else Code.
 func (e *Error) SentCode() string { return cmp.Or(e.adopted, e.Code.String()) }
+
+// LoggedCode returns the code for the log. It is SentCode, unless that is the upstream's and has not the form of the API's
+// codes: then it could be a text.
+func (e *Error) LoggedCode() string {
+	if e.adopted != "" && !codeForm.MatchString(e.adopted) {
+		return e.Label()
+	}
+	return e.SentCode()
+}
+
+// codeForm matches a code in the form of the API's, "<type>:<context>". No API token has this form.
+var codeForm = regexp.MustCompile(`^[a-z_]{1,40}:[a-z_]{1,40}$`)
 
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Cause }
@@ -83,12 +98,3 @@ func (e *Error) Level() zapcore.Level {
 
 // Label returns the code for metrics and the log. Unlike SentCode, it never holds the upstream's words.
 func (e *Error) Label() string { return e.Code.String() }
-
-// WithoutAddress returns err without the visitor's address, which a net.OpError would print in the log. It returns any
-// other error unchanged.
-func WithoutAddress(err error) error {
-	if e, ok := errors.AsType[*net.OpError](err); ok {
-		return fmt.Errorf("%s: %w", e.Op, e.Err)
-	}
-	return err
-}

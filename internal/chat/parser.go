@@ -12,6 +12,8 @@ import (
 	"sync"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/illumichat/caddy-illumichat/internal/cause"
 )
 
 // The fields of a chat.
@@ -340,7 +342,7 @@ func syntaxError(err error) error {
 	case err == io.EOF:
 		return errBadRequest("the body is empty")
 	case !errors.As(err, &syntax):
-		return errBadRequest("the body is not valid JSON").Because(err)
+		return errBadRequest("the body is not valid JSON").Because(cause.Of(err))
 	case errors.Is(err, jsontext.ErrDuplicateName):
 		return errBadRequest("%s is given twice", fieldPath(syntax.JSONPointer))
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
+	"github.com/illumichat/caddy-illumichat/internal/cause"
 )
 
 // jsonType is the media type of a chat.
@@ -103,12 +104,12 @@ func bodyError(r *http.Request, err error) error {
 	case errors.As(err, &tooLarge):
 		return errTooLarge("the request body is larger than %d bytes", tooLarge.Limit)
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return errBodyTimeout.Because(apierror.WithoutAddress(err))
+		return errBodyTimeout.Because(cause.Of(err))
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.As(err, &network), len(r.TransferEncoding) == 0:
 		return apierror.ErrVisitorGone
 	}
 	// Only the chunked coding of HTTP/1.1 can be malformed while the connection is alive.
-	return errBadRequest("the chunks of the request body are malformed").Because(apierror.WithoutAddress(err))
+	return errBadRequest("the chunks of the request body are malformed").Because(cause.Of(err))
 }
 
 // parse checks a body and rewrites it.

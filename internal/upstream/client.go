@@ -57,11 +57,17 @@ func (c *Client) CloseIdle() {
 	}
 }
 
-// roundTrip sends one request, which holds a place in the dial queue until it has a connection.
+// roundTrip sends one request, which holds a place in the dial queue until it has a connection. Nothing that the
+// upstream sent is in an error of roundTrip, or in one of the response's body.
 func (c *Client) roundTrip(req *http.Request, body *chatBody) (*http.Response, error) {
 	body.queued.Store(body.queue.acquire(req.Context()))
 	defer body.leaveQueue()
-	return c.transport.RoundTrip(req)
+	resp, err := c.transport.RoundTrip(req)
+	if err != nil {
+		return nil, causeOf(req.Context(), err)
+	}
+	resp.Body = &answerBody{resp.Body, req.Context()}
+	return resp, nil
 }
 
 // sentHeader holds the header values that all requests share, so that they are allocated once.

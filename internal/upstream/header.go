@@ -38,7 +38,7 @@ func (a acceptance) leaks(name string, values []string) bool {
 	}
 	for _, value := range values {
 		if a.token.In([]byte(value)) {
-			a.report(Leak{What: "the header is dropped", Header: name})
+			a.report(Leak{What: "the header is dropped", Header: printableField(name, a.token)})
 			return true
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
+	"github.com/illumichat/caddy-illumichat/internal/cause"
 	"github.com/illumichat/caddy-illumichat/internal/sse"
 )
 
@@ -224,7 +225,8 @@ func (r *Response) flush() error {
 	return nil
 }
 
-// visitorError marks the error of a failed write as apierror.ErrVisitorGone, and leaves the visitor's address out of it.
+// visitorError marks the error of a failed write as apierror.ErrVisitorGone, and names only its kind: the
+// error's own text has the visitor's address.
 func visitorError(err error) error {
-	return fmt.Errorf("%w: %w", apierror.ErrVisitorGone, apierror.WithoutAddress(err))
+	return fmt.Errorf("%w: %w", apierror.ErrVisitorGone, cause.Of(err))
 }

@@ -2,10 +2,11 @@ package watchdog
 
 import (
 	"errors"
-	"fmt"
 	"math"
 	"sync"
 	"time"
+
+	"github.com/illumichat/caddy-illumichat/internal/cause"
 )
 
 // Never is a time that never comes. It stands for no time limit.
@@ -93,4 +94,5 @@ func Rethrow(err error) {
 	}
 }
 
-func (p *Panic) Error() string { return fmt.Sprintf("panic: %v", p.Value) }
+// Error returns the kind of the panic. The value itself may quote what was being handled.
+func (p *Panic) Error() string { return "panic: " + cause.OfPanic(p.Value) }

@@ -3,7 +3,6 @@ package redisstore
 import (
 	"context"
 	"errors"
-	"strings"
 	"sync"
 	"time"
 
@@ -65,7 +64,8 @@ func (l *link) call(ctx context.Context, timeout time.Duration, f func(context.C
 }
 
 // try runs f even if Redis is down. If f gets no answer from Redis, and ctx has not ended, Redis is down from then on.
-// An error reply, or a long wait for a free connection, does not mean that Redis is down.
+// An error reply, or a long wait for a free connection, does not mean that Redis is down. The returned error quotes
+// nothing of Redis.
 func (l *link) try(ctx context.Context, timeout time.Duration, f func(context.Context) error) error {
 	bounded, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -77,7 +77,7 @@ func (l *link) try(ctx context.Context, timeout time.Duration, f func(context.Co
 	default:
 		l.fail(err)
 	}
-	return err
+	return causeOf(err)
 }
 
 // isReply reports whether err is an error reply of Redis. LOADING does not count as a reply, because Redis is not ready
@@ -119,18 +119,9 @@ func (l *link) tell(err error) {
 		level, l.told, l.warned = zapcore.WarnLevel, time.Now(), true
 	}
 	if c := l.logger.Check(level, "Redis cannot be reached, or refuses what it is told"); c != nil {
-		c.Write(zap.Error(withoutArguments(err)),
+		c.Write(zap.Error(causeOf(err)),
 			zap.String("hint", "until it is well, answers can be resumed only at the instance that writes them, and each counts for itself"))
 	}
-}
-
-// withoutArguments removes the arguments that Redis repeats if it does not know a command. They may hold an answer and
-// its id, which must not be logged.
-func withoutArguments(err error) error {
-	if text, _, cut := strings.Cut(err.Error(), ", with args"); cut {
-		return errors.New(text)
-	}
-	return err
 }
 
 // mend notes that Redis can be reached again.

@@ -82,16 +82,6 @@ func (c *Redis) newStore(scope, poolKey string) (*redisStore, error) {
 	return s, nil
 }
 
-// debugLogger logs the messages of the Redis library at debug level. The library also returns the important errors to
-// its callers.
-type debugLogger struct{}
-
-func (debugLogger) Printf(_ context.Context, format string, values ...any) {
-	if c := caddy.Log().Check(zap.DebugLevel, "the Redis client tells"); c != nil {
-		c.Write(zap.String("told", fmt.Sprintf(format, values...)))
-	}
-}
-
 // beat sends heartbeats until the store is closed, and finds out whether Redis answers.
 func (s *redisStore) beat() {
 	tick := time.NewTicker(beatInterval)
@@ -236,7 +226,7 @@ func (s *redisStore) Destruct() error {
 		s.cancel()
 		s.loops.Wait()
 		if err := errors.Join(s.link.close(), s.local.Close()); err != nil {
-			s.link.logger.Debug("closing the store", zap.Error(err))
+			s.link.logger.Debug("closing the store", zap.Error(causeOf(err)))
 		}
 	}()
 	return nil
