@@ -25,6 +25,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/limit"
 	"github.com/illumichat/caddy-illumichat/internal/origin"
 	"github.com/illumichat/caddy-illumichat/internal/shutdown"
+	"github.com/illumichat/caddy-illumichat/internal/stdlog"
 	"github.com/illumichat/caddy-illumichat/internal/telemetry"
 	"github.com/illumichat/caddy-illumichat/internal/upstream"
 	"github.com/illumichat/caddy-illumichat/internal/values"
@@ -191,6 +192,7 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 
 // Provision fills in defaults, resolves placeholders, loads the transport and opens the store.
 func (h *Handler) Provision(ctx caddy.Context) error {
+	stdlog.Guard()
 	h.log = telemetry.NewLog(ctx.Logger())
 	h.setDefaults()
 
@@ -499,6 +501,8 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, c *telemetry.Rec
 
 // Cleanup releases the handler's reference to the state that handlers share. Open chats keep theirs until they end.
 func (h *Handler) Cleanup() error {
+	// Caddy gives the standard logger another writer when it loads the next config, and streams of this one may go on.
+	stdlog.Guard()
 	if h.limiter == nil { // Provision failed before setting it
 		return nil
 	}

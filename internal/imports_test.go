@@ -22,7 +22,7 @@ const module = "github.com/illumichat/caddy-illumichat"
 var walls = map[string][]string{
 	".": {
 		"internal/apierror", "internal/buffer", "internal/cause", "internal/chat", "internal/limit", "internal/origin",
-		"internal/recording", "internal/shutdown", "internal/sse", "internal/telemetry", "internal/upstream",
+		"internal/recording", "internal/shutdown", "internal/sse", "internal/stdlog", "internal/telemetry", "internal/upstream",
 		"internal/values", "internal/visitor", "internal/watchdog", "store",
 	},
 
@@ -30,13 +30,14 @@ var walls = map[string][]string{
 	"internal/buffer":    {},
 	"internal/apierror":  {},
 	"internal/cause":     {},
+	"internal/stdlog":    {"internal/values"},
 	"internal/chat":      {"internal/apierror", "internal/cause", "internal/sse", "internal/values"},
 	"internal/origin":    {"internal/apierror", "internal/values"},
 	"internal/watchdog":  {"internal/apierror", "internal/cause"},
 	"internal/visitor":   {"internal/apierror", "internal/cause", "internal/sse"},
 	"internal/telemetry": {"internal/apierror"},
 	"internal/limit":     {"internal/apierror", "internal/values", "store"},
-	"internal/upstream":  {"internal/apierror", "internal/buffer", "internal/cause", "internal/values"},
+	"internal/upstream":  {"internal/apierror", "internal/buffer", "internal/cause", "internal/stdlog", "internal/values"},
 	"internal/recording": {"internal/apierror", "internal/sse", "internal/watchdog", "store"},
 	"internal/shutdown":  {"internal/apierror"},
 	"internal/values":    {},

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -54,9 +55,32 @@ func changeToTop() error {
 type Process struct {
 	admin     string // the path of the admin API's socket
 	OSProcess *os.Process
-	output    bytes.Buffer
+	output    output
 	exited    chan error
 }
+
+// output is what a process has written so far.
+type output struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+// Write adds p to the output.
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(p)
+}
+
+// String returns the output so far.
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
+}
+
+// Output returns what the process has written to its standard output and its standard error so far.
+func (p *Process) Output() string { return p.output.String() }
 
 // Run serves the site with the given directives in a process of its own, and waits until it accepts connections. The process
 // ends with the test.

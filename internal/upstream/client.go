@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"sync/atomic"
+
+	"github.com/illumichat/caddy-illumichat/internal/stdlog"
 )
 
 const userAgent = "caddy-illumichat"
@@ -35,6 +37,7 @@ const maxStale = 10
 // received some of the request, even after an error. A keep-alive connection may turn out to be closed before anything
 // was written to it. Then the upstream has received nothing, so Send takes the next connection at once.
 func (c *Client) Send(ctx context.Context, r Request) (resp *http.Response, sent bool, err error) {
+	stdlog.Guard() // net/http and its transport may log what the upstream sends
 	for stale := 0; ; stale++ {
 		body := &chatBody{Reader: bytes.NewReader(r.Body), queue: c.queue}
 		req, err := c.request(ctx, body, r)

@@ -80,8 +80,16 @@ func ReadSecret(path string, most int) ([]byte, error) {
 	return bytes.TrimSuffix(value, []byte("\r")), err
 }
 
+// The form of a token that the vendor documents.
+const apiTokenForm = `ic_[0-9A-Za-z]{40}`
+
 // APIToken matches a token in the form that the vendor documents.
-var APIToken = regexp.MustCompile(`^ic_[0-9A-Za-z]{40}$`)
+var APIToken = regexp.MustCompile(`^` + apiTokenForm + `$`)
+
+var anyAPIToken = regexp.MustCompile(apiTokenForm)
+
+// WithoutAPITokens returns text with "REDACTED" for each token in the form that the vendor documents.
+func WithoutAPITokens(text []byte) []byte { return anyAPIToken.ReplaceAll(text, []byte("REDACTED")) }
 
 // Printable returns word as an error may print it. It hides a token that the operator put in the wrong place.
 func Printable(word string) string {
