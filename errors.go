@@ -48,7 +48,7 @@ func writeError(w http.ResponseWriter, log *telemetry.Log, c *telemetry.Record, 
 
 // noteError records and logs that a request ends with e.
 func noteError(log *telemetry.Log, c *telemetry.Record, e *apierror.Error) {
-	c.Code, c.CodeLabel = e.SentCode(), e.Label()
+	c.Code, c.CodeLabel = e.LoggedCode(), e.Label()
 	c.Outcome = telemetry.OutcomeRefused
 	if c.Admitted {
 		c.Outcome = telemetry.OutcomeFailed
@@ -59,7 +59,7 @@ func noteError(log *telemetry.Log, c *telemetry.Record, e *apierror.Error) {
 // logError logs a failed chat. Failures that the operator should know of go through Report, so that they are not
 // repeated for each chat. All others are logged at debug level.
 func logError(log *telemetry.Log, e *apierror.Error) {
-	fields := []zap.Field{zap.Int("status", e.Status), zap.String("code", telemetry.Shorten(e.SentCode())), zap.NamedError("cause", e.Cause)}
+	fields := []zap.Field{zap.Int("status", e.Status), zap.String("code", e.LoggedCode()), zap.NamedError("cause", e.Cause)}
 	if level := e.Level(); level > zapcore.DebugLevel {
 		log.Report(level, e.Label()+" "+e.Hint, "the chat failed", e.Hint, fields...)
 	} else if c := log.Logger().Check(level, "the chat failed"); c != nil {

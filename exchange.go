@@ -226,7 +226,7 @@ func (ex *exchange) noteRateLimit(status int, header http.Header) {
 		ex.log.Report(zapcore.WarnLevel, "cool-down of "+ex.record.Label,
 			"the upstream limits the rate of an assistant; until it may be asked again, chats with this assistant are answered 429",
 			"set a limit that is lower than the upstream's, or have that raised",
-			zap.String("assistant", telemetry.Shorten(ex.record.Assistant)), zap.Duration("wait", wait))
+			zap.String("assistant", ex.record.LoggedAssistant()), zap.Duration("wait", wait))
 	}
 }
 
@@ -355,7 +355,7 @@ func (ex *exchange) interrupt(reason *apierror.Interruption) error {
 	reason = ex.stating(reason)
 	ex.record.Ended(reason.FinishReason(), reason.Code.String())
 	ex.log.Report(reason.Level(), reason.Code.String(), "the answer broke off", reason.Before().Hint,
-		zap.String("code", reason.SentCode()), zap.NamedError("cause", reason.Cause))
+		zap.String("code", reason.LoggedCode()), zap.NamedError("cause", reason.Cause))
 	if err := ex.output.Finish(chat.FinishEvent(reason)); err != nil {
 		return ex.leave(err)
 	}

@@ -68,6 +68,8 @@ url.full=https://beta.illumichat.com/api/chat
 		{"an answer", []fakeAnswer{{wait: time.Second, steps: []step{{data: sitetest.Delta + sitetest.Finish}}}}, 0, codes.Unset,
 			" Unset \n" + always + "gen_ai.response.finish_reasons=[\"stop\"]\ngen_ai.response.time_to_first_chunk=1\nhttp.request.method=POST\n" +
 				"http.response.status_code=200\nillumichat.outcome=answered\n" + where + "try http.request.resend_count=0 http.response.status_code=200"},
+		{"a text as the reason", []fakeAnswer{{steps: []step{{data: "data: {\"type\":\"finish\",\"finishReason\":\"private words\"}\n\n"}}}}, 0, codes.Unset,
+			"gen_ai.response.finish_reasons=[\"other\"]"},
 		{"an answer at the third try", []fakeAnswer{refusing(503), {err: errReset}, accepted(step{data: sitetest.Delta + sitetest.Finish})}, 0, codes.Unset,
 			"\ntry http.request.resend_count=0 http.response.status_code=503 error.type=server_error" +
 				"\ntry http.request.resend_count=1 error.type=unreachable" +

@@ -5,11 +5,13 @@ import (
 	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"fmt"
 	"io"
 	"math/big"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -92,6 +94,10 @@ func TestCausesQuoteNoAnswer(t *testing.T) {
 	head := "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
 	chunked := head + "Transfer-Encoding: chunked\r\n\r\n"
 	first := fmt.Sprintf("%x\r\n%s\r\n", len(sitetest.Delta), sitetest.Delta)
+	quoted, err := json.Marshal(words)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, row := range []struct {
 		name, want string
 		answer     http.HandlerFunc
@@ -117,6 +123,8 @@ func TestCausesQuoteNoAnswer(t *testing.T) {
 		{"a type", "its type is unknown", sitetest.Answering(200, words, "Content-Type", theirWords+"/"+theirWords)},
 		{"a type with a parameter", "its type is text/html", sitetest.Answering(200, words, "Content-Type", "text/html; words="+theirWords)},
 		{"an encoding", "its encoding is unknown", sitetest.Answering(200, words, "Content-Encoding", theirWords)},
+		{"an error", "status 500", sitetest.Answering(500, `{"error":`+string(quoted)+`,"code":`+string(quoted)+`}`)},
+		{"an error with a code", "status 400", sitetest.Answering(400, `{"error":`+string(quoted)+`,"code":"`+theirWords+`"}`)},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			upstream := sitetest.NewUpstream(t, row.answer)
@@ -264,6 +272,42 @@ func rawTLSUpstream(t *testing.T, config *tls.Config) string {
 		defer conn.Close()
 		_ = tls.Server(conn, config).Handshake()
 	}), "http:", "https:", 1)
+}
+
+// The access log has no words of the upstream or of a visitor: a reason, a code and an id are logged if they have the
+// form of one.
+func TestRecordHasNoWords(t *testing.T) {
+	finish := func(reason string) http.HandlerFunc {
+		return sitetest.Answering(200, `data: {"type":"finish","finishReason":`+strconv.Quote(reason)+"}\n\n", "Content-Type", eventStream)
+	}
+	failed := func(code string) http.HandlerFunc {
+		return sitetest.Answering(400, `{"error":"x","code":`+strconv.Quote(code)+`}`)
+	}
+	for _, row := range []struct {
+		name, assistant string
+		answer          http.HandlerFunc
+		field, want     string
+	}{
+		{"a reason", "asst_1", finish("content-filter"), "finish_reason", "content-filter"},
+		{"a text as the reason", "asst_1", finish("I say: " + theirWords), "finish_reason", "other"},
+		{"a long reason", "asst_1", finish(theirWords + theirWords), "finish_reason", "other"},
+		{"a code", "asst_1", failed("bad_request:model"), "code", "bad_request:model"},
+		{"a text as the code", "asst_1", failed("I say: " + theirWords), "code", "bad_request:upstream"},
+		{"an id", "asst_1", finish("stop"), "assistant", "asst_1"},
+		{"a text as the id", "I ask: visitors-private", finish("stop"), "assistant", "other"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			upstream := sitetest.NewUpstream(t, row.answer)
+			s := sitetest.ServeWith(t, "grace_period 1ms\ndebug", "log_append told {http.illumichat."+row.field+"}\n"+oddChat(t, upstream.URL, ""))
+			chat := strings.Replace(sitetest.Hello, "asst_demo", row.assistant, 1)
+			sitetest.ReadAll(t, s.Ask(chat))
+			line := nextRecord(t, s, 1)
+			if line.Illumichat[row.field] != row.want || line.appended["told"] != row.want {
+				t.Errorf("got %s", line.raw)
+			}
+			wantUnspoken(t, s.Log())
+		})
+	}
 }
 
 // Redis repeats arguments in its replies. The log has the code of a reply, and not its words.

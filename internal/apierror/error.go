@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"net/http"
-	"regexp"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -46,17 +45,17 @@ func (e *Error) Error() string {
 // SentCode returns the code that the visitor gets: the upstream's own if Adopt took it over, else Code.
 func (e *Error) SentCode() string { return cmp.Or(e.adopted, e.Code.String()) }
 
-// LoggedCode returns the code for the log. It is SentCode, unless that is the upstream's and has not the form of the API's
-// codes: then it could be a text.
-func (e *Error) LoggedCode() string {
-	if e.adopted != "" && !codeForm.MatchString(e.adopted) {
-		return e.Label()
-	}
-	return e.SentCode()
-}
+// LoggedCode returns the code for the log. It is SentCode, unless that is the upstream's and has not the form of the
+// API's codes: then it could be a text.
+func (e *Error) LoggedCode() string { return loggedCode(e.adopted, e.Code) }
 
-// codeForm matches a code in the form of the API's, "<type>:<context>". No API token has this form.
-var codeForm = regexp.MustCompile(`^[a-z_]{1,40}:[a-z_]{1,40}$`)
+// loggedCode returns an adopted code if it has the form of a code, else ours.
+func loggedCode(adopted string, ours Code) string {
+	if ValidCode(adopted) {
+		return adopted
+	}
+	return ours.String()
+}
 
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Cause }

@@ -91,6 +91,9 @@ func (i *Interruption) IsBreak() bool { return i.Code == codeClosed || i.Code ==
 // SentCode returns the code that the visitor gets: the upstream's own if Stating took it over, else Code.
 func (i *Interruption) SentCode() string { return cmp.Or(i.adopted, i.Code.String()) }
 
+// LoggedCode returns the code for the log, as that of an Error.
+func (i *Interruption) LoggedCode() string { return loggedCode(i.adopted, i.Code) }
+
 // interruptions lists all interruptions, in the order of their declarations below.
 var interruptions []*Interruption
 

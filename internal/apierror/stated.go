@@ -17,10 +17,10 @@ type stated struct {
 	Details jsontext.Value `json:"details"`
 }
 
-// codeFormat is the format of a code, <type>:<context>.
-var codeFormat = regexp.MustCompile(`^[0-9A-Za-z_.-]{1,50}:[0-9A-Za-z_.-]{1,50}$`)
+// codeFormat is the form of the API's codes, <type>:<context>.
+var codeFormat = regexp.MustCompile(`^[a-z0-9_]{1,40}:[a-z0-9_]{1,40}$`)
 
-// ValidCode reports whether code has the format of a code, <type>:<context>.
+// ValidCode reports whether code has the form of the API's codes, <type>:<context>.
 func ValidCode(code string) bool { return codeFormat.MatchString(code) }
 
 // parseStated reads an error of the API. ok is false if body has no text or no code.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"os"
+	"regexp"
 	"strings"
 	"time"
 
@@ -132,7 +133,7 @@ var recordFields = []struct {
 	value func(*Record) any
 }{
 	{"outcome", func(c *Record) any { return orNone(string(c.Outcome)) }},
-	{"assistant", func(c *Record) any { return orNone(c.Assistant) }},
+	{"assistant", func(c *Record) any { return orNone(c.LoggedAssistant()) }},
 	{"alias", func(c *Record) any { return orNone(c.Alias) }},
 	{"chat", (*Record).chat},
 	{"tries", func(c *Record) any { return ifPositive(int64(c.Tries)) }},
@@ -140,7 +141,7 @@ var recordFields = []struct {
 	{"first_event_ms", (*Record).firstEventMillis},
 	{"events", func(c *Record) any { return ifPositive(c.Events) }},
 	{"bytes", func(c *Record) any { return ifPositive(c.Bytes) }},
-	{"finish_reason", func(c *Record) any { return orNone(c.FinishReason) }},
+	{"finish_reason", func(c *Record) any { return orNone(c.loggedReason()) }},
 	{"dropped", func(c *Record) any { return ifPositive(c.Dropped) }},
 	{"after_finish", (*Record).afterFinish},
 	{"cause", func(c *Record) any { return orNone(c.Cause) }},
@@ -171,11 +172,38 @@ func (c *Record) chat() any {
 	return "new"
 }
 
+// LoggedAssistant returns the assistant's id for the log. If the config allows any assistant, the id is the visitor's
+// word. Then it is "other" unless it has the form of an id: it could be a text.
+func (c *Record) LoggedAssistant() string {
+	if c.Assistant != "" && c.Assistant != c.Label && c.Alias == "" && !idForm.MatchString(c.Assistant) {
+		return otherWord
+	}
+	return shorten(c.Assistant)
+}
+
+// loggedReason returns the finish's reason for the log. It is "other" unless it has the form of a reason: the upstream
+// could send a text.
+func (c *Record) loggedReason() string {
+	if c.FinishReason != "" && !reasonForm.MatchString(c.FinishReason) {
+		return otherWord
+	}
+	return c.FinishReason
+}
+
+// otherWord stands for a word of a visitor or the upstream that is not logged.
+const otherWord = "other"
+
+// The forms of words that visitors and the upstream choose. No API token has the form of a reason.
+var (
+	idForm     = regexp.MustCompile(`^[0-9A-Za-z._:-]{1,64}$`)
+	reasonForm = regexp.MustCompile(`^[A-Za-z_-]{1,32}$`)
+)
+
 func orNone(s string) any {
 	if s == "" {
 		return nil
 	}
-	return Shorten(s)
+	return shorten(s)
 }
 
 func ifPositive(n int64) any {
@@ -185,9 +213,9 @@ func ifPositive(n int64) any {
 	return n
 }
 
-// Shorten returns s if it has at most 100 bytes. Otherwise it returns the first 100 bytes without invalid UTF-8, and an
+// shorten returns s if it has at most 100 bytes. Otherwise it returns the first 100 bytes without invalid UTF-8, and an
 // ellipsis. It is for values that visitors or the upstream choose.
-func Shorten(s string) string {
+func shorten(s string) string {
 	if len(s) <= maxLogged {
 		return s
 	}

@@ -31,7 +31,7 @@ func (c *Record) StartSpan(ctx context.Context, endpoint *url.URL, publicEndpoin
 	attributes := []attribute.KeyValue{
 		semconv.GenAIOperationNameInvokeAgent,
 		semconv.GenAIProviderNameKey.String("illumichat"),
-		semconv.GenAIAgentID(Shorten(c.Assistant)),
+		semconv.GenAIAgentID(c.LoggedAssistant()),
 		semconv.HTTPRequestMethodPost,
 		semconv.URLFull(publicEndpoint),
 		semconv.ServerAddress(endpoint.Hostname()),
@@ -72,7 +72,7 @@ func (c *Record) EndSpan() {
 		c.span.SetAttributes(semconv.GenAIResponseTimeToFirstChunk((c.FirstEvent - c.asked).Seconds()))
 	}
 	if c.FinishReason != "" {
-		c.span.SetAttributes(semconv.GenAIResponseFinishReasons(Shorten(c.FinishReason)))
+		c.span.SetAttributes(semconv.GenAIResponseFinishReasons(c.loggedReason()))
 	}
 	switch c.Outcome {
 	case OutcomeFailed:
