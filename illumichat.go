@@ -29,6 +29,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/telemetry"
 	"github.com/illumichat/caddy-illumichat/internal/upstream"
 	"github.com/illumichat/caddy-illumichat/internal/values"
+	"github.com/illumichat/caddy-illumichat/internal/visitor"
 	"github.com/illumichat/caddy-illumichat/internal/watchdog"
 	"github.com/illumichat/caddy-illumichat/store"
 )
@@ -347,7 +348,7 @@ func (h *Handler) newResumer() *resumer {
 	}
 }
 
-// chatConfig returns the config of the rules for chats. A body may not take longer than the whole exchange.
+// chatConfig returns the config of the rules for chats.
 func (h *Handler) chatConfig() chat.Config {
 	return chat.Config{
 		Assistants:  h.Assistants,
@@ -356,8 +357,12 @@ func (h *Handler) chatConfig() chat.Config {
 		MaxMessages: h.MaxMessages,
 		Roles:       h.Roles,
 		PassFields:  h.PassFields,
-		BodyTimeout: min(time.Duration(h.BodyTimeout), time.Duration(h.MaxDuration)),
 	}
+}
+
+// longestBody returns how long a body may take: no longer than the whole exchange.
+func (h *Handler) longestBody() time.Duration {
+	return time.Duration(min(h.BodyTimeout, h.MaxDuration))
 }
 
 // warn logs settings that work but that the operator should check.
@@ -477,7 +482,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, c *telemetry.Rec
 	case http.MethodDelete:
 		return h.resumer.stop(w, r, c)
 	}
-	asked, err := h.rules.Read(w, r)
+	asked, err := h.rules.Read(r, visitor.NewBody(w, r, h.longestBody()))
 	if err != nil {
 		return err
 	}

@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"time"
 
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
 	"github.com/illumichat/caddy-illumichat/internal/cause"
@@ -55,17 +54,17 @@ type Chat struct {
 	Continued bool   // the request has a chatId
 }
 
-// Read reads the visitor's request to its end and checks it. Its error is an *apierror.Error, or
-// apierror.ErrVisitorGone.
-func (c *Rules) Read(w http.ResponseWriter, r *http.Request) (Chat, error) {
+// Read reads the body of the visitor's request r to its end and checks it. The caller bounds how long body may take.
+// Read's error is an *apierror.Error, or apierror.ErrVisitorGone.
+func (c *Rules) Read(r *http.Request, body io.Reader) (Chat, error) {
 	if !isJSON(r.Header.Get("Content-Type")) {
 		return Chat{}, errMediaType
 	}
-	body, err := c.readBody(w, r)
+	read, err := c.readBody(r, body)
 	if err != nil {
 		return Chat{}, err
 	}
-	return c.parse(body)
+	return c.parse(read)
 }
 
 // isJSON reports whether a Content-Type is that of JSON. Most pages send it without a parameter: then nothing is
@@ -80,19 +79,15 @@ func isJSON(contentType string) bool {
 
 // readBody reads the body to its end, not just to the end of its JSON. net/http detects that an HTTP/1 visitor leaves
 // only after the whole body is read.
-func (c *Rules) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+func (c *Rules) readBody(r *http.Request, body io.Reader) ([]byte, error) {
 	if r.ContentLength > c.maxBodySize {
 		return nil, errTooLarge("the request body is larger than %d bytes", c.maxBodySize)
 	}
-	// One deadline covers the whole body. It is not reset afterwards, because that would affect the read in which
-	// net/http waits for the visitor to leave. If the writer does not support deadlines (in tests), there is none.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(c.bodyTimeout))
-
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, c.maxBodySize))
+	read, err := io.ReadAll(http.MaxBytesReader(nil, io.NopCloser(body), c.maxBodySize))
 	if err != nil {
 		return nil, bodyError(r, err)
 	}
-	return body, nil
+	return read, nil
 }
 
 // bodyError returns the error for a body that is too slow, too large or malformed. It returns apierror.ErrVisitorGone

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -33,8 +32,7 @@ type Config struct {
 	MaxBodySize int64             // bytes
 	MaxMessages int               // 0 means no limit
 	Roles       []string
-	PassFields  []string      // further top-level fields that go upstream
-	BodyTimeout time.Duration // for reading the whole body
+	PassFields  []string // further top-level fields that go upstream
 }
 
 // Rules are the rules that a visitor's request is checked against.
@@ -45,7 +43,6 @@ type Rules struct {
 	maxMessages int
 	roles       []string
 	passFields  []string
-	bodyTimeout time.Duration
 }
 
 // NewRules returns the rules of a config, with its placeholders replaced. It returns an error if an assistant or an
@@ -57,7 +54,6 @@ func NewRules(config Config) (*Rules, error) {
 		maxMessages: config.MaxMessages,
 		roles:       config.Roles,
 		passFields:  config.PassFields,
-		bodyTimeout: config.BodyTimeout,
 	}
 	var listed []string
 	for _, configured := range config.Assistants {
