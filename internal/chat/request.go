@@ -107,8 +107,9 @@ func bodyError(r *http.Request, err error) error {
 	return errBadRequest("the chunks of the request body are malformed").Because(cause.Of(err))
 }
 
-// parse checks a body and rewrites it.
+// parse checks a body and rewrites it. It may change body.
 func (c *Rules) parse(body []byte) (Chat, error) {
+	replaceHalfPairs(body)
 	p := newParser(c, body)
 	defer p.release()
 	if err := p.chat(); err != nil {
