@@ -4,6 +4,7 @@ import (
 	"errors"
 	"maps"
 	"net/http"
+	"strconv"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -42,8 +43,12 @@ func writeError(w http.ResponseWriter, log *telemetry.Log, c *telemetry.Record, 
 	maps.Copy(header, e.Header.Clone()) // cloned: requests share e.Header, and other directives may edit the response's
 	header.Set("Content-Type", typeJSON)
 	header.Set("Cache-Control", "no-store")
+	// With a length, the response is complete before net/http knows that nothing follows: see visitor.Body.Discard.
+	body := e.Body()
+	header.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(e.Status)
-	_, _ = w.Write(e.Body()) // an error means that the visitor is gone
+	_, _ = w.Write(body)         // an error means that the visitor is gone
+	header.Del("Content-Length") // if intercept holds the response back, it may write another body
 }
 
 // noteError records and logs that a request ends with e.

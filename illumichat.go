@@ -454,17 +454,28 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 		h.answerPreflight(w, r)
 		return nil
 	}
-	c := telemetry.NewRecord(r)
-	defer c.Done()
-	if err := h.serve(w, r, c); err != nil {
-		writeError(w, h.log, c, err)
+	body := visitor.NewBody(w, r, h.longestBody())
+	if refused := h.answer(w, r, body); refused {
+		body.Discard()
 	}
 	return nil
 }
 
+// answer sends an answer or an error, and records the request. It reports whether it sent an error.
+func (h *Handler) answer(w http.ResponseWriter, r *http.Request, body *visitor.Body) (refused bool) {
+	c := telemetry.NewRecord(r)
+	defer c.Done()
+	err := h.serve(w, r, body, c)
+	if err != nil {
+		body.PrepareError(w.Header())
+		writeError(w, h.log, c, err)
+	}
+	return err != nil
+}
+
 // serve checks whether the page may send chats, whether the chat is valid, and whether there is room. Then it asks the
 // upstream and relays the answer. It returns an error only if nothing was sent to the visitor yet.
-func (h *Handler) serve(w http.ResponseWriter, r *http.Request, c *telemetry.Record) error {
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request, body *visitor.Body, c *telemetry.Record) error {
 	resumable := h.resumer != nil
 	switch {
 	case r.Method == http.MethodPost:
@@ -482,7 +493,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, c *telemetry.Rec
 	case http.MethodDelete:
 		return h.resumer.stop(w, r, c)
 	}
-	asked, err := h.rules.Read(r, visitor.NewBody(w, r, h.longestBody()))
+	asked, err := h.rules.Read(r, body)
 	if err != nil {
 		return err
 	}

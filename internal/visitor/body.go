@@ -1,8 +1,10 @@
 package visitor
 
 import (
+	"errors"
 	"io"
 	"net/http"
+	"os"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -13,16 +15,35 @@ type Body struct {
 	source   io.Reader
 	idle     *caddyhttp.IdleTimeoutReader // Caddy's; nil if the operator has turned it off
 	control  *http.ResponseController     // sets the deadlines of the connection or stream
-	deadline time.Time
-	started  bool // the module has begun to read
+	response *http.ResponseController
+	http1    bool      // the connection carries nothing but this request
+	length   int64     // -1 if the visitor declares none
+	expects  bool      // the visitor may wait for a 100 before they send
+	deadline time.Time // the server's own, if that is earlier
+	started  bool      // the module has begun to read
+	ended    bool      // nothing is left to read
+	late     bool      // a deadline has passed during a read
 }
 
 // NewBody returns the body of r, whose answer is written to w. Reads fail when timeout has passed from now.
 func NewBody(w http.ResponseWriter, r *http.Request, timeout time.Duration) *Body {
-	b := &Body{source: r.Body, control: http.NewResponseController(w), deadline: time.Now().Add(timeout)}
+	control := http.NewResponseController(w)
+	b := &Body{
+		source:   r.Body,
+		control:  control,
+		response: control,
+		http1:    r.ProtoMajor == 1,
+		length:   r.ContentLength,
+		expects:  r.Header.Get("Expect") != "",
+		deadline: time.Now().Add(timeout),
+		ended:    r.ContentLength == 0,
+	}
 	b.idle, _ = caddyhttp.IdleTimeoutsFromContext(r.Context())
 	if b.idle != nil {
 		b.control = b.idle.Ctrl // its deadlines are not cut to the server's own
+		if hard := b.idle.Deadline.HardDeadline; !hard.IsZero() {
+			b.deadline = earlier(hard, b.deadline)
+		}
 	}
 	return b
 }
@@ -31,27 +52,36 @@ func NewBody(w http.ResponseWriter, r *http.Request, timeout time.Duration) *Bod
 func (b *Body) Read(p []byte) (int, error) {
 	if !b.started {
 		b.started = true
-		b.bound()
+		b.bound(b.deadline)
 	}
 	n, err := b.source.Read(p)
-	if err == io.EOF {
+	switch {
+	case err == io.EOF:
+		b.ended = true
 		b.unbound()
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		b.late = true
 	}
 	return n, err
 }
 
-// bound sets the deadline for the whole body. Caddy's reader sets its deadlines only when it reads. So it sets none if
-// another handler has read the body: over HTTP/1.1, net/http then waits on the connection for the visitor to leave.
-func (b *Body) bound() {
-	if b.idle == nil {
-		_ = b.control.SetReadDeadline(b.deadline) // a writer that does not support deadlines (in tests) sets none
+// bound sets the deadline for reading. Caddy's reader sets its deadlines only when it reads. So it sets none if another
+// handler has read the body: over HTTP/1.1, net/http then waits on the connection for the visitor to leave.
+func (b *Body) bound(at time.Time) {
+	if b.idle != nil {
+		b.idle.Deadline.HardDeadline = at
 		return
 	}
-	if hard := b.idle.Deadline.HardDeadline; hard.IsZero() || hard.After(b.deadline) {
-		b.idle.Deadline.HardDeadline = b.deadline
-	}
+	_ = b.control.SetReadDeadline(at) // a writer that does not support deadlines (in tests) sets none
 }
 
 // unbound removes every deadline for reading. Otherwise one would end the wait in which net/http notices that the
 // visitor leaves, and net/http would take that for a visitor who has left.
 func (b *Body) unbound() { _ = b.control.SetReadDeadline(time.Time{}) }
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
