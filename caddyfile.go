@@ -81,6 +81,10 @@ func parseCaddyfile(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 //
 // Only `alias` and `limit` may be repeated.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	return values.PrintableError(h.unmarshalCaddyfile(d)) // other modules' errors print words as they are
+}
+
+func (h *Handler) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the directive's name
 	if err := values.NoArgs(d); err != nil {
 		return err
@@ -161,7 +165,10 @@ func (h *Handler) unmarshalSubdirective(d *caddyfile.Dispenser, name string) err
 	case "store":
 		return h.unmarshalStore(d)
 	}
-	return d.Errf("unrecognized subdirective '%s'", values.Printable(name))
+	if values.Printable(name) != name {
+		return d.Errf("unrecognized subdirective '%s'; a token is written: token {env.NAME}", values.Printable(name))
+	}
+	return d.Errf("unrecognized subdirective '%s'", name)
 }
 
 // unmarshalToken must not return errors that print the current word, as d.ArgErr does: the word is part of the
@@ -203,7 +210,7 @@ func (h *Handler) unmarshalAssistants(d *caddyfile.Dispenser) error {
 			return d.WrapErr(chat.ErrAnyAmongOthers)
 		}
 		if _, ok := h.Aliases[id]; ok {
-			return d.Errf("assistants: '%s' is already an alias", id)
+			return d.Errf("assistants: '%s' is already an alias", values.Printable(id))
 		}
 	}
 	return nil
@@ -224,7 +231,7 @@ func (h *Handler) unmarshalAlias(d *caddyfile.Dispenser) error {
 	}
 	name, id := args[0], args[1]
 	if _, ok := h.Aliases[name]; ok {
-		return d.Errf("alias '%s' is already specified", name)
+		return d.Errf("alias '%s' is already specified", values.Printable(name))
 	}
 	if err := chat.CheckAlias(name, id, h.Assistants); err != nil {
 		return d.Errf("alias: %w", err)

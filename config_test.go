@@ -111,7 +111,7 @@ func TestConfigIsRefused(t *testing.T) {
 		{`"retry": {"on": [499]}`, []string{"retry", "on", "499"}},
 		{`"retry": {"tries": 2}`, []string{"tries"}},
 
-		{`"endpoint": "{env.TEST_FTP}"`, []string{"endpoint", "ftp://example.com"}},
+		{`"endpoint": "{env.TEST_FTP}"`, []string{"endpoint", "{env.TEST_FTP}", "not an http or https URL"}},
 		{`"endpoint": "{evn.ILLUMICHAT_ENDPOINT}"`, []string{"endpoint", "{evn.ILLUMICHAT_ENDPOINT}"}},
 		{`"endpoint": "https://{http.request.host}/api/chat"`, []string{"endpoint", "{http.request.host}"}},
 		{`"endpoint": "https://{env.NOPE}/api/chat"`, []string{"endpoint", "{env.NOPE}"}},
@@ -121,13 +121,13 @@ func TestConfigIsRefused(t *testing.T) {
 		{`"aliases": {"any": "*"}`, []string{"aliases", "*"}},
 		{`"token": "{env.ILLUMICHAT_API_TOKEN"`, []string{"token", "placeholder"}},
 		{`"token": "$ILLUMICHAT_API_TOKEN"`, []string{"token", "placeholder"}},
-		{`"endpoint": "ftp://example.com/api"`, []string{"endpoint", "ftp://example.com/api"}},
-		{`"endpoint": "/api/chat"`, []string{"endpoint", "/api/chat"}},
+		{`"endpoint": "ftp://example.com/api"`, []string{"endpoint", "ftp://example.com:"}},
+		{`"endpoint": "/api/chat"`, []string{"endpoint", "not an http or https URL"}},
 		{`"endpoint": "https://user:hidden@example.com"`, []string{"endpoint", "credentials"}},
 		{`"endpoint": "https://user@example.com"`, []string{"endpoint", "credentials"}},
 		{`"endpoint": "https://example.com/#chat"`, []string{"endpoint", "fragment"}},
 		{`"endpoint": "https://:443/api"`, []string{"endpoint", "host"}},
-		{`"endpoint": "https://example.com/%zz"`, []string{"endpoint", "%zz"}},
+		{`"endpoint": "https://example.com/%zz"`, []string{"endpoint", "begins no escape"}},
 
 		{`"max_body_size": -1`, []string{"max_body_size", "-1"}},
 		{`"max_body_size": "1MiB"`, []string{"max_body_size"}},
@@ -190,6 +190,27 @@ func TestConfigIsRefused(t *testing.T) {
 		{`"resume": {}, "store": {"module": "shoebox"}`, []string{"store", "shoebox"}},
 		{`"resume": {}, "store": {"module": "memory", "size": 5}`, []string{"store", "size"}},
 
+		// The token in the wrong place.
+		{`"roles": ["user", "{token}"]`, []string{"roles", "API token"}},
+		{`"pass_fields": ["{token}"]`, []string{"pass_fields", "API token"}},
+		{`"allow_origins": ["https://{token}.example"]`, []string{"allow_origins", "API token"}},
+		{`"limits": [{"requests": 2, "window": "1m", "key": "{token}"}]`, []string{"limits", "API token"}},
+		{`"resume": {"owner": "{token}{http.auth.user.id}"}`, []string{"resume", "API token"}},
+		{`"assistants": ["{token}"]`, []string{"assistants", "API token"}},
+		{`"assistants": ["{env.ILLUMICHAT_API_TOKEN}"]`, []string{"assistants", "{env.ILLUMICHAT_API_TOKEN}", "API token"}},
+		{`"aliases": {"{token}": "asst_help"}`, []string{"aliases", "API token"}},
+		{`"aliases": {"help": "{env.ILLUMICHAT_API_TOKEN}"}`, []string{"aliases", "help", "{env.ILLUMICHAT_API_TOKEN}", "API token"}},
+		{`"endpoint": "{token}"`, []string{"endpoint", "URL"}},
+		{`"endpoint": "{env.ILLUMICHAT_API_TOKEN}"`, []string{"endpoint", "{env.ILLUMICHAT_API_TOKEN}", "URL"}},
+		{`"{token}": 5`, []string{"unknown field"}},
+		{`"heartbeat": "{token}"`, []string{"heartbeat", "no duration"}},
+		{`"max_messages": "{token}"`, []string{"max_messages"}},
+		{`"retry": {"backoff": "{token}"}`, []string{"retry", "no duration"}},
+		{`"idle_timeout": "hidden"`, []string{"idle_timeout", "no duration"}},
+		{`"transport": {"protocol": "{token}"}`, []string{"transport"}},
+		{`"transport": {"protocol": "http", "dial_timeout": "{token}"}`, []string{"transport"}},
+		{`"store": {"module": "{token}"}`, []string{"store"}},
+
 		{`"transport": 5`, []string{"transport"}},
 		{`"transport": {"protocol": "carrier_pigeon"}`, []string{"transport", "carrier_pigeon"}},
 		{`"transport": {"protocol": 5}`, []string{"transport"}},
@@ -201,7 +222,7 @@ func TestConfigIsRefused(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.fields, func(t *testing.T) {
-			_, err := provision(t, test.fields)
+			_, err := provision(t, strings.ReplaceAll(test.fields, "{token}", sandbox.Token))
 			if err == nil {
 				t.Fatal("it is accepted")
 			}
@@ -210,8 +231,10 @@ func TestConfigIsRefused(t *testing.T) {
 					t.Errorf("got %q, want it to name %q", err, want)
 				}
 			}
-			if strings.Contains(err.Error(), sandbox.Token) {
-				t.Errorf("the error prints the token: %v", err)
+			for _, secret := range []string{sandbox.Token, "hidden"} {
+				if strings.Contains(err.Error(), secret) {
+					t.Errorf("the error prints a secret: %v", err)
+				}
 			}
 		})
 	}

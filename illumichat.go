@@ -86,13 +86,14 @@ type Handler struct {
 	// so a rotated secret needs no reload. Required.
 	Token string `json:"token,omitempty"`
 
-	// The chat API's URL, `http` or `https`. It may contain `{env.*}` and `{file.*}` placeholders. If the result
-	// is empty, the default is used. Default: `https://beta.illumichat.com/api/chat`.
+	// The chat API's URL, `http` or `https`, without credentials. It may contain `{env.*}` and `{file.*}` placeholders. An
+	// `@` is written `%40`. If the result is empty, the default is used. Default: `https://beta.illumichat.com/api/chat`.
 	Endpoint string `json:"endpoint,omitempty"`
 
 	// The ids of the assistants that pages may talk to. A single `*` allows any assistant, and the handler logs
 	// a warning. Ids may be `{env.*}` and `{file.*}` placeholders. If exactly one assistant is configured, ids and
-	// aliases together, a page may omit `assistantId`. Required, unless there are aliases.
+	// aliases together, a page may omit `assistantId`. An id with a comma or quotation marks is refused, and so is the
+	// API token. Required, unless there are aliases.
 	Assistants []string `json:"assistants,omitempty"`
 
 	// Names that pages may use for assistants, so that they need not know the ids: name → assistant id.
@@ -194,6 +195,10 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 // Provision fills in defaults, resolves placeholders, loads the transport and opens the store.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	stdlog.Guard()
+	return values.PrintableError(h.provision(ctx))
+}
+
+func (h *Handler) provision(ctx caddy.Context) error {
 	h.log = telemetry.NewLog(ctx.Logger())
 	h.setDefaults()
 
@@ -201,6 +206,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.exchanges = h.newExchanges()
 	if h.exchanges.token, err = upstream.NewTokenSource(h.Token); err != nil {
 		return fmt.Errorf("token: %w", err)
+	}
+	if err := h.checkTokenIsNowhereElse(); err != nil {
+		return err
 	}
 	if h.exchanges.endpoint, err = upstream.ResolveEndpoint(h.Endpoint); err != nil {
 		return fmt.Errorf("endpoint: %w", err)
@@ -357,6 +365,7 @@ func (h *Handler) chatConfig() chat.Config {
 		MaxMessages: h.MaxMessages,
 		Roles:       h.Roles,
 		PassFields:  h.PassFields,
+		HoldsToken:  h.exchanges.token.OccursIn,
 	}
 }
 
@@ -526,15 +535,17 @@ func (h *Handler) Cleanup() error {
 	return h.limiter.Close()
 }
 
-// MarshalLogObject keeps a literal token out of logs that print the whole handler, as the server's `trace` option
-// does.
+// MarshalLogObject keeps a literal token, and a key in the endpoint's query, out of logs that print the whole handler, as
+// the server's `trace` option does.
 func (h *Handler) MarshalLogObject(enc zapcore.ObjectEncoder) error {
 	token := h.Token
 	if !values.IsPlaceholder(token) {
 		token = "REDACTED"
 	}
 	enc.AddString("token", token)
-	enc.AddString("endpoint", h.Endpoint)
+	if h.exchanges.endpoint != nil {
+		enc.AddString("endpoint", h.exchanges.endpoint.Public)
+	}
 	enc.AddString("assistants", strings.Join(h.Assistants, " "))
 	return nil
 }

@@ -41,7 +41,7 @@ var walls = map[string][]string{
 	"internal/recording": {"internal/apierror", "internal/sse", "internal/watchdog", "store"},
 	"internal/shutdown":  {"internal/apierror"},
 	"internal/values":    {},
-	"store":              {},
+	"store":              {"internal/values"},
 	"store/redisstore":   {"internal/cause", "internal/values", "store"},
 
 	"cmd/caddy": {".", "sandbox", "store/redisstore"},

@@ -6,6 +6,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/illumichat/caddy-illumichat/internal/values"
 )
 
 func init() {
@@ -27,11 +29,11 @@ func (*Memory) CaddyModule() caddy.ModuleInfo {
 // UnmarshalCaddyfile reads `store memory`, which has no options.
 func (*Memory) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the module's name
-	if d.NextArg() {
-		return d.ArgErr()
+	if err := values.NoArgs(d); err != nil {
+		return err
 	}
 	if d.NextBlock(d.Nesting()) {
-		return d.Errf("memory has no subdirective '%s'", d.Val())
+		return d.Errf("memory has no subdirective '%s'", values.Printable(d.Val()))
 	}
 	return nil
 }

@@ -22,6 +22,7 @@ const Other = "other"
 var (
 	ErrNoAssistants    = errors.New("assistants: at least one assistant is needed, or an alias of one")
 	ErrAnyAmongOthers  = errors.New("assistants: * allows any assistant, so none can be named beside it")
+	errPlaceholder     = errors.New("a placeholder does not work here; write the word itself")
 	errPassFieldIsOurs = errors.New("assistantId, messages and chatId are always forwarded")
 )
 
@@ -33,6 +34,10 @@ type Config struct {
 	MaxMessages int               // 0 means no limit
 	Roles       []string
 	PassFields  []string // further top-level fields that go upstream
+
+	// HoldsToken reports whether a text holds the API token; nil: no text does. Ids and names that do are refused, because
+	// visitors, logs and metrics would show them.
+	HoldsToken func(string) bool
 }
 
 // Rules are the rules that a visitor's request is checked against.
@@ -55,33 +60,60 @@ func NewRules(config Config) (*Rules, error) {
 		roles:       config.Roles,
 		passFields:  config.PassFields,
 	}
+	if config.HoldsToken == nil {
+		config.HoldsToken = func(string) bool { return false }
+	}
 	var listed []string
 	for _, configured := range config.Assistants {
 		if configured == Any {
 			rules.any = true
 			continue
 		}
-		id, err := values.Expand(configured)
+		id, err := config.resolveID(configured)
 		if err != nil {
-			return nil, fmt.Errorf("assistants: %w", err)
-		}
-		if err := CheckAssistant(id); err != nil {
 			return nil, fmt.Errorf("assistants: %w", err)
 		}
 		rules.assistants[id] = id
 		listed = append(listed, id)
 	}
 	for name, configured := range config.Aliases {
-		id, err := values.Expand(configured)
-		if err != nil {
-			return nil, fmt.Errorf("aliases: %s: %w", name, err)
+		if config.HoldsToken(name) {
+			return nil, fmt.Errorf("aliases: a name: %w", errIDIsToken)
 		}
-		if err := CheckAlias(name, id, listed); err != nil {
+		if err := checkName(name, listed); err != nil {
 			return nil, fmt.Errorf("aliases: %w", err)
+		}
+		id, err := config.resolveID(configured)
+		if err != nil {
+			return nil, fmt.Errorf("aliases: %s: %w", values.Printable(name), err)
 		}
 		rules.assistants[name] = id
 	}
 	return rules, nil
+}
+
+// resolveID replaces the placeholders of an id and checks the result. An error names the placeholders and not their
+// values.
+func (c *Config) resolveID(configured string) (string, error) {
+	id, err := values.Expand(configured)
+	if err != nil {
+		return "", err
+	}
+	if err = checkID(id); err == nil && c.HoldsToken(id) {
+		err = errIDIsToken
+	}
+	return id, aboutID(configured, err)
+}
+
+// aboutID adds to an error which id it is about. It names the placeholders of an id that has some.
+func aboutID(configured string, err error) error {
+	switch {
+	case err == nil || configured == "" || configured == Any:
+		return err
+	case values.HasPlaceholder(configured):
+		return fmt.Errorf("the value of %s: %w", values.Placeholders(configured), err)
+	}
+	return fmt.Errorf("%q: %w", values.Printable(configured), err)
 }
 
 // AllowsAny reports whether any assistant is allowed.
@@ -99,50 +131,86 @@ func (c *Rules) Labels() []string {
 	return labels
 }
 
-// CheckAssistant checks an assistant's id whose placeholders have been replaced. It refuses a * from a placeholder,
-// because that would be an id. The operator may have meant to allow any assistant.
-func CheckAssistant(id string) error {
+// CheckAssistant checks an assistant's id as it is configured. An id with placeholders can be checked only when they are
+// replaced.
+func CheckAssistant(configured string) error {
+	if values.HasPlaceholder(configured) {
+		return nil
+	}
+	return aboutID(configured, checkID(configured))
+}
+
+var errIDIsToken = errors.New("this is the API token, which others could read here; the option token is its only place")
+
+// checkID checks an assistant's id. It refuses a * from a placeholder, because that would be an id. The operator may
+// have meant to allow any assistant. Its errors do not show the id.
+func checkID(id string) error {
 	switch {
 	case id == "":
 		return errors.New("an assistant's id is empty")
 	case id == Any:
 		return errors.New("* is no assistant's id; alone, and not by a placeholder, it allows any")
+	case values.HoldsToken(id):
+		return errIDIsToken
 	case !utf8.ValidString(id):
-		return fmt.Errorf("%q is no assistant's id: it is not valid UTF-8", id)
+		return errors.New("it is no assistant's id: it is not valid UTF-8")
 	case strings.ContainsFunc(id, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }):
-		return fmt.Errorf("%q is no assistant's id: it holds a space or a control character", id)
+		return errors.New("it is no assistant's id: it holds a space or a control character")
+	case strings.Contains(id, ","):
+		return errors.New("it is no assistant's id: it holds a comma; separate ids by spaces")
+	case strings.ContainsAny(id, quotationMarks):
+		return errors.New("it is no assistant's id: it holds quotation marks; leave them out")
 	}
 	return nil
 }
 
-// CheckAlias checks the name and the id of an alias. It refuses a name that is the id of a listed assistant, because
-// the name would mean two assistants.
-func CheckAlias(name, id string, listed []string) error {
-	if name == "" {
+// quotationMarks are those of keyboards and of word processors.
+const quotationMarks = "\"'`“”„‘’«»"
+
+// CheckAlias checks the name and the configured id of an alias. It refuses a name that is the id of a listed assistant,
+// because the name would mean two assistants.
+func CheckAlias(name, configured string, listed []string) error {
+	if err := checkName(name, listed); err != nil {
+		return err
+	}
+	return CheckAssistant(configured)
+}
+
+func checkName(name string, listed []string) error {
+	switch {
+	case name == "":
 		return errors.New("the name is empty")
-	}
-	if !utf8.ValidString(name) {
-		return fmt.Errorf("the name %q is not valid UTF-8", name)
-	}
-	if slices.Contains(listed, name) {
-		return fmt.Errorf("'%s' is the id of a listed assistant", name)
-	}
-	return CheckAssistant(id)
-}
-
-// CheckRole returns an error if a role is empty.
-func CheckRole(role string) error {
-	if role == "" {
-		return errors.New("a role is empty")
+	case values.HoldsToken(name):
+		return fmt.Errorf("the name: %w", errIDIsToken)
+	case values.HasPlaceholder(name):
+		return fmt.Errorf("the name %q is a placeholder, which only the id may be; write the name itself", values.Printable(name))
+	case !utf8.ValidString(name):
+		return fmt.Errorf("the name %q is not valid UTF-8", values.Printable(name))
+	case slices.Contains(listed, name):
+		return fmt.Errorf("'%s' is the id of a listed assistant", values.Printable(name))
 	}
 	return nil
 }
 
-// CheckPassField returns an error if name is empty, or is assistantId, messages or chatId in any letter case. An
+// CheckRole returns an error if a role is empty or a placeholder.
+func CheckRole(role string) error {
+	switch {
+	case role == "":
+		return errors.New("a role is empty")
+	case values.HasPlaceholder(role):
+		return fmt.Errorf("%q: %w", values.Printable(role), errPlaceholder)
+	}
+	return nil
+}
+
+// CheckPassField returns an error if name is empty, a placeholder, or assistantId, messages or chatId in any letter case. An
 // upstream that ignores case would take such a field for the real one.
 func CheckPassField(name string) error {
 	if name == "" {
 		return errors.New("a field's name is empty")
+	}
+	if values.HasPlaceholder(name) {
+		return fmt.Errorf("%q: %w", values.Printable(name), errPlaceholder)
 	}
 	if slices.ContainsFunc(chatFields, func(field string) bool { return strings.EqualFold(field, name) }) {
 		return fmt.Errorf("%q: %w", name, errPassFieldIsOurs)

@@ -83,14 +83,14 @@ func Parse(s string) (string, error) {
 	}
 	switch u.Scheme {
 	case "ftp", "file", "ws", "wss": // other schemes may be an app's
-		return "", fmt.Errorf("'%s' is no page's origin", s)
+		return "", fmt.Errorf("'%s' is no page's origin; one begins with https:// or http://", values.Printable(s))
 	}
 	host := u.Hostname()
 	if ip, err := netip.ParseAddr(host); err == nil && ip.Is6() {
 		host = "[" + ip.String() + "]"
 	} else if !isASCII(host) {
 		if host, err = idna.Lookup.ToASCII(host); err != nil {
-			return "", fmt.Errorf("'%s' is no origin: %w", s, err)
+			return "", fmt.Errorf("'%s' is no origin: its host is no domain name", values.Printable(s))
 		}
 	}
 	if port := strings.TrimLeft(u.Port(), "0"); port != "" && port != defaultPorts[u.Scheme] {

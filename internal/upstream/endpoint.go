@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 
 	"github.com/illumichat/caddy-illumichat/internal/values"
 )
@@ -39,6 +40,12 @@ func publicURL(u *url.URL, configured string) string {
 }
 
 func resolveURL(configured string) (*url.URL, error) {
+	if !values.HasPlaceholder(configured) {
+		if configured == "" {
+			configured = DefaultEndpoint
+		}
+		return ParseEndpoint(configured)
+	}
 	value, err := values.Replace(configured, func(string, string) error { return nil })
 	switch {
 	case err != nil:
@@ -50,30 +57,78 @@ func resolveURL(configured string) (*url.URL, error) {
 	if value, err = values.Expand(configured); err != nil {
 		return nil, err
 	}
-	return ParseEndpoint(value)
+	u, err := parseURL(value)
+	if err != nil {
+		return nil, fmt.Errorf("the value of %s: %w", values.Placeholders(configured), err)
+	}
+	return u, nil
 }
 
 // ParseEndpoint parses the URL of a chat API. It returns an error unless the URL has the scheme http or https, a host,
-// and no invalid port. It also returns an error if the URL holds credentials or a fragment.
+// and no invalid port. It also returns an error if the URL holds credentials or a fragment. The error shows no more
+// than the scheme and the host.
 func ParseEndpoint(s string) (*url.URL, error) {
+	u, err := parseURL(s)
+	if err == nil {
+		return u, nil
+	}
+	if shown := schemeAndHost(s); shown != "" {
+		err = fmt.Errorf("%s: %w", shown, err)
+	}
+	return nil, err
+}
+
+// schemeAndHost returns these two parts of a URL, or "" if there is doubt which parts they are.
+func schemeAndHost(s string) string {
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme == "" || u.Hostname() == "" || strings.Contains(s, "@") {
+		return ""
+	}
+	return values.Printable(u.Scheme + "://" + u.Host)
+}
+
+var (
+	errNoURL       = errors.New("not an http or https URL; one is written like " + DefaultEndpoint)
+	errCredentials = errors.New("the URL has an @, so it may hold credentials; the token is the only one that is sent; " +
+		"leave them out, or write %40 for an @ of the path or the query")
+)
+
+// parseURL is ParseEndpoint, but its errors show nothing of the URL, which may be the value of a placeholder.
+func parseURL(s string) (*url.URL, error) {
+	// A password that holds a slash or a # hides from url.Parse, which takes the user for the host.
+	if strings.Contains(s, "@") {
+		return nil, errCredentials
+	}
 	u, err := url.Parse(s)
 	switch {
 	case err != nil:
-		// The error that url.Parse wraps does not print the URL, which may hold credentials.
-		if e, ok := errors.AsType[*url.Error](err); ok {
-			err = e.Err
-		}
-		return nil, err
+		return nil, whyNoURL(err)
 	case u.Scheme != "http" && u.Scheme != "https":
-		return nil, fmt.Errorf("%q is not an http or https URL", values.Printable(s))
-	case u.User != nil:
-		return nil, errors.New("the URL holds credentials; the token is the only one that is sent")
+		return nil, errNoURL
 	case u.Hostname() == "":
-		return nil, fmt.Errorf("%q names no host", s)
+		return nil, errors.New("the URL names no host; write it behind https://")
 	case !values.ValidPort(u):
-		return nil, fmt.Errorf("%q has a port that does not exist", s)
+		return nil, errPort
 	case u.Fragment != "":
-		return nil, fmt.Errorf("%q has a fragment, which is never sent", s)
+		return nil, errors.New("the URL has a fragment, which is never sent; leave out the # and the text behind it")
 	}
 	return u, nil
+}
+
+var errPort = errors.New("the URL has a port that does not exist; write a number from 1 to 65535, or leave it out")
+
+// whyNoURL returns the reason why url.Parse has failed. It does not wrap err, which quotes pieces of the URL.
+func whyNoURL(err error) error {
+	var escape url.EscapeError
+	switch text := err.Error(); {
+	case errors.As(err, &escape):
+		return errors.New("the URL has a % that begins no escape; write %25 for a percent sign")
+	case strings.Contains(text, "invalid port"):
+		return errPort
+	case strings.Contains(text, "control character"):
+		return errors.New("the URL has a control character")
+	case strings.Contains(text, "missing ']'"):
+		return errors.New("the URL has a [ without its ]")
+	}
+	return errNoURL
 }

@@ -27,10 +27,10 @@ func TestEndpointIsChecked(t *testing.T) {
 		"https://:443/api/chat":         "names no host",
 		"https://chat.example:0":        "port that does not exist",
 		"https://chat.example:65536":    "port that does not exist",
-		"https://chat.example:https/":   `invalid port ":https"`,
+		"https://chat.example:https/":   "port that does not exist",
 		"https://chat.example/#chat":    "fragment",
-		"https://chat.example/%zz":      `invalid URL escape "%zz"`,
-		"https://[::1/api/chat":         "missing ']'",
+		"https://chat.example/%zz":      "begins no escape",
+		"https://[::1/api/chat":         "a [ without its ]",
 		"https://chat.example/\r\nHost": "control character",
 	} {
 		if u, err := ParseEndpoint(url); err == nil || u != nil || !strings.Contains(err.Error(), reason) {
@@ -39,8 +39,8 @@ func TestEndpointIsChecked(t *testing.T) {
 	}
 }
 
-// The errors for credentials do not print them.
-func TestEndpointErrorsHideCredentials(t *testing.T) {
+// The errors for a literal URL print no more than its scheme and host.
+func TestEndpointErrorsHideSecrets(t *testing.T) {
 	const hidden = "hidden0password"
 	for _, url := range []string{
 		"https://" + hidden + "@chat.example",
@@ -52,14 +52,52 @@ func TestEndpointErrorsHideCredentials(t *testing.T) {
 		"https://user:" + hidden + "%zz@chat.example",
 		"https://user:" + hidden + "\x7f@chat.example",
 		"https://user:" + hidden + "@",
+		"ftp://user:" + hidden + "@chat.example",
+		"user:" + hidden + "@chat.example",
+		"https://user:" + hidden + "/@chat.example",
+		"https://user:" + hidden + "#@chat.example",
+		"https://user:" + hidden + "?@chat.example",
+		"https://user:12/" + hidden + "@chat.example", // url.Parse takes user for the host and 12 for the port
+		"https://user:12?" + hidden + "@chat.example",
+		"https://user:" + hidden,
+		"https://chat.example:0/" + hidden,
+		"https://chat.example:0/?key=" + hidden,
+		"https://chat.example/?key=" + hidden + "#chat",
+		"https://chat.example/#" + hidden,
+		"https:///api?key=" + hidden,
+		"ftp://chat.example/" + hidden + "?key=" + hidden,
+		"chat.example/api?key=" + hidden,
+		hidden,
+		"ic_sandbox000000000000000000000000000000000", // the operator wrote the token after the wrong option
 	} {
-		if _, err := ParseEndpoint(url); err == nil || strings.Contains(err.Error(), hidden) {
-			t.Errorf("%q: got the error %v", url, err)
+		if u, err := ParseEndpoint(url); err == nil || u != nil || strings.Contains(err.Error(), hidden) || strings.Contains(err.Error(), "ic_") {
+			t.Errorf("%q: got %v, the error %v", url, u, err)
 		}
 	}
-	// The operator wrote the token after the wrong option.
-	if _, err := ParseEndpoint("ic_sandbox000000000000000000000000000000000"); err == nil || strings.Contains(err.Error(), "ic_") {
-		t.Errorf("a token: got the error %v", err)
+	_, err := ParseEndpoint("ftp://chat.example/api?key=" + hidden)
+	if err == nil || !strings.HasPrefix(err.Error(), "ftp://chat.example: ") {
+		t.Errorf("the error does not show the scheme and the host: %v", err)
+	}
+}
+
+// An error for a URL by placeholder names the placeholder, and shows nothing of its value.
+func TestEndpointErrorsNameThePlaceholder(t *testing.T) {
+	for value, reason := range map[string]string{
+		"ftp://hidden.example/hidden?key=hidden":     "not an http or https URL",
+		"https://user:hidden@hidden.example":         "credentials",
+		"https://hidden.example:0/?key=hidden":       "port",
+		"https://hidden.example:hidden/":             "port",
+		"https://hidden.example/?key=hidden#hidden":  "fragment",
+		"https://hidden.example/%zzhidden":           "escape",
+		"hidden":                                     "not an http or https URL",
+		"ic_sandbox00000000000000000000000000hidden": "not an http or https URL",
+	} {
+		t.Setenv("TEST_URL", value)
+		if _, err := ResolveEndpoint("{env.TEST_URL}"); err == nil || !strings.Contains(err.Error(), "{env.TEST_URL}") || !strings.Contains(err.Error(), reason) {
+			t.Errorf("%s: got %v, want %q in the error", value, err, reason)
+		} else if strings.Contains(err.Error(), "hidden") {
+			t.Errorf("the error shows the value: %v", err)
+		}
 	}
 }
 

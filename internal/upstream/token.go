@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/illumichat/caddy-illumichat/internal/values"
 )
@@ -92,7 +93,7 @@ func NewTokenSource(configured string) (TokenSource, error) {
 	if path, ok := values.File(configured); ok {
 		source := TokenSource{path: path}
 		if _, err := source.Get(); err != nil {
-			return source, fmt.Errorf("%s: %w", configured, err)
+			return source, fmt.Errorf("%s: %w", values.Printable(configured), values.PrintableError(err))
 		}
 		return source, nil
 	}
@@ -101,8 +102,8 @@ func NewTokenSource(configured string) (TokenSource, error) {
 		return TokenSource{}, err
 	}
 	if err := CheckToken([]byte(value)); err != nil {
-		if values.IsPlaceholder(configured) {
-			err = fmt.Errorf("%s: %w", configured, err)
+		if values.HasPlaceholder(configured) {
+			err = fmt.Errorf("%s: %w", values.Placeholders(configured), err)
 		}
 		return TokenSource{}, err
 	}
@@ -125,10 +126,24 @@ func (s TokenSource) Get() (Token, error) {
 	return newToken(value), nil
 }
 
+// OccursIn reports whether text holds the current token.
+func (s TokenSource) OccursIn(text string) bool {
+	token, err := s.Get()
+	return err == nil && token.In([]byte(text))
+}
+
 // HasDocumentedForm reports whether the current token has the form that the vendor documents.
 func (s TokenSource) HasDocumentedForm() bool {
 	token, err := s.Get()
 	return err == nil && values.APIToken.Match(token.value)
+}
+
+// isPath reports whether a token is the path of a file: an absolute one, or one that begins with a dot.
+func isPath(token string) bool {
+	if len(token) > 2 && token[1] == ':' && (token[2] == '\\' || token[2] == '/') { // on Windows
+		return true
+	}
+	return strings.HasPrefix(token, "/") || strings.HasPrefix(token, "./") || strings.HasPrefix(token, "../") || strings.HasPrefix(token, "~/")
 }
 
 // CheckToken returns an error if token cannot be an API token. The error does not show the token.
@@ -145,6 +160,12 @@ func CheckToken(token []byte) error {
 		if c <= ' ' || c >= 0x7f {
 			return errors.New("the token holds a space, a control character or a byte that is not ASCII")
 		}
+	}
+	if strings.ContainsRune("\"'`", rune(token[0])) {
+		return errors.New("the token has quotation marks around it; leave them out")
+	}
+	if isPath(string(token)) {
+		return errors.New("the token is a path; write {file.PATH} to read it from a file")
 	}
 	// No token begins with these bytes (RFC 6750, § 2.1), but a misspelled placeholder does.
 	if token[0] == '{' || token[0] == '$' {

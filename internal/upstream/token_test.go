@@ -52,6 +52,12 @@ func TestTokenIsChecked(t *testing.T) {
 		{what: "a line end within", value: "ic_sandbox0000000000\n00000000000000000000000", refused: "control character"},
 		{what: "DEL", value: sandbox.Token + "\x7f", refused: "control character"},
 		{what: "not ASCII", value: sandbox.Token + "é", refused: "not ASCII"},
+		{what: "in quotation marks", value: `"` + sandbox.Token + `"`, refused: "quotation marks"},
+		{what: "in single quotation marks", value: "'" + sandbox.Token + "'", refused: "quotation marks"},
+		{what: "a path", value: "/run/secrets/illumichat_token", refused: "{file.PATH}"},
+		{what: "a relative path", value: "./secrets/illumichat_token", refused: "{file.PATH}"},
+		{what: "a path of Windows", value: `C:\secrets\illumichat_token`, refused: "{file.PATH}"},
+		{what: "with a slash within", value: "0123456789/0123456789"},
 		{what: "byte order mark", value: "\ufeff" + sandbox.Token, refused: "not ASCII"},
 	}
 	file := filepath.Join(t.TempDir(), "token")
@@ -164,4 +170,27 @@ func FuzzTokenIn(f *testing.F) {
 			t.Errorf("%q in %q: got %t", token, text, got)
 		}
 	})
+}
+
+// The token is found in a text, and nothing else is.
+func TestTokenOccursIn(t *testing.T) {
+	t.Setenv("TEST_TOKEN", "a-token-of-another-form")
+	source, err := NewTokenSource("{env.TEST_TOKEN}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]bool{"a-token-of-another-form": true, "x a-token-of-another-form": true, "a-token-of-another": false, "": false} {
+		if got := source.OccursIn(text); got != want {
+			t.Errorf("it occurs in %q: %v", text, got)
+		}
+	}
+}
+
+// The error for a placeholder that is the token itself, in place of a name, does not show it.
+func TestTokenInPlaceOfAName(t *testing.T) {
+	for _, configured := range []string{"{" + sandbox.Token + "}", "{env." + sandbox.Token + "}", "{file." + sandbox.Token + "}", "{env.HOME}" + sandbox.Token + " "} {
+		if _, err := NewTokenSource(configured); err == nil || strings.Contains(err.Error(), sandbox.Token) {
+			t.Errorf("got %v", err)
+		}
+	}
 }

@@ -19,6 +19,9 @@ import (
 // only matches a value that is one placeholder and nothing else.
 var only = regexp.MustCompile(`^\{[^{}]+\}$`)
 
+// placeholder matches a placeholder.
+var placeholder = regexp.MustCompile(`\{[^{}]+\}`)
+
 // onlyFile matches a value that is one {file.PATH} and nothing else.
 var onlyFile = regexp.MustCompile(`^\{file\.([^{}]+)\}$`)
 
@@ -37,12 +40,22 @@ func File(s string) (path string, ok bool) {
 	return match[1], true
 }
 
+// Placeholders returns the placeholders of s, as an error may print them. An error that is about the value of s names them
+// instead, because the value may be a secret.
+func Placeholders(s string) string {
+	found := placeholder.FindAllString(s, -1)
+	for i := range found {
+		found[i] = Printable(found[i])
+	}
+	return strings.Join(found, " and ")
+}
+
 // Expand replaces the {env.*} and {file.*} placeholders of s. It returns an error if one of them is empty or cannot be
 // read. It also returns an error if s has a placeholder of another kind.
 func Expand(s string) (string, error) {
 	return Replace(s, func(name, value string) error {
 		if value == "" {
-			return fmt.Errorf("{%s} is empty or cannot be read", name)
+			return fmt.Errorf("%s is empty or cannot be read", Printable("{"+name+"}"))
 		}
 		return nil
 	})
@@ -54,7 +67,7 @@ func Expand(s string) (string, error) {
 func Replace(s string, check func(name, value string) error) (string, error) {
 	return caddy.NewReplacer().ReplaceFunc(s, func(name string, value any) (any, error) {
 		if !strings.HasPrefix(name, "env.") && !strings.HasPrefix(name, "file.") {
-			return nil, fmt.Errorf("{%s} is not supported here, only {env.*} and {file.*} are", Printable(name))
+			return nil, fmt.Errorf("%s is not supported here, only {env.*} and {file.*} are", Printable("{"+name+"}"))
 		}
 		return value, check(name, caddy.ToString(value))
 	})
@@ -78,25 +91,6 @@ func ReadSecret(path string, most int) ([]byte, error) {
 	value, err := io.ReadAll(io.LimitReader(f, int64(most)+3))
 	value = bytes.TrimSuffix(value, []byte("\n"))
 	return bytes.TrimSuffix(value, []byte("\r")), err
-}
-
-// The form of a token that the vendor documents.
-const apiTokenForm = `ic_[0-9A-Za-z]{40}`
-
-// APIToken matches a token in the form that the vendor documents.
-var APIToken = regexp.MustCompile(`^` + apiTokenForm + `$`)
-
-var anyAPIToken = regexp.MustCompile(apiTokenForm)
-
-// WithoutAPITokens returns text with "REDACTED" for each token in the form that the vendor documents.
-func WithoutAPITokens(text []byte) []byte { return anyAPIToken.ReplaceAll(text, []byte("REDACTED")) }
-
-// Printable returns word as an error may print it. It hides a token that the operator put in the wrong place.
-func Printable(word string) string {
-	if APIToken.MatchString(word) {
-		return "…"
-	}
-	return word
 }
 
 // ValidPort reports whether the port of u is from 1 to 65535, or missing, which means the scheme's default.

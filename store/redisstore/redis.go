@@ -154,16 +154,21 @@ var (
 // checkPrefix returns an error if the prefix holds a brace, because braces select a key's slot in a Redis Cluster.
 func checkPrefix(prefix string) error {
 	if strings.ContainsAny(prefix, "{}") {
-		return fmt.Errorf("prefix: '%s' holds a brace", prefix)
+		return fmt.Errorf("prefix: '%s' holds a brace", values.Printable(prefix))
 	}
 	return nil
 }
 
-// resolveAddress replaces the placeholders of an address. It returns host:port, or the path of a socket.
+// resolveAddress replaces the placeholders of an address. It returns host:port, or the path of a socket. An error names
+// the placeholders and not their values.
 func (c *Redis) resolveAddress(configured string) (string, error) {
 	address, err := values.Expand(configured)
 	if err != nil {
 		return "", err
+	}
+	shown := fmt.Sprintf("'%s'", values.Printable(configured))
+	if values.HasPlaceholder(configured) {
+		shown = "the value of " + values.Placeholders(configured)
 	}
 	if path, ok := strings.CutPrefix(address, "unix/"); ok && strings.HasPrefix(path, "/") {
 		address = path // the way that Caddy writes a socket
@@ -176,7 +181,7 @@ func (c *Redis) resolveAddress(configured string) (string, error) {
 	case strings.Contains(address, "@"): // no host holds one, and the text before it may be a password
 		return "", errors.New("one holds a user; say host:port, and who to log in as by username and password")
 	case strings.Contains(address, "://"):
-		return "", fmt.Errorf("'%s' is a URL, not host:port", values.Printable(address))
+		return "", fmt.Errorf("%s is a URL, not host:port", shown)
 	}
 	port := defaultPort
 	if c.MasterName != "" {
@@ -187,7 +192,7 @@ func (c *Redis) resolveAddress(configured string) (string, error) {
 		host, given = strings.Trim(address, "[]"), port
 	}
 	if host == "" || given == "" || strings.ContainsAny(host, "/ ") {
-		return "", fmt.Errorf("'%s' is not host:port", values.Printable(address))
+		return "", fmt.Errorf("%s is not host:port", shown)
 	}
 	return net.JoinHostPort(host, given), nil
 }

@@ -1,0 +1,150 @@
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+
+	"github.com/illumichat/caddy-illumichat/internal/sitetest"
+	"github.com/illumichat/caddy-illumichat/sandbox"
+	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
+)
+
+// loadError returns the error of loading a Caddyfile, as `caddy validate` does: from its words to its last check.
+func loadError(t *testing.T, caddyfile string) error {
+	t.Helper()
+	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(caddyfile), map[string]any{"filename": "Caddyfile"})
+	if err != nil {
+		return err
+	}
+	return sitetest.Validate(t, config)
+}
+
+// withLines returns a Caddyfile with an illumichat directive that has the lines beside the required ones.
+func withLines(lines ...string) string {
+	return ":80 {\nillumichat {\ntoken {env.TEST_TOKEN}\nassistants asst_demo\n" + strings.Join(lines, "\n") + "\n}\n}\n"
+}
+
+// No error of a config shows the token, a piece of it, another secret, or the value of a placeholder. It shows the
+// placeholder.
+func TestConfigErrorsShowNoSecret(t *testing.T) {
+	const newer, hidden = "wsk_live_sandbox0000hidden", "hidden"
+	t.Setenv("TEST_TOKEN", sandbox.Token)
+	t.Setenv("TEST_FTP", "ftp://hidden.example/hidden?key=hidden")
+	t.Setenv("TEST_LOGIN", "https://user:hidden@chat.example")
+	t.Setenv("TEST_PORT", "https://chat.example:0/?key=hidden#hidden")
+	t.Setenv("TEST_SPACE", "asst hidden")
+	t.Setenv("TEST_COMMA", "asst_hidden,asst_other")
+	t.Setenv("TEST_REDIS", "redis://:hidden@localhost")
+	t.Setenv("TEST_REDIS_URL", "redis://localhost?password=hidden")
+	for what, test := range map[string]struct {
+		caddyfile string
+		names     string // what the error shows
+	}{
+		"token=…":                     {withLines("token=" + sandbox.Token), "token=…"},
+		"token: …":                    {withLines("token: " + sandbox.Token), "token:"},
+		"the token as a line":         {withLines(sandbox.Token), "…"},
+		"the newer token as a line":   {withLines(newer), "…"},
+		"token=, another form":        {withLines("token=hidden-token-of-another-form"), "token=…"},
+		"a long opaque line":          {withLines("0123456789abcdef" + hidden), "…"},
+		"in one quoted word":          {fmt.Sprintf(":80 {\nillumichat \"token %s\"\n}", sandbox.Token), "token …"},
+		"in one quoted word, newer":   {fmt.Sprintf(":80 {\nillumichat \"token %s\" {\n}\n}", newer), "token …"},
+		"as an assistant":             {withLines("alias help " + sandbox.Token), "alias"},
+		"as an assistant, quoted":     {withLines(`alias help "token ` + newer + `"`), "alias"},
+		"as an alias":                 {withLines("alias " + sandbox.Token + " asst_demo"), "alias"},
+		"as a limit's number":         {withLines("limit " + sandbox.Token + " 1h"), "limit"},
+		"as a limit's window":         {withLines("limit 5 " + sandbox.Token), "limit"},
+		"as a limit's key":            {withLines("limit 5 1h " + sandbox.Token), "limits"},
+		"as an origin":                {withLines("allow_origins " + sandbox.Token), "allow_origins"},
+		"as an origin's password":     {withLines("allow_origins https://me:hidden@www.example.com"), "www.example.com"},
+		"as an origin's query":        {withLines("allow_origins https://www.example.com/?key=hidden"), "www.example.com"},
+		"as an endpoint":              {withLines("endpoint " + sandbox.Token), "endpoint"},
+		"as an endpoint's user":       {withLines("endpoint ftp://me:hidden@chat.example"), "endpoint"},
+		"a password with a slash":     {withLines("endpoint https://me:12/hidden@chat.example"), "%40"},
+		"a password with a #":         {withLines("endpoint https://me:hidden#hidden@chat.example"), "credentials"},
+		"as an endpoint's query":      {withLines("endpoint ftp://chat.example/hidden?key=hidden"), "ftp://chat.example:"},
+		"as an endpoint's fragment":   {withLines("endpoint https://chat.example/#hidden"), "https://chat.example:"},
+		"as an endpoint's port":       {withLines("endpoint https://chat.example:hidden/"), "port"},
+		"an endpoint by placeholder":  {withLines("endpoint {env.TEST_FTP}"), "{env.TEST_FTP}"},
+		"a login by placeholder":      {withLines("endpoint {env.TEST_LOGIN}"), "{env.TEST_LOGIN}"},
+		"a port by placeholder":       {withLines("endpoint {env.TEST_PORT}"), "{env.TEST_PORT}"},
+		"the token as the endpoint":   {withLines("endpoint {env.TEST_TOKEN}"), "{env.TEST_TOKEN}"},
+		"an alias by placeholder":     {withLines("alias help {env.TEST_SPACE}"), "{env.TEST_SPACE}"},
+		"a comma by placeholder":      {withLines("alias help {env.TEST_COMMA}"), "{env.TEST_COMMA}"},
+		"a placeholder in its place":  {withLines("alias help {" + sandbox.Token + "}"), "help"},
+		"as an owner":                 {withLines("resume {\nowner " + sandbox.Token + "\n}"), "owner"},
+		"as an option of resume":      {withLines("resume {\n" + sandbox.Token + "\n}"), "resume"},
+		"as an option of retry":       {withLines("retry {\n" + sandbox.Token + "\n}"), "retry"},
+		"as a status":                 {withLines("retry {\non " + sandbox.Token + "\n}"), "on"},
+		"as a store":                  {withLines("store " + sandbox.Token), "store"},
+		"behind a store":              {withLines("store memory " + sandbox.Token), "…"},
+		"as an option of a store":     {withLines("store memory {\n" + sandbox.Token + "\n}"), "memory"},
+		"as a transport":              {withLines("transport " + sandbox.Token), "transport"},
+		"as an option of a transport": {withLines("transport http {\ndial_timeout " + sandbox.Token + "\n}"), "…"},
+		"an address of Redis":         {withLines("resume\nstore redis {\naddress {env.TEST_REDIS}\n}"), "address"},
+		"an URL of Redis":             {withLines("resume\nstore redis {\naddress {env.TEST_REDIS_URL}\n}"), "{env.TEST_REDIS_URL}"},
+		"a literal URL of Redis":      {withLines("resume\nstore redis {\naddress redis://localhost?password=hidden\n}"), "redis://localhost?…"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			err := loadError(t, test.caddyfile)
+			if err == nil {
+				t.Fatal("the config is accepted")
+			}
+			if !strings.Contains(err.Error(), test.names) {
+				t.Errorf("got %q, want it to show %q", err, test.names)
+			}
+			for _, secret := range []string{"ic_sandbox", "wsk_live_sandbox", hidden} {
+				if strings.Contains(err.Error(), secret) {
+					t.Errorf("the error shows %s: %v", secret, err)
+				}
+			}
+		})
+	}
+}
+
+// The token is no assistant: visitors, the admin API, metrics and the access log would show it.
+func TestTokenIsNoAssistant(t *testing.T) {
+	t.Setenv("TEST_TOKEN", sandbox.Token)
+	t.Setenv("TEST_ANOTHER", "wsk_live_sandbox0000")
+	t.Setenv("TEST_OWN_FORM", "a-token-of-a-form-of-its-own")
+	for _, test := range [][2]string{
+		{"{env.TEST_TOKEN}", "assistants {env.TEST_TOKEN}"},
+		{"{env.TEST_TOKEN}", "assistants asst_demo {env.TEST_TOKEN}"},
+		{"{env.TEST_TOKEN}", "assistants asst_demo\nalias help {env.TEST_TOKEN}"},
+		{"{env.TEST_TOKEN}", "assistants {env.TEST_ANOTHER}"},
+		{"{env.TEST_OWN_FORM}", "assistants {env.TEST_OWN_FORM}"},
+		{"{env.TEST_OWN_FORM}", "assistants asst_demo\nalias a-token-of-a-form-of-its-own asst_demo"},
+		{"{env.TEST_OWN_FORM}", "assistants asst_demo\nlimit 5 1h a-token-of-a-form-of-its-own"},
+		{"{env.TEST_TOKEN}", "assistants " + sandbox.Token},
+		{"{env.TEST_TOKEN}", "assistants asst_demo,asst_other"},
+		{"{env.TEST_TOKEN}", `assistants "'asst_demo'"`},
+	} {
+		err := loadError(t, fmt.Sprintf(":80 {\nillumichat {\ntoken %s\n%s\n}\n}", test[0], test[1]))
+		if err == nil {
+			t.Errorf("%s is accepted", test[1])
+		} else if strings.Contains(err.Error(), "sandbox0") || strings.Contains(err.Error(), "a-token") {
+			t.Errorf("the error shows the token: %v", err)
+		}
+	}
+}
+
+// The trace line of a request, which shows the handler, has no key of the endpoint's query.
+func TestTraceHidesTheQueryOfTheEndpoint(t *testing.T) {
+	server := sandboxtest.NewServer(t, sandbox.Options{})
+	t.Setenv("TEST_ENDPOINT", server.URL+"?key=hidden")
+	for _, endpoint := range []string{server.URL + "?key=hidden", "{env.TEST_ENDPOINT}", server.URL + "?key={env.TEST_ENDPOINT}"} {
+		s := sitetest.ServeWith(t, "grace_period 1ms\nservers {\ntrace\n}",
+			fmt.Sprintf("illumichat %s {\ntoken %s\nassistants %s\nendpoint %s\n}", sitetest.ChatPath, sandbox.Token, sandbox.Assistant, endpoint))
+		before := len(s.Log())
+		if resp := s.Ask(sitetest.Hello); resp.StatusCode != http.StatusOK {
+			t.Errorf("got status %d", resp.StatusCode)
+		}
+		log := s.Log()[before:]
+		if !strings.Contains(log, `"endpoint":"`+strings.TrimSuffix(server.URL, "/api/chat")) || strings.Contains(log, "hidden") {
+			t.Errorf("%s: the log shows the query, or no endpoint: %s", endpoint, log)
+		}
+	}
+}

@@ -1,0 +1,117 @@
+package values
+
+import (
+	"regexp"
+	"strings"
+	"unicode/utf8"
+)
+
+// This file decides what an error may print of a config. Every error that shows a word shows Printable(word).
+
+// hidden stands for what an error does not print.
+const hidden = "…"
+
+// maxPrinted is how many bytes of a word an error prints at most. No option's name or value needs more.
+const maxPrinted = 100
+
+// The form of a token that the vendor documents.
+const apiTokenForm = `ic_[0-9A-Za-z]{40}`
+
+var (
+	// APIToken matches a token in the form that the vendor documents.
+	APIToken = regexp.MustCompile(`^` + apiTokenForm + `$`)
+
+	anyAPIToken = regexp.MustCompile(apiTokenForm)
+
+	// anyToken matches a text that holds a token of either form that the vendor uses.
+	anyToken = regexp.MustCompile(`(?:^|[^0-9A-Za-z])(?:ic_[0-9A-Za-z]{32}|wsk_live_[0-9A-Za-z_-]{8})`)
+
+	// tokenPiece matches a token, or a piece that an operator may have left of one.
+	tokenPiece = regexp.MustCompile(`(^|[^0-9A-Za-z])(ic|wsk_live)_[0-9A-Za-z_-]{8,}`)
+
+	// namedSecret matches the name of a secret and the secret behind it, as in "token=abc" and "token abc".
+	namedSecret = regexp.MustCompile(`(?is)((?:^|[^0-9a-z])(?:token|bearer|password|passwd|secret|api[_-]?key|key|authorization)["']?\s*[:=\s]\s*)\S.*`)
+
+	// query matches the query or the fragment of a URL.
+	query = regexp.MustCompile(`(?s)([?#]).+`)
+
+	// namedPlaceholder matches a word that is one placeholder, with the name of what provides its value.
+	namedPlaceholder = regexp.MustCompile(`^\{[a-z_]+\.[^{}]*\}$`)
+
+	// opaque matches a placeholder, or a run of characters that is long enough for a secret.
+	opaque = regexp.MustCompile(`\{[a-z_]+\.[^{}]*\}|[0-9A-Za-z_+=-]{20,}`)
+
+	// unbroken matches a run that no separator divides into words.
+	unbroken = regexp.MustCompile(`[0-9A-Za-z]{20}`)
+)
+
+// HoldsToken reports whether s holds a token of a form that the vendor uses.
+func HoldsToken(s string) bool { return anyToken.MatchString(s) }
+
+// WithoutAPITokens returns text with "REDACTED" for each token in the form that the vendor documents. It is for text of
+// other modules, so it changes nothing else.
+func WithoutAPITokens(text []byte) []byte { return anyAPIToken.ReplaceAll(text, []byte("REDACTED")) }
+
+// Printable returns word as an error may print it. It hides everything that may be a secret in the wrong place: tokens,
+// what follows a word such as "token", the user and the query of a URL, and long opaque runs. It keeps the names of
+// placeholders, because an error names them instead of their values.
+func Printable(word string) string {
+	word = strings.ToValidUTF8(word, "�")
+	if namedPlaceholder.MatchString(word) {
+		return hideTokens(word)
+	}
+	word = namedSecret.ReplaceAllString(word, "${1}"+hidden)
+	word = query.ReplaceAllString(hideUser(word), "${1}"+hidden)
+	word = opaque.ReplaceAllStringFunc(word, hideOpaque)
+	return shorten(hideTokens(word))
+}
+
+// hideUser hides the user and the password of a URL. A password may hold any character, so only the last @ ends it.
+func hideUser(word string) string {
+	end := strings.LastIndexByte(word, '@')
+	if end <= 0 {
+		return word
+	}
+	if scheme, _, ok := strings.Cut(word[:end], "://"); ok {
+		return scheme + "://" + hidden + word[end:]
+	}
+	return hidden + word[end:]
+}
+
+// hideOpaque hides a run that does not look like words: it has a digit, or is long without a separator.
+func hideOpaque(run string) string {
+	if run[0] != '{' && (strings.ContainsAny(run, "0123456789") || unbroken.MatchString(run)) {
+		return hidden
+	}
+	return run
+}
+
+func hideTokens(text string) string { return tokenPiece.ReplaceAllString(text, "${1}"+hidden) }
+
+func shorten(word string) string {
+	if len(word) <= maxPrinted {
+		return word
+	}
+	end := maxPrinted
+	for !utf8.RuneStart(word[end]) {
+		end--
+	}
+	return word[:end] + hidden
+}
+
+// PrintableError returns err without the tokens in its text. It is for errors of Caddy, of other modules and of the
+// system, which print words and file names as they are. It returns err itself if the text has no token.
+func PrintableError(err error) error {
+	if err == nil || !tokenPiece.MatchString(err.Error()) {
+		return err
+	}
+	return &printableError{err}
+}
+
+type printableError struct{ err error }
+
+// Error returns the text of the error without tokens.
+func (e *printableError) Error() string { return hideTokens(e.err.Error()) }
+
+// Unwrap returns the error with its whole text.
+func (e *printableError) Unwrap() error { return e.err }
