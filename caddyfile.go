@@ -390,7 +390,7 @@ func (c *Resume) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		case "max_total":
 			err = unmarshalSize(d, &c.MaxTotal)
 		case "owner":
-			c.Owner, err = oneArg(d)
+			err = c.unmarshalOwner(d)
 		default:
 			err = d.Errf("unrecognized subdirective '%s' of resume", values.Printable(name))
 		}
@@ -398,6 +398,18 @@ func (c *Resume) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			return err
 		}
 	}
+	return nil
+}
+
+func (c *Resume) unmarshalOwner(d *caddyfile.Dispenser) error {
+	owner, err := oneArg(d)
+	if err != nil {
+		return err
+	}
+	if err := checkOwner(owner); err != nil {
+		return d.WrapErr(err)
+	}
+	c.Owner = owner
 	return nil
 }
 

@@ -190,6 +190,10 @@ func TestConfigIsRefused(t *testing.T) {
 		{`"resume": {}, "store": {"module": "shoebox"}`, []string{"store", "shoebox"}},
 		{`"resume": {}, "store": {"module": "memory", "size": 5}`, []string{"store", "size"}},
 
+		{`"resume": {"owner": "http.auth.user.id"}`, []string{"resume", "owner", "{http.auth.user.id}"}},
+		{`"limits": [{"requests": 2, "window": "1m", "key": "client"}]`, []string{"limits[0]", "'client'", "leave the key out"}},
+		{`"limits": [{"requests": 2, "window": "1m", "key": "{client"}]`, []string{"limits[0]", "'{client'", "brace"}},
+
 		// The token in the wrong place.
 		{`"roles": ["user", "{token}"]`, []string{"roles", "API token"}},
 		{`"pass_fields": ["{token}"]`, []string{"pass_fields", "API token"}},

@@ -349,7 +349,7 @@ func (h *Handler) newResumer() *resumer {
 	return &resumer{
 		store:     h.store,
 		terms:     h.Resume.terms(),
-		owner:     h.Resume.Owner,
+		owner:     h.Resume.ownerTemplate(),
 		limiter:   h.limiter,
 		exchanges: &h.exchanges,
 		log:       h.log,

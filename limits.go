@@ -43,14 +43,20 @@ type Limit struct {
 	// The length of the window, from `1s` to `366d`. Required.
 	Window caddy.Duration `json:"window,omitempty"`
 
-	// The key that chats are counted by: a placeholder, or a fixed word for one count of all chats. An IP address
-	// counts without its zone. An IPv4-mapped one counts as IPv4, and any other IPv6 address as its /64 network. Chats
-	// whose placeholder is empty share one count. A key over 256 bytes is replaced by its hash. Default:
+	// The key that chats are counted by: a text with placeholders, or a fixed word for one count of all chats, such as
+	// `everyone`. A word that looks like a client, such as `ip` or `remote_host`, is refused. An IP address counts
+	// without its zone. An IPv4-mapped one counts as IPv4, and any other IPv6 address as its /64 network. Chats for which
+	// any placeholder is empty share one count. A key over 256 bytes is replaced by its hash. Default:
 	// `{http.vars.client_ip}`, the client's address as the server's `trusted_proxies` determine it.
 	Key string `json:"key,omitempty"`
+
+	key values.Template // the parsed Key
 }
 
-func (l *Limit) setDefaults() { l.Key = l.keyOrDefault() }
+func (l *Limit) setDefaults() {
+	l.Key = l.keyOrDefault()
+	l.key, _ = values.ParseTemplate(l.Key) // validate returns the error
+}
 
 func (l *Limit) keyOrDefault() string { return cmp.Or(l.Key, clientPlaceholder) }
 
@@ -63,7 +69,7 @@ func (l *Limit) validate() error {
 	case l.Window > maxWindow:
 		return fmt.Errorf("a window of %s is longer than %s", time.Duration(l.Window), time.Duration(maxWindow))
 	}
-	return nil
+	return checkKey(l.keyOrDefault())
 }
 
 // checkLimits returns an error if two limits have the same window and key.
@@ -91,20 +97,25 @@ func (l *Limit) rule() limit.Rule {
 		Window:   time.Duration(l.Window),
 		Key:      l.Key,
 		ByClient: l.byClient(),
-		ForMany:  !values.HasPlaceholder(l.Key),
+		ForMany:  l.forMany(),
 	}
 }
 
-// keyOf returns the key that r is counted under. client is the key of the client that sent r.
+// forMany reports whether the key is a fixed word, so that all chats have one count.
+func (l *Limit) forMany() bool { return len(l.key.Names()) == 0 }
+
+// keyOf returns the key that r is counted under. client is the key of the client that sent r. It returns "" if any
+// placeholder of the key is empty.
 func (l *Limit) keyOf(r *http.Request, client string) string {
 	switch {
 	case l.byClient():
 		return client
-	case !values.HasPlaceholder(l.Key):
+	case l.forMany():
 		return l.Key
 	}
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	return limit.NormalizeKey(repl.ReplaceAll(l.Key, ""))
+	key, _ := l.key.Expand(repl, limit.NormalizeAddress)
+	return limit.ShortenKey(key)
 }
 
 // admit asks the limiter to let r in, a chat with an assistant. The limiter tells the client in header how much is left
@@ -145,8 +156,12 @@ func (h *Handler) limiterConfig() limit.Config {
 
 // reportUsedUp warns the operator that many visitors together have used up a limit.
 func (h *Handler) reportUsedUp(r limit.Rule, emptyKey bool, wait time.Duration) {
-	h.log.Report(zapcore.WarnLevel, fmt.Sprintf("limit %s %s", r.Window, r.Key), "a limit of many visitors together is used up",
-		"raise the limit if the quota allows for more; where its key is empty, see whether the placeholder is right",
+	hint := "raise the limit if the quota allows for more"
+	if emptyKey {
+		hint = "all visitors for whom the key is empty have one count; see whether its placeholders are right, " +
+			"and whether the directive that sets them comes before this handler"
+	}
+	h.log.Report(zapcore.WarnLevel, fmt.Sprintf("limit %s %s %t", r.Window, r.Key, emptyKey), "a limit of many visitors together is used up", hint,
 		zap.Int("requests", r.Requests), zap.Duration("window", r.Window), zap.String("key", r.Key),
 		zap.Bool("key_is_empty", emptyKey), zap.Duration("wait", wait))
 }

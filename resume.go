@@ -18,6 +18,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/limit"
 	"github.com/illumichat/caddy-illumichat/internal/recording"
 	"github.com/illumichat/caddy-illumichat/internal/telemetry"
+	"github.com/illumichat/caddy-illumichat/internal/values"
 	"github.com/illumichat/caddy-illumichat/store"
 )
 
@@ -60,8 +61,9 @@ type Resume struct {
 	// others, the oldest first. An answer that finds no room cannot be resumed. Default: 67108864 (64 MiB).
 	MaxTotal int64 `json:"max_total,omitempty"`
 
-	// A placeholder, such as `{http.auth.user.id}`. Only a request with the same value as the chat's request may resume or
-	// stop the answer. If the value is empty, the answer cannot be resumed. Default: none.
+	// A text with at least one placeholder that tells visitors apart, such as `{http.auth.user.id}`. Only a request with
+	// the same value as the chat's request may resume or stop the answer. If any of its placeholders is empty, the answer
+	// cannot be resumed. Default: none.
 	Owner string `json:"owner,omitempty"`
 }
 
@@ -93,7 +95,43 @@ func (c *Resume) validate() error {
 	case c.MaxSize > c.MaxTotal:
 		return fmt.Errorf("max_size: one answer of %d bytes is more than max_total, %d", c.MaxSize, c.MaxTotal)
 	}
+	if c.Owner == "" {
+		return nil
+	}
+	return checkOwner(c.Owner)
+}
+
+// checkOwner returns an error if an owner is the same for all visitors, who could then read each other's answers.
+func checkOwner(owner string) error {
+	template, err := values.ParseTemplate(owner)
+	switch {
+	case err != nil:
+	case len(template.Names()) == 0:
+		err = errFixedOwner
+	case !template.Varies():
+		err = errSharedOwner
+	}
+	if err != nil {
+		return fmt.Errorf("owner: '%s': %w", values.Printable(owner), err)
+	}
 	return nil
+}
+
+var (
+	errFixedOwner = errors.New("it has no placeholder, so all visitors would be one owner and could read each other's answers; " +
+		"write the placeholder of the user in braces, such as {http.auth.user.id}")
+	errSharedOwner = errors.New("its value is the same for all visitors, who could read each other's answers; " +
+		"write the placeholder of the user, such as {http.auth.user.id}")
+)
+
+// ownerTemplate returns the parsed owner, or nil if there is none. validate returns the error of one that cannot be
+// parsed.
+func (c *Resume) ownerTemplate() *values.Template {
+	if c.Owner == "" {
+		return nil
+	}
+	owner, _ := values.ParseTemplate(c.Owner)
+	return &owner
 }
 
 func (c *Resume) terms() store.Terms {
@@ -107,23 +145,24 @@ func (c *Resume) terms() store.Terms {
 type resumer struct {
 	store     store.Store
 	terms     store.Terms
-	owner     string // a placeholder; "" for none
+	owner     *values.Template // nil: none
 	limiter   *limit.Limiter
 	exchanges *exchanges
 	log       *telemetry.Log
 }
 
-// ownerOf returns the owner placeholder's value for r, as a hash because the value may be a secret. It returns "" if no
-// owner is configured. It returns false if the value is empty: otherwise all such visitors would count as one owner.
+// ownerOf returns the owner's value for r, as a hash because the value may be a secret. It returns "" if no owner is
+// configured. It returns false if any placeholder of the owner is empty: otherwise all such visitors would count as one
+// owner.
 func (m *resumer) ownerOf(r *http.Request) (owner string, ok bool) {
-	if m.owner == "" {
+	if m.owner == nil {
 		return "", true
 	}
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	value := repl.ReplaceAll(m.owner, "")
-	if value == "" {
+	value, complete := m.owner.Expand(repl, func(value string) string { return value })
+	if !complete {
 		m.log.Report(zapcore.WarnLevel, "owner", "an answer has no owner, so that it cannot be resumed",
-			"see whether the placeholder is right, and what sets it comes before this handler", zap.String("owner", m.owner))
+			"see whether the placeholders are right, and what sets them comes before this handler", zap.Stringer("owner", m.owner))
 		return "", false
 	}
 	hash := sha256.Sum256([]byte(value))

@@ -57,7 +57,7 @@ func TestConfigErrorsShowNoSecret(t *testing.T) {
 		"as an alias":                 {withLines("alias " + sandbox.Token + " asst_demo"), "alias"},
 		"as a limit's number":         {withLines("limit " + sandbox.Token + " 1h"), "limit"},
 		"as a limit's window":         {withLines("limit 5 " + sandbox.Token), "limit"},
-		"as a limit's key":            {withLines("limit 5 1h " + sandbox.Token), "limits"},
+		"as a limit's key":            {withLines("limit 5 1h " + sandbox.Token), "limit"},
 		"as an origin":                {withLines("allow_origins " + sandbox.Token), "allow_origins"},
 		"as an origin's password":     {withLines("allow_origins https://me:hidden@www.example.com"), "www.example.com"},
 		"as an origin's query":        {withLines("allow_origins https://www.example.com/?key=hidden"), "www.example.com"},

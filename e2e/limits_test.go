@@ -163,6 +163,60 @@ func TestKeys(t *testing.T) {
 	}
 }
 
+// A fixed word that reads like a client would be one count for all clients, so it is refused. The error says what to
+// write instead.
+func TestFixedWordsThatLookLikeClientsAreRefused(t *testing.T) {
+	for key, instead := range map[string]string{
+		"client": "leave the key out", "IP": "leave the key out", "Visitor": "leave the key out", "client_ip": "leave the key out",
+		"remote_host": "leave the key out", "REMOTE_HOST": "leave the key out", "user": "{http.auth.user.id}", "http.auth.user.id": "{http.auth.user.id}",
+		"sites/a": "everyone",
+	} {
+		err := loadError(t, ":80 {\nillumichat {\ntoken "+sandbox.Token+"\nassistants asst_demo\nlimit 2 1m "+key+"\n}\n}")
+		if err == nil || !strings.Contains(err.Error(), "'"+key+"'") || !strings.Contains(err.Error(), instead) {
+			t.Errorf("%s: got %v, want it to say %s", key, err, instead)
+		}
+	}
+}
+
+// A key of several placeholders counts apart each combination of values. A visitor cannot forge the key of another. If
+// any value is empty, the chats share one count. Addresses are normalized.
+func TestCompositeKeys(t *testing.T) {
+	upstream := sitetest.NewUpstream(t, sitetest.Finishing)
+	s := sitetest.Serve(t, sitetest.ChatToURL(upstream.URL, `limit 1 1h "{http.request.header.X-A}{http.request.header.X-B}"`))
+	ask := func(a, b string) *http.Response {
+		req := sitetest.ChatRequest(t, s.Plain, sitetest.Hello)
+		for name, value := range map[string]string{"X-A": a, "X-B": b} {
+			if value != "" {
+				req.Header.Set(name, value)
+			}
+		}
+		return s.Send(sitetest.OneShot, req)
+	}
+	long := strings.Repeat("x", 200)
+	for _, pairs := range [][][2]string{ // each group has one count
+		{{"", ""}, {"anna", ""}, {"", "anna"}, {"bert", ""}},
+		{{"anna", "site"}, {"anna", "site"}},
+		{{"annas", "ite"}},
+		{{"{env.HOME}", "{env.HOME}"}, {"{env.HOME}", "{env.HOME}"}},
+		{{"site", "192.0.2.1"}, {"site", "::ffff:192.0.2.1"}, {"site", "::FFFF:192.0.2.1%eth0"}},
+		{{"site", "192.0.2.2"}},
+		{{"2001:db8::1", "site"}, {"2001:DB8::2", "site"}, {"2001:db8::ffff:ffff:ffff:ffff%eth0", "site"}},
+		{{"2001:db8:0:1::1", "site"}},
+		{{long, long}, {long, long}},
+		{{long, long + "y"}},
+	} {
+		wantLetIn(t, ask(pairs[0][0], pairs[0][1]), "")
+		for _, pair := range pairs[1:] {
+			wantUsedUp(t, ask(pair[0], pair[1]), "")
+		}
+	}
+	for _, line := range wantTold(t, s, "warn", "is used up", 1) {
+		if !strings.Contains(line.raw, `"key_is_empty":true`) || !strings.Contains(line.Hint, "placeholders") {
+			t.Errorf("the log does not say why: %s", line.raw)
+		}
+	}
+}
+
 // Without trusted_proxies, X-Forwarded-For does not change who the client is.
 func TestClientIsNotWhoItSaysToBe(t *testing.T) {
 	upstream := sitetest.NewUpstream(t, sitetest.Finishing)

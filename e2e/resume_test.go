@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
+
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
@@ -154,6 +156,58 @@ func TestResumeOfNothing(t *testing.T) {
 	sitetest.WantError(t, s.Request(t, http.MethodPut, nil, ""), http.StatusMethodNotAllowed, "method_not_allowed:chat")
 	evil := map[string]string{"Last-Event-ID": id + ":1", "Origin": "https://evil.example"}
 	sitetest.WantError(t, s.Get(t, evil, ""), http.StatusForbidden, "forbidden:origin")
+}
+
+// An owner is one visitor: a text that is the same for all visitors is refused. If any placeholder of the owner is
+// empty, the answer cannot be resumed, so nobody else can read it.
+func TestOwnerIsOneVisitor(t *testing.T) {
+	t.Setenv("TEST_SITE", "site")
+	for _, owner := range []string{"http.auth.user.id", "me", `"u:http.auth.user.id"`, "{env.TEST_SITE}", `"\{http.auth.user.id\}"`, `"{http.auth.user.id"`} {
+		err := loadError(t, ":80 {\nillumichat {\ntoken "+sandbox.Token+"\nassistants asst_demo\nresume {\nowner "+owner+"\n}\n}\n}")
+		if err == nil || !strings.Contains(err.Error(), "owner") {
+			t.Errorf("owner %s: got %v", owner, err)
+		}
+	}
+
+	server := sandboxtest.NewServer(t, sandbox.Options{})
+	for _, owner := range []string{
+		`"u:{http.request.header.X-User}"`, "{env.TEST_SITE}{http.request.header.X-User}", "{http.request.header.X-Tenant}{http.request.header.X-User}",
+	} {
+		s := sitetest.Serve(t, resumable(server, "owner "+owner))
+		ask := func(tenant, user string) string {
+			req := sitetest.ChatRequest(t, s.Plain, sitetest.Hello)
+			for name, value := range map[string]string{"X-Tenant": tenant, "X-User": user} {
+				if value != "" {
+					req.Header.Set(name, value)
+				}
+			}
+			resp := s.Send(sitetest.OneShot, req)
+			sitetest.ReadAll(t, resp)
+			return resp.Header.Get("Illumichat-Stream")
+		}
+		if id := ask("acme", ""); id != "" {
+			t.Errorf("owner %s: an answer that is nobody's has the id %q", owner, id)
+		}
+		id := ask("acme", "anna")
+		for _, test := range []struct {
+			tenant, user string
+			want         int
+		}{
+			{"acme", "anna", http.StatusOK},
+			{"acme", "", http.StatusNotFound},
+			{"acme", "bert", http.StatusNotFound},
+			{"acmea", "nna", http.StatusNotFound}, // the same letters
+			{"acm", "eanna", http.StatusNotFound},
+		} {
+			resp := s.Get(t, map[string]string{"Last-Event-ID": id + ":1", "X-Tenant": test.tenant, "X-User": test.user}, "")
+			if resp.StatusCode != test.want {
+				t.Errorf("owner %s: %s of %s got status %d, want %d", owner, test.user, test.tenant, resp.StatusCode, test.want)
+			}
+		}
+		if err := caddy.Stop(); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // Without resume, answers and events have no ids, and a GET is refused.

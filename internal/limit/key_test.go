@@ -14,3 +14,14 @@ func TestLongKeysAreNotKept(t *testing.T) {
 		t.Errorf("got %d bytes, want a hash", len(got))
 	}
 }
+
+func TestAddressesAreNormalized(t *testing.T) {
+	for text, want := range map[string]string{
+		"192.0.2.1": "192.0.2.1", "::ffff:192.0.2.1%eth0": "192.0.2.1", "2001:DB8::1": "2001:db8::/64", "fe80::1%eth0": "fe80::/64",
+		"": "", "anna": "anna", "192.0.2.01": "192.0.2.01", "@": "@",
+	} {
+		if got := NormalizeAddress(text); got != want {
+			t.Errorf("%s: got %s, want %s", text, got, want)
+		}
+	}
+}
