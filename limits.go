@@ -140,6 +140,7 @@ func (h *Handler) limiterConfig() limit.Config {
 		MaxStreams:   h.MaxStreams,
 		MaxPerClient: h.MaxStreamsPerClient,
 		UsedUp:       h.reportUsedUp,
+		NoClient:     h.reportNoClient,
 		Failed: func(err error) {
 			h.log.Logger().Debug("what a chat has shared could not be released", zap.Error(err))
 		},
@@ -157,7 +158,10 @@ func (h *Handler) limiterConfig() limit.Config {
 // reportUsedUp warns the operator that many visitors together have used up a limit.
 func (h *Handler) reportUsedUp(r limit.Rule, emptyKey bool, wait time.Duration) {
 	hint := "raise the limit if the quota allows for more"
-	if emptyKey {
+	switch {
+	case emptyKey && r.ByClient:
+		hint = hintNoClient
+	case emptyKey:
 		hint = "all visitors for whom the key is empty have one count; see whether its placeholders are right, " +
 			"and whether the directive that sets them comes before this handler"
 	}
@@ -166,8 +170,18 @@ func (h *Handler) reportUsedUp(r limit.Rule, emptyKey bool, wait time.Duration) 
 		zap.Bool("key_is_empty", emptyKey), zap.Duration("wait", wait))
 }
 
+// hintNoClient says why a client can be empty.
+const hintNoClient = "Caddy does not know these clients' addresses, so all of them count as one client; behind a proxy, set trusted_proxies " +
+	"and client_ip_headers in the servers option, and for a Unix socket trusted_proxies_unix"
+
+// reportNoClient warns the operator that clients without an address have used up max_streams_per_client together.
+func (h *Handler) reportNoClient() {
+	h.log.Report(zapcore.WarnLevel, "no client", "max_streams_per_client is reached by all clients without an address together", hintNoClient,
+		zap.Int("max_streams_per_client", h.MaxStreamsPerClient), zap.Bool("key_is_empty", true))
+}
+
 // clientOf returns the key of the client that sent r.
 func clientOf(r *http.Request) string {
 	ip, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
-	return limit.NormalizeKey(ip)
+	return limit.ClientKey(ip)
 }

@@ -34,3 +34,15 @@ func NormalizeAddress(text string) string {
 	network, _ := ip.Prefix(64) // cannot fail for an IPv6 address, and drops the zone
 	return network.String()
 }
+
+// unixPeer is what Caddy takes for the client's address at a Unix socket, if a trusted proxy does not name the client.
+const unixPeer = "@"
+
+// ClientKey returns the key of a client by the address that Caddy has determined. It returns "" if Caddy knows no
+// address.
+func ClientKey(address string) string {
+	if address == unixPeer {
+		return ""
+	}
+	return NormalizeKey(address)
+}

@@ -25,3 +25,19 @@ func TestAddressesAreNormalized(t *testing.T) {
 		}
 	}
 }
+
+// Caddy's name for the other end of a Unix socket is no client.
+func TestClientKey(t *testing.T) {
+	for address, want := range map[string]string{"": "", "@": "", "192.0.2.1": "192.0.2.1", "2001:db8::1": "2001:db8::/64"} {
+		if got := ClientKey(address); got != want {
+			t.Errorf("%q: got %q, want %q", address, got, want)
+		}
+	}
+}
+
+// The default key costs no allocation beyond the client's normalized address, which is a text of its own.
+func TestClientKeyAllocatesOnce(t *testing.T) {
+	if n := testing.AllocsPerRun(100, func() { ClientKey("192.0.2.1") }); n > 1 {
+		t.Errorf("there are %v allocations", n)
+	}
+}

@@ -1,6 +1,7 @@
 package limit
 
 import (
+	"errors"
 	"net/http"
 	"time"
 
@@ -21,6 +22,10 @@ type Config struct {
 	// UsedUp must be set. It is called when visitors have used up a rule together. emptyKey says whether the
 	// request's key is empty, wait how long it takes until there is room.
 	UsedUp func(r Rule, emptyKey bool, wait time.Duration)
+
+	// NoClient must be set. It is called when all clients without an address have reached MaxPerClient together, so that
+	// one of them is refused.
+	NoClient func()
 
 	// Failed must be set. It is called with the error if something cannot be released after a request.
 	Failed func(error)
@@ -105,7 +110,15 @@ func (l *Limiter) Admit(header http.Header, r Request, keys []string) (*Admissio
 	}
 	if err := a.enter(); err != nil {
 		a.release()
+		l.reportNoClient(r, err)
 		return nil, err
 	}
 	return a, nil
+}
+
+// reportNoClient reports that a request without a client is refused because of MaxPerClient.
+func (l *Limiter) reportNoClient(r Request, err error) {
+	if r.Client == "" && errors.Is(err, errClientStreams) {
+		l.config.NoClient()
+	}
 }

@@ -16,8 +16,10 @@ func newTestLimiter(t *testing.T, rules ...Rule) *Limiter {
 	return New(Config{
 		Key:    NewKey("https://example.com/"+t.Name(), "{env.TOKEN}"),
 		Rules:  rules,
-		UsedUp: func(Rule, bool, time.Duration) {},
 		Failed: func(err error) { t.Error(err) },
+
+		UsedUp:   func(Rule, bool, time.Duration) {},
+		NoClient: func() {},
 	})
 }
 

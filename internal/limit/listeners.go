@@ -70,6 +70,12 @@ func (s *sharedState) hasListener(id string) bool {
 // AdmitListener admits a listener to a stream if there is room. Otherwise it returns the error for the visitor. The
 // caller must call Leave.
 func (l *Limiter) AdmitListener(stream string, r Request) (Slot, error) {
+	taken, err := l.admitListener(stream, r)
+	l.reportNoClient(r, err)
+	return taken, err
+}
+
+func (l *Limiter) admitListener(stream string, r Request) (Slot, error) {
 	taken, writtenHere := l.state.shareSlot(stream)
 	if taken.of != nil {
 		return taken, nil

@@ -160,3 +160,26 @@ func TestLastListenerReleasesTheReservation(t *testing.T) {
 	a.Leave()
 	r.want(t, "when it is over and no visitor listens", "release true")
 }
+
+// NoClient is called for each refusal of a chat or a listener without a client, and for no other.
+func TestRefusalsWithoutAClient(t *testing.T) {
+	l := newTestLimiter(t)
+	defer closeLimiter(t, l)
+	l.config.MaxPerClient = 1
+	told := 0
+	l.config.NoClient = func() { told++ }
+	for _, client := range []string{"", "client"} {
+		first, err := l.Admit(make(http.Header), Request{Client: client}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer first.Leave()
+		if _, err := l.Admit(make(http.Header), Request{Client: client}, nil); err != errClientStreams {
+			t.Errorf("%q: got the error %v", client, err)
+		}
+		listen(t, l, "elsewhere", client, errClientStreams)
+	}
+	if told != 2 {
+		t.Errorf("NoClient was called %d times, want 2", told)
+	}
+}
