@@ -497,6 +497,9 @@ func parseDuration(d *caddyfile.Dispenser, name, word string, duration *caddy.Du
 	if value <= 0 {
 		return d.Errf("%s: '%s' is not a positive duration", name, values.Printable(word))
 	}
+	if err := checkDuration(caddy.Duration(value)); err != nil {
+		return d.Errf("%s: %w", name, err)
+	}
 	*duration = caddy.Duration(value)
 	return nil
 }

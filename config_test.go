@@ -179,6 +179,12 @@ func TestConfigIsRefused(t *testing.T) {
 		{`"write_timeout": -1`, []string{"write_timeout"}},
 		{`"max_duration": -1`, []string{"max_duration"}},
 		{`"heartbeat": "-1s"`, []string{"heartbeat", "-1s"}},
+		{`"heartbeat": 15`, []string{"heartbeat", "15ns", "30s"}},
+		{`"idle_timeout": "999us"`, []string{"idle_timeout", "1ms"}},
+		{`"max_duration": 9223372036854775807`, []string{"max_duration", "366d"}},
+		{`"retry": {"backoff": "367d"}`, []string{"retry", "backoff", "366d"}},
+		{`"resume": {"grace": 1}`, []string{"resume", "grace", "1ms"}},
+		{`"resume": {"keep": "400d"}`, []string{"resume", "keep", "366d"}},
 
 		{`"resume": 5`, []string{"resume"}},
 		{`"resume": {"grace": -1}`, []string{"resume", "grace"}},

@@ -279,6 +279,26 @@ func (h *Handler) durations() []duration {
 	}
 }
 
+// The shortest and the longest duration of an option. A shorter one is a number of another unit. A longer one could
+// overflow when it is added to the time.
+const (
+	minDuration = caddy.Duration(time.Millisecond)
+	maxDuration = caddy.Duration(366 * 24 * time.Hour)
+)
+
+// checkDuration returns an error for a duration that is negative, or that cannot be meant.
+func checkDuration(d caddy.Duration) error {
+	switch {
+	case d < 0:
+		return fmt.Errorf("%s is negative", time.Duration(d))
+	case d < minDuration:
+		return fmt.Errorf("%s is shorter than 1ms; write a number and a unit, such as 30s", time.Duration(d))
+	case d > maxDuration:
+		return fmt.Errorf("%s is longer than 366d", time.Duration(d))
+	}
+	return nil
+}
+
 // newExchanges returns the settings of exchanges that come from the config alone. Provision adds the token, the
 // endpoint and the client.
 func (h *Handler) newExchanges() exchanges {
@@ -439,8 +459,11 @@ func (h *Handler) Validate() error {
 		return fmt.Errorf("limits: %w", err)
 	}
 	for _, d := range h.durations() {
-		if *d.value < 0 && (*d.value != off || !d.mayBeOff) {
-			return fmt.Errorf("%s: %s is negative", d.name, time.Duration(*d.value))
+		if *d.value == off && d.mayBeOff {
+			continue
+		}
+		if err := checkDuration(*d.value); err != nil {
+			return fmt.Errorf("%s: %w", d.name, err)
 		}
 	}
 	if err := h.Retry.validate(); err != nil {

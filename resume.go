@@ -83,11 +83,13 @@ func (c *Resume) setDefaults() {
 }
 
 func (c *Resume) validate() error {
+	if err := checkDuration(c.Grace); err != nil {
+		return fmt.Errorf("grace: %w", err)
+	}
+	if err := checkDuration(c.Keep); err != nil {
+		return fmt.Errorf("keep: %w", err)
+	}
 	switch {
-	case c.Grace < 0:
-		return fmt.Errorf("grace: %s is negative", time.Duration(c.Grace))
-	case c.Keep < 0:
-		return fmt.Errorf("keep: %s is negative", time.Duration(c.Keep))
 	case c.MaxTotal < 0:
 		return fmt.Errorf("max_total: %d is negative", c.MaxTotal)
 	case c.MaxSize < 0:

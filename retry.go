@@ -68,11 +68,14 @@ func (c *Retry) setDefaults() {
 }
 
 func (c *Retry) validate() error {
-	switch {
-	case c.Attempts < 0:
+	if c.Attempts < 0 {
 		return fmt.Errorf("attempts: %d is negative", c.Attempts)
-	case c.Backoff < 0:
-		return fmt.Errorf("backoff: %s is negative", time.Duration(c.Backoff))
+	}
+	if err := checkDuration(c.Backoff); err != nil {
+		return fmt.Errorf("backoff: %w", err)
+	}
+	if err := checkDuration(c.BackoffCap); err != nil {
+		return fmt.Errorf("backoff_cap: %w", err)
 	}
 	if err := checkBackoffCap(c.Backoff, c.BackoffCap); err != nil {
 		return err
