@@ -48,7 +48,7 @@ func (adminAPI) list(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("Content-Type", typeJSON)
 	encoder := json.NewEncoder(w)
 	encoder.SetIndent("", "\t")
-	return encoder.Encode(loadedHandlers.status())
+	return encoder.Encode(runningHandlers.status())
 }
 
 // handlerStatus is a handler as the admin API shows it. None of its fields can hold a secret.
@@ -96,8 +96,8 @@ func newTokenOrigin(configured string) tokenOrigin {
 	return "literal"
 }
 
-// loadedHandlers lists the handlers that are provisioned and not yet cleaned up, in the order of their provisioning.
-var loadedHandlers handlerList
+// runningHandlers lists the handlers whose config runs, and those of replaced configs that are not yet cleaned up.
+var runningHandlers handlerList
 
 type handlerList struct {
 	mu   sync.Mutex

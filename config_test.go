@@ -2,6 +2,7 @@ package illumichat
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
+	"github.com/illumichat/caddy-illumichat/internal/upstream"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 )
 
@@ -372,5 +374,39 @@ func TestFailedConfigIsCleanedUp(t *testing.T) {
 				t.Errorf("got %v, want an error that names %s", err, what)
 			}
 		})
+	}
+}
+
+// extremes are JSON values that break what is not checked.
+var extremes = []string{
+	"-9223372036854775808", "-2", "-1", "0", "1", "9223372036854775807", "9223372036854775808", "1e308", "-0.0", "1.5", "null", "[]", "{}", `""`, `"NaN"`, `"-1"`,
+	`"1e400s"`, `"9223372036854775807ns"`,
+}
+
+// No number in a config makes loading, listing or using the handler panic.
+func TestExtremeNumbers(t *testing.T) {
+	setConfigEnv(t)
+	for _, field := range []string{
+		`"max_body_size": %s`, `"max_messages": %s`, `"max_streams": %s`, `"max_streams_per_client": %s`, `"body_timeout": %s`, `"response_timeout": %s`,
+		`"commit_after": %s`, `"idle_timeout": %s`, `"write_timeout": %s`, `"max_duration": %s`, `"heartbeat": %s`, `"limits": %s`, `"limits": [%s]`,
+		`"limits": [{"requests": %s, "window": "1h"}]`, `"limits": [{"requests": 5, "window": %s}]`, `"limits": [{"requests": 5}, {"requests": 5, "window": %s}]`,
+		`"retry": %s`, `"retry": {"attempts": %s}`, `"retry": {"backoff": %s}`, `"retry": {"backoff_cap": %s}`, `"retry": {"on": %s}`, `"retry": {"on": [%s]}`,
+		`"resume": %s`, `"resume": {"grace": %s}`, `"resume": {"keep": %s}`, `"resume": {"max_size": %s}`, `"resume": {"max_total": %s}`,
+		`"resume": {"max_size": 1, "max_total": %s}`, `"store": %s`, `"transport": %s`, `"assistants": %s`, `"aliases": %s`, `"token": %s`, `"endpoint": %s`,
+	} {
+		for _, value := range extremes {
+			fields := fmt.Sprintf(field, value)
+			if !json.Valid([]byte("{" + fields + "}")) {
+				t.Fatalf("%s is not JSON", fields)
+			}
+			h, err := provision(t, fields)
+			if err != nil {
+				continue
+			}
+			h.status()
+			h.exchanges.client = upstream.New(h.exchanges.endpoint, fakeChatKey{}, 0)
+			c := fakeChat{handler: h, answers: []fakeAnswer{accepted(step{data: sitetest.Finish})}}
+			c.run(t)
+		}
 	}
 }

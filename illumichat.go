@@ -6,13 +6,13 @@
 package illumichat
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -24,7 +24,6 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/chat"
 	"github.com/illumichat/caddy-illumichat/internal/limit"
 	"github.com/illumichat/caddy-illumichat/internal/origin"
-	"github.com/illumichat/caddy-illumichat/internal/shutdown"
 	"github.com/illumichat/caddy-illumichat/internal/stdlog"
 	"github.com/illumichat/caddy-illumichat/internal/telemetry"
 	"github.com/illumichat/caddy-illumichat/internal/upstream"
@@ -181,7 +180,8 @@ type Handler struct {
 	store     store.Store // nil if neither resume nor a store is configured
 	limiter   *limit.Limiter
 	exchanges exchanges
-	resumer   *resumer // nil without resume
+	resumer   *resumer  // nil without resume
+	running   sync.Once // runs announce
 }
 
 // CaddyModule returns the Caddy module information.
@@ -192,16 +192,27 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// Provision fills in defaults, resolves placeholders, loads the transport and opens the store.
+// Provision fills in defaults, checks the config, resolves placeholders and loads the transport. Only if all of that
+// succeeds does the handler join what handlers share.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	stdlog.Guard()
-	return values.PrintableError(h.provision(ctx))
-}
-
-func (h *Handler) provision(ctx caddy.Context) error {
 	h.log = telemetry.NewLog(ctx.Logger())
 	h.setDefaults()
+	if err := h.Validate(); err != nil { // Caddy calls it later, when the handler has joined
+		return values.PrintableError(err)
+	}
+	if err := h.resolve(ctx); err != nil {
+		return values.PrintableError(err)
+	}
+	if err := h.join(ctx); err != nil {
+		return values.PrintableError(err)
+	}
+	h.warn()
+	return nil
+}
 
+// resolve replaces the placeholders of the config, and creates the parts of the handler that it shares with no other.
+func (h *Handler) resolve(ctx caddy.Context) error {
 	var err error
 	h.exchanges = h.newExchanges()
 	if h.exchanges.token, err = upstream.NewTokenSource(h.Token); err != nil {
@@ -222,19 +233,6 @@ func (h *Handler) provision(ctx caddy.Context) error {
 	if h.exchanges.client, err = h.newClient(ctx); err != nil {
 		return fmt.Errorf("transport: %w", err)
 	}
-	if err := h.openStore(ctx); err != nil {
-		return fmt.Errorf("store: %w", err)
-	}
-	h.limiter = limit.New(h.limiterConfig())
-	h.resumer = h.newResumer()
-	loadedHandlers.add(h)
-	shutdown.Watch(ctx, shutdown.Options{MaxDuration: time.Duration(h.MaxDuration), EndsAtReload: h.exchanges.endsAtReload})
-	sources := telemetry.Sources{OpenStreams: shutdown.Count, CoolDowns: loadedHandlers.coolDowns}
-	if err := telemetry.Register(ctx.GetMetricsRegistry(), sources); err != nil {
-		return fmt.Errorf("registering metrics: %w", err)
-	}
-	telemetry.BeginAssistants(h.rules.Labels())
-	h.warn()
 	return nil
 }
 
@@ -338,27 +336,6 @@ func (h *Handler) newClient(ctx caddy.Context) (*upstream.Client, error) {
 		return nil, err
 	}
 	return upstream.New(h.exchanges.endpoint, transport, time.Duration(h.IdleTimeout)), nil
-}
-
-// openStore opens the store that keeps answers, if resume or a store is configured. A store may also count requests
-// for all instances together (store.Counter).
-func (h *Handler) openStore(ctx caddy.Context) error {
-	if h.Resume == nil && h.StoreRaw == nil {
-		return nil
-	}
-	var module store.Module = new(store.Memory)
-	if h.StoreRaw != nil {
-		loaded, err := ctx.LoadModule(h, "StoreRaw")
-		if err != nil {
-			return err
-		}
-		module = loaded.(store.Module)
-	}
-	// The key has the configured endpoint, not the resolved one: other instances may reach the endpoint by another URL.
-	key := limit.NewKey(cmp.Or(h.Endpoint, upstream.DefaultEndpoint), h.Token)
-	var err error
-	h.store, err = module.Open(key.Scope())
-	return err
 }
 
 // newResumer returns the handler's resumer, or nil without resume.
@@ -480,6 +457,7 @@ func (h *Handler) Validate() error {
 // ServeHTTP answers one request. It writes errors itself and returns nil, because a chat page needs errors in a
 // shape of their own.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
+	h.running.Do(h.announce) // a server can get requests before Caddy has started all of the config
 	shared := h.origins.Share(w.Header(), r)
 	defer func() { h.checkShared(w.Header(), shared) }()
 	if origin.IsPreflight(r) {
@@ -545,17 +523,6 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, body *visitor.Bo
 	ex := h.exchanges.open(r.Context(), h.exchanges.response(w, r, c.Start, ""), r.ProtoMajor == 3, admission, c)
 	defer ex.close()
 	return ex.run(asked.Body)
-}
-
-// Cleanup releases the handler's reference to the state that handlers share. Open chats keep theirs until they end.
-func (h *Handler) Cleanup() error {
-	// Caddy gives the standard logger another writer when it loads the next config, and streams of this one may go on.
-	stdlog.Guard()
-	if h.limiter == nil { // Provision failed before setting it
-		return nil
-	}
-	loadedHandlers.remove(h)
-	return h.limiter.Close()
 }
 
 // MarshalLogObject keeps a literal token, and a key in the endpoint's query, out of logs that print the whole handler, as

@@ -105,7 +105,7 @@ func TestRecordOfAVisitorWhoHasLeft(t *testing.T) {
 func TestCancelTime(t *testing.T) {
 	cancels := func() (n uint64, seconds float64) {
 		registry := prometheus.NewRegistry()
-		if err := telemetry.Register(registry, telemetry.Sources{OpenStreams: shutdown.Count, CoolDowns: loadedHandlers.coolDowns}); err != nil {
+		if err := telemetry.Register(registry, telemetry.Sources{OpenStreams: shutdown.Count, CoolDowns: runningHandlers.coolDowns}); err != nil {
 			t.Fatal(err)
 		}
 		families, err := registry.Gather()

@@ -1,0 +1,121 @@
+package illumichat
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyevents"
+
+	"github.com/illumichat/caddy-illumichat/internal/limit"
+	"github.com/illumichat/caddy-illumichat/internal/shutdown"
+	"github.com/illumichat/caddy-illumichat/internal/stdlog"
+	"github.com/illumichat/caddy-illumichat/internal/telemetry"
+	"github.com/illumichat/caddy-illumichat/internal/upstream"
+	"github.com/illumichat/caddy-illumichat/store"
+)
+
+// This file has the steps by which a handler joins the state that handlers share, and by which it leaves again. A
+// handler takes its references while its config loads, before the handlers of the previous config release theirs.
+// Nobody sees the handler, in the admin API or in metrics, before its config runs: Caddy may still refuse the config
+// because of another module.
+
+// join lets a handler whose config is valid take its references to the shared state.
+func (h *Handler) join(ctx caddy.Context) error {
+	sources := telemetry.Sources{OpenStreams: shutdown.Count, CoolDowns: runningHandlers.coolDowns}
+	if err := telemetry.Register(ctx.GetMetricsRegistry(), sources); err != nil {
+		return fmt.Errorf("registering metrics: %w", err)
+	}
+	module, err := h.loadStore(ctx)
+	if err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	if err := h.openStore(module); err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	h.limiter = limit.New(h.limiterConfig())
+	h.resumer = h.newResumer()
+	h.announceWhenStarted(ctx)
+	shutdown.Watch(ctx, shutdown.Options{MaxDuration: time.Duration(h.MaxDuration), EndsAtReload: h.exchanges.endsAtReload})
+	return nil
+}
+
+// loadStore loads the module of the store that keeps answers. It returns nil if neither resume nor a store is
+// configured.
+func (h *Handler) loadStore(ctx caddy.Context) (store.Module, error) {
+	if h.StoreRaw == nil {
+		if h.Resume == nil {
+			return nil, nil
+		}
+		return new(store.Memory), nil
+	}
+	loaded, err := ctx.LoadModule(h, "StoreRaw")
+	if err != nil {
+		return nil, err
+	}
+	module, ok := loaded.(store.Module)
+	if !ok {
+		return nil, fmt.Errorf("%T is no store", loaded)
+	}
+	return module, nil
+}
+
+// openStore opens the store of a module; nil: there is none. A store may also count requests for all instances together
+// (store.Counter).
+func (h *Handler) openStore(module store.Module) error {
+	if module == nil {
+		return nil
+	}
+	// The key has the configured endpoint, not the resolved one: other instances may reach the endpoint by another URL.
+	key := limit.NewKey(cmp.Or(h.Endpoint, upstream.DefaultEndpoint), h.Token)
+	var err error
+	h.store, err = module.Open(key.Scope())
+	return err
+}
+
+// announceWhenStarted lets Caddy call announce when it has started the whole config. If Caddy cannot, the handler's first
+// request does that.
+func (h *Handler) announceWhenStarted(ctx caddy.Context) {
+	app, err := ctx.AppIfConfigured("events") // the HTTP app has loaded it
+	if err != nil {
+		return
+	}
+	if events, ok := app.(*caddyevents.App); ok {
+		_ = events.On("started", startedListener{h}) // an error means that the config runs already
+	}
+}
+
+// startedListener tells a handler that its config runs.
+type startedListener struct{ handler *Handler }
+
+// Handle is called when Caddy has started the config.
+func (l startedListener) Handle(context.Context, caddy.Event) error {
+	l.handler.running.Do(l.handler.announce)
+	return nil
+}
+
+// String keeps the handler out of Caddy's debug log, which prints each listener of an event.
+func (startedListener) String() string { return "http.handlers.illumichat" }
+
+// announce shows a handler whose config runs in the admin API, and creates the metrics of its assistants.
+func (h *Handler) announce() {
+	runningHandlers.add(h)
+	telemetry.BeginAssistants(h.rules.Labels())
+}
+
+// Cleanup releases the handler's reference to the state that handlers share. Open chats keep theirs until they end.
+func (h *Handler) Cleanup() error {
+	// Caddy gives the standard logger another writer when it loads the next config, and streams of this one may go on.
+	stdlog.Guard()
+	if h.limiter == nil { // the handler has not joined
+		return nil
+	}
+	h.running.Do(func() {}) // a late request must not list the handler again
+	runningHandlers.remove(h)
+	return h.limiter.Close()
+}
+
+// Interface guard
+var _ caddyevents.Handler = startedListener{}
