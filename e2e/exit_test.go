@@ -138,3 +138,28 @@ func TestExitTellsStreamsThatBeginAfterAReload(t *testing.T) {
 	}
 	caddy.Wait(t)
 }
+
+// An exit ends no answer early that has a listener, even if the first two have left.
+func TestExitWaitsForTheThirdListener(t *testing.T) {
+	u := sitetest.NewHandUpstream(t)
+	s := sitetest.New(t, "grace_period 2s")
+	caddy := sitetest.Run(t, s, sitetest.ChatToURL(u.URL, "resume"))
+	asked := sitetest.Converse(t, u, sitetest.OneShot, sitetest.ChatRequest(t, s.Plain, sitetest.Hello))
+	id := asked.Response.Header.Get("Illumichat-Stream")
+	second, third := s.GoOn(t, id, 0), s.GoOn(t, id, 1)
+	asked.Response.Body.Close()
+	second.Body.Close()
+	sitetest.Eventually(t, "two have left", func() bool {
+		_, text, _ := caddy.Ask(t, http.MethodGet, "/metrics", nil)
+		return strings.Contains(text, `caddy_illumichat_requests_total{assistant="asst_demo",outcome="left"} 2`)
+	})
+	caddy.Exit(t)
+	exited := time.Now()
+	if finish := sitetest.OnlyFinish(t, sitetest.ReadAll(t, third)); finish.Code != "shutting_down:proxy" {
+		t.Errorf("got the finish %+v", finish)
+	}
+	if took := time.Since(exited); took < 1500*time.Millisecond {
+		t.Errorf("the answer ended after %s, before its time was up", took)
+	}
+	caddy.Wait(t)
+}

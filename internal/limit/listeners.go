@@ -10,6 +10,7 @@ const listenersPerSlot = 2
 type liveStream struct {
 	client      string            // that has the slot
 	listeners   int               // that share the slot
+	apart       int               // listeners that have slots of their own
 	over        bool              // the stream has ended, and each listener has a slot of its own
 	reservation store.Reservation // of a stream that is over: the last listener releases it
 }
@@ -18,6 +19,7 @@ type liveStream struct {
 type Slot struct {
 	state       *sharedState
 	of          *liveStream       // whose slot is shared; nil: it is a slot of its own
+	apart       *liveStream       // that the listener of a slot of its own listens to; nil: this instance does not write it
 	client      string            // of a slot of its own
 	reservation store.Reservation // in the shared counter; nil: this instance counts alone
 }
@@ -59,12 +61,12 @@ func (s *sharedState) handOver(stream *liveStream, reservation store.Reservation
 	return true
 }
 
-// hasListener reports whether a listener shares the slot of a stream that this instance writes.
+// hasListener reports whether a listener was admitted to a stream that this instance writes, and has not left.
 func (s *sharedState) hasListener(id string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	stream, ok := s.streams[id]
-	return ok && stream.listeners > 0
+	return ok && stream.listeners+stream.apart > 0
 }
 
 // AdmitListener admits a listener to a stream if there is room. Otherwise it returns the error for the visitor. The
@@ -76,10 +78,19 @@ func (l *Limiter) AdmitListener(stream string, r Request) (Slot, error) {
 }
 
 func (l *Limiter) admitListener(stream string, r Request) (Slot, error) {
-	taken, writtenHere := l.state.shareSlot(stream)
+	taken, live := l.state.shareSlot(stream)
 	if taken.of != nil {
 		return taken, nil
 	}
+	taken, err := l.takeOwnSlot(stream, r, live != nil)
+	if err == nil && live != nil {
+		l.state.listenApart(&taken, live)
+	}
+	return taken, err
+}
+
+// takeOwnSlot takes a slot for a listener. writtenHere says whether this instance writes the stream.
+func (l *Limiter) takeOwnSlot(stream string, r Request, writtenHere bool) (Slot, error) {
 	if l.config.Counter != nil && l.config.MaxPerClient > 0 {
 		if taken, known, err := l.admitListenerShared(stream, r, writtenHere); known {
 			return taken, err
@@ -89,17 +100,25 @@ func (l *Limiter) admitListener(stream string, r Request) (Slot, error) {
 }
 
 // shareSlot gives a listener a share of a stream's slot. This instance must write the stream, and fewer than
-// listenersPerSlot must have a share; otherwise taken.of is nil. writtenHere reports whether this instance writes the
-// stream.
-func (s *sharedState) shareSlot(id string) (taken Slot, writtenHere bool) {
+// listenersPerSlot must have a share; otherwise taken.of is nil. live is the stream; nil: this instance does not write
+// it.
+func (s *sharedState) shareSlot(id string) (taken Slot, live *liveStream) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	stream, writtenHere := s.streams[id]
-	if writtenHere && stream.listeners < listenersPerSlot {
-		stream.listeners++
-		return Slot{state: s, of: stream}, true
+	live = s.streams[id]
+	if live != nil && live.listeners < listenersPerSlot {
+		live.listeners++
+		return Slot{state: s, of: live}, live
 	}
-	return Slot{}, writtenHere
+	return Slot{}, live
+}
+
+// listenApart notes that the listener of a slot of its own listens to a stream that this instance writes.
+func (s *sharedState) listenApart(taken *Slot, live *liveStream) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	taken.apart = live
+	live.apart++
 }
 
 // takeSlot takes a slot of this instance for a listener. It returns an error if there is none for the client.
@@ -130,7 +149,7 @@ func (a *Admission) EndStream() { a.limiter.state.endStream(a.ID) }
 // LeaveStream notes that the visitor who asked no longer listens.
 func (a *Admission) LeaveStream() { Slot{state: a.limiter.state, of: a.stream}.Leave() }
 
-// HasListener reports whether a listener shares the slot of the stream.
+// HasListener reports whether a visitor listens to the stream at this instance.
 func (a *Admission) HasListener() bool { return a.limiter.state.hasListener(a.ID) }
 
 // leaveSlot releases a slot at this instance. It returns the reservation that the caller must release in the shared
@@ -139,6 +158,9 @@ func (s *sharedState) leaveSlot(taken Slot) store.Reservation {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	stream := taken.of
+	if taken.apart != nil {
+		taken.apart.apart--
+	}
 	if stream == nil {
 		s.slots.giveBack(taken.client)
 		return taken.reservation

@@ -56,7 +56,7 @@ type Slot interface {
 	// EndStream notes that the stream is over.
 	EndStream()
 
-	// HasListener reports whether a visitor listens to the stream in this slot.
+	// HasListener reports whether a visitor listens to the stream at this instance.
 	HasListener() bool
 }
 
