@@ -315,20 +315,20 @@ func (ex *exchange) conclude(err error) error {
 		return nil
 	}
 	watchdog.Rethrow(cause) // in this goroutine, net/http recovers it as usual
-	reason, interrupted := errors.AsType[*apierror.Interruption](cause)
+	reason := interruptionOf(cause)
 	switch {
 	case errors.Is(err, apierror.ErrVisitorGone):
 		return ex.leave(err)
-	case cause != nil && !interrupted:
+	case cause != nil && reason == nil:
 		return ex.leave(cause)
 	}
 	if refusal, ok := errors.AsType[*apierror.Error](err); ok { // once the upstream's status is known, it counts
 		return ex.refuse(refusal)
 	}
-	if interrupted {
+	if reason != nil {
 		return ex.interrupt(reason)
 	}
-	if reason, ok := errors.AsType[*apierror.Interruption](err); ok {
+	if reason := interruptionOf(err); reason != nil {
 		return ex.interrupt(reason)
 	}
 	return err
@@ -354,8 +354,7 @@ func (ex *exchange) interrupt(reason *apierror.Interruption) error {
 	}
 	reason = ex.stating(reason)
 	ex.record.Ended(reason.FinishReason(), reason.Code.String())
-	ex.log.Report(reason.Level(), reason.Code.String(), "the answer broke off", reason.Before().Hint,
-		zap.String("code", reason.LoggedCode()), zap.NamedError("cause", reason.Cause))
+	ex.logInterruption(reason)
 	if err := ex.output.Finish(chat.FinishEvent(reason)); err != nil {
 		return ex.leave(err)
 	}
@@ -387,7 +386,15 @@ func (ex *exchange) leave(err error) error {
 	if ex.ctx.Err() != nil {
 		ex.record.Cancelled = ex.sinceLeft()
 	}
-	return ex.visitorLeft(ex.record, ex.output.IsCommitted(), ex.http3, err)
+	return ex.visitorLeft(ex.record, departure{
+		output: ex.output, http3: ex.http3, due: interruptionOf(context.Cause(ex.ctx)), err: err,
+	})
+}
+
+// interruptionOf returns the Interruption that err is or wraps, or nil.
+func interruptionOf(err error) *apierror.Interruption {
+	reason, _ := errors.AsType[*apierror.Interruption](err)
+	return reason
 }
 
 // endsAtReload reports whether e is one of these exchanges and must end when a reload replaces their handler. Only one
@@ -409,6 +416,12 @@ func (ex *exchange) Cancel(cause error) { ex.cancel(cause) }
 // HowAsked returns how often the upstream was asked, and the status of its last answer.
 func (ex *exchange) HowAsked() (tries, status int) { return ex.record.Tries, ex.record.UpstreamStatus }
 
+// logInterruption logs that a visitor got an error finish with the given reason.
+func (es *exchanges) logInterruption(reason *apierror.Interruption) {
+	es.log.Report(reason.Level(), reason.Code.String(), "the answer broke off", reason.Before().Hint,
+		zap.String("code", reason.LoggedCode()), zap.NamedError("cause", reason.Cause))
+}
+
 // logLeak logs that the upstream sent the API token back, and what was done to keep it from the visitor.
 func (es *exchanges) logLeak(l upstream.Leak) {
 	var fields []zap.Field
@@ -420,27 +433,6 @@ func (es *exchanges) logLeak(l upstream.Leak) {
 	}
 	es.log.Report(zapcore.ErrorLevel, "leak: "+l.What, "the upstream sent the API token back; "+l.What,
 		"revoke the token, and tell IllumiChat", fields...)
-}
-
-// visitorLeft ends the response to a visitor who left or stopped reading. err says why. committed says whether anything
-// was sent. If not, visitorLeft returns an error.
-func (es *exchanges) visitorLeft(c *telemetry.Record, committed, http3 bool, err error) error {
-	c.Left(err)
-	if !committed {
-		return apierror.ErrVisitorGone
-	}
-	if c.Cause == telemetry.CauseStalled {
-		es.log.Report(zapcore.WarnLevel, telemetry.CauseStalled, "a visitor did not read the answer",
-			"raise write_timeout if the connections of your visitors are that slow", zap.NamedError("cause", err))
-	} else {
-		es.log.Logger().Debug("the visitor left before the end of the answer", zap.NamedError("cause", err))
-	}
-	if http3 && errors.Is(err, apierror.ErrVisitorGone) {
-		// After a failed write, HTTP/1 and HTTP/2 abort a response by themselves. HTTP/3 would end it as if it were complete,
-		// and a visitor who resumes reading would take it for that.
-		panic(http.ErrAbortHandler)
-	}
-	return nil
 }
 
 // sinceLeft returns how long ago the visitor left. The result is never 0, which would mean that the visitor did not

@@ -156,5 +156,5 @@ func (m *resumer) finishLost(r *http.Request, response *visitor.Response, c *tel
 
 // visitorLeft ends the response to a visitor who left or stopped reading. It returns an error if nothing was sent.
 func (m *resumer) visitorLeft(r *http.Request, response *visitor.Response, c *telemetry.Record, err error) error {
-	return m.exchanges.visitorLeft(c, response.IsCommitted(), r.ProtoMajor == 3, err)
+	return m.exchanges.visitorLeft(c, departure{output: response, http3: r.ProtoMajor == 3, err: err})
 }

@@ -166,7 +166,7 @@ func (m *metricSet) observe(c *Record) {
 		m.events.WithLabelValues(c.Label).Add(float64(c.Events))
 		m.bytes.WithLabelValues(c.Label).Add(float64(c.Bytes))
 	}
-	if c.Outcome == OutcomeBroken || c.Outcome == OutcomeAnswered && c.FirstEvent > 0 || c.Cause == apierror.Stopped.Code.String() {
+	if c.Outcome == OutcomeBroken && c.FinishReason != "" || c.Outcome == OutcomeAnswered && c.FirstEvent > 0 || c.Cause == apierror.Stopped.Code.String() {
 		m.finishes.WithLabelValues(reasonLabel(c.FinishReason), c.Cause).Inc()
 	}
 	if c.Cancelled > 0 {

@@ -94,6 +94,12 @@ func (c *Record) Ended(reason, cause string) {
 	}
 }
 
+// CutOff notes that the server or this process ended an answer that has begun, before the visitor could get a finish.
+// cause says why.
+func (c *Record) CutOff(cause string) {
+	c.Outcome, c.Cause, c.FinishReason = OutcomeBroken, cause, ""
+}
+
 // Left notes that the visitor left. If err is os.ErrDeadlineExceeded, the visitor did not read for write_timeout.
 func (c *Record) Left(err error) {
 	c.Outcome, c.Cause, c.FinishReason = OutcomeLeft, CauseLeft, ""
