@@ -89,7 +89,7 @@ func (es *exchanges) open(ctx context.Context, out output, http3 bool, a *limit.
 		Idle:        es.idleTimeout,
 	})
 	ex.unwatch = context.AfterFunc(ctx, func() { ex.leftAt.Store(int64(ex.watch.Now())) })
-	shutdown.Add(ex)
+	shutdown.Add(ex, shutdown.Exchange)
 	return ex
 }
 
@@ -113,9 +113,10 @@ func (ex *exchange) run(body []byte) error {
 	return ex.conclude(err)
 }
 
-// close ends the exchange, releases what it holds, and records what the visitor was sent.
+// close ends the exchange, releases what it holds, and records what the visitor was sent. The exchange is open until its
+// finish is recorded, so that an exit waits for that.
 func (ex *exchange) close() {
-	shutdown.Remove(ex)
+	defer shutdown.Remove(ex)
 	ex.unwatch()
 	ex.watch.Stop()
 	ex.cancel(nil)
@@ -397,10 +398,10 @@ func interruptionOf(err error) *apierror.Interruption {
 	return reason
 }
 
-// endsAtReload reports whether e is one of these exchanges and must end when a reload replaces their handler. Only one
+// endsAtReload reports whether s is one of these exchanges and must end when a reload replaces their handler. Only one
 // with an HTTP/3 response must, because Caddy closes HTTP/3 connections on reload.
-func (es *exchanges) endsAtReload(e shutdown.Exchange) bool {
-	ex, ok := e.(*exchange)
+func (es *exchanges) endsAtReload(s shutdown.Stream) bool {
+	ex, ok := s.(*exchange)
 	return ok && ex.exchanges == es && ex.http3
 }
 

@@ -24,7 +24,7 @@ import (
 
 // join lets a handler whose config is valid take its references to the shared state.
 func (h *Handler) join(ctx caddy.Context) error {
-	sources := telemetry.Sources{OpenStreams: shutdown.Count, CoolDowns: runningHandlers.coolDowns}
+	sources := telemetry.Sources{OpenStreams: openChats, CoolDowns: runningHandlers.coolDowns}
 	if err := telemetry.Register(ctx.GetMetricsRegistry(), sources); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
@@ -41,6 +41,10 @@ func (h *Handler) join(ctx caddy.Context) error {
 	shutdown.Watch(ctx, shutdown.Options{MaxDuration: time.Duration(h.MaxDuration), EndsAtReload: h.exchanges.endsAtReload})
 	return nil
 }
+
+// openChats returns how many chats are open. A chat is open while its answer is written, so a visitor who asked counts
+// once. A visitor who only listens does not count.
+func openChats() int { return shutdown.Count(shutdown.Exchange) }
 
 // loadStore loads the module of the store that keeps answers. It returns nil if neither resume nor a store is
 // configured.

@@ -11,7 +11,6 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
-	"github.com/illumichat/caddy-illumichat/internal/shutdown"
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 	"github.com/illumichat/caddy-illumichat/internal/telemetry"
 	"github.com/illumichat/caddy-illumichat/sandbox"
@@ -105,7 +104,7 @@ func TestRecordOfAVisitorWhoHasLeft(t *testing.T) {
 func TestCancelTime(t *testing.T) {
 	cancels := func() (n uint64, seconds float64) {
 		registry := prometheus.NewRegistry()
-		if err := telemetry.Register(registry, telemetry.Sources{OpenStreams: shutdown.Count, CoolDowns: runningHandlers.coolDowns}); err != nil {
+		if err := telemetry.Register(registry, telemetry.Sources{OpenStreams: openChats, CoolDowns: runningHandlers.coolDowns}); err != nil {
 			t.Fatal(err)
 		}
 		families, err := registry.Gather()

@@ -1,4 +1,4 @@
-// Package shutdown knows the open exchanges of the whole process. It cancels them before Caddy closes their
-// connections: when the process exits and, over HTTP/3, on a reload. How a canceled exchange ends is up to the
-// exchange.
+// Package shutdown knows the open streams of the whole process: exchanges, and visitors who listen to a recorded
+// answer. It cancels them before Caddy closes their connections: when the process exits and, over HTTP/3, on a reload.
+// How a canceled stream ends is up to the stream.
 package shutdown

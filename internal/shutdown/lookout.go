@@ -8,7 +8,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// exitLookout detects the exit for exchanges of replaced configs. These exchanges continue after a reload. The config
+// exitLookout detects the exit for streams of replaced configs. These streams continue after a reload. The config
 // that is active at the exit may have no handler of this module. Then no server reports the exit.
 var exitLookout lookout
 
@@ -20,7 +20,7 @@ type lookout struct {
 	until time.Time // when run returns; zero: run is not running
 }
 
-// watch polls for the exit during the next d. All exchanges that have begun end within d.
+// watch polls for the exit during the next d. All streams that have begun end within d.
 func (l *lookout) watch(d time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -32,7 +32,7 @@ func (l *lookout) watch(d time.Duration) {
 	}
 }
 
-// run polls until the time set by watch is over. If the process exits earlier, run cancels all exchanges before the
+// run polls until the time set by watch is over. If the process exits earlier, run cancels all streams before the
 // grace period of the active config ends.
 func (l *lookout) run() {
 	tick := time.NewTicker(lookoutInterval)
@@ -46,7 +46,7 @@ func (l *lookout) run() {
 		<-tick.C
 		if caddy.Exiting() && app != nil {
 			time.AfterFunc(time.Duration(app.ShutdownDelay), func() {
-				exchanges.closeWithin(time.Duration(app.GracePeriod))
+				streams.closeWithin(time.Duration(app.GracePeriod))
 			})
 			return
 		}

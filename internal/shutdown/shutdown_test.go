@@ -10,9 +10,9 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
 )
 
-// fakeExchange records when it is canceled, and why.
-type fakeExchange struct {
-	set   *exchangeSet
+// fakeStream records when it is canceled, and why.
+type fakeStream struct {
+	set   *streamSet
 	heard bool
 	start time.Time
 
@@ -21,9 +21,9 @@ type fakeExchange struct {
 	cause error
 }
 
-func (e *fakeExchange) IsHeard() bool { return e.heard }
+func (e *fakeStream) IsHeard() bool { return e.heard }
 
-func (e *fakeExchange) Cancel(cause error) {
+func (e *fakeStream) Cancel(cause error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.cause == nil {
@@ -32,7 +32,7 @@ func (e *fakeExchange) Cancel(cause error) {
 	}
 }
 
-func (e *fakeExchange) wantEnd(t *testing.T, what string, at time.Duration) {
+func (e *fakeStream) wantEnd(t *testing.T, what string, at time.Duration) {
 	t.Helper()
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -41,7 +41,7 @@ func (e *fakeExchange) wantEnd(t *testing.T, what string, at time.Duration) {
 	}
 }
 
-func (e *fakeExchange) wantOpen(t *testing.T, what string) {
+func (e *fakeStream) wantOpen(t *testing.T, what string) {
 	t.Helper()
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -50,9 +50,9 @@ func (e *fakeExchange) wantOpen(t *testing.T, what string) {
 	}
 }
 
-func add(s *exchangeSet, heard bool) *fakeExchange {
-	e := &fakeExchange{set: s, heard: heard, start: time.Now()}
-	s.add(e)
+func add(s *streamSet, heard bool) *fakeStream {
+	e := &fakeStream{set: s, heard: heard, start: time.Now()}
+	s.add(e, Exchange)
 	return e
 }
 
@@ -65,7 +65,7 @@ func TestExitEndsExchangesInTime(t *testing.T) {
 		30 * time.Second: 29 * time.Second,
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			s := new(exchangeSet)
+			s := new(streamSet)
 			heard, unheard := add(s, true), add(s, false)
 			time.Sleep(time.Second)
 			s.closeWithin(grace)
@@ -81,7 +81,7 @@ func TestExitEndsExchangesInTime(t *testing.T) {
 			time.Sleep(time.Nanosecond)
 			add(s, true).wantEnd(t, "an exchange that comes afterwards", 0)
 			synctest.Wait()
-			if n := s.count(); n != 0 {
+			if n := s.count(Exchange); n != 0 {
 				t.Errorf("%d exchanges are open", n)
 			}
 		})
@@ -91,7 +91,7 @@ func TestExitEndsExchangesInTime(t *testing.T) {
 // Without a grace period, Caddy waits for streams, so an exit does not cancel them.
 func TestExitWithoutAGracePeriodEndsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := new(exchangeSet)
+		s := new(streamSet)
 		e := add(s, true)
 		s.closeWithin(0)
 		time.Sleep(time.Hour)
@@ -103,7 +103,7 @@ func TestExitWithoutAGracePeriodEndsNothing(t *testing.T) {
 // The process waits for streams that it has canceled, but not for longer than its grace period.
 func TestAwaitExit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := new(exchangeSet)
+		s := new(streamSet)
 		start := time.Now()
 		s.awaitExit()
 		if took := time.Since(start); took != 0 {
@@ -119,13 +119,75 @@ func TestAwaitExit(t *testing.T) {
 	})
 	// No server has canceled this exchange before, because its own server is gone.
 	synctest.Test(t, func(t *testing.T) {
-		s := new(exchangeSet)
+		s := new(streamSet)
 		start := time.Now()
 		e := add(s, true)
 		s.awaitExit()
 		e.wantEnd(t, "the exchange of a server that is gone", 0)
 		if took := time.Since(start); took > time.Second {
 			t.Errorf("it waits for %s", took)
+		}
+	})
+}
+
+// listen adds a listener.
+func listen(s *streamSet) *fakeStream {
+	e := &fakeStream{set: s, heard: true, start: time.Now()}
+	s.add(e, Listener)
+	return e
+}
+
+// At an exit, listeners end after the exchanges whose finish they pass on. They do not wait long for an exchange that
+// does not end.
+func TestExitEndsListenersAfterExchanges(t *testing.T) {
+	for name, test := range map[string]struct {
+		begin func(*streamSet)
+		want  time.Duration
+	}{
+		"no exchange is open":      {func(*streamSet) {}, 4 * time.Second},
+		"the exchange ends":        {func(s *streamSet) { add(s, true) }, 4 * time.Second},
+		"the exchange never ends":  {func(s *streamSet) { s.add(stuckStream{}, Exchange) }, 4500 * time.Millisecond},
+		"the exchange has no time": {func(s *streamSet) { s.closed = true; add(s, true) }, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := new(streamSet)
+				test.begin(s)
+				l := listen(s)
+				s.closeWithin(5 * time.Second)
+				time.Sleep(4600 * time.Millisecond)
+				synctest.Wait()
+				l.wantEnd(t, "the listener", test.want)
+				if n := s.count(Listener); n != 0 {
+					t.Errorf("%d listeners are open", n)
+				}
+			})
+		})
+	}
+}
+
+// stuckStream does not end when it is canceled.
+type stuckStream struct{}
+
+func (stuckStream) Cancel(error)  {}
+func (stuckStream) IsHeard() bool { return true }
+
+// What ends shortly before the end of a grace period after a reload also ends what begins in that time.
+func TestReloadEndsStreamsThatBeginTooLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := new(streamSet)
+		before, other := listen(s), listen(s)
+		match := func(stream Stream) bool { return stream != Stream(other) }
+		s.endFor(match, time.Second)
+		before.wantEnd(t, "a listener", 0)
+		other.wantOpen(t, "another handler's listener")
+		time.Sleep(999 * time.Millisecond)
+		listen(s).wantEnd(t, "a listener that comes late", 0)
+		time.Sleep(time.Millisecond)
+		synctest.Wait()
+		listen(s).wantOpen(t, "a listener of a later time")
+		if len(s.ending) != 0 {
+			t.Error("the rule is kept")
 		}
 	})
 }
