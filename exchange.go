@@ -77,20 +77,26 @@ func (es *exchanges) open(ctx context.Context, out output, http3 bool, a *limit.
 	ex := &exchange{exchanges: es, admission: a, record: c, output: out, http3: http3}
 	// Not a child of the config's context, which a reload cancels.
 	ex.ctx, ex.cancel = context.WithCancelCause(ctx)
-	end := es.maxDuration
-	if deadline := out.Deadline(); !deadline.IsZero() {
-		left := deadline.Sub(c.Start)
-		end = min(end, left-min(time.Second, left/5))
-	}
 	ex.watch.Init(out, ex.cancel, watchdog.Options{
 		Start:       c.Start,
-		End:         end,
+		End:         es.end(c.Start, out.Deadline()),
 		CommitAfter: es.commitAfter,
 		Idle:        es.idleTimeout,
 	})
 	ex.unwatch = context.AfterFunc(ctx, func() { ex.leftAt.Store(int64(ex.watch.Now())) })
 	shutdown.Add(ex, shutdown.Exchange)
 	return ex
+}
+
+// end returns when the stream to a visitor must end, from the start of the visitor's request. deadline is when the
+// server ends it; zero: never. The stream ends 1 s earlier, or a fifth of the time if that is less, so that a finish
+// fits in.
+func (es *exchanges) end(start, deadline time.Time) time.Duration {
+	if deadline.IsZero() {
+		return es.maxDuration
+	}
+	left := deadline.Sub(start)
+	return min(es.maxDuration, left-min(time.Second, left/5))
 }
 
 // response returns the response to a visitor whose request began at start. cacheControl is its Cache-Control; "" means
@@ -398,11 +404,16 @@ func interruptionOf(err error) *apierror.Interruption {
 	return reason
 }
 
-// endsAtReload reports whether s is one of these exchanges and must end when a reload replaces their handler. Only one
-// with an HTTP/3 response must, because Caddy closes HTTP/3 connections on reload.
+// endsAtReload reports whether s is a stream of these exchanges and must end when a reload replaces their handler. Only
+// a stream with an HTTP/3 response must, because Caddy closes HTTP/3 connections on reload.
 func (es *exchanges) endsAtReload(s shutdown.Stream) bool {
-	ex, ok := s.(*exchange)
-	return ok && ex.exchanges == es && ex.http3
+	switch s := s.(type) {
+	case *exchange:
+		return s.exchanges == es && s.http3
+	case *listening:
+		return s.exchanges == es && s.http3
+	}
+	return false
 }
 
 // IsHeard reports whether a visitor waits for the answer, or can still come back for it after this process exits.

@@ -147,8 +147,8 @@ type Handler struct {
 	// How long one write to the visitor may block before the handler gives up on the visitor. Default: `30s`.
 	WriteTimeout caddy.Duration `json:"write_timeout,omitempty"`
 
-	// How long a whole exchange may take, from the request to the end of its answer, including all attempts.
-	// Default: `2m`.
+	// How long a whole exchange may take, from the request to the end of its answer, including all attempts. With
+	// `resume`, it also bounds how long a visitor may listen, from the visitor's own request on. Default: `2m`.
 	MaxDuration caddy.Duration `json:"max_duration,omitempty"`
 
 	// How long the stream to the visitor may be silent before a comment is sent. The comment keeps intermediaries from

@@ -2,7 +2,6 @@ package illumichat
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"runtime/debug"
 	"time"
@@ -14,9 +13,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/chat"
 	"github.com/illumichat/caddy-illumichat/internal/limit"
 	"github.com/illumichat/caddy-illumichat/internal/recording"
-	"github.com/illumichat/caddy-illumichat/internal/sse"
 	"github.com/illumichat/caddy-illumichat/internal/telemetry"
-	"github.com/illumichat/caddy-illumichat/internal/visitor"
 	"github.com/illumichat/caddy-illumichat/internal/watchdog"
 	"github.com/illumichat/caddy-illumichat/store"
 )
@@ -26,8 +23,9 @@ import (
 func (m *resumer) serve(w http.ResponseWriter, r *http.Request, owner string, asked chat.Chat, a *limit.Admission, c *telemetry.Record) error {
 	release := m.limiter.Use() // the visitor may still read after the exchange is over
 	defer release()
-	response := m.exchanges.response(w, r, c.Start, "")
-	defer func() { c.Bytes = response.Close("", "") }()
+	response := m.exchanges.listen(w, r, c, "")
+	defer response.close()
+	response.lag()
 	c.Admitted = true
 	rec := recording.New(recording.Config{
 		ID:    a.ID,
@@ -50,26 +48,29 @@ func (m *resumer) serve(w http.ResponseWriter, r *http.Request, owner string, as
 	select {
 	case <-rec.Begun():
 	case <-over:
-	case <-r.Context().Done():
+	case <-response.ctx.Done():
 		// No visitor can come back, because the id was not sent yet.
-		ex.Cancel(apierror.Abandoned)
+		if reason := response.reason(); reason != nil {
+			ex.Cancel(reason)
+		} else {
+			ex.Cancel(apierror.Abandoned)
+		}
 		<-over
 	}
 	if !rec.IsCommitted() {
 		c.Tries, c.UpstreamStatus = ex.HowAsked() // the exchange is over and no longer writes them
-		return m.writeJSON(r, response, rec, c, failed)
+		return response.writeJSON(r, rec, failed)
 	}
 	listener := rec.First()
 	defer listener.Close()
 	defer a.LeaveStream()
 	c.Tries, c.UpstreamStatus = rec.Asked()
-	if err := m.follow(r, response, rec.Head(), listener, c); err != nil {
-		return err
-	}
-	if c.Cause != telemetry.CauseLeft && c.Cause != telemetry.CauseStalled {
+	ended, err := response.follow(rec.Head(), listener)
+	if ended {
 		<-over // so that the slot is free before the visitor can ask again
+		c.Dropped, c.Cut = ex.record.Dropped, ex.record.Cut
 	}
-	return nil
+	return err
 }
 
 // newAnswerRecord returns the record of an answer's exchange. The visitors who listen to the answer have records of
@@ -107,7 +108,7 @@ func (ex *exchange) runAlone(body []byte) (err error) {
 
 // writeJSON sends an answer that is not a stream to the visitor who asked. It returns err if there is no answer. An err
 // that carries the exchange's panic panics again.
-func (m *resumer) writeJSON(r *http.Request, response *visitor.Response, rec *recording.Recorder, c *telemetry.Record, err error) error {
+func (l *listening) writeJSON(r *http.Request, rec *recording.Recorder, err error) error {
 	watchdog.Rethrow(err)
 	if r.Context().Err() != nil {
 		return apierror.ErrVisitorGone
@@ -115,46 +116,10 @@ func (m *resumer) writeJSON(r *http.Request, response *visitor.Response, rec *re
 	if err != nil {
 		return err
 	}
-	response.Prepare(rec.Head(), typeJSON)
-	if err := response.WriteAll(rec.JSON()); err != nil {
-		return m.visitorLeft(r, response, c, err)
+	l.Prepare(rec.Head(), typeJSON)
+	if err := l.WriteAll(rec.JSON()); err != nil {
+		return l.leave(err)
 	}
-	c.Outcome = telemetry.OutcomeAnswered
+	l.record.Outcome = telemetry.OutcomeAnswered
 	return nil
-}
-
-// follow sends a stream to a visitor, until it ends or the visitor leaves. An error means that nothing was sent.
-func (m *resumer) follow(r *http.Request, response *visitor.Response, head http.Header, listener store.Listener, c *telemetry.Record) error {
-	response.Prepare(head, sse.MediaType)
-	progress := recording.Progress{Events: &c.Events, FirstEvent: &c.FirstEvent}
-	err := recording.Follow(r.Context(), c.Start, response, listener, progress)
-	switch {
-	case err == nil:
-		end := listener.End()
-		c.Ended(end.Reason, end.Cause)
-		return nil
-	case errors.Is(err, store.ErrLost):
-		return m.finishLost(r, response, c, err)
-	}
-	watchdog.Rethrow(err)
-	return m.visitorLeft(r, response, c, err)
-}
-
-// finishLost ends the response with a finish of our own, after the store lost the rest of the answer.
-func (m *resumer) finishLost(r *http.Request, response *visitor.Response, c *telemetry.Record, err error) error {
-	c.Ended(apierror.Lost.FinishReason(), apierror.Lost.Code.String())
-	m.log.Report(apierror.Lost.Level(), apierror.Lost.Code.String(), "the rest of an answer is lost",
-		"see whether the instance that wrote it has ended, or the store was emptied", zap.NamedError("cause", err))
-	if err := response.Commit(); err != nil {
-		return m.visitorLeft(r, response, c, err)
-	}
-	if err := response.Finish(chat.FinishEvent(apierror.Lost)); err != nil {
-		return m.visitorLeft(r, response, c, err)
-	}
-	return nil
-}
-
-// visitorLeft ends the response to a visitor who left or stopped reading. It returns an error if nothing was sent.
-func (m *resumer) visitorLeft(r *http.Request, response *visitor.Response, c *telemetry.Record, err error) error {
-	return m.exchanges.visitorLeft(c, departure{output: response, http3: r.ProtoMajor == 3, err: err})
 }

@@ -202,9 +202,10 @@ func (m *resumer) resume(w http.ResponseWriter, r *http.Request, c *telemetry.Re
 	defer slot.Leave()
 	telemetry.Resumed(telemetry.ResumeGoesOn)
 	// Without no-store, a cache could keep the answer to a GET for another visitor.
-	response := m.exchanges.response(w, r, c.Start, "no-store, no-transform")
-	defer func() { c.Bytes = response.Close("", "") }()
-	return m.follow(r, response, stream.Meta().Header, listener, c)
+	response := m.exchanges.listen(w, r, c, "no-store, no-transform")
+	defer response.close()
+	_, err = response.follow(stream.Meta().Header, listener)
+	return err
 }
 
 // listen finds the stream and begins to read it after the given event. If the stream has ended and no event follows, it

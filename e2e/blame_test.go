@@ -76,7 +76,7 @@ var longAnswer = strings.Repeat(`data: "`+strings.Repeat("x", 8000)+"\"\n\n", 80
 // The access log does not blame a visitor whose stream the server's deadline cuts, even if no finish could be sent.
 func TestWhoIsBlamed(t *testing.T) {
 	upstream := serveAnswer(t, longAnswer)
-	for name, subdirectives := range map[string]string{"": ""} {
+	for name, subdirectives := range map[string]string{"": "", "with resume": resumeLong} {
 		t.Run(name, func(t *testing.T) {
 			s := serveWithDeadline(t, "write 1s", "log\n"+sitetest.ChatToURL(upstream, subdirectives))
 			for proto, transport := range sitetest.Protocols(t) {

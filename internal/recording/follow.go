@@ -5,6 +5,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/illumichat/caddy-illumichat/internal/apierror"
 	"github.com/illumichat/caddy-illumichat/internal/watchdog"
 	"github.com/illumichat/caddy-illumichat/store"
 )
@@ -27,29 +28,31 @@ type Visitor interface {
 	Patience() time.Duration
 }
 
+// Time is how long a visitor may listen.
+type Time struct {
+	Start  time.Time               // of the visitor's request
+	End    time.Duration           // when the visitor's stream must end, from Start
+	Cancel context.CancelCauseFunc // ends the context of Follow
+}
+
 // Progress points to where Follow counts while the visitor reads: Caddy's placeholders may be read in between.
 type Progress struct {
 	Events     *int64         // how many events were sent
 	FirstEvent *time.Duration // when the first one was sent, from the request's start; 0: none was
 }
 
-// Follow sends a stream to a visitor whose request began at start, and counts in p. It returns nil at the end
-// of the stream, otherwise why it stopped before.
-func Follow(ctx context.Context, start time.Time, visitor Visitor, listener store.Listener, p Progress) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	var beat watchdog.Alarm
-	beat.Init(start, func(now time.Duration) time.Duration {
-		next, err := watchdog.Guard(visitor.Heartbeat)
-		if err != nil {
-			cancel(err)
-		}
-		return min(next, visitor.EndStalled(now))
-	})
-	defer beat.Stop()
-	beat.NoLaterThan(beat.Now() + visitor.Patience())
+// Follow sends a stream to a visitor, and counts in p. It returns nil at the end of the stream, otherwise why it
+// stopped before. If ctx ends, it stops after the write in progress and returns the cause. It cancels ctx when the
+// visitor's time is over, with the cause apierror.MaxDuration, and when a heartbeat fails.
+func Follow(ctx context.Context, t Time, visitor Visitor, listener store.Listener, p Progress) error {
+	f := &follower{ctx: ctx, time: t, visitor: visitor, listener: listener, progress: p}
+	f.alarm.Init(t.Start, f.fire)
+	defer f.alarm.Stop()
+	now := f.alarm.Now()
+	f.isOver(now) // so that nothing is sent if it is
+	f.alarm.NoLaterThan(min(now+visitor.Patience(), t.End))
 	for {
-		switch err := passPiece(ctx, visitor, listener, start, p); err {
+		switch err := f.passPiece(); err {
 		case nil:
 		case io.EOF:
 			return nil
@@ -59,25 +62,60 @@ func Follow(ctx context.Context, start time.Time, visitor Visitor, listener stor
 	}
 }
 
+// follower passes a stream on to a visitor. Its alarm is the only timer.
+type follower struct {
+	ctx      context.Context
+	time     Time
+	visitor  Visitor
+	listener store.Listener
+	progress Progress
+	alarm    watchdog.Alarm
+}
+
+// fire is what the alarm calls. Once ctx has ended, it sends no heartbeat, but still checks for a stalled write.
+func (f *follower) fire(now time.Duration) (next time.Duration) {
+	next = f.visitor.EndStalled(now)
+	if f.ctx.Err() != nil || f.isOver(now) {
+		return next
+	}
+	beat, err := watchdog.Guard(f.visitor.Heartbeat)
+	if err != nil {
+		f.time.Cancel(err)
+	}
+	return min(next, beat, f.time.End)
+}
+
+// isOver reports whether the visitor's time is over at now. If so, it ends ctx.
+func (f *follower) isOver(now time.Duration) bool {
+	over := now >= f.time.End
+	if over {
+		f.time.Cancel(apierror.MaxDuration)
+	}
+	return over
+}
+
 // passPiece sends the next piece of the stream. If there is none yet, it sends the response headers and waits for one.
 // It returns io.EOF at the stream's end.
-func passPiece(ctx context.Context, visitor Visitor, listener store.Listener, start time.Time, p Progress) error {
-	piece, err := listener.Read()
+func (f *follower) passPiece() error {
+	if f.ctx.Err() != nil {
+		return context.Cause(f.ctx)
+	}
+	piece, err := f.listener.Read()
 	switch {
 	case err != nil:
 		return err
 	case len(piece.Data) > 0:
-		if *p.FirstEvent == 0 && piece.Events > 0 {
-			*p.FirstEvent = time.Since(start)
+		if *f.progress.FirstEvent == 0 && piece.Events > 0 {
+			*f.progress.FirstEvent = time.Since(f.time.Start)
 		}
-		if err := visitor.WriteEvents(piece.Data, !piece.Torn, true); err != nil {
+		if err := f.visitor.WriteEvents(piece.Data, !piece.Torn, true); err != nil {
 			return err
 		}
-		*p.Events += int64(piece.Events)
+		*f.progress.Events += int64(piece.Events)
 		return nil
 	}
-	if err := visitor.Commit(); err != nil {
+	if err := f.visitor.Commit(); err != nil {
 		return err
 	}
-	return listener.Wait(ctx)
+	return f.listener.Wait(f.ctx)
 }

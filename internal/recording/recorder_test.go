@@ -190,7 +190,7 @@ func TestFollow(t *testing.T) {
 		for i, visitor := range []*fakeVisitor{&first, &second} {
 			followers.Go(func() {
 				defer listeners[i].Close()
-				if err := Follow(t.Context(), start, visitor, listeners[i], Progress{&events[i], &firsts[i]}); err != nil {
+				if err := follow(t.Context(), start, visitor, listeners[i], Progress{&events[i], &firsts[i]}); err != nil {
 					t.Errorf("following ended with %v", err)
 				}
 			})
@@ -228,6 +228,13 @@ func TestFollow(t *testing.T) {
 	})
 }
 
+// follow calls Follow for a visitor who may listen for an hour.
+func follow(ctx context.Context, start time.Time, visitor Visitor, listener store.Listener, p Progress) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	return Follow(ctx, Time{Start: start, End: time.Hour, Cancel: cancel}, visitor, listener, p)
+}
+
 func newProgress() Progress { return Progress{new(int64), new(time.Duration)} }
 
 // An event that was torn is ended before our own finish.
@@ -243,7 +250,7 @@ func TestFinishEndsATornEvent(t *testing.T) {
 	r.Close("error", "closed:upstream")
 	var v fakeVisitor
 	defer r.First().Close()
-	if err := Follow(t.Context(), time.Now(), &v, r.First(), newProgress()); err != nil {
+	if err := follow(t.Context(), time.Now(), &v, r.First(), newProgress()); err != nil {
 		t.Fatal(err)
 	}
 	if want := "data: tor\nid: " + testID + ":1\n\ndata: bye\nid: " + testID + ":2\n\n"; v.got.String() != want {
@@ -340,7 +347,7 @@ func TestFollowEndsWithTheVisitor(t *testing.T) {
 				defer leave()
 				ended := make(chan error)
 				p := newProgress()
-				go func() { ended <- Follow(ctx, time.Now(), &test.visitor, r.First(), p) }()
+				go func() { ended <- follow(ctx, time.Now(), &test.visitor, r.First(), p) }()
 				synctest.Wait()
 				switch {
 				case test.leave:
@@ -358,4 +365,66 @@ func TestFollowEndsWithTheVisitor(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Following ends when the visitor's time is over, and when the stream must end: after the write in progress, however
+// much there is to read.
+func TestFollowEndsInTime(t *testing.T) {
+	shutdown := errors.New("the process exits")
+	for name, test := range map[string]struct {
+		pause  time.Duration // that each write takes
+		end    time.Duration
+		cancel time.Duration
+		want   error
+		after  time.Duration
+	}{
+		"while it waits":         {0, 3 * time.Second, time.Hour, apierror.MaxDuration, 3 * time.Second},
+		"while it is behind":     {2 * time.Second, 3 * time.Second, time.Hour, apierror.MaxDuration, 4 * time.Second},
+		"canceled while waiting": {0, time.Hour, 3 * time.Second, shutdown, 3 * time.Second},
+		"canceled while behind":  {2 * time.Second, time.Hour, 3 * time.Second, shutdown, 4 * time.Second},
+		"over at the start":      {0, 0, time.Hour, apierror.MaxDuration, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r, _, _, kept := record(t)
+				r.Prepare(nil, sse.MediaType)
+				event := "data: " + strings.Repeat("x", 20<<10) + "\n\n" // no two fit in a piece
+				for range 10 {
+					if err := r.WriteEvents([]byte(event), true, true); err != nil {
+						t.Fatal(err)
+					}
+				}
+				listener, err := find(t, kept).Listen(0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				ctx, cancel := context.WithCancelCause(t.Context())
+				defer cancel(nil)
+				time.AfterFunc(test.cancel, func() { cancel(shutdown) })
+				v := &slowVisitor{pause: test.pause}
+				start := time.Now()
+				err = Follow(ctx, Time{Start: start, End: test.end, Cancel: cancel}, v, listener, newProgress())
+				if took := time.Since(start); !errors.Is(err, test.want) || took != test.after {
+					t.Errorf("it ended with %v after %s, want %v after %s", err, took, test.want, test.after)
+				}
+				if sent := v.committed || v.writes > 0; sent != (test.after > 0) {
+					t.Errorf("something was sent: %v", sent)
+				}
+				listener.Close()
+				r.First().Close()
+				r.Close("stop", "")
+			})
+		})
+	}
+}
+
+// slowVisitor takes a while to read what is written.
+type slowVisitor struct {
+	fakeVisitor
+	pause time.Duration
+}
+
+func (v *slowVisitor) WriteEvents(p []byte, whole, flush bool) error {
+	time.Sleep(v.pause)
+	return v.fakeVisitor.WriteEvents(p, whole, flush)
 }
