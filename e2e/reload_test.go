@@ -83,6 +83,46 @@ func TestReloadTellsHTTP3BeforeTheGracePeriodEnds(t *testing.T) {
 	}
 }
 
+// A chat over HTTP/3 whose body comes so late that no time is left for an answer gets an error, before Caddy closes the
+// connection.
+func TestReloadTellsHTTP3ThatItIsTooLate(t *testing.T) {
+	u := sitetest.NewHandUpstream(t)
+	s := sitetest.ServeWith(t, "grace_period 4s", "route {\nbody_tap\n"+sitetest.ChatToURL(u.URL, "")+"\n}")
+	visitor := sitetest.Protocols(t)["HTTP/3.0"]
+	early := sitetest.Converse(t, u, visitor, sitetest.ChatRequest(t, s.Secure, sitetest.Hello))
+	for len(tapped) > 0 {
+		<-tapped
+	}
+	body, write := io.Pipe()
+	late := sitetest.ChatRequest(t, s.Secure, "")
+	late.Body, late.ContentLength = body, -1
+	answered := make(chan *http.Response, 1)
+	go func() {
+		defer close(answered)
+		resp, err := visitor.RoundTrip(late)
+		if err != nil {
+			t.Errorf("who is late gets no answer: %v", err)
+			return
+		}
+		answered <- resp
+	}()
+	if _, err := io.WriteString(write, sitetest.Hello[:10]); err != nil {
+		t.Fatal(err)
+	}
+	<-tapped
+	s.Reload("respond gone")
+	early.IsShutDown(t, "HTTP/3.0")
+	_, _ = io.WriteString(write, sitetest.Hello[10:]) // if this fails, there is no answer
+	write.Close()
+	if resp := <-answered; resp != nil {
+		defer resp.Body.Close()
+		sitetest.WantError(t, resp, http.StatusServiceUnavailable, "shutting_down:proxy")
+	}
+	for len(tapped) > 0 {
+		<-tapped
+	}
+}
+
 // ours returns the stacks of goroutines that run code of the module for an exchange.
 func ours() string {
 	stacks := make([]byte, 1<<20)
