@@ -36,7 +36,7 @@ type step struct {
 // script is a body that follows its steps and then ends. Closing it ends a read.
 type script struct {
 	ctx   context.Context
-	close context.CancelFunc // of ctx
+	close context.CancelFunc // of ctx; nil: no step waits
 	steps []step
 	reads func() // called before each read, if set
 }
@@ -72,7 +72,9 @@ func (s *script) Read(p []byte) (int, error) {
 }
 
 func (s *script) Close() error {
-	s.close()
+	if s.close != nil {
+		s.close()
+	}
 	return nil
 }
 
@@ -245,12 +247,11 @@ func (fakeChatKey) RoundTrip(r *http.Request) (*http.Response, error) {
 	if answer.status == 0 && header == nil {
 		header = http.Header{"Content-Type": {"text/event-stream"}}
 	}
-	ctx, closeBody := context.WithCancel(r.Context())
-	return &http.Response{
-		StatusCode: cmp.Or(answer.status, http.StatusOK),
-		Header:     header,
-		Body:       &script{ctx: ctx, close: closeBody, steps: slices.Clone(answer.steps), reads: c.reads},
-	}, nil
+	answered := &script{ctx: r.Context(), steps: slices.Clone(answer.steps), reads: c.reads}
+	if slices.ContainsFunc(answer.steps, func(s step) bool { return s.wait > 0 }) { // else no read waits
+		answered.ctx, answered.close = context.WithCancel(r.Context())
+	}
+	return &http.Response{StatusCode: cmp.Or(answer.status, http.StatusOK), Header: header, Body: answered}, nil
 }
 
 // handlers caches the handlers of newHandler by their subdirectives, because provisioning one takes longer than a chat.

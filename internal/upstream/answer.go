@@ -33,7 +33,7 @@ type Answer struct {
 
 // Stated returns the error that the first event of the stream states, or nil if the event is no error. data is the data
 // of the event.
-func (a *Answer) Stated(data []byte) error { return a.acceptance.stated(data, a.received) }
+func (a Answer) Stated(data []byte) error { return a.acceptance.stated(data, a.received) }
 
 // Leak describes where the upstream sent the API token back, and what was done about it.
 type Leak struct {
