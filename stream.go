@@ -111,9 +111,10 @@ type relay struct {
 	dropPart bool // the event may be a second finish, and all its parts are dropped
 }
 
-// errorEvent is the error of a stream whose first event is an error in the API's format. Nothing of it was sent.
+// errorEvent is the error of a stream whose first event is an error in the API's format, or that is nothing but such an
+// error. Nothing of it was sent.
 type errorEvent struct {
-	data []byte // of the event
+	data []byte // the error's JSON
 }
 
 func (*errorEvent) Error() string { return "the first event is an error" }
@@ -492,6 +493,9 @@ func (r *relay) end(err error) error {
 		}
 		return nil
 	case err == io.EOF && !r.firstSeen && r.buffer.Len() > 0 && !sse.IsStream(r.buffer.Held()):
+		if held := r.buffer.Held(); !r.output.IsCommitted() && apierror.FromAnswer(held) != nil {
+			return &errorEvent{bytes.Clone(held)} // the error's JSON, with the type of a stream
+		}
 		return upstream.ErrNoStream
 	case r.whole > 0 && r.output.IsCommitted(): // comments that were held back for a first event
 		if err := r.sendWhole(); err != nil {

@@ -83,6 +83,7 @@ func upstreamErrors() []upstreamError {
 	}{{"rate_limit:chat", 429}, {"not_found:chat", 404}, {"bad_request:chat", 400}, {"internal:chat", 502}} {
 		words := `{"error":"e","code":"` + stated.code + `"}`
 		add("JSON that is an error: "+stated.code, sitetest.Answering(200, words, "Content-Type", "application/json"), stated.status, stated.code, words)
+		add("a stream that is only an error: "+stated.code, sitetest.Answering(200, words, "Content-Type", eventStream), stated.status, stated.code, words)
 		add("a first event that is an error: "+stated.code, sitetest.Answering(200, ":\n\ndata: "+words+"\n\n", "Content-Type", eventStream), stated.status, stated.code, words)
 	}
 	words := `{"error":"e","code":"forbidden:api"}`
