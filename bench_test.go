@@ -127,9 +127,6 @@ func TestRelayDoesNotAllocatePerEvent(t *testing.T) {
 	}
 }
 
-// maxStreamMemory is how many bytes an open stream may use, beyond what net/http needs for its two connections.
-const maxStreamMemory = 8 << 10
-
 // TestStreamMemory compares idle streams with goroutines that idle in the same way without a stream. The difference is the
 // module's.
 func TestStreamMemory(t *testing.T) {
