@@ -17,7 +17,7 @@ test_race() {
 go_test_race() {
 	local log=$tmp/$1.log
 	shift
-	if ! go test -race -count=1 -v "$@" >"$log" 2>&1; then
+	if ! go test -race -count=1 -timeout 15m -v "$@" >"$log" 2>&1; then
 		grep -vE '^(=== |PASS$| *--- PASS)' "$log"
 		fail "go test -race fails"
 	fi

@@ -303,6 +303,7 @@ func TestWhatDoesNotCount(t *testing.T) {
 		wantLeft(t, resp, "")
 	}
 	sitetest.Eventually(t, "the cool-down is over", func() bool { return s.AskAs("", sitetest.Hello).StatusCode == http.StatusOK })
+	sitetest.Eventually(t, "the answer's slot is free", func() bool { return takenSlots() == 0 })
 	wantLetIn(t, s.AskAs("", sitetest.Hello), `"client";r=0;t=_`)
 	wantUsedUp(t, s.AskAs("", sitetest.Hello), `"client";r=0;t=_`)
 }

@@ -68,7 +68,7 @@ func TestExitTellsListeners(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			u := sitetest.NewHandUpstream(t)
-			s := sitetest.New(t, "grace_period 1s")
+			s := sitetest.New(t, "grace_period 2s")
 			caddy := sitetest.Run(t, s, "log\n"+sitetest.ChatToURL(u.URL, subdirectives(t)))
 			asked, back := listenOverAll(t, s, u)
 			caddy.Exit(t)
@@ -77,7 +77,7 @@ func TestExitTellsListeners(t *testing.T) {
 				asked[proto].IsShutDown(t, proto)
 				back[proto].IsShutDown(t, proto+", back")
 			}
-			if took := time.Since(exited); took < 700*time.Millisecond {
+			if took := time.Since(exited); took < 1500*time.Millisecond {
 				t.Errorf("the streams were ended after %s, before their time was up", took)
 			}
 			caddy.Wait(t)
