@@ -1,6 +1,7 @@
 package illumichat
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -160,11 +161,12 @@ func (ex *exchange) try() (err error) {
 		return apierror.Unreachable.Because(err)
 	}
 	status := 0
-	defer func() { ex.record.Tried(ex.ctx, status, err) }()
+	var late error // an error of the upstream that came after the response headers were sent
+	defer func() { ex.record.Tried(ex.ctx, status, cmp.Or(err, late)) }()
 	ex.record.Tries++
 	ctx, cancel := context.WithCancelCause(ex.ctx)
 	ex.watch.StartTry(ex.responseTimeout, cancel)
-	resp, sent, err := ex.client.Send(ctx, upstream.Request{Token: ex.secret, Body: ex.body, Key: ex.key, Header: ex.traceHeader(ctx)})
+	resp, sent, err := ex.client.Send(ctx, upstream.Request{Token: ex.secret, Body: ex.body, Key: ex.key, Header: ex.traceHeader(ctx), Watch: &ex.watch})
 	if sent {
 		ex.admission.Reached()
 	}
@@ -176,6 +178,7 @@ func (ex *exchange) try() (err error) {
 		ex.noteRateLimit(status, resp.Header)
 		ex.admission.Answered()
 		if ex.answer, err = ex.accept(ctx, resp); err == nil {
+			late = ex.noteStated(resp)
 			return nil // ctx must outlive this attempt: the answer is read under it, and ex.cancel ends it
 		}
 		resp.Body.Close()
@@ -197,11 +200,23 @@ func (ex *exchange) try() (err error) {
 	return err
 }
 
+// noteStated logs the error that the first event states, if the response headers had been sent before it came. Then the
+// visitor gets the event. It returns that error, or nil.
+func (ex *exchange) noteStated(resp *http.Response) error {
+	stated, ok := errors.AsType[*apierror.Error](ex.answer.stated)
+	if ok {
+		ex.noteRateLimit(stated.Upstream, resp.Header)
+		logError(ex.log, stated)
+	}
+	return ex.answer.stated
+}
+
 // nextTurn returns how long a cool-down delays the next attempt; 0 if the attempt can be made now.
 func (ex *exchange) nextTurn() (wait time.Duration) { return ex.admission.NextTurn() }
 
-// isCommitted reports whether anything was sent to the visitor. After that, no further attempt is possible.
-func (ex *exchange) isCommitted() bool { return ex.output.IsCommitted() }
+// isOver reports whether no further attempt is possible, because something was sent to the visitor or the exchange has
+// ended. If it ended while the words of an error were read, the error's status still counts.
+func (ex *exchange) isOver() bool { return ex.output.IsCommitted() || ex.ctx.Err() != nil }
 
 // logPause logs that an attempt failed with cause, and will be repeated after pause.
 func (ex *exchange) logPause(tries int, pause time.Duration, cause error) {
@@ -244,6 +259,8 @@ type answer struct {
 	body  io.ReadCloser
 	relay *relay // nil: it is JSON
 	json  []byte
+
+	stated error // what the first event says, if it is an error that came after the response headers were sent
 }
 
 // accept checks the upstream's answer and returns it, or why the visitor does not get it. It relays a stream up to its
@@ -268,6 +285,9 @@ func (ex *exchange) stream(ctx context.Context, got upstream.Answer) (*answer, e
 	a := &answer{ex: ex, ctx: ctx, body: got.Body, relay: ex.relay}
 	err := a.relay.start(got.Body)
 	if err == nil {
+		if a.relay.stated != nil {
+			a.stated = got.Stated(a.relay.stated)
+		}
 		return a, nil
 	}
 	if first, ok := errors.AsType[*errorEvent](err); ok {

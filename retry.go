@@ -116,8 +116,9 @@ type asker interface {
 	// nextTurn returns how long a cool-down delays the next attempt. 0 means that the attempt can be made now.
 	nextTurn() (wait time.Duration)
 
-	// isCommitted reports whether anything was sent to the visitor, so that there can be no further attempt.
-	isCommitted() bool
+	// isOver reports whether there can be no further attempt: something was sent to the visitor, or the exchange has
+	// ended.
+	isOver() bool
 
 	// logPause logs that another attempt follows after a pause. tries is the number of attempts so far, and cause says
 	// why the last one failed.
@@ -175,7 +176,7 @@ func (t *tries) next() (struct{}, error) {
 // repeatable reports whether the attempt that failed with err may be repeated. It notes the pause that the upstream
 // asked for.
 func (t *tries) repeatable(err error) bool {
-	if t.asker.isCommitted() {
+	if t.asker.isOver() {
 		return false
 	}
 	var status *apierror.Error

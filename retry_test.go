@@ -123,6 +123,11 @@ func TestTries(t *testing.T) {
 			status: 504, code: "timeout:upstream", took: exactly(40 * second)},
 		{name: "a wrong request whose words do not come", answers: []fakeAnswer{{status: 400, steps: []step{{data: `{"error":"half`}, {wait: time.Hour}}}, accepted()},
 			status: 400, code: "bad_request:upstream", took: exactly(5 * second)},
+		{name: "a busy upstream whose words do not come, where time is short", subdirectives: "max_duration 3s",
+			answers: []fakeAnswer{{status: 503, header: http.Header{"Retry-After": {"600"}}, steps: []step{{data: `{"error":"half`}, {wait: time.Hour}}}, accepted()},
+			status:  503, code: "overloaded:upstream", retryAfter: []int{600, 600}, took: exactly(3 * second)},
+		{name: "a token that is refused in words that break off", answers: []fakeAnswer{{status: 403, steps: []step{{data: statedError("forbidden:api"), err: errReset}}}, accepted()},
+			status: 502, code: "unauthorized:upstream"},
 		{name: "a wrong request whose words break off", answers: []fakeAnswer{{status: 400, steps: []step{{data: `{"error":"half`, err: errReset}}}, accepted()},
 			status: 400, code: "bad_request:upstream", took: exactly(0)},
 		{name: "an unknown assistant, as JSON", answers: []fakeAnswer{stating("not_found:chat"), accepted()}, status: 404, code: "not_found:chat"},
@@ -388,7 +393,7 @@ func (a *fakeAsker) nextTurn() (wait time.Duration) {
 	return wait
 }
 
-func (a *fakeAsker) isCommitted() bool                  { return a.committed }
+func (a *fakeAsker) isOver() bool                       { return a.committed }
 func (a *fakeAsker) logPause(int, time.Duration, error) {}
 
 // Whether there is another attempt, and after which pause, depends only on the error and not on the asker.

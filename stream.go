@@ -2,6 +2,8 @@ package illumichat
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"io"
 	"net/http"
 	"time"
@@ -72,7 +74,7 @@ type output interface {
 //     earlier.
 //   - The relay searches a whole block for the token before it sends the block. An event that is too large for that
 //     goes in parts. The relay then always holds enough bytes back to find a token that spans two parts.
-//   - The relay passes on the first finish and drops further ones.
+//   - The relay passes on the first finish and drops further ones. A finish that ends a step is none until the stream ends.
 //   - After each read, the scanner has seen all bytes in the buffer. The buffer then has room for at least one more
 //     byte.
 type relay struct {
@@ -95,6 +97,7 @@ type relay struct {
 	finishReason string
 	dropped      int64        // events that were not sent, because they follow the finish
 	failure      chat.Failure // what the last event says, if it is an error event
+	stated       []byte       // the JSON of the first event, if it is an error that comes too late for a status
 
 	last int // where in the buffer the last whole event begins; negative: it holds none
 
@@ -243,8 +246,11 @@ func (r *relay) awaitFirst() error {
 	held := r.buffer.Held()
 	switch {
 	case r.pendingEvents > 0:
-		if err := r.statesError(held[:r.whole]); err != nil {
-			return err
+		if stated := firstError(held[:r.whole]); stated != nil {
+			if !r.output.IsCommitted() {
+				return &errorEvent{stated}
+			}
+			r.stated = stated
 		}
 		r.firstEventSeen()
 	case len(held) >= enough && !sse.IsStream(held[:enough]):
@@ -253,12 +259,9 @@ func (r *relay) awaitFirst() error {
 	return nil
 }
 
-// statesError returns an errorEvent if the first event in blocks is an error in the API's format, and the visitor can
-// still get it as an HTTP error.
-func (r *relay) statesError(blocks []byte) error {
-	if r.output.IsCommitted() {
-		return nil
-	}
+// firstError returns the JSON of the first event in blocks, which begin the stream, if it is an error in the API's
+// format. Otherwise it returns nil.
+func firstError(blocks []byte) []byte {
 	var split sse.Scanner
 	cr := sse.HasCR(blocks)
 	for at := 0; at < len(blocks); {
@@ -271,7 +274,7 @@ func (r *relay) statesError(blocks []byte) error {
 			if apierror.FromAnswer(data) == nil {
 				return nil
 			}
-			return &errorEvent{data}
+			return data
 		}
 		at += n
 	}
@@ -315,11 +318,34 @@ func (r *relay) noteFailure() {
 	if r.last < 0 { // comments alone, which an error event may precede
 		return
 	}
-	r.failure = chat.Failure{}
-	event := r.buffer.Held()[r.last:r.whole]
-	if chat.MayFail(event) {
-		r.failure, _ = chat.ReadFailure(event, !r.anySent && r.last == 0)
+	blocks := r.buffer.Held()[:r.whole]
+	event, first := blocks[r.last:], !r.anySent && r.last == 0 // comments may follow the event
+	if chat.IsDone(event) {
+		before := blocks[:r.last]
+		last := lastEvent(before)
+		if last < 0 {
+			return // the last event of an earlier read counts
+		}
+		event, first = before[last:], false
 	}
+	r.failure = chat.Failure{}
+	if chat.MayFail(event) {
+		r.failure, _ = chat.ReadFailure(event, first)
+	}
+}
+
+// lastEvent returns where the last event in blocks begins. It is negative if there is none.
+func lastEvent(blocks []byte) int {
+	split, last := sse.NewScanner(true), -1
+	cr := sse.HasCR(blocks)
+	for at := 0; at < len(blocks); {
+		n, kind := split.Next(blocks[at:], cr)
+		if kind == sse.Event {
+			last = at
+		}
+		at += n
+	}
+	return last
 }
 
 // sent counts the pending events as sent, and the finish if it has come.
@@ -360,7 +386,7 @@ func (r *relay) inspect(blocks []byte, leaks bool) error {
 			return apierror.Leak
 		case !chat.MayFinish(block) || !r.finisher().IsFinish(block, !r.anySent && at == 0):
 			// Not a finish: it is sent together with its neighbors.
-			r.stepEnded = r.stepEnded && kind != sse.Event
+			r.stepEnded = r.stepEnded && (kind != sse.Event || chat.IsDone(block))
 		case r.finished:
 			if err := r.write(blocks[from:at]); err != nil {
 				return err
@@ -483,7 +509,7 @@ func (r *relay) end(err error) error {
 			return err
 		}
 	}
-	if err == io.EOF && r.stepEnded {
+	if err == io.EOF && r.stepEnded && !r.scanner.InEvent() {
 		r.finished, r.finishSent = true, true
 	}
 	switch {
@@ -492,7 +518,7 @@ func (r *relay) end(err error) error {
 			r.dropped++
 		}
 		return nil
-	case err == io.EOF && !r.firstSeen && r.buffer.Len() > 0 && !sse.IsStream(r.buffer.Held()):
+	case !r.firstSeen && r.isOtherProtocol(err):
 		if held := r.buffer.Held(); !r.output.IsCommitted() && apierror.FromAnswer(held) != nil {
 			return &errorEvent{bytes.Clone(held)} // the error's JSON, with the type of a stream
 		}
@@ -503,4 +529,18 @@ func (r *relay) end(err error) error {
 		}
 	}
 	return err
+}
+
+// isOtherProtocol reports whether what has come is no event stream. err says why nothing more comes. If the upstream
+// broke off within the first line, that line could have become a field.
+func (r *relay) isOtherProtocol(err error) bool {
+	held := r.buffer.Held()
+	switch {
+	case len(held) == 0, sse.IsStream(held):
+		return false
+	case err == io.EOF:
+		return true
+	}
+	ours := errors.Is(err, context.Canceled) || interruptionOf(err) != nil
+	return !ours && bytes.ContainsAny(held, "\r\n")
 }

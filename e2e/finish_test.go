@@ -14,6 +14,7 @@ import (
 const (
 	stepFinish = `data: {"type":"finish","finishReason":"tool-calls"}` + "\n\n"
 	toolResult = `data: {"type":"tool-result","toolName":"search","result":"42"}` + "\n\n"
+	done       = "data: [DONE]\n\n" // with which some APIs end each stream
 )
 
 // writing returns a handler that writes the parts of a stream, with a pause before each but the first.
@@ -90,7 +91,9 @@ func TestFinishOfAStep(t *testing.T) {
 		"more follows at once": writing(0, sitetest.Delta+underscore+toolResult+sitetest.Finish),
 		"two steps":            writing(late, sitetest.Delta+stepFinish, toolResult+underscore, toolResult+sitetest.Finish),
 		"nothing follows":      writing(0, sitetest.Delta+stepFinish),
+		"only [DONE] follows":  writing(50*time.Millisecond, sitetest.Delta+stepFinish, done),
 		"comments follow":      writing(0, sitetest.Delta+stepFinish, ": hi\n\n"),
+		"a torn event follows": writing(0, sitetest.Delta+stepFinish+`data: {"type":"te`),
 		"it breaks off":        sitetest.Breaking(writing(0, sitetest.Delta+stepFinish)),
 		"more breaks off":      writing(0, sitetest.Delta+stepFinish+toolResult),
 	}
@@ -105,7 +108,9 @@ func TestFinishOfAStep(t *testing.T) {
 		{"more follows at once", sitetest.Delta + underscore + toolResult + sitetest.Finish, false, "outcome:answered finish_reason:stop"},
 		{"two steps", sitetest.Delta + stepFinish + toolResult + underscore + toolResult + sitetest.Finish, false, "outcome:answered finish_reason:stop"},
 		{"nothing follows", sitetest.Delta + stepFinish, false, "outcome:answered finish_reason:tool-calls"},
+		{"only [DONE] follows", sitetest.Delta + stepFinish + done, false, "outcome:answered finish_reason:tool-calls"},
 		{"comments follow", sitetest.Delta + stepFinish + ": hi\n\n", false, "outcome:answered finish_reason:tool-calls"},
+		{"a torn event follows", sitetest.Delta + stepFinish, true, "outcome:broken finish_reason:error"},
 		{"it breaks off", sitetest.Delta + stepFinish, true, "outcome:broken finish_reason:error"},
 		{"more breaks off", sitetest.Delta + stepFinish + toolResult, true, "outcome:broken finish_reason:error"},
 	} {
@@ -138,6 +143,10 @@ func TestFinishRepeatsTheUpstreamsError(t *testing.T) {
 		"an error event":            writing(0, sitetest.Delta+typed),
 		"an error event, then EOF":  writing(50*time.Millisecond, sitetest.Delta, typed, ""),
 		"an error of the API":       writing(0, sitetest.Delta+sitetest.Delta+stated),
+		"and [DONE]":                writing(0, sitetest.Delta+typed+done),
+		"and [DONE], later":         writing(50*time.Millisecond, sitetest.Delta+typed, done),
+		"and a large comment":       writing(0, sitetest.Delta+typed+":"+strings.Repeat(" ", 3000)+"\n\n"),
+		"with a large stack":        writing(0, sitetest.Delta+strings.Replace(typed, "}", `,"stack":"`+strings.Repeat("x", 30_000)+`"}`, 1)),
 		"and comments":              writing(50*time.Millisecond, sitetest.Delta+typed, ": hi\n\n"),
 		"a reset":                   sitetest.Breaking(writing(0, sitetest.Delta+stated)),
 		"silence":                   sitetest.Stalling(writing(0, sitetest.Delta+stated)),
@@ -155,6 +164,10 @@ func TestFinishRepeatsTheUpstreamsError(t *testing.T) {
 			{"an error event", "Quota exceeded", "closed:upstream"},
 			{"an error event, then EOF", "Quota exceeded", "closed:upstream"},
 			{"an error of the API", "quota exceeded", "rate_limit:chat"},
+			{"and [DONE]", "Quota exceeded", "closed:upstream"},
+			{"and [DONE], later", "Quota exceeded", "closed:upstream"},
+			{"and a large comment", "Quota exceeded", "closed:upstream"},
+			{"with a large stack", "Quota exceeded", "closed:upstream"},
 			{"and comments", "Quota exceeded", "closed:upstream"},
 			{"a reset", "quota exceeded", "rate_limit:chat"},
 			{"silence", "quota exceeded", "rate_limit:chat"},

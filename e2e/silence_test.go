@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"io"
 	"net/http"
 	"testing"
 	"time"
@@ -16,13 +17,14 @@ func TestCommentsOfTheUpstreamAreSignsOfLife(t *testing.T) {
 		"comments first":       writing(pause, append(comments, sitetest.Delta+sitetest.Finish)...),
 		"comments in between":  writing(pause, append(append([]string{sitetest.Delta}, comments...), sitetest.Finish)...),
 		"an event in pieces":   writing(pause, "data: {", `"type"`, `:"text-delta",`, `"textDelta"`, `:"Hello"}`, "\n\n", sitetest.Finish),
+		"interim responses":    interim(pause, 5),
 		"silence":              sitetest.Stalling(writing(0, ": working\n\n")),
 		"silence after a word": sitetest.Stalling(writing(0, sitetest.Delta+": working\n\n")),
 	}
 	upstream := sitetest.NewUpstream(t, sitetest.ByMessage(answers))
 	// Each answer takes about twice as long as either limit allows for a silence.
 	s := sitetest.Serve(t, sitetest.ChatToURL(upstream.URL, "response_timeout 500ms\nidle_timeout 500ms"))
-	for _, name := range []string{"comments first", "comments in between", "an event in pieces"} {
+	for _, name := range []string{"comments first", "comments in between", "an event in pieces", "interim responses"} {
 		resp := s.Ask(sitetest.Saying(name))
 		body := sitetest.ReadAll(t, resp)
 		if resp.StatusCode != http.StatusOK {
@@ -40,5 +42,22 @@ func TestCommentsOfTheUpstreamAreSignsOfLife(t *testing.T) {
 	}
 	if got := sitetest.OnlyFinish(t, sitetest.ReadAll(t, s.Ask(sitetest.Saying("silence after a word")))); got.Code != "stalled:upstream" {
 		t.Errorf("got the finish %+v", got)
+	}
+}
+
+// interim returns a handler that sends interim responses with pauses before its answer. net/http would send them, too, but
+// only with a header of their own.
+func interim(pause time.Duration, n int) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			panic(err) // an HTTP/1.1 connection can always be hijacked
+		}
+		defer conn.Close()
+		for range n {
+			_, _ = io.WriteString(conn, "HTTP/1.1 102 Processing\r\n\r\n")
+			time.Sleep(pause)
+		}
+		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"+sitetest.Delta+sitetest.Finish)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 )
@@ -73,6 +74,8 @@ func TestErrorWithinA200IsAnError(t *testing.T) {
 	}
 	answers := map[string]http.HandlerFunc{
 		"JSON":         json(quota),
+		"large event":  event(strings.TrimSuffix(quota, "}") + `,"details":{"a":"` + strings.Repeat("x", 3000) + `"}}`),
+		"broken off":   sitetest.Breaking(sitetest.Answering(200, "0:\"Hello\"\n", "Content-Type", "text/plain")),
 		"event":        event(quota),
 		"JSON, once":   once(json(quota)),
 		"event, once":  once(event(quota)),
@@ -90,6 +93,8 @@ func TestErrorWithinA200IsAnError(t *testing.T) {
 	}{
 		{"JSON", 429, "rate_limit:chat", 3, "outcome:failed code:rate_limit:chat"},
 		{"event", 429, "rate_limit:chat", 3, "outcome:failed code:rate_limit:chat"},
+		{"large event", 429, "rate_limit:chat", 3, "outcome:failed code:rate_limit:chat"},
+		{"broken off", 502, "bad_gateway:upstream", 1, "outcome:failed code:bad_gateway:upstream"},
 		{"JSON, once", 200, "", 2, "outcome:answered"},
 		{"event, once", 200, "", 2, "outcome:answered"},
 		{"JSON, wrong", 404, "not_found:chat", 1, "outcome:failed code:not_found:chat"},
@@ -129,6 +134,41 @@ func TestRateLimitWithinA200StartsACoolDown(t *testing.T) {
 		}
 		if asked := len(upstream.Take()); asked != 1 {
 			t.Errorf("%s: the upstream was asked %d times", name, asked)
+		}
+	}
+}
+
+// An error that is the first event, but comes after the response headers were sent, counts as well: for the cool-down, the
+// metrics and the log. The visitor gets it as an event.
+func TestLateErrorCounts(t *testing.T) {
+	for _, test := range []struct{ code, tries, log string }{
+		{"rate_limit:chat", "rate_limited", "the upstream limits the rate of an assistant"},
+		{"unauthorized:chat", "unauthorized", "the upstream refused the API token"},
+	} {
+		event := `data: {"error":"their words","code":"` + test.code + `"}` + "\n\n"
+		upstream := sitetest.NewUpstream(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", eventStream)
+			w.Header().Set("Retry-After", "600")
+			_ = http.NewResponseController(w).Flush()
+			time.Sleep(200 * time.Millisecond) // longer than commit_after
+			_, _ = w.Write([]byte(event))
+		})
+		s := sitetest.Serve(t, "metrics /metrics\n"+sitetest.ChatToURL(upstream.URL, "commit_after 20ms\n"+quickTries))
+		name := fmt.Sprintf("tries_total{outcome=%q}", test.tries)
+		before := sitetest.Scrape(t, s)[name]
+		got := sitetest.ReadAll(t, s.Ask(sitetest.Hello))
+		if rest, ok := strings.CutPrefix(got, event); !ok || sitetest.OnlyFinish(t, rest).Code != test.code {
+			t.Errorf("got %q", got)
+		}
+		if counted := sitetest.Scrape(t, s)[name] - before; counted != 1 {
+			t.Errorf("%s: %v attempts are counted as %s", test.code, counted, test.tries)
+		}
+		if !strings.Contains(s.Log(), test.log) {
+			t.Errorf("%s: the log does not say %q", test.code, test.log)
+		}
+		s.Ask(sitetest.Hello).Body.Close()
+		if asked, want := len(upstream.Take()), map[string]int{"rate_limited": 1, "unauthorized": 2}[test.tries]; asked != want {
+			t.Errorf("%s: the upstream was asked %d times, want %d", test.code, asked, want)
 		}
 	}
 }

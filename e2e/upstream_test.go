@@ -118,8 +118,9 @@ func upstreamErrors() []upstreamError {
 		"a code that is no text": {`{"error":"e","code":7}`, ""},
 		"an error as an object":  {`{"error":{"message":"e"},"code":"c"}`, ""},
 		"another case":           {`{"Error":"e","Code":"c"}`, ""},
-		"a name twice":           {`{"error":"e","error":"f","code":"c"}`, ""},
-		"invalid UTF-8":          {"{\"error\":\"\xff\",\"code\":\"c\"}", ""},
+		"a name twice":           {`{"error":"e","error":"f","code":"c"}`, `{"error":"f","code":"c"}`},
+		"invalid UTF-8":          {"{\"error\":\"pass\xe9\",\"code\":\"c\"}", "{\"error\":\"pass\uFFFD\",\"code\":\"c\"}"},
+		"half a character":       {`{"error":"a \ud83d","code":"c"}`, "{\"error\":\"a \uFFFD\",\"code\":\"c\"}"},
 		"more than one value":    {sitetest.Theirs + sitetest.Theirs, ""},
 		"torn":                   {sitetest.Theirs[:len(sitetest.Theirs)-1], ""},
 		"a list":                 {`[` + sitetest.Theirs + `]`, ""},
@@ -149,6 +150,7 @@ func upstreamErrors() []upstreamError {
 		add("a 200 with "+name, sitetest.Answering(200, sitetest.Finish, header...), 502, "bad_gateway:upstream", "")
 	}
 	add("JSON of more than 1 MiB", sitetest.Answering(200, `"`+strings.Repeat("x", 1<<20-1)+`"`, "Content-Type", "application/json"), 502, "bad_gateway:upstream", "")
+	add("JSON that is empty", sitetest.Answering(200, "\n", "Content-Type", "application/json"), 502, "bad_gateway:upstream", "")
 	add("JSON that breaks off", sitetest.Breaking(sitetest.Answering(200, `{`, "Content-Type", "application/json", "Content-Length", "2")), 502, "bad_gateway:upstream", "")
 
 	// A 200 that ends or breaks before its first event.
@@ -254,7 +256,6 @@ func TestUpstreamAnswers(t *testing.T) {
 		{"JSON", sitetest.Answering(200, `{"text": "Hi"}`+"\n", "Content-Type", json), json, `{"text": "Hi"}` + "\n"},
 		{"JSON with a charset", sitetest.Answering(200, `{}`, "Content-Type", "Application/JSON; charset=utf-8"), json, `{}`},
 		{"what is only called JSON", sitetest.Answering(200, "\xff{", "Content-Type", json), json, "\xff{"},
-		{"empty JSON", sitetest.Answering(200, "", "Content-Type", json), json, ""},
 		{"JSON of 1 MiB", sitetest.Answering(200, largest, "Content-Type", json), json, largest},
 	}
 	answers := make(map[string]http.HandlerFunc)

@@ -75,7 +75,7 @@ func (e *Error) withHint(hint string) *Error {
 
 // Body returns the JSON that is sent for e.
 func (e *Error) Body() []byte {
-	// Marshal cannot fail: the upstream's text is valid UTF-8, because Adopt takes over no other.
+	// Marshal cannot fail: the upstream's text was decoded, which replaces invalid UTF-8.
 	body, _ := json.Marshal(struct {
 		Error   string            `json:"error"`
 		Code    string            `json:"code"`

@@ -17,6 +17,10 @@ type stated struct {
 	Details jsontext.Value `json:"details"`
 }
 
+// asBrowsersRead are the options that read JSON as JSON.parse does: of two equal names, the last one counts, and invalid
+// UTF-8 is replaced.
+var asBrowsersRead = []json.Options{jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)}
+
 // codeFormat is the form of the API's codes, <type>:<context>.
 var codeFormat = regexp.MustCompile(`^[a-z0-9_]{1,40}:[a-z0-9_]{1,40}$`)
 
@@ -25,7 +29,7 @@ func ValidCode(code string) bool { return codeFormat.MatchString(code) }
 
 // parseStated reads an error of the API. ok is false if body has no text or no code.
 func parseStated(body []byte) (s stated, ok bool) {
-	err := json.Unmarshal(body, &s)
+	err := json.Unmarshal(body, &s, asBrowsersRead...)
 	return s, err == nil && s.Error != "" && s.Code != ""
 }
 

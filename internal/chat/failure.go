@@ -2,6 +2,7 @@ package chat
 
 import (
 	"bytes"
+	"strings"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -17,18 +18,34 @@ type Failure struct {
 }
 
 const (
-	maxFailure     = 2 << 10 // bytes of an error event; a larger event is no error
-	maxFailureText = 1 << 10 // bytes; a longer text is not repeated
+	maxFailureText = 1 << 10 // bytes; the rest of a longer text is not repeated
+
+	// An error event begins with its type or its text. So the beginning of a large event tells, and an event costs no more
+	// than this many bytes.
+	maxSearched = 1 << 10
 )
 
 // textDelta is how nearly all events begin.
 var textDelta = []byte(`data: {"type":"text-delta"`)
 
-// MayFail is a cheap test: it reports whether an event may be an error event. An event that begins as text is taken for
-// text.
+// MayFail is a cheap test: it reports whether an event may be an error event. It misses one that begins as text does, and
+// one that says only after its first bytes that it is an error.
 func MayFail(event []byte) bool {
-	return len(event) <= maxFailure && !bytes.HasPrefix(event, textDelta) &&
-		(bytes.Contains(event, []byte("error")) || escapesLetters(event))
+	if bytes.HasPrefix(event, textDelta) {
+		return false
+	}
+	event = event[:min(len(event), maxSearched)]
+	return bytes.Contains(event, []byte("error")) || escapesLetters(event)
+}
+
+// done is the data with which some APIs end each stream.
+const done = "[DONE]"
+
+// IsDone reports whether an event is `data: [DONE]`, which says nothing of the answer. Comments may follow the event.
+func IsDone(event []byte) bool {
+	field, data, _ := bytes.Cut(event[:min(len(event), 20)], []byte(":")) // an event that is none costs no more
+	return string(field) == "data" && bytes.HasPrefix(bytes.TrimPrefix(data, []byte(" ")), []byte(done)) &&
+		string(sse.AppendData(nil, event, false)) == done
 }
 
 // ReadFailure reads an error event: `{"type":"error",…}`, or an object in the API's error format. ok is false if the
@@ -36,28 +53,36 @@ func MayFail(event []byte) bool {
 func ReadFailure(event []byte, first bool) (f Failure, ok bool) {
 	data := sse.AppendData(nil, event, first)
 	var said struct {
-		Type      string         `json:"type"`
-		ErrorText string         `json:"errorText"`
+		Type      jsontext.Value `json:"type"`
+		ErrorText jsontext.Value `json:"errorText"`
 		Error     jsontext.Value `json:"error"`
-		Message   string         `json:"message"`
-		Code      string         `json:"code"`
+		Message   jsontext.Value `json:"message"`
+		Code      jsontext.Value `json:"code"`
 	}
 	if json.Unmarshal(data, &said, asBrowsersRead...) != nil {
 		return f, false
 	}
-	if said.Type != "error" && apierror.FromAnswer(data) == nil {
+	if stringOf(said.Type) != "error" && apierror.FromAnswer(data) == nil {
 		return f, false
 	}
-	if apierror.ValidCode(said.Code) {
-		f.Code = said.Code
+	if code := stringOf(said.Code); apierror.ValidCode(code) {
+		f.Code = code
 	}
-	for _, text := range []string{said.ErrorText, errorText(said.Error), said.Message} {
-		if text != "" && len(text) <= maxFailureText {
-			f.Text = text
+	for _, text := range []string{errorText(said.ErrorText), errorText(said.Error), errorText(said.Message)} {
+		if text != "" {
+			f.Text = cut(text)
 			break
 		}
 	}
 	return f, true
+}
+
+// cut returns the beginning of a long text.
+func cut(text string) string {
+	if len(text) <= maxFailureText {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxFailureText], "") + "…"
 }
 
 // errorText returns the text of an error, which is a string, or an object with a message.
@@ -71,6 +96,12 @@ func errorText(value jsontext.Value) string {
 	}
 	_ = json.Unmarshal(value, &said, asBrowsersRead...) // an error of another form has no text
 	return said.Message
+}
+
+// stringOf returns a value that is a string, or "".
+func stringOf(value jsontext.Value) (text string) {
+	_ = json.Unmarshal(value, &text, asBrowsersRead...) // a value of another kind is no text
+	return text
 }
 
 var asBrowsersRead = []json.Options{jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)}

@@ -20,8 +20,13 @@ func TestReadFailure(t *testing.T) {
 		{data: `{"type":"\u0065rror","errorT\u0065xt":"busy"}`, want: Failure{Text: "busy"}},
 		{data: `{"type":"error","error":["busy"]}`},
 		{data: `{"type":"error","error":null}`},
-		{data: `{"type":"error","errorText":"` + long + `","message":"short"}`, want: Failure{Text: "short"}},
-		{data: `{"type":"error","errorText":"` + long + `"}`},
+		{data: `{"type":"error","errorText":"` + long + `"}`, want: Failure{Text: long[1:] + "…"}},
+		{data: `{"type":"error","errorText":"` + long[2:] + `üü"}`, want: Failure{Text: long[2:] + "…"}},
+		{data: `{"type":"error","errorText":"busy","stack":"` + strings.Repeat("x", 60_000) + `"}`, want: Failure{Text: "busy"}},
+		{data: `{"type":"error","errorText":"busy","code":429}`, want: Failure{Text: "busy"}},
+		{data: `{"type":"error","errorText":"busy","message":5}`, want: Failure{Text: "busy"}},
+		{data: `{"type":"error","errorText":{"message":"busy"}}`, want: Failure{Text: "busy"}},
+		{data: "{\"error\":\"pass\xe9\",\"code\":\"rate_limit:chat\"}", want: Failure{"pass\uFFFD", "rate_limit:chat"}},
 
 		{data: `{"type":"tool-result","result":"an error","error":"x","code":"a:b"}`, no: true},
 		{data: `{"type":"finish","finishReason":"error","error":"x","code":"a:b"}`, no: true},
@@ -34,7 +39,7 @@ func TestReadFailure(t *testing.T) {
 		{data: `"error"`, no: true},
 		{data: `error`, no: true},
 		{data: `{"type":"error"`, no: true},
-		{data: `{"type":"error","errorText":"` + strings.Repeat("x", maxFailure) + `"}`, no: true},
+		{data: `{"stack":"` + strings.Repeat("x", maxSearched) + `","type":"error"}`, no: true},
 	} {
 		event := []byte("data: " + test.data + "\n\n")
 		var got Failure
@@ -48,5 +53,21 @@ func TestReadFailure(t *testing.T) {
 	}
 	if got, ok := ReadFailure([]byte("\uFEFFevent: error\r\ndata: {\"type\":\r\ndata: \"error\",\"errorText\":\"busy\"}\r\n\r\n"), true); !ok || got.Text != "busy" {
 		t.Errorf("got %+v, %t", got, ok)
+	}
+}
+
+func TestIsDone(t *testing.T) {
+	for event, want := range map[string]bool{
+		"data: [DONE]\n\n":                   true,
+		"data:[DONE]\r\n\r\n":                true,
+		"data: [DONE] \n\n":                  false,
+		"data: [DONE]\ndata: x\n\n":          false,
+		"data: [done]\n\n":                   false,
+		": [DONE]\n\n":                       false,
+		"data: " + strings.Repeat("x", 1000): false,
+	} {
+		if got := IsDone([]byte(event)); got != want {
+			t.Errorf("%q: got %t", event, got)
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +17,11 @@ var errNoChatAnswer = &apierror.Error{
 	Status: http.StatusBadGateway, Code: apierror.CodeBadGateway,
 	Text: "the assistant's answer is not a chat's",
 	Hint: "see whether endpoint is the URL of the chat API",
+}
+
+var errEncoded = &apierror.Error{
+	Status: errNoChatAnswer.Status, Code: errNoChatAnswer.Code, Text: errNoChatAnswer.Text,
+	Hint: "the upstream, or a proxy in front of it, sends a Content-Encoding although the request asks for identity; let it send none",
 }
 
 // ErrNoStream is the error of an attempt whose answer has the type of an event stream, but not the form.
@@ -58,7 +64,7 @@ func Accept(resp *http.Response, token Token, report func(Leak)) (Answer, error)
 		return Answer{}, a.refused(resp)
 	}
 	if err := checkCodings(resp.Header); err != nil {
-		return Answer{}, errNoChatAnswer.Because(err)
+		return Answer{}, errEncoded.Because(err)
 	}
 	kind, err := answerType(resp.Header)
 	switch {
@@ -80,6 +86,8 @@ func (a acceptance) json(resp *http.Response) (Answer, error) {
 		return Answer{}, errNoChatAnswer.Because(fmt.Errorf("it is larger than %d bytes", maxJSONAnswer))
 	case a.token.In(body):
 		return Answer{}, apierror.Leak
+	case len(bytes.TrimSpace(body)) == 0: // as a stream without an event
+		return Answer{}, apierror.Closed.Because(io.ErrUnexpectedEOF)
 	}
 	if err := a.stated(body, resp.Header); err != nil {
 		return Answer{}, err

@@ -132,8 +132,8 @@ func TestCodingOfErrors(t *testing.T) {
 func TestJSONAnswers(t *testing.T) {
 	const most = 1 << 20
 	for want, body := range map[string]io.Reader{
-		"":                                       strings.NewReader(strings.Repeat(" ", most)),
-		"the assistant's answer is not a chat's": strings.NewReader(strings.Repeat(" ", most+1)),
+		"":                                       strings.NewReader(`"` + strings.Repeat("x", most-2) + `"`),
+		"the assistant's answer is not a chat's": strings.NewReader(`"` + strings.Repeat("x", most-1) + `"`),
 		"the assistant did not answer":           io.MultiReader(strings.NewReader("{"), iotest.ErrReader(io.ErrUnexpectedEOF)),
 		"the answer was stopped":                 strings.NewReader(`{"echo":"` + sandbox.Token + `"}`),
 	} {

@@ -7,7 +7,9 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptrace"
+	"net/textproto"
 	"sync/atomic"
+	"time"
 
 	"github.com/illumichat/caddy-illumichat/internal/stdlog"
 )
@@ -28,6 +30,13 @@ type Request struct {
 	Body   []byte
 	Key    string      // the Idempotency-Key, which all attempts of a chat share
 	Header http.Header // additional header fields
+	Watch  Watch       // notes signs of life; nil: nothing does
+}
+
+// Watch notes that the upstream gives a sign of life before its response: an interim one (RFC 9110, § 15.2).
+type Watch interface {
+	// BeginRead marks the start of a further wait for bytes of the upstream.
+	BeginRead() (now time.Duration)
 }
 
 // maxStale is how many closed keep-alive connections in a row Send skips.
@@ -39,7 +48,7 @@ const maxStale = 10
 func (c *Client) Send(ctx context.Context, r Request) (resp *http.Response, sent bool, err error) {
 	stdlog.Guard() // net/http and its transport may log what the upstream sends
 	for stale := 0; ; stale++ {
-		body := &chatBody{Reader: bytes.NewReader(r.Body), queue: c.queue}
+		body := &chatBody{Reader: bytes.NewReader(r.Body), queue: c.queue, alive: r.Watch}
 		req, err := c.request(ctx, body, r)
 		if err != nil {
 			return nil, sent, err
@@ -110,6 +119,7 @@ type chatBody struct {
 	queued  atomic.Bool // the request holds a place in queue
 	kept    atomic.Bool // the connection was used before
 	written atomic.Bool // some of the request may have been written
+	alive   Watch       // nil: nothing notes signs of life
 }
 
 // watch returns a context with httptrace hooks that record what net/http does with the request.
@@ -122,7 +132,16 @@ func (b *chatBody) watch(ctx context.Context) context.Context {
 			// net/http keeps the reader until the answer ends, which can take long. Reset lets the bytes be freed.
 			b.Reset(nil)
 		},
+		Got1xxResponse: b.gotInterim,
 	})
+}
+
+// gotInterim notes an interim response as a sign of life. The visitor does not get it.
+func (b *chatBody) gotInterim(int, textproto.MIMEHeader) error {
+	if b.alive != nil {
+		b.alive.BeginRead()
+	}
+	return nil
 }
 
 func (b *chatBody) gotConn(info httptrace.GotConnInfo) {

@@ -42,7 +42,7 @@ func (a acceptance) refused(resp *http.Response) error {
 	switch {
 	case status == http.StatusUnauthorized, status == http.StatusProxyAuthRequired:
 		return errTokenRefused.Because(statusCause(status))
-	case status == http.StatusForbidden && whole && apierror.IsStated(body):
+	case status == http.StatusForbidden && len(body) <= maxErrorText && apierror.IsStated(body): // whole or not: half a JSON is none
 		return errTokenRefused.Because(statusCause(status))
 	case status == http.StatusForbidden: // not the API's
 		return errBlocked.Because(statusCause(status))

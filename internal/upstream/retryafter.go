@@ -73,6 +73,11 @@ func isDigits(text string) bool {
 // readDate reads a date in one of the three forms of RFC 9110, § 5.6.7. All of them are in GMT. Only the form of asctime
 // does not say so. http.ParseTime would read the name of another zone as GMT.
 func readDate(value string) (at time.Time, ok bool) {
+	for _, zone := range []string{" +0000", " -0000", " UTC"} { // some libraries write GMT so
+		if rest, ok := strings.CutSuffix(value, zone); ok {
+			value = rest + " GMT"
+		}
+	}
 	at, err := http.ParseTime(value)
 	if err != nil || strings.Contains(value, ",") && !strings.HasSuffix(value, " GMT") {
 		return time.Time{}, false

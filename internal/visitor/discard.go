@@ -5,6 +5,8 @@ import (
 	"io"
 	"net/http"
 	"time"
+
+	"github.com/caddyserver/caddy/v2"
 )
 
 // Bounds of what Discard reads, besides the deadline of the body. nginx lets a connection linger for the same time.
@@ -63,7 +65,7 @@ func (b *Body) drain() (ended bool) {
 		end = b.deadline
 	}
 	buffer := make([]byte, 8<<10)
-	for left := maxDiscarded; left > 0; {
+	for left := maxDiscarded; left > 0 && !caddy.Exiting(); { // an exit need not wait for a visitor who was refused
 		at := earlier(time.Now().Add(maxLull), end)
 		b.bound(at)
 		_ = b.control.SetReadDeadline(at) // for a wire that goes past Caddy's reader
