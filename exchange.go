@@ -90,8 +90,8 @@ func (es *exchanges) open(ctx context.Context, out output, http3 bool, a *limit.
 }
 
 // end returns when the stream to a visitor must end, from the start of the visitor's request. deadline is when the
-// server ends it; zero: never. The stream ends 1 s earlier, or a fifth of the time if that is less, so that a finish
-// fits in.
+// server ends it; zero: never. The stream ends 1 s earlier, so that a finish fits in. It ends a fifth of the time
+// earlier if that is less.
 func (es *exchanges) end(start, deadline time.Time) time.Duration {
 	if deadline.IsZero() {
 		return es.maxDuration
@@ -388,8 +388,7 @@ func (ex *exchange) interrupt(reason *apierror.Interruption) error {
 	return nil
 }
 
-// stating returns reason, with the words of the error event that was the last one before the upstream broke the answer
-// off, if there was one.
+// stating returns reason. If the upstream's last event was an error event, the result has that event's words.
 func (ex *exchange) stating(reason *apierror.Interruption) *apierror.Interruption {
 	if ex.relay == nil || !reason.IsBreak() {
 		return reason

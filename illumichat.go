@@ -525,8 +525,8 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, body *visitor.Bo
 	return ex.run(asked.Body)
 }
 
-// MarshalLogObject keeps a literal token, and a key in the endpoint's query, out of logs that print the whole handler, as
-// the server's `trace` option does.
+// MarshalLogObject is for logs that print the whole handler, as the server's `trace` option does. It leaves out a
+// literal token, and a key in the endpoint's query.
 func (h *Handler) MarshalLogObject(enc zapcore.ObjectEncoder) error {
 	token := h.Token
 	if !values.IsPlaceholder(token) {

@@ -17,10 +17,10 @@ import (
 	"github.com/illumichat/caddy-illumichat/store"
 )
 
-// This file has the steps by which a handler joins the state that handlers share, and by which it leaves again. A
-// handler takes its references while its config loads, before the handlers of the previous config release theirs.
-// Nobody sees the handler, in the admin API or in metrics, before its config runs: Caddy may still refuse the config
-// because of another module.
+// This file has the steps by which a handler joins and leaves the state that handlers share. A handler takes its
+// references while its config loads, before the handlers of the previous config release theirs. Nobody sees the
+// handler, in the admin API or in metrics, before its config runs: Caddy may still refuse the config because of another
+// module.
 
 // join lets a handler whose config is valid take its references to the shared state.
 func (h *Handler) join(ctx caddy.Context) error {
@@ -111,7 +111,7 @@ func (h *Handler) announce() {
 
 // Cleanup releases the handler's reference to the state that handlers share. Open chats keep theirs until they end.
 func (h *Handler) Cleanup() error {
-	// Caddy gives the standard logger another writer when it loads the next config, and streams of this one may go on.
+	// Caddy gives the standard logger another writer when it loads the next config. Streams of this one may go on.
 	stdlog.Guard()
 	if h.limiter == nil { // the handler has not joined
 		return nil

@@ -20,9 +20,9 @@ import (
 	"github.com/illumichat/caddy-illumichat/store"
 )
 
-// listening is the response to a visitor who listens to a recorded answer, or who waits for one that will be recorded.
-// It is an open stream of the process: a shutdown and the time limits of an exchange end it. It writes its own finish
-// if the recorded one has not come by then.
+// listening is the response to a visitor who listens to a recorded answer, or waits for one. It is an open stream of
+// the process: a shutdown and the time limits of an exchange end it. It writes its own finish if the recorded one has
+// not come by then.
 type listening struct {
 	*visitor.Response
 	exchanges *exchanges
@@ -61,7 +61,7 @@ func (l *listening) Cancel(cause error) { l.cancel(cause) }
 // maxLag is how much longer the visitor who asked may listen than the exchange lasts.
 const maxLag = 100 * time.Millisecond
 
-// lag makes the stream end a moment after the exchange of the same request, so that the visitor gets the finish that the
+// lag makes the stream end a moment after the exchange of the same request. So the visitor gets the finish that the
 // exchange records.
 func (l *listening) lag() {
 	lag := maxLag

@@ -114,8 +114,8 @@ type relay struct {
 	dropPart bool // the event may be a second finish, and all its parts are dropped
 }
 
-// errorEvent is the error of a stream whose first event is an error in the API's format, or that is nothing but such an
-// error. Nothing of it was sent.
+// errorEvent is the error of a stream whose first event is an error in the API's format. A stream can also be nothing
+// but such an error. Nothing of it was sent.
 type errorEvent struct {
 	data []byte // the error's JSON
 }
@@ -259,8 +259,8 @@ func (r *relay) awaitFirst() error {
 	return nil
 }
 
-// firstError returns the JSON of the first event in blocks, which begin the stream, if it is an error in the API's
-// format. Otherwise it returns nil.
+// firstError returns the JSON of the first event in blocks if that event is an error in the API's format. Otherwise it
+// returns nil. blocks begin the stream.
 func firstError(blocks []byte) []byte {
 	var split sse.Scanner
 	cr := sse.HasCR(blocks)
@@ -406,8 +406,8 @@ func (r *relay) inspect(blocks []byte, leaks bool) error {
 }
 
 // finish notes a finish, which the reader has just read. A finish that ends only a step of the answer counts only if
-// nothing follows it. The relay passes on what follows any other finish until the upstream ends the stream, or the
-// watchdog does a moment later.
+// nothing follows it. The relay passes on what follows any other finish until the upstream ends the stream. The
+// watchdog ends it a moment later.
 func (r *relay) finish() {
 	r.finishReason = ""
 	if reason := r.finishes.Reason(); !r.token.In(reason) { // decoded, it may hold the token although the raw bytes do not

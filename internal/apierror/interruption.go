@@ -67,8 +67,7 @@ func (i *Interruption) Because(cause error) *Interruption {
 	return &c
 }
 
-// Stating returns a copy of i with a text and a code of the upstream, which say why it breaks the answer off. An empty
-// one leaves its own as it is.
+// Stating returns a copy of i with the upstream's own text and code. An empty one leaves its own as it is.
 func (i *Interruption) Stating(text, code string) *Interruption {
 	c := *i
 	c.Text, c.adopted = cmp.Or(text, i.Text), code

@@ -40,8 +40,8 @@ func IsStated(body []byte) bool {
 	return ok && ValidCode(s.Code)
 }
 
-// Adopt replaces the text, the sent code and the details with the upstream's own if body has a text and a code, of
-// whatever form. Otherwise it changes nothing.
+// Adopt replaces the text, the sent code and the details with the upstream's own. It changes nothing if body has no
+// text or no code. The code may have any form.
 func (e *Error) Adopt(body []byte) {
 	if theirs, ok := parseStated(body); ok {
 		e.adopt(theirs)
@@ -56,9 +56,9 @@ func (e *Error) adopt(theirs stated) {
 	}
 }
 
-// FromAnswer returns the error that an answer of status 200 states in the API's format, with the status that its code
-// stands for. answer is JSON: the whole answer, or the data of its first event. FromAnswer returns nil if answer is no
-// such error.
+// FromAnswer returns the error that an answer of status 200 states in the API's format. Its status is the one that its
+// code stands for. answer is JSON: the whole answer, or the data of its first event. FromAnswer returns nil if answer
+// is no such error.
 func FromAnswer(answer []byte) *Error {
 	theirs, ok := parseStated(answer)
 	if !ok || !ValidCode(theirs.Code) {

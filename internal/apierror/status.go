@@ -35,7 +35,7 @@ func FromStatus(status int) *Error {
 }
 
 // passedOn returns the status that the visitor gets for an upstream's status. Some statuses concern the upstream's
-// connection with this module. A browser would take them for its own connection, and some browsers then send the chat
+// connection with this module. A browser would relate them to its own connection. Some browsers then send the chat
 // again by themselves (RFC 9110, § 15.5.9 and § 15.5.20; RFC 8470, § 5.2).
 func passedOn(status int) int {
 	switch status {

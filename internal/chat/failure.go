@@ -28,8 +28,8 @@ const (
 // textDelta is how nearly all events begin.
 var textDelta = []byte(`data: {"type":"text-delta"`)
 
-// MayFail is a cheap test: it reports whether an event may be an error event. It misses one that begins as text does, and
-// one that says only after its first bytes that it is an error.
+// MayFail is a cheap test: it reports whether an event may be an error event. It misses one that begins as text does.
+// It also misses a large one whose first bytes do not say that it is an error.
 func MayFail(event []byte) bool {
 	if bytes.HasPrefix(event, textDelta) {
 		return false

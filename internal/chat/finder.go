@@ -2,7 +2,7 @@ package chat
 
 import "github.com/illumichat/caddy-illumichat/internal/sse"
 
-// FinishFinder notes whether a stream has had its finish. The stream is passed on as it was recorded, so that its first
+// FinishFinder notes whether a stream has had its finish. The stream is passed on as it was recorded. So its first
 // finish is the only one, apart from those that end a step. The zero value is ready for the beginning of a stream. It
 // takes memory from a pool only for an event that may be a finish, or that comes in parts.
 type FinishFinder struct {

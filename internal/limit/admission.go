@@ -194,8 +194,8 @@ func (a *Admission) CoolDown(wait time.Duration) (begun bool) {
 	return begun
 }
 
-// Answered notes that the attempt has an answer. If the attempt was the probe, that ends the cool-down for all
-// requests to its assistant, unless the answer has prolonged it.
+// Answered notes that the attempt has an answer. If the attempt was the probe, that ends the assistant's cool-down for
+// all requests, unless the answer has prolonged it.
 func (a *Admission) Answered() { a.turn.answered() }
 
 // EndTurn notes that the attempt has ended. If it was the probe and had no answer, the next request probes.

@@ -35,7 +35,7 @@ func NormalizeAddress(text string) string {
 	return network.String()
 }
 
-// unixPeer is what Caddy takes for the client's address at a Unix socket, if a trusted proxy does not name the client.
+// unixPeer is Caddy's name for the client at a Unix socket if a trusted proxy names no client.
 const unixPeer = "@"
 
 // ClientKey returns the key of a client by the address that Caddy has determined. It returns "" if Caddy knows no

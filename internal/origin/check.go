@@ -62,9 +62,9 @@ func isHost(page *url.URL, host string) bool {
 	return strings.EqualFold(host, page.Host)
 }
 
-// forwardedHost returns the first host of X-Forwarded-Host, or "" if there is none. Each proxy on the way may append the
-// Host that it got, so the first is the host that the browser asked. A page of another site cannot choose it: a browser
-// asks for permission, by a preflight, before it sends such a field.
+// forwardedHost returns the first host of X-Forwarded-Host, or "" if there is none. Each proxy on the way may append
+// the Host that it got. So the first is the host that the browser asked. A page of another site cannot choose it: a
+// browser asks for permission, by a preflight, before it sends such a field.
 //
 // Forwarded (RFC 7239) does not count. Caddy does not read it, so a trusted proxy may pass on one that a visitor sent.
 func forwardedHost(header http.Header) string {

@@ -18,8 +18,8 @@ func IsPreflight(r *http.Request) bool {
 // Share sets the response headers that let pages of allowed origins read the answer to r. It returns the origin whose
 // pages may read the answer, or "" if it allows none.
 //
-// If other origins are allowed, Share removes the CORS fields that other directives have set. The site's operator may
-// set some for every page of the site, and a browser refuses an answer with two values of one field.
+// If other origins are allowed, Share removes the CORS fields that other directives have set. The operator may set some
+// for every page of the site. A browser refuses an answer with two values of one field.
 func (p *Policy) Share(header http.Header, r *http.Request) (shared string) {
 	if p.sharing == nil {
 		return ""

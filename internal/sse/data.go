@@ -37,8 +37,8 @@ func NewDataReader(first bool) DataReader { return DataReader{first: first} }
 
 var lineFeed = []byte{'\n'}
 
-// Next returns the first piece of data in p, which may be empty, and the bytes of p that follow it. p has been read when
-// rest is empty.
+// Next returns the first piece of data in p, and the bytes of p that follow it. The piece may be empty. p has been read
+// when rest is empty.
 func (d *DataReader) Next(p []byte) (data, rest []byte) {
 	for len(p) > 0 {
 		if d.cr {

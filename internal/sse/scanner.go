@@ -123,8 +123,9 @@ func (s *Scanner) Blocks(p []byte, cr bool) (whole, events, last int) {
 	return whole, events, last
 }
 
-// plainEvents returns the length, in bytes, of the run of plain events at the beginning of p, their number, and the size
-// of the last one. A plain event is a single data line, as most events are. p must begin with a block and contain no CR.
+// plainEvents looks at the run of plain events at the beginning of p. It returns the run's length in bytes, the number
+// of events, and the size of the last one. A plain event is a single data line, as most events are. p must begin with a
+// block and contain no CR.
 //
 // An event's start is known only when the previous event's end is found, and the CPU stalls on that. Two interleaved
 // scans, one of which starts near the middle of p, hide the stall. An event of a flood then takes 6 ns instead of 10.
@@ -152,8 +153,8 @@ func plainEvents(p []byte) (n, events, size int) {
 	return len(p) - len(second), pairs + inFirst + events, b
 }
 
-// dropPlainEvents returns p without the plain events at its beginning, how many those are, and the size of the last one.
-// If there are none, it returns the given size.
+// dropPlainEvents returns p without the plain events at its beginning, their number, and the size of the last one. If
+// there are none, it returns the given size.
 func dropPlainEvents(p []byte, size int) (rest []byte, events, last int) {
 	for {
 		n := plainEvent(p)

@@ -27,8 +27,8 @@ var openings = []string{
 	"Received invalid IPv6 packet info control message",
 }
 
-// harmless are how lines begin that hold nothing of the other side, but only names of Go types, or numbers and errors
-// of this machine.
+// harmless lists the beginnings of lines that hold nothing of the other side. They hold names of Go types, numbers, or
+// errors of this machine.
 var harmless = []string{
 	"protocol error: received ",
 	"Transport: unhandled response frame type ",

@@ -94,8 +94,7 @@ func (c *Record) Ended(reason, cause string) {
 	}
 }
 
-// CutOff notes that the server or this process ended an answer that has begun, before the visitor could get a finish.
-// cause says why.
+// CutOff notes that the server or this process ended an answer before the visitor could get a finish. cause says why.
 func (c *Record) CutOff(cause string) {
 	c.Outcome, c.Cause, c.FinishReason = OutcomeBroken, cause, ""
 }

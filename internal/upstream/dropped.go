@@ -39,8 +39,8 @@ var droppedHeaders = headerSet(
 	"Sourcemap", "X-Sourcemap", "Speculation-Rules", "Use-As-Dictionary", "Available-Dictionary", "Dictionary-Id",
 	"Activate-Storage-Access", "Observe-Browsing-Topics", "X-Allow-Fledge", "Content-Dpr",
 
-	// They tell caches and proxies in front of the site how long to keep an answer, when to forget others, and when to
-	// send the next bytes.
+	// They tell caches and proxies in front of the site how long to keep an answer and when to forget others. They also
+	// say when to send the next bytes.
 	"Cache-Control", "Akamai-Cache-Control", "Expires", "Pragma", "Cache-Groups", "Cache-Group-Invalidation",
 	"Cache-Tag", "Cache-Tags", "No-Vary-Search", "Edge-Control", "Edge-Cache-Tag", "Cf-Edge-Cache", "Netlify-Vary",
 	"Netlify-Cache-Tag", "Xkey", "Priority", "Incremental",

@@ -20,8 +20,8 @@ const TransportNamespace = "http.reverse_proxy.transport"
 const deadAfter = 30 * time.Second
 
 // New returns a client that sends requests to e through transport. If transport is Caddy's HTTP transport, New changes
-// how its connections are made and read. Then net/http pings an HTTP/2 connection that has been silent for half of idle,
-// or of deadAfter if that is less. It closes the connection if the same time passes again without an answer.
+// how its connections are made and read. Then net/http pings an HTTP/2 connection that has been silent for half of
+// idle, at most half of deadAfter. It closes the connection if the same time passes again without an answer.
 func New(e *Endpoint, transport http.RoundTripper, idle time.Duration) *Client {
 	c := &Client{endpoint: e, transport: transport}
 	t, ok := transport.(*reverseproxy.HTTPTransport)

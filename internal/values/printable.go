@@ -100,7 +100,7 @@ func shorten(word string) string {
 }
 
 // PrintableError returns err without the tokens in its text. It is for errors of Caddy, of other modules and of the
-// system, which print words and file names as they are. It returns err itself if the text has no token.
+// system. Those print words and file names as they are. It returns err itself if the text has no token.
 func PrintableError(err error) error {
 	if err == nil || !tokenPiece.MatchString(err.Error()) {
 		return err

@@ -76,7 +76,7 @@ func (b *Body) bound(at time.Time) {
 }
 
 // unbound removes every deadline for reading. Otherwise one would end the wait in which net/http notices that the
-// visitor leaves, and net/http would take that for a visitor who has left.
+// visitor leaves. Then net/http would believe that the visitor has left.
 func (b *Body) unbound() { _ = b.control.SetReadDeadline(time.Time{}) }
 
 func earlier(a, b time.Time) time.Time {

@@ -21,7 +21,7 @@ const mostKept = 256 << 10
 // grace is how long Discard reads on at least, even if the body took too long.
 const grace = time.Second
 
-// PrepareError sets the response header that lets an error go out at once, before the rest of the body is read. The
+// PrepareError sets the response header with which an error goes out before the rest of the body is read. The
 // connection can then serve nothing more, so a body that is known to be small keeps it. A visitor who waits for a 100
 // (Expect: 100-continue) does not send even that.
 //
