@@ -267,7 +267,7 @@ func firstError(blocks []byte) []byte {
 	for at := 0; at < len(blocks); {
 		n, kind := split.Next(blocks[at:], cr)
 		if block := blocks[at : at+n]; kind == sse.Event {
-			if !chat.MayFail(block) {
+			if chat.IsText(block) || !chat.MayState(block) {
 				return nil
 			}
 			data := sse.AppendData(nil, block, at == 0)
@@ -319,6 +319,10 @@ func (r *relay) noteFailure() {
 		return
 	}
 	blocks := r.buffer.Held()[:r.whole]
+	if chat.IsText(blocks[r.last:]) {
+		r.failure = chat.Failure{}
+		return
+	}
 	event, first := blocks[r.last:], !r.anySent && r.last == 0 // comments may follow the event
 	if chat.IsDone(event) {
 		before := blocks[:r.last]

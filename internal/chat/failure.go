@@ -20,21 +20,22 @@ type Failure struct {
 const (
 	maxFailureText = 1 << 10 // bytes; the rest of a longer text is not repeated
 
-	// An error event begins with its type or its text. So the beginning of a large event tells, and an event costs no more
-	// than this many bytes.
-	maxSearched = 1 << 10
+	// An error event begins with its type or its text. So its first bytes tell, and a large event costs no more than these.
+	maxSearched = 256
 )
 
 // textDelta is how nearly all events begin.
 var textDelta = []byte(`data: {"type":"text-delta"`)
 
-// MayFail is a cheap test: it reports whether an event may be an error event. It misses one that begins as text does.
-// It also misses a large one whose first bytes do not say that it is an error.
-func MayFail(event []byte) bool {
-	if bytes.HasPrefix(event, textDelta) {
-		return false
-	}
-	event = event[:min(len(event), maxSearched)]
+// IsText reports whether an event is text, as nearly all events are.
+func IsText(event []byte) bool { return bytes.HasPrefix(event, textDelta) }
+
+// MayFail is a cheap test: it reports whether an event may be an error event. It misses one whose first bytes do not say
+// that it is an error.
+func MayFail(event []byte) bool { return MayState(event[:min(len(event), maxSearched)]) }
+
+// MayState is a test with no false negatives: it reports whether an event may be an error in the API's format.
+func MayState(event []byte) bool {
 	return bytes.Contains(event, []byte("error")) || escapesLetters(event)
 }
 
