@@ -58,16 +58,32 @@ func noteError(log *telemetry.Log, c *telemetry.Record, e *apierror.Error) {
 	if c.Admitted {
 		c.Outcome = telemetry.OutcomeFailed
 	}
-	logError(log, e)
+	logError(log, c, e)
 }
 
 // logError logs a failed chat. Failures that the operator should know of go through Report, so that they are not
 // repeated for each chat. All others are logged at debug level.
-func logError(log *telemetry.Log, e *apierror.Error) {
+func logError(log *telemetry.Log, c *telemetry.Record, e *apierror.Error) {
 	fields := []zap.Field{zap.Int("status", e.Status), zap.String("code", e.LoggedCode()), zap.NamedError("cause", e.Cause)}
-	if level := e.Level(); level > zapcore.DebugLevel {
+	if level := levelOf(c, e); level > zapcore.DebugLevel {
 		log.Report(level, e.Label()+" "+e.Hint, "the chat failed", e.Hint, fields...)
-	} else if c := log.Logger().Check(level, "the chat failed"); c != nil {
-		c.Write(fields...)
+	} else if line := log.Logger().Check(level, "the chat failed"); line != nil {
+		line.Write(fields...)
 	}
+}
+
+// levelOf returns the log level of an error. An upstream that refuses an admitted chat has a reason that the operator can
+// remove, such as a wrong endpoint. Some reasons are the visitor's: too large, too often, or a chatId of the past.
+func levelOf(c *telemetry.Record, e *apierror.Error) zapcore.Level {
+	level := e.Level()
+	if level > zapcore.DebugLevel || !c.Admitted || e.Upstream < http.StatusBadRequest || e.Upstream >= http.StatusInternalServerError {
+		return level
+	}
+	switch {
+	case e.Upstream == http.StatusRequestEntityTooLarge, e.Upstream == http.StatusTooManyRequests:
+		return level
+	case e.Upstream == http.StatusNotFound && c.Continued:
+		return level
+	}
+	return zapcore.WarnLevel
 }

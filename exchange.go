@@ -206,7 +206,7 @@ func (ex *exchange) noteStated(resp *http.Response) error {
 	stated, ok := errors.AsType[*apierror.Error](ex.answer.stated)
 	if ok {
 		ex.noteRateLimit(stated.Upstream, resp.Header)
-		logError(ex.log, stated)
+		logError(ex.log, ex.record, stated)
 	}
 	return ex.answer.stated
 }
@@ -381,7 +381,7 @@ func (ex *exchange) interrupt(reason *apierror.Interruption) error {
 	}
 	reason = ex.stating(reason)
 	ex.record.Ended(reason.FinishReason(), reason.Code.String())
-	ex.logInterruption(reason)
+	ex.logInterruption(ex.record, reason)
 	if err := ex.output.Finish(chat.FinishEvent(reason)); err != nil {
 		return ex.leave(err)
 	}
@@ -447,9 +447,15 @@ func (ex *exchange) Cancel(cause error) { ex.cancel(cause) }
 // HowAsked returns how often the upstream was asked, and the status of its last answer.
 func (ex *exchange) HowAsked() (tries, status int) { return ex.record.Tries, ex.record.UpstreamStatus }
 
-// logInterruption logs that a visitor got an error finish with the given reason.
-func (es *exchanges) logInterruption(reason *apierror.Interruption) {
-	es.log.Report(reason.Level(), reason.Code.String(), "the answer broke off", reason.Before().Hint,
+// logInterruption logs that the visitor of c got an error finish with the given reason. The finish may stand for an error
+// that is the visitor's own matter.
+func (es *exchanges) logInterruption(c *telemetry.Record, reason *apierror.Interruption) {
+	before := reason.Before()
+	level := reason.Level()
+	if before.Upstream != 0 {
+		level = min(level, levelOf(c, before))
+	}
+	es.log.Report(level, reason.Code.String()+" "+before.Hint, "the answer broke off", before.Hint,
 		zap.String("code", reason.LoggedCode()), zap.NamedError("cause", reason.Cause))
 }
 

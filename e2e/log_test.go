@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"io"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -97,8 +98,7 @@ func wantTold(t *testing.T, s *sitetest.Site, level, piece string, want int) []l
 	return told
 }
 
-// Each fault is logged once, at its level, with a hint at what to do. Bad requests are not logged above the debug
-// level.
+// Each fault is logged once, at its level, with a hint at what to do.
 func TestTroublesOfChats(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	for _, row := range []struct {
@@ -118,8 +118,8 @@ func TestTroublesOfChats(t *testing.T) {
 		{"a stall", "/stall", "warn", "idle_timeout"},
 		{"a leak", "/echo-token", "error", "revoke"},
 		{"a limit of the upstream", "/status 429 1", "warn", "limit"},
-		{"a bad request", "/status 400", "", ""},
-		{"an unknown chat", "/status 404", "", ""},
+		{"a request that the upstream refuses", "/status 400", "warn", "endpoint"},
+		{"an unknown assistant", "/status 404", "warn", "assistant's id"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			s := sitetest.Serve(t, "log\n"+sitetest.ChatTo(server, "heartbeat off\nidle_timeout 100ms\nresponse_timeout 100ms\n"+sitetest.Once))
@@ -137,10 +137,6 @@ func TestTroublesOfChats(t *testing.T) {
 				}
 			}
 			switch {
-			case row.level == "":
-				if len(told) != 0 {
-					t.Errorf("the operator is told %+v", told)
-				}
 			case len(told) != 1:
 				t.Errorf("the operator is told %d times: %+v", len(told), told)
 			case told[0].Level != row.level || !strings.Contains(told[0].Hint, row.hint):
@@ -177,4 +173,79 @@ func TestStalledVisitorsAreTold(t *testing.T) {
 		}
 	}
 	_, _ = io.Copy(io.Discard, conn)
+}
+
+// An upstream that refuses an admitted chat is a warning that says what to check, once a minute. Only what the visitor
+// causes is not told: too large, too often, and a chatId that the upstream does not know.
+func TestRefusalsOfTheUpstreamAreTold(t *testing.T) {
+	const words = "their-private-words"
+	stated := func(status int, code string) http.HandlerFunc {
+		return sitetest.Answering(status, `{"error":"`+words+`","code":"`+code+`"}`, "Content-Type", "application/json")
+	}
+	committed := make(chan struct{}, 1) // the visitor has the response headers
+	late := func(code string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "text/event-stream")
+			_ = http.NewResponseController(w).Flush()
+			<-committed
+			_, _ = io.WriteString(w, `data: {"error":"`+words+`","code":"`+code+"\"}\n\n")
+		}
+	}
+	continued := strings.Replace(sitetest.Hello, "{", `{"chatId":"chat_1",`, 1)
+	for _, row := range []struct {
+		name   string
+		answer http.HandlerFunc
+		chat   string
+		hint   string // a piece of the warning's; "": there must be none
+	}{
+		{"400", sitetest.Answering(400, words), sitetest.Hello, "endpoint"},
+		{"400 of the API", stated(400, "bad_request:chat"), sitetest.Hello, "assistant's id"},
+		{"400 to a chat that goes on", stated(400, "bad_request:chat"), continued, "assistant's id"},
+		{"402", sitetest.Answering(402, words), sitetest.Hello, "account"},
+		{"a plan that is not enough", stated(400, "plan_limit:chat"), sitetest.Hello, "account"},
+		{"404", sitetest.Answering(404, words), sitetest.Hello, "endpoint"},
+		{"404 of the API", stated(404, "not_found:assistant"), sitetest.Hello, "assistant's id"},
+		{"405", sitetest.Answering(405, words), sitetest.Hello, "endpoint"},
+		{"410", sitetest.Answering(410, words), sitetest.Hello, "endpoint"},
+		{"422", sitetest.Answering(422, words), sitetest.Hello, "pass_fields"},
+		{"a 200 that is a 400", stated(200, "bad_request:chat"), sitetest.Hello, "endpoint"},
+		{"a 200 that is a 404", stated(200, "not_found:chat"), sitetest.Hello, "assistant's id"},
+		{"a late 404", late("not_found:chat"), sitetest.Hello, "assistant's id"},
+
+		{"404 to a chat that goes on", stated(404, "not_found:chat"), continued, ""},
+		{"a 200 that is a 404, to a chat that goes on", stated(200, "not_found:chat"), continued, ""},
+		{"a late 404 to a chat that goes on", late("not_found:chat"), continued, ""},
+		{"413", sitetest.Answering(413, words), sitetest.Hello, ""},
+		{"429", sitetest.Answering(429, words), sitetest.Hello, ""},
+		{"a late 429", late("rate_limit:chat"), sitetest.Hello, ""},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			upstream := sitetest.NewUpstream(t, row.answer)
+			s := sitetest.Serve(t, sitetest.ChatToURL(upstream.URL, "commit_after 1ms\n"+sitetest.Once))
+			before := len(s.Log())
+			for range 3 {
+				resp := s.Ask(row.chat)
+				if resp.StatusCode == http.StatusOK {
+					committed <- struct{}{}
+				}
+				sitetest.ReadAll(t, resp)
+			}
+			var told []logLine
+			for _, line := range logLines(t, s.Log()[before:]) {
+				if line.Logger == "http.handlers.illumichat" && line.Level != "debug" {
+					told = append(told, line)
+				}
+				if strings.Contains(line.raw, words) {
+					t.Errorf("the log has the upstream's words: %s", line.raw)
+				}
+			}
+			switch {
+			case row.hint == "" && len(told) != 0:
+				t.Errorf("the operator is told %+v", told)
+			case row.hint == "":
+			case len(told) != 1 || told[0].Level != "warn" || !strings.Contains(told[0].Hint, row.hint):
+				t.Errorf("got %+v, want one warning with %q in its hint", told, row.hint)
+			}
+		})
+	}
 }

@@ -67,10 +67,14 @@ func (i *Interruption) Because(cause error) *Interruption {
 	return &c
 }
 
-// Stating returns a copy of i with the upstream's own text and code. An empty one leaves its own as it is.
+// Stating returns a copy of i with the upstream's own text and code. An empty one leaves its own as it is. A code of the
+// API's form also says what the operator can do, as in FromAnswer.
 func (i *Interruption) Stating(text, code string) *Interruption {
 	c := *i
 	c.Text, c.adopted = cmp.Or(text, i.Text), code
+	if ValidCode(code) {
+		c.before = ofStated(stated{Error: c.Text, Code: code})
+	}
 	return &c
 }
 

@@ -24,6 +24,9 @@ var asBrowsersRead = []json.Options{jsontext.AllowDuplicateNames(true), jsontext
 // codeFormat is the form of the API's codes, <type>:<context>.
 var codeFormat = regexp.MustCompile(`^[a-z0-9_]{1,40}:[a-z0-9_]{1,40}$`)
 
+// ofAccount matches codes of services whose customers have to pay, or to choose another plan.
+var ofAccount = regexp.MustCompile(`(?:^|[_:])(?:billing|credits?|payment|plan|quota|subscription|upgrade)(?:[_:]|$)`)
+
 // ValidCode reports whether code has the form of the API's codes, <type>:<context>.
 func ValidCode(code string) bool { return codeFormat.MatchString(code) }
 
@@ -50,6 +53,9 @@ func (e *Error) Adopt(body []byte) {
 
 func (e *Error) adopt(theirs stated) {
 	e.Text, e.adopted = theirs.Error, theirs.Code
+	if e.Hint != "" && ValidCode(theirs.Code) && ofAccount.MatchString(theirs.Code) {
+		e.Hint = hintAccount
+	}
 	// The documented shape of details maps a field to a text. Details of any other shape are left out.
 	if json.Unmarshal(theirs.Details, &e.details) != nil {
 		e.details = nil
@@ -67,6 +73,11 @@ func FromAnswer(answer []byte) *Error {
 	if theirs.Type != "" && theirs.Type != "error" { // an event of another type may also have these fields
 		return nil
 	}
+	return ofStated(theirs)
+}
+
+// ofStated returns the error for an error of the API whose code has the API's form.
+func ofStated(theirs stated) *Error {
 	kind, _, _ := strings.Cut(theirs.Code, ":")
 	status := statusOf(kind)
 	e := FromStatus(status)

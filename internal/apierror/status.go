@@ -28,11 +28,35 @@ func FromStatus(status int) *Error {
 	default:
 		e.Code, e.Text = codeServerErrorUpstream, "the assistant failed"
 	}
-	if e.Status >= 500 {
-		e.Hint = "the upstream has a fault of its own; if that goes on, tell IllumiChat"
-	}
+	e.Hint = hintFor(e.Status)
 	return e
 }
+
+// hintFor returns what the operator can do about an upstream's status. It returns "" for a status that is the visitor's
+// own matter, whatever the visitor sends.
+func hintFor(status int) string {
+	switch status {
+	case http.StatusRequestEntityTooLarge, http.StatusTooManyRequests:
+		return ""
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return HintTokenRefused
+	case http.StatusPaymentRequired:
+		return hintAccount
+	case http.StatusNotFound, http.StatusGone:
+		return "the upstream knows no such chat API or no such assistant; check endpoint and the assistant's id"
+	case http.StatusMethodNotAllowed:
+		return "see whether endpoint is the URL of the chat API"
+	}
+	if status < 500 {
+		return "check endpoint and the assistant's id; if roles or pass_fields is set, see whether the API allows what it adds"
+	}
+	return "the upstream has a fault of its own; if that goes on, tell IllumiChat"
+}
+
+// HintTokenRefused says what to do about a token that the upstream refuses.
+const HintTokenRefused = "the upstream refused the API token; check that it was not revoked and may use this assistant"
+
+const hintAccount = "check the plan and the balance of the IllumiChat account to which the token belongs"
 
 // passedOn returns the status that the visitor gets for an upstream's status. Some statuses concern the upstream's
 // connection with this module. A browser would relate them to its own connection. Some browsers then send the chat

@@ -20,7 +20,7 @@ var (
 	errTokenRefused = &apierror.Error{
 		Status: http.StatusBadGateway, Code: apierror.CodeUnauthorizedUpstream,
 		Text: "the chat is not set up correctly",
-		Hint: "the upstream refused the API token; check that it was not revoked and may use this assistant",
+		Hint: apierror.HintTokenRefused,
 	}
 	errBlocked = &apierror.Error{
 		Status: http.StatusBadGateway, Code: apierror.CodeBlockedUpstream,
