@@ -39,8 +39,12 @@ func (es *exchanges) visitorLeft(c *telemetry.Record, d departure) error {
 	case !d.output.IsCommitted():
 		return apierror.ErrVisitorGone
 	case c.Cause == telemetry.CauseStalled:
-		es.log.Report(zapcore.WarnLevel, telemetry.CauseStalled, "a visitor did not read the answer",
-			"raise write_timeout if the connections of your visitors are that slow", zap.NamedError("cause", d.err))
+		es.log.ReportChat(c, telemetry.Problem{
+			Level:   zapcore.WarnLevel,
+			Kind:    telemetry.CauseStalled,
+			Message: "a visitor did not read the answer",
+			Hint:    "raise write_timeout if the connections of your visitors are that slow",
+		}, zap.NamedError("cause", d.err))
 	default:
 		es.log.Logger().Debug("the response ended before the end of the answer", zap.String("code", c.Cause), zap.NamedError("cause", d.err))
 	}

@@ -61,15 +61,11 @@ func noteError(log *telemetry.Log, c *telemetry.Record, e *apierror.Error) {
 	logError(log, c, e)
 }
 
-// logError logs a failed chat. Failures that the operator should know of go through Report, so that they are not
-// repeated for each chat. All others are logged at debug level.
+// logError logs a failed chat, with its assistant. Failures that the operator should know of are not repeated for each
+// chat. All others are logged at debug level.
 func logError(log *telemetry.Log, c *telemetry.Record, e *apierror.Error) {
-	fields := []zap.Field{zap.Int("status", e.Status), zap.String("code", e.LoggedCode()), zap.NamedError("cause", e.Cause)}
-	if level := levelOf(c, e); level > zapcore.DebugLevel {
-		log.Report(level, e.Label()+" "+e.Hint, "the chat failed", e.Hint, fields...)
-	} else if line := log.Logger().Check(level, "the chat failed"); line != nil {
-		line.Write(fields...)
-	}
+	problem := telemetry.Problem{Level: levelOf(c, e), Kind: e.Label() + " " + e.Hint, Message: "the chat failed", Hint: e.Hint}
+	log.ReportChat(c, problem, zap.Int("status", e.Status), zap.String("code", e.LoggedCode()), zap.NamedError("cause", e.Cause))
 }
 
 // levelOf returns the log level of an error. An upstream that refuses an admitted chat has a reason that the operator can

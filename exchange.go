@@ -245,10 +245,12 @@ func (ex *exchange) noteRateLimit(status int, header http.Header) {
 		return
 	}
 	if ex.admission.CoolDown(wait) {
-		ex.log.Report(zapcore.WarnLevel, "cool-down of "+ex.record.Label,
-			"the upstream limits the rate of an assistant; until it may be asked again, chats with this assistant are answered 429",
-			"set a limit that is lower than the upstream's, or have that raised",
-			zap.String("assistant", ex.record.LoggedAssistant()), zap.Duration("wait", wait))
+		ex.log.ReportChat(ex.record, telemetry.Problem{
+			Level:   zapcore.WarnLevel,
+			Kind:    "cool-down of " + ex.record.Label,
+			Message: "the upstream limits the rate of an assistant; until it may be asked again, chats with this assistant are answered 429",
+			Hint:    "set a limit that is lower than the upstream's, or have that raised",
+		}, zap.Duration("wait", wait))
 	}
 }
 
@@ -455,12 +457,16 @@ func (es *exchanges) logInterruption(c *telemetry.Record, reason *apierror.Inter
 	if before.Upstream != 0 {
 		level = min(level, levelOf(c, before))
 	}
-	es.log.Report(level, reason.Code.String()+" "+before.Hint, "the answer broke off", before.Hint,
-		zap.String("code", reason.LoggedCode()), zap.NamedError("cause", reason.Cause))
+	es.log.ReportChat(c, telemetry.Problem{
+		Level:   level,
+		Kind:    reason.Code.String() + " " + before.Hint,
+		Message: "the answer broke off",
+		Hint:    before.Hint,
+	}, zap.String("code", reason.LoggedCode()), zap.NamedError("cause", reason.Cause))
 }
 
 // logLeak logs that the upstream sent the API token back, and what was done to keep it from the visitor.
-func (es *exchanges) logLeak(l upstream.Leak) {
+func (ex *exchange) logLeak(l upstream.Leak) {
 	var fields []zap.Field
 	if l.Header != "" {
 		fields = append(fields, zap.String("header", l.Header))
@@ -468,8 +474,12 @@ func (es *exchanges) logLeak(l upstream.Leak) {
 	if l.Status != 0 {
 		fields = append(fields, zap.Int("status", l.Status))
 	}
-	es.log.Report(zapcore.ErrorLevel, "leak: "+l.What, "the upstream sent the API token back; "+l.What,
-		"revoke the token, and tell IllumiChat", fields...)
+	ex.log.ReportChat(ex.record, telemetry.Problem{
+		Level:   zapcore.ErrorLevel,
+		Kind:    "leak: " + l.What,
+		Message: "the upstream sent the API token back; " + l.What,
+		Hint:    "revoke the token, and tell IllumiChat",
+	}, fields...)
 }
 
 // sinceLeft returns how long ago the visitor left. The result is never 0, which would mean that the visitor did not

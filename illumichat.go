@@ -197,6 +197,7 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 func (h *Handler) Provision(ctx caddy.Context) error {
 	stdlog.Guard()
 	h.log = telemetry.NewLog(ctx.Logger())
+	h.log.AddFields(zap.String("token", string(newTokenOrigin(h.Token))))
 	h.setDefaults()
 	if err := h.Validate(); err != nil { // Caddy calls it later, when the handler has joined
 		return values.PrintableError(err)
@@ -224,6 +225,7 @@ func (h *Handler) resolve(ctx caddy.Context) error {
 	if h.exchanges.endpoint, err = upstream.ResolveEndpoint(h.Endpoint); err != nil {
 		return fmt.Errorf("endpoint: %w", err)
 	}
+	h.log.AddFields(zap.String("endpoint", h.exchanges.endpoint.Public))
 	if h.origins, err = origin.New(h.AllowOrigins); err != nil {
 		return fmt.Errorf("allow_origins: %w", err)
 	}
@@ -384,7 +386,7 @@ func (h *Handler) warn() {
 		logger.Warn("visitors may talk to every assistant of the token's workspace; list the ones that are meant for them")
 	}
 	if h.exchanges.endpoint.URL.Scheme == "http" && !isLoopback(h.exchanges.endpoint.URL.Hostname()) {
-		logger.Warn("the endpoint is not encrypted, so the token can be read on the way to it", zap.String("endpoint", h.exchanges.endpoint.Public))
+		logger.Warn("the endpoint is not encrypted, so the token can be read on the way to it")
 	}
 	if len(h.Limits) == 0 {
 		logger.Info("no limit is set, so whoever finds the chat can spend the token's quota")

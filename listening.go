@@ -129,8 +129,12 @@ func (l *listening) interrupt(reason *apierror.Interruption) error {
 // finishLost ends the response with a finish of our own, after the store lost the rest of the answer.
 func (l *listening) finishLost(err error) error {
 	l.record.Ended(apierror.Lost.FinishReason(), apierror.Lost.Code.String())
-	l.exchanges.log.Report(apierror.Lost.Level(), apierror.Lost.Code.String(), "the rest of an answer is lost",
-		"see whether the instance that wrote it has ended, or the store was emptied", zap.NamedError("cause", err))
+	l.exchanges.log.ReportChat(l.record, telemetry.Problem{
+		Level:   apierror.Lost.Level(),
+		Kind:    apierror.Lost.Code.String(),
+		Message: "the rest of an answer is lost",
+		Hint:    "see whether the instance that wrote it has ended, or the store was emptied",
+	}, zap.NamedError("cause", err))
 	if err := l.Commit(); err != nil {
 		return l.leave(err)
 	}

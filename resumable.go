@@ -94,7 +94,7 @@ func (ex *exchange) runAlone(body []byte) (err error) {
 		// If nothing is committed, the handler's goroutine waits for err and panics again, and net/http logs that.
 		err = &watchdog.Panic{Value: p}
 		if ex.output.IsCommitted() {
-			ex.log.Logger().Error("panic while an answer was recorded", zap.String("panic", cause.OfPanic(p)), zap.ByteString("stack", debug.Stack()))
+			ex.log.Logger().Error("panic while an answer was recorded", ex.record.AssistantField(), zap.String("panic", cause.OfPanic(p)), zap.ByteString("stack", debug.Stack()))
 			ex.record.Ended(apierror.Closed.FinishReason(), apierror.Closed.Code.String())
 			_ = ex.output.Finish(chat.FinishEvent(apierror.Closed))
 		}

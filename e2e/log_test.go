@@ -3,8 +3,10 @@ package e2e
 import (
 	"cmp"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -69,6 +71,8 @@ func TestWarnings(t *testing.T) {
 type logLine struct {
 	Level, Logger, Msg, Code, Hint, Cause string
 
+	Endpoint, Assistant, Token string
+
 	raw string
 }
 
@@ -98,7 +102,7 @@ func wantTold(t *testing.T, s *sitetest.Site, level, piece string, want int) []l
 	return told
 }
 
-// Each fault is logged once, at its level, with a hint at what to do.
+// Each fault is logged once, at its level, with a hint at what to do, and with the site that it concerns.
 func TestTroublesOfChats(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	for _, row := range []struct {
@@ -141,6 +145,8 @@ func TestTroublesOfChats(t *testing.T) {
 				t.Errorf("the operator is told %d times: %+v", len(told), told)
 			case told[0].Level != row.level || !strings.Contains(told[0].Hint, row.hint):
 				t.Errorf("got %s, want a %s with %q in its hint", told[0].raw, row.level, row.hint)
+			case told[0].Endpoint != server.URL || told[0].Assistant != sandbox.Assistant || told[0].Token != "literal":
+				t.Errorf("the line does not say which site it is about: %s", told[0].raw)
 			}
 		})
 	}
@@ -168,11 +174,62 @@ func TestStalledVisitorsAreTold(t *testing.T) {
 		t.Errorf("got %s", line.raw)
 	}
 	for _, line := range wantTold(t, s, "warn", "a visitor did not read the answer", 1) {
-		if strings.Contains(line.raw, "127.0.0.1") || !strings.Contains(line.Cause, "timeout") || !strings.Contains(line.Hint, "write_timeout") {
+		if strings.Contains(line.raw, conn.LocalAddr().String()) || !strings.Contains(line.Cause, "timeout") || !strings.Contains(line.Hint, "write_timeout") {
 			t.Errorf("the line has the visitor's address, or not why, or not what to do: %s", line.raw)
 		}
 	}
 	_, _ = io.Copy(io.Discard, conn)
+}
+
+// chatFor returns an illumichat directive for a site of its own: its path, its token's placeholder, its assistant and its
+// endpoint.
+func chatFor(path, token, assistant, endpoint string) string {
+	return fmt.Sprintf("illumichat %s {\ntoken %s\nassistants %s\nendpoint %s\nheartbeat off\n%s\n}\n", path, token, assistant, endpoint, sitetest.Once)
+}
+
+// chatWith returns a chat with an assistant.
+func chatWith(assistant, text string) string {
+	return strings.Replace(sitetest.Saying(text), sandbox.Assistant, assistant, 1)
+}
+
+// askAt posts a chat to a path of the site, and reads the answer.
+func askAt(t *testing.T, s *sitetest.Site, path, chat string) {
+	t.Helper()
+	req := sitetest.ChatRequest(t, s.Plain, chat)
+	req.URL.Path = path
+	_, _ = io.Copy(io.Discard, s.Send(sitetest.OneShot, req).Body)
+}
+
+// The log tells one of several sites from the others: by the endpoint without secrets, the assistant, and the token's
+// placeholder. This holds for each line, at load and of a chat.
+func TestLogNamesTheSite(t *testing.T) {
+	upstream := sitetest.NewUpstream(t, sitetest.Answering(500, ""))
+	t.Setenv("TEST_SHOP_TOKEN", sandbox.Token)
+	file := filepath.Join(t.TempDir(), "token")
+	sitetest.WriteFile(t, file, sandbox.Token)
+	const secret = "a-secret-key-of-the-endpoint"
+	s := sitetest.Serve(t, chatFor("/shop", "{env.TEST_SHOP_TOKEN}", "asst_shop", upstream.URL+"/shop?key="+secret)+
+		chatFor("/forum", "{file."+file+"}", "asst_forum", upstream.URL+"/forum"))
+	askAt(t, s, "/shop", chatWith("asst_shop", "Hello"))
+	askAt(t, s, "/forum", chatWith("asst_forum", "Hello"))
+	var got []string
+	for _, line := range wantTold(t, s, "error", "the chat failed", 2) {
+		endpoint, _, _ := strings.Cut(strings.TrimPrefix(line.Endpoint, upstream.URL), "?")
+		got = append(got, fmt.Sprintf("%s %s %s", endpoint, line.Assistant, line.Token))
+	}
+	if want := []string{"/shop asst_shop {env.TEST_SHOP_TOKEN}", "/forum asst_forum {file." + file + "}"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	for _, line := range wantTold(t, s, "info", "no limit is set", 4) { // the site has two servers
+		if !strings.HasPrefix(line.Endpoint, upstream.URL) || !strings.HasPrefix(line.Token, "{") {
+			t.Errorf("a line of the load does not say which site it is about: %s", line.raw)
+		}
+	}
+	for _, line := range logLines(t, s.Log()) {
+		if line.Logger == "http.handlers.illumichat" && (strings.Contains(line.raw, secret) || strings.Contains(line.raw, sandbox.Token)) {
+			t.Errorf("the line has a secret: %s", line.raw)
+		}
+	}
 }
 
 // An upstream that refuses an admitted chat is a warning that says what to check, once a minute. Only what the visitor

@@ -29,27 +29,44 @@ type report struct {
 // NewLog returns a log that writes to logger.
 func NewLog(logger *zap.Logger) *Log { return &Log{logger: logger} }
 
+// AddFields adds fields to all further lines. The caller calls it before others use l.
+func (l *Log) AddFields(fields ...zap.Field) { l.logger = l.logger.With(fields...) }
+
 // Logger returns the underlying logger, for lines that need no limit.
 func (l *Log) Logger() *zap.Logger { return l.logger }
 
-// Report logs a problem, at most once a minute at the given level for each kind. hint says what the operator can do
-// about it; it may be empty.
+// Problem is a problem of a chat.
+type Problem struct {
+	Level   zapcore.Level
+	Kind    string // what is wrong, and why; problems of the same kind count as one
+	Message string
+	Hint    string // what the operator can do; "" means that nothing is known
+}
+
+// noChat stands for the record where a problem is not one chat's.
+var noChat = new(Record)
+
+// Report logs a problem that concerns no single assistant, at most once a minute at the given level for each kind. hint
+// says what the operator can do about it; it may be empty.
 func (l *Log) Report(level zapcore.Level, kind, message, hint string, fields ...zap.Field) {
-	repeated, due := l.due(kind)
-	if !due {
+	l.ReportChat(noChat, Problem{Level: level, Kind: kind, Message: message, Hint: hint}, fields...)
+}
+
+// ReportChat logs a problem of the chat that c records, with the chat's assistant. It logs at most once a minute at the
+// problem's level for each kind. A problem below warn is
+// no problem of the operator's, so ReportChat neither counts it nor adds the hint.
+func (l *Log) ReportChat(c *Record, p Problem, fields ...zap.Field) {
+	level, hint, repeated := p.Level, p.Hint, 0
+	if level < zapcore.WarnLevel {
+		hint = ""
+	} else if again, due := l.due(p.Kind); due {
+		repeated = again
+	} else {
 		level = zapcore.DebugLevel
 	}
-	c := l.logger.Check(level, message)
-	if c == nil {
-		return
+	if line := l.logger.Check(level, p.Message); line != nil {
+		line.Write(append(fields, c.AssistantField(), hintField(hint), repeatedField(repeated))...)
 	}
-	if hint != "" {
-		fields = append(fields, zap.String("hint", hint))
-	}
-	if repeated > 0 {
-		fields = append(fields, zap.Int("repeated", repeated))
-	}
-	c.Write(fields...)
 }
 
 // due reports whether a report of a kind is due at its own level. repeated is how many were logged at debug since the
@@ -73,4 +90,18 @@ func (l *Log) due(kind string) (repeated int, due bool) {
 	repeated = last.since
 	last.at, last.since = now, 0
 	return repeated, true
+}
+
+func hintField(hint string) zap.Field {
+	if hint == "" {
+		return zap.Skip()
+	}
+	return zap.String("hint", hint)
+}
+
+func repeatedField(repeated int) zap.Field {
+	if repeated == 0 {
+		return zap.Skip()
+	}
+	return zap.Int("repeated", repeated)
 }

@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -184,6 +185,16 @@ func (c *Record) LoggedAssistant() string {
 		return otherWord
 	}
 	return shorten(c.Assistant)
+}
+
+// AssistantField returns the log's field for the assistant. A visitor who goes on with an answer names no assistant, so
+// the field then has the label. The field is empty if no assistant is known.
+func (c *Record) AssistantField() zap.Field {
+	assistant := cmp.Or(c.LoggedAssistant(), c.Label)
+	if assistant == "" {
+		return zap.Skip()
+	}
+	return zap.String("assistant", assistant)
 }
 
 // loggedReason returns the finish's reason for the log. It is "other" unless it has the form of a reason: the upstream
