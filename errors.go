@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
+	"github.com/illumichat/caddy-illumichat/internal/cause"
 	"github.com/illumichat/caddy-illumichat/internal/telemetry"
 )
 
@@ -64,7 +65,12 @@ func noteError(log *telemetry.Log, c *telemetry.Record, e *apierror.Error) {
 // logError logs a failed chat, with its assistant. Failures that the operator should know of are not repeated for each
 // chat. All others are logged at debug level.
 func logError(log *telemetry.Log, c *telemetry.Record, e *apierror.Error) {
-	problem := telemetry.Problem{Level: levelOf(c, e), Kind: e.Label() + " " + e.Hint, Message: "the chat failed", Hint: e.Hint}
+	problem := telemetry.Problem{Level: levelOf(c, e), Kind: kindOf(e), Message: "the chat failed", Hint: e.Hint}
+	if _, unusable := errors.AsType[tokenUnusable](e); unusable {
+		problem.Breaks = telemetry.Token
+	} else if c.Admitted {
+		problem.Breaks = telemetry.Answers
+	}
 	log.ReportChat(c, problem, zap.Int("status", e.Status), zap.String("code", e.LoggedCode()), zap.NamedError("cause", e.Cause))
 }
 
@@ -82,4 +88,14 @@ func levelOf(c *telemetry.Record, e *apierror.Error) zapcore.Level {
 		return level
 	}
 	return zapcore.WarnLevel
+}
+
+// kindOf returns what makes an error the same problem as another one: the code, the hint and the cause. The cause of a
+// refused page does not count: it quotes the page, so a stranger could fill the log.
+func kindOf(e *apierror.Error) string {
+	kind := e.Label() + " " + e.Hint
+	if e.Code == apierror.CodeForbiddenOrigin {
+		return kind
+	}
+	return kind + " " + cause.Kind(e.Cause)
 }

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
+	"github.com/illumichat/caddy-illumichat/internal/cause"
 	"github.com/illumichat/caddy-illumichat/internal/chat"
 	"github.com/illumichat/caddy-illumichat/internal/limit"
 	"github.com/illumichat/caddy-illumichat/internal/shutdown"
@@ -31,6 +32,9 @@ var errTokenUnusable = &apierror.Error{
 	Text: "the chat is not set up correctly",
 	Hint: "the token's file cannot be used; put the API token there again, no reload is needed",
 }
+
+// tokenUnusable marks the errors of a token that cannot be read.
+type tokenUnusable struct{ error }
 
 // exchanges holds the services and settings that all exchanges of one handler share.
 type exchanges struct {
@@ -138,7 +142,7 @@ func (ex *exchange) close() {
 func (ex *exchange) readToken() error {
 	var err error
 	if ex.secret, err = ex.token.Get(); err != nil {
-		return errTokenUnusable.Because(err)
+		return errTokenUnusable.Because(tokenUnusable{err})
 	}
 	return nil
 }
@@ -383,7 +387,7 @@ func (ex *exchange) interrupt(reason *apierror.Interruption) error {
 	}
 	reason = ex.stating(reason)
 	ex.record.Ended(reason.FinishReason(), reason.Code.String())
-	ex.logInterruption(ex.record, reason)
+	ex.logInterruption(ex.record, reason, telemetry.Answers)
 	if err := ex.output.Finish(chat.FinishEvent(reason)); err != nil {
 		return ex.leave(err)
 	}
@@ -449,9 +453,9 @@ func (ex *exchange) Cancel(cause error) { ex.cancel(cause) }
 // HowAsked returns how often the upstream was asked, and the status of its last answer.
 func (ex *exchange) HowAsked() (tries, status int) { return ex.record.Tries, ex.record.UpstreamStatus }
 
-// logInterruption logs that the visitor of c got an error finish with the given reason. The finish may stand for an error
-// that is the visitor's own matter.
-func (es *exchanges) logInterruption(c *telemetry.Record, reason *apierror.Interruption) {
+// logInterruption logs that the visitor of c got an error finish with the given reason. breaks is the part that does not
+// work because of the reason; "" means none. The finish may stand for an error that is the visitor's own matter.
+func (es *exchanges) logInterruption(c *telemetry.Record, reason *apierror.Interruption, breaks telemetry.Part) {
 	before := reason.Before()
 	level := reason.Level()
 	if before.Upstream != 0 {
@@ -459,9 +463,10 @@ func (es *exchanges) logInterruption(c *telemetry.Record, reason *apierror.Inter
 	}
 	es.log.ReportChat(c, telemetry.Problem{
 		Level:   level,
-		Kind:    reason.Code.String() + " " + before.Hint,
+		Kind:    reason.Code.String() + " " + before.Hint + " " + cause.Kind(reason.Cause),
 		Message: "the answer broke off",
 		Hint:    before.Hint,
+		Breaks:  breaks,
 	}, zap.String("code", reason.LoggedCode()), zap.NamedError("cause", reason.Cause))
 }
 

@@ -122,7 +122,7 @@ func (l *listening) interrupt(reason *apierror.Interruption) error {
 		return reason.Before()
 	}
 	l.record.Ended(reason.FinishReason(), reason.Code.String())
-	l.exchanges.logInterruption(l.record, reason)
+	l.exchanges.logInterruption(l.record, reason, "") // the answer may go on for others
 	return l.writeFinish(reason)
 }
 

@@ -306,3 +306,52 @@ func TestRefusalsOfTheUpstreamAreTold(t *testing.T) {
 		})
 	}
 }
+
+// Within a minute, each cause and each assistant has a line: a fault must not hide another one.
+func TestEachCauseIsTold(t *testing.T) {
+	upstream := sitetest.NewUpstream(t, sitetest.ByMessage(map[string]http.HandlerFunc{
+		"page":   sitetest.Answering(200, "<html>", "Content-Type", "text/html"),
+		"zipped": sitetest.Answering(200, "data: {}\n\n", "Content-Type", "text/event-stream", "Content-Encoding", "gzip"),
+		"broken": sitetest.Answering(500, ""),
+		"busy":   sitetest.Answering(503, ""),
+		"torn":   sitetest.Breaking(sitetest.Answering(200, sitetest.Delta, "Content-Type", "text/event-stream")),
+		"silent": sitetest.Stalling(sitetest.Answering(200, sitetest.Delta, "Content-Type", "text/event-stream")),
+	}))
+	s := sitetest.Serve(t, strings.Replace(sitetest.ChatToURL(upstream.URL, "idle_timeout 100ms\nheartbeat off\n"+sitetest.Once),
+		"assistants asst_demo", "assistants asst_demo asst_other", 1))
+	for range 2 {
+		for _, text := range []string{"page", "zipped", "broken", "busy", "torn", "silent"} {
+			askAt(t, s, sitetest.ChatPath, chatWith(sandbox.Assistant, text))
+			askAt(t, s, sitetest.ChatPath, chatWith("asst_other", text))
+		}
+	}
+	told := append(wantTold(t, s, "error", "the chat failed", 8), wantTold(t, s, "warn", "the answer broke off", 4)...)
+	seen := make(map[string]int)
+	for _, line := range told {
+		seen[line.Assistant+": "+line.Code+", "+line.Cause]++
+	}
+	if len(seen) != 12 {
+		t.Errorf("got %d different lines, want 12: %v", len(seen), seen)
+	}
+}
+
+// The operator who mends the token's file sees each mistake at once.
+func TestMendingTheTokenIsTold(t *testing.T) {
+	server := sandboxtest.NewServer(t, sandbox.Options{})
+	file := filepath.Join(t.TempDir(), "token")
+	sitetest.WriteFile(t, file, sandbox.Token)
+	s := sitetest.Serve(t, chatFor(sitetest.ChatPath, "{file."+file+"}", sandbox.Assistant, server.URL))
+	ask := func() { askAt(t, s, sitetest.ChatPath, sitetest.Hello) }
+	ask()
+	for _, content := range []string{"", "short", "two words that are no token", "\"" + sandbox.Token + "\""} {
+		sitetest.WriteFile(t, file, content)
+		ask()
+		ask()
+	}
+	told := wantTold(t, s, "error", "the chat failed", 4)
+	for i, piece := range []string{"empty", "shorter", "space", "quotation marks"} {
+		if i < len(told) && !strings.Contains(told[i].Cause, piece) {
+			t.Errorf("the cause is %q, want %q in it", told[i].Cause, piece)
+		}
+	}
+}

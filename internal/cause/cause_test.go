@@ -85,6 +85,25 @@ func TestOf(t *testing.T) {
 	}
 }
 
+// The kind of a failed dial is the same for all addresses. All other kinds are the texts.
+func TestKind(t *testing.T) {
+	for text, want := range map[string]string{
+		"dial tcp 192.0.2.7:443: connection refused":     "dial: connection refused",
+		"dial tcp [2001:db8::1]:443: connection refused": "dial: connection refused",
+		"dial unix /run/api.sock: connection refused":    "dial: connection refused",
+		"dial: no such host":                             "dial: no such host",
+		"read: connection reset by peer":                 "read: connection reset by peer",
+		"status 404":                                     "status 404",
+	} {
+		if got := Kind(errors.New(text)); got != want {
+			t.Errorf("%s: got %q, want %q", text, got, want)
+		}
+	}
+	if got := Kind(nil); got != "" {
+		t.Errorf("got %q for nil", got)
+	}
+}
+
 // verification returns err as crypto/tls returns the failure of a certificate.
 func verification(err error) error {
 	return &tls.CertificateVerificationError{UnverifiedCertificates: []*x509.Certificate{{DNSNames: []string{private}}}, Err: err}

@@ -49,3 +49,12 @@ func ofDial(err error) string {
 	}
 	return begin + "an error of an unknown kind"
 }
+
+// Kind returns the text of err, an error of Of, without the address that was dialed. The log counts failures by it, and
+// an upstream may have many addresses. Kind returns "" for nil.
+func Kind(err error) string {
+	if err == nil {
+		return ""
+	}
+	return dialForm.ReplaceAllLiteralString(err.Error(), "dial: ")
+}

@@ -8,9 +8,6 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// repeatAfter is how long further reports of the same kind are logged at debug level only.
-const repeatAfter = time.Minute
-
 // Log reports problems to the operator. A problem that lasts affects every chat, so only its first report is logged at
 // its own level. Further reports within a minute are logged at debug. The next report at its own level says how many
 // those were.
@@ -18,12 +15,7 @@ type Log struct {
 	logger *zap.Logger
 
 	mu      sync.Mutex
-	reports map[string]*report // by kind; the kinds are a closed set
-}
-
-type report struct {
-	at    time.Time // when the last one was logged at its own level
-	since int       // how many were logged at debug since then
+	repeats repeats
 }
 
 // NewLog returns a log that writes to logger.
@@ -41,6 +33,7 @@ type Problem struct {
 	Kind    string // what is wrong, and why; problems of the same kind count as one
 	Message string
 	Hint    string // what the operator can do; "" means that nothing is known
+	Breaks  Part   // what does not work because of the problem; "" means none
 }
 
 // noChat stands for the record where a problem is not one chat's.
@@ -53,13 +46,13 @@ func (l *Log) Report(level zapcore.Level, kind, message, hint string, fields ...
 }
 
 // ReportChat logs a problem of the chat that c records, with the chat's assistant. It logs at most once a minute at the
-// problem's level for each kind. A problem below warn is
+// problem's level for each kind. Problems that break Answers count for each assistant by itself. A problem below warn is
 // no problem of the operator's, so ReportChat neither counts it nor adds the hint.
 func (l *Log) ReportChat(c *Record, p Problem, fields ...zap.Field) {
 	level, hint, repeated := p.Level, p.Hint, 0
 	if level < zapcore.WarnLevel {
 		hint = ""
-	} else if again, due := l.due(p.Kind); due {
+	} else if again, due := l.note(scopeOf(c, p.Breaks), p.Kind); due {
 		repeated = again
 	} else {
 		level = zapcore.DebugLevel
@@ -69,27 +62,12 @@ func (l *Log) ReportChat(c *Record, p Problem, fields ...zap.Field) {
 	}
 }
 
-// due reports whether a report of a kind is due at its own level. repeated is how many were logged at debug since the
-// last one that was.
-func (l *Log) due(kind string) (repeated int, due bool) {
+// note counts a problem. It reports whether the problem is due at its own level, and how many of its kind were logged at
+// debug since the last one that was due.
+func (l *Log) note(s scope, what string) (repeated int, due bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	last, known := l.reports[kind]
-	now := time.Now()
-	switch {
-	case !known:
-		if l.reports == nil {
-			l.reports = make(map[string]*report)
-		}
-		l.reports[kind] = &report{at: now}
-		return 0, true
-	case now.Sub(last.at) < repeatAfter:
-		last.since++
-		return 0, false
-	}
-	repeated = last.since
-	last.at, last.since = now, 0
-	return repeated, true
+	return l.repeats.due(kind{s, what}, time.Now())
 }
 
 func hintField(hint string) zap.Field {
