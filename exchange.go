@@ -135,6 +135,9 @@ func (ex *exchange) close() {
 		ex.relay.buffer.Abandon() // a failed write may still read it, see endStream; no effect after a release
 		ex.relay.note(ex.record)
 	}
+	if ex.record.Outcome == telemetry.OutcomeAnswered {
+		ex.log.Works(ex.record, telemetry.Answers)
+	}
 	ex.record.Bytes = ex.output.Close(ex.record.FinishReason, ex.record.Cause)
 }
 
@@ -144,6 +147,7 @@ func (ex *exchange) readToken() error {
 	if ex.secret, err = ex.token.Get(); err != nil {
 		return errTokenUnusable.Because(tokenUnusable{err})
 	}
+	ex.log.Works(ex.record, telemetry.Token)
 	return nil
 }
 

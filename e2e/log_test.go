@@ -72,6 +72,8 @@ type logLine struct {
 	Level, Logger, Msg, Code, Hint, Cause string
 
 	Endpoint, Assistant, Token string
+	Repeated                   int
+	Lasted                     float64 // seconds
 
 	raw string
 }
@@ -335,7 +337,7 @@ func TestEachCauseIsTold(t *testing.T) {
 	}
 }
 
-// The operator who mends the token's file sees each mistake at once.
+// The operator who mends the token's file sees each mistake at once, and one line when the file is well.
 func TestMendingTheTokenIsTold(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	file := filepath.Join(t.TempDir(), "token")
@@ -353,5 +355,55 @@ func TestMendingTheTokenIsTold(t *testing.T) {
 		if i < len(told) && !strings.Contains(told[i].Cause, piece) {
 			t.Errorf("the cause is %q, want %q in it", told[i].Cause, piece)
 		}
+	}
+	wantTold(t, s, "info", "again", 0)
+	sitetest.WriteFile(t, file, sandbox.Token)
+	ask()
+	ask()
+	for _, line := range wantTold(t, s, "info", "again", 1) {
+		if !strings.Contains(line.Msg, "token") || line.Repeated != 4 || line.Lasted <= 0 || line.Assistant != sandbox.Assistant {
+			t.Errorf("the line does not say what works again, and how long it did not: %s", line.raw)
+		}
+	}
+}
+
+// When an assistant that failed answers again, the log says so once, with the time and the failures that have no line.
+// An answer of another assistant says nothing about it.
+func TestAnswersAgainAreTold(t *testing.T) {
+	for name, more := range map[string]string{"plain": "", "with resume": "resume"} {
+		t.Run(name, func(t *testing.T) {
+			server := sandboxtest.NewServer(t, sandbox.Options{Assistants: []string{sandbox.Assistant, "asst_other"}})
+			s := sitetest.Serve(t, strings.Replace(sitetest.ChatTo(server, more+"\n"+sitetest.Once),
+				"assistants asst_demo", "assistants asst_demo asst_other", 1))
+			ask := func(assistant, text string) { askAt(t, s, sitetest.ChatPath, chatWith(assistant, text)) }
+			again := func() int { return strings.Count(s.Log(), "is answered again") }
+
+			ask(sandbox.Assistant, "Hello")
+			for range 3 {
+				ask(sandbox.Assistant, "/status 500")
+			}
+			ask("asst_other", "/status 500")
+			wantTold(t, s, "error", "the chat failed", 2)
+			ask(sandbox.Assistant, "/status 429") // no answer, and no fault
+			if again() != 0 {
+				t.Fatal("the log says that the chat is answered again, before it is")
+			}
+			ask(sandbox.Assistant, "Hello")
+			sitetest.Eventually(t, "the log says that the chat is answered again", func() bool { return again() > 0 })
+			for _, line := range wantTold(t, s, "info", "is answered again", 1) {
+				if line.Assistant != sandbox.Assistant || line.Repeated != 2 || line.Lasted <= 0 || line.Endpoint != server.URL || line.Token != "literal" {
+					t.Errorf("the line does not say which site is well, and how long it was not: %s", line.raw)
+				}
+			}
+			// Within the same minute, a failure has no line, so its end has none.
+			ask(sandbox.Assistant, "/status 500")
+			ask(sandbox.Assistant, "Hello")
+			ask("asst_other", "Hello")
+			sitetest.Eventually(t, "the log says that the other assistant answers again", func() bool { return again() > 1 })
+			told := wantTold(t, s, "info", "is answered again", 2)
+			if last := told[len(told)-1]; last.Assistant != "asst_other" || last.Repeated != 0 {
+				t.Errorf("got %s, want the other assistant", last.raw)
+			}
+		})
 	}
 }

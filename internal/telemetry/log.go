@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -10,12 +11,14 @@ import (
 
 // Log reports problems to the operator. A problem that lasts affects every chat, so only its first report is logged at
 // its own level. Further reports within a minute are logged at debug. The next report at its own level says how many
-// those were.
+// those were. When a part of the handler works again, the log says that once.
 type Log struct {
 	logger *zap.Logger
 
 	mu      sync.Mutex
 	repeats repeats
+	outages map[scope]*outage
+	broken  atomic.Int32 // the number of outages
 }
 
 // NewLog returns a log that writes to logger.
@@ -67,7 +70,12 @@ func (l *Log) ReportChat(c *Record, p Problem, fields ...zap.Field) {
 func (l *Log) note(s scope, what string) (repeated int, due bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.repeats.due(kind{s, what}, time.Now())
+	now := time.Now()
+	repeated, due = l.repeats.due(kind{s, what}, now)
+	if s.part != "" {
+		l.noteOutage(s, now, due)
+	}
+	return repeated, due
 }
 
 func hintField(hint string) zap.Field {

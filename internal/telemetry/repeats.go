@@ -63,3 +63,14 @@ func (r *repeats) makeRoom(now time.Time) bool {
 	maps.DeleteFunc(r.reports, func(_ kind, last *report) bool { return now.Sub(last.at) >= repeatAfter })
 	return len(r.reports) < maxKinds
 }
+
+// take returns how many problems of a scope no line has counted yet, and counts them.
+func (r *repeats) take(s scope) (repeated int) {
+	for k, last := range r.reports {
+		if k.scope == s {
+			repeated += last.since
+			last.since = 0
+		}
+	}
+	return repeated
+}
