@@ -367,6 +367,36 @@ func TestMendingTheTokenIsTold(t *testing.T) {
 	}
 }
 
+// If an upstream refuses chats because of the operator's account, the hint is about the account, whatever the status.
+func TestHintAtTheAccountIsTold(t *testing.T) {
+	const plan = `{"error":"Your plan does not include this","code":"plan_upgrade_required"}`
+	const stated = `{"error":"Their words","code":"forbidden:plan"}`
+	for name, answer := range map[string]http.HandlerFunc{
+		"402":                       sitetest.Answering(402, ""),
+		"403 of another form":       sitetest.Answering(403, plan),
+		"403 of the API":            sitetest.Answering(403, stated),
+		"a 200 that is a 403":       sitetest.Answering(200, stated, "Content-Type", "application/json"),
+		"400 of another form":       sitetest.Answering(400, plan),
+		"503 of another form":       sitetest.Answering(503, plan),
+		"an error event, then none": sitetest.Answering(200, sitetest.Delta+`data: {"type":"error","error":"Their words","code":"plan_limit:chat"}`+"\n\n", "Content-Type", "text/event-stream"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			upstream := sitetest.NewUpstream(t, answer)
+			s := sitetest.Serve(t, sitetest.ChatToURL(upstream.URL, sitetest.Once))
+			askAt(t, s, sitetest.ChatPath, sitetest.Hello)
+			var told []logLine
+			for _, line := range logLines(t, s.Log()) {
+				if line.Hint != "" {
+					told = append(told, line)
+				}
+			}
+			if len(told) != 1 || !strings.Contains(told[0].Hint, "account") || strings.Contains(told[0].raw, "not include") {
+				t.Errorf("got %+v, want one line with a hint at the account", told)
+			}
+		})
+	}
+}
+
 // When an assistant that failed answers again, the log says so once, with the time and the failures that have no line.
 // An answer of another assistant says nothing about it.
 func TestAnswersAgainAreTold(t *testing.T) {

@@ -24,8 +24,22 @@ var asBrowsersRead = []json.Options{jsontext.AllowDuplicateNames(true), jsontext
 // codeFormat is the form of the API's codes, <type>:<context>.
 var codeFormat = regexp.MustCompile(`^[a-z0-9_]{1,40}:[a-z0-9_]{1,40}$`)
 
-// ofAccount matches codes of services whose customers have to pay, or to choose another plan.
-var ofAccount = regexp.MustCompile(`(?:^|[_:])(?:billing|credits?|payment|plan|quota|subscription|upgrade)(?:[_:]|$)`)
+// accountCode matches codes, of whatever form, of services whose customers have to pay or to choose another plan.
+var accountCode = regexp.MustCompile(`(?i)(?:^|[^a-z])(?:billing|credits?|payment|plan|quota|subscription|upgrade)(?:[^a-z]|$)`)
+
+// accountText matches texts that speak to such a customer.
+var accountText = regexp.MustCompile(`(?i)\byour (?:account|balance|credits?|plan|subscription)\b`)
+
+// ConcernsAccount reports whether body is an error, with a code of whatever form, whose reason is the operator's account:
+// its plan, or what is paid.
+func ConcernsAccount(body []byte) bool {
+	s, ok := parseStated(body)
+	return ok && s.concernsAccount()
+}
+
+func (s stated) concernsAccount() bool {
+	return accountCode.MatchString(s.Code) || accountText.MatchString(s.Error)
+}
 
 // ValidCode reports whether code has the form of the API's codes, <type>:<context>.
 func ValidCode(code string) bool { return codeFormat.MatchString(code) }
@@ -53,8 +67,8 @@ func (e *Error) Adopt(body []byte) {
 
 func (e *Error) adopt(theirs stated) {
 	e.Text, e.adopted = theirs.Error, theirs.Code
-	if e.Hint != "" && ValidCode(theirs.Code) && ofAccount.MatchString(theirs.Code) {
-		e.Hint = hintAccount
+	if e.Hint != "" && theirs.concernsAccount() {
+		e.Hint = HintAccount
 	}
 	// The documented shape of details maps a field to a text. Details of any other shape are left out.
 	if json.Unmarshal(theirs.Details, &e.details) != nil {

@@ -41,7 +41,7 @@ func hintFor(status int) string {
 	case http.StatusUnauthorized, http.StatusForbidden:
 		return HintTokenRefused
 	case http.StatusPaymentRequired:
-		return hintAccount
+		return HintAccount
 	case http.StatusNotFound, http.StatusGone:
 		return "the upstream knows no such chat API or no such assistant; check endpoint and the assistant's id"
 	case http.StatusMethodNotAllowed:
@@ -53,10 +53,11 @@ func hintFor(status int) string {
 	return "the upstream has a fault of its own; if that goes on, tell IllumiChat"
 }
 
-// HintTokenRefused says what to do about a token that the upstream refuses.
-const HintTokenRefused = "the upstream refused the API token; check that it was not revoked and may use this assistant"
-
-const hintAccount = "check the plan and the balance of the IllumiChat account to which the token belongs"
+// Hints at reasons that an upstream can give with several statuses.
+const (
+	HintTokenRefused = "the upstream refused the API token; check that it was not revoked and may use this assistant"
+	HintAccount      = "check the plan and the balance of the IllumiChat account to which the token belongs"
+)
 
 // passedOn returns the status that the visitor gets for an upstream's status. Some statuses concern the upstream's
 // connection with this module. A browser would relate them to its own connection. Some browsers then send the chat

@@ -1,6 +1,7 @@
 package apierror
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"testing"
@@ -23,21 +24,45 @@ func TestHints(t *testing.T) {
 	}
 }
 
-// A code that speaks of a plan or of money has a hint at the account, whatever the status. No part of another word
+// An error that speaks of a plan or of money has a hint at the account, whatever its status. No part of another word
 // counts.
 func TestHintAtTheAccount(t *testing.T) {
-	for code, want := range map[string]bool{
-		"payment_required:chat": true, "plan_limit:assistant": true, "insufficient_credits:chat": true, "forbidden:plan": true,
-		"subscription:expired": true, "upgrade_required:chat": true,
-		"planning:chat": false, "bad_request:explanation": false, "bad_request:chat": false, "replan:chat": false,
-		"Your plan is too small": false,
+	for _, row := range []struct {
+		code, text string
+		want       bool
+	}{
+		{"payment_required:chat", "", true},
+		{"plan_limit:assistant", "", true},
+		{"insufficient_credits:chat", "", true},
+		{"forbidden:plan", "", true},
+		{"plan_upgrade_required", "", true}, // not the API's form
+		{"PaymentRequired", "", false},
+		{"QUOTA-EXCEEDED", "", true},
+		{"forbidden:chat", "Your plan does not include this.", true},
+		{"forbidden:chat", "Add credits to your balance", true},
+		{"planning:chat", "", false},
+		{"bad_request:explanation", "", false},
+		{"bad_request:chat", "", false},
+		{"replan:chat", "", false},
+		{"bad_request:chat", "Explain your planet", false},
 	} {
+		body := fmt.Appendf(nil, `{"error":%q,"code":%q}`, cmp.Or(row.text, "Their words."), row.code)
 		for _, status := range []int{400, 500} {
 			e := FromStatus(status)
-			e.Adopt(fmt.Appendf(nil, `{"error":"Their words.","code":%q}`, code))
-			if got := e.Hint == hintAccount; got != want {
-				t.Errorf("%d %s: got the hint %q", status, code, e.Hint)
+			e.Adopt(body)
+			if got := e.Hint == HintAccount; got != row.want {
+				t.Errorf("%d %s, %q: got the hint %q", status, row.code, row.text, e.Hint)
 			}
+		}
+		if got := ConcernsAccount(body); got != row.want {
+			t.Errorf("%s, %q: got %v", row.code, row.text, got)
+		}
+	}
+	for _, status := range []int{413, 429} { // the visitor's own matter
+		e := FromStatus(status)
+		e.Adopt([]byte(`{"error":"Your plan is too small.","code":"plan_limit:chat"}`))
+		if e.Hint != "" {
+			t.Errorf("%d: got the hint %q", status, e.Hint)
 		}
 	}
 }

@@ -43,9 +43,9 @@ func (a acceptance) refused(resp *http.Response) error {
 	case status == http.StatusUnauthorized, status == http.StatusProxyAuthRequired:
 		return errTokenRefused.Because(statusCause(status))
 	case status == http.StatusForbidden && len(body) <= maxErrorText && apierror.IsStated(body): // whole or not: half a JSON is none
-		return errTokenRefused.Because(statusCause(status))
+		return withAccountHint(errTokenRefused.Because(statusCause(status)), body)
 	case status == http.StatusForbidden: // not the API's
-		return errBlocked.Because(statusCause(status))
+		return withAccountHint(errBlocked.Because(statusCause(status)), body)
 	case whole && e.Status == status: // another status: the words concern the upstream's connection, too
 		e.Adopt(body)
 	}
@@ -67,7 +67,7 @@ func (a acceptance) stated(answer []byte, header http.Header) error {
 	cause := fmt.Errorf("status 200, and an error that stands for status %d", e.Upstream)
 	switch {
 	case e.Upstream == http.StatusUnauthorized, e.Upstream == http.StatusForbidden:
-		return errTokenRefused.Because(cause)
+		return withAccountHint(errTokenRefused.Because(cause), answer)
 	case a.token.In(e.Body()):
 		a.report(Leak{What: "its words are replaced", Status: http.StatusOK})
 		status := e.Upstream
@@ -88,6 +88,14 @@ func readErrorText(body io.ReadCloser) (text []byte, whole bool) {
 }
 
 func statusCause(status int) error { return fmt.Errorf("status %d", status) }
+
+// withAccountHint replaces the hint of e if body says that the operator's account is the reason, and returns e.
+func withAccountHint(e *apierror.Error, body []byte) *apierror.Error {
+	if apierror.ConcernsAccount(body) {
+		e.Hint = apierror.HintAccount
+	}
+	return e
+}
 
 // withRetryAfter adds the pause that the upstream asks for, if it asks for one, and returns e.
 func withRetryAfter(e *apierror.Error, header http.Header) *apierror.Error {
