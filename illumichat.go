@@ -219,11 +219,11 @@ func (h *Handler) resolve(ctx caddy.Context) error {
 	if h.exchanges.token, err = upstream.NewTokenSource(h.Token); err != nil {
 		return fmt.Errorf("token: %w", err)
 	}
-	if err := h.checkTokenIsNowhereElse(); err != nil {
-		return err
-	}
 	if h.exchanges.endpoint, err = upstream.ResolveEndpoint(h.Endpoint); err != nil {
 		return fmt.Errorf("endpoint: %w", err)
+	}
+	if err := h.checkTokenIsNowhereElse(); err != nil {
+		return err
 	}
 	h.log.AddFields(zap.String("endpoint", h.exchanges.endpoint.Public))
 	if h.origins, err = origin.New(h.AllowOrigins); err != nil {

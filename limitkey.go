@@ -21,7 +21,7 @@ func checkKey(key string) error {
 	case err != nil:
 		return fmt.Errorf("the key '%s': %w", values.Printable(key), err)
 	case values.HoldsToken(key):
-		return fmt.Errorf("the key: %w", errTokenHere)
+		return fmt.Errorf("the key: %w", values.ErrLikeToken)
 	case len(template.Names()) > 0 || !looksLikeClient(key):
 		return nil
 	}

@@ -48,28 +48,69 @@ func checkField(name string, value json.RawMessage) error {
 	case err == nil, otherType, strings.Contains(err.Error(), "unknown field"):
 		return err
 	}
-	return fmt.Errorf("%s: there is a text that is no duration; write a number and a unit, such as \"30s\"", name)
+	return fmt.Errorf("%s: a value is not a duration; write a number and a unit, such as \"30s\"", name)
 }
-
-var errTokenHere = errors.New("this is the API token, which others could read here; the option token is its only place")
 
 // checkTokenIsNowhereElse returns an error if an option that is not secret holds the API token. Ids and aliases are checked
 // with their placeholders replaced, by chat.NewRules.
 func (h *Handler) checkTokenIsNowhereElse() error {
-	holdsToken := func(text string) bool { return values.HoldsToken(text) || h.exchanges.token.OccursIn(text) }
 	for _, option := range []struct {
 		name  string
 		texts []string
 	}{
-		{"roles", h.Roles}, {"pass_fields", h.PassFields}, {"allow_origins", h.AllowOrigins}, {"limits: key", h.limitKeys()}, {"resume: owner", h.owners()},
+		{"endpoint", []string{h.exchanges.endpoint.URL.String()}},
+		{"roles", h.Roles},
+		{"pass_fields", h.PassFields},
+		{"allow_origins", h.AllowOrigins},
+		{"limits: key", h.limitKeys()},
+		{"resume: owner", h.owners()},
+		{"transport", configTexts(h.TransportRaw)},
+		{"store", configTexts(h.StoreRaw)},
 	} {
 		for _, text := range option.texts {
-			if holdsToken(text) {
-				return fmt.Errorf("%s: %w", option.name, errTokenHere)
+			if err := h.checkNoToken(text); err != nil {
+				return fmt.Errorf("%s: %w", option.name, err)
 			}
 		}
 	}
 	return nil
+}
+
+// checkNoToken returns an error if text holds the API token, or a text of its form.
+func (h *Handler) checkNoToken(text string) error {
+	if h.exchanges.token.OccursIn(text) {
+		return values.ErrIsToken
+	}
+	return values.CheckNoToken(text)
+}
+
+// configTexts returns all texts in the config of another module: names, and values with those placeholders replaced that
+// Caddy knows while a config loads. It returns nil if the config is no JSON: the module reports that.
+func configTexts(config json.RawMessage) []string {
+	var root any
+	if json.Unmarshal(config, &root) != nil {
+		return nil
+	}
+	var texts []string
+	repl := caddy.NewReplacer()
+	var collect func(any)
+	collect = func(value any) {
+		switch v := value.(type) {
+		case string:
+			texts = append(texts, repl.ReplaceKnown(v, ""))
+		case []any:
+			for _, each := range v {
+				collect(each)
+			}
+		case map[string]any:
+			for name, each := range v {
+				texts = append(texts, name)
+				collect(each)
+			}
+		}
+	}
+	collect(root)
+	return texts
 }
 
 func (h *Handler) limitKeys() []string {

@@ -131,6 +131,58 @@ func TestTokenIsNoAssistant(t *testing.T) {
 	}
 }
 
+// The token is no part of the endpoint, of a transport or of a store: the admin API, metrics, spans or Redis would show it.
+func TestTokenIsInNoOtherOption(t *testing.T) {
+	const ownForm = "A-token.of_a-form~of-its-own"
+	t.Setenv("TEST_TOKEN", sandbox.Token)
+	t.Setenv("TEST_OWN_FORM", ownForm)
+	t.Setenv("TEST_URL", "https://chat.example/"+ownForm)
+	for _, test := range [][2]string{
+		{"{env.TEST_TOKEN}", "endpoint http://127.0.0.1:9/" + sandbox.Token + "/chat"},
+		{"{env.TEST_TOKEN}", "endpoint http://127.0.0.1:9/{env.TEST_TOKEN}/chat"},
+		{"{env.TEST_TOKEN}", "endpoint https://" + strings.ToUpper(sandbox.Token) + ".example/chat"},
+		{"{env.TEST_TOKEN}", "endpoint https://{env.TEST_TOKEN}.example/chat"},
+		{"{env.TEST_TOKEN}", "endpoint https://chat.example/chat?key=" + sandbox.Token},
+		{"{env.TEST_TOKEN}", "endpoint https://chat.example/%69" + sandbox.Token[1:]},
+		{"{env.TEST_OWN_FORM}", "endpoint http://127.0.0.1:9/" + ownForm + "/chat"},
+		{"{env.TEST_OWN_FORM}", "endpoint {env.TEST_URL}"},
+		{"{env.TEST_OWN_FORM}", "endpoint https://" + strings.ToLower(ownForm) + ".example/chat"},
+		{"{env.TEST_OWN_FORM}", "endpoint https://chat.example/%41" + ownForm[1:]},
+		{"{env.TEST_OWN_FORM}", "allow_origins https://" + strings.ToLower(ownForm) + ".example"},
+		{"{env.TEST_TOKEN}", "transport http {\ntls_server_name " + sandbox.Token + "\n}"},
+		{"{env.TEST_OWN_FORM}", "transport http {\ntls\ntls_server_name {env.TEST_OWN_FORM}\n}"},
+		{"{env.TEST_TOKEN}", "store redis {\nprefix " + sandbox.Token + "\n}"},
+		{"{env.TEST_TOKEN}", "store redis {\nmaster_name " + sandbox.Token + "\n}"},
+		{"{env.TEST_TOKEN}", "store redis {\naddress " + sandbox.Token + "\n}"},
+		{"{env.TEST_TOKEN}", "store redis {\naddress {env.TEST_TOKEN}:6379\n}"},
+		{"{env.TEST_TOKEN}", "store redis {\nusername {env.TEST_TOKEN}\npassword another\n}"},
+		{"{env.TEST_TOKEN}", "store redis {\npassword {env.TEST_TOKEN}\n}"},
+		{"{env.TEST_TOKEN}", "store redis {\npassword " + sandbox.Token + "\n}"},
+		{"{env.TEST_TOKEN}", "store redis {\ntls {\nserver_name " + sandbox.Token + "\n}\n}"},
+		{"{env.TEST_TOKEN}", "store redis {\ntls {\nclient_auth " + sandbox.Token + " key.pem\n}\n}"},
+		{"{env.TEST_OWN_FORM}", "store redis {\nprefix " + ownForm + "\n}"},
+		{"{env.TEST_OWN_FORM}", "store redis {\nusername {env.TEST_OWN_FORM}\npassword another\n}"},
+	} {
+		err := loadError(t, fmt.Sprintf(":80 {\nillumichat {\ntoken %s\nassistants asst_demo\n%s\n}\n}", test[0], test[1]))
+		if err == nil || !strings.Contains(err.Error(), "API token") {
+			t.Errorf("%s: got %v", test[1], err)
+			continue
+		}
+		if shown := strings.ToLower(err.Error()); strings.Contains(shown, strings.ToLower(ownForm[1:])) || strings.Contains(shown, "sandbox0") {
+			t.Errorf("%s: the error shows the token: %v", test[1], err)
+		}
+	}
+}
+
+// An id that looks like a token is not called the token.
+func TestIDOfATokensFormIsRefused(t *testing.T) {
+	t.Setenv("TEST_TOKEN", sandbox.Token)
+	err := loadError(t, ":80 {\nillumichat {\ntoken {env.TEST_TOKEN}\nassistants my-ic_"+strings.Repeat("x", 33)+"\n}\n}")
+	if err == nil || !strings.Contains(err.Error(), "form of an API token") {
+		t.Errorf("got %v", err)
+	}
+}
+
 // The trace line of a request, which shows the handler, has no key of the endpoint's query.
 func TestTraceHidesTheQueryOfTheEndpoint(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})

@@ -78,7 +78,7 @@ func NewRules(config Config) (*Rules, error) {
 	}
 	for name, configured := range config.Aliases {
 		if config.HoldsToken(name) {
-			return nil, fmt.Errorf("aliases: a name: %w", errIDIsToken)
+			return nil, fmt.Errorf("aliases: a name: %w", values.ErrIsToken)
 		}
 		if err := checkName(name, listed); err != nil {
 			return nil, fmt.Errorf("aliases: %w", err)
@@ -99,8 +99,8 @@ func (c *Config) resolveID(configured string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err = checkID(id); err == nil && c.HoldsToken(id) {
-		err = errIDIsToken
+	if err = checkID(id); c.HoldsToken(id) {
+		err = values.ErrIsToken
 	}
 	return id, aboutID(configured, err)
 }
@@ -140,8 +140,6 @@ func CheckAssistant(configured string) error {
 	return aboutID(configured, checkID(configured))
 }
 
-var errIDIsToken = errors.New("this is the API token, which others could read here; the option token is its only place")
-
 // checkID checks an assistant's id. It refuses a * from a placeholder, because that would be an id. The operator may
 // have meant to allow any assistant. Its errors do not show the id.
 func checkID(id string) error {
@@ -151,7 +149,7 @@ func checkID(id string) error {
 	case id == Any:
 		return errors.New("* is no assistant's id; alone, and not by a placeholder, it allows any")
 	case values.HoldsToken(id):
-		return errIDIsToken
+		return values.ErrLikeToken
 	case !utf8.ValidString(id):
 		return errors.New("it is no assistant's id: it is not valid UTF-8")
 	case strings.ContainsFunc(id, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }):
@@ -181,7 +179,7 @@ func checkName(name string, listed []string) error {
 	case name == "":
 		return errors.New("the name is empty")
 	case values.HoldsToken(name):
-		return fmt.Errorf("the name: %w", errIDIsToken)
+		return fmt.Errorf("the name: %w", values.ErrLikeToken)
 	case values.HasPlaceholder(name):
 		return fmt.Errorf("the name %q is a placeholder, which only the id may be; write the name itself", values.Printable(name))
 	case !utf8.ValidString(name):

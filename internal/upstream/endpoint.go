@@ -65,8 +65,8 @@ func resolveURL(configured string) (*url.URL, error) {
 }
 
 // ParseEndpoint parses the URL of a chat API. It returns an error unless the URL has the scheme http or https, a host,
-// and no invalid port. It also returns an error if the URL holds credentials or a fragment. The error shows no more
-// than the scheme and the host.
+// and no invalid port. It also returns an error if the URL holds credentials, a fragment or a text that has the form of
+// an API token. The error shows no more than the scheme and the host.
 func ParseEndpoint(s string) (*url.URL, error) {
 	u, err := parseURL(s)
 	if err == nil {
@@ -111,8 +111,18 @@ func parseURL(s string) (*url.URL, error) {
 		return nil, errPort
 	case u.Fragment != "":
 		return nil, errors.New("the URL has a fragment, which is never sent; leave out the # and the text behind it")
+	case values.HoldsToken(s) || values.HoldsToken(unescape(s)):
+		return nil, values.ErrLikeToken
 	}
 	return u, nil
+}
+
+// unescape returns text with its percent escapes replaced, or text itself if one of them is invalid.
+func unescape(text string) string {
+	if unescaped, err := url.PathUnescape(text); err == nil {
+		return unescaped
+	}
+	return text
 }
 
 var errPort = errors.New("the URL has a port that does not exist; write a number from 1 to 65535, or leave it out")

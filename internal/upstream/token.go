@@ -126,10 +126,14 @@ func (s TokenSource) Get() (Token, error) {
 	return newToken(value), nil
 }
 
-// OccursIn reports whether text holds the current token.
+// OccursIn reports whether text holds the current token in any letter case, because hosts and origins are lower-cased. A
+// percent escape counts as the byte that it stands for.
 func (s TokenSource) OccursIn(text string) bool {
 	token, err := s.Get()
-	return err == nil && token.In([]byte(text))
+	if err != nil {
+		return false
+	}
+	return token.inName(text) || token.inName(unescape(text))
 }
 
 // HasDocumentedForm reports whether the current token has the form that the vendor documents.

@@ -14,18 +14,7 @@ const hidden = "…"
 // maxPrinted is how many bytes of a word an error prints at most. No option's name or value needs more.
 const maxPrinted = 100
 
-// The form of a token that the vendor documents.
-const apiTokenForm = `ic_[0-9A-Za-z]{40}`
-
 var (
-	// APIToken matches a token in the form that the vendor documents.
-	APIToken = regexp.MustCompile(`^` + apiTokenForm + `$`)
-
-	anyAPIToken = regexp.MustCompile(apiTokenForm)
-
-	// anyToken matches a text that holds a token of either form that the vendor uses.
-	anyToken = regexp.MustCompile(`(?:^|[^0-9A-Za-z])(?:ic_[0-9A-Za-z]{32}|wsk_live_[0-9A-Za-z_-]{8})`)
-
 	// tokenPiece matches a token, or a piece that an operator may have left of one.
 	tokenPiece = regexp.MustCompile(`(^|[^0-9A-Za-z])(ic|wsk_live)_[0-9A-Za-z_-]{8,}`)
 
@@ -44,13 +33,6 @@ var (
 	// unbroken matches a run that no separator divides into words.
 	unbroken = regexp.MustCompile(`[0-9A-Za-z]{20}`)
 )
-
-// HoldsToken reports whether s holds a token of a form that the vendor uses.
-func HoldsToken(s string) bool { return anyToken.MatchString(s) }
-
-// WithoutAPITokens returns text with "REDACTED" for each token in the form that the vendor documents. It is for text of
-// other modules, so it changes nothing else.
-func WithoutAPITokens(text []byte) []byte { return anyAPIToken.ReplaceAll(text, []byte("REDACTED")) }
 
 // Printable returns word as an error may print it. It hides everything that may be a secret in the wrong place: tokens,
 // what follows a word such as "token", the user and the query of a URL, and long opaque runs. It keeps the names of

@@ -42,6 +42,9 @@ func (c *Redis) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			return err
 		}
 	}
+	if err := c.checkWords(); err != nil {
+		return d.WrapErr(err)
+	}
 	switch {
 	case c.DB > 0 && len(c.Address) > 1 && c.MasterName == "":
 		return d.WrapErr(errDBOfCluster)

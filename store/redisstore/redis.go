@@ -110,11 +110,17 @@ func (c *Redis) Provision(ctx caddy.Context) error {
 		c.addresses = append(c.addresses, address)
 	}
 	var err error
-	if c.username, err = values.Expand(c.Username); err != nil {
+	if c.username, err = values.Expand(c.Username); err == nil {
+		err = values.CheckNoToken(c.username)
+	}
+	if err != nil {
 		return fmt.Errorf("username: %w", err)
 	}
 	if c.password, err = newPassword(c.Password); err != nil {
 		return fmt.Errorf("password: %w", err)
+	}
+	if err := c.checkWords(); err != nil {
+		return err
 	}
 	if c.Password != "" && !values.IsPlaceholder(c.Password) {
 		c.logger.Warn("the password is part of the config, where the admin API shows it; use {env.NAME} or {file.PATH} instead")
@@ -163,6 +169,9 @@ func checkPrefix(prefix string) error {
 // the placeholders and not their values.
 func (c *Redis) resolveAddress(configured string) (string, error) {
 	address, err := values.Expand(configured)
+	if err == nil {
+		err = values.CheckNoToken(address)
+	}
 	if err != nil {
 		return "", err
 	}
@@ -205,13 +214,18 @@ type password struct {
 
 // newPassword resolves the configured password. Its errors never show the password.
 func newPassword(configured string) (password, error) {
+	var p password
+	var err error
 	if path, ok := values.File(configured); ok {
-		p := password{path: path}
-		_, err := p.get()
+		p.path = path
+	} else if p.fixed, err = values.Expand(configured); err != nil {
 		return p, err
 	}
-	fixed, err := values.Expand(configured)
-	return password{fixed: fixed}, err
+	value, err := p.get()
+	if err != nil {
+		return p, err
+	}
+	return p, values.CheckNoToken(value)
 }
 
 func (p password) get() (string, error) {
