@@ -101,6 +101,45 @@ func TestLimitsOfClientsWithoutAnAddress(t *testing.T) {
 	}
 }
 
+// A key that has the client beside another placeholder is empty as well, however Caddy names the other end of the socket.
+// Otherwise a visitor without an address could have a new count for each value of a header.
+func TestCompositeKeysOfClientsWithoutAnAddress(t *testing.T) {
+	for what, servers := range withoutClient {
+		for _, client := range []string{"client_ip", "remote_host", "http.request.remote.host/24"} {
+			t.Run(what+" "+client, func(t *testing.T) {
+				upstream := sitetest.NewUpstream(t, sitetest.Finishing)
+				s := serveUnix(t, servers, upstream.URL, `limit 1 1h "{`+client+`} {http.request.header.X-Tenant}"`)
+				for n, want := range []int{http.StatusOK, http.StatusTooManyRequests} {
+					req := sitetest.ChatRequest(t, "http://unix.example", sitetest.Hello)
+					req.Header.Set("X-Tenant", fmt.Sprint(n))
+					resp := s.Send(s.transport, req)
+					sitetest.ReadAll(t, resp)
+					if resp.StatusCode != want {
+						t.Errorf("tenant %d got status %d, want %d", n, resp.StatusCode, want)
+					}
+				}
+			})
+		}
+	}
+}
+
+// Visitors without an address are not one owner: none of their answers can be resumed.
+func TestOwnersWithoutAnAddress(t *testing.T) {
+	for what, servers := range withoutClient {
+		for _, owner := range []string{"client_ip", "remote_host"} {
+			t.Run(what+" "+owner, func(t *testing.T) {
+				server := sandboxtest.NewServer(t, sandbox.Options{})
+				s := serveUnix(t, servers, server.URL, "resume {\nowner {"+owner+"}\n}")
+				resp := s.ask(t, "", sitetest.Hello)
+				sitetest.OnlyFinish(t, sitetest.ReadAll(t, resp))
+				if id := resp.Header.Get("Illumichat-Stream"); id != "" {
+					t.Errorf("an answer of all visitors has the id %q", id)
+				}
+			})
+		}
+	}
+}
+
 // If the trusted proxy tells the address, each client has slots and limits of its own, and the log says nothing.
 func TestClientsBehindATrustedSocket(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})

@@ -3,6 +3,8 @@ package limit
 import (
 	"crypto/sha256"
 	"net/netip"
+
+	"github.com/illumichat/caddy-illumichat/internal/values"
 )
 
 // maxKeyLength is the longest key that is kept as it is, in bytes. Longer ones are hashed.
@@ -35,14 +37,6 @@ func NormalizeAddress(text string) string {
 	return network.String()
 }
 
-// unixPeer is Caddy's name for the client at a Unix socket if a trusted proxy names no client.
-const unixPeer = "@"
-
 // ClientKey returns the key of a client by the address that Caddy has determined. It returns "" if Caddy knows no
 // address.
-func ClientKey(address string) string {
-	if address == unixPeer {
-		return ""
-	}
-	return NormalizeKey(address)
-}
+func ClientKey(address string) string { return NormalizeKey(values.KnownVisitor(address)) }

@@ -65,7 +65,7 @@ func (t Template) String() string { return t.source }
 func (t Template) Names() []string { return t.names }
 
 // Expand returns the text with the values of its placeholders, each of which is passed through normalize. It returns
-// false if a value is empty.
+// false if a value is empty, or if it is the address of every visitor at a Unix socket.
 //
 // Two different lists of values never give the same text. If there are several placeholders, each value has its length
 // before it. Otherwise a visitor who chooses one value could shift its border to another and pose as somebody else.
@@ -77,7 +77,7 @@ func (t Template) Expand(repl *caddy.Replacer, normalize func(string) string) (t
 			continue
 		}
 		found, _ := repl.Get(part.name)
-		value := caddy.ToString(found)
+		value := KnownVisitor(caddy.ToString(found))
 		if value == "" {
 			return "", false
 		}

@@ -47,6 +47,19 @@ func TestTemplateWithAnEmptyPlaceholder(t *testing.T) {
 	}
 }
 
+// Caddy's address of the other end of a Unix socket says nothing about a visitor.
+func TestTemplateWithAUnixPeer(t *testing.T) {
+	for _, source := range []string{"{a}", "u:{a}", "{a} {b}", "{b}{a}"} {
+		template, err := ParseTemplate(source)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, complete := template.Expand(replacer("@", "anna"), strings.ToUpper); got != "" || complete {
+			t.Errorf("%s: got %q (complete: %v)", source, got, complete)
+		}
+	}
+}
+
 // A visitor who chooses a value cannot give two values the text of two others.
 func TestTemplateIsNotForged(t *testing.T) {
 	pairs := [][2]string{{"x", "yz"}, {"xy", "z"}, {"1:x", "y"}, {"x1", ":y"}, {"x1:", "y"}, {"1", "1:1"}}
