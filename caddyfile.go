@@ -268,7 +268,7 @@ func checkAllowedOrigin(word string) error {
 func (h *Handler) unmarshalLimit(d *caddyfile.Dispenser) error {
 	args := d.RemainingArgs()
 	if len(args) < 2 || len(args) > 3 {
-		return d.Err("limit takes a number of requests, a window of time and, if need be, a key")
+		return d.Err("limit takes a number of requests, a window of time and optionally a key")
 	}
 	var l Limit
 	var err error
@@ -338,7 +338,7 @@ func (c *Retry) unmarshalAttempts(d *caddyfile.Dispenser) error {
 func (c *Retry) unmarshalBackoff(d *caddyfile.Dispenser) error {
 	args := d.RemainingArgs()
 	if len(args) < 1 || len(args) > 2 {
-		return d.Err("backoff takes the first pause and, if need be, the longest")
+		return d.Err("backoff takes the first pause and optionally the longest")
 	}
 	for i, value := range []*caddy.Duration{&c.Backoff, &c.BackoffCap}[:len(args)] {
 		if err := parseDuration(d, "backoff", args[i], value); err != nil {
