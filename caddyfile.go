@@ -179,10 +179,8 @@ func (h *Handler) unmarshalToken(d *caddyfile.Dispenser) error {
 		return d.Err("token takes exactly one argument")
 	}
 	h.Token = args[0]
-	if !values.HasPlaceholder(h.Token) {
-		if err := upstream.CheckToken([]byte(h.Token)); err != nil {
-			return d.WrapErr(err)
-		}
+	if err := upstream.CheckTokenOption(h.Token); err != nil {
+		return d.WrapErr(err)
 	}
 	return nil
 }
@@ -192,17 +190,15 @@ func (h *Handler) unmarshalEndpoint(d *caddyfile.Dispenser) error {
 	if err != nil {
 		return err
 	}
-	if !values.HasPlaceholder(url) {
-		if _, err := upstream.ParseEndpoint(url); err != nil {
-			return d.Errf("endpoint: %w", err)
-		}
+	if err := upstream.CheckEndpoint(url); err != nil {
+		return d.Errf("endpoint: %w", err)
 	}
 	h.Endpoint = url
 	return nil
 }
 
 func (h *Handler) unmarshalAssistants(d *caddyfile.Dispenser) error {
-	if err := unmarshalWords(d, &h.Assistants, checkListed); err != nil {
+	if err := unmarshalWords(d, &h.Assistants, chat.CheckListed); err != nil {
 		return err
 	}
 	for _, id := range h.Assistants {
@@ -213,15 +209,12 @@ func (h *Handler) unmarshalAssistants(d *caddyfile.Dispenser) error {
 			return d.Errf("assistants: '%s' is already an alias", values.Printable(id))
 		}
 	}
-	return nil
-}
-
-// checkListed is chat.CheckAssistant for a list that may also contain chat.Any.
-func checkListed(id string) error {
-	if id == chat.Any {
-		return nil
+	for name, id := range h.Aliases {
+		if err := chat.CheckAlias(name, id, h.Assistants); err != nil {
+			return d.Errf("alias: %w", err)
+		}
 	}
-	return chat.CheckAssistant(id)
+	return nil
 }
 
 func (h *Handler) unmarshalAlias(d *caddyfile.Dispenser) error {

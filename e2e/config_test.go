@@ -174,6 +174,80 @@ func TestTokenIsInNoOtherOption(t *testing.T) {
 	}
 }
 
+// A placeholder that is not written as one is not taken literally. The error says how one is written.
+func TestMisspelledPlaceholdersAreRefused(t *testing.T) {
+	t.Setenv("TEST_TOKEN", sandbox.Token)
+	const token, assistants = "token {env.TEST_TOKEN}", "assistants asst_demo"
+	for _, lines := range []string{
+		token + "\nassistants {env.X", token + "\nassistants env.X", token + "\nassistants $X", token + "\nassistants asst_demo env.X}",
+		token + "\nassistants %X%", token + "\nassistants ${X}", token + "\nassistants ENV.X", token + "\nassistants file./run/id", token + "\nassistants `\\{env.X\\}`",
+		token + "\nalias n {env.X", token + "\nalias n env.X", token + "\nalias n $X", token + "\nalias env.X asst_demo", token + "\nalias n} asst_demo",
+		token + "\n" + assistants + "\nendpoint https://h.example/{env.X", token + "\n" + assistants + "\nendpoint https://h.example/env.X}",
+		token + "\n" + assistants + "\nendpoint https://$HOST/chat", token + "\n" + assistants + "\nendpoint https://${HOST}/chat", token + "\n" + assistants + "\nendpoint $URL",
+		token + "\n" + assistants + "\nroles user}", token + "\n" + assistants + "\nroles $ROLE", token + "\n" + assistants + "\npass_fields $FIELD",
+		token + "\n" + assistants + "\nallow_origins https://$HOST",
+		token + "\n" + assistants + "\nstore redis {\naddress {env.X\n}", token + "\n" + assistants + "\nstore redis {\naddress $REDIS\n}",
+		token + "\n" + assistants + "\nstore redis {\nmaster_name {env.X}\n}", token + "\n" + assistants + "\nstore redis {\nmaster_name {env.X\n}",
+		token + "\n" + assistants + "\nstore redis {\nusername {env.X\npassword another\n}", token + "\n" + assistants + "\nstore redis {\npassword {env.X\n}",
+		token + "\n" + assistants + "\nstore redis {\npassword $REDIS_PASSWORD\n}", token + "\n" + assistants + "\nstore redis {\npassword file./run/secrets/redis\n}",
+		token + "\n" + assistants + "\nstore redis {\ntls {\nserver_name {env.X}\n}\n}", token + "\n" + assistants + "\nstore redis {\ntls {\nclient_auth {env.X} key.pem\n}\n}",
+		token + "\n" + assistants + "\nstore redis {\nprefix $PREFIX\n}",
+		"token env.ILLUMICHAT_API_TOKEN\n" + assistants, "token {env.ILLUMICHAT_API_TOKEN\n" + assistants, "token file./run/secrets/illumichat_token\n" + assistants,
+		"token file:///run/secrets/illumichat_token\n" + assistants, "token run/secrets/illumichat_token\n" + assistants,
+		"token {env.TEST_TOKEN}{env.TEST_TOKEN}\n" + assistants, "token ic_{env.TEST_TOKEN}\n" + assistants,
+	} {
+		err := loadError(t, ":80 {\nillumichat {\n"+lines+"\n}\n}")
+		if err == nil {
+			t.Errorf("accepted: %s", lines)
+			continue
+		}
+		text := err.Error()
+		if !strings.Contains(text, "{env.NAME}") && !strings.Contains(text, "{file.PATH}") && !strings.Contains(text, "write the ") &&
+			!strings.Contains(text, "https://www.example.com") {
+			t.Errorf("%s: the error does not say what to write: %v", lines, err)
+		}
+		if !strings.Contains(text, "at Caddyfile:") {
+			t.Errorf("%s: the error does not say where: %v", lines, err)
+		}
+	}
+}
+
+// What looks like a part of a placeholder may be meant.
+func TestWordsNearPlaceholdersAreAccepted(t *testing.T) {
+	t.Setenv("TEST_TOKEN", sandbox.Token)
+	for _, lines := range []string{
+		"assistants environment file_1", "alias environment asst_demo", "endpoint https://env.example.com/$web/chat", "endpoint https://file.example.com/chat",
+		"roles system user", "pass_fields file.name", "resume\nstore redis {\naddress env.example.com:6379\n}", "resume\nstore redis {\npassword pa$$w{rd\nprefix env.prod\n}",
+		"resume\nstore redis {\ntls {\nserver_name file.example.com\n}\n}",
+	} {
+		if !strings.HasPrefix(lines, "a") {
+			lines = "assistants asst_demo\n" + lines
+		}
+		if err := loadError(t, ":80 {\nillumichat {\ntoken {env.TEST_TOKEN}\n"+lines+"\n}\n}"); err != nil {
+			t.Errorf("%s: %v", lines, err)
+		}
+	}
+}
+
+// The name of an alias can be told from a list, from a pattern and from the metrics label of the unlisted assistants.
+func TestAmbiguousNamesAreRefused(t *testing.T) {
+	t.Setenv("TEST_TOKEN", sandbox.Token)
+	t.Setenv("TEST_OTHER", "other")
+	for _, lines := range []string{
+		"assistants *\nalias other asst_demo", "alias other asst_demo\nassistants *", "assistants other", "assistants {env.TEST_OTHER}",
+		"alias * asst_demo", `alias "a b" asst_demo`, "alias a,b asst_demo", "alias `\"a\"` asst_demo", "alias \"a\tb\" asst_demo",
+	} {
+		if err := loadError(t, ":80 {\nillumichat {\ntoken {env.TEST_TOKEN}\n"+lines+"\n}\n}"); err == nil {
+			t.Errorf("accepted: %s", lines)
+		}
+	}
+	for _, lines := range []string{"assistants *\nalias others asst_demo", "assistants asst_demo\nalias other asst_demo", "alias Straße asst_demo", "alias n other"} {
+		if err := loadError(t, ":80 {\nillumichat {\ntoken {env.TEST_TOKEN}\n"+lines+"\n}\n}"); err != nil {
+			t.Errorf("%s: %v", lines, err)
+		}
+	}
+}
+
 // An id that looks like a token is not called the token.
 func TestIDOfATokensFormIsRefused(t *testing.T) {
 	t.Setenv("TEST_TOKEN", sandbox.Token)

@@ -269,20 +269,15 @@ func adminConfig(t *testing.T, config []byte) string {
 // redacts it.
 func TestTraceRedactsALiteralToken(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
-	for what, token := range map[string]string{"whole": sandbox.Token, "in part": "ic_sandbox0000000000000000000{env.TEST_REST}"} {
-		t.Run(what, func(t *testing.T) {
-			t.Setenv("TEST_REST", "00000000000000")
-			s := sitetest.ServeWith(t, "grace_period 1ms\nservers {\ntrace\n}",
-				fmt.Sprintf("illumichat %s {\ntoken %s\nassistants %s\nendpoint %s\n}", sitetest.ChatPath, token, sandbox.Assistant, server.URL))
-			before := len(s.Log())
-			sitetest.OnlyFinish(t, sitetest.ReadAll(t, s.Ask(sitetest.Hello)))
-			log := s.Log()[before:]
-			if !strings.Contains(log, `"token":"REDACTED"`) {
-				t.Errorf("there is no redacted token in the log: %s", log)
-			}
-			if strings.Contains(log, "ic_sandbox") {
-				t.Errorf("the log holds the token: %s", log)
-			}
-		})
+	s := sitetest.ServeWith(t, "grace_period 1ms\nservers {\ntrace\n}",
+		fmt.Sprintf("illumichat %s {\ntoken %s\nassistants %s\nendpoint %s\n}", sitetest.ChatPath, sandbox.Token, sandbox.Assistant, server.URL))
+	before := len(s.Log())
+	sitetest.OnlyFinish(t, sitetest.ReadAll(t, s.Ask(sitetest.Hello)))
+	log := s.Log()[before:]
+	if !strings.Contains(log, `"token":"REDACTED"`) {
+		t.Errorf("there is no redacted token in the log: %s", log)
+	}
+	if strings.Contains(log, "ic_sandbox") {
+		t.Errorf("the log holds the token: %s", log)
 	}
 }

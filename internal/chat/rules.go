@@ -21,8 +21,8 @@ const Other = "other"
 // Errors that the Caddyfile parser, which adds the line, and the checks of the JSON config have in common.
 var (
 	ErrNoAssistants    = errors.New("assistants: at least one assistant is needed, or an alias of one")
+	errOther           = errors.New("other is the metrics label of all assistants that are not listed; write another name, such as that of an alias")
 	ErrAnyAmongOthers  = errors.New("assistants: * allows any assistant, so none can be named beside it")
-	errPlaceholder     = errors.New("a placeholder does not work here; write the word itself")
 	errPassFieldIsOurs = errors.New("assistantId, messages and chatId are always forwarded")
 )
 
@@ -67,9 +67,13 @@ func NewRules(config Config) (*Rules, error) {
 	for _, configured := range config.Assistants {
 		if configured == Any {
 			rules.any = true
+			listed = append(listed, Any)
 			continue
 		}
 		id, err := config.resolveID(configured)
+		if err == nil && id == Other {
+			err = aboutID(configured, errOther)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("assistants: %w", err)
 		}
@@ -95,6 +99,9 @@ func NewRules(config Config) (*Rules, error) {
 // resolveID replaces the placeholders of an id and checks the result. An error names the placeholders and not their
 // values.
 func (c *Config) resolveID(configured string) (string, error) {
+	if err := checkSpelling(configured); err != nil {
+		return "", err
+	}
 	id, err := values.Expand(configured)
 	if err != nil {
 		return "", err
@@ -131,13 +138,36 @@ func (c *Rules) Labels() []string {
 	return labels
 }
 
-// CheckAssistant checks an assistant's id as it is configured. An id with placeholders can be checked only when they are
-// replaced.
+// CheckAssistant checks an assistant's id as it is configured. Of an id with placeholders, it checks how they are written:
+// the rest can be checked only when they are replaced.
 func CheckAssistant(configured string) error {
+	if err := checkSpelling(configured); err != nil {
+		return err
+	}
 	if values.HasPlaceholder(configured) {
 		return nil
 	}
 	return aboutID(configured, checkID(configured))
+}
+
+// CheckListed is CheckAssistant for an entry of the list of assistants, which may also be Any. It refuses an id that is the
+// metrics label of unlisted assistants.
+func CheckListed(configured string) error {
+	switch configured {
+	case Any:
+		return nil
+	case Other:
+		return aboutID(configured, errOther)
+	}
+	return CheckAssistant(configured)
+}
+
+// checkSpelling returns an error if a placeholder of an id is not written as one, so that it would be the id.
+func checkSpelling(configured string) error {
+	if err := values.CheckSpelling(configured); err != nil {
+		return fmt.Errorf("%q: %w", values.Printable(configured), err)
+	}
+	return nil
 }
 
 // checkID checks an assistant's id. It refuses a * from a placeholder, because that would be an id. The operator may
@@ -152,7 +182,7 @@ func checkID(id string) error {
 		return values.ErrLikeToken
 	case !utf8.ValidString(id):
 		return errors.New("it is no assistant's id: it is not valid UTF-8")
-	case strings.ContainsFunc(id, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }):
+	case strings.ContainsFunc(id, isSpaceOrControl):
 		return errors.New("it is no assistant's id: it holds a space or a control character")
 	case strings.Contains(id, ","):
 		return errors.New("it is no assistant's id: it holds a comma; separate ids by spaces")
@@ -162,11 +192,13 @@ func checkID(id string) error {
 	return nil
 }
 
+func isSpaceOrControl(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }
+
 // quotationMarks are those of keyboards and of word processors.
 const quotationMarks = "\"'`“”„‘’«»"
 
 // CheckAlias checks the name and the configured id of an alias. It refuses a name that is the id of a listed assistant,
-// because the name would mean two assistants.
+// because the name would mean two assistants. It also refuses the metrics label of unlisted assistants if listed has Any.
 func CheckAlias(name, configured string, listed []string) error {
 	if err := checkName(name, listed); err != nil {
 		return err
@@ -180,10 +212,20 @@ func checkName(name string, listed []string) error {
 		return errors.New("the name is empty")
 	case values.HoldsToken(name):
 		return fmt.Errorf("the name: %w", values.ErrLikeToken)
-	case values.HasPlaceholder(name):
+	case values.CheckNoPlaceholder(name) != nil || values.CheckSpelling(name) != nil:
 		return fmt.Errorf("the name %q is a placeholder, which only the id may be; write the name itself", values.Printable(name))
+	case name == Any:
+		return errors.New("the name * is not supported, because it would be no pattern; write assistants * to allow any assistant")
+	case name == Other && slices.Contains(listed, Any):
+		return errOther
 	case !utf8.ValidString(name):
 		return fmt.Errorf("the name %q is not valid UTF-8", values.Printable(name))
+	case strings.ContainsFunc(name, isSpaceOrControl):
+		return fmt.Errorf("the name %q holds a space or a control character; write a hyphen or an underscore", values.Printable(name))
+	case strings.Contains(name, ","):
+		return fmt.Errorf("the name %q holds a comma; write one alias for each name", values.Printable(name))
+	case strings.ContainsAny(name, quotationMarks):
+		return fmt.Errorf("the name %q holds quotation marks; leave them out", values.Printable(name))
 	case slices.Contains(listed, name):
 		return fmt.Errorf("'%s' is the id of a listed assistant", values.Printable(name))
 	}
@@ -195,8 +237,8 @@ func CheckRole(role string) error {
 	switch {
 	case role == "":
 		return errors.New("a role is empty")
-	case values.HasPlaceholder(role):
-		return fmt.Errorf("%q: %w", values.Printable(role), errPlaceholder)
+	case values.CheckNoPlaceholder(role) != nil:
+		return fmt.Errorf("%q: %w", values.Printable(role), values.CheckNoPlaceholder(role))
 	}
 	return nil
 }
@@ -207,8 +249,8 @@ func CheckPassField(name string) error {
 	if name == "" {
 		return errors.New("a field's name is empty")
 	}
-	if values.HasPlaceholder(name) {
-		return fmt.Errorf("%q: %w", values.Printable(name), errPlaceholder)
+	if err := values.CheckNoPlaceholder(name); err != nil {
+		return fmt.Errorf("%q: %w", values.Printable(name), err)
 	}
 	if slices.ContainsFunc(chatFields, func(field string) bool { return strings.EqualFold(field, name) }) {
 		return fmt.Errorf("%q: %w", name, errPassFieldIsOurs)

@@ -78,7 +78,7 @@ func Parse(s string) (string, error) {
 	}
 	_, authority, _ := strings.Cut(s, "://")
 	u, err := url.Parse(strings.ToLower(s))
-	if err != nil || u.Scheme == "" || u.Hostname() == "" || !values.ValidPort(u) || strings.ContainsAny(authority, `/?#@\%`) {
+	if err != nil || u.Scheme == "" || u.Hostname() == "" || !values.ValidPort(u) || strings.ContainsAny(authority, `/?#@\%${}`) {
 		return "", fmt.Errorf("'%s' is no origin; one is a scheme, a host and maybe a port, and nothing else, such as https://www.example.com", values.Printable(s))
 	}
 	switch u.Scheme {

@@ -40,6 +40,9 @@ func publicURL(u *url.URL, configured string) string {
 }
 
 func resolveURL(configured string) (*url.URL, error) {
+	if err := values.CheckBraces(configured); err != nil {
+		return nil, err
+	}
 	if !values.HasPlaceholder(configured) {
 		if configured == "" {
 			configured = DefaultEndpoint
@@ -62,6 +65,16 @@ func resolveURL(configured string) (*url.URL, error) {
 		return nil, fmt.Errorf("the value of %s: %w", values.Placeholders(configured), err)
 	}
 	return u, nil
+}
+
+// CheckEndpoint checks the URL of a chat API as it is configured. Of a URL with placeholders, it checks how they are
+// written: the rest can be checked only when they are replaced.
+func CheckEndpoint(configured string) error {
+	if err := values.CheckBraces(configured); err != nil || values.HasPlaceholder(configured) {
+		return err
+	}
+	_, err := ParseEndpoint(configured)
+	return err
 }
 
 // ParseEndpoint parses the URL of a chat API. It returns an error unless the URL has the scheme http or https, a host,

@@ -97,6 +97,9 @@ func NewTokenSource(configured string) (TokenSource, error) {
 		}
 		return source, nil
 	}
+	if err := CheckTokenOption(configured); err != nil {
+		return TokenSource{}, err
+	}
 	value, err := values.Expand(configured)
 	if err != nil {
 		return TokenSource{}, err
@@ -142,14 +145,6 @@ func (s TokenSource) HasDocumentedForm() bool {
 	return err == nil && values.APIToken.Match(token.value)
 }
 
-// isPath reports whether a token is the path of a file: an absolute one, or one that begins with a dot.
-func isPath(token string) bool {
-	if len(token) > 2 && token[1] == ':' && (token[2] == '\\' || token[2] == '/') { // on Windows
-		return true
-	}
-	return strings.HasPrefix(token, "/") || strings.HasPrefix(token, "./") || strings.HasPrefix(token, "../") || strings.HasPrefix(token, "~/")
-}
-
 // CheckToken returns an error if token cannot be an API token. The error does not show the token.
 func CheckToken(token []byte) error {
 	switch {
@@ -168,12 +163,5 @@ func CheckToken(token []byte) error {
 	if strings.ContainsRune("\"'`", rune(token[0])) {
 		return errors.New("the token has quotation marks around it; leave them out")
 	}
-	if isPath(string(token)) {
-		return errors.New("the token is a path; write {file.PATH} to read it from a file")
-	}
-	// No token begins with these bytes (RFC 6750, § 2.1), but a misspelled placeholder does.
-	if token[0] == '{' || token[0] == '$' {
-		return errors.New("the token begins like a placeholder; one is written {env.NAME} or {file.PATH}")
-	}
-	return nil
+	return checkNoReference(string(token))
 }

@@ -101,19 +101,38 @@ func TestTokenIsChecked(t *testing.T) {
 	}
 }
 
-// A token that combines {file.PATH} with other text is fixed when the config loads, because its parts have several
-// sources.
+// A token has one source: one that is put together would be a literal in part, and would not be read for each request.
 func TestTokenOfSeveralPlaceholders(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "token")
-	writeFile(t, file, strings.Repeat("0", 33)+"\n")
 	t.Setenv("TEST_PREFIX", "ic_")
-	source, err := NewTokenSource("{env.TEST_PREFIX}sandbox{file." + file + "}")
-	if err != nil {
-		t.Fatal(err)
+	for _, configured := range []string{
+		"{env.TEST_PREFIX}{env.TEST_PREFIX}", "ic_sandbox{env.TEST_PREFIX}", "{env.TEST_PREFIX}sandbox{file./nowhere}", "Bearer {env.TEST_PREFIX}",
+	} {
+		if _, err := NewTokenSource(configured); err == nil || !strings.Contains(err.Error(), "{env.TEST_PREFIX}") ||
+			!strings.Contains(err.Error(), "alone") || strings.Contains(err.Error(), "sandbox") {
+			t.Errorf("%s: got %v", configured, err)
+		}
 	}
-	writeFile(t, file, "changed")
-	if token, err := source.Get(); err != nil || string(token.value) != sandbox.Token {
-		t.Errorf("got %q, %v", token.value, err)
+}
+
+// A text that should lead to the token is not the token.
+func TestReferencesAreNoTokens(t *testing.T) {
+	for text, instead := range map[string]string{
+		"env.ILLUMICHAT_API_TOKEN": "{env.NAME}", "ENV.ILLUMICHAT_API_TOKEN": "{env.NAME}", "env:ILLUMICHAT_API_TOKEN": "{env.NAME}",
+		"{env.ILLUMICHAT_API_TOKEN": "{env.NAME}", "env.ILLUMICHAT_API_TOKEN}": "{env.NAME}", "$ILLUMICHAT_API_TOKEN": "{env.NAME}",
+		"%ILLUMICHAT_API_TOKEN%": "{env.NAME}", "file./run/secrets/illumichat_token": "{file.PATH}", "file:///run/secrets/illumichat_token": "{file.PATH}",
+		"run/secrets/illumichat_token": "{file.PATH}", "~/secrets/illumichat_token": "{file.PATH}", `secrets\illumichat_token`: "{file.PATH}",
+		"C:/secrets/illumichat_token": "{file.PATH}", "op://vault/illumichat/token": "{file.PATH}", "secrets/token-2.txt/current": "{file.PATH}",
+	} {
+		if err := CheckTokenOption(text); err == nil || !strings.Contains(err.Error(), instead) {
+			t.Errorf("%s: got %v", text, err)
+		}
+	}
+	for _, token := range []string{
+		"sandbox0/1234567890+/=", "0123456789/0123456789", "sandbox.environment.file", "aB3dE5fGh7IjK9l/mNo", "sandbox-env.x-file:y",
+	} {
+		if err := CheckTokenOption(token); err != nil {
+			t.Errorf("%s: %v", token, err)
+		}
 	}
 }
 

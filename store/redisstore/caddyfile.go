@@ -41,9 +41,9 @@ func (c *Redis) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		if err := c.unmarshalSubdirective(d, name); err != nil {
 			return err
 		}
-	}
-	if err := c.checkWords(); err != nil {
-		return d.WrapErr(err)
+		if err := c.checkWords(); err != nil {
+			return d.WrapErr(err)
+		}
 	}
 	switch {
 	case c.DB > 0 && len(c.Address) > 1 && c.MasterName == "":
@@ -61,6 +61,9 @@ func (c *Redis) unmarshalSubdirective(d *caddyfile.Dispenser, name string) error
 			return d.ArgErr()
 		}
 		for _, address := range c.Address {
+			if err := values.CheckBraces(address); err != nil {
+				return d.Errf("address: '%s': %w", values.Printable(address), err)
+			}
 			if values.HasPlaceholder(address) {
 				continue
 			}
@@ -72,7 +75,13 @@ func (c *Redis) unmarshalSubdirective(d *caddyfile.Dispenser, name string) error
 	case "master_name":
 		return unmarshalWord(d, &c.MasterName)
 	case "username":
-		return unmarshalWord(d, &c.Username)
+		if err := unmarshalWord(d, &c.Username); err != nil {
+			return err
+		}
+		if err := values.CheckBraces(c.Username); err != nil {
+			return d.Errf("username: %w", err)
+		}
+		return nil
 	case "password":
 		return c.unmarshalPassword(d)
 	case "db":
@@ -82,9 +91,6 @@ func (c *Redis) unmarshalSubdirective(d *caddyfile.Dispenser, name string) error
 	case "prefix":
 		if err := unmarshalWord(d, &c.Prefix); err != nil {
 			return err
-		}
-		if err := checkPrefix(c.Prefix); err != nil {
-			return d.WrapErr(err)
 		}
 		return nil
 	}
@@ -99,6 +105,9 @@ func (c *Redis) unmarshalPassword(d *caddyfile.Dispenser) error {
 		return d.Err("password takes exactly one argument")
 	}
 	c.Password = args[0]
+	if err := checkPassword(c.Password); err != nil {
+		return d.Errf("password: %w", err)
+	}
 	return nil
 }
 
@@ -138,6 +147,9 @@ func (c *Redis) unmarshalTLS(d *caddyfile.Dispenser) error {
 			}
 		default:
 			return d.Errf("unrecognized subdirective '%s' of tls", values.Printable(name))
+		}
+		if err := c.checkWords(); err != nil {
+			return d.WrapErr(err)
 		}
 	}
 	return nil

@@ -110,10 +110,7 @@ func (c *Redis) Provision(ctx caddy.Context) error {
 		c.addresses = append(c.addresses, address)
 	}
 	var err error
-	if c.username, err = values.Expand(c.Username); err == nil {
-		err = values.CheckNoToken(c.username)
-	}
-	if err != nil {
+	if c.username, err = expandNoToken(c.Username); err != nil {
 		return fmt.Errorf("username: %w", err)
 	}
 	if c.password, err = newPassword(c.Password); err != nil {
@@ -149,7 +146,7 @@ func (c *Redis) Validate() error {
 	case c.Username != "" && c.Password == "":
 		return errNoPassword
 	}
-	return checkPrefix(c.Prefix)
+	return nil
 }
 
 var (
@@ -157,21 +154,10 @@ var (
 	errNoPassword  = errors.New("username: a password is needed, too")
 )
 
-// checkPrefix returns an error if the prefix holds a brace, because braces select a key's slot in a Redis Cluster.
-func checkPrefix(prefix string) error {
-	if strings.ContainsAny(prefix, "{}") {
-		return fmt.Errorf("prefix: '%s' holds a brace", values.Printable(prefix))
-	}
-	return nil
-}
-
 // resolveAddress replaces the placeholders of an address. It returns host:port, or the path of a socket. An error names
 // the placeholders and not their values.
 func (c *Redis) resolveAddress(configured string) (string, error) {
-	address, err := values.Expand(configured)
-	if err == nil {
-		err = values.CheckNoToken(address)
-	}
+	address, err := expandNoToken(configured)
 	if err != nil {
 		return "", err
 	}
@@ -218,7 +204,7 @@ func newPassword(configured string) (password, error) {
 	var err error
 	if path, ok := values.File(configured); ok {
 		p.path = path
-	} else if p.fixed, err = values.Expand(configured); err != nil {
+	} else if p.fixed, err = expandPassword(configured); err != nil {
 		return p, err
 	}
 	value, err := p.get()
@@ -226,6 +212,13 @@ func newPassword(configured string) (password, error) {
 		return p, err
 	}
 	return p, values.CheckNoToken(value)
+}
+
+func expandPassword(configured string) (string, error) {
+	if err := checkPassword(configured); err != nil {
+		return "", err
+	}
+	return values.Expand(configured)
 }
 
 func (p password) get() (string, error) {
