@@ -83,7 +83,7 @@ type limitStatus struct {
 	Window   string `json:"window"`
 	Key      string `json:"key"`            // as configured, never a client's value
 	Keys     int    `json:"keys"`           // how many keys are remembered
-	Left     *int   `json:"left,omitempty"` // requests; nil unless one count is for all chats
+	Left     *int   `json:"left,omitempty"` // requests; nil unless many visitors share a count
 }
 
 // tokenOrigin says where a token comes from: its placeholder, or "literal". It is never the token.

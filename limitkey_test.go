@@ -23,6 +23,7 @@ func TestLimitKeys(t *testing.T) {
 		"user_id": "{http.auth.user.id}", "http.auth.user.id": "{http.auth.user.id}", "http.request.header.X-Key": "{http.request.header.X-Key}",
 		"192.0.2.1": "leave the key out", "site_a": "everyone", "a/b": "everyone", "$remote_addr": "leave the key out",
 		"{client_ip": "brace", "client_ip}": "brace", "{}": "{name}", "{a b}": "{name}", "{{http.auth.user.id}}": "{name}", sandbox.Token: "token",
+		"per-client": "leave the key out", "per-user": "{http.auth.user.id}", "$client": "leave the key out", "{time.now}": "leave it out",
 	} {
 		err := checkKey(key)
 		if err == nil || !strings.Contains(err.Error(), instead) {

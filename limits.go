@@ -101,8 +101,8 @@ func (l *Limit) rule() limit.Rule {
 	}
 }
 
-// forMany reports whether the key is a fixed word, so that all chats have one count.
-func (l *Limit) forMany() bool { return len(l.key.Names()) == 0 }
+// forMany reports whether many visitors share one count, because the key does not tell them apart.
+func (l *Limit) forMany() bool { return !l.key.Varies() }
 
 // keyOf returns the key that r is counted under. client is the key of the client that sent r. It returns "" if any
 // placeholder of the key is empty.
@@ -110,7 +110,7 @@ func (l *Limit) keyOf(r *http.Request, client string) string {
 	switch {
 	case l.byClient():
 		return client
-	case l.forMany():
+	case len(l.key.Names()) == 0:
 		return l.Key
 	}
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)

@@ -110,6 +110,9 @@ func checkOwner(owner string) error {
 	case err != nil:
 	case len(template.Names()) == 0:
 		err = errFixedOwner
+	case template.OfOneRequest() != "":
+		err = fmt.Errorf("%s differs between the chat and the request that resumes its answer, so no answer could be resumed; "+
+			"write the placeholder of the user, such as {http.auth.user.id}", template.OfOneRequest())
 	case !template.Varies():
 		err = errSharedOwner
 	}
@@ -163,8 +166,10 @@ func (m *resumer) ownerOf(r *http.Request) (owner string, ok bool) {
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	value, complete := m.owner.Expand(repl, func(value string) string { return value })
 	if !complete {
-		m.log.Report(zapcore.WarnLevel, "owner", "an answer has no owner, so that it cannot be resumed",
-			"see whether the placeholders are right, and what sets them comes before this handler", zap.Stringer("owner", m.owner))
+		// Where a login is optional, that is so for each visitor without one.
+		m.log.Report(zapcore.InfoLevel, "owner", "an answer has no owner, so that it cannot be resumed",
+			"this is right for visitors who are not logged in; if it concerns others, see whether the placeholders are right, "+
+				"and whether the directive that sets them comes before this handler", zap.Stringer("owner", m.owner))
 		return "", false
 	}
 	hash := sha256.Sum256([]byte(value))

@@ -63,6 +63,31 @@ func adminList(t *testing.T, p *sitetest.Process) []listedHandler {
 	return list
 }
 
+// The admin endpoint shows what is left of a count that many visitors share, whatever its key is: of several counts, what
+// is left of the one that is used most. It does not show the value of a placeholder.
+func TestAdminShowsWhatManyVisitorsHaveLeft(t *testing.T) {
+	t.Setenv("TEST_SITE", "hidden")
+	server := sandboxtest.NewServer(t, sandbox.Options{})
+	s := sitetest.New(t, "grace_period 1s")
+	p := sitetest.Run(t, s, sitetest.ChatTo(server, "limit 5 1h {env.TEST_SITE}\nlimit 6 1h {host}\nlimit 7 1h \"{client_ip} {host}\"\nlimit 8 1h everyone"))
+	sitetest.ReadAll(t, s.AskAs("", sitetest.Saying("/events 1")))
+	for _, handler := range adminList(t, p) {
+		var left []string
+		for _, l := range handler.Limits {
+			if l.Left == nil {
+				left = append(left, "-")
+				continue
+			}
+			left = append(left, fmt.Sprint(*l.Left))
+		}
+		if got := strings.Join(left, " "); got != "4 5 - 7" {
+			t.Errorf("left is %s", got)
+		}
+	}
+	p.Exit(t)
+	p.Wait(t)
+}
+
 // The admin endpoint lists the handlers of the running config, with their open chats, limits and cool-down. It shows no
 // secret and no client's address.
 func TestAdmin(t *testing.T) {

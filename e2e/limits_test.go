@@ -169,11 +169,58 @@ func TestFixedWordsThatLookLikeClientsAreRefused(t *testing.T) {
 	for key, instead := range map[string]string{
 		"client": "leave the key out", "IP": "leave the key out", "Visitor": "leave the key out", "client_ip": "leave the key out",
 		"remote_host": "leave the key out", "REMOTE_HOST": "leave the key out", "user": "{http.auth.user.id}", "http.auth.user.id": "{http.auth.user.id}",
-		"sites/a": "everyone",
+		"sites/a": "everyone", "per-client": "leave the key out", "each-ip": "leave the key out", "per-user": "{http.auth.user.id}", "peruser": "{http.auth.user.id}",
+		"remote-addr": "leave the key out", "remoteaddr": "leave the key out", "ipaddress": "leave the key out", "$client": "leave the key out", "each": "everyone",
+		"perclient": "leave the key out", "perip": "leave the key out", "user-count": "{http.auth.user.id}", "Each-Visitor": "leave the key out",
 	} {
 		err := loadError(t, ":80 {\nillumichat {\ntoken "+sandbox.Token+"\nassistants asst_demo\nlimit 2 1m "+key+"\n}\n}")
 		if err == nil || !strings.Contains(err.Error(), "'"+key+"'") || !strings.Contains(err.Error(), instead) {
 			t.Errorf("%s: got %v, want it to say %s", key, err, instead)
+		}
+	}
+}
+
+// A word for all of them is a label.
+func TestFixedWordsForEverybodyAreAccepted(t *testing.T) {
+	for _, key := range []string{"all-clients", "all-users", "everyone", "every-visitor", "everybody", "site", "members", "performance", "eachother", "all"} {
+		if err := loadError(t, ":80 {\nillumichat {\ntoken "+sandbox.Token+"\nassistants asst_demo\nlimit 2 1m "+key+"\n}\n}"); err != nil {
+			t.Errorf("%s: %v", key, err)
+		}
+	}
+}
+
+// A limit whose key has another value for each request would never be reached.
+func TestFleetingKeysAreRefused(t *testing.T) {
+	for _, key := range []string{
+		"{time.now}", "{time.now.unix}", "{http.request.uuid}", "{http.request.duration}", "{http.request.remote}", "{remote_port}", "{http.request.body}",
+		`"{client_ip} {time.now.http}"`,
+	} {
+		err := loadError(t, ":80 {\nillumichat {\ntoken "+sandbox.Token+"\nassistants asst_demo\nlimit 2 1m "+key+"\n}\n}")
+		if err == nil || !strings.Contains(err.Error(), "leave it out") {
+			t.Errorf("%s: got %v", key, err)
+		}
+	}
+}
+
+// A key that does not tell visitors apart is a count of many: when it is used up, the log says so, and no visitor sees
+// how much is left.
+func TestKeysOfManyVisitorsAreTold(t *testing.T) {
+	t.Setenv("TEST_SITE", "acme")
+	for key, told := range map[string]int{
+		"everyone": 1, "{env.TEST_SITE}": 1, "{host}": 1, `"{scheme} {http.request.uri.path}"`: 1, "{http.request.header.X-Key}": 0, `"{host} {client_ip}"`: 0,
+	} {
+		upstream := sitetest.NewUpstream(t, sitetest.Finishing)
+		s := sitetest.Serve(t, sitetest.ChatToURL(upstream.URL, "limit 1 1h "+key))
+		for range 2 {
+			req := sitetest.ChatRequest(t, s.Plain, sitetest.Hello)
+			req.Header.Set("X-Key", "anna")
+			resp := s.Send(sitetest.OneShot, req)
+			wantLeft(t, resp, "")
+			sitetest.ReadAll(t, resp)
+		}
+		wantTold(t, s, "warn", "a limit of many visitors together is used up", told)
+		if err := caddy.Stop(); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

@@ -158,6 +158,45 @@ func TestResumeOfNothing(t *testing.T) {
 	sitetest.WantError(t, s.Get(t, evil, ""), http.StatusForbidden, "forbidden:origin")
 }
 
+// An owner that tells no visitor apart is refused, and so is one that a request that resumes an answer does not have.
+func TestOwnersThatTellNoVisitorApartAreRefused(t *testing.T) {
+	for _, owner := range []string{
+		"{http.request.host}", "{host}", "{http.request.hostport}", "{http.request.host.labels.0}", "{http.request.port}", "{http.request.scheme}x", "{http.request.method}",
+		"{http.request.orig_method}", "{http.request.uri}", "{uri}", "{http.request.uri.path}", "{path}", "{http.request.uri.path.file}", "{http.request.uri.path.dir}",
+		"{http.request.uri.path.file.base}", "{http.request.uri.query}", "{http.request.uri.prefixed_query}", "{http.request.orig_uri}", "{http.request.orig_uri.path}",
+		"{http.request.orig_uri.query}", "{http.request.proto}", "{http.request.proto_name}", "{http.request.local}", "{http.request.local.host}", "{http.request.remote}",
+		"{http.request.remote.port}", "{http.request.uuid}", "{http.request.duration}", "{http.request.duration_ms}", "{http.request.body}", "{http.request.body_base64}",
+		"{http.request.tls.version}", "{http.request.tls.cipher_suite}", "{http.request.tls.server_name}", "{http.request.tls.resumed}", "{http.request.tls.client.issuer}",
+		"{http.request.header.Host}", "{http.request.header.origin}", "{http.response.header.Server}", "{http.vars.root}", "{http.vars.start_time}",
+		"{http.illumichat.assistant}", "{http.error.message}", "{http.reverse_proxy.upstream.host}", "{http.shutting_down}", "{http.time_until_shutdown}",
+		"{time.now}", "{time.now.unix}", "{system.hostname}", "{env.TEST_SITE}", `"{host} {method}"`, `"{http.auth.user.id} {http.request.uuid}"`,
+		`"{http.auth.user.id} {method}"`,
+	} {
+		err := loadError(t, ":80 {\nillumichat {\ntoken "+sandbox.Token+"\nassistants asst_demo\nresume {\nowner "+owner+"\n}\n}\n}")
+		if err == nil || !strings.Contains(err.Error(), "{http.auth.user.id}") || !strings.Contains(err.Error(), "owner") {
+			t.Errorf("owner %s: got %v", owner, err)
+		}
+	}
+	for _, owner := range []string{
+		"{http.auth.user.id}", "{http.auth.user.email}", "{cookie.session}", "{header.X-User}", "{client_ip}", "{remote_host}", "{http.request.remote.host/24}", "{vars.tenant}",
+		"{http.request.uri.query.session}", "{http.request.uri.path.1}", "{http.request.tls.client.fingerprint}", "{http.request.tls.client.subject}",
+		"{http.request.tls.client.san.emails.0}", "{http.reverse_proxy.header.X-User}", "{http.regexp.user.1}", "{http.another.module}", `"{host} {http.auth.user.id}"`,
+	} {
+		if err := loadError(t, ":80 {\nillumichat {\ntoken "+sandbox.Token+"\nassistants asst_demo\nresume {\nowner "+owner+"\n}\n}\n}"); err != nil {
+			t.Errorf("owner %s: %v", owner, err)
+		}
+	}
+}
+
+// Where a login is optional, chats without a user are usual: the log says at info that their answers cannot be resumed.
+func TestChatsWithoutAnOwnerAreNoWarning(t *testing.T) {
+	server := sandboxtest.NewServer(t, sandbox.Options{})
+	s := sitetest.Serve(t, resumable(server, "owner {http.request.header.X-User}"))
+	sitetest.ReadAll(t, s.Ask(sitetest.Hello))
+	wantTold(t, s, "warn", "has no owner", 0)
+	wantTold(t, s, "info", "has no owner", 1)
+}
+
 // An owner is one visitor: a text that is the same for all visitors is refused. If any placeholder of the owner is
 // empty, the answer cannot be resumed, so nobody else can read it.
 func TestOwnerIsOneVisitor(t *testing.T) {

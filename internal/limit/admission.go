@@ -171,8 +171,8 @@ func (l *Limiter) checkSlots() error {
 // wait returns how long it takes until the limit has room for one more request.
 func (c *charge) wait() time.Duration { return c.usage.wait(c.limit.n(), 1) }
 
-// reportUsedUp reports the used-up limits that reject more than one client. These are limits with one count for all
-// requests, and limits for which the request's key is empty.
+// reportUsedUp reports the used-up limits that reject more than one client. These are limits with a count that many
+// visitors share, and limits for which the request's key is empty.
 func (l *Limiter) reportUsedUp(charges []charge) {
 	for _, c := range charges {
 		if wait := c.wait(); wait > 0 && (c.key == "" || c.limit.ForMany) {

@@ -37,7 +37,7 @@ type Rule struct {
 	Window   time.Duration
 	Key      string // as configured: requests are counted apart by its value
 	ByClient bool   // each client is counted apart, so that it may see its count
-	ForMany  bool   // the key is a fixed word: one count for all requests
+	ForMany  bool   // many visitors share a count, because the key does not tell them apart
 }
 
 // Limiter decides whether there is room for a request. All limiters of the process for the same endpoint and token

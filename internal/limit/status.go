@@ -12,7 +12,7 @@ type Status struct {
 type RuleUse struct {
 	Rule
 	Keys int  // how many the window remembers
-	Left *int // requests; nil unless the rule has one count for all
+	Left *int // requests, of the count with the fewest left; nil unless many visitors share a count
 }
 
 // Status returns the current status.
@@ -40,7 +40,7 @@ func (l *Limiter) CoolDowns() map[string]time.Duration { return l.state.coolDown
 func (l *activeRule) use() RuleUse {
 	use := RuleUse{Rule: l.Rule, Keys: l.window.counts.Len()}
 	if l.ForMany {
-		left := int(l.window.usage(l.Key).left(l.n()))
+		left := int(l.window.leastLeft(l.n()))
 		use.Left = &left
 	}
 	return use

@@ -42,6 +42,15 @@ func (w *window) usage(key string) usage {
 	}
 }
 
+// leastLeft returns for how many more requests a limit of n has room for the key that is counted most.
+func (w *window) leastLeft(n uint64) uint64 {
+	least := n
+	for _, key := range w.counts.Keys() { // the least recently used first, so that reading them keeps their order
+		least = min(least, w.usage(key).left(n))
+	}
+	return least
+}
+
 // add counts a request. It returns the number of the window, for takeBack.
 func (w *window) add(key string) int64 {
 	c, _ := w.count(key)

@@ -2,7 +2,6 @@ package values
 
 import (
 	"errors"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -89,14 +88,4 @@ func (t Template) Expand(repl *caddy.Replacer, normalize func(string) string) (t
 		b.WriteString(value)
 	}
 	return b.String(), true
-}
-
-// ofNobody are the beginnings of placeholders that say nothing about a visitor.
-var ofNobody = []string{"env.", "file.", "system.", "time."}
-
-// Varies reports whether a placeholder of the text can tell visitors apart.
-func (t Template) Varies() bool {
-	return slices.ContainsFunc(t.names, func(name string) bool {
-		return !slices.ContainsFunc(ofNobody, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
-	})
 }

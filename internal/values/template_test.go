@@ -90,7 +90,8 @@ func TestTemplateIsRefused(t *testing.T) {
 func TestTemplateVaries(t *testing.T) {
 	for source, want := range map[string]bool{
 		"": false, "word": false, "{env.HOST}": false, "{file./a}{system.hostname}": false, "{time.now}": false,
-		"{http.auth.user.id}": true, "{env.HOST} {http.auth.user.id}": true,
+		"{http.auth.user.id}": true, "{env.HOST} {http.auth.user.id}": true, "{http.request.host}{http.request.header.HOST}": false,
+		"{http.request.header.X-Host}": true, "{http.request.hosts}": true, "{http.request.uuid}": false, "{http.request.uri.path.1}": true,
 	} {
 		template, err := ParseTemplate(source)
 		if err != nil {
