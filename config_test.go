@@ -227,6 +227,8 @@ func TestConfigIsRefused(t *testing.T) {
 		{`"transport": {"protocol": "{token}"}`, []string{"transport"}},
 		{`"transport": {"protocol": "http", "dial_timeout": "{token}"}`, []string{"transport"}},
 		{`"store": {"module": "{token}"}`, []string{"store"}},
+		{`"store": {"module": "hidden.k3J9xQ2mZ7pL4wRt"}`, []string{"store", "module"}},
+		{`"transport": {"protocol": "hidden.k3J9xQ2mZ7pL4wRt"}`, []string{"transport", "protocol"}},
 
 		{`"transport": 5`, []string{"transport"}},
 		{`"transport": {"protocol": "carrier_pigeon"}`, []string{"transport", "carrier_pigeon"}},

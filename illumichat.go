@@ -329,6 +329,9 @@ func (h *Handler) newClient(ctx caddy.Context) (*upstream.Client, error) {
 	if h.TransportRaw, err = upstream.TransportDefaults(h.TransportRaw); err != nil {
 		return nil, err
 	}
+	if err := checkModuleName(h.TransportRaw, "protocol"); err != nil {
+		return nil, err
+	}
 	module, err := ctx.LoadModule(h, "TransportRaw")
 	if err != nil {
 		return nil, err

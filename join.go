@@ -55,6 +55,9 @@ func (h *Handler) loadStore(ctx caddy.Context) (store.Module, error) {
 		}
 		return new(store.Memory), nil
 	}
+	if err := checkModuleName(h.StoreRaw, "module"); err != nil {
+		return nil, err
+	}
 	loaded, err := ctx.LoadModule(h, "StoreRaw")
 	if err != nil {
 		return nil, err

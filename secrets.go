@@ -127,3 +127,14 @@ func (h *Handler) owners() []string {
 	}
 	return []string{h.Resume.Owner}
 }
+
+// checkModuleName returns an error if the name of another module, which config has under key, may be a secret. Caddy's
+// error for a name that it does not know prints the name.
+func checkModuleName(config json.RawMessage, key string) error {
+	var fields map[string]json.RawMessage
+	var name string
+	if json.Unmarshal(config, &fields) != nil || json.Unmarshal(fields[key], &name) != nil || values.Printable(name) == name {
+		return nil // Caddy reports other mistakes
+	}
+	return fmt.Errorf("%s: %s is no name of a module", key, values.Printable(name))
+}

@@ -50,6 +50,12 @@ func TestConfigErrorsShowNoSecret(t *testing.T) {
 		"the newer token as a line":   {withLines(newer), "…"},
 		"token=, another form":        {withLines("token=hidden-token-of-another-form"), "token=…"},
 		"a long opaque line":          {withLines("0123456789abcdef" + hidden), "…"},
+		"a short token as a line":     {withLines("k3J9hidden7pL4wR"), "…"},
+		"as dotted words":             {withLines("k3J9hidden7.L4wRx9Zq.tR8w"), "…"},
+		"a short token, a transport":  {withLines("transport k3J9hidden7pL4wR"), "transport"},
+		"a short token, a store":      {withLines("store k3J9hidden7pL4wR"), "store"},
+		"a short token with dots":     {withLines("store k3J9hidden7.L4wRx9Zq"), "store"},
+		"a short token with a slash":  {withLines("roles user\nmax_messages k3J9hidden7/L4wRx9Zq"), "max_messages"},
 		"in one quoted word":          {fmt.Sprintf(":80 {\nillumichat \"token %s\"\n}", sandbox.Token), "token …"},
 		"in one quoted word, newer":   {fmt.Sprintf(":80 {\nillumichat \"token %s\" {\n}\n}", newer), "token …"},
 		"as an assistant":             {withLines("alias help " + sandbox.Token), "alias"},
@@ -102,6 +108,17 @@ func TestConfigErrorsShowNoSecret(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// The name of a placeholder is shown even if it begins like a token.
+func TestConfigErrorsNameThePlaceholder(t *testing.T) {
+	const placeholder = "{file./run/secrets/ic_production}"
+	for _, lines := range []string{"assistants " + placeholder, "assistants asst_demo\nendpoint https://" + placeholder} {
+		err := loadError(t, ":80 {\nillumichat {\ntoken "+sandbox.Token+"\n"+lines+"\n}\n}")
+		if err == nil || !strings.Contains(err.Error(), placeholder) {
+			t.Errorf("got %v, want it to name %s", err, placeholder)
+		}
 	}
 }
 

@@ -15,8 +15,14 @@ const hidden = "…"
 const maxPrinted = 100
 
 var (
-	// tokenPiece matches a token, or a piece that an operator may have left of one.
-	tokenPiece = regexp.MustCompile(`(^|[^0-9A-Za-z])(ic|wsk_live)_[0-9A-Za-z_-]{8,}`)
+	// tokenPiece matches a token, or a piece that an operator may have left of one. It also matches some names.
+	tokenPiece = regexp.MustCompile(`(?:^|[^0-9A-Za-z])(?:ic|wsk_live)_[0-9A-Za-z_-]{8,}`)
+
+	// wordPiece matches a placeholder, or what tokenPiece does.
+	wordPiece = regexp.MustCompile(`\{[a-z_]+\.[^{}]*\}|` + tokenPiece.String())
+
+	// unbrokenPiece matches such a piece without a separator behind its prefix.
+	unbrokenPiece = regexp.MustCompile(`ic_[0-9A-Za-z]{17,}|wsk_live_[0-9A-Za-z_-]{8,}`)
 
 	// namedSecret matches the name of a secret and the secret behind it, as in "token=abc" and "token abc".
 	namedSecret = regexp.MustCompile(`(?is)((?:^|[^0-9a-z])(?:token|bearer|password|passwd|secret|api[_-]?key|key|authorization)["']?\s*[:=\s]\s*)\S.*`)
@@ -26,12 +32,6 @@ var (
 
 	// namedPlaceholder matches a word that is one placeholder, with the name of what provides its value.
 	namedPlaceholder = regexp.MustCompile(`^\{[a-z_]+\.[^{}]*\}$`)
-
-	// opaque matches a placeholder, or a run of characters that is long enough for a secret.
-	opaque = regexp.MustCompile(`\{[a-z_]+\.[^{}]*\}|[0-9A-Za-z_+=-]{20,}`)
-
-	// unbroken matches a run that no separator divides into words.
-	unbroken = regexp.MustCompile(`[0-9A-Za-z]{20}`)
 )
 
 // Printable returns word as an error may print it. It hides everything that may be a secret in the wrong place: tokens,
@@ -44,8 +44,7 @@ func Printable(word string) string {
 	}
 	word = namedSecret.ReplaceAllString(word, "${1}"+hidden)
 	word = query.ReplaceAllString(hideUser(word), "${1}"+hidden)
-	word = opaque.ReplaceAllStringFunc(word, hideOpaque)
-	return shorten(hideTokens(word))
+	return shorten(hideOpaque(hidePieces(word)))
 }
 
 // hideUser hides the user and the password of a URL. A password may hold any character, so only the last @ ends it.
@@ -60,15 +59,44 @@ func hideUser(word string) string {
 	return hidden + word[end:]
 }
 
-// hideOpaque hides a run that does not look like words: it has a digit, or is long without a separator.
-func hideOpaque(run string) string {
-	if run[0] != '{' && (strings.ContainsAny(run, "0123456789") || unbroken.MatchString(run)) {
-		return hidden
-	}
-	return run
+// hideTokens hides tokens, and pieces of them. Names that begin like a token, such as that of a file, stay.
+func hideTokens(text string) string {
+	return tokenPiece.ReplaceAllStringFunc(text, func(piece string) string {
+		if isTokenPiece(piece) {
+			return hiddenPiece(piece)
+		}
+		return piece
+	})
 }
 
-func hideTokens(text string) string { return tokenPiece.ReplaceAllString(text, "${1}"+hidden) }
+// hidePieces is hideTokens for a word of the config. Outside of placeholders, it also hides shorter pieces of tokens.
+func hidePieces(word string) string {
+	return wordPiece.ReplaceAllStringFunc(word, func(piece string) string {
+		switch {
+		case namedPlaceholder.MatchString(piece):
+			return hideTokens(piece)
+		case strings.ContainsAny(piece, "0123456789") || len(piece) >= 20:
+			return hiddenPiece(piece)
+		}
+		return piece
+	})
+}
+
+// hiddenPiece returns what is shown for a match of tokenPiece: the character before the token, if there is one.
+func hiddenPiece(piece string) string {
+	if strings.HasPrefix(piece, "ic_") || strings.HasPrefix(piece, "wsk_") {
+		return hidden
+	}
+	_, length := utf8.DecodeRuneInString(piece)
+	return piece[:length] + hidden
+}
+
+// isTokenPiece reports whether a text that begins like a token is one, or a piece of one: it has a digit and 20 bytes, or
+// is too long for a name.
+func isTokenPiece(text string) bool {
+	piece := unbrokenPiece.FindString(text)
+	return piece != "" && (strings.ContainsAny(piece, "0123456789") || len(piece) >= 35)
+}
 
 func shorten(word string) string {
 	if len(word) <= maxPrinted {
@@ -84,7 +112,7 @@ func shorten(word string) string {
 // PrintableError returns err without the tokens in its text. It is for errors of Caddy, of other modules and of the
 // system. Those print words and file names as they are. It returns err itself if the text has no token.
 func PrintableError(err error) error {
-	if err == nil || !tokenPiece.MatchString(err.Error()) {
+	if err == nil || hideTokens(err.Error()) == err.Error() {
 		return err
 	}
 	return &printableError{err}

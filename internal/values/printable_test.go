@@ -12,7 +12,11 @@ func TestWordsArePrinted(t *testing.T) {
 	for _, word := range []string{
 		"", "tokne", "max_streams_per_client", "asst_demo", "20", "1h", "https://www.example.com", "https://www.example.com:8443/chat",
 		"{env.ILLUMICHAT_API_TOKEN_OF_SITE_2}", "{file./run/secrets/site-2@example/0123456789abcdef0123}", "{evn.TEST_ASSISTANT}", "{http.auth.user.id}",
-		"topic_identifier1", "wss", "@api", "Straße",
+		"topic_identifier1", "wss", "@api", "Straße", "{file./run/secrets/ic_production}", "{env.ic_production_site_2}", "{file./run/secrets/wsk_live_production}",
+		"{file./run/secrets/ic_production2024}", "ic_production", "max_idle_conns_per_host", "tls_insecure_skip_verify", "assistantIdentifier", "expectContinueTime",
+		"1h30m15s500ms", "response_timeout2", "192.168.100.200/24", "chat.staging-2.eu-west-1.example.com", "https://d111111abcdef8.cloudfront.net/chat",
+		"ec2-203-0-113-25.compute-1.amazonaws.com", "/run/secrets/illumichat_token", "/etc/caddy/site-2/Caddyfile", "asst_abc123def456", "asst_abc123def456ghi789jkl",
+		"example.com:8443/api/v1/chat", "http.request.remote.host/24", "2026-11-30T06:27:32", "everyone-of-the-site", "a-token-in-words",
 	} {
 		if got := Printable(word); got != word {
 			t.Errorf("%q is printed as %q", word, got)
@@ -25,19 +29,33 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 	const newer = "wsk_live_sandbox00"
 	const opaque = "Zm9vYmFyYmF6cXV4Zm9vYmFy"
 	for word, want := range map[string]string{
-		secret:                                     "…",
-		"token=" + secret:                          "token=…",
-		"token " + secret:                          "token …",
-		`"` + secret + `"`:                         `"…"`,
-		"{" + secret + "}":                         "{…}",
-		"{env." + secret + "}":                     "{env.…}",
-		secret[:20]:                                "…",
-		"x:" + secret + "," + secret:               "x:…,…",
-		newer:                                      "…",
-		"key:" + newer:                             "key:…",
-		"say " + newer + " now":                    "say … now",
-		opaque:                                     "…",
-		"d41d8cd98f00b204e980":                     "…",
+		secret:                       "…",
+		"token=" + secret:            "token=…",
+		"token " + secret:            "token …",
+		`"` + secret + `"`:           `"…"`,
+		"{" + secret + "}":           "{…}",
+		"{env." + secret + "}":       "{env.…}",
+		secret[:20]:                  "…",
+		"x:" + secret + "," + secret: "x:…,…",
+		newer:                        "…",
+		"key:" + newer:               "key:…",
+		"say " + newer + " now":      "say … now",
+		opaque:                       "…",
+		"d41d8cd98f00b204e980":       "…",
+		"d41d8cd98f00b204":           "…",
+		"k3J9xQ2mZ7pL4wRt":           "…",
+		"aBcDeFgHiJkLmNoP":           "…",
+		"0123456789abcdef":           "…",
+		"a1b2-c3d4-e5f6-g7h8":        "…",
+		"eyJhbGciOiJIUzI1.eyJzdWIiOiIx.c2lnbmF0dQ": "…",
+		"aB3x/dE5fGh7IjK9l+":                       "…",
+		"~k3J9xQ2.mZ7pL4wRt~":                      "…",
+		"transport k3J9xQ2mZ7pL4wRt":               "transport …",
+		"https://chat.example/k3J9xQ2mZ7pL4wRt":    "https://chat.example/…",
+		secret[:15]:                                "…",
+		"{env.HOST}/" + secret[:15]:                "{env.HOST}/…",
+		"{env." + secret[:20] + "}":                "{env.…}",
+		"{env." + newer + "}":                      "{env.…}",
 		"Token: correct horse":                     "Token: …",
 		"Bearer abc":                               "Bearer …",
 		"password=abc":                             "password=…",
@@ -88,6 +106,9 @@ func TestPrintableError(t *testing.T) {
 	}
 	if err := PrintableError(fs.ErrNotExist); err != fs.ErrNotExist {
 		t.Errorf("an error without a token becomes %v", err)
+	}
+	if err := PrintableError(&fs.PathError{Op: "open", Path: "/run/secrets/ic_production", Err: fs.ErrNotExist}); !strings.Contains(err.Error(), "ic_production") {
+		t.Errorf("the name of a file is hidden: %v", err)
 	}
 	err := PrintableError(&fs.PathError{Op: "open", Path: secret, Err: fs.ErrNotExist})
 	if got, want := err.Error(), "open …: file does not exist"; got != want || !errors.Is(err, fs.ErrNotExist) {
