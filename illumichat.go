@@ -81,8 +81,8 @@ const off caddy.Duration = -1
 // They are set when the request is over. A placeholder without a value is empty.
 type Handler struct {
 	// The API token. It should be a placeholder, `{env.NAME}` or `{file.PATH}`. A literal token is visible in the
-	// config, and the handler logs a warning. A token that is exactly one `{file.PATH}` is read again for each request,
-	// so a rotated secret needs no reload. Required.
+	// config, and the handler logs a warning. A placeholder with other text beside it is refused. A token that is exactly
+	// one `{file.PATH}` is read again for each request, so a rotated secret needs no reload. Required.
 	Token string `json:"token,omitempty"`
 
 	// The chat API's URL, `http` or `https`, without credentials. It may contain `{env.*}` and `{file.*}` placeholders. An
@@ -92,11 +92,12 @@ type Handler struct {
 	// The ids of the assistants that pages may talk to. A single `*` allows any assistant, and the handler logs
 	// a warning. Ids may be `{env.*}` and `{file.*}` placeholders. If exactly one assistant is configured, ids and
 	// aliases together, a page may omit `assistantId`. An id with a comma or quotation marks is refused, and so is the
-	// API token. Required, unless there are aliases.
+	// API token, an id of its form, and `other`. Required, unless there are aliases.
 	Assistants []string `json:"assistants,omitempty"`
 
 	// Names that pages may use for assistants, so that they need not know the ids: name → assistant id.
-	// The ids may be `{env.*}` and `{file.*}` placeholders. A name may not equal a listed id.
+	// The ids may be `{env.*}` and `{file.*}` placeholders. A name may not equal a listed id, or hold a space, a comma or
+	// quotation marks. With `*`, no name may be `other`, the metrics label of all assistants that are not listed.
 	Aliases map[string]string `json:"aliases,omitempty"`
 
 	// The largest request body, in bytes. Default: 1048576 (1 MiB).

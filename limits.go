@@ -44,7 +44,8 @@ type Limit struct {
 	Window caddy.Duration `json:"window,omitempty"`
 
 	// The key that chats are counted by: a text with placeholders, or a fixed word for one count of all chats, such as
-	// `everyone`. A word that looks like a client, such as `ip` or `remote_host`, is refused. An IP address counts
+	// `everyone`. A word that looks like a client, such as `ip` or `per-user`, is refused, and so is a placeholder that has
+	// another value for each request, such as `{time.now}`. An IP address counts
 	// without its zone. An IPv4-mapped one counts as IPv4, and any other IPv6 address as its /64 network. Chats for which
 	// any placeholder is empty share one count. A key over 256 bytes is replaced by its hash. Default:
 	// `{http.vars.client_ip}`, the client's address as the server's `trusted_proxies` determine it.

@@ -61,7 +61,8 @@ type Resume struct {
 	// others, the oldest first. An answer that finds no room cannot be resumed. Default: 67108864 (64 MiB).
 	MaxTotal int64 `json:"max_total,omitempty"`
 
-	// A text with at least one placeholder that tells visitors apart, such as `{http.auth.user.id}`. Only a request with
+	// A text with at least one placeholder that tells visitors apart, such as `{http.auth.user.id}`. A placeholder that
+	// changes from request to request is refused. Only a request with
 	// the same value as the chat's request may resume or stop the answer. If any of its placeholders is empty, the answer
 	// cannot be resumed. Default: none.
 	Owner string `json:"owner,omitempty"`
