@@ -391,7 +391,9 @@ func (ex *exchange) interrupt(reason *apierror.Interruption) error {
 	}
 	reason = ex.stating(reason)
 	ex.record.Ended(reason.FinishReason(), reason.Code.String())
-	ex.logInterruption(ex.record, reason, telemetry.Answers)
+	if ex.answer == nil || ex.answer.stated == nil { // else noteStated has logged why
+		ex.logInterruption(ex.record, reason, telemetry.Answers)
+	}
 	if err := ex.output.Finish(chat.FinishEvent(reason)); err != nil {
 		return ex.leave(err)
 	}

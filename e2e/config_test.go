@@ -123,6 +123,22 @@ func TestConfigErrorsNameThePlaceholder(t *testing.T) {
 }
 
 // The token is no assistant: visitors, the admin API, metrics and the access log would show it.
+// Where any assistant is allowed, a visitor cannot put the token, or what looks like one, into logs and metrics.
+func TestTokenIsNoVisitorsAssistant(t *testing.T) {
+	t.Setenv("TEST_OWN_FORM", "a-token-of-a-form-of-its-own")
+	server := sandboxtest.NewServer(t, sandbox.Options{})
+	s := sitetest.Serve(t, fmt.Sprintf("log\nillumichat %s {\ntoken {env.TEST_OWN_FORM}\nassistants *\nendpoint %s\n}", sitetest.ChatPath, server.URL))
+	for _, id := range []string{"a-token-of-a-form-of-its-own", sandbox.Token, "x " + sandbox.Token} {
+		sitetest.WantError(t, s.Ask(strings.Replace(sitetest.Hello, "asst_demo", id, 1)), http.StatusForbidden, "forbidden:assistant")
+	}
+	if log := s.Log(); strings.Contains(log, "a-token") || strings.Contains(log, sandbox.Token) {
+		t.Error("the log holds the token")
+	}
+	if asked := len(server.Requests()); asked != 0 {
+		t.Errorf("the upstream was asked %d times", asked)
+	}
+}
+
 func TestTokenIsNoAssistant(t *testing.T) {
 	t.Setenv("TEST_TOKEN", sandbox.Token)
 	t.Setenv("TEST_ANOTHER", "wsk_live_sandbox0000")
@@ -134,6 +150,8 @@ func TestTokenIsNoAssistant(t *testing.T) {
 		{"{env.TEST_TOKEN}", "assistants {env.TEST_ANOTHER}"},
 		{"{env.TEST_OWN_FORM}", "assistants {env.TEST_OWN_FORM}"},
 		{"{env.TEST_OWN_FORM}", "assistants asst_demo\nalias a-token-of-a-form-of-its-own asst_demo"},
+		{"a-token-of-a-form-of-its-own", "assistants a-token-of-a-form-of-its-own"},
+		{"a-token-of-a-form-of-its-own", "assistants asst_demo\nalias help a-token-of-a-form-of-its-own"},
 		{"{env.TEST_OWN_FORM}", "assistants asst_demo\nlimit 5 1h a-token-of-a-form-of-its-own"},
 		{"{env.TEST_TOKEN}", "assistants " + sandbox.Token},
 		{"{env.TEST_TOKEN}", "assistants asst_demo,asst_other"},

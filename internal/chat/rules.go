@@ -44,6 +44,7 @@ type Config struct {
 type Rules struct {
 	assistants  map[string]string // name that a page may use → the assistant's id
 	any         bool
+	holdsToken  func(string) bool // reports whether a text holds the API token
 	maxBodySize int64
 	maxMessages int
 	roles       []string
@@ -63,6 +64,7 @@ func NewRules(config Config) (*Rules, error) {
 	if config.HoldsToken == nil {
 		config.HoldsToken = func(string) bool { return false }
 	}
+	rules.holdsToken = config.HoldsToken
 	var listed []string
 	for _, configured := range config.Assistants {
 		if configured == Any {
@@ -112,13 +114,16 @@ func (c *Config) resolveID(configured string) (string, error) {
 	return id, aboutID(configured, err)
 }
 
-// aboutID adds to an error which id it is about. It names the placeholders of an id that has some.
+// aboutID adds to an error which id it is about. It names the placeholders of an id that has some. It does not name an id
+// that is the token.
 func aboutID(configured string, err error) error {
 	switch {
 	case err == nil || configured == "" || configured == Any:
 		return err
 	case values.HasPlaceholder(configured):
 		return fmt.Errorf("the value of %s: %w", values.Placeholders(configured), err)
+	case errors.Is(err, values.ErrIsToken):
+		return err
 	}
 	return fmt.Errorf("%q: %w", values.Printable(configured), err)
 }
@@ -272,7 +277,7 @@ func (c *Rules) allowed(name string) (configured, id string, err error) {
 	if id, ok := c.assistants[name]; ok {
 		return name, id, nil
 	}
-	if c.any {
+	if c.any && !c.holdsToken(name) && !values.HoldsToken(name) { // logs and metrics show ids
 		return name, name, nil
 	}
 	return "", "", errAssistant
