@@ -7,13 +7,8 @@ import (
 
 // This file tells a run of characters that may be a secret from one that people read: words, hosts, numbers and durations.
 
-const (
-	// minSecret is the length of the shortest token that a config may have, in bytes.
-	minSecret = 16
-
-	// minOpaque is how many bytes of a run have to be unreadable, in all, before the run is hidden.
-	minOpaque = 10
-)
+// minOpaque is how many bytes of a run have to be unreadable, in all, before the run is hidden.
+const minOpaque = 10
 
 var (
 	// longRun matches a run of characters that is long for a word, or a placeholder.
@@ -22,7 +17,8 @@ var (
 	// unbroken matches a run that no separator divides into words.
 	unbroken = regexp.MustCompile(`[0-9A-Za-z]{20}`)
 
-	// dottedRun matches a run with dots, or a placeholder. pathRun matches one with slashes as well.
+	// dottedRun matches a run with dots that is as long as the shortest token, or a placeholder. pathRun matches one with
+	// slashes as well.
 	dottedRun = regexp.MustCompile(`\{[a-z_]+\.[^{}]*\}|[0-9A-Za-z_+=~.-]{16,}`)
 	pathRun   = regexp.MustCompile(`\{[a-z_]+\.[^{}]*\}|[0-9A-Za-z_+=~./-]{16,}`)
 
