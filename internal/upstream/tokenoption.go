@@ -51,6 +51,9 @@ var (
 	// placeholderName matches the name of a placeholder without its braces. A token may have a dot, but not there.
 	placeholderName = regexp.MustCompile(`(?i)^(?:env|file)[.:]`)
 
+	// windowsPath matches the path of a drive or of a network share.
+	windowsPath = regexp.MustCompile(`^(?:[A-Za-z]:[/\\]|\\\\)`)
+
 	// pathSegment matches a name of a directory or a file that people choose.
 	pathSegment = regexp.MustCompile(`^[A-Za-z._-]+(?:[0-9]{1,3}(?:[._-][A-Za-z._-]*)?)?$`)
 )
@@ -58,7 +61,7 @@ var (
 // isPath reports whether a token is the path of a file: an absolute one, one that begins with a dot, or names with slashes
 // between them. A token may hold slashes, but the texts between them are hardly ever names.
 func isPath(token string) bool {
-	if strings.Contains(token, `\`) || len(token) > 2 && token[1:3] == ":/" { // on Windows
+	if windowsPath.MatchString(token) {
 		return true
 	}
 	for _, beginning := range []string{"/", "./", "../", "~/"} {
@@ -66,7 +69,7 @@ func isPath(token string) bool {
 			return true
 		}
 	}
-	segments := strings.Split(token, "/")
+	segments := strings.Split(strings.ReplaceAll(token, `\`, "/"), "/")
 	for _, segment := range segments {
 		if !pathSegment.MatchString(segment) {
 			return false
