@@ -267,7 +267,7 @@ func firstError(blocks []byte) []byte {
 	for at := 0; at < len(blocks); {
 		n, kind := split.Next(blocks[at:], cr)
 		if block := blocks[at : at+n]; kind == sse.Event {
-			if chat.IsText(block) || !chat.MayState(block) {
+			if chat.IsOther(block) || !chat.MayState(block) {
 				return nil
 			}
 			data := sse.AppendData(nil, block, at == 0)
@@ -319,7 +319,7 @@ func (r *relay) noteFailure() {
 		return
 	}
 	blocks := r.buffer.Held()[:r.whole]
-	if chat.IsText(blocks[r.last:]) {
+	if chat.IsOther(blocks[r.last:]) {
 		r.failure = chat.Failure{}
 		return
 	}

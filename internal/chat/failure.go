@@ -24,11 +24,24 @@ const (
 	maxSearched = 256
 )
 
-// textDelta is how nearly all events begin.
-var textDelta = []byte(`data: {"type":"text-delta"`)
+// Nearly all events begin with these.
+var (
+	beginsWithData = []byte("data: ")
+	beginsWithType = []byte(`{"type":"`)
+)
 
-// IsText reports whether an event is text, as nearly all events are.
-func IsText(event []byte) bool { return bytes.HasPrefix(event, textDelta) }
+// IsOther is a cheap test, which nearly all events pass: it reports whether an event begins with a type that is not that
+// of an error, or is a JSON string.
+func IsOther(event []byte) bool {
+	data, ok := bytes.CutPrefix(event, beginsWithData)
+	if !ok || len(data) == 0 {
+		return false
+	}
+	if name, ok := bytes.CutPrefix(data, beginsWithType); ok {
+		return len(name) > 0 && name[0] != 'e' && name[0] != '\\' // an escape may be an e
+	}
+	return data[0] == '"'
+}
 
 // MayFail is a cheap test: it reports whether an event may be an error event. It misses one whose first bytes do not say
 // that it is an error.

@@ -34,7 +34,7 @@ func TestReadFailure(t *testing.T) {
 		{data: `{"error":"quota exceeded","code":"quota"}`, no: true},
 		{data: `{"error":{"message":"x"},"code":"a:b"}`, no: true},
 		{data: `{"textDelta":"error"}`, no: true},
-		{data: `{"type":"text-delta","type":"error"}`, no: true}, // an event that begins as text is taken for text
+		{data: `{"type":"text-delta","type":"error"}`, no: true}, // the first type counts
 		{data: `["error"]`, no: true},
 		{data: `"error"`, no: true},
 		{data: `error`, no: true},
@@ -43,7 +43,7 @@ func TestReadFailure(t *testing.T) {
 	} {
 		event := []byte("data: " + test.data + "\n\n")
 		var got Failure
-		ok := MayFail(event) && !IsText(event)
+		ok := MayFail(event) && !IsOther(event)
 		if ok {
 			got, ok = ReadFailure(event, false)
 		}
