@@ -6,7 +6,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 )
@@ -146,17 +145,23 @@ func TestLateErrorCounts(t *testing.T) {
 		{"unauthorized:chat", "unauthorized", "the upstream refused the API token"},
 	} {
 		event := `data: {"error":"their words","code":"` + test.code + `"}` + "\n\n"
-		upstream := sitetest.NewUpstream(t, func(w http.ResponseWriter, _ *http.Request) {
+		headed := make(chan struct{}) // closed when the visitor has the response headers
+		upstream := sitetest.NewUpstream(t, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Type", eventStream)
 			w.Header().Set("Retry-After", "600")
 			_ = http.NewResponseController(w).Flush()
-			time.Sleep(200 * time.Millisecond) // longer than commit_after
-			_, _ = w.Write([]byte(event))
+			select {
+			case <-headed:
+				_, _ = w.Write([]byte(event))
+			case <-r.Context().Done():
+			}
 		})
 		s := sitetest.Serve(t, "metrics /metrics\n"+sitetest.ChatToURL(upstream.URL, "commit_after 20ms\n"+quickTries))
 		name := fmt.Sprintf("tries_total{outcome=%q}", test.tries)
 		before := sitetest.Scrape(t, s)[name]
-		got := sitetest.ReadAll(t, s.Ask(sitetest.Hello))
+		resp := s.Ask(sitetest.Hello)
+		close(headed)
+		got := sitetest.ReadAll(t, resp)
 		if rest, ok := strings.CutPrefix(got, event); !ok || sitetest.OnlyFinish(t, rest).Code != test.code {
 			t.Errorf("got %q", got)
 		}
