@@ -5,18 +5,18 @@ import (
 	"sync"
 )
 
-// budget counts the bytes that all logs of a store take up. Logs that have ended make room for others, the oldest
-// first.
+// Budget counts the bytes that a store takes up. Streams that have ended make room for others, the oldest first. Its
+// methods are safe for concurrent use. Its zero value is an empty budget.
 //
 // The budget's lock is taken before the locks of logs.
-type budget struct {
+type Budget struct {
 	mu    sync.Mutex
 	used  int64     // bytes
 	ended list.List // of *log, the oldest first
 }
 
-// take reserves n bytes within a total, and drops ended logs if it has to. It returns false if there is still no room.
-func (b *budget) take(n, total int64) bool {
+// Take reserves n bytes within a total, and drops ended streams if it has to. It returns false if there is still no room.
+func (b *Budget) Take(n, total int64) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for b.used+n > total {
@@ -30,8 +30,8 @@ func (b *budget) take(n, total int64) bool {
 	return true
 }
 
-// giveBack returns n reserved bytes to the budget.
-func (b *budget) giveBack(n int64) {
+// GiveBack returns n reserved bytes to the budget.
+func (b *Budget) GiveBack(n int64) {
 	if n == 0 {
 		return
 	}
@@ -41,7 +41,7 @@ func (b *budget) giveBack(n int64) {
 }
 
 // end adds a log to those that make room for others. The returned function drops that log at once.
-func (b *budget) end(l *log) (drop func()) {
+func (b *Budget) end(l *log) (drop func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	element := b.ended.PushBack(l)
@@ -54,7 +54,7 @@ func (b *budget) end(l *log) (drop func()) {
 	}
 }
 
-func (b *budget) forget(element *list.Element) {
+func (b *Budget) forget(element *list.Element) {
 	l := b.ended.Remove(element).(*log)
 	element.Value = nil
 	b.used -= l.forget()

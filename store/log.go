@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"io"
+	"net/http"
 	"slices"
 	"sort"
 	"sync"
@@ -24,13 +25,15 @@ const (
 type log struct {
 	meta   Meta
 	terms  Terms
-	budget *budget
-	remove func() // removes the log from its store
+	budget *Budget
+	remove func(*log) // removes the log from its store
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 
 	mu        sync.Mutex
 	kept      bool
+	header    http.Header // nil: the log is not open yet
+	failed    *Failed     // nil: it has not failed
 	done      bool
 	ended     End
 	segments  []segment // the bytes that are held
@@ -54,14 +57,14 @@ type segment struct {
 
 func (s *segment) end() int64 { return s.start + int64(len(s.data)) }
 
-func newLog(meta Meta, terms Terms, b *budget, remove func()) (*log, *logListener) {
+func newLog(meta Meta, terms Terms, b *Budget, remove func(*log)) (*log, *logListener) {
 	l := &log{
 		meta: meta, terms: terms, budget: b, remove: remove,
 		listeners: make(map[*logListener]struct{}),
 		room:      make(chan struct{}, 1),
 	}
 	l.ctx, l.cancel = context.WithCancelCause(context.Background())
-	if l.kept = b.take(logCost, terms.MaxTotal); l.kept {
+	if l.kept = b.Take(logCost, terms.MaxTotal); l.kept {
 		l.cost = logCost
 	}
 	return l, l.listener(0, 0)
@@ -78,6 +81,30 @@ func (l *log) Meta() Meta                 { return l.meta }
 func (l *log) Context() context.Context   { return l.ctx }
 func (l *log) Stop(context.Context) error { l.cancel(ErrStopped); return nil }
 
+func (l *log) Open(header http.Header) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.header = header
+	l.wake()
+}
+
+func (l *log) Fail(reason []byte) {
+	l.mu.Lock()
+	l.failed = &Failed{Reason: reason}
+	l.wake()
+	l.mu.Unlock()
+	l.discard()
+}
+
+// discard removes a log that no visitor needs any more.
+func (l *log) discard() {
+	l.budget.GiveBack(l.forget())
+	l.mu.Lock()
+	l.stopGrace()
+	l.mu.Unlock()
+	l.cancel(nil)
+}
+
 // Append adds a chunk. It reserves memory first, because the budget's lock must not be taken while the log's is held.
 func (l *log) Append(ctx context.Context, chunk Chunk) error {
 	cost := l.makeRoom(len(chunk.Data))
@@ -85,12 +112,14 @@ func (l *log) Append(ctx context.Context, chunk Chunk) error {
 		l.mu.Lock()
 		if l.ctx.Err() != nil {
 			l.mu.Unlock()
-			l.budget.giveBack(cost)
+			l.budget.GiveBack(cost)
 			return context.Cause(l.ctx)
 		}
-		if lag := l.lag(); l.kept || lag == 0 || lag+int64(len(chunk.Data)) <= window {
+		if l.kept || l.hasRoom(len(chunk.Data)) {
+			freed := l.cutSlow(len(chunk.Data))
 			l.add(chunk, cost)
 			l.mu.Unlock()
+			l.budget.GiveBack(freed)
 			return nil
 		}
 		l.mu.Unlock()
@@ -114,10 +143,10 @@ func (l *log) makeRoom(n int) (cost int64) {
 		return 0
 	}
 	cost = int64(size) + int64(size)/5 // a fifth more, for the offsets of its events
-	if fits && l.budget.take(cost, l.terms.MaxTotal) {
+	if fits && l.budget.Take(cost, l.terms.MaxTotal) {
 		return cost
 	}
-	l.budget.giveBack(l.forget())
+	l.budget.GiveBack(l.forget())
 	return 0
 }
 
@@ -179,6 +208,36 @@ func (l *log) lag() int64 {
 	return l.end - slowest
 }
 
+// hasRoom reports whether n more bytes can be added to a log that is no longer kept. The fastest listener must not be
+// further behind than window. No other listener is waited for.
+func (l *log) hasRoom(n int) bool {
+	fastest := int64(0)
+	for listener := range l.listeners {
+		fastest = max(fastest, listener.at)
+	}
+	return len(l.listeners) == 0 || fastest == l.end || l.end-fastest+int64(n) <= window
+}
+
+// cutSlow cuts off the listeners that n more bytes would leave further behind than window, if the log is no longer
+// kept. It returns how many bytes of the budget are free again.
+func (l *log) cutSlow(n int) (freed int64) {
+	if l.kept {
+		return 0
+	}
+	cut := false
+	for listener := range l.listeners {
+		if listener.at < l.end && l.end-listener.at+int64(n) > window {
+			delete(l.listeners, listener)
+			listener.cut, cut = true, true
+			signal(listener.news)
+		}
+	}
+	if !cut {
+		return 0
+	}
+	return l.trim()
+}
+
 // Finish ends the log. If it is still kept, it stays so for Terms.Keep, or until another log needs its memory.
 func (l *log) Finish(last Chunk, end End) {
 	cost := l.makeRoom(len(last.Data))
@@ -186,7 +245,7 @@ func (l *log) Finish(last Chunk, end End) {
 	l.add(last, cost)
 	l.done, l.ended = true, end
 	kept := l.kept
-	l.listened()
+	l.stopGrace()
 	l.wake()
 	l.mu.Unlock()
 	l.cancel(nil)
@@ -201,7 +260,7 @@ func (l *log) Finish(last Chunk, end End) {
 // forget ends the keeping of the log. The log then holds only the bytes that its listeners have yet to read, and no
 // visitor can come back. It returns how many bytes of the budget are free again.
 func (l *log) forget() (freed int64) {
-	l.remove()
+	l.remove(l)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.kept = false
@@ -237,8 +296,8 @@ func (l *log) trim() (freed int64) {
 	return freed
 }
 
-// listened stops the grace period.
-func (l *log) listened() {
+// stopGrace stops the grace period.
+func (l *log) stopGrace() {
 	if l.nobody != nil {
 		l.nobody.Stop()
 	}
@@ -275,7 +334,7 @@ func (l *log) Listen(after int64) (Listener, error) {
 	if l.done && n == len(l.ends) {
 		return nil, io.EOF
 	}
-	l.listened()
+	l.stopGrace()
 	return l.listener(at, int64(n)), nil
 }
 
@@ -284,12 +343,21 @@ type logListener struct {
 	log    *log
 	at     int64 // how many bytes the listener has read
 	events int64 // how many events the listener has read
+	opened bool  // the listener knows the header
+	cut    bool  // the listener was too far behind
 	news   chan struct{}
+}
+
+func (r *logListener) Header() http.Header {
+	r.log.mu.Lock()
+	defer r.log.mu.Unlock()
+	r.opened = r.log.header != nil
+	return r.log.header
 }
 
 func (r *logListener) Read() (Piece, error) {
 	p, freed, err := r.read()
-	r.log.budget.giveBack(freed)
+	r.log.budget.GiveBack(freed)
 	return p, err
 }
 
@@ -297,11 +365,17 @@ func (r *logListener) read() (p Piece, freed int64, err error) {
 	l := r.log
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if r.at == l.end {
-		if l.done {
-			err = io.EOF
-		}
-		return p, 0, err
+	switch {
+	case l.failed != nil:
+		return p, 0, l.failed
+	case r.cut:
+		return p, 0, ErrBehind
+	case l.header == nil:
+		return p, 0, nil
+	case r.at == l.end && l.done:
+		return p, 0, io.EOF
+	case r.at == l.end:
+		return p, 0, nil
 	}
 	i := sort.Search(len(l.segments), func(i int) bool { return l.segments[i].end() > r.at })
 	held := l.segments[i]
@@ -335,13 +409,21 @@ func (r *logListener) End() End {
 	return r.log.ended
 }
 
+// ready reports whether there is something that the listener does not know.
 func (r *logListener) ready() bool {
-	r.log.mu.Lock()
-	defer r.log.mu.Unlock()
-	return r.at < r.log.end || r.log.done
+	l := r.log
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.failed != nil, r.cut:
+		return true
+	case l.header == nil:
+		return false
+	}
+	return !r.opened || r.at < l.end || l.done
 }
 
-func (r *logListener) Close() { r.log.budget.giveBack(r.close()) }
+func (r *logListener) Close() { r.log.budget.GiveBack(r.close()) }
 
 func (r *logListener) close() (freed int64) {
 	l := r.log

@@ -44,7 +44,10 @@ var memories = caddy.NewUsagePool()
 // Open returns the store of a scope. All handlers of the process that open the same scope share one store.
 func (*Memory) Open(scope string) (Store, error) {
 	shared, _, err := memories.LoadOrNew(scope, func() (caddy.Destructor, error) {
-		return &memory{scope: scope, logs: make(map[string]*log)}, nil
+		return newMemory(new(Budget), func() error {
+			_, err := memories.Delete(scope)
+			return err
+		}), nil
 	})
 	if err != nil {
 		return nil, err
@@ -52,17 +55,27 @@ func (*Memory) Open(scope string) (Store, error) {
 	return shared.(*memory), nil
 }
 
+// NewMemory returns a store that keeps streams in memory, and that no module opens. It is for stores that are built on
+// it. Its streams count in budget, in which its owner may count other bytes as well.
+func NewMemory(budget *Budget) Store {
+	return newMemory(budget, func() error { return nil })
+}
+
+func newMemory(budget *Budget, release func() error) *memory {
+	return &memory{budget: budget, release: release, logs: make(map[string]*log)}
+}
+
 // memory is the store of one scope.
 type memory struct {
-	scope  string
-	budget budget
+	budget  *Budget
+	release func() error // releases what Open took
 
 	mu   sync.Mutex // taken after the locks of logs and of their budget
 	logs map[string]*log
 }
 
-func (m *memory) Claim(id string, meta Meta, terms Terms) (Source, Listener) {
-	l, first := newLog(meta, terms, &m.budget, func() { m.remove(id) })
+func (m *memory) Create(id string, meta Meta, terms Terms) (Source, Listener) {
+	l, first := m.newLog(id, meta, terms)
 	if l.kept {
 		m.mu.Lock()
 		defer m.mu.Unlock()
@@ -71,27 +84,57 @@ func (m *memory) Claim(id string, meta Meta, terms Terms) (Source, Listener) {
 	return l, first
 }
 
-func (m *memory) remove(id string) {
+func (m *memory) Claim(id string, meta Meta, terms Terms) (Source, Listener, Stream) {
+	if taken := m.find(id); taken != nil {
+		return nil, nil, taken
+	}
+	l, first := m.newLog(id, meta, terms) // not under the lock, because it may have to remove another log
+	if !l.kept {
+		return l, first, nil
+	}
+	m.mu.Lock()
+	taken, isTaken := m.logs[id]
+	if !isTaken {
+		m.logs[id] = l
+	}
+	m.mu.Unlock()
+	if isTaken {
+		l.discard()
+		return nil, nil, taken
+	}
+	return l, first, nil
+}
+
+func (m *memory) newLog(id string, meta Meta, terms Terms) (*log, *logListener) {
+	return newLog(meta, terms, m.budget, func(l *log) { m.remove(id, l) })
+}
+
+// remove removes a log, unless another one has its id by now.
+func (m *memory) remove(id string, l *log) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	delete(m.logs, id)
+	if m.logs[id] == l {
+		delete(m.logs, id)
+	}
 }
 
 func (m *memory) Find(_ context.Context, id string) (Stream, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if l, ok := m.logs[id]; ok {
+	if l := m.find(id); l != nil {
 		return l, nil
 	}
 	return nil, ErrNotFound
 }
 
+// find returns the log with an id, or nil.
+func (m *memory) find(id string) *log {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.logs[id]
+}
+
 func (*memory) Shared() bool { return false }
 
-func (m *memory) Close() error {
-	_, err := memories.Delete(m.scope)
-	return err
-}
+func (m *memory) Close() error { return m.release() }
 
 // Destruct satisfies caddy.Destructor, which the pool needs. The garbage collector frees the streams that are left.
 func (*memory) Destruct() error { return nil }

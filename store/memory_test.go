@@ -3,8 +3,10 @@ package store_test
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -40,7 +42,8 @@ func TestMemoryIsBounded(t *testing.T) {
 			var sources []store.Source
 			kept := 0
 			for i := range streams {
-				source, first := s.Claim(fmt.Sprint("stream", i), store.Meta{}, terms)
+				source, first := s.Create(fmt.Sprint("stream", i), store.Meta{}, terms)
+				source.Open(http.Header{})
 				first.Close()
 				for n := 0; n < size && source.Append(t.Context(), store.Chunk{Data: event, Ends: []int{len(event)}}) == nil; n += len(event) {
 				}
@@ -85,7 +88,8 @@ func TestMemoryOfSlowListenersIsBounded(t *testing.T) {
 	cancel() // so that Append fails instead of waiting for a listener
 	var listeners []store.Listener
 	for i := range 200 {
-		source, listener := s.Claim(fmt.Sprint("stream", i), store.Meta{}, terms)
+		source, listener := s.Create(fmt.Sprint("stream", i), store.Meta{}, terms)
+		source.Open(http.Header{})
 		for n := 0; n < 900 && source.Append(ctx, store.Chunk{Data: event, Ends: []int{len(event)}}) == nil; n++ {
 		}
 		source.Finish(store.Chunk{}, store.End{})
@@ -101,6 +105,35 @@ func TestMemoryOfSlowListenersIsBounded(t *testing.T) {
 	if used := heap() - before; used > total+total/5 {
 		t.Errorf("when nobody listens, %d KiB are used", used>>10)
 	}
+}
+
+// Streams that have failed, and claims that came too late, take up no memory.
+func TestFailedStreamsAreForgotten(t *testing.T) {
+	s := openMemory(t)
+	terms := store.Terms{Grace: time.Minute, Keep: time.Minute, MaxSize: 1 << 10, MaxTotal: 64 << 10}
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 500 {
+				source, listener, taken := s.Claim("id", store.Meta{}, terms)
+				if taken != nil {
+					continue
+				}
+				listener.Close()
+				source.Fail(nil)
+			}
+		})
+	}
+	wg.Wait()
+	source, listener, taken := s.Claim("id", store.Meta{}, terms)
+	if taken != nil {
+		t.Fatal("the id is still taken")
+	}
+	defer listener.Close()
+	if _, err := s.Find(t.Context(), "id"); err != nil {
+		t.Errorf("there is no room for a stream: %v", err)
+	}
+	source.Fail(nil)
 }
 
 func heap() int {
@@ -130,7 +163,8 @@ func BenchmarkMemory(b *testing.B) {
 				source.Finish(store.Chunk{}, store.End{})
 			}
 			terms.Keep = time.Nanosecond
-			source, listener = s.Claim(fmt.Sprint(n), store.Meta{}, terms)
+			source, listener = s.Create(fmt.Sprint(n), store.Meta{}, terms)
+			source.Open(http.Header{})
 		}
 		n++
 		if err := source.Append(b.Context(), store.Chunk{Data: event, Ends: ends}); err != nil {

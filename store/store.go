@@ -11,6 +11,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 )
@@ -29,6 +30,10 @@ var (
 	// ErrLost means that the rest of a stream will never come. The instance that writes the stream, or the place where
 	// it is kept, is gone. A listener gets ErrLost instead of the stream's end.
 	ErrLost = errors.New("the rest of the stream is lost")
+
+	// ErrBehind is the ErrLost of a listener that has not read as fast as another one, when the stream had become too
+	// long to be kept.
+	ErrBehind = fmt.Errorf("%w: the visitor reads too slowly, and the answer is too long to be kept", ErrLost)
 )
 
 // Module is a Caddy module in the namespace http.handlers.illumichat.stores. The handler loads it as its `store`.
@@ -44,17 +49,26 @@ type Module interface {
 
 // Store keeps the streams of one scope. Its methods are safe for concurrent use.
 type Store interface {
-	// Claim begins a stream. The caller chooses the id, which no other stream has. It writes the stream through the
-	// Source and must finish it. The Listener reads the stream from its beginning, for the visitor who sent the chat.
-	// The caller must close the Listener.
+	// Create begins a stream under a new id, which no other stream has. The caller writes the stream through the Source,
+	// and must end it by Finish or Fail. The Listener reads the stream from its beginning, for the visitor who sent the
+	// chat. The caller must close the Listener.
 	//
-	// Claim does not wait for anything outside this process, and does not fail. If the store cannot keep the stream,
+	// Create does not wait for anything outside this process, and does not fail. If the store cannot keep the stream,
 	// the Source and the Listener work nevertheless, but Find returns ErrNotFound.
-	Claim(id string, meta Meta, terms Terms) (Source, Listener)
+	Create(id string, meta Meta, terms Terms) (Source, Listener)
+
+	// Claim begins a stream under an id that the page chose, as Create does. If there is a stream with that id already,
+	// Claim returns it as taken, and neither a Source nor a Listener. If several callers claim one id at the same time,
+	// at whichever instances, only one of them begins the stream.
+	//
+	// Claim may wait a quarter of a second for anything outside this process. If it gets no answer by then, it decides
+	// for this instance alone.
+	Claim(id string, meta Meta, terms Terms) (source Source, first Listener, taken Stream)
 
 	// Find returns the stream with an id, whether it is still being written or has ended. It returns ErrNotFound if
-	// there is no such stream, or if it is no longer kept. Any other error means that the store could not look for the
-	// stream, or that the context ended. If another instance has claimed the stream, Find may need a moment to see it.
+	// there is no such stream, if it has failed, or if it is no longer kept. Any other error means that the store could not look for the
+	// stream, or that the context ended. If another instance has begun the stream, Find may need a moment to see it.
+	// But Find sees it from the moment at which a listener gets its header.
 	Find(ctx context.Context, id string) (Stream, error)
 
 	// Shared reports whether other instances can find the streams of this instance at the moment. If so, a stream may
@@ -64,16 +78,22 @@ type Store interface {
 	// Close ends one Open. The caller calls it after its last source has finished and its last listener was closed.
 	// Other callers that have opened the same scope keep using the store.
 	//
-	// A late request to a replaced config may still use the store afterwards, so its methods must not panic. Claim must
-	// still return a working Source and Listener; Find may return any error.
+	// A late request to a replaced config may still use the store afterwards, so its methods must not panic. Claim
+	// and Create must still return a working Source and Listener; Find may return any error.
 	Close() error
 }
 
+// Failed is what a listener gets instead of a stream that has failed before it was opened.
+type Failed struct {
+	Reason []byte // what was given to Source.Fail
+}
+
+func (*Failed) Error() string { return "the stream failed before it was opened" }
+
 // Meta describes a stream. The store returns it unchanged, and does not interpret it.
 type Meta struct {
-	Owner     string      // who may read and stop the stream; empty: anybody who knows the id. The caller checks it
-	Assistant string      // the label of the assistant in metrics
-	Header    http.Header // the response headers of the answer
+	Owner     string // who may read and stop the stream; empty: anybody who knows the id. The caller checks it
+	Assistant string // the label of the assistant in metrics
 }
 
 // Terms say how long a stream is kept, and how much of it.
@@ -86,11 +106,11 @@ type Terms struct {
 
 // Stream is a stream as its listeners see it. Its methods are safe for concurrent use.
 type Stream interface {
-	// Meta returns what was given to Claim.
+	// Meta returns what was given to Create or Claim.
 	Meta() Meta
 
-	// Listen begins to read after the event with the given number; 0 is the beginning of the stream. The caller must
-	// close the Listener. While there is a Listener, the stream is not abandoned.
+	// Listen begins to read after the event with the given number; 0 is the beginning of the stream. The stream need
+	// not be opened yet. The caller must close the Listener. While there is a Listener, the stream is not abandoned.
 	//
 	// The number may be greater than that of the last event so far. The Listener then gets only events that are added
 	// later. A store that learns of events late must skip those up to the given number.
@@ -105,27 +125,37 @@ type Stream interface {
 	Stop(ctx context.Context) error
 }
 
-// Source is a stream as its writer sees it. One goroutine at a time calls Append and Finish. All other methods are safe
-// for concurrent use.
+// Source is a stream as its writer sees it. The writer opens it, appends to it, and finishes it; or it fails the stream
+// before it was opened. One goroutine at a time calls Open, Append, Finish and Fail. All other methods are safe for
+// concurrent use.
 type Source interface {
 	Stream
 
 	// Context returns a context that ends when nobody wants the rest of the stream. Its cause is then ErrStopped or
-	// ErrAbandoned, or wraps one of them. The writer then calls Finish. Finish ends the context as well.
+	// ErrAbandoned, or wraps one of them. The writer then calls Finish or Fail, which end the context as well.
 	Context() context.Context
 
-	// Append adds a chunk to the stream. It keeps no reference to the slices of the chunk. It blocks while a listener
-	// is so far behind that the store cannot hold more for it. It stops waiting when the stream's context or the given
-	// one ends.
+	// Open gives listeners the response headers of the answer, which must not be nil or change afterwards. Until then,
+	// listeners wait. Open does not wait for anything, but listeners may get the header a moment later: not before
+	// Find sees the stream at every instance that can be reached. The writer calls it once.
+	Open(http.Header)
+
+	// Append adds a chunk to a stream that is open. It keeps no reference to the slices of the chunk. If the store can
+	// hold no more, Append blocks until one of the listeners has read enough. Listeners that are too far behind that one
+	// get ErrLost. Append stops waiting when the stream's context or the given one ends.
 	//
 	// An error means that nothing was added. It is the cause of the context that has ended.
 	Append(context.Context, Chunk) error
 
-	// Finish adds a last chunk, which may be empty, and ends the stream. The writer calls it once, and calls neither
-	// Append nor Finish afterwards. It must work, and add the chunk, even after the stream's context has ended.
+	// Finish adds a last chunk, which may be empty, and ends a stream that is open. The writer calls it once, and no
+	// other method of a writer afterwards. It must work, and add the chunk, even after the stream's context has ended.
 	// Listeners can still read everything that they have not read yet, and Finish does not wait for them. It may wait a
 	// moment for the place where the stream is kept, but only if the process is exiting.
 	Finish(Chunk, End)
+
+	// Fail ends a stream that was not opened, instead of Finish. All listeners get Failed with the given reason, and
+	// the stream's id is free again.
+	Fail(reason []byte)
 
 	// Heard restarts the grace period (Terms.Grace), because the stream has a listener that the store does not know. It
 	// is for a store that is built on another one, and has listeners at other instances.
@@ -147,14 +177,18 @@ type End struct {
 
 // Listener reads a stream. One goroutine at a time calls its methods.
 type Listener interface {
-	// Read returns the next piece of the stream. It does not wait: the piece is empty if nothing is there yet.
+	// Header returns what was given to Source.Open, or nil if the stream is not open yet. The caller must not modify it.
+	Header() http.Header
+
+	// Read returns the next piece of the stream. It does not wait: the piece is empty if nothing is there yet, and as
+	// long as Header returns nil.
 	//
-	// At the end of the stream, Read returns exactly io.EOF, which is not wrapped. If the rest of the stream is lost,
-	// it returns ErrLost or an error that wraps it. The piece is empty if there is an error, and all further calls
-	// return the same error.
+	// At the end of the stream, Read returns exactly io.EOF, which is not wrapped. If the stream has failed, it returns
+	// a *Failed. If the rest of the stream is lost, it returns ErrLost or an error that wraps it. The piece is empty if
+	// there is an error, and all further calls return the same error.
 	Read() (Piece, error)
 
-	// Wait blocks until Read may have something to return: bytes, io.EOF or an error. It then returns nil. It may
+	// Wait blocks until there may be something new: a header, bytes, io.EOF or an error. It then returns nil. It may
 	// return nil too early. If the context ends first, Wait returns its cause.
 	Wait(ctx context.Context) error
 

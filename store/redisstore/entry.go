@@ -34,8 +34,8 @@ type metaJSON struct {
 	Grace     time.Duration `json:"grace"`
 }
 
-func encodeMeta(meta store.Meta, instance string, terms store.Terms) string {
-	encoded, _ := json.Marshal(metaJSON{instance, meta.Owner, meta.Assistant, meta.Header, terms.Grace}) // cannot fail
+func encodeMeta(meta store.Meta, header http.Header, instance string, terms store.Terms) string {
+	encoded, _ := json.Marshal(metaJSON{instance, meta.Owner, meta.Assistant, header, terms.Grace}) // cannot fail
 	return string(encoded)
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -29,7 +30,8 @@ var terms = store.Terms{Grace: time.Minute, Keep: time.Minute, MaxSize: 1 << 20,
 // claim begins a stream that has a listener.
 func (s *redisStore) claim(t *testing.T, id string) *source {
 	t.Helper()
-	begun, first := s.Claim(id, store.Meta{}, terms)
+	begun, first := s.Create(id, store.Meta{}, terms)
+	begun.Open(http.Header{})
 	t.Cleanup(first.Close)
 	return begun.(*source)
 }
@@ -292,7 +294,8 @@ func TestAbandonedStreamsAreBounded(t *testing.T) {
 			before := heap()
 			var sources []store.Source
 			for i := range streams {
-				source, first := s.Claim(fmt.Sprint("stream", i), store.Meta{}, terms)
+				source, first := s.Create(fmt.Sprint("stream", i), store.Meta{}, terms)
+				source.Open(http.Header{})
 				first.Close()
 				for n := 0; n < size && source.Append(t.Context(), store.Chunk{Data: event, Ends: []int{len(event)}}) == nil; n += len(event) {
 				}

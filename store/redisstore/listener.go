@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/http"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -97,6 +98,8 @@ func (l *listener) hold(next batch, more bool) {
 	}
 	l.held = next
 }
+
+func (l *listener) Header() http.Header { return l.remote.meta.Header }
 
 func (l *listener) End() store.End { return l.end }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -220,7 +221,8 @@ func TestTroubleIsToldOnce(t *testing.T) {
 func TestListenerOfAClosedStore(t *testing.T) {
 	config := at(redistest.Start(t).Socket)
 	here, there := openInstance(t, config), openInstance(t, config)
-	source, first := here.Claim("id", store.Meta{}, store.Terms{Grace: time.Minute, Keep: time.Minute, MaxSize: 1 << 20, MaxTotal: 1 << 20})
+	source, first := here.Create("id", store.Meta{}, store.Terms{Grace: time.Minute, Keep: time.Minute, MaxSize: 1 << 20, MaxTotal: 1 << 20})
+	source.Open(http.Header{})
 	defer source.Finish(store.Chunk{}, store.End{})
 	defer first.Close()
 	eventually(t, "it is found", func() bool { _, err := there.Find(t.Context(), "id"); return err == nil })

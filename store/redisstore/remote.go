@@ -51,7 +51,7 @@ func (s *redisStore) look(ctx context.Context, command func(context.Context) *re
 }
 
 func (r *remote) Meta() store.Meta {
-	return store.Meta{Owner: r.meta.Owner, Assistant: r.meta.Assistant, Header: r.meta.Header}
+	return store.Meta{Owner: r.meta.Owner, Assistant: r.meta.Assistant}
 }
 
 func (r *remote) Stop(ctx context.Context) error {

@@ -3,6 +3,7 @@ package redisstore
 import (
 	"context"
 	"errors"
+	"net/http"
 	"sync"
 	"time"
 
@@ -44,12 +45,12 @@ func (p *replicator) init(s *redisStore) {
 }
 
 // begin starts to replicate a stream.
-func (p *replicator) begin(id string, local store.Source, meta store.Meta, terms store.Terms) *replica {
+func (p *replicator) begin(id string, local store.Source, meta store.Meta, header http.Header, terms store.Terms) *replica {
 	r := &replica{
 		id: id, key: p.store.keys.log(id), of: p, local: local, keep: terms.Keep,
 		done: make(chan struct{}),
 	}
-	r.entries = []*entry{{meta: encodeMeta(meta, p.store.instance, terms)}}
+	r.entries = []*entry{{meta: encodeMeta(meta, header, p.store.instance, terms)}}
 	r.behind = time.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"context"
+	"net/http"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -13,6 +14,16 @@ import (
 type source struct {
 	store.Source
 	replica *replica
+
+	store *redisStore
+	id    string
+	meta  store.Meta
+	terms store.Terms
+}
+
+func (s *source) Open(header http.Header) {
+	s.replica = s.store.replicator.begin(s.id, s.Source, s.meta, header, s.terms)
+	s.Source.Open(header)
 }
 
 func (s *source) Append(ctx context.Context, chunk store.Chunk) error {

@@ -38,6 +38,7 @@ type redisStore struct {
 	keys     keys
 	instance string
 	poolKey  string
+	budget   store.Budget // of what is in this process's memory
 	local    store.Store
 
 	ctx    context.Context // ends when the store is closed
@@ -70,10 +71,7 @@ func (c *Redis) newStore(scope, poolKey string) (*redisStore, error) {
 
 		countTime: countTime,
 	}
-	var err error
-	if s.local, err = new(store.Memory).Open("redis " + poolKey + " " + s.instance); err != nil {
-		return nil, errors.Join(err, s.link.close())
-	}
+	s.local = store.NewMemory(&s.budget)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.replicator.init(s)
 	s.loops.Go(s.beat)
@@ -192,10 +190,19 @@ func (s *redisStore) pause(ctx context.Context) {
 	}
 }
 
-// Claim begins a stream in memory, and starts to replicate it.
-func (s *redisStore) Claim(id string, meta store.Meta, terms store.Terms) (store.Source, store.Listener) {
-	local, first := s.local.Claim(id, meta, terms)
-	return &source{Source: local, replica: s.replicator.begin(id, local, meta, terms)}, first
+// Create begins a stream in memory. Open starts to replicate it.
+func (s *redisStore) Create(id string, meta store.Meta, terms store.Terms) (store.Source, store.Listener) {
+	local, first := s.local.Create(id, meta, terms)
+	return &source{Source: local, store: s, id: id, meta: meta, terms: terms}, first
+}
+
+// Claim begins a stream at this instance alone.
+func (s *redisStore) Claim(id string, meta store.Meta, terms store.Terms) (store.Source, store.Listener, store.Stream) {
+	local, first, taken := s.local.Claim(id, meta, terms)
+	if taken != nil {
+		return nil, nil, taken
+	}
+	return &source{Source: local, store: s, id: id, meta: meta, terms: terms}, first, nil
 }
 
 // Find returns a stream of this store's memory, or else one that is in Redis.

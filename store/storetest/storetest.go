@@ -40,6 +40,14 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		"more than is kept of one":  testMaxSize,
 		"a slow listener":           testSlowListener,
 		"a listener of what is not": testUnkeptListener,
+		"waiting for the header":    testOpen,
+		"failing":                   testFail,
+		"a chosen id":               testClaim,
+		"one id at the same time":   testClaimAtOnce,
+		"stopping before it opens":  testStopBeforeOpen,
+		"leaving before it opens":   testGraceBeforeOpen,
+		"a slow one of two":         testSlowOfTwo,
+		"after more than there is":  testAfterTheEnd,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open(t), open(t)) })
 	}
@@ -77,6 +85,16 @@ func appendEvents(t *testing.T, source store.Source, from, to int) {
 	}
 }
 
+// header is the header of streams.
+var header = http.Header{"X-Chat-Id": {"chat_1"}}
+
+// begin creates a stream and opens it.
+func begin(s store.Store, id string, meta store.Meta, terms store.Terms) (store.Source, store.Listener) {
+	source, first := s.Create(id, meta, terms)
+	source.Open(header)
+	return source, first
+}
+
 func endsOf(from, to int) (ends []int) {
 	end := 0
 	for n := from; n <= to; n++ {
@@ -111,12 +129,16 @@ func read(t *testing.T, listener store.Listener, most int) (got string, n int, e
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for n < most {
+		listener.Header() // else Wait would tell of it
 		piece, err := listener.Read()
 		if err != nil {
 			return got, n, err
 		}
 		got += string(piece.Data)
 		n += piece.Events
+		if len(piece.Data) > 0 && listener.Header().Get("X-Chat-Id") != "chat_1" {
+			t.Errorf("a piece came with the header %v", listener.Header())
+		}
 		if torn := !strings.HasSuffix(got, "\n\n"); len(piece.Data) > 0 && piece.Torn != torn {
 			t.Errorf("a piece that ends with %.20q is torn: %v", got[max(0, len(got)-20):], piece.Torn)
 		}
@@ -176,11 +198,11 @@ func testNotFound(t *testing.T, s, _ store.Store) {
 
 func testMeta(t *testing.T, s, other store.Store) {
 	id := newID()
-	meta := store.Meta{Owner: "me", Assistant: "asst_demo", Header: http.Header{"X-Chat-Id": {"chat_1"}}}
-	source, first := s.Claim(id, meta, terms)
+	meta := store.Meta{Owner: "me", Assistant: "asst_demo"}
+	source, first := begin(s, id, meta, terms)
 	defer first.Close()
 	eventually(t, "it is found", func() bool { return !isGone(t, other, id) })
-	if got := find(t, other, id).Meta(); got.Owner != "me" || got.Assistant != "asst_demo" || got.Header.Get("X-Chat-Id") != "chat_1" {
+	if got := find(t, other, id).Meta(); got != meta {
 		t.Errorf("got %+v", got)
 	}
 	source.Finish(store.Chunk{}, store.End{Reason: "length"})
@@ -193,7 +215,7 @@ func testMeta(t *testing.T, s, other store.Store) {
 func testReading(t *testing.T, s, other store.Store) {
 	const n = 200
 	id := newID()
-	source, first := s.Claim(id, store.Meta{}, terms)
+	source, first := begin(s, id, store.Meta{}, terms)
 	for at := 1; at <= n; {
 		to := min(n, at+rand.IntN(7))
 		appendEvents(t, source, at, to)
@@ -213,7 +235,7 @@ func testReading(t *testing.T, s, other store.Store) {
 
 func testTornEvents(t *testing.T, s, other store.Store) {
 	id := newID()
-	source, first := s.Claim(id, store.Meta{}, terms)
+	source, first := begin(s, id, store.Meta{}, terms)
 	defer first.Close()
 	large := "data: " + strings.Repeat("x", 100_000) + "\n\n"
 	appendEvents(t, source, 1, 2)
@@ -238,8 +260,9 @@ func testTornEvents(t *testing.T, s, other store.Store) {
 
 func testWaiting(t *testing.T, s, other store.Store) {
 	id := newID()
-	source, first := s.Claim(id, store.Meta{}, terms)
+	source, first := begin(s, id, store.Meta{}, terms)
 	defer first.Close()
+	awaitHeader(t, first)
 	if piece, err := first.Read(); err != nil || len(piece.Data) > 0 {
 		t.Errorf("before there is anything, got %q and %v", piece.Data, err)
 	}
@@ -265,7 +288,7 @@ func testWaiting(t *testing.T, s, other store.Store) {
 func testListeners(t *testing.T, s, other store.Store) {
 	const n, listeners = 2000, 20
 	id := newID()
-	source, first := s.Claim(id, store.Meta{}, terms)
+	source, first := begin(s, id, store.Meta{}, terms)
 	eventually(t, "it is found", func() bool { return !isGone(t, other, id) })
 	var wg sync.WaitGroup
 	for i := range listeners {
@@ -320,7 +343,7 @@ func wantCause(t *testing.T, source store.Source, cause error) {
 
 func testStop(t *testing.T, s, other store.Store) {
 	id := newID()
-	source, first := s.Claim(id, store.Meta{}, terms)
+	source, first := begin(s, id, store.Meta{}, terms)
 	appendEvents(t, source, 1, 3)
 	eventually(t, "it is found", func() bool { return !isGone(t, other, id) })
 	if err := find(t, other, id).Stop(t.Context()); err != nil {
@@ -341,7 +364,7 @@ func testStop(t *testing.T, s, other store.Store) {
 func testGrace(t *testing.T, s, _ store.Store) {
 	short := terms
 	short.Grace = 100 * time.Millisecond
-	source, first := s.Claim(newID(), store.Meta{}, short)
+	source, first := begin(s, newID(), store.Meta{}, short)
 	time.Sleep(2 * short.Grace)
 	if source.Context().Err() != nil {
 		t.Error("it has ended although somebody listens")
@@ -359,7 +382,7 @@ func testComingBack(t *testing.T, s, other store.Store) {
 	short := terms
 	short.Grace = 300 * time.Millisecond
 	id := newID()
-	source, first := s.Claim(id, store.Meta{}, short)
+	source, first := begin(s, id, store.Meta{}, short)
 	appendEvents(t, source, 1, 1)
 	eventually(t, "it is found", func() bool { return !isGone(t, other, id) })
 	first.Close()
@@ -377,7 +400,7 @@ func testKeep(t *testing.T, s, other store.Store) {
 	short := terms
 	short.Keep = time.Second
 	id := newID()
-	source, first := s.Claim(id, store.Meta{}, short)
+	source, first := begin(s, id, store.Meta{}, short)
 	appendEvents(t, source, 1, 3)
 	source.Finish(store.Chunk{}, store.End{})
 	first.Close()
@@ -390,7 +413,7 @@ func testMaxSize(t *testing.T, s, other store.Store) {
 	small := terms
 	small.MaxSize = 10_000
 	id := newID()
-	source, first := s.Claim(id, store.Meta{}, small)
+	source, first := begin(s, id, store.Meta{}, small)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -406,7 +429,7 @@ func testMaxSize(t *testing.T, s, other store.Store) {
 
 func testSlowListener(t *testing.T, s, other store.Store) {
 	id := newID()
-	source, first := s.Claim(id, store.Meta{}, terms)
+	source, first := begin(s, id, store.Meta{}, terms)
 	eventually(t, "it is found", func() bool { return !isGone(t, other, id) })
 	slow := listen(t, other, id, 0)
 	appendEvents(t, source, 1, 20_000) // fewer bytes than terms.MaxSize
@@ -418,7 +441,7 @@ func testSlowListener(t *testing.T, s, other store.Store) {
 func testUnkeptListener(t *testing.T, s, _ store.Store) {
 	small := terms
 	small.MaxSize = 100
-	source, first := s.Claim(newID(), store.Meta{}, small)
+	source, first := begin(s, newID(), store.Meta{}, small)
 	appendEvents(t, source, 1, 100)
 	first.Close()
 	wantCause(t, source, store.ErrAbandoned)
