@@ -13,6 +13,7 @@ import (
 	"unsafe"
 
 	"github.com/illumichat/caddy-illumichat/internal/buffer"
+	"github.com/illumichat/caddy-illumichat/internal/recording"
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 	"github.com/illumichat/caddy-illumichat/internal/telemetry"
 	"github.com/illumichat/caddy-illumichat/internal/visitor"
@@ -48,7 +49,7 @@ var benchRequest = httptest.NewRequestWithContext(context.Background(), http.Met
 // openExchange admits benchRequest and opens its exchange. The caller has to close the exchange and leave the admission.
 func openExchange(tb testing.TB, h *Handler, w http.ResponseWriter) *exchange {
 	tb.Helper()
-	admission, err := h.admit(w.Header(), benchRequest, sandbox.Assistant)
+	admission, err := h.admit(w.Header(), benchRequest, sandbox.Assistant, recording.NewID())
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -358,6 +358,8 @@ func (ex *exchange) conclude(err error) error {
 		return ex.leave(err)
 	case cause != nil && reason == nil:
 		return ex.leave(cause)
+	case reason != nil && reason.IsStop():
+		return ex.interrupt(reason)
 	}
 	if refusal, ok := errors.AsType[*apierror.Error](err); ok { // once the upstream's status is known, it counts
 		return ex.refuse(refusal)
@@ -386,8 +388,15 @@ func (ex *exchange) interrupt(reason *apierror.Interruption) error {
 		ex.record.Outcome = telemetry.OutcomeAnswered // the visitor has the finish, and nothing after it matters
 		return nil
 	}
-	if !ex.output.IsCommitted() {
+	switch {
+	case ex.output.IsCommitted():
+	case !reason.IsStop():
 		return reason.Before().Because(reason.Cause)
+	default:
+		ex.output.Prepare(nil, sse.MediaType)
+		if err := ex.output.Commit(); err != nil {
+			return ex.leave(err)
+		}
 	}
 	reason = ex.stating(reason)
 	ex.record.Ended(reason.FinishReason(), reason.Code.String())

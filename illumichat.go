@@ -24,6 +24,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/chat"
 	"github.com/illumichat/caddy-illumichat/internal/limit"
 	"github.com/illumichat/caddy-illumichat/internal/origin"
+	"github.com/illumichat/caddy-illumichat/internal/recording"
 	"github.com/illumichat/caddy-illumichat/internal/stdlog"
 	"github.com/illumichat/caddy-illumichat/internal/telemetry"
 	"github.com/illumichat/caddy-illumichat/internal/upstream"
@@ -354,6 +355,7 @@ func (h *Handler) newResumer() *resumer {
 		terms:     h.Resume.terms(),
 		owner:     h.Resume.ownerTemplate(),
 		limiter:   h.limiter,
+		admit:     h.admit,
 		exchanges: &h.exchanges,
 		log:       h.log,
 	}
@@ -514,16 +516,14 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, body *visitor.Bo
 		return err
 	}
 	noteChat(c, asked)
-	owner := ""
 	if resumable {
-		owner, resumable = h.resumer.ownerOf(r)
+		if owner, ok := h.resumer.ownerOf(r); ok {
+			return h.resumer.post(w, r, owner, asked, c)
+		}
 	}
-	admission, err := h.admit(w.Header(), r, asked.Assistant)
+	admission, err := h.admit(w.Header(), r, asked.Assistant, recording.NewID())
 	if err != nil {
 		return err
-	}
-	if resumable {
-		return h.resumer.serve(w, r, owner, asked, admission, c)
 	}
 	defer admission.Leave()
 	ex := h.exchanges.open(r.Context(), h.exchanges.response(w, r, c.Start, ""), r.ProtoMajor == 3, admission, c)

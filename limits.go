@@ -14,7 +14,6 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/illumichat/caddy-illumichat/internal/limit"
-	"github.com/illumichat/caddy-illumichat/internal/recording"
 	"github.com/illumichat/caddy-illumichat/internal/values"
 	"github.com/illumichat/caddy-illumichat/store"
 )
@@ -119,13 +118,10 @@ func (l *Limit) keyOf(r *http.Request, client string) string {
 	return limit.ShortenKey(key)
 }
 
-// admit asks the limiter to let r in, a chat with an assistant. The limiter tells the client in header how much is left
-// of its limits.
-func (h *Handler) admit(header http.Header, r *http.Request, assistant string) (*limit.Admission, error) {
-	request := limit.Request{Client: clientOf(r), Assistant: assistant}
-	if h.store != nil {
-		request.ID = recording.NewID()
-	}
+// admit asks the limiter to let r in, a chat with an assistant. id is unique; it is the stream's if the answer becomes
+// one. The limiter tells the client in header how much is left of its limits.
+func (h *Handler) admit(header http.Header, r *http.Request, assistant, id string) (*limit.Admission, error) {
+	request := limit.Request{ID: id, Client: clientOf(r), Assistant: assistant}
 	var memory [4]string // so that the keys of up to four limits need no allocation
 	keys := memory[:0]
 	for i := range h.Limits {

@@ -13,7 +13,6 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/chat"
 	"github.com/illumichat/caddy-illumichat/internal/recording"
 	"github.com/illumichat/caddy-illumichat/internal/shutdown"
-	"github.com/illumichat/caddy-illumichat/internal/sse"
 	"github.com/illumichat/caddy-illumichat/internal/telemetry"
 	"github.com/illumichat/caddy-illumichat/internal/visitor"
 	"github.com/illumichat/caddy-illumichat/internal/watchdog"
@@ -29,10 +28,15 @@ type listening struct {
 	record    *telemetry.Record
 	http3     bool
 
-	ctx    context.Context // ends when the visitor leaves, or with the reason why the stream must end
-	cancel context.CancelCauseFunc
-	end    time.Duration // when the stream must end, from the request's start
-	finish chat.FinishFinder
+	ctx       context.Context // ends when the visitor leaves, or with the reason why the stream must end
+	cancel    context.CancelCauseFunc
+	end       time.Duration // when the stream must end, from the request's start
+	begun     func()        // is called when the visitor can get the response headers; nil: nothing is to be done then
+	finish    chat.FinishFinder
+	hasBegun  bool   // the response headers are known
+	hasFailed bool   // the exchange failed before the stream began
+	isJSON    bool   // the answer is JSON, and no stream
+	json      []byte // that answer, as much as was read
 }
 
 // listen returns the response to a visitor who listens. cacheControl is as for response. The caller must call close.
@@ -76,8 +80,31 @@ func (l *listening) reason() *apierror.Interruption {
 	return interruptionOf(context.Cause(l.ctx))
 }
 
-// WriteEvents sends p, as [visitor.Response.WriteEvents] does, and notes whether it holds the finish.
+// Begin notes the response headers of the answer.
+func (l *listening) Begin(head http.Header) {
+	contentType := head.Get("Content-Type")
+	l.hasBegun, l.isJSON = true, contentType == typeJSON
+	l.Prepare(head, contentType)
+	if l.begun != nil {
+		l.begun()
+	}
+}
+
+// Commit sends the response headers. Those of a JSON answer are sent with the answer, because it may still be lost.
+func (l *listening) Commit() error {
+	if l.isJSON {
+		return nil
+	}
+	return l.Response.Commit()
+}
+
+// WriteEvents sends p, as [visitor.Response.WriteEvents] does, and notes whether it holds the finish. It keeps p if the
+// answer is JSON.
 func (l *listening) WriteEvents(p []byte, whole, flush bool) error {
+	if l.isJSON {
+		l.json = append(l.json, p...)
+		return nil
+	}
 	if err := l.Response.WriteEvents(p, whole, flush); err != nil {
 		return err
 	}
@@ -85,15 +112,22 @@ func (l *listening) WriteEvents(p []byte, whole, flush bool) error {
 	return nil
 }
 
-// follow sends a stream to the visitor, until it ends, the visitor leaves, or the visitor's stream must end. ended
-// reports whether the visitor got all of the stream. An error means that nothing was sent.
-func (l *listening) follow(head http.Header, listener store.Listener) (ended bool, err error) {
-	l.Prepare(head, sse.MediaType)
+// follow sends a stream to the visitor, until it ends, the visitor leaves, or the visitor's stream must end. It waits for
+// the stream to begin. ended reports whether the visitor got all of the stream. An error means that nothing was sent.
+func (l *listening) follow(listener store.Listener) (ended bool, err error) {
 	c := l.record
 	err = recording.Follow(l.ctx, recording.Time{Start: c.Start, End: l.end, Cancel: l.cancel}, l, listener,
 		recording.Progress{Events: &c.Events, FirstEvent: &c.FirstEvent})
 	watchdog.Rethrow(err)
+	var failed *store.Failed
+	failed, l.hasFailed = errors.AsType[*store.Failed](err)
 	switch reason := interruptionOf(err); {
+	case l.hasFailed:
+		return false, apierror.Decode(failed.Reason)
+	case err == nil && l.isJSON:
+		return true, l.writeJSON()
+	case err == nil && !l.HasSent():
+		return true, l.finishAgain(listener.End())
 	case err == nil, l.finish.Found():
 		return l.noteEnd(listener), nil
 	case errors.Is(err, store.ErrLost):
@@ -102,6 +136,29 @@ func (l *listening) follow(head http.Header, listener store.Listener) (ended boo
 		return false, l.interrupt(reason)
 	}
 	return false, l.leave(err)
+}
+
+// writeJSON sends an answer that is JSON.
+func (l *listening) writeJSON() error {
+	l.record.Events, l.record.FirstEvent = 0, 0 // the store counts the answer as an event, but it is none
+	if err := l.WriteAll(l.json); err != nil {
+		return l.leave(err)
+	}
+	l.record.Outcome = telemetry.OutcomeAnswered
+	return nil
+}
+
+// finishAgain sends a finish to a visitor for whom nothing was left of a stream that has ended meanwhile. Such a visitor
+// has named an event that there never was, or has the finish already.
+func (l *listening) finishAgain(end store.End) error {
+	l.record.Ended(end.Reason, end.Cause)
+	if err := l.Commit(); err != nil {
+		return l.leave(err)
+	}
+	if err := l.Finish(chat.FinishAgain(end.Reason)); err != nil {
+		return l.leave(err)
+	}
+	return nil
 }
 
 // noteEnd records the finish that the visitor got. ended reports whether nothing follows it.
@@ -126,20 +183,33 @@ func (l *listening) interrupt(reason *apierror.Interruption) error {
 	return l.writeFinish(reason)
 }
 
-// finishLost ends the response with a finish of our own, after the store lost the rest of the answer.
+// finishLost ends the response with a finish of our own, after the store lost the rest of the answer. If nothing was sent
+// yet, it returns an error instead.
 func (l *listening) finishLost(err error) error {
+	hint := "see whether the instance that wrote it has ended, or the store was emptied"
+	if errors.Is(err, store.ErrBehind) {
+		hint = "raise max_size if your visitors' connections are slow and answers are that long"
+	}
+	if !l.canCommit() {
+		lost := *apierror.Lost.Before()
+		lost.Hint = hint
+		return lost.Because(err)
+	}
 	l.record.Ended(apierror.Lost.FinishReason(), apierror.Lost.Code.String())
 	l.exchanges.log.ReportChat(l.record, telemetry.Problem{
 		Level:   apierror.Lost.Level(),
 		Kind:    apierror.Lost.Code.String(),
 		Message: "the rest of an answer is lost",
-		Hint:    "see whether the instance that wrote it has ended, or the store was emptied",
+		Hint:    hint,
 	}, zap.NamedError("cause", err))
 	if err := l.Commit(); err != nil {
 		return l.leave(err)
 	}
 	return l.writeFinish(apierror.Lost)
 }
+
+// canCommit reports whether the visitor can get response headers of the answer.
+func (l *listening) canCommit() bool { return l.hasBegun && !l.isJSON }
 
 func (l *listening) writeFinish(reason *apierror.Interruption) error {
 	if err := l.Finish(chat.FinishEvent(reason)); err != nil {

@@ -1,7 +1,10 @@
 package illumichat
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"maps"
 	"net/http"
 	"runtime/debug"
 	"time"
@@ -18,59 +21,171 @@ import (
 	"github.com/illumichat/caddy-illumichat/store"
 )
 
-// serve records the answer to a chat for as long as any visitor wants it. The visitor who asked listens to the
-// recording. An error means that nothing was sent.
-func (m *resumer) serve(w http.ResponseWriter, r *http.Request, owner string, asked chat.Chat, a *limit.Admission, c *telemetry.Record) error {
+// maxClaims is how often a POST claims its id. A further claim is needed if the stream that has the id fails, or is
+// lost, before the visitor gets anything of it.
+const maxClaims = 3
+
+var errConflict = &apierror.Error{
+	Status: http.StatusConflict, Code: apierror.CodeConflictStream,
+	Text: "another visitor's answer has this id; choose a new one",
+}
+
+// post serves a POST whose answer can be resumed. If the page has sent the question before, the visitor gets the answer
+// that is known already. An error means that nothing was sent.
+func (m *resumer) post(w http.ResponseWriter, r *http.Request, owner string, asked chat.Chat, c *telemetry.Record) error {
 	release := m.limiter.Use() // the visitor may still read after the exchange is over
 	defer release()
+	named, err := recording.QuestionOf(r)
+	switch {
+	case err != nil:
+		return err
+	case named.After > 0, named.ID != "" && !named.Chosen:
+		return m.goOn(w, r, owner, named, c)
+	case named.Chosen:
+		return m.askOnce(w, r, owner, named.ID, asked, c)
+	}
+	q := question{asked: asked, id: recording.NewID()}
+	header, err := m.admitQuestion(w, r, &q)
+	if err != nil {
+		return err
+	}
+	q.source, q.first = m.store.Create(q.id, store.Meta{Owner: owner, Assistant: asked.Label}, m.terms)
+	return m.ask(w, r, header, q, c)
+}
+
+// goOn serves a POST with the id of the last event that the visitor has.
+func (m *resumer) goOn(w http.ResponseWriter, r *http.Request, owner string, named recording.Question, c *telemetry.Record) error {
+	stream, err := m.lookUp(r, named.ID)
+	switch {
+	case err != nil:
+	case stream.Meta().Owner == owner:
+		err = m.attach(w, r, c, attachment{stream: stream, id: named.ID, after: named.After})
+	case named.Chosen:
+		return errConflict
+	default:
+		err = errStreamUnknown
+	}
+	return countUnknown(err)
+}
+
+// askOnce serves a POST whose page chose the answer's id. It asks the upstream, unless the answer is known already.
+func (m *resumer) askOnce(w http.ResponseWriter, r *http.Request, owner, id string, asked chat.Chat, c *telemetry.Record) (err error) {
+	for range maxClaims {
+		source, first, taken := m.store.Claim(id, store.Meta{Owner: owner, Assistant: asked.Label}, m.terms)
+		if taken == nil {
+			return m.askClaimed(w, r, question{asked: asked, id: id, chosen: true, source: source, first: first}, c)
+		}
+		if taken.Meta().Owner != owner {
+			return errConflict
+		}
+		err = m.attach(w, r, c, attachment{stream: taken, id: id})
+		if err != errStreamUnknown && !errors.Is(err, store.ErrLost) {
+			return err
+		}
+	}
+	return err
+}
+
+// askClaimed asks a question whose id was claimed. If there is no room for it, all who wait for the answer get the same
+// error.
+func (m *resumer) askClaimed(w http.ResponseWriter, r *http.Request, q question, c *telemetry.Record) error {
+	header, err := m.admitQuestion(w, r, &q)
+	if err != nil {
+		q.first.Close()
+		failure, _ := errors.AsType[*apierror.Error](err)
+		q.source.Fail(failure.Encode())
+		return err
+	}
+	return m.ask(w, r, header, q, c)
+}
+
+// question is a chat whose answer is recorded.
+type question struct {
+	asked     chat.Chat
+	id        string // of the answer's stream
+	chosen    bool   // the page chose the id, so it can come back before it has the response headers
+	admission *limit.Admission
+	source    store.Source
+	first     store.Listener // of the visitor who asked
+}
+
+// admitQuestion asks the limiter to let the question in. It returns a copy of the RateLimit fields that it has added to
+// the response: the exchange may outlive the response, whose own header it must not touch.
+func (m *resumer) admitQuestion(w http.ResponseWriter, r *http.Request, q *question) (header http.Header, err error) {
+	header = make(http.Header)
+	q.admission, err = m.admit(header, r, q.asked.Assistant, q.id)
+	maps.Copy(w.Header(), header)
+	return header, err
+}
+
+// ask asks the upstream and records the answer for as long as any visitor wants it. The visitor who asked listens to the
+// recording. header has the RateLimit fields. An error means that nothing was sent.
+func (m *resumer) ask(w http.ResponseWriter, r *http.Request, header http.Header, q question, c *telemetry.Record) error {
 	response := m.exchanges.listen(w, r, c, "")
 	defer response.close()
 	response.lag()
 	c.Admitted = true
 	rec := recording.New(recording.Config{
-		ID:    a.ID,
-		Store: m.store,
-		Terms: m.terms,
-		Meta:  store.Meta{Owner: owner, Assistant: asked.Label},
-		Until: response.Deadline(),
-		Slot:  a,
+		ID:     q.id,
+		Source: q.source,
+		Shared: m.store.Shared,
+		Until:  response.Deadline(),
+		Slot:   q.admission,
 	})
+	response.begun = func() { c.Tries, c.UpstreamStatus = rec.Asked() }
 	// The exchange may outlive the visitor's request: keep the context's values, not its cancellation.
-	ex := m.exchanges.open(context.WithoutCancel(r.Context()), rec, false, a, newAnswerRecord(asked, c.Start))
+	ex := m.exchanges.open(context.WithoutCancel(r.Context()), rec, false, q.admission, newAnswerRecord(q.asked, c.Start))
 	rec.Attach(ex)
-	var failed error
-	over := make(chan struct{})
-	go func() {
-		defer close(over)
-		failed = ex.runAlone(asked.Body)
-	}()
+	defer q.admission.LeaveStream()
+	defer q.first.Close()
+	run := &recordedRun{over: make(chan struct{})}
+	go run.run(ex, rec, q.asked.Body)
 
-	select {
-	case <-rec.Begun():
-	case <-over:
-	case <-response.ctx.Done():
-		// No visitor can come back, because the id was not sent yet.
-		if reason := response.reason(); reason != nil {
-			ex.Cancel(reason)
-		} else {
-			ex.Cancel(apierror.Abandoned)
-		}
-		<-over
-	}
-	if !rec.IsCommitted() {
-		c.Tries, c.UpstreamStatus = ex.HowAsked() // the exchange is over and no longer writes them
-		return response.writeJSON(r, rec, failed)
-	}
-	listener := rec.First()
-	defer listener.Close()
-	defer a.LeaveStream()
-	c.Tries, c.UpstreamStatus = rec.Asked()
-	ended, err := response.follow(rec.Head(), listener)
-	if ended {
-		<-over // so that the slot is free before the visitor can ask again
+	ended, err := response.follow(q.first)
+	switch {
+	case ended:
+		<-run.over // so that the slot is free before the visitor can ask again
 		c.Dropped, c.Cut = ex.record.Dropped, ex.record.Cut
+		return err
+	case response.hasFailed:
+		<-run.over
+		maps.Copy(w.Header(), header)
+		c.Tries, c.UpstreamStatus = ex.HowAsked() // the exchange is over and no longer writes them
+		watchdog.Rethrow(run.failed)
+		return run.failed
+	case response.IsCommitted():
+		return err
+	case q.chosen:
+		go run.logFailure(ex)
+		return err
 	}
+	// No visitor can come back, because the id was not sent.
+	ex.Cancel(cmp.Or(response.reason(), apierror.Abandoned))
+	<-run.over
+	c.Tries, c.UpstreamStatus = ex.HowAsked()
 	return err
+}
+
+// recordedRun is the run of an exchange whose answer is recorded.
+type recordedRun struct {
+	over   chan struct{} // is closed at the end of the run
+	failed error         // why there is no answer; nil: there is one, or the run is not over
+}
+
+func (run *recordedRun) run(ex *exchange, rec *recording.Recorder, body []byte) {
+	defer close(run.over)
+	run.failed = ex.runAlone(rec, body)
+}
+
+// logFailure waits for the end of the run, and logs why there is no answer: the visitor who asked has left, so nobody
+// else would.
+func (run *recordedRun) logFailure(ex *exchange) {
+	<-run.over
+	if failure, ok := errors.AsType[*apierror.Error](run.failed); ok {
+		logError(ex.log, ex.record, failure)
+	} else if panicked, ok := errors.AsType[*watchdog.Panic](run.failed); ok {
+		ex.logPanic(panicked)
+	}
 }
 
 // newAnswerRecord returns the record of an answer's exchange. The visitors who listen to the answer have records of
@@ -81,8 +196,9 @@ func newAnswerRecord(asked chat.Chat, start time.Time) *telemetry.Record {
 	return c
 }
 
-// runAlone runs the exchange and closes it. It is called in a goroutine of its own, so it recovers a panic itself.
-func (ex *exchange) runAlone(body []byte) (err error) {
+// runAlone runs the exchange and closes it. It is called in a goroutine of its own, so it recovers a panic itself. An
+// error means that there is no answer; the visitors who wait for one get it.
+func (ex *exchange) runAlone(rec *recording.Recorder, body []byte) (err error) {
 	defer ex.admission.Leave()
 	defer ex.record.EndSpan()
 	defer ex.close()
@@ -91,35 +207,25 @@ func (ex *exchange) runAlone(body []byte) (err error) {
 		if p == nil {
 			return
 		}
-		// If nothing is committed, the handler's goroutine waits for err and panics again, and net/http logs that.
-		err = &watchdog.Panic{Value: p}
+		err = &watchdog.Panic{Value: p, Stack: debug.Stack()}
 		if ex.output.IsCommitted() {
-			ex.log.Logger().Error("panic while an answer was recorded", ex.record.AssistantField(), zap.String("panic", cause.OfPanic(p)), zap.ByteString("stack", debug.Stack()))
+			ex.logPanic(err.(*watchdog.Panic))
 			ex.record.Ended(apierror.Closed.FinishReason(), apierror.Closed.Code.String())
 			_ = ex.output.Finish(chat.FinishEvent(apierror.Closed))
 		}
 	}()
-	err = ex.run(body)
-	if ex.record.Cause == apierror.Abandoned.Code.String() {
+	if err = ex.run(body); err != nil {
+		failure, _ := errors.AsType[*apierror.Error](err)
+		rec.Fail(failure)
+	}
+	if errors.Is(context.Cause(ex.ctx), apierror.Abandoned) {
 		telemetry.Abandoned()
 	}
 	return err
 }
 
-// writeJSON sends an answer that is not a stream to the visitor who asked. It returns err if there is no answer. An err
-// that carries the exchange's panic panics again.
-func (l *listening) writeJSON(r *http.Request, rec *recording.Recorder, err error) error {
-	watchdog.Rethrow(err)
-	if r.Context().Err() != nil {
-		return apierror.ErrVisitorGone
-	}
-	if err != nil {
-		return err
-	}
-	l.Prepare(rec.Head(), typeJSON)
-	if err := l.WriteAll(rec.JSON()); err != nil {
-		return l.leave(err)
-	}
-	l.record.Outcome = telemetry.OutcomeAnswered
-	return nil
+// logPanic logs a panic that no visitor's request carries on.
+func (ex *exchange) logPanic(p *watchdog.Panic) {
+	ex.log.Logger().Error("panic while an answer was recorded", ex.record.AssistantField(),
+		zap.String("panic", cause.OfPanic(p.Value)), zap.ByteString("stack", p.Stack))
 }

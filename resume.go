@@ -153,6 +153,7 @@ type resumer struct {
 	terms     store.Terms
 	owner     *values.Template // nil: none
 	limiter   *limit.Limiter
+	admit     func(header http.Header, r *http.Request, assistant, id string) (*limit.Admission, error)
 	exchanges *exchanges
 	log       *telemetry.Log
 }
@@ -185,47 +186,60 @@ func (m *resumer) resume(w http.ResponseWriter, r *http.Request, c *telemetry.Re
 	}
 	release := m.limiter.Use()
 	defer release()
-	stream, listener, err := m.listen(r, id, after)
+	stream, err := m.find(r, id)
+	if err == nil {
+		// Without no-store, a cache could keep the answer to a GET for another visitor.
+		err = m.attach(w, r, c, attachment{stream: stream, id: id, after: after, cacheControl: "no-store, no-transform"})
+	}
+	if failure, ok := errors.AsType[*apierror.Error](err); ok && isEventSource(r) && isTemporary(failure) {
+		m.sendRetry(w, c, failure)
+		return nil
+	}
+	return countUnknown(err)
+}
+
+// countUnknown counts a visitor who came back to an answer that is not there. It returns err.
+func countUnknown(err error) error {
+	if err == errStreamUnknown {
+		telemetry.Resumed(telemetry.ResumeUnknown)
+	}
+	return err
+}
+
+// attachment says what a visitor gets of an answer that is known already.
+type attachment struct {
+	stream       store.Stream
+	id           string // of the stream
+	after        int64  // the number of the last event that the visitor has
+	cacheControl string // of the response; "" means that of an answer to a POST
+}
+
+// attach sends the visitor the events that they do not have yet. If the stream has ended and no event follows, it sends
+// a 204.
+func (m *resumer) attach(w http.ResponseWriter, r *http.Request, c *telemetry.Record, a attachment) error {
+	c.Label = a.stream.Meta().Assistant
+	listener, err := a.stream.Listen(a.after)
 	switch {
 	case err == io.EOF:
 		telemetry.Resumed(telemetry.ResumeEnded)
-		c.Outcome, c.Label = telemetry.OutcomeAnswered, stream.Meta().Assistant
+		c.Outcome = telemetry.OutcomeAnswered
 		w.Header().Set("Cache-Control", "no-store")
 		w.WriteHeader(http.StatusNoContent)
 		return nil
-	case err == errStreamUnknown:
-		telemetry.Resumed(telemetry.ResumeUnknown)
-		return err
 	case err != nil:
-		return err
+		return storeError(r, err)
 	}
 	defer listener.Close()
-	c.Label = stream.Meta().Assistant
-	slot, err := m.limiter.AdmitListener(id, limit.Request{ID: recording.NewID(), Client: clientOf(r)})
+	slot, err := m.limiter.AdmitListener(a.id, limit.Request{ID: recording.NewID(), Client: clientOf(r)})
 	if err != nil {
 		return err
 	}
 	defer slot.Leave()
 	telemetry.Resumed(telemetry.ResumeGoesOn)
-	// Without no-store, a cache could keep the answer to a GET for another visitor.
-	response := m.exchanges.listen(w, r, c, "no-store, no-transform")
+	response := m.exchanges.listen(w, r, c, a.cacheControl)
 	defer response.close()
-	_, err = response.follow(stream.Meta().Header, listener)
+	_, err = response.follow(listener)
 	return err
-}
-
-// listen finds the stream and begins to read it after the given event. If the stream has ended and no event follows, it
-// returns the stream and io.EOF.
-func (m *resumer) listen(r *http.Request, id string, after int64) (store.Stream, store.Listener, error) {
-	stream, err := m.find(r, id)
-	if err != nil {
-		return nil, nil, err
-	}
-	listener, err := stream.Listen(after)
-	if err == io.EOF {
-		return stream, nil, err
-	}
-	return stream, listener, storeError(r, err)
 }
 
 // storeError returns the error that the visitor gets for an error of the store.
@@ -263,15 +277,21 @@ func (m *resumer) stop(w http.ResponseWriter, r *http.Request, c *telemetry.Reco
 // find returns a stream, if r may resume or stop it. If not, it returns errStreamUnknown, as for a stream that does not
 // exist.
 func (m *resumer) find(r *http.Request, id string) (store.Stream, error) {
-	if !recording.ValidID(id) {
-		return nil, errStreamUnknown
-	}
-	stream, err := m.store.Find(r.Context(), id)
+	stream, err := m.lookUp(r, id)
 	if err != nil {
-		return nil, storeError(r, err)
+		return nil, err
 	}
 	if owner, ok := m.ownerOf(r); !ok || owner != stream.Meta().Owner {
 		return nil, errStreamUnknown
 	}
 	return stream, nil
+}
+
+// lookUp returns a stream, whoever owns it.
+func (m *resumer) lookUp(r *http.Request, id string) (store.Stream, error) {
+	if !recording.ValidID(id) {
+		return nil, errStreamUnknown
+	}
+	stream, err := m.store.Find(r.Context(), id)
+	return stream, storeError(r, err)
 }

@@ -372,15 +372,19 @@ func TestResumeWithinLimits(t *testing.T) {
 	}
 }
 
-// With resume, errors and answers in JSON are the same as without it.
+// With resume, errors are the same as without it. An answer in JSON is the same, too, and can be read again.
 func TestResumableAnswersThatAreNoStreams(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	s := sitetest.Serve(t, sitetest.ChatTo(server, "resume\nretry {\n attempts 1\n}"))
 	sitetest.WantError(t, s.Ask(sitetest.Saying("/status 400")), http.StatusBadRequest, "bad_request:chat")
-	if resp := s.Ask(sitetest.Saying("/json")); resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != "application/json" || resp.Header.Get("Illumichat-Stream") != "" {
+	if resp := s.Ask(sitetest.Saying("/json")); resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != "application/json" || resp.Header.Get("Illumichat-Stream") == "" {
 		t.Errorf("got status %d: %v", resp.StatusCode, resp.Header)
-	} else if body := sitetest.ReadAll(t, resp); !strings.HasPrefix(body, "{") {
-		t.Errorf("got %q", body)
+	} else {
+		body := sitetest.ReadAll(t, resp)
+		again := s.GoOn(t, resp.Header.Get("Illumichat-Stream"), 0)
+		if got := sitetest.ReadAll(t, again); !strings.HasPrefix(body, "{") || got != body || again.Header.Get("Content-Type") != "application/json" {
+			t.Errorf("got %q, and then %q with %v", body, got, again.Header)
+		}
 	}
 	sitetest.Eventually(t, "nothing is left", func() bool { return openExchangeCount() == 0 && takenSlots() == 0 })
 }

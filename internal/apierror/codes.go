@@ -36,6 +36,8 @@ var (
 
 	CodeBadRequestStream = newCode("bad_request:stream")
 	CodeNotFoundStream   = newCode("not_found:stream")
+	CodeConflictStream   = newCode("conflict:stream")
+	CodeLost             = newCode("lost:instance")
 	CodeUnavailableStore = newCode("unavailable:store")
 )
 
@@ -61,5 +63,4 @@ var (
 	codeLeak        = Code{"leak:upstream"}
 	codeStopped     = Code{"stopped:visitor"}
 	codeAbandoned   = Code{"abandoned:visitor"}
-	codeLost        = Code{"lost:instance"}
 )

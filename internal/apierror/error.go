@@ -28,6 +28,7 @@ type Error struct {
 	adopted    string        // the upstream's own code, sent instead of Code; "" means none
 	Upstream   int           // the upstream's status; 0 means that it has not answered
 	RetryAfter time.Duration // the pause that the upstream asked for; 0 means none
+	Repeated   bool          // the error is that of another request, which has logged it
 }
 
 // Error returns the code, the text and the cause, for the log. It leaves out a text of the upstream.
@@ -87,6 +88,8 @@ func (e *Error) Body() []byte {
 // Level returns the log level of e: the more it concerns the operator, the higher.
 func (e *Error) Level() zapcore.Level {
 	switch {
+	case e.Repeated:
+		return zapcore.DebugLevel
 	case e.Code == CodeOverloaded, e.Code == CodeForbiddenOrigin, e.Code == CodeBlockedUpstream:
 		return zapcore.WarnLevel
 	case e.Status < http.StatusInternalServerError, e.Code == codeShuttingDown:

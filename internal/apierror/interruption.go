@@ -43,7 +43,7 @@ func (i *Interruption) Before() *Error {
 // FinishReason returns the finish's finishReason: "error", or "stop" if the visitor stopped the answer, because that is
 // no error.
 func (i *Interruption) FinishReason() string {
-	if i.Code == codeStopped {
+	if i.IsStop() {
 		return "stop"
 	}
 	return "error"
@@ -87,6 +87,9 @@ func InsteadOf(e *Error) *Interruption {
 	c.before, c.Cause = e, e.Cause
 	return &c
 }
+
+// IsStop reports whether a visitor stopped the answer.
+func (i *Interruption) IsStop() bool { return i.Code == codeStopped }
 
 // IsBreak reports whether the upstream broke the answer off, by its connection or by its silence.
 func (i *Interruption) IsBreak() bool { return i.Code == codeClosed || i.Code == codeStalled }
@@ -155,10 +158,14 @@ var (
 		},
 		TryLabel: "shutting_down",
 	})
-	// Stopped and Abandoned occur only after the stream has begun.
+	// Stopped always ends with a finish, even before the stream has begun: to stop an answer is no error. Abandoned
+	// reaches nobody.
 	Stopped   = interruption(Interruption{Code: codeStopped, TryLabel: "left"})
 	Abandoned = interruption(Interruption{Code: codeAbandoned, Text: "nobody listened to the answer", TryLabel: "left"})
 
 	// Lost ends a stream that another instance wrote. The stream's listeners at this instance get it.
-	Lost = interruption(Interruption{Code: codeLost, Text: "the rest of the answer is lost"})
+	Lost = interruption(Interruption{
+		Code: CodeLost, Text: "the rest of the answer is lost",
+		before: &Error{Status: http.StatusBadGateway, Code: CodeLost, Text: "the answer is lost; send the question again"},
+	})
 )

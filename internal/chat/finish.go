@@ -196,14 +196,24 @@ func (f *FinishReader) endString() {
 	}
 }
 
+// finish is a finish event as this module writes it.
+type finish struct {
+	Type   string `json:"type"`
+	Reason string `json:"finishReason"`
+	Error  string `json:"error,omitempty"`
+	Code   string `json:"code,omitempty"`
+}
+
 // FinishEvent returns the event that ends a stream without a finish from the upstream.
 func FinishEvent(b *apierror.Interruption) []byte {
+	return finish{typeFinish, b.FinishReason(), b.Text, b.SentCode()}.event()
+}
+
+// FinishAgain returns a finish with the reason of a finish that was sent already.
+func FinishAgain(reason string) []byte { return finish{Type: typeFinish, Reason: reason}.event() }
+
+func (f finish) event() []byte {
 	// Marshal cannot fail, because all text is valid UTF-8: it is constant, or a string of JSON that was decoded.
-	data, _ := json.Marshal(struct {
-		Type   string `json:"type"`
-		Reason string `json:"finishReason"`
-		Error  string `json:"error,omitempty"`
-		Code   string `json:"code"`
-	}{typeFinish, b.FinishReason(), b.Text, b.SentCode()})
+	data, _ := json.Marshal(f)
 	return append(append([]byte("data: "), data...), "\n\n"...)
 }

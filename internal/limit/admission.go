@@ -233,10 +233,11 @@ func (a *Admission) Leave() {
 	a.release()
 }
 
-// exit undoes enter, but leaves the shared reservation to the visitors who still listen to the answer.
+// exit undoes enter, but leaves the shared reservation to the visitors who still listen to the answer. If the request did
+// not reach the upstream, there is no answer, and the reservation must be released at once, so that it does not count.
 func (a *Admission) exit() {
 	a.uncount()
-	if a.reservation != nil && !a.limiter.state.handOver(a.stream, a.reservation) {
+	if a.reservation != nil && !(a.reached && a.limiter.state.handOver(a.stream, a.reservation)) {
 		a.noteUsage(a.reservation.Release(a.reached))
 	}
 }

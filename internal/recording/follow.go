@@ -3,6 +3,7 @@ package recording
 import (
 	"context"
 	"io"
+	"net/http"
 	"time"
 
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
@@ -12,6 +13,9 @@ import (
 
 // Visitor is the part of a visitor's response that Follow needs.
 type Visitor interface {
+	// Begin notes the response headers of the answer. It is called once, before Commit and WriteEvents.
+	Begin(http.Header)
+
 	// Commit sends the response headers, if they are not sent yet.
 	Commit() error
 
@@ -41,8 +45,8 @@ type Progress struct {
 	FirstEvent *time.Duration // when the first one was sent, from the request's start; 0: none was
 }
 
-// Follow sends a stream to a visitor, and counts in p. It returns nil at the end of the stream, otherwise why it
-// stopped before. If ctx ends, it stops after the write in progress and returns the cause. It cancels ctx when the
+// Follow sends a stream to a visitor, and counts in p. It waits until the stream is open. It returns nil at the end of
+// the stream, otherwise why it stopped before. If ctx ends, it stops after the write in progress and returns the cause. It cancels ctx when the
 // visitor's time is over, with the cause apierror.MaxDuration, and when a heartbeat fails.
 func Follow(ctx context.Context, t Time, visitor Visitor, listener store.Listener, p Progress) error {
 	f := &follower{ctx: ctx, time: t, visitor: visitor, listener: listener, progress: p}
@@ -70,6 +74,7 @@ type follower struct {
 	listener store.Listener
 	progress Progress
 	alarm    watchdog.Alarm
+	begun    bool // the visitor has the response headers
 }
 
 // fire is what the alarm calls. Once ctx has ended, it sends no heartbeat, but still checks for a stalled write.
@@ -95,12 +100,17 @@ func (f *follower) isOver(now time.Duration) bool {
 }
 
 // passPiece sends the next piece of the stream. If there is none yet, it sends the response headers and waits for one.
-// It returns io.EOF at the stream's end.
+// If the stream is not open yet, it waits for that. It returns io.EOF at the stream's end.
 func (f *follower) passPiece() error {
 	if f.ctx.Err() != nil {
 		return context.Cause(f.ctx)
 	}
 	piece, err := f.listener.Read()
+	if header := f.listener.Header(); !f.begun && header != nil { // after Read, because no piece comes before the header
+		f.visitor.Begin(header)
+		f.begun = true
+		f.alarm.NoLaterThan(f.alarm.Now() + f.visitor.Patience()) // heartbeats count from here
+	}
 	switch {
 	case err != nil:
 		return err
@@ -114,8 +124,10 @@ func (f *follower) passPiece() error {
 		*f.progress.Events += int64(piece.Events)
 		return nil
 	}
-	if err := f.visitor.Commit(); err != nil {
-		return err
+	if f.begun {
+		if err := f.visitor.Commit(); err != nil {
+			return err
+		}
 	}
 	return f.listener.Wait(f.ctx)
 }

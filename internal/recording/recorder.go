@@ -14,43 +14,39 @@ import (
 	"github.com/illumichat/caddy-illumichat/store"
 )
 
-// Recorder is the output of an exchange whose answer is recorded: it writes a log in the store. The visitor who asked
-// reads that log, as do visitors who come back. The log begins when the response headers would be sent: before that, no
-// visitor knows that there is an answer.
+// Recorder is the output of an exchange whose answer is recorded: it writes a stream of the store. The visitor who asked
+// reads that stream, as do visitors who come back. The stream is there from the beginning of the exchange. It opens when
+// the response headers would be sent. If the exchange fails before that, all who wait get the same error.
 type Recorder struct {
-	config Config
-	begun  chan struct{} // closed when there is something to read
-
+	config   Config
 	exchange Exchange
+	unwatch  func() bool
 
 	mu      sync.Mutex
-	source  store.Source   // nil before the log begins
-	first   store.Listener // of the visitor who asked
-	unwatch func() bool
 	head    http.Header // response headers
+	opened  bool
 	hasBody bool
-	json    []byte // an answer that is not a stream
 
 	tries, status int // when the answer came
 
 	// Only the exchange's goroutine uses these.
 	numberer sse.Numberer
-	last     store.Chunk // a finish of our own
+	last     store.Chunk     // a finish of our own
+	failure  *apierror.Error // why there is no answer
 }
 
 // Config holds the settings of a Recorder.
 type Config struct {
-	ID    string
-	Store store.Store
-	Terms store.Terms
-	Meta  store.Meta // without Header, which comes with the answer
-	Until time.Time  // the deadline of the server that the first visitor asked; zero: none
-	Slot  Slot
+	ID     string
+	Source store.Source
+	Shared func() bool // reports whether visitors can come back through another instance
+	Until  time.Time   // the deadline of the server that the first visitor asked; zero: none
+	Slot   Slot
 }
 
 // Slot is the slot of the request whose answer is recorded.
 type Slot interface {
-	// BeginStream notes that the answer is a stream that can be resumed.
+	// BeginStream notes that the answer can be resumed.
 	BeginStream()
 
 	// EndStream notes that the stream is over.
@@ -62,11 +58,11 @@ type Slot interface {
 
 // Exchange is the exchange whose output a Recorder is.
 type Exchange interface {
-	// Context returns the context of the exchange.
-	Context() context.Context
-
 	// Cancel ends the exchange. cause says why.
 	Cancel(cause error)
+
+	// Context returns the context of the exchange.
+	Context() context.Context
 
 	// HowAsked returns how often the upstream was asked, and the status of its last answer. The Recorder calls it from the
 	// exchange's goroutine.
@@ -75,34 +71,16 @@ type Exchange interface {
 
 // New returns a Recorder. The caller must call Attach before an exchange writes to it.
 func New(config Config) *Recorder {
-	return &Recorder{config: config, begun: make(chan struct{}), numberer: sse.NewNumberer(config.ID)}
+	return &Recorder{config: config, numberer: sse.NewNumberer(config.ID)}
 }
 
-// Attach makes r the output of exchange. It must be called before the exchange runs.
-func (r *Recorder) Attach(exchange Exchange) { r.exchange = exchange }
-
-// Begun returns a channel that is closed when there is something to read.
-func (r *Recorder) Begun() <-chan struct{} { return r.begun }
-
-// Head returns the response headers of the answer; nil before Prepare.
-func (r *Recorder) Head() http.Header {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.head
-}
-
-// JSON returns an answer that is not a stream; nil if it is one, or before WriteAll.
-func (r *Recorder) JSON() []byte {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.json
-}
-
-// First returns the listener of the visitor who asked, once the recording is committed.
-func (r *Recorder) First() store.Listener {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.first
+// Attach makes r the output of exchange, and cancels the exchange once no visitor wants the stream. It must be called
+// before the exchange runs.
+func (r *Recorder) Attach(exchange Exchange) {
+	r.exchange = exchange
+	r.config.Slot.BeginStream()
+	unwanted := r.config.Source.Context()
+	r.unwatch = context.AfterFunc(unwanted, func() { exchange.Cancel(interruption(context.Cause(unwanted))) })
 }
 
 // Asked returns how often the exchange had asked the upstream when the answer came, and the last answer's status.
@@ -112,7 +90,7 @@ func (r *Recorder) Asked() (tries, status int) {
 	return r.tries, r.status
 }
 
-// Prepare notes the response headers of an accepted answer. If the answer is a stream, it adds the stream's id.
+// Prepare notes the response headers of an accepted answer, and adds the stream's id.
 func (r *Recorder) Prepare(head http.Header, contentType string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -120,40 +98,32 @@ func (r *Recorder) Prepare(head http.Header, contentType string) {
 	if r.head == nil {
 		r.head = make(http.Header)
 	}
-	if contentType == sse.MediaType {
-		r.head.Set(Header, r.config.ID)
-	}
+	r.head.Set("Content-Type", contentType)
+	r.head.Set(Header, r.config.ID)
 	r.tries, r.status = r.exchange.HowAsked()
 }
 
-// Commit begins the log, if it has not begun. If another goroutine holds mu, Commit does nothing, because it must not
-// wait.
+// Commit opens the stream, if it is not open.
 func (r *Recorder) Commit() error {
-	if !r.mu.TryLock() {
-		return nil
-	}
+	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.source == nil {
-		r.begin()
-		close(r.begun)
-	}
+	r.open()
 	return nil
 }
 
-// begin begins the log, and cancels the exchange once no visitor wants the stream. It needs mu.
-func (r *Recorder) begin() {
-	r.config.Meta.Header = r.head
-	r.source, r.first = r.config.Store.Claim(r.config.ID, r.config.Meta, r.config.Terms)
-	unwanted := r.source.Context()
-	r.unwatch = context.AfterFunc(unwanted, func() { r.exchange.Cancel(interruption(context.Cause(unwanted))) })
-	r.config.Slot.BeginStream()
+// open opens the stream, if it is not open. It needs mu.
+func (r *Recorder) open() {
+	if !r.opened {
+		r.opened = true
+		r.config.Source.Open(r.head)
+	}
 }
 
-// IsCommitted reports whether the log has begun.
+// IsCommitted reports whether the stream is open.
 func (r *Recorder) IsCommitted() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.source != nil
+	return r.opened
 }
 
 // HasSent reports whether anything but the response headers was recorded.
@@ -163,43 +133,40 @@ func (r *Recorder) HasSent() bool {
 	return r.hasBody
 }
 
-// WriteEvents appends p to the log, with an id for each event. If the log has not begun, WriteEvents begins it. If
-// whole is false, p ends within an event. It holds mu only to begin the log: Append can block until a listener has
-// read, and listeners need mu.
+// WriteEvents appends p to the stream, with an id for each event. If the stream is not open, WriteEvents opens it. If
+// whole is false, p ends within an event. It does not hold mu while it appends, because that can block until a listener
+// has read.
 func (r *Recorder) WriteEvents(p []byte, whole, _ bool) error {
-	p, first := r.beginWith(p)
-	if first {
-		defer close(r.begun)
-	}
+	p = r.beginWith(p)
+	before := r.numberer
 	numbered, ends := r.numberer.Number(p)
-	if err := r.source.Append(r.exchange.Context(), store.Chunk{Data: numbered, Ends: ends, Torn: !whole}); err != nil {
+	if err := r.config.Source.Append(r.exchange.Context(), store.Chunk{Data: numbered, Ends: ends, Torn: !whole}); err != nil {
+		r.numberer = before // so that the finish gets the next number
 		return interruption(err)
 	}
 	return nil
 }
 
-// beginWith begins the log, if it has not begun, and reports whether it did. It returns the bytes of p to record. It
-// leaves out a byte order mark at the stream's beginning, because a listener's response may begin with a heartbeat.
-func (r *Recorder) beginWith(p []byte) (recorded []byte, first bool) {
+// beginWith opens the stream, if it is not open. It returns the bytes of p to record. It leaves out a byte order mark at
+// the stream's beginning, because a listener's response may begin with a heartbeat.
+func (r *Recorder) beginWith(p []byte) (recorded []byte) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.hasBody {
 		p = bytes.TrimPrefix(p, sse.ByteOrderMark)
 	}
 	r.hasBody = true
-	if r.source != nil {
-		return p, false
-	}
-	r.begin()
-	return p, true
+	r.open()
+	return p
 }
 
-// WriteAll notes an answer that is not a stream. It does not begin a log.
+// WriteAll records an answer that is not an event stream, as a single event without a number.
 func (r *Recorder) WriteAll(p []byte) error {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.json = p
-	return nil
+	r.hasBody = true
+	r.open()
+	r.mu.Unlock()
+	return interruption(r.config.Source.Append(r.exchange.Context(), store.Chunk{Data: p, Ends: []int{len(p)}}))
 }
 
 // Finish notes an event of our own that ends the stream. Close appends it. If the last event was recorded only in part,
@@ -212,11 +179,14 @@ func (r *Recorder) Finish(ev []byte) error {
 	return nil
 }
 
+// Fail notes why there is no answer. Close tells all who wait for it.
+func (r *Recorder) Fail(failure *apierror.Error) { r.failure = failure }
+
 // IsHeard reports whether a visitor waits for the answer, or can still come back for it after this process exits.
-// Before the log begins, it is true because the visitor who asked waits. With a shared store, it is always true because
-// visitors can come back through another instance. Otherwise, it is true while a visitor listens at this instance.
+// With a shared store, it is always true because visitors can come back through another instance. Otherwise, it is true
+// while a visitor listens at this instance.
 func (r *Recorder) IsHeard() bool {
-	return !r.IsCommitted() || r.config.Store.Shared() || r.config.Slot.HasListener()
+	return r.config.Shared() || r.config.Slot.HasListener()
 }
 
 // EndStalled, Heartbeat and Patience have nothing to do: each listener's response bounds its own writes and sends its
@@ -226,13 +196,15 @@ func (r *Recorder) Heartbeat() (next time.Duration, err error) { return watchdog
 func (r *Recorder) Patience() time.Duration                    { return watchdog.Never }
 func (r *Recorder) Deadline() time.Time                        { return r.config.Until }
 
-// Close ends the log, if it has begun. reason and cause are those of store.End. It returns 0, because a Recorder sends
-// nothing to a visitor.
+// Close ends the stream. reason and cause are those of store.End. If the stream was never opened, it has failed. Close
+// returns 0, because a Recorder sends nothing to a visitor.
 func (r *Recorder) Close(reason, cause string) (bytes int64) {
+	r.unwatch()
+	r.config.Slot.EndStream()
 	if r.IsCommitted() {
-		r.unwatch()
-		r.config.Slot.EndStream()
-		r.source.Finish(r.last, store.End{Reason: reason, Cause: cause})
+		r.config.Source.Finish(r.last, store.End{Reason: reason, Cause: cause})
+	} else {
+		r.config.Source.Fail(r.failure.Encode())
 	}
 	return 0
 }
@@ -245,5 +217,5 @@ func interruption(cause error) error {
 	case errors.Is(cause, store.ErrAbandoned):
 		return apierror.Abandoned
 	}
-	return cause // of the end of the exchange itself
+	return cause // of the end of the exchange itself; nil: there is none
 }

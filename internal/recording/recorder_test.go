@@ -60,6 +60,7 @@ func (e *fakeExchange) HowAsked() (tries, status int) { return 2, http.StatusOK 
 
 // fakeVisitor is the response to a visitor who follows a recording.
 type fakeVisitor struct {
+	head      http.Header
 	committed bool
 	got       strings.Builder
 	failAt    int // the write that fails; 0: none
@@ -68,6 +69,8 @@ type fakeVisitor struct {
 }
 
 var errLeft = errors.New("the visitor left")
+
+func (v *fakeVisitor) Begin(head http.Header) { v.head = head }
 
 func (v *fakeVisitor) Commit() error {
 	v.committed = true
@@ -86,8 +89,14 @@ func (v *fakeVisitor) Heartbeat() (time.Duration, error)             { return wa
 func (v *fakeVisitor) EndStalled(time.Duration) (next time.Duration) { return watchdog.Never }
 func (v *fakeVisitor) Patience() time.Duration                       { return 10 * time.Second }
 
+// recorder is a Recorder, with the listener of the visitor who asked.
+type recorder struct {
+	*Recorder
+	first store.Listener
+}
+
 // record returns a recorder of an exchange into a memory store.
-func record(t *testing.T) (*Recorder, *fakeExchange, *fakeSlot, store.Store) {
+func record(t *testing.T) (*recorder, *fakeExchange, *fakeSlot, store.Store) {
 	t.Helper()
 	kept, err := new(store.Memory).Open(t.Name())
 	if err != nil {
@@ -99,11 +108,9 @@ func record(t *testing.T) (*Recorder, *fakeExchange, *fakeSlot, store.Store) {
 		}
 	})
 	slot := new(fakeSlot)
-	r := New(Config{
-		ID: testID, Store: kept, Slot: slot,
-		Terms: store.Terms{Grace: time.Second, Keep: time.Minute, MaxSize: 1 << 20, MaxTotal: 1 << 20},
-		Meta:  store.Meta{Owner: "owner", Assistant: "assistant"},
-	})
+	terms := store.Terms{Grace: time.Second, Keep: time.Minute, MaxSize: 1 << 20, MaxTotal: 1 << 20}
+	source, first := kept.Create(testID, store.Meta{Owner: "owner", Assistant: "assistant"}, terms)
+	r := &recorder{New(Config{ID: testID, Source: source, Shared: kept.Shared, Slot: slot}), first}
 	exchange := newFakeExchange(t)
 	r.Attach(exchange)
 	return r, exchange, slot, kept
@@ -122,46 +129,51 @@ func find(t *testing.T, kept store.Store) store.Stream {
 	return stream
 }
 
-func isClosed(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
-}
-
-// A recording begins with the first event, or when the watchdog commits the response headers, and not before.
-func TestRecordingBegins(t *testing.T) {
-	for name, begin := range map[string]func(*Recorder) error{
-		"with an event": func(r *Recorder) error { return r.WriteEvents([]byte("data: a\n\n"), true, true) },
-		"by the watch":  func(r *Recorder) error { return r.Commit() },
+// A stream is there from the beginning. It opens with the first event, or when the watchdog commits the response headers.
+func TestRecordingOpens(t *testing.T) {
+	for name, open := range map[string]func(*recorder) error{
+		"with an event": func(r *recorder) error { return r.WriteEvents([]byte("data: a\n\n"), true, true) },
+		"by the watch":  func(r *recorder) error { return r.Commit() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, _, slot, kept := record(t)
-			r.Prepare(http.Header{"X-Chat-Id": {"c1"}}, sse.MediaType)
-			if isClosed(r.Begun()) || r.IsCommitted() || find(t, kept) != nil || slot.begun != 0 || !r.IsHeard() {
-				t.Error("it began with the response headers")
+			if want := (store.Meta{Owner: "owner", Assistant: "assistant"}); find(t, kept).Meta() != want || slot.begun != 1 {
+				t.Errorf("at the beginning, got %+v and %d slots", find(t, kept).Meta(), slot.begun)
 			}
-			if err := begin(r); err != nil {
+			r.Prepare(http.Header{"X-Chat-Id": {"c1"}}, sse.MediaType)
+			if r.IsCommitted() || r.first.Header() != nil {
+				t.Error("it opened with the response headers")
+			}
+			if err := open(r); err != nil {
 				t.Fatal(err)
 			}
-			if !isClosed(r.Begun()) || !r.IsCommitted() || slot.begun != 1 {
-				t.Error("it did not begin")
+			head := r.first.Header()
+			if !r.IsCommitted() || head.Get(Header) != testID || head.Get("X-Chat-Id") != "c1" || head.Get("Content-Type") != sse.MediaType {
+				t.Errorf("it opened with the header %v", head)
 			}
 			if tries, status := r.Asked(); tries != 2 || status != http.StatusOK {
 				t.Errorf("the upstream was asked %d times, and answered %d", tries, status)
 			}
-			meta := find(t, kept).Meta()
-			if meta.Owner != "owner" || meta.Assistant != "assistant" || meta.Header.Get(Header) != testID || meta.Header.Get("X-Chat-Id") != "c1" {
-				t.Errorf("got %+v", meta)
-			}
-			r.First().Close()
+			r.first.Close()
 			r.Close("stop", "")
 			if slot.ended != 1 {
 				t.Error("it did not end")
 			}
 		})
+	}
+}
+
+// If an exchange fails before its stream opens, all who wait get the error.
+func TestRecordingFails(t *testing.T) {
+	r, _, slot, kept := record(t)
+	defer r.first.Close()
+	failure := &apierror.Error{Status: http.StatusServiceUnavailable, Code: apierror.CodeOverloaded, Text: "busy"}
+	r.Fail(failure)
+	r.Close("", "")
+	_, err := r.first.Read()
+	failed, ok := errors.AsType[*store.Failed](err)
+	if !ok || apierror.Decode(failed.Reason).Text != "busy" || find(t, kept) != nil || slot.ended != 1 {
+		t.Errorf("got %v", err)
 	}
 }
 
@@ -180,7 +192,7 @@ func TestFollow(t *testing.T) {
 		var first, second fakeVisitor
 		var events [2]int64
 		var firsts [2]time.Duration
-		listeners := [2]store.Listener{r.First()}
+		listeners := [2]store.Listener{r.first}
 		var err error
 		if listeners[1], err = find(t, kept).Listen(1); err != nil {
 			t.Fatal(err)
@@ -249,8 +261,8 @@ func TestFinishEndsATornEvent(t *testing.T) {
 	}
 	r.Close("error", "closed:upstream")
 	var v fakeVisitor
-	defer r.First().Close()
-	if err := follow(t.Context(), time.Now(), &v, r.First(), newProgress()); err != nil {
+	defer r.first.Close()
+	if err := follow(t.Context(), time.Now(), &v, r.first, newProgress()); err != nil {
 		t.Fatal(err)
 	}
 	if want := "data: tor\nid: " + testID + ":1\n\ndata: bye\nid: " + testID + ":2\n\n"; v.got.String() != want {
@@ -258,31 +270,63 @@ func TestFinishEndsATornEvent(t *testing.T) {
 	}
 }
 
-// An answer that is no stream is not recorded.
-func TestJSONIsNotRecorded(t *testing.T) {
-	r, _, slot, kept := record(t)
+// An answer that is no stream is recorded, without a number.
+func TestJSONIsRecorded(t *testing.T) {
+	r, _, _, _ := record(t)
+	defer r.first.Close()
 	r.Prepare(nil, "application/json")
 	if err := r.WriteAll([]byte("{}")); err != nil {
 		t.Fatal(err)
 	}
 	r.Close("", "")
-	if string(r.JSON()) != "{}" || r.Head().Get(Header) != "" || r.IsCommitted() || find(t, kept) != nil || slot.begun != 0 || slot.ended != 0 {
-		t.Errorf("got %q with the header %v", r.JSON(), r.Head())
+	var v fakeVisitor
+	if err := follow(t.Context(), time.Now(), &v, r.first, newProgress()); err != nil {
+		t.Fatal(err)
+	}
+	if v.got.String() != "{}" || v.head.Get("Content-Type") != "application/json" || v.head.Get(Header) != testID {
+		t.Errorf("got %q with the header %v", v.got.String(), v.head)
+	}
+}
+
+// A write that the store refuses takes no number, so the finish gets the next one.
+func TestNumbersHaveNoGap(t *testing.T) {
+	r, _, _, kept := record(t)
+	defer r.first.Close()
+	r.Prepare(nil, sse.MediaType)
+	if err := r.WriteEvents([]byte("data: a\n\n"), true, true); err != nil {
+		t.Fatal(err)
+	}
+	if err := find(t, kept).Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.WriteEvents([]byte("data: b\n\ndata: c\n\n"), true, true); !errors.Is(err, apierror.Stopped) {
+		t.Fatal(err)
+	}
+	if err := r.Finish([]byte("data: bye\n\n")); err != nil {
+		t.Fatal(err)
+	}
+	r.Close("stop", "stopped:visitor")
+	var v fakeVisitor
+	if err := follow(t.Context(), time.Now(), &v, r.first, newProgress()); err != nil {
+		t.Fatal(err)
+	}
+	if want := "data: a\nid: " + testID + ":1\n\ndata: bye\nid: " + testID + ":2\n\n"; v.got.String() != want {
+		t.Errorf("got %q, want %q", v.got.String(), want)
 	}
 }
 
 // An exchange ends when nobody wants its answer any more, and the cause says why.
 func TestUnwantedRecordingEndsTheExchange(t *testing.T) {
 	for name, test := range map[string]struct {
-		end  func(*testing.T, *Recorder, store.Store)
+		end  func(*testing.T, *recorder, store.Store)
 		want error
 	}{
-		"stopped": {func(t *testing.T, _ *Recorder, kept store.Store) {
+		"stopped": {func(t *testing.T, _ *recorder, kept store.Store) {
 			if err := find(t, kept).Stop(t.Context()); err != nil {
 				t.Error(err)
 			}
 		}, apierror.Stopped},
-		"abandoned": {func(_ *testing.T, r *Recorder, _ store.Store) { r.First().Close() }, apierror.Abandoned},
+		"abandoned": {func(_ *testing.T, r *recorder, _ store.Store) { r.first.Close() }, apierror.Abandoned},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -299,14 +343,14 @@ func TestUnwantedRecordingEndsTheExchange(t *testing.T) {
 				if err := r.WriteEvents([]byte("data: b\n\n"), true, true); !errors.Is(err, test.want) {
 					t.Errorf("a further write got %v, want %v", err, test.want)
 				}
-				r.First().Close()
+				r.first.Close()
 				r.Close("stop", "stopped:visitor")
 			})
 		})
 	}
 }
 
-// Before the recording begins, a visitor waits for it. Afterwards it is heard as long as somebody listens in its slot.
+// A recording is heard as long as somebody listens in its slot.
 func TestIsHeard(t *testing.T) {
 	r, _, slot, _ := record(t)
 	r.Prepare(nil, sse.MediaType)
@@ -320,7 +364,7 @@ func TestIsHeard(t *testing.T) {
 	if !r.IsHeard() {
 		t.Error("it is not heard with one")
 	}
-	r.First().Close()
+	r.first.Close()
 	r.Close("stop", "")
 }
 
@@ -347,7 +391,7 @@ func TestFollowEndsWithTheVisitor(t *testing.T) {
 				defer leave()
 				ended := make(chan error)
 				p := newProgress()
-				go func() { ended <- follow(ctx, time.Now(), &test.visitor, r.First(), p) }()
+				go func() { ended <- follow(ctx, time.Now(), &test.visitor, r.first, p) }()
 				synctest.Wait()
 				switch {
 				case test.leave:
@@ -360,7 +404,7 @@ func TestFollowEndsWithTheVisitor(t *testing.T) {
 				if err := <-ended; !errors.Is(err, test.want) || *p.Events != test.events {
 					t.Errorf("it ended with %v after %d events, want %v after %d", err, *p.Events, test.want, test.events)
 				}
-				r.First().Close()
+				r.first.Close()
 				r.Close("stop", "")
 			})
 		})
@@ -411,7 +455,7 @@ func TestFollowEndsInTime(t *testing.T) {
 					t.Errorf("something was sent: %v", sent)
 				}
 				listener.Close()
-				r.First().Close()
+				r.first.Close()
 				r.Close("stop", "")
 			})
 		})

@@ -7,10 +7,14 @@ import (
 
 // Numberer adds the line `id: <stream>:<n>` to each event of a stream. The line follows the event's last line and has
 // the same line ending. n counts the events of the stream from 1.
+//
+// A block without data is no event, but its id would still become the last event's id (HTML Standard, § 9.2.6). So a
+// Numberer adds the id of the last event to such a block, too, if it has an id of its own.
 type Numberer struct {
 	stream string
 	n      int64
-	within bool // the bytes so far end within a block
+	within bool     // the bytes so far end within a block
+	id     idFinder // looks for an id in the block that is not over yet
 
 	scanner Scanner
 	last    [2]byte // the last two bytes of the stream
@@ -31,24 +35,64 @@ func (n *Numberer) Number(p []byte) (numbered []byte, ends []int) {
 	cr := HasCR(p)
 	for len(p) > 0 {
 		size, kind := n.scanner.Next(p, cr)
-		if kind == Event {
-			blank := blankLine(p[:size])
-			n.copy(p[:size-blank])
+		switch {
+		case kind == Event:
 			n.n++
-			n.out = append(n.out, "id: "...)
-			n.out = append(n.out, n.stream...)
-			n.out = append(n.out, ':')
-			n.out = strconv.AppendInt(n.out, n.n, 10)
-			n.out = append(n.out, n.lineEnd()...)
-			n.copy(p[size-blank : size])
+			n.copyWithID(p[:size])
 			n.ends = append(n.ends, len(n.out))
-		} else {
+		case kind == Comment && n.id.find(p[:size]):
+			n.copyWithID(p[:size])
+		default:
+			if kind == Torn {
+				n.id.find(p[:size])
+			}
 			n.copy(p[:size])
 		}
 		n.within = kind == Torn
+		if kind != Torn {
+			n.id = idFinder{}
+		}
 		p = p[size:]
 	}
 	return n.out, n.ends
+}
+
+// copyWithID appends the end of a block, with the id of the last event after its last line.
+func (n *Numberer) copyWithID(block []byte) {
+	blank := blankLine(block)
+	n.copy(block[:len(block)-blank])
+	n.out = append(n.out, "id: "...)
+	n.out = append(n.out, n.stream...)
+	n.out = append(n.out, ':')
+	n.out = strconv.AppendInt(n.out, n.n, 10)
+	n.out = append(n.out, n.lineEnd()...)
+	n.copy(block[len(block)-blank:])
+}
+
+// idFinder finds an id field in a block that may arrive in pieces. Its zero value is ready for a block.
+type idFinder struct {
+	matched int // how many bytes of the current line match "id"; -1: the line is another field
+	found   bool
+}
+
+// find reports whether the block has had an id field up to the end of p.
+func (f *idFinder) find(p []byte) bool {
+	const name = "id"
+	for _, c := range p {
+		lineEnds := c == '\n' || c == '\r'
+		switch {
+		case f.matched == len(name) && (c == ':' || lineEnds):
+			f.found = true
+		case f.matched >= 0 && f.matched < len(name) && c == name[f.matched]:
+			f.matched++
+			continue
+		}
+		f.matched = -1
+		if lineEnds {
+			f.matched = 0
+		}
+	}
+	return f.found
 }
 
 // copy appends p to out and remembers its last bytes.

@@ -19,6 +19,8 @@ func TestNumberer(t *testing.T) {
 		": comment\n\n\ndata: a\n\n":                    ": comment\n\n\ndata: a\nid: s:1\n\n",
 		"id: theirs\ndata: a\n\n":                       "id: theirs\ndata: a\nid: s:1\n\n", // ours comes last, so it counts
 		"event: x\n\ndata: a\ndata: b\nretry: 1\n\n":    "event: x\n\ndata: a\ndata: b\nretry: 1\nid: s:1\n\n",
+		"data: a\n\nid: theirs\n\ndata: b\n\n":          "data: a\nid: s:1\n\nid: theirs\nid: s:1\n\ndata: b\nid: s:2\n\n",
+		"id\n\n:id\nidle: 1\n\nevent: x\r\nid:\r\n\r\n": "id\nid: s:0\n\n:id\nidle: 1\n\nevent: x\r\nid:\r\nid: s:0\r\n\r\n",
 		"data: torn":                                    "data: torn",
 		"\uFEFFdata: a\n\n":                             "\uFEFFdata: a\nid: s:1\n\n",
 		strings.Repeat("data: a\n\n", 10) + "data: b\n": numbered(10) + "data: b\n",

@@ -85,7 +85,10 @@ func Guard(f func() (time.Duration, error)) (next time.Duration, err error) {
 }
 
 // Panic is an error that carries a panic to the handler's goroutine.
-type Panic struct{ Value any }
+type Panic struct {
+	Value any
+	Stack []byte // nil: it is not known
+}
 
 // Rethrow panics with the value of the *Panic in err, if there is one.
 func Rethrow(err error) {
