@@ -109,11 +109,17 @@ func Silent(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
 
 // ByMessage returns a handler that answers each chat with the handler for the text of its first message.
 func ByMessage(answers map[string]http.HandlerFunc) http.HandlerFunc {
+	return ByMessageFunc(func(text string) http.HandlerFunc { return answers[text] })
+}
+
+// ByMessageFunc returns a handler that answers each chat with the handler that choose returns for the text of its first
+// message.
+func ByMessageFunc(choose func(text string) http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		var chat struct{ Messages []struct{ Content string } }
 		if err := json.NewDecoder(r.Body).Decode(&chat); err != nil {
 			panic(err) // the module checks each chat before sending it
 		}
-		answers[chat.Messages[0].Content](w, r)
+		choose(chat.Messages[0].Content)(w, r)
 	}
 }
