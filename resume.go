@@ -46,6 +46,10 @@ var (
 // `Illumichat-Stream: <id>`, and each of its events a line `id: <id>:<n>`. A GET of the handler's path with
 // `Last-Event-ID: <id>:<n>`, or `?stream=<id>&after=<n>`, continues after event n. A DELETE with
 // `Illumichat-Stream: <id>` ends the answer. Any client that knows an id may do both, unless `owner` is set.
+//
+// A page may choose the id, 22 random characters of base64url, and send it as `Illumichat-Stream` with its POST. It can
+// then repeat the POST after any loss: the upstream is asked once, and the visitor gets the answer from its beginning, or
+// after the event in `Last-Event-ID`.
 type Resume struct {
 	// How long an answer goes on while no visitor listens. After that, the upstream request is cancelled. Default: `30s`.
 	Grace caddy.Duration `json:"grace,omitempty"`
