@@ -308,12 +308,26 @@ func (ex *exchange) stream(ctx context.Context, got upstream.Answer) (*answer, e
 
 // relayToEnd relays the answer to its end. It returns nil if the answer is complete, otherwise why it is not.
 func (a *answer) relayToEnd() error {
+	if a.relay != nil {
+		_ = a.relay.copy(a.body) // endRelay returns its error
+	}
+	return a.endRelay()
+}
+
+// isRelayed reports whether all of the stream was relayed. JSON is relayed by endRelay.
+func (a *answer) isRelayed() bool { return a.relay == nil || a.relay.ended }
+
+// relayNext relays what the upstream sends next. It waits for that.
+func (a *answer) relayNext() { a.relay.step(a.body) }
+
+// endRelay ends the relay. It returns nil if the answer is complete, otherwise why it is not.
+func (a *answer) endRelay() error {
 	defer a.body.Close()
 	if a.relay == nil {
 		a.ex.watch.Stop()
 		return a.ex.output.WriteAll(a.json)
 	}
-	return a.endStream(a.relay.copy(a.body))
+	return a.endStream(a.relay.err)
 }
 
 // endStream releases the relay's memory. err is what start or copy returned. endStream returns why the answer broke

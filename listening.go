@@ -32,6 +32,7 @@ type listening struct {
 	cancel    context.CancelCauseFunc
 	end       time.Duration // when the stream must end, from the request's start
 	begun     func()        // is called when the visitor can get the response headers; nil: nothing is to be done then
+	slow      func()        // is called when a write takes longer than slowWrite; nil: nothing is to be done then
 	finish    chat.FinishFinder
 	hasBegun  bool   // the response headers are known
 	hasFailed bool   // the exchange failed before the stream began
@@ -98,6 +99,14 @@ func (l *listening) Commit() error {
 	return l.Response.Commit()
 }
 
+// EndStalled ends a write that takes too long, as [visitor.Response.EndStalled] does, and notes one that is slow.
+func (l *listening) EndStalled(now time.Duration) (next time.Duration) {
+	if l.slow != nil && l.Writing(now) > slowWrite {
+		l.slow()
+	}
+	return l.Response.EndStalled(now)
+}
+
 // WriteEvents sends p, as [visitor.Response.WriteEvents] does, and notes whether it holds the finish. It keeps p if the
 // answer is JSON.
 func (l *listening) WriteEvents(p []byte, whole, flush bool) error {
@@ -113,11 +122,23 @@ func (l *listening) WriteEvents(p []byte, whole, flush bool) error {
 }
 
 // follow sends a stream to the visitor, until it ends, the visitor leaves, or the visitor's stream must end. It waits for
-// the stream to begin. ended reports whether the visitor got all of the stream. An error means that nothing was sent.
-func (l *listening) follow(listener store.Listener) (ended bool, err error) {
+// the stream to begin. An error means that nothing was sent.
+func (l *listening) follow(listener store.Listener) error {
+	follower := l.newFollower(listener)
+	defer follower.Stop()
+	_, err := l.conclude(listener, follower.Follow())
+	return err
+}
+
+func (l *listening) newFollower(listener store.Listener) *recording.Follower {
 	c := l.record
-	err = recording.Follow(l.ctx, recording.Time{Start: c.Start, End: l.end, Cancel: l.cancel}, l, listener,
+	return recording.NewFollower(l.ctx, recording.Time{Start: c.Start, End: l.end, Cancel: l.cancel}, l, listener,
 		recording.Progress{Events: &c.Events, FirstEvent: &c.FirstEvent})
+}
+
+// conclude ends the response. err says why no more of the stream is sent; nil means that it is over. ended reports whether
+// the visitor got all of it. An error means that nothing was sent.
+func (l *listening) conclude(listener store.Listener, err error) (ended bool, _ error) {
 	watchdog.Rethrow(err)
 	var failed *store.Failed
 	failed, l.hasFailed = errors.AsType[*store.Failed](err)

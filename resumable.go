@@ -1,18 +1,13 @@
 package illumichat
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"maps"
 	"net/http"
-	"runtime/debug"
 	"time"
 
-	"go.uber.org/zap"
-
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
-	"github.com/illumichat/caddy-illumichat/internal/cause"
 	"github.com/illumichat/caddy-illumichat/internal/chat"
 	"github.com/illumichat/caddy-illumichat/internal/limit"
 	"github.com/illumichat/caddy-illumichat/internal/recording"
@@ -122,31 +117,29 @@ func (m *resumer) admitQuestion(w http.ResponseWriter, r *http.Request, q *quest
 // recording. header has the RateLimit fields. An error means that nothing was sent.
 func (m *resumer) ask(w http.ResponseWriter, r *http.Request, header http.Header, q question, c *telemetry.Record) error {
 	response := m.exchanges.listen(w, r, c, "")
-	defer response.close()
 	response.lag()
 	c.Admitted = true
+	run := newRecordedRun(q, response)
+	defer run.leave()
 	rec := recording.New(recording.Config{
 		ID:     q.id,
 		Source: q.source,
 		Shared: m.store.Shared,
 		Until:  response.Deadline(),
 		Slot:   q.admission,
+		Opens:  run.part,
+		Waits:  run.part,
 	})
 	response.begun = func() { c.Tries, c.UpstreamStatus = rec.Asked() }
 	// The exchange may outlive the visitor's request: keep the context's values, not its cancellation.
 	ex := m.exchanges.open(context.WithoutCancel(r.Context()), rec, false, q.admission, newAnswerRecord(q.asked, c.Start))
 	rec.Attach(ex)
-	defer q.admission.LeaveStream()
-	defer q.first.Close()
-	run := &recordedRun{over: make(chan struct{})}
-	go run.run(ex, rec, q.asked.Body)
 
-	ended, err := response.follow(q.first)
+	ended, err := run.serve(ex, rec)
 	switch {
 	case ended:
 		<-run.over // so that the slot is free before the visitor can ask again
 		c.Dropped, c.Cut = ex.record.Dropped, ex.record.Cut
-		return err
 	case response.hasFailed:
 		<-run.over
 		maps.Copy(w.Header(), header)
@@ -154,38 +147,13 @@ func (m *resumer) ask(w http.ResponseWriter, r *http.Request, header http.Header
 		watchdog.Rethrow(run.failed)
 		return run.failed
 	case response.IsCommitted():
-		return err
 	case q.chosen:
-		go run.logFailure(ex)
-		return err
+		go run.logFailure()
+	default:
+		<-run.over // no visitor can come back, so the exchange was canceled
+		c.Tries, c.UpstreamStatus = ex.HowAsked()
 	}
-	// No visitor can come back, because the id was not sent.
-	ex.Cancel(cmp.Or(response.reason(), apierror.Abandoned))
-	<-run.over
-	c.Tries, c.UpstreamStatus = ex.HowAsked()
 	return err
-}
-
-// recordedRun is the run of an exchange whose answer is recorded.
-type recordedRun struct {
-	over   chan struct{} // is closed at the end of the run
-	failed error         // why there is no answer; nil: there is one, or the run is not over
-}
-
-func (run *recordedRun) run(ex *exchange, rec *recording.Recorder, body []byte) {
-	defer close(run.over)
-	run.failed = ex.runAlone(rec, body)
-}
-
-// logFailure waits for the end of the run, and logs why there is no answer: the visitor who asked has left, so nobody
-// else would.
-func (run *recordedRun) logFailure(ex *exchange) {
-	<-run.over
-	if failure, ok := errors.AsType[*apierror.Error](run.failed); ok {
-		logError(ex.log, ex.record, failure)
-	} else if panicked, ok := errors.AsType[*watchdog.Panic](run.failed); ok {
-		ex.logPanic(panicked)
-	}
 }
 
 // newAnswerRecord returns the record of an answer's exchange. The visitors who listen to the answer have records of
@@ -194,38 +162,4 @@ func newAnswerRecord(asked chat.Chat, start time.Time) *telemetry.Record {
 	c := &telemetry.Record{Start: start}
 	noteChat(c, asked)
 	return c
-}
-
-// runAlone runs the exchange and closes it. It is called in a goroutine of its own, so it recovers a panic itself. An
-// error means that there is no answer; the visitors who wait for one get it.
-func (ex *exchange) runAlone(rec *recording.Recorder, body []byte) (err error) {
-	defer ex.admission.Leave()
-	defer ex.record.EndSpan()
-	defer ex.close()
-	defer func() {
-		p := recover()
-		if p == nil {
-			return
-		}
-		err = &watchdog.Panic{Value: p, Stack: debug.Stack()}
-		if ex.output.IsCommitted() {
-			ex.logPanic(err.(*watchdog.Panic))
-			ex.record.Ended(apierror.Closed.FinishReason(), apierror.Closed.Code.String())
-			_ = ex.output.Finish(chat.FinishEvent(apierror.Closed))
-		}
-	}()
-	if err = ex.run(body); err != nil {
-		failure, _ := errors.AsType[*apierror.Error](err)
-		rec.Fail(failure)
-	}
-	if errors.Is(context.Cause(ex.ctx), apierror.Abandoned) {
-		telemetry.Abandoned()
-	}
-	return err
-}
-
-// logPanic logs a panic that no visitor's request carries on.
-func (ex *exchange) logPanic(p *watchdog.Panic) {
-	ex.log.Logger().Error("panic while an answer was recorded", ex.record.AssistantField(),
-		zap.String("panic", cause.OfPanic(p.Value)), zap.ByteString("stack", p.Stack))
 }

@@ -242,8 +242,7 @@ func (m *resumer) attach(w http.ResponseWriter, r *http.Request, c *telemetry.Re
 	telemetry.Resumed(telemetry.ResumeGoesOn)
 	response := m.exchanges.listen(w, r, c, a.cacheControl)
 	defer response.close()
-	_, err = response.follow(listener)
-	return err
+	return response.follow(listener)
 }
 
 // storeError returns the error that the visitor gets for an error of the store.

@@ -27,6 +27,7 @@ type log struct {
 	terms  Terms
 	budget *Budget
 	remove func(*log) // removes the log from its store
+	joined func()     // see OnListener; nil: nothing is called
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 
@@ -303,9 +304,16 @@ func (l *log) stopGrace() {
 	}
 }
 
+func (l *log) OnListener(joined func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.joined = joined
+}
+
 func (l *log) Heard() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	defer l.noteJoined()
 	if l.nobody != nil && len(l.listeners) == 0 && l.kept && !l.done {
 		l.nobody.Reset(l.terms.Grace)
 	}
@@ -317,6 +325,15 @@ func (l *log) abandon() {
 	defer l.mu.Unlock()
 	if len(l.listeners) == 0 {
 		l.cancel(ErrAbandoned)
+	}
+}
+
+// noteJoined calls what OnListener has set, without the lock. The caller holds the lock.
+func (l *log) noteJoined() {
+	if joined := l.joined; joined != nil && !l.done {
+		l.mu.Unlock()
+		joined()
+		l.mu.Lock()
 	}
 }
 
@@ -335,7 +352,9 @@ func (l *log) Listen(after int64) (Listener, error) {
 		return nil, io.EOF
 	}
 	l.stopGrace()
-	return l.listener(at, int64(n)), nil
+	r := l.listener(at, int64(n))
+	l.noteJoined()
+	return r, nil
 }
 
 // logListener reads a log.

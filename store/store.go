@@ -157,6 +157,10 @@ type Source interface {
 	// the stream's id is free again.
 	Fail(reason []byte)
 
+	// OnListener sets a function that is called, in any goroutine, whenever the stream gets a listener besides the first
+	// one, or the store learns that it still has one at another instance. The writer calls it once, before Open.
+	OnListener(func())
+
 	// Heard restarts the grace period (Terms.Grace), because the stream has a listener that the store does not know. It
 	// is for a store that is built on another one, and has listeners at other instances.
 	Heard()

@@ -45,29 +45,8 @@ type Progress struct {
 	FirstEvent *time.Duration // when the first one was sent, from the request's start; 0: none was
 }
 
-// Follow sends a stream to a visitor, and counts in p. It waits until the stream is open. It returns nil at the end of
-// the stream, otherwise why it stopped before. If ctx ends, it stops after the write in progress and returns the cause. It cancels ctx when the
-// visitor's time is over, with the cause apierror.MaxDuration, and when a heartbeat fails.
-func Follow(ctx context.Context, t Time, visitor Visitor, listener store.Listener, p Progress) error {
-	f := &follower{ctx: ctx, time: t, visitor: visitor, listener: listener, progress: p}
-	f.alarm.Init(t.Start, f.fire)
-	defer f.alarm.Stop()
-	now := f.alarm.Now()
-	f.isOver(now) // so that nothing is sent if it is
-	f.alarm.NoLaterThan(min(now+visitor.Patience(), t.End))
-	for {
-		switch err := f.passPiece(); err {
-		case nil:
-		case io.EOF:
-			return nil
-		default:
-			return err
-		}
-	}
-}
-
-// follower passes a stream on to a visitor. Its alarm is the only timer.
-type follower struct {
+// Follower sends a stream to a visitor. Its alarm is the only timer. One goroutine at a time calls its methods.
+type Follower struct {
 	ctx      context.Context
 	time     Time
 	visitor  Visitor
@@ -77,8 +56,54 @@ type follower struct {
 	begun    bool // the visitor has the response headers
 }
 
+// NewFollower returns a Follower that counts in p. It cancels ctx when the visitor's time is over, with the cause
+// apierror.MaxDuration, and when a heartbeat fails. The caller must call Stop.
+func NewFollower(ctx context.Context, t Time, visitor Visitor, listener store.Listener, p Progress) *Follower {
+	f := &Follower{ctx: ctx, time: t, visitor: visitor, listener: listener, progress: p}
+	f.alarm.Init(t.Start, f.fire)
+	now := f.alarm.Now()
+	f.isOver(now) // so that nothing is sent if it is
+	f.alarm.NoLaterThan(min(now+visitor.Patience(), t.End))
+	return f
+}
+
+// Stop ends the heartbeats and the watch over writes.
+func (f *Follower) Stop() { f.alarm.Stop() }
+
+// HasBegun reports whether the stream was open when it was last read.
+func (f *Follower) HasBegun() bool { return f.begun }
+
+// Follow sends the stream to its end. It waits until the stream is open, and whenever there is nothing to be sent. It
+// returns nil at the end of the stream, otherwise why it stopped before. If ctx ends, it stops after the write in
+// progress and returns the cause.
+func (f *Follower) Follow() error {
+	for {
+		more, err := f.passPiece()
+		if err == nil && !more {
+			err = f.wait()
+		}
+		switch err {
+		case nil:
+		case io.EOF:
+			return nil
+		default:
+			return err
+		}
+	}
+}
+
+// SendHeld sends what there is of the stream, and does not wait for more. It returns io.EOF at the end of the stream. Any
+// other error is one of Follow.
+func (f *Follower) SendHeld() error {
+	for {
+		if more, err := f.passPiece(); err != nil || !more {
+			return err
+		}
+	}
+}
+
 // fire is what the alarm calls. Once ctx has ended, it sends no heartbeat, but still checks for a stalled write.
-func (f *follower) fire(now time.Duration) (next time.Duration) {
+func (f *Follower) fire(now time.Duration) (next time.Duration) {
 	next = f.visitor.EndStalled(now)
 	if f.ctx.Err() != nil || f.isOver(now) {
 		return next
@@ -91,7 +116,7 @@ func (f *follower) fire(now time.Duration) (next time.Duration) {
 }
 
 // isOver reports whether the visitor's time is over at now. If so, it ends ctx.
-func (f *follower) isOver(now time.Duration) bool {
+func (f *Follower) isOver(now time.Duration) bool {
 	over := now >= f.time.End
 	if over {
 		f.time.Cancel(apierror.MaxDuration)
@@ -99,31 +124,41 @@ func (f *follower) isOver(now time.Duration) bool {
 	return over
 }
 
-// passPiece sends the next piece of the stream. If there is none yet, it sends the response headers and waits for one.
-// If the stream is not open yet, it waits for that. It returns io.EOF at the stream's end.
-func (f *follower) passPiece() error {
+// passPiece sends the next piece of the stream. It returns false if there is none yet, and io.EOF at the stream's end.
+func (f *Follower) passPiece() (more bool, err error) {
 	if f.ctx.Err() != nil {
-		return context.Cause(f.ctx)
+		return false, context.Cause(f.ctx)
 	}
 	piece, err := f.listener.Read()
-	if header := f.listener.Header(); !f.begun && header != nil { // after Read, because no piece comes before the header
-		f.visitor.Begin(header)
-		f.begun = true
-		f.alarm.NoLaterThan(f.alarm.Now() + f.visitor.Patience()) // heartbeats count from here
+	if !f.begun {
+		f.begin()
 	}
-	switch {
-	case err != nil:
-		return err
-	case len(piece.Data) > 0:
-		if *f.progress.FirstEvent == 0 && piece.Events > 0 {
-			*f.progress.FirstEvent = time.Since(f.time.Start)
-		}
-		if err := f.visitor.WriteEvents(piece.Data, !piece.Torn, true); err != nil {
-			return err
-		}
-		*f.progress.Events += int64(piece.Events)
-		return nil
+	if err != nil || len(piece.Data) == 0 {
+		return false, err
 	}
+	if *f.progress.FirstEvent == 0 && piece.Events > 0 {
+		*f.progress.FirstEvent = time.Since(f.time.Start)
+	}
+	if err := f.visitor.WriteEvents(piece.Data, !piece.Torn, true); err != nil {
+		return false, err
+	}
+	*f.progress.Events += int64(piece.Events)
+	return true, nil
+}
+
+// begin notes the response headers, if the stream is open. It is called after Read, because no piece comes before them.
+func (f *Follower) begin() {
+	header := f.listener.Header()
+	if header == nil {
+		return
+	}
+	f.visitor.Begin(header)
+	f.begun = true
+	f.alarm.NoLaterThan(f.alarm.Now() + f.visitor.Patience()) // heartbeats count from here
+}
+
+// wait sends the response headers, if there are any yet, and waits until there may be something to be sent.
+func (f *Follower) wait() error {
 	if f.begun {
 		if err := f.visitor.Commit(); err != nil {
 			return err

@@ -42,6 +42,10 @@ type Config struct {
 	Shared func() bool // reports whether visitors can come back through another instance
 	Until  time.Time   // the deadline of the server that the first visitor asked; zero: none
 	Slot   Slot
+
+	// Opens is called when the stream opens without an event, because the first one takes long. Waits is called before
+	// the Recorder waits for a listener to read. The exchange's goroutine may have to read for that visitor otherwise.
+	Opens, Waits func()
 }
 
 // Slot is the slot of the request whose answer is recorded.
@@ -106,8 +110,9 @@ func (r *Recorder) Prepare(head http.Header, contentType string) {
 // Commit opens the stream, if it is not open.
 func (r *Recorder) Commit() error {
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.open()
+	r.mu.Unlock()
+	r.config.Opens()
 	return nil
 }
 
@@ -140,11 +145,32 @@ func (r *Recorder) WriteEvents(p []byte, whole, _ bool) error {
 	p = r.beginWith(p)
 	before := r.numberer
 	numbered, ends := r.numberer.Number(p)
-	if err := r.config.Source.Append(r.exchange.Context(), store.Chunk{Data: numbered, Ends: ends, Torn: !whole}); err != nil {
+	if err := r.append(store.Chunk{Data: numbered, Ends: ends, Torn: !whole}); err != nil {
 		r.numberer = before // so that the finish gets the next number
 		return interruption(err)
 	}
 	return nil
+}
+
+var (
+	errWaits = errors.New("the stream has no room")
+
+	// noWait is a context in which Append does not wait.
+	noWait = func() context.Context {
+		ctx, cancel := context.WithCancelCause(context.Background())
+		cancel(errWaits)
+		return ctx
+	}()
+)
+
+// append appends a chunk to the stream. If it has to wait for a listener, it calls Waits before.
+func (r *Recorder) append(chunk store.Chunk) error {
+	err := r.config.Source.Append(noWait, chunk)
+	if err != errWaits {
+		return err
+	}
+	r.config.Waits()
+	return r.config.Source.Append(r.exchange.Context(), chunk)
 }
 
 // beginWith opens the stream, if it is not open. It returns the bytes of p to record. It leaves out a byte order mark at
@@ -166,7 +192,7 @@ func (r *Recorder) WriteAll(p []byte) error {
 	r.hasBody = true
 	r.open()
 	r.mu.Unlock()
-	return interruption(r.config.Source.Append(r.exchange.Context(), store.Chunk{Data: p, Ends: []int{len(p)}}))
+	return interruption(r.append(store.Chunk{Data: p, Ends: []int{len(p)}}))
 }
 
 // Finish notes an event of our own that ends the stream. Close appends it. If the last event was recorded only in part,

@@ -110,7 +110,7 @@ func record(t *testing.T) (*recorder, *fakeExchange, *fakeSlot, store.Store) {
 	slot := new(fakeSlot)
 	terms := store.Terms{Grace: time.Second, Keep: time.Minute, MaxSize: 1 << 20, MaxTotal: 1 << 20}
 	source, first := kept.Create(testID, store.Meta{Owner: "owner", Assistant: "assistant"}, terms)
-	r := &recorder{New(Config{ID: testID, Source: source, Shared: kept.Shared, Slot: slot}), first}
+	r := &recorder{New(Config{ID: testID, Source: source, Shared: kept.Shared, Slot: slot, Opens: func() {}, Waits: func() {}}), first}
 	exchange := newFakeExchange(t)
 	r.Attach(exchange)
 	return r, exchange, slot, kept
@@ -244,7 +244,9 @@ func TestFollow(t *testing.T) {
 func follow(ctx context.Context, start time.Time, visitor Visitor, listener store.Listener, p Progress) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	return Follow(ctx, Time{Start: start, End: time.Hour, Cancel: cancel}, visitor, listener, p)
+	f := NewFollower(ctx, Time{Start: start, End: time.Hour, Cancel: cancel}, visitor, listener, p)
+	defer f.Stop()
+	return f.Follow()
 }
 
 func newProgress() Progress { return Progress{new(int64), new(time.Duration)} }
@@ -447,7 +449,9 @@ func TestFollowEndsInTime(t *testing.T) {
 				time.AfterFunc(test.cancel, func() { cancel(shutdown) })
 				v := &slowVisitor{pause: test.pause}
 				start := time.Now()
-				err = Follow(ctx, Time{Start: start, End: test.end, Cancel: cancel}, v, listener, newProgress())
+				f := NewFollower(ctx, Time{Start: start, End: test.end, Cancel: cancel}, v, listener, newProgress())
+				err = f.Follow()
+				f.Stop()
 				if took := time.Since(start); !errors.Is(err, test.want) || took != test.after {
 					t.Errorf("it ended with %v after %s, want %v after %s", err, took, test.want, test.after)
 				}

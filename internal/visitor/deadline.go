@@ -27,6 +27,15 @@ func (r *Response) EndStalled(now time.Duration) (next time.Duration) {
 	return now + r.timeout
 }
 
+// Writing returns for how long the WriteEvents in progress has lasted at now, or 0 if there is none.
+func (r *Response) Writing(now time.Duration) time.Duration {
+	since := time.Duration(r.relaying.Load())
+	if since == 0 {
+		return 0
+	}
+	return now - since
+}
+
 // setDeadline bounds the write and flush that follow. The caller must call clear after them, because an HTTP/2 deadline
 // resets the stream when it passes, even between writes.
 func (r *Response) setDeadline() (clear func()) {
