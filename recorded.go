@@ -36,8 +36,8 @@ type recordedRun struct {
 	ex       *exchange
 	rec      *recording.Recorder
 	follower *recording.Follower
-	leave    func() // ends the response, and releases what the visitor who asked holds; further calls do nothing
-	asked    bool   // the exchange has begun; only the goroutine that relays uses it
+	asked    bool // the exchange has begun; only the goroutine that relays uses it
+	left     bool // leave was called; only the goroutine that sends uses it, and then the handler's
 
 	over   chan struct{}   // is closed when the exchange is over
 	failed error           // why there is no answer; nil: there is one, or the exchange is not over
@@ -59,33 +59,41 @@ type sendResult struct {
 func newRecordedRun(q question, response *listening) *recordedRun {
 	return &recordedRun{
 		question: q, response: response,
-		over: make(chan struct{}), sent: make(chan sendResult, 1),
-		leave: sync.OnceFunc(func() {
-			response.close()
-			q.first.Close()
-			q.admission.LeaveStream()
-		}),
+		over: make(chan struct{}),
 	}
+}
+
+// leave ends the response, and releases what the visitor who asked holds. Further calls do nothing.
+func (run *recordedRun) leave() {
+	if run.left {
+		return
+	}
+	run.left = true
+	run.response.close()
+	run.question.first.Close()
+	run.question.admission.LeaveStream()
 }
 
 // serve runs the exchange and sends its answer to the visitor. ended reports whether the visitor got all of it. An error
 // means that nothing was sent. The exchange goes on if the visitor leaves.
 func (run *recordedRun) serve(ex *exchange, rec *recording.Recorder) (ended bool, err error) {
 	run.ex, run.rec = ex, rec
+	// A reload ends an HTTP/3 connection, so it must end the response, whatever the upstream does at the moment.
+	together := !run.response.http3
+	run.sending = !together
 	run.response.slow = run.join
 	run.follower = run.response.newFollower(run.question.first)
 	run.question.source.OnListener(run.join)
 	stop := context.AfterFunc(run.response.ctx, run.part)
 	defer stop()
 	defer run.relayElsewhere() // if a writer around the handler panics
-	// A reload ends an HTTP/3 connection, so it must end the response, whatever the upstream does at the moment.
-	run.sending = run.response.http3
-	for together := !run.sending; together; {
+	for together {
 		over := run.relay()
 		switch {
 		case !run.beginSending():
 			return run.awaitSent(over)
 		case over:
+			run.follower.EndFlushing() // net/http flushes when the handler returns, which saves a short chat a write
 			return run.send()
 		}
 		if err := run.sendHeld(); err != nil {
@@ -141,6 +149,7 @@ func (run *recordedRun) part() {
 	defer run.mu.Unlock()
 	if !run.apart && !run.sending {
 		run.apart = true
+		run.sent = make(chan sendResult, 1)
 		go run.sendRest()
 	}
 	run.relayApart()

@@ -91,7 +91,7 @@ func (l *log) Open(header http.Header) {
 
 func (l *log) Fail(reason []byte) {
 	l.mu.Lock()
-	l.failed = &Failed{Reason: reason}
+	l.failed, l.joined = &Failed{Reason: reason}, nil
 	l.wake()
 	l.mu.Unlock()
 	l.discard()
@@ -170,6 +170,7 @@ func (l *log) add(chunk Chunk, cost int64) {
 	last.data = append(last.data, chunk.Data...)
 	last.torn = chunk.Torn
 	last.cost += cost
+	l.ends = slices.Grow(l.ends, len(chunk.Ends))
 	for _, end := range chunk.Ends {
 		l.ends = append(l.ends, l.end+int64(end))
 	}
@@ -244,7 +245,7 @@ func (l *log) Finish(last Chunk, end End) {
 	cost := l.makeRoom(len(last.Data))
 	l.mu.Lock()
 	l.add(last, cost)
-	l.done, l.ended = true, end
+	l.done, l.ended, l.joined = true, end, nil // joined would keep what belongs to the writer
 	kept := l.kept
 	l.stopGrace()
 	l.wake()
@@ -308,6 +309,9 @@ func (l *log) OnListener(joined func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.joined = joined
+	if len(l.listeners) > 1 {
+		l.noteJoined()
+	}
 }
 
 func (l *log) Heard() {
@@ -330,7 +334,7 @@ func (l *log) abandon() {
 
 // noteJoined calls what OnListener has set, without the lock. The caller holds the lock.
 func (l *log) noteJoined() {
-	if joined := l.joined; joined != nil && !l.done {
+	if joined := l.joined; joined != nil {
 		l.mu.Unlock()
 		joined()
 		l.mu.Lock()

@@ -158,7 +158,8 @@ type Source interface {
 	Fail(reason []byte)
 
 	// OnListener sets a function that is called, in any goroutine, whenever the stream gets a listener besides the first
-	// one, or the store learns that it still has one at another instance. The writer calls it once, before Open.
+	// one, or the store learns that it still has one at another instance. If there is such a listener already, it is
+	// called at once. The writer calls OnListener once, before Open. The store forgets the function when the stream ends.
 	OnListener(func())
 
 	// Heard restarts the grace period (Terms.Grace), because the stream has a listener that the store does not know. It

@@ -54,6 +54,7 @@ type Follower struct {
 	progress Progress
 	alarm    watchdog.Alarm
 	begun    bool // the visitor has the response headers
+	ending   bool // nothing more needs to be flushed
 }
 
 // NewFollower returns a Follower that counts in p. It cancels ctx when the visitor's time is over, with the cause
@@ -72,6 +73,10 @@ func (f *Follower) Stop() { f.alarm.Stop() }
 
 // HasBegun reports whether the stream was open when it was last read.
 func (f *Follower) HasBegun() bool { return f.begun }
+
+// EndFlushing makes the Follower flush nothing more. The caller ends the response soon, because all of the stream is
+// there.
+func (f *Follower) EndFlushing() { f.ending = true }
 
 // Follow sends the stream to its end. It waits until the stream is open, and whenever there is nothing to be sent. It
 // returns nil at the end of the stream, otherwise why it stopped before. If ctx ends, it stops after the write in
@@ -139,7 +144,7 @@ func (f *Follower) passPiece() (more bool, err error) {
 	if *f.progress.FirstEvent == 0 && piece.Events > 0 {
 		*f.progress.FirstEvent = time.Since(f.time.Start)
 	}
-	if err := f.visitor.WriteEvents(piece.Data, !piece.Torn, true); err != nil {
+	if err := f.visitor.WriteEvents(piece.Data, !piece.Torn, !f.ending); err != nil {
 		return false, err
 	}
 	*f.progress.Events += int64(piece.Events)

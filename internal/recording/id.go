@@ -72,6 +72,9 @@ func lastEventID(r *http.Request) string {
 	if last := r.Header.Get("Last-Event-ID"); last != "" {
 		return last
 	}
+	if r.URL.RawQuery == "" {
+		return ""
+	}
 	return r.URL.Query().Get("lastEventId") // the name that polyfills of EventSource use
 }
 

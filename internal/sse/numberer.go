@@ -2,6 +2,7 @@ package sse
 
 import (
 	"bytes"
+	"slices"
 	"strconv"
 )
 
@@ -32,6 +33,7 @@ func (n *Numberer) Within() bool { return n.within }
 // The next call overwrites both results.
 func (n *Numberer) Number(p []byte) (numbered []byte, ends []int) {
 	n.out, n.ends = n.out[:0], n.ends[:0]
+	n.out = slices.Grow(n.out, len(p)+n.room(p))
 	cr := HasCR(p)
 	for len(p) > 0 {
 		size, kind := n.scanner.Next(p, cr)
@@ -55,6 +57,12 @@ func (n *Numberer) Number(p []byte) (numbered []byte, ends []int) {
 		p = p[size:]
 	}
 	return n.out, n.ends
+}
+
+// room returns about how many bytes the ids of the events in p take up.
+func (n *Numberer) room(p []byte) int {
+	const line, number = len("id: :\n"), 6
+	return (1 + bytes.Count(p, []byte("\n\n"))) * (line + len(n.stream) + number)
 }
 
 // copyWithID appends the end of a block, with the id of the last event after its last line.
