@@ -16,13 +16,16 @@ import (
 // entry is a part of a stream as Redis keeps it. Its id is `<events before it>-<number of the entry>`. By that id,
 // Redis finds the entry at which a listener continues, and takes no entry twice.
 type entry struct {
-	id   string // set once nothing can be added to the entry any more
-	meta string // in the first entry only
-	data []byte
-	ends []int // where its events end in data
-	torn bool  // data ends within an event
-	end  *store.End
-	lost bool // the stream has no end, and nothing follows
+	id              string // set once nothing can be added to the entry any more
+	meta            string // in the first entry only, as the next two
+	instance, claim string
+	header          http.Header   // where the stream is opened
+	failed          *store.Failed // the stream has failed, and nothing follows
+	data            []byte
+	ends            []int // where its events end in data
+	torn            bool  // data ends within an event
+	end             *store.End
+	lost            bool // the stream has no end, and nothing follows
 }
 
 // metaJSON describes a stream in its first entry.
@@ -32,10 +35,11 @@ type metaJSON struct {
 	Assistant string        `json:"assistant,omitempty"`
 	Header    http.Header   `json:"header,omitempty"`
 	Grace     time.Duration `json:"grace"`
+	MaxTotal  int64         `json:"max_total,omitempty"`
 }
 
 func encodeMeta(meta store.Meta, header http.Header, instance string, terms store.Terms) string {
-	encoded, _ := json.Marshal(metaJSON{instance, meta.Owner, meta.Assistant, header, terms.Grace}) // cannot fail
+	encoded, _ := json.Marshal(metaJSON{instance, meta.Owner, meta.Assistant, header, terms.Grace, terms.MaxTotal}) // cannot fail
 	return string(encoded)
 }
 
@@ -48,6 +52,11 @@ const (
 	fieldLost   = "lost"
 	fieldReason = "reason" // of the stream's end
 	fieldCause  = "cause"
+
+	fieldInstance = "instance"
+	fieldClaim    = "claim" // of one stream among those with its id
+	fieldHead     = "head"
+	fieldFailed   = "failed"
 )
 
 func (e *entry) values() []any {
@@ -80,7 +89,7 @@ func decodeEntry(m redis.XMessage) (*entry, error) {
 		value, _ := m.Values[name].(string)
 		return value
 	}
-	e := &entry{id: m.ID, meta: field(fieldMeta), data: []byte(field(fieldData)), torn: field(fieldTorn) != "", lost: field(fieldLost) != ""}
+	e := &entry{id: m.ID, meta: field(fieldMeta), data: []byte(field(fieldData)), instance: field(fieldInstance), claim: field(fieldClaim), torn: field(fieldTorn) != "", lost: field(fieldLost) != ""}
 	if ends := field(fieldEnds); ends != "" {
 		for _, word := range strings.Split(ends, ",") {
 			end, err := strconv.Atoi(word)
@@ -89,6 +98,21 @@ func decodeEntry(m redis.XMessage) (*entry, error) {
 			}
 			e.ends = append(e.ends, end)
 		}
+	}
+	if head := field(fieldHead); head != "" {
+		if err := json.Unmarshal([]byte(head), &e.header); err != nil {
+			return nil, fmt.Errorf("the entry %s is none of ours", m.ID)
+		}
+	} else if e.meta != "" && e.instance == "" {
+		var meta metaJSON
+		if json.Unmarshal([]byte(e.meta), &meta) == nil {
+			if e.header = meta.Header; e.header == nil {
+				e.header = http.Header{}
+			}
+		}
+	}
+	if reason, failed := m.Values[fieldFailed].(string); failed {
+		e.failed = &store.Failed{Reason: []byte(reason)}
 	}
 	if _, ended := m.Values[fieldReason]; ended {
 		e.end = &store.End{Reason: field(fieldReason), Cause: field(fieldCause)}

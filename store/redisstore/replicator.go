@@ -110,38 +110,6 @@ func (p *replicator) remove(key string, keep time.Duration) {
 	p.signal()
 }
 
-// order applies an order of another instance to a stream that this instance writes.
-func (p *replicator) order(order, id string) {
-	p.mu.Lock()
-	r := p.replicas[id]
-	p.mu.Unlock()
-	switch {
-	case r == nil && order == orderHeard:
-		p.endLost(id)
-	case r == nil: // the stream has ended
-	case order == orderStop:
-		_ = r.local.Stop(p.store.ctx) // never fails
-	case order == orderHeard:
-		r.local.Heard()
-	}
-}
-
-// endLost marks a stream as lost in Redis if it has ended at this instance but Redis lacks its end. Redis may have lost
-// entries that it had taken, and then listeners at other instances would go on waiting.
-func (p *replicator) endLost(id string) {
-	s := p.store
-	key := s.keys.log(id)
-	last, err := s.look(s.ctx, key, func(ctx context.Context, p redis.Pipeliner) *redis.XMessageSliceCmd {
-		return p.XRevRangeN(ctx, key, "+", "-", 1)
-	})
-	if err != nil || last == nil || last.end != nil || last.lost {
-		return
-	}
-	_ = s.link.exec(s.ctx, key, callTimeout, func(ctx context.Context, p redis.Pipeliner) {
-		p.XAdd(ctx, &redis.XAddArgs{Stream: key, ID: last.next(), NoMkStream: true, Values: []any{fieldLost, 1}})
-	}) // if this fails, the listener's next message tries again
-}
-
 // renew renews the time to live of all keys.
 func (p *replicator) renew() {
 	p.mu.Lock()
@@ -237,10 +205,24 @@ func (p *replicator) send(replicas []*replica) (more bool) {
 		s.settle()
 	}
 	p.settle(removals)
+	p.tellNews(shipments)
 	if failed.Load() {
 		p.store.pause(p.store.ctx)
 	}
 	return true
+}
+
+// tellNews tells other instances of the entries that Redis has taken, if they listen to the streams.
+func (p *replicator) tellNews(shipments []*shipment) {
+	var ids []string
+	for _, s := range shipments {
+		if s.add != nil && (s.add.Err() == nil || isTaken(s.add.Err())) {
+			ids = append(ids, s.replica.id)
+		}
+	}
+	for instance, news := range p.store.readers.news(ids) {
+		p.store.orders.news(instance, news...)
+	}
 }
 
 // removal is a key to be removed from Redis.
