@@ -138,7 +138,7 @@ func (l *listener) take(e *held) {
 	m := l.mirror
 	m.trim()
 	if l.end == nil && l.hasAll() && !m.isOver() {
-		m.want() // while the visitor reads this entry
+		l.want() // while the visitor reads this entry
 	}
 }
 
