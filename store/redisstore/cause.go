@@ -23,7 +23,7 @@ func causeOf(err error) error {
 	if err == nil {
 		return nil
 	}
-	for _, known := range []error{errDown, errLate, redis.Nil, redis.ErrClosed, redis.ErrPoolTimeout} {
+	for _, known := range []error{errDown, errCrowd, errLate, redis.Nil, redis.ErrClosed, redis.ErrPoolTimeout} {
 		if errors.Is(err, known) {
 			return cause.As(known.Error(), err)
 		}

@@ -1,7 +1,6 @@
 package redisstore
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -60,8 +59,9 @@ func TestPrintable(t *testing.T) {
 
 // What a call returns has the text of its cause, and can still be recognized.
 func TestCallReturnsCause(t *testing.T) {
-	l := &link{logger: zap.NewNop()}
-	err := l.try(t.Context(), time.Second, func(context.Context) error { return refusal("ERR private") })
+	l := newLink(&Redis{addresses: []string{"localhost:1"}, logger: zap.NewNop()})
+	commands := []redis.Cmder{redis.NewCmd(t.Context())}
+	err := l.follow(t.Context(), "", commands, func(*shard, []redis.Cmder) error { return refusal("ERR private") })
 	if err == nil || !isReply(err) || strings.Contains(err.Error(), "private") {
 		t.Errorf("got %v", err)
 	}

@@ -110,7 +110,7 @@ func restartWithout(t *testing.T, server *redistest.Server, s *redisStore, write
 	server.Kill()
 	server.Run()
 	eventually(t, "Redis is found again", func() bool { return s.show() == nil })
-	s.link.mend()
+	s.link.topology.seed.mend()
 }
 
 // If Redis has lost entries, listeners learn of it, instead of getting a stream with a gap.
@@ -208,13 +208,13 @@ func TestOrdersOfAnEarlierTime(t *testing.T) {
 		add := &redis.XAddArgs{
 			Stream: s.keys.control(s.instance), ID: fmt.Sprint(time.Now().Add(-age).UnixMilli()), Values: []string{order, id},
 		}
-		if err := s.link.calls.XAdd(t.Context(), add).Err(); err != nil {
+		if err := s.link.plain().XAdd(t.Context(), add).Err(); err != nil {
 			t.Fatal(err)
 		}
 	}
 	order(0, orderHeard, "id")
 	eventually(t, "the order is obeyed", func() bool {
-		return s.link.calls.XLen(t.Context(), s.keys.control(s.instance)).Val() == 0
+		return s.link.plain().XLen(t.Context(), s.keys.control(s.instance)).Val() == 0
 	})
 	server.Do("FLUSHALL")
 	order(time.Minute, orderStop, "id")
@@ -237,14 +237,14 @@ func TestDroppedOnTheWay(t *testing.T) {
 	r.entries = []*entry{{meta: "{}"}}
 	onTheWay := p.ship(r)
 	r.drop()
-	if _, err := s.link.own.Pipelined(t.Context(), func(pipe redis.Pipeliner) error {
+	if _, err := s.link.plain().Pipelined(t.Context(), func(pipe redis.Pipeliner) error {
 		onTheWay.queue(t.Context(), pipe)
 		return nil
 	}); err != nil {
 		t.Fatal(err)
 	}
 	p.send(p.take())
-	if left := s.link.calls.Exists(t.Context(), r.key).Val(); left != 0 {
+	if left := s.link.plain().Exists(t.Context(), r.key).Val(); left != 0 {
 		t.Error("it is left")
 	}
 }
@@ -311,7 +311,7 @@ func TestAbandonedStreamsAreBounded(t *testing.T) {
 			}
 			if !paused {
 				eventually(t, "Redis keeps what can be resumed", func() bool {
-					return s.link.calls.DBSize(t.Context()).Val() < total/size+10
+					return s.link.plain().DBSize(t.Context()).Val() < total/size+10
 				})
 			}
 		})

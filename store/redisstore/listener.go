@@ -1,6 +1,7 @@
 package redisstore
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -183,14 +184,18 @@ func (l *listener) checkAlive(ctx context.Context) batch {
 	s := l.remote.store
 	asked := time.Now()
 	var stream, instance *redis.IntCmd
-	err := s.link.call(ctx, callTimeout, func(ctx context.Context) error {
-		_, err := s.link.calls.Pipelined(ctx, func(p redis.Pipeliner) error {
-			stream = p.Exists(ctx, l.remote.key)
-			instance = p.Exists(ctx, s.keys.lease(l.remote.meta.Instance))
-			return nil
-		})
-		return err
+	lease := s.keys.lease(l.remote.meta.Instance)
+	err := s.link.exec(ctx, l.remote.key, callTimeout, func(ctx context.Context, p redis.Pipeliner) {
+		stream = p.Exists(ctx, l.remote.key)
 	})
+	if err == nil {
+		err = s.link.exec(ctx, lease, callTimeout, func(ctx context.Context, p redis.Pipeliner) {
+			instance = p.Exists(ctx, lease)
+		})
+	}
+	if err == nil {
+		err = cmp.Or(stream.Err(), instance.Err())
+	}
 	switch {
 	case err != nil:
 		return l.fail(asked)

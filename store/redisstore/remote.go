@@ -22,8 +22,8 @@ type remote struct {
 
 func (s *redisStore) findRemote(ctx context.Context, id string) (store.Stream, error) {
 	r := &remote{store: s, id: id, key: s.keys.log(id)}
-	first, err := s.look(ctx, func(ctx context.Context) *redis.XMessageSliceCmd {
-		return s.link.calls.XRangeN(ctx, r.key, "-", "+", 1)
+	first, err := s.look(ctx, r.key, func(ctx context.Context, p redis.Pipeliner) *redis.XMessageSliceCmd {
+		return p.XRangeN(ctx, r.key, "-", "+", 1)
 	})
 	switch {
 	case err != nil:
@@ -37,15 +37,16 @@ func (s *redisStore) findRemote(ctx context.Context, id string) (store.Stream, e
 	return r, nil
 }
 
-// look runs a command that asks for one entry. It returns nil if there is none.
-func (s *redisStore) look(ctx context.Context, command func(context.Context) *redis.XMessageSliceCmd) (*entry, error) {
-	var found []redis.XMessage
-	err := s.link.call(ctx, callTimeout, func(ctx context.Context) (err error) {
-		found, err = command(ctx).Result()
-		return err
-	})
-	if err != nil || len(found) == 0 {
+// look runs a command that asks for one entry of a key. It returns nil if there is none.
+func (s *redisStore) look(ctx context.Context, key string, command func(context.Context, redis.Pipeliner) *redis.XMessageSliceCmd) (*entry, error) {
+	var reply *redis.XMessageSliceCmd
+	err := s.link.exec(ctx, key, callTimeout, func(ctx context.Context, p redis.Pipeliner) { reply = command(ctx, p) })
+	if err != nil {
 		return nil, err
+	}
+	found, err := reply.Result()
+	if err != nil || len(found) == 0 {
+		return nil, causeOf(err)
 	}
 	return decodeEntry(found[0])
 }
@@ -62,8 +63,8 @@ func (r *remote) Stop(ctx context.Context) error {
 // who comes from the writing instance may have events that the instance has not sent to Redis yet.
 func (r *remote) Listen(after int64) (store.Listener, error) {
 	ctx := r.store.ctx
-	last, err := r.store.look(ctx, func(ctx context.Context) *redis.XMessageSliceCmd {
-		return r.store.link.calls.XRevRangeN(ctx, r.key, "+", "-", 1)
+	last, err := r.store.look(ctx, r.key, func(ctx context.Context, p redis.Pipeliner) *redis.XMessageSliceCmd {
+		return p.XRevRangeN(ctx, r.key, "+", "-", 1)
 	})
 	switch {
 	case err != nil:
@@ -78,8 +79,8 @@ func (r *remote) Listen(after int64) (store.Listener, error) {
 		interval: max(minHeard, min(maxHeard, r.meta.Grace/3)),
 	}
 	if after > 0 {
-		first, err := r.store.look(ctx, func(ctx context.Context) *redis.XMessageSliceCmd {
-			return r.store.link.calls.XRevRangeN(ctx, r.key, strconv.FormatInt(after-1, 10), "-", 1)
+		first, err := r.store.look(ctx, r.key, func(ctx context.Context, p redis.Pipeliner) *redis.XMessageSliceCmd {
+			return p.XRevRangeN(ctx, r.key, strconv.FormatInt(after-1, 10), "-", 1)
 		})
 		switch {
 		case err != nil:

@@ -2,9 +2,9 @@ package redisstore
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -131,14 +131,14 @@ func (p *replicator) order(order, id string) {
 func (p *replicator) endLost(id string) {
 	s := p.store
 	key := s.keys.log(id)
-	last, err := s.look(s.ctx, func(ctx context.Context) *redis.XMessageSliceCmd {
-		return s.link.own.XRevRangeN(ctx, key, "+", "-", 1)
+	last, err := s.look(s.ctx, key, func(ctx context.Context, p redis.Pipeliner) *redis.XMessageSliceCmd {
+		return p.XRevRangeN(ctx, key, "+", "-", 1)
 	})
 	if err != nil || last == nil || last.end != nil || last.lost {
 		return
 	}
-	_ = s.link.call(s.ctx, callTimeout, func(ctx context.Context) error {
-		return s.link.own.XAdd(ctx, &redis.XAddArgs{Stream: key, ID: last.next(), NoMkStream: true, Values: []any{fieldLost, 1}}).Err()
+	_ = s.link.exec(s.ctx, key, callTimeout, func(ctx context.Context, p redis.Pipeliner) {
+		p.XAdd(ctx, &redis.XAddArgs{Stream: key, ID: last.next(), NoMkStream: true, Values: []any{fieldLost, 1}})
 	}) // if this fails, the listener's next message tries again
 }
 
@@ -174,7 +174,7 @@ func (p *replicator) run() {
 
 // flush waits until everything is sent, for the given time at most. It does not wait while Redis is down.
 func (p *replicator) flush(most time.Duration) {
-	for end := time.Now().Add(most); !p.isIdle() && !p.store.link.down() && time.Now().Before(end); {
+	for end := time.Now().Add(most); !p.isIdle() && !p.store.link.allDown() && time.Now().Before(end); {
 		time.Sleep(time.Millisecond)
 	}
 }
@@ -215,41 +215,48 @@ func (p *replicator) send(replicas []*replica) (more bool) {
 			}
 		}
 	}
-	err := p.store.link.call(p.store.ctx, callTimeout, func(ctx context.Context) error {
-		pipe := p.store.link.own.Pipeline()
-		for _, s := range shipments {
-			s.queue(ctx, pipe)
-		}
-		for _, r := range removals {
-			r.del = pipe.Del(ctx, r.key)
-		}
-		commands, _ := pipe.Exec(ctx) // Exec returns only the first command's error
-		return failure(commands)
-	})
+	// The keys may be at different shards. The link puts the commands into few pipelines.
+	var sending sync.WaitGroup
+	var failed atomic.Bool
+	for _, s := range shipments {
+		sending.Go(func() {
+			if !s.send(p.store) {
+				failed.Store(true)
+			}
+		})
+	}
+	for _, r := range removals {
+		sending.Go(func() {
+			if !r.send(p.store) {
+				failed.Store(true)
+			}
+		})
+	}
+	sending.Wait()
 	for _, s := range shipments {
 		s.settle()
 	}
 	p.settle(removals)
-	if err != nil {
+	if failed.Load() {
 		p.store.pause(p.store.ctx)
 	}
 	return true
 }
 
-// failure returns the first unexpected error of the commands, or nil.
-func failure(commands []redis.Cmder) error {
-	for _, c := range commands {
-		if err := c.Err(); err != nil && !errors.Is(err, redis.Nil) && !isTaken(err) {
-			return err
-		}
-	}
-	return nil
-}
-
 // removal is a key to be removed from Redis.
 type removal struct {
 	key string
-	del *redis.IntCmd
+	del *redis.IntCmd // nil: it was not carried out
+}
+
+// send removes the key. It returns false if that failed.
+func (r *removal) send(s *redisStore) bool {
+	var del *redis.IntCmd
+	if s.link.exec(s.ctx, r.key, callTimeout, func(ctx context.Context, p redis.Pipeliner) { del = p.Del(ctx, r.key) }) != nil {
+		return false
+	}
+	r.del = del
+	return !isRefusal(del.Err())
 }
 
 // removalsDue returns the removals of keys that have not expired yet, and forgets the other removals.

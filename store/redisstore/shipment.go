@@ -55,6 +55,15 @@ func (s *shipment) queue(ctx context.Context, pipe redis.Pipeliner) {
 	}
 }
 
+// send sends the shipment. It returns false if that failed.
+func (s *shipment) send(to *redisStore) bool {
+	if to.link.exec(to.ctx, s.replica.key, callTimeout, s.queue) != nil {
+		s.add, s.expire = nil, nil // they have no replies
+		return false
+	}
+	return !(s.add != nil && isRefusal(s.add.Err()) || s.expire != nil && isRefusal(s.expire.Err()))
+}
+
 // settle notes what Redis has taken, and queues the rest again, unless the stream has waited longer than maxBehind.
 func (s *shipment) settle() {
 	r := s.replica

@@ -1,6 +1,7 @@
 package redisstore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -86,10 +87,7 @@ func (s *redisStore) beat() {
 	defer tick.Stop()
 	renewed := time.Now()
 	for s.ctx.Err() == nil {
-		began := time.Now()
-		// A Redis that takes longer than countTime stays down, because visitors wait while it counts.
-		if s.show() == nil && time.Since(began) < countTime {
-			s.link.mend()
+		if s.show() == nil {
 			s.removeLeftovers()
 		}
 		if time.Since(renewed) > renewal {
@@ -105,19 +103,19 @@ func (s *redisStore) beat() {
 
 // show renews this instance's lease, for listeners at other instances, and its heartbeat, for shared counting.
 func (s *redisStore) show() error {
-	ctx, cancel := context.WithTimeout(s.ctx, callTimeout)
-	defer cancel()
-	err := s.link.own.Set(ctx, s.keys.lease(s.instance), "", leaseTime).Err()
-	if err == nil {
-		var now int64
-		if now, err = beatScript.Run(ctx, s.link.own, []string{s.keys.instances()}, s.instance).Int64(); err == nil {
-			s.counting.heard(now)
-		}
-	}
-	if err != nil && s.ctx.Err() == nil {
-		s.link.fail(err) // Redis would refuse all other calls, too
-	}
-	return err
+	lease, instances := s.keys.lease(s.instance), s.keys.instances()
+	return s.link.beat(s.ctx, beatInterval,
+		pulse{lease, func(ctx context.Context, c *redis.Conn) error {
+			return c.Set(ctx, lease, "", leaseTime).Err()
+		}},
+		pulse{instances, func(ctx context.Context, c *redis.Conn) error {
+			now, err := beatScript.Run(ctx, c, []string{instances}, s.instance).Int64()
+			if err == nil {
+				s.counting.heard(now)
+			}
+			return err
+		}},
+	)
 }
 
 // The orders that an instance gets from other instances, for a stream that it writes.
@@ -129,14 +127,16 @@ const (
 // tell sends an order to the instance that writes a stream.
 func (s *redisStore) tell(ctx context.Context, instance, order, id string) error {
 	key := s.keys.control(instance)
-	return s.link.call(ctx, callTimeout, func(ctx context.Context) error {
-		_, err := s.link.calls.Pipelined(ctx, func(p redis.Pipeliner) error {
-			p.XAdd(ctx, &redis.XAddArgs{Stream: key, MaxLen: 10_000, Approx: true, Values: []string{order, id}})
-			p.PExpire(ctx, key, controlTime)
-			return nil
-		})
-		return err
+	var add *redis.StringCmd
+	var expire *redis.BoolCmd
+	err := s.link.exec(ctx, key, callTimeout, func(ctx context.Context, p redis.Pipeliner) {
+		add = p.XAdd(ctx, &redis.XAddArgs{Stream: key, MaxLen: 10_000, Approx: true, Values: []string{order, id}})
+		expire = p.PExpire(ctx, key, controlTime)
 	})
+	if err != nil {
+		return err
+	}
+	return causeOf(cmp.Or(add.Err(), expire.Err()))
 }
 
 // obey carries out the orders of other instances, and deletes each order from Redis. It does not remember the last id
@@ -153,8 +153,8 @@ func (s *redisStore) obey() {
 			done = append(done, m.ID)
 		}
 		if len(done) > 0 {
-			err = s.link.call(s.ctx, callTimeout, func(ctx context.Context) error {
-				return s.link.own.XDel(ctx, key, done...).Err()
+			err = s.link.exec(s.ctx, key, callTimeout, func(ctx context.Context, p redis.Pipeliner) {
+				p.XDel(ctx, key, done...)
 			})
 		}
 		if err != nil {
@@ -169,17 +169,21 @@ const blockTime = 700 * time.Millisecond
 
 // wait returns the next entries of a Redis stream, or none if nothing has come within block.
 func (s *redisStore) wait(ctx context.Context, key, after string, most int64, block time.Duration) (messages []redis.XMessage, err error) {
-	err = s.link.call(ctx, block+callTimeout, func(ctx context.Context) error {
-		streams, err := s.link.waits.XRead(ctx, &redis.XReadArgs{Streams: []string{key, after}, Count: most, Block: block}).Result()
-		if err == nil {
-			messages = streams[0].Messages
-		}
-		return err
+	var read *redis.XStreamSliceCmd
+	err = s.link.block(ctx, key, block+callTimeout, func(ctx context.Context, p redis.Pipeliner) {
+		read = p.XRead(ctx, &redis.XReadArgs{Streams: []string{key, after}, Count: most, Block: block})
 	})
-	if errors.Is(err, redis.Nil) {
-		err = nil
+	if err != nil {
+		return nil, err
 	}
-	return messages, err
+	streams, err := read.Result()
+	switch {
+	case errors.Is(err, redis.Nil):
+		return nil, nil
+	case err != nil:
+		return nil, causeOf(err)
+	}
+	return streams[0].Messages, nil
 }
 
 // pause waits a moment, before the caller repeats what has failed.
@@ -214,7 +218,7 @@ func (s *redisStore) Find(ctx context.Context, id string) (store.Stream, error) 
 }
 
 // Shared reports whether Redis can be reached.
-func (s *redisStore) Shared() bool { return !s.link.down() }
+func (s *redisStore) Shared() bool { return !s.link.allDown() }
 
 // Close ends one use of the store. The last use that ends closes the store.
 func (s *redisStore) Close() error {
