@@ -175,9 +175,11 @@ func (n *lane) keepAlive() {
 		if idle {
 			n.wire.drop()
 		} else if n.wire.conn != nil {
-			_ = n.wire.try(n.shard.link.ctx, callTimeout/4, func(ctx context.Context, conn *redis.Conn) error {
+			ctx, cancel := context.WithTimeout(n.shard.link.ctx, max(countTime/4, 4*n.wire.slow))
+			_ = n.wire.try(ctx, func(ctx context.Context, conn *redis.Conn) error {
 				return conn.Ping(ctx).Err()
 			}) // a dead connection is closed
+			cancel()
 		}
 		n.serve()
 	}()
