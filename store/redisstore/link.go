@@ -137,6 +137,9 @@ func (l *link) script(ctx context.Context, key string, timeout time.Duration, sc
 	return value, causeOf(err)
 }
 
+// shardOf returns the shard that has key.
+func (l *link) shardOf(key string) *shard { return l.topology.shardOf(key) }
+
 // down reports whether the shard that has key is down.
 func (l *link) down(key string) bool { return l.topology.shardOf(key).down() }
 

@@ -49,13 +49,15 @@ type listener struct {
 	absent time.Time // since when the writing instance has no lease; zero: it has one
 
 	// Only the caller of the listener's methods uses these.
-	after int64 // the number of the last event that the visitor has already
-	held  batch
-	end   store.End
-	ended bool
+	after  int64 // the number of the last event that the visitor has already
+	header http.Header
+	held   batch
+	end    store.End
+	ended  bool
 }
 
-func (l *listener) Read() (store.Piece, error) {
+// take takes the next batch, if there is one.
+func (l *listener) take() {
 	if len(l.held.entries) == 0 && l.held.err == nil {
 		select {
 		case next, more := <-l.batches:
@@ -63,6 +65,10 @@ func (l *listener) Read() (store.Piece, error) {
 		default:
 		}
 	}
+}
+
+func (l *listener) Read() (store.Piece, error) {
+	l.take()
 	for len(l.held.entries) > 0 && !l.ended {
 		next := l.held.entries[0]
 		l.held.entries = l.held.entries[1:]
@@ -98,9 +104,17 @@ func (l *listener) hold(next batch, more bool) {
 		next.err = store.ErrLost
 	}
 	l.held = next
+	for _, e := range next.entries {
+		if header, err := e.header(); header != nil && err == nil {
+			l.header = header
+		}
+	}
 }
 
-func (l *listener) Header() http.Header { return l.remote.meta.Header }
+func (l *listener) Header() http.Header {
+	l.take()
+	return l.header
+}
 
 func (l *listener) End() store.End { return l.end }
 
@@ -157,6 +171,9 @@ func (l *listener) look(ctx context.Context) batch {
 		switch {
 		case err != nil:
 			return batch{err: fmt.Errorf("%w: %w", store.ErrLost, err)}
+		case e.failed != nil:
+			next.err = e.failed
+			return next
 		case e.lost, e.number() != l.number+1: // Redis has lost entries in a crash or a failover
 			next.err = store.ErrLost
 			return next
@@ -173,7 +190,7 @@ func (l *listener) tellHeard(ctx context.Context) {
 	if time.Since(l.heard) < l.interval {
 		return
 	}
-	if err := l.remote.store.tell(ctx, l.remote.meta.Instance, orderHeard, l.remote.id); err == nil {
+	if err := l.remote.store.tell(ctx, l.remote.instance, orderHeard, l.remote.id); err == nil {
 		l.heard = time.Now()
 	}
 }
@@ -184,7 +201,7 @@ func (l *listener) checkAlive(ctx context.Context) batch {
 	s := l.remote.store
 	asked := time.Now()
 	var stream, instance *redis.IntCmd
-	lease := s.keys.lease(l.remote.meta.Instance)
+	lease := s.keys.lease(l.remote.instance)
 	err := s.link.exec(ctx, l.remote.key, callTimeout, func(ctx context.Context, p redis.Pipeliner) {
 		stream = p.Exists(ctx, l.remote.key)
 	})

@@ -18,19 +18,33 @@ type remote struct {
 	id    string
 	key   string
 	meta  metaJSON
+
+	instance string // the name of the writing instance
 }
 
 func (s *redisStore) findRemote(ctx context.Context, id string) (store.Stream, error) {
-	r := &remote{store: s, id: id, key: s.keys.log(id)}
-	first, err := s.look(ctx, r.key, func(ctx context.Context, p redis.Pipeliner) *redis.XMessageSliceCmd {
-		return p.XRangeN(ctx, r.key, "-", "+", 1)
+	key := s.keys.log(id)
+	first, err := s.look(ctx, key, func(ctx context.Context, p redis.Pipeliner) *redis.XMessageSliceCmd {
+		return p.XRangeN(ctx, key, "-", "+", 1)
+	})
+	if err != nil {
+		return nil, err
+	}
+	last, err := s.look(ctx, key, func(ctx context.Context, p redis.Pipeliner) *redis.XMessageSliceCmd {
+		return p.XRevRangeN(ctx, key, "+", "-", 1)
 	})
 	switch {
 	case err != nil:
 		return nil, err
-	case first == nil:
+	case first == nil, last == nil, last.failed != nil:
 		return nil, store.ErrNotFound
 	}
+	return s.newRemote(id, first)
+}
+
+// newRemote returns the stream that begins with the given entry.
+func (s *redisStore) newRemote(id string, first *entry) (*remote, error) {
+	r := &remote{store: s, id: id, key: s.keys.log(id), instance: first.instance}
 	if err := json.Unmarshal([]byte(first.meta), &r.meta); err != nil {
 		return nil, fmt.Errorf("what is kept is no stream of ours: %w", err)
 	}
@@ -56,7 +70,7 @@ func (r *remote) Meta() store.Meta {
 }
 
 func (r *remote) Stop(ctx context.Context) error {
-	return r.store.tell(ctx, r.meta.Instance, orderStop, r.id)
+	return r.store.tell(ctx, r.instance, orderStop, r.id)
 }
 
 // Listen finds the entry in which the event with the number after ends. The visitor may be ahead of Redis. A visitor
@@ -89,6 +103,15 @@ func (r *remote) Listen(after int64) (store.Listener, error) {
 			return nil, store.ErrNotFound
 		}
 		l.at, l.number = first.previous(), first.number()-1
+		second, err := r.store.look(ctx, r.key, func(ctx context.Context, p redis.Pipeliner) *redis.XMessageSliceCmd {
+			return p.XRangeN(ctx, r.key, "(0-1", "+", 1)
+		})
+		if err != nil {
+			return nil, err
+		}
+		if second != nil {
+			l.header, _ = second.header()
+		}
 	}
 	ctx, l.cancel = context.WithCancel(ctx)
 	go l.run(ctx)

@@ -54,6 +54,9 @@ func (s *shard) lane(key string, timeout time.Duration) *lane {
 	return &s.lanes[n]
 }
 
+// bulk returns the lane for the streams of this instance.
+func (s *shard) bulk() *lane { return &s.lanes[lanesOfKind] }
+
 func (s *shard) down() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
