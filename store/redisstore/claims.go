@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -19,9 +20,9 @@ type claimed struct {
 	begun    bool   // Redis may have the claim
 }
 
-// claimID asks Redis for the id of a new stream. If another stream has it, claimID returns the first entry of that one. If
+// claimID asks Redis for the id of a new stream. If another stream has it, claimID returns what Redis has of that one. If
 // Redis gives no answer in time, c.certain stays false: then this instance decides alone.
-func (s *redisStore) claimID(id, meta string, terms store.Terms, c *claimed) (taken *entry) {
+func (s *redisStore) claimID(id, meta string, terms store.Terms, c *claimed) (taken *extent) {
 	ctx, cancel := context.WithTimeout(s.ctx, s.countTime)
 	defer cancel()
 	s.ensureLease(ctx)
@@ -32,20 +33,21 @@ func (s *redisStore) claimID(id, meta string, terms store.Terms, c *claimed) (ta
 			c.begun = !errors.Is(err, errDown)
 			return nil
 		}
-		first, last, err := claimReply(reply)
-		switch {
-		case err != nil:
-			s.link.refused(err)
-			return nil
-		case first == nil:
+		if reply == int64(1) {
 			c.certain, c.begun = true, true
 			return nil
-		case first.claim == replaceable || last.number() > 1 || !s.isDead(ctx, id, first):
-			return first
 		}
-		replaceable = first.claim
+		taken, err = claimReply(reply)
+		if err != nil {
+			s.link.refused(err)
+			return nil
+		}
+		if taken.claim == replaceable || taken.last.number() > 1 || !s.isDead(ctx, id, taken) {
+			return taken
+		}
+		replaceable = taken.claim
 	}
-	return nil // each time, another dead instance had it
+	return taken
 }
 
 func (s *redisStore) askClaim(ctx context.Context, id, meta string, terms store.Terms, claim, replaceable string) (any, error) {
@@ -55,46 +57,48 @@ func (s *redisStore) askClaim(ctx context.Context, id, meta string, terms store.
 		fieldMeta, meta, fieldInstance, s.instance, fieldClaim, claim)
 }
 
-// claimReply reads the reply of claim.lua. It returns no entries if the claim was successful.
-func claimReply(reply any) (first, last *entry, err error) {
-	if n, ok := reply.(int64); ok && n == 1 {
-		return nil, nil, nil
-	}
+// claimReply reads the reply of claim.lua that another claim has the stream.
+func claimReply(reply any) (*extent, error) {
 	entries, ok := reply.([]any)
 	if !ok || len(entries) != 2 {
-		return nil, nil, errReply
+		return nil, errReply
 	}
-	if first, err = entryOf(entries[0]); err == nil {
-		last, err = entryOf(entries[1])
+	first, err := messageOf(entries[0])
+	if err != nil {
+		return nil, err
 	}
-	return first, last, err
+	last, err := messageOf(entries[1])
+	if err != nil {
+		return nil, err
+	}
+	return newExtent(time.Now(), first, last)
 }
 
-// entryOf reads an entry in the reply of a script.
-func entryOf(reply any) (*entry, error) {
+// messageOf reads an entry in the reply of a script.
+func messageOf(reply any) (redis.XMessage, error) {
 	parts, ok := reply.([]any)
 	if !ok || len(parts) != 2 {
-		return nil, errReply
+		return redis.XMessage{}, errReply
 	}
 	fields, ok := parts[1].([]any)
 	if !ok || len(fields)%2 != 0 {
-		return nil, errReply
+		return redis.XMessage{}, errReply
 	}
 	m := redis.XMessage{ID: fmt.Sprint(parts[0]), Values: make(map[string]any)}
 	for i := 0; i < len(fields); i += 2 {
 		m.Values[fmt.Sprint(fields[i])] = fields[i+1]
 	}
-	return decodeEntry(m)
+	return m, nil
 }
 
 // isDead reports whether nobody will ever open a claimed stream: its instance has no lease, or is this one and knows
 // nothing of it. It returns false if it cannot find out.
-func (s *redisStore) isDead(ctx context.Context, id string, first *entry) bool {
-	if first.instance == s.instance {
+func (s *redisStore) isDead(ctx context.Context, id string, taken *extent) bool {
+	if taken.instance == s.instance {
 		r := s.replicator.find(id)
-		return r == nil || r.claim != first.claim
+		return r == nil || r.claim != taken.claim
 	}
-	lease := s.keys.lease(first.instance)
+	lease := s.keys.lease(taken.instance)
 	var exists *redis.IntCmd
 	err := s.link.exec(ctx, lease, s.countTime, func(ctx context.Context, p redis.Pipeliner) { exists = p.Exists(ctx, lease) })
 	return err == nil && exists.Err() == nil && exists.Val() == 0
@@ -149,4 +153,11 @@ func (k *idLocks) lock(id string) (unlock func()) {
 			delete(k.locks, id)
 		}
 	}
+}
+
+// isHeld reports whether an id is locked.
+func (k *idLocks) isHeld(id string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.locks[id] != nil
 }

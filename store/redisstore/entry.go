@@ -18,10 +18,10 @@ import (
 // which a listener continues, and takes no entry twice.
 type entry struct {
 	id       string
-	meta     string // in the first entry only: a metaJSON
-	instance string // in the first entry only: who writes the stream
-	claim    string // in the first entry only: a random text that no other claim has
-	head     string // in the entry that opens the stream: the JSON of the header
+	meta     string      // in the first entry only: a metaJSON
+	instance string      // in the first entry only: who writes the stream
+	claim    string      // in the first entry only: a random text that no other claim has
+	header   http.Header // in the entry that opens the stream; nil in any other
 	data     []byte
 	ends     []int // where its events end in data
 	torn     bool  // data ends within an event
@@ -65,7 +65,7 @@ func decodeEntry(m redis.XMessage) (*entry, error) {
 		return value
 	}
 	e := &entry{
-		id: m.ID, meta: field(fieldMeta), instance: field(fieldInstance), claim: field(fieldClaim), head: field(fieldHead),
+		id: m.ID, meta: field(fieldMeta), instance: field(fieldInstance), claim: field(fieldClaim),
 		data: []byte(field(fieldData)), torn: field(fieldTorn) != "", lost: field(fieldLost) != "",
 	}
 	if ends := field(fieldEnds); ends != "" {
@@ -77,23 +77,18 @@ func decodeEntry(m redis.XMessage) (*entry, error) {
 			e.ends = append(e.ends, end)
 		}
 	}
+	if head := field(fieldHead); head != "" {
+		if err := json.Unmarshal([]byte(head), &e.header); err != nil {
+			return nil, fmt.Errorf("the entry %s is none of ours", m.ID)
+		}
+	}
+	if reason, failed := m.Values[fieldFailed].(string); failed {
+		e.failed = &store.Failed{Reason: []byte(reason)}
+	}
 	if _, ended := m.Values[fieldReason]; ended {
 		e.end = &store.End{Reason: field(fieldReason), Cause: field(fieldCause)}
 	}
-	if _, failed := m.Values[fieldFailed]; failed {
-		e.failed = &store.Failed{Reason: []byte(field(fieldFailed))}
-	}
 	return e, nil
-}
-
-// header returns the header in the entry that opens the stream. It returns nil for any other entry.
-func (e *entry) header() (header http.Header, err error) {
-	if e.head == "" {
-		return nil, nil
-	}
-	header = make(http.Header)
-	err = json.Unmarshal([]byte(e.head), &header)
-	return header, err
 }
 
 // before returns how many events there are before the entry.

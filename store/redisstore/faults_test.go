@@ -203,21 +203,21 @@ func TestOrdersOfAnEarlierTime(t *testing.T) {
 	server := redistest.Start(t)
 	s := openInstance(t, at(server.Socket))
 	stream := s.claim(t, "id")
-	order := func(age time.Duration, order, id string) {
+	order := func(age time.Duration, key string, fields ...string) {
 		t.Helper()
-		add := &redis.XAddArgs{
-			Stream: s.keys.control(s.instance), ID: fmt.Sprint(time.Now().Add(-age).UnixMilli()), Values: []string{order, id},
-		}
+		add := &redis.XAddArgs{Stream: key, ID: fmt.Sprint(time.Now().Add(-age).UnixMilli()), Values: fields}
 		if err := s.link.plain().XAdd(t.Context(), add).Err(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	order(0, orderHeard, "id")
-	eventually(t, "the order is obeyed", func() bool {
-		return s.link.plain().XLen(t.Context(), s.keys.control(s.instance)).Val() == 0
+	inbox, stops := s.keys.inbox(s.instance), s.keys.stops(s.instance)
+	order(0, inbox, orderHeard, "id", orderFrom, "another", orderFor, "1000")
+	order(0, stops, orderStop, "another")
+	eventually(t, "the orders are obeyed", func() bool {
+		return s.link.plain().XLen(t.Context(), inbox).Val()+s.link.plain().XLen(t.Context(), stops).Val() == 0
 	})
 	server.Do("FLUSHALL")
-	order(time.Minute, orderStop, "id")
+	order(time.Minute, stops, orderStop, "id")
 	select {
 	case <-stream.Context().Done():
 	case <-time.After(patience):

@@ -361,6 +361,7 @@ func (r *replica) abandon() {
 // close notes that nothing of the stream is sent any more.
 func (r *replica) close() {
 	r.over = true
+	r.of.forget(r) // before local changes, which others read while the replica is known
 	r.announce()
 	if r.told || r.failed != nil {
 		r.local, r.header = nil, nil
@@ -376,5 +377,4 @@ func (r *replica) close() {
 		r.next.reset()
 	}
 	close(r.done)
-	r.of.forget(r)
 }

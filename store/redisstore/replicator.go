@@ -1,13 +1,10 @@
 package redisstore
 
 import (
-	"context"
 	"maps"
 	"slices"
 	"sync"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 
 	"github.com/illumichat/caddy-illumichat/store"
 )
@@ -114,34 +111,14 @@ func (p *replicator) failing(id string) string {
 	return r.claim
 }
 
-// order applies an order of another instance to a stream that this instance writes.
-func (p *replicator) order(order, id string) {
-	stream, err := p.store.local.Find(p.store.ctx, id)
-	switch {
-	case order == orderStop && err == nil:
-		_ = stream.Stop(p.store.ctx) // never fails
-	case order == orderHeard && err == nil:
-		stream.(store.Source).Heard()
-	}
-	if order == orderHeard && p.find(id) == nil {
-		p.endLost(id)
-	}
-}
-
-// endLost marks a stream as lost in Redis if it has ended at this instance but Redis lacks its end. Redis may have lost
-// entries that it had taken, and then listeners at other instances would go on waiting.
-func (p *replicator) endLost(id string) {
-	s := p.store
-	key := s.keys.log(id)
-	last, err := s.look(s.ctx, key, func(ctx context.Context, p redis.Pipeliner) *redis.XMessageSliceCmd {
-		return p.XRevRangeN(ctx, key, "+", "-", 1)
-	})
-	if err != nil || last == nil || last.end != nil || last.lost {
+// tellNews tells other instances of entries that Redis has taken, if they listen to the streams with these ids.
+func (p *replicator) tellNews(ids []string) {
+	if len(ids) == 0 {
 		return
 	}
-	_ = s.link.exec(s.ctx, key, callTimeout, func(ctx context.Context, p redis.Pipeliner) {
-		p.XAdd(ctx, &redis.XAddArgs{Stream: key, ID: last.next(), NoMkStream: true, Values: []any{fieldLost, 1}})
-	}) // if this fails, the listener's next message tries again
+	for instance, news := range p.store.readers.news(ids) {
+		p.store.orders.news(instance, news...)
+	}
 }
 
 // renew renews the time to live of all keys.

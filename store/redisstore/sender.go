@@ -88,6 +88,7 @@ func (d *sender) done(err error) {
 	}
 	var refusal error
 	var retries []*replica
+	var sent []string
 	for _, r := range d.shipped {
 		o, err := r.next.outcome()
 		if o == redirected {
@@ -96,6 +97,9 @@ func (d *sender) done(err error) {
 		}
 		if err != nil {
 			refusal = err
+		}
+		if o == taken && r.next.isEntry() {
+			sent = append(sent, r.id)
 		}
 		if !r.settle(o) {
 			retries = append(retries, r)
@@ -108,6 +112,7 @@ func (d *sender) done(err error) {
 	if refusal != nil {
 		d.of.store.link.refused(refusal)
 	}
+	d.of.tellNews(sent)
 	d.retry(retries)
 	d.clear()
 	d.mu.Lock()
@@ -179,8 +184,11 @@ func (d *sender) follow(r *replica) {
 	o := failed
 	if err == nil {
 		o, _ = r.next.outcome() // follow tells of a refusal
-		if o == redirected {
+		switch {
+		case o == redirected:
 			o = failed
+		case o == taken && r.next.isEntry():
+			d.of.tellNews([]string{r.id})
 		}
 	}
 	if r.settle(o) {

@@ -166,6 +166,9 @@ func (s *shipment) appendTo(commands []redis.Cmder) []redis.Cmder {
 	return commands
 }
 
+// isEntry reports whether the shipment adds an entry.
+func (s *shipment) isEntry() bool { return s.what != nothing && s.what != removal }
+
 // reset empties the shipment, and keeps its memory.
 func (s *shipment) reset() {
 	*s = shipment{id: s.id[:0], ends: s.ends[:0], args: s.args[:0], scratch: s.scratch[:0]}

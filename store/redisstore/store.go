@@ -1,10 +1,8 @@
 package redisstore
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -50,6 +48,11 @@ type redisStore struct {
 	replicator replicator
 	claims     idLocks
 	leased     atomic.Bool // the instance has had a lease
+	readers    readers
+	losses     losses
+	orders     orders
+	inbox      inbox
+	following  following
 	counting   counting
 	countTime  time.Duration // the constant, except in tests
 }
@@ -58,9 +61,10 @@ type redisStore struct {
 // slot.
 type keys string
 
-func (k keys) log(id string) string           { return string(k) + ":{" + id + "}" }
-func (k keys) lease(instance string) string   { return string(k) + ":{" + instance + "}:alive" }
-func (k keys) control(instance string) string { return string(k) + ":{" + instance + "}:control" }
+func (k keys) log(id string) string         { return string(k) + ":{" + id + "}" }
+func (k keys) lease(instance string) string { return string(k) + ":{" + instance + "}:alive" }
+func (k keys) inbox(instance string) string { return string(k) + ":{" + instance + "}:inbox" }
+func (k keys) stops(instance string) string { return string(k) + ":{" + instance + "}:stops" }
 
 // shared returns the name of a key that all instances of the scope share.
 func (k keys) shared(name string) string { return "{" + string(k) + "}:" + name }
@@ -78,8 +82,16 @@ func (c *Redis) newStore(scope, poolKey string) (*redisStore, error) {
 	s.local = store.NewMemory(&s.budget)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.replicator.init(s)
+	s.readers.init(s)
+	s.losses.init(s)
+	s.orders.init(s)
+	s.inbox.store = s
+	s.following.init(s)
 	s.loops.Go(s.beat)
-	s.loops.Go(s.obey)
+	s.loops.Go(s.inbox.read)
+	s.loops.Go(s.losses.run)
+	s.loops.Go(s.following.run)
+	s.loops.Go(s.following.watch)
 	return s, nil
 }
 
@@ -95,6 +107,7 @@ func (s *redisStore) beat() {
 		if time.Since(renewed) > renewal {
 			renewed = time.Now()
 			s.replicator.renew()
+			s.readers.prune()
 		}
 		select {
 		case <-tick.C:
@@ -124,74 +137,6 @@ func (s *redisStore) show() error {
 	)
 }
 
-// The orders that an instance gets from other instances, for a stream that it writes.
-const (
-	orderStop  = "stop"
-	orderHeard = "heard"
-)
-
-// tell sends an order to the instance that writes a stream.
-func (s *redisStore) tell(ctx context.Context, instance, order, id string) error {
-	key := s.keys.control(instance)
-	var add *redis.StringCmd
-	var expire *redis.BoolCmd
-	err := s.link.exec(ctx, key, callTimeout, func(ctx context.Context, p redis.Pipeliner) {
-		add = p.XAdd(ctx, &redis.XAddArgs{Stream: key, MaxLen: 10_000, Approx: true, Values: []string{order, id}})
-		expire = p.PExpire(ctx, key, controlTime)
-	})
-	if err != nil {
-		return err
-	}
-	return causeOf(cmp.Or(add.Err(), expire.Err()))
-}
-
-// obey carries out the orders of other instances, and deletes each order from Redis. It does not remember the last id
-// instead, because ids may begin again after a failover.
-func (s *redisStore) obey() {
-	key := s.keys.control(s.instance)
-	for s.ctx.Err() == nil {
-		messages, err := s.wait(s.ctx, key, "0", 100, blockTime)
-		var done []string
-		for _, m := range messages {
-			for order, id := range m.Values {
-				s.replicator.order(order, fmt.Sprint(id))
-			}
-			done = append(done, m.ID)
-		}
-		if len(done) > 0 {
-			err = s.link.exec(s.ctx, key, callTimeout, func(ctx context.Context, p redis.Pipeliner) {
-				p.XDel(ctx, key, done...)
-			})
-		}
-		if err != nil {
-			s.pause(s.ctx)
-		}
-	}
-}
-
-// blockTime is how long a call blocks in Redis at most. A listener that was closed still holds its connection for that
-// long.
-const blockTime = 700 * time.Millisecond
-
-// wait returns the next entries of a Redis stream, or none if nothing has come within block.
-func (s *redisStore) wait(ctx context.Context, key, after string, most int64, block time.Duration) (messages []redis.XMessage, err error) {
-	var read *redis.XStreamSliceCmd
-	err = s.link.block(ctx, key, block+callTimeout, func(ctx context.Context, p redis.Pipeliner) {
-		read = p.XRead(ctx, &redis.XReadArgs{Streams: []string{key, after}, Count: most, Block: block})
-	})
-	if err != nil {
-		return nil, err
-	}
-	streams, err := read.Result()
-	switch {
-	case errors.Is(err, redis.Nil):
-		return nil, nil
-	case err != nil:
-		return nil, causeOf(err)
-	}
-	return streams[0].Messages, nil
-}
-
 // pause waits a moment, before the caller repeats what has failed.
 func (s *redisStore) pause(ctx context.Context) {
 	select {
@@ -214,10 +159,8 @@ func (s *redisStore) Claim(id string, meta store.Meta, terms store.Terms) (store
 	}
 	c := claimed{claim: newInstance(), replaces: s.replicator.failing(id)}
 	encoded := encodeMeta(meta, terms)
-	if first := s.claimID(id, encoded, terms, &c); first != nil {
-		if stream, err := s.newRemote(id, first); err == nil {
-			return nil, nil, stream
-		}
+	if taken := s.claimID(id, encoded, terms, &c); taken != nil {
+		return nil, nil, s.newRemote(id, taken)
 	}
 	local, first, taken := s.local.Claim(id, meta, terms)
 	if taken != nil {
