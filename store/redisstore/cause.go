@@ -69,6 +69,10 @@ func replyText(reply string) string {
 		text += ": " + meaning
 	case strings.HasPrefix(reply, "ERR unknown command"):
 		text += ": unknown command"
+	case strings.HasPrefix(reply, "ERR Unknown Redis command called from script"):
+		text += ": unknown command in a script"
+	case strings.HasPrefix(reply, "ERR The user executing the script can't run"), strings.HasPrefix(reply, "ERR ACL failure in script"):
+		text += ": the user lacks a permission for a command in a script"
 	}
 	if match := replyCommand.FindStringSubmatch(reply); match != nil {
 		text += " (" + match[1] + ")"

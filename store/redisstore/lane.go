@@ -38,7 +38,8 @@ type call struct {
 	ctx      context.Context
 	timeout  time.Duration
 	commands []redis.Cmder
-	done     func(error) // gets nil if every command has a reply; must not block
+	fill     func() []redis.Cmder // returns the commands when they are about to be sent; nil: they are known already
+	done     func(error)          // gets nil if every command has a reply; must not block
 }
 
 // add queues a call.
@@ -134,10 +135,17 @@ func (n *lane) send(calls []*call) {
 	var commands []redis.Cmder
 	for _, c := range calls {
 		timeout = min(timeout, c.timeout)
+		if c.fill != nil {
+			c.commands = c.fill()
+		}
 		commands = append(commands, c.commands...)
 	}
-	err := errDown
-	if !n.shard.down() {
+	var err error
+	switch {
+	case len(commands) == 0:
+	case n.shard.down():
+		err = errDown
+	default:
 		err = n.wire.run(n.shard.link.ctx, timeout, func(ctx context.Context, conn *redis.Conn) error {
 			return pipeline(ctx, conn, commands)
 		})
@@ -147,6 +155,9 @@ func (n *lane) send(calls []*call) {
 		n.shard.note(err)
 	}
 	for _, c := range calls {
+		if c.fill != nil {
+			c.commands = nil
+		}
 		c.done(err)
 	}
 }
@@ -175,9 +186,11 @@ func (n *lane) keepAlive() {
 		if idle {
 			n.wire.drop()
 		} else if n.wire.conn != nil {
-			_ = n.wire.try(n.shard.link.ctx, callTimeout/4, func(ctx context.Context, conn *redis.Conn) error {
+			ctx, cancel := context.WithTimeout(n.shard.link.ctx, max(countTime/4, 4*n.wire.slow))
+			_ = n.wire.try(ctx, func(ctx context.Context, conn *redis.Conn) error {
 				return conn.Ping(ctx).Err()
 			}) // a dead connection is closed
+			cancel()
 		}
 		n.serve()
 	}()

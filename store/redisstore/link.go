@@ -75,12 +75,7 @@ func (l *link) block(ctx context.Context, key string, timeout time.Duration, fil
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	return l.follow(ctx, key, l.commands(ctx, fill), func(s *shard, commands []redis.Cmder) error {
-		began := time.Now()
-		err := pipeline(ctx, s.client, commands)
-		if isBroken(err) && time.Since(began) < timeout/10 { // the server had closed a kept connection
-			err = pipeline(ctx, s.client, commands)
-		}
-		return err
+		return s.block(ctx, commands)
 	})
 }
 
@@ -141,6 +136,9 @@ func (l *link) script(ctx context.Context, key string, timeout time.Duration, sc
 	value, err := reply.Result()
 	return value, causeOf(err)
 }
+
+// shardOf returns the shard that has key.
+func (l *link) shardOf(key string) *shard { return l.topology.shardOf(key) }
 
 // down reports whether the shard that has key is down.
 func (l *link) down(key string) bool { return l.topology.shardOf(key).down() }

@@ -28,6 +28,9 @@ func (r *readers) heard(from string, ids []string, last time.Duration) {
 	var begun []string
 	for _, id := range ids {
 		source := r.store.replicator.sourceOf(id)
+		if source == nil && r.store.claims.isHeld(id) {
+			continue // the stream begins at this moment
+		}
 		if source == nil {
 			r.store.losses.check(id, r.store.instance)
 			r.heardLocally(id)

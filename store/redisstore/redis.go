@@ -263,8 +263,8 @@ func (c *Redis) options() *redis.UniversalOptions {
 		ContextTimeoutEnabled: true,
 
 		PoolSize:         maxConnections,
-		MaxIdleConns:     1, // lanes and heartbeats hold their connections
 		PipelinePoolSize: -1,
+		ConnMaxIdleTime:  time.Second, // a new connection that came too late for its caller is used soon, or not at all
 
 		DisableIdentity:          true,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},

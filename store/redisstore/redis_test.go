@@ -83,41 +83,29 @@ func conforms(t *testing.T, config string) {
 	})
 }
 
+// account are the options for the account that the README recommends.
+var account = []string{"--user", "caddy", "on", ">secret", "~illumichat:*", "~{illumichat:*", "+@all", "-@admin", "-@dangerous"}
+
 func TestRedis(t *testing.T) { conforms(t, at(redistest.Start(t).Socket)) }
 
 func TestOverTLSWithAPassword(t *testing.T) {
+	server, _ := redistest.StartTLS(t, append([]string{"--tls-auth-clients", "yes"}, account...)...)
 	certFile, keyFile := localhost.Certificate(t)
-	port := localhost.Port(t)
-	redistest.Start(t, "--tls-port", fmt.Sprint(port), "--tls-cert-file", certFile, "--tls-key-file", keyFile,
-		"--tls-ca-cert-file", certFile, "--user", "caddy", "on", ">secret", "~illumichat:*", "~{illumichat:*", "+@all", "-@admin", "-@dangerous")
 	t.Setenv("REDIS_PASSWORD", "secret")
 	conforms(t, fmt.Sprintf(`{
-		"address": ["localhost:%d"], "username": "caddy", "password": "{env.REDIS_PASSWORD}",
+		"address": [%q], "username": "caddy", "password": "{env.REDIS_PASSWORD}",
 		"tls": {"ca": {"provider": "file", "pem_files": [%q]}, "client_certificate_file": %[2]q, "client_certificate_key_file": %[3]q}
-	}`, port, certFile, keyFile))
+	}`, server.Address, certFile, keyFile))
 }
 
 func TestSentinel(t *testing.T) {
-	ports := localhost.Ports(t, 2)
-	redistest.Start(t, "--port", fmt.Sprint(ports[0]), "--bind", "127.0.0.1")
-	redistest.Start(t, "--sentinel", "--port", fmt.Sprint(ports[1]), "--bind", "127.0.0.1", "--sentinel", "monitor", "main", "127.0.0.1", fmt.Sprint(ports[0]), "1")
-	conforms(t, fmt.Sprintf(`{"address": ["127.0.0.1:%d"], "master_name": "main", "db": 3}`, ports[1]))
+	_, sentinel := redistest.StartSentinel(t)
+	conforms(t, fmt.Sprintf(`{"address": [%q], "master_name": "main", "db": 3}`, sentinel.Address))
 }
 
 func TestCluster(t *testing.T) {
-	ports := localhost.Ports(t, 2)
-	var nodes []*redistest.Server
-	for _, port := range ports {
-		nodes = append(nodes, redistest.Start(t, "--port", fmt.Sprint(port), "--bind", "127.0.0.1", "--cluster-enabled", "yes",
-			"--cluster-port", fmt.Sprint(localhost.Port(t))))
-	}
-	nodes[0].Do("CLUSTER", "ADDSLOTSRANGE", "0", "8191")
-	nodes[1].Do("CLUSTER", "ADDSLOTSRANGE", "8192", "16383")
-	nodes[0].Do("CLUSTER", "MEET", "127.0.0.1", fmt.Sprint(ports[1]), nodes[1].ClusterPort())
-	for _, node := range nodes {
-		eventually(t, "the cluster comes up", func() bool { return strings.Contains(node.Do("CLUSTER", "INFO"), "cluster_state:ok") })
-	}
-	conforms(t, at(fmt.Sprintf("127.0.0.1:%d", ports[0]), fmt.Sprintf("127.0.0.1:%d", ports[1])))
+	c := redistest.StartCluster(t, 2, false)
+	conforms(t, at(c.Masters[0].Address, c.Masters[1].Address))
 }
 
 // A password in a file is read again for each connection.

@@ -38,13 +38,19 @@ type extent struct {
 const freshTime = time.Second
 
 func (s *redisStore) findRemote(ctx context.Context, id string) (store.Stream, error) {
-	r := &remote{store: s, id: id, key: s.keys.log(id)}
+	r := s.newRemote(id, nil)
 	known, err := r.look(ctx)
 	if err != nil {
 		return nil, err
 	}
 	r.known.Store(known)
 	return r, nil
+}
+
+func (s *redisStore) newRemote(id string, known *extent) *remote {
+	r := &remote{store: s, id: id, key: s.keys.log(id)}
+	r.known.Store(known)
+	return r
 }
 
 // look asks Redis for the first and the last entry of the stream. It returns store.ErrNotFound if there is no such
@@ -64,23 +70,26 @@ func (r *remote) look(ctx context.Context) (*extent, error) {
 	case len(first.Val()) == 0 || len(last.Val()) == 0:
 		return nil, store.ErrNotFound
 	}
-	x := &extent{asked: asked}
-	if x.first, err = decodeEntry(first.Val()[0]); err != nil {
-		return nil, err
-	}
-	if x.last, err = decodeEntry(last.Val()[0]); err != nil {
-		return nil, err
-	}
-	if x.last.failed != nil {
+	x, err := newExtent(asked, first.Val()[0], last.Val()[0])
+	if err == nil && x.last.failed != nil {
 		return nil, store.ErrNotFound
+	}
+	return x, err
+}
+
+// newExtent returns what Redis has of a stream, of which it has sent the first and the last entry.
+func newExtent(asked time.Time, first, last redis.XMessage) (x *extent, err error) {
+	x = &extent{asked: asked}
+	if x.first, err = decodeEntry(first); err != nil {
+		return nil, err
+	}
+	if x.last, err = decodeEntry(last); err != nil {
+		return nil, err
 	}
 	if err := json.Unmarshal([]byte(x.first.meta), &x.meta); err != nil {
 		return nil, fmt.Errorf("what is kept is no stream of ours: %w", err)
 	}
-	x.instance, x.claim = cmp.Or(x.first.instance, x.meta.Instance), x.first.claim
-	if x.header = x.first.header; x.header == nil {
-		x.header = x.last.header
-	}
+	x.instance, x.claim, x.header = x.first.instance, x.first.claim, x.last.header
 	x.last.data = nil
 	return x, nil
 }

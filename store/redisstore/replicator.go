@@ -1,19 +1,17 @@
 package redisstore
 
 import (
-	"context"
-	"net/http"
+	"maps"
+	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 
 	"github.com/illumichat/caddy-illumichat/store"
 )
 
 const (
-	// maxHeld is how many bytes of all streams together may wait for Redis.
+	// maxHeld is how many bytes of streams that have ended may wait for Redis. Those of other streams are in memory
+	// anyway.
 	maxHeld = 16 << 20
 
 	// maxBehind is how long one stream may wait for Redis. After a longer silence, other instances would take this one
@@ -24,44 +22,45 @@ const (
 	maxBatch = 1 << 20
 )
 
-// replicator sends the streams of this instance to Redis. One goroutine sends all streams, so the longer Redis takes,
-// the more is sent at once.
+// replicator sends the streams of this instance to Redis. Each shard has a sender of its own, so a shard that is down
+// holds up only its own streams.
 type replicator struct {
 	store *redisStore
-	news  chan struct{} // has a value when there is something to do
 
 	mu       sync.Mutex // taken after the locks of replicas
 	replicas map[string]*replica
-	queued   []*replica
-	held     int                  // bytes that wait for Redis
-	removals map[string]time.Time // the keys to be removed, and when each will have expired
+	senders  map[*shard]*sender
+	held     int // bytes that wait for Redis, of streams that have ended
 }
 
 func (p *replicator) init(s *redisStore) {
 	p.store = s
-	p.news = make(chan struct{}, 1)
 	p.replicas = make(map[string]*replica)
-	p.removals = make(map[string]time.Time)
+	p.senders = make(map[*shard]*sender)
 }
 
 // begin starts to replicate a stream.
-func (p *replicator) begin(id string, local store.Source, meta store.Meta, header http.Header, terms store.Terms) *replica {
+func (p *replicator) begin(id string, local store.Source, meta string, terms store.Terms, c claimed) *replica {
+	key := p.store.keys.log(id)
 	r := &replica{
-		id: id, key: p.store.keys.log(id), of: p, local: local, keep: terms.Keep,
-		done: make(chan struct{}),
+		id: id, key: key, keyArg: key, of: p, local: local, tail: store.NewTail(local),
+		meta: meta, claim: c.claim, replaces: c.replaces, claimed: c.certain, begun: c.begun,
+		keep: terms.Keep, done: make(chan struct{}),
 	}
-	r.entries = []*entry{{meta: encodeMeta(meta, header, p.store.instance, terms)}}
-	r.behind = time.Now()
+	if r.claimed {
+		r.sent = 1
+	}
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	if p.store.ctx.Err() != nil { // the store is closed, because its config was replaced
 		r.close()
-		return r
+	} else {
+		p.mu.Lock()
+		p.replicas[id] = r
+		p.mu.Unlock()
 	}
-	p.mu.Lock()
-	p.replicas[id] = r
-	p.mu.Unlock()
-	r.queue()
+	d := r.queue()
+	r.mu.Unlock()
+	d.start()
 	return r
 }
 
@@ -82,61 +81,53 @@ func (p *replicator) release(n int) {
 	p.held -= n
 }
 
-func (p *replicator) queue(r *replica) {
+// forget forgets a replica, unless another one has its id by now.
+func (p *replicator) forget(r *replica) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.queued = append(p.queued, r)
-	p.signal()
-}
-
-func (p *replicator) signal() {
-	select {
-	case p.news <- struct{}{}:
-	default:
+	if p.replicas[r.id] == r {
+		delete(p.replicas, r.id)
 	}
 }
 
-func (p *replicator) forget(id string) {
+// find returns the replica of a stream that Redis does not have to its end. It returns nil if there is none.
+func (p *replicator) find(id string) *replica {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	delete(p.replicas, id)
+	return p.replicas[id]
 }
 
-// remove notes a key that is to be removed. If Redis cannot be reached in time, the key expires by itself.
-func (p *replicator) remove(key string, keep time.Duration) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.removals[key] = time.Now().Add(keep + spare)
-	p.signal()
+// failing returns the claim of a stream that has failed, which Redis may not know yet. It returns "" if there is none.
+func (p *replicator) failing(id string) string {
+	r := p.find(id)
+	if r == nil {
+		return ""
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.failed == nil {
+		return ""
+	}
+	return r.claim
+}
+
+// tellNews tells other instances of entries that Redis has taken, if they listen to the streams with these ids.
+func (p *replicator) tellNews(ids []string) {
+	if len(ids) == 0 {
+		return
+	}
+	for instance, news := range p.store.readers.news(ids) {
+		p.store.orders.news(instance, news...)
+	}
 }
 
 // renew renews the time to live of all keys.
 func (p *replicator) renew() {
 	p.mu.Lock()
-	all := make([]*replica, 0, len(p.replicas))
-	for _, r := range p.replicas {
-		all = append(all, r)
-	}
+	all := slices.Collect(maps.Values(p.replicas))
 	p.mu.Unlock()
 	for _, r := range all {
-		r.mu.Lock()
-		r.renewal = true
-		r.queue()
-		r.mu.Unlock()
-	}
-}
-
-// run sends what is queued, until the store is closed.
-func (p *replicator) run() {
-	for {
-		select {
-		case <-p.news:
-		case <-p.store.ctx.Done():
-			return
-		}
-		for more := true; more && p.store.ctx.Err() == nil; {
-			more = p.send(p.take())
-		}
+		r.renew()
 	}
 }
 
@@ -153,115 +144,30 @@ func (p *replicator) isIdle() bool {
 	return len(p.replicas) == 0
 }
 
-// take empties the queue, and returns the replicas that were in it.
-func (p *replicator) take() []*replica {
+// enqueue puts a replica into the queue of its shard. The caller must start the returned sender afterwards.
+func (p *replicator) enqueue(r *replica) *sender {
+	d := p.sender(p.store.link.shardOf(r.key))
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.queue = append(d.queue, r)
+	return d
+}
+
+// sender returns the sender of a shard.
+func (p *replicator) sender(s *shard) *sender {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	queued := p.queued
-	p.queued = nil
-	return queued
+	d := p.senders[s]
+	if d == nil {
+		d = newSender(p, s)
+		p.senders[s] = d
+	}
+	return d
 }
 
-// send sends what the replicas have, up to about maxBatch bytes, and removes keys. It returns false if there was
-// nothing to send.
-func (p *replicator) send(replicas []*replica) (more bool) {
-	removals := p.removalsDue()
-	if len(replicas) == 0 && len(removals) == 0 {
-		return false
-	}
-	var shipments []*shipment
-	size := 0
-	for _, r := range replicas {
-		if size >= maxBatch {
-			p.queue(r)
-			continue
-		}
-		if s := p.ship(r); s != nil {
-			shipments = append(shipments, s)
-			if s.entry != nil {
-				size += len(s.entry.data)
-			}
-		}
-	}
-	// The keys may be at different shards. The link puts the commands into few pipelines.
-	var sending sync.WaitGroup
-	var failed atomic.Bool
-	for _, s := range shipments {
-		sending.Go(func() {
-			if !s.send(p.store) {
-				failed.Store(true)
-			}
-		})
-	}
-	for _, r := range removals {
-		sending.Go(func() {
-			if !r.send(p.store) {
-				failed.Store(true)
-			}
-		})
-	}
-	sending.Wait()
-	for _, s := range shipments {
-		s.settle()
-	}
-	p.settle(removals)
-	p.tellNews(shipments)
-	if failed.Load() {
-		p.store.pause(p.store.ctx)
-	}
-	return true
-}
-
-// tellNews tells other instances of the entries that Redis has taken, if they listen to the streams.
-func (p *replicator) tellNews(shipments []*shipment) {
-	var ids []string
-	for _, s := range shipments {
-		if s.add != nil && (s.add.Err() == nil || isTaken(s.add.Err())) {
-			ids = append(ids, s.replica.id)
-		}
-	}
-	for instance, news := range p.store.readers.news(ids) {
-		p.store.orders.news(instance, news...)
-	}
-}
-
-// removal is a key to be removed from Redis.
-type removal struct {
-	key string
-	del *redis.IntCmd // nil: it was not carried out
-}
-
-// send removes the key. It returns false if that failed.
-func (r *removal) send(s *redisStore) bool {
-	var del *redis.IntCmd
-	if s.link.exec(s.ctx, r.key, callTimeout, func(ctx context.Context, p redis.Pipeliner) { del = p.Del(ctx, r.key) }) != nil {
-		return false
-	}
-	r.del = del
-	return !isRefusal(del.Err())
-}
-
-// removalsDue returns the removals of keys that have not expired yet, and forgets the other removals.
-func (p *replicator) removalsDue() (due []*removal) {
+// drop forgets the sender of a shard that is no longer a part of the Redis Cluster.
+func (p *replicator) drop(s *shard) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for key, expires := range p.removals {
-		if time.Now().After(expires) {
-			delete(p.removals, key)
-			continue
-		}
-		due = append(due, &removal{key: key})
-	}
-	return due
-}
-
-// settle forgets the removals that Redis has carried out.
-func (p *replicator) settle(removals []*removal) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, r := range removals {
-		if r.del != nil && r.del.Err() == nil {
-			delete(p.removals, r.key)
-		}
-	}
+	delete(p.senders, s)
 }

@@ -26,7 +26,8 @@ type shard struct {
 
 	mu     sync.Mutex
 	isDown bool
-	gone   bool // nothing is sent any more
+	gone   bool  // nothing is sent any more
+	spare  *wire // for the next call that blocks; nil: there is none
 }
 
 // lanesOfKind is how many lanes there are for calls of one kind: those that a visitor waits for while a request is
@@ -52,6 +53,9 @@ func (s *shard) lane(key string, timeout time.Duration) *lane {
 	}
 	return &s.lanes[n]
 }
+
+// bulk returns the lane for the streams of this instance.
+func (s *shard) bulk() *lane { return &s.lanes[lanesOfKind] }
 
 func (s *shard) down() bool {
 	s.mu.Lock()
@@ -121,11 +125,41 @@ func (s *shard) close() error {
 	return s.client.Close()
 }
 
+// block sends commands that block in Redis.
+func (s *shard) block(ctx context.Context, commands []redis.Cmder) error {
+	s.mu.Lock()
+	w := s.spare
+	s.spare = nil
+	s.mu.Unlock()
+	if w == nil {
+		w = &wire{client: s.client}
+	}
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.spare == nil && !s.gone {
+			s.spare, w = w, nil
+		} else {
+			w.drop()
+		}
+	}()
+	send := func(ctx context.Context, conn *redis.Conn) error { return pipeline(ctx, conn, commands) }
+	if w.conn != nil {
+		err := w.try(ctx, send)
+		if !isBroken(err) || ctx.Err() != nil {
+			return err
+		}
+	}
+	w.conn = s.client.EphemeralConn()
+	return w.try(ctx, send)
+}
+
 // wire is a connection that is kept open. One goroutine at a time uses it.
 type wire struct {
 	client *redis.Client
 	conn   *redis.Conn   // nil: none is open
-	slow   time.Duration // how long Redis took for an answer lately
+	proven bool          // the connection has had an answer
+	slow   time.Duration // how long Redis took lately for an answer on a proven connection
 }
 
 // run runs f with the connection, for the given time at most. If a kept connection turns out to be dead, run repeats f
@@ -134,27 +168,32 @@ type wire struct {
 func (w *wire) run(ctx context.Context, timeout time.Duration, f func(context.Context, *redis.Conn) error) error {
 	began := time.Now()
 	if w.conn != nil {
-		patience := max(timeout/3, 8*w.slow)
-		err := w.try(ctx, min(patience, timeout), f)
-		if !isBroken(err) || ctx.Err() != nil || patience > timeout*3/4 {
+		patience := max(timeout/3, 4*w.slow)
+		first, cancel := context.WithTimeout(ctx, min(patience, timeout))
+		err := w.try(first, f)
+		cancel()
+		if !isBroken(err) || ctx.Err() != nil || time.Since(began) > timeout*3/4 {
 			return err
 		}
 	}
 	w.conn = w.client.EphemeralConn()
-	return w.try(ctx, timeout-time.Since(began), f)
+	ctx, cancel := context.WithTimeout(ctx, timeout-time.Since(began))
+	defer cancel()
+	return w.try(ctx, f)
 }
 
 // try runs f once, with the open connection. It closes the connection after an error.
-func (w *wire) try(ctx context.Context, timeout time.Duration, f func(context.Context, *redis.Conn) error) error {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
+func (w *wire) try(ctx context.Context, f func(context.Context, *redis.Conn) error) error {
 	began := time.Now()
 	err := f(ctx, w.conn)
 	if err != nil {
 		w.drop()
 		return err
 	}
-	w.slow = max(time.Since(began), w.slow*7/8)
+	if w.proven {
+		w.slow = max(time.Since(began), w.slow*7/8)
+	}
+	w.proven = true
 	return nil
 }
 
@@ -162,7 +201,7 @@ func (w *wire) try(ctx context.Context, timeout time.Duration, f func(context.Co
 func (w *wire) drop() {
 	if w.conn != nil {
 		_ = w.conn.Close()
-		w.conn = nil
+		w.conn, w.proven = nil, false
 	}
 }
 
@@ -182,21 +221,26 @@ type pipeliner interface{ Pipeline() redis.Pipeliner }
 
 // pipeline sends commands in one pipeline. It returns an error if a command has no reply.
 func pipeline(ctx context.Context, to pipeliner, commands []redis.Cmder) error {
+	for _, c := range commands {
+		c.SetErr(nil) // of an earlier attempt
+	}
 	pipe := to.Pipeline()
 	_ = pipe.BatchProcess(ctx, commands...) // never fails
 	_, err := pipe.Exec(ctx)
 	if err == nil {
 		return nil
 	}
-	if isReply(err) && commands[0].Err() == nil { // the reply to the login, before any command was sent
-		for _, c := range commands {
-			c.SetErr(err)
-		}
-		return nil
-	}
+	sent := false
 	for _, c := range commands {
 		if err := c.Err(); err != nil && !isReply(err) {
 			return err
+		} else if err != nil {
+			sent = true
+		}
+	}
+	if !sent { // err is the reply to the login
+		for _, c := range commands {
+			c.SetErr(err)
 		}
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -45,6 +46,8 @@ type redisStore struct {
 	loops  sync.WaitGroup
 
 	replicator replicator
+	claims     idLocks
+	leased     atomic.Bool // the instance has had a lease
 	readers    readers
 	losses     losses
 	orders     orders
@@ -89,7 +92,6 @@ func (c *Redis) newStore(scope, poolKey string) (*redisStore, error) {
 	s.loops.Go(s.losses.run)
 	s.loops.Go(s.following.run)
 	s.loops.Go(s.following.watch)
-	s.loops.Go(s.replicator.run)
 	return s, nil
 }
 
@@ -119,7 +121,11 @@ func (s *redisStore) show() error {
 	lease, instances := s.keys.lease(s.instance), s.keys.instances()
 	return s.link.beat(s.ctx, beatInterval,
 		pulse{lease, func(ctx context.Context, c *redis.Conn) error {
-			return c.Set(ctx, lease, "", leaseTime).Err()
+			err := c.Set(ctx, lease, "", leaseTime).Err()
+			if err == nil {
+				s.leased.Store(true)
+			}
+			return err
 		}},
 		pulse{instances, func(ctx context.Context, c *redis.Conn) error {
 			now, err := beatScript.Run(ctx, c, []string{instances}, s.instance).Int64()
@@ -139,19 +145,32 @@ func (s *redisStore) pause(ctx context.Context) {
 	}
 }
 
-// Create begins a stream in memory. Open starts to replicate it.
+// Create begins a stream in memory, and sends its claim to Redis in the background.
 func (s *redisStore) Create(id string, meta store.Meta, terms store.Terms) (store.Source, store.Listener) {
 	local, first := s.local.Create(id, meta, terms)
-	return &source{Source: local, store: s, id: id, meta: meta, terms: terms}, first
+	return s.replicate(id, local, encodeMeta(meta, terms), terms, claimed{claim: newInstance()}), first
 }
 
-// Claim begins a stream at this instance alone.
+// Claim decides among all instances who begins a stream. Its caller waits for Redis, but not longer than countTime.
 func (s *redisStore) Claim(id string, meta store.Meta, terms store.Terms) (store.Source, store.Listener, store.Stream) {
+	defer s.claims.lock(id)()
+	if stream, err := s.local.Find(s.ctx, id); err == nil {
+		return nil, nil, stream
+	}
+	c := claimed{claim: newInstance(), replaces: s.replicator.failing(id)}
+	encoded := encodeMeta(meta, terms)
+	if taken := s.claimID(id, encoded, terms, &c); taken != nil {
+		return nil, nil, s.newRemote(id, taken)
+	}
 	local, first, taken := s.local.Claim(id, meta, terms)
 	if taken != nil {
 		return nil, nil, taken
 	}
-	return &source{Source: local, store: s, id: id, meta: meta, terms: terms}, first, nil
+	return s.replicate(id, local, encoded, terms, c), first, nil
+}
+
+func (s *redisStore) replicate(id string, local store.Source, meta string, terms store.Terms, c claimed) *source {
+	return &source{Source: local, replica: s.replicator.begin(id, local, meta, terms, c)}
 }
 
 // Find returns a stream of this store's memory, or else one that is in Redis.
