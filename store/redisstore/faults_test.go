@@ -83,6 +83,7 @@ func readOn(t *testing.T, listener store.Listener) (got string, err error) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for {
+		listener.Header() // else Wait would tell of it
 		piece, err := listener.Read()
 		if err != nil {
 			return got, err

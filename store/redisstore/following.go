@@ -36,18 +36,18 @@ type following struct {
 
 	mu      sync.Mutex // taken after the locks of followed streams
 	closed  bool
-	streams map[string]*followed // by id
-	leases  map[string]*lease    // by instance
-	hungry  []*mirror            // to be fetched
-	failed  []*mirror            // to be fetched again, after retryTime
-	fetches int                  // how many goroutines fetch
+	streams map[string][]*followed // by id; several, if an id was claimed again
+	leases  map[string]*lease      // by instance
+	hungry  []*mirror              // to be fetched
+	failed  []*mirror              // to be fetched again, after retryTime
+	fetches int                    // how many goroutines fetch
 	wheel   wheel
 	begun   chan struct{} // has a value after the first stream was followed
 }
 
 func (w *following) init(s *redisStore) {
 	w.store = s
-	w.streams = make(map[string]*followed)
+	w.streams = make(map[string][]*followed)
 	w.leases = make(map[string]*lease)
 	w.begun = make(chan struct{}, 1)
 }
@@ -72,15 +72,16 @@ func (w *following) follow(r *remote, known *extent) *followed {
 	if w.closed {
 		return nil
 	}
-	f := w.streams[r.id]
-	if f != nil && f.instance == known.instance && f.claim == known.claim {
-		return f
+	for _, f := range w.streams[r.id] {
+		if f.claim == known.claim {
+			return f
+		}
 	}
-	f = newFollowed(w, r, known)
+	f := newFollowed(w, r, known)
 	if len(w.streams) == 0 {
 		signal(w.begun)
 	}
-	w.streams[r.id] = f
+	w.streams[r.id] = append(w.streams[r.id], f)
 	if f.lease = w.leases[f.instance]; f.lease == nil {
 		f.lease = new(lease)
 		w.leases[f.instance] = f.lease
@@ -94,7 +95,8 @@ func (w *following) follow(r *remote, known *extent) *followed {
 func (w *following) forget(f *followed) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.streams[f.id] == f {
+	rest := slices.DeleteFunc(w.streams[f.id], func(other *followed) bool { return other == f })
+	if w.streams[f.id] = rest; len(rest) == 0 {
 		delete(w.streams, f.id)
 	}
 	if f.lease.streams--; f.lease.streams == 0 {
@@ -115,8 +117,8 @@ func (w *following) all() []*followed {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	all := make([]*followed, 0, len(w.streams))
-	for _, f := range w.streams {
-		all = append(all, f)
+	for _, of := range w.streams {
+		all = append(all, of...)
 	}
 	return all
 }
@@ -125,9 +127,9 @@ func (w *following) all() []*followed {
 func (w *following) news(ids []string) {
 	for _, id := range ids {
 		w.mu.Lock()
-		f := w.streams[id]
+		of := slices.Clone(w.streams[id])
 		w.mu.Unlock()
-		if f != nil {
+		for _, f := range of {
 			f.look(time.Time{})
 		}
 	}

@@ -11,7 +11,7 @@ import (
 var (
 	//go:embed lost.lua
 	lostLua    string
-	lostScript = redis.NewScript(lostLua)
+	lostScript = redis.NewScript(fieldLua + lostLua)
 )
 
 const (

@@ -60,11 +60,14 @@ type held struct {
 // covers reports whether the mirror has what follows a place, or comes to it next. A mirror that has failed covers
 // nothing, because another attempt may not fail.
 func (m *mirror) covers(at place) bool {
-	if at.after > 0 {
-		return m.after == at.after && m.err == nil || m.search(at.after) >= 0
+	switch {
+	case m.err != nil:
+		return false
+	case at.after > 0:
+		return m.after == at.after || m.search(at.after) >= 0
 	}
 	first := m.number - int64(len(m.entries))
-	return m.after == 0 && m.err == nil && first <= at.number && at.number <= m.number
+	return m.after == 0 && first <= at.number && at.number <= m.number
 }
 
 // search returns the index of the entry in which an event ends, or -1.
