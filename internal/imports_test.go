@@ -50,7 +50,7 @@ var walls = map[string][]string{
 
 	"internal/localhost":     {},
 	"internal/require":       {},
-	"internal/redistest":     {"internal/require"},
+	"internal/redistest":     {"internal/localhost", "internal/require"},
 	"internal/sitetest":      {"internal/localhost", "internal/require", "internal/sse/ssetest", "sandbox", "sandbox/sandboxtest"},
 	"internal/chat/chattest": {},
 	"internal/sse/ssetest":   {},

@@ -1,4 +1,5 @@
-// Package redistest runs a real Redis for tests, on a Unix socket of its own.
+// Package redistest runs real Redis servers for tests: one, a Redis Cluster, or a master with a Sentinel. It can also put
+// a relay in front of a server, which delays or loses what passes.
 package redistest
 
 import (
@@ -8,18 +9,23 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/illumichat/caddy-illumichat/internal/localhost"
 	"github.com/illumichat/caddy-illumichat/internal/require"
 )
 
 // Server is a Redis that runs until the test ends.
 type Server struct {
-	Socket string // the path of its Unix socket
-	dir    string // its data directory
+	Socket  string // the path of its Unix socket
+	Address string // host:port; empty unless the server listens to TCP or TLS, too
+
+	dir string // its data directory
+	env []string
 
 	tb      testing.TB
 	program string
@@ -32,7 +38,13 @@ type Server struct {
 // ends the test. Without the option --sentinel, the server writes no snapshots unless options turn them on.
 func Start(tb testing.TB, options ...string) *Server {
 	tb.Helper()
-	program := require.Program(tb, "redis-server")
+	s := newServer(tb, require.Program(tb, "redis-server"), options)
+	s.start()
+	return s
+}
+
+func newServer(tb testing.TB, program string, options []string) *Server {
+	tb.Helper()
 	if !slices.Contains(options, "--sentinel") {
 		options = append([]string{"--save", ""}, options...)
 	}
@@ -40,7 +52,35 @@ func Start(tb testing.TB, options ...string) *Server {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	s := &Server{Socket: filepath.Join(dir, "socket"), dir: dir, tb: tb, program: program, options: options}
+	return &Server{Socket: filepath.Join(dir, "socket"), dir: dir, tb: tb, program: program, options: options}
+}
+
+// StartTCP is like Start, but the server listens to a port, too.
+func StartTCP(tb testing.TB, options ...string) *Server {
+	tb.Helper()
+	port := localhost.Port(tb)
+	s := Start(tb, append([]string{"--port", strconv.Itoa(port), "--bind", "127.0.0.1"}, options...)...)
+	s.Address = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	return s
+}
+
+// StartTLS is like Start, but the server also listens to a port with TLS. It has the certificate of localhost.PEM, whose
+// file StartTLS returns.
+func StartTLS(tb testing.TB, options ...string) (s *Server, certFile string) {
+	tb.Helper()
+	certFile, keyFile := localhost.Certificate(tb)
+	port := localhost.Port(tb)
+	s = Start(tb, append([]string{
+		"--tls-port", strconv.Itoa(port), "--tls-cert-file", certFile, "--tls-key-file", keyFile,
+		"--tls-ca-cert-file", certFile, "--tls-auth-clients", "optional",
+	}, options...)...)
+	s.Address = net.JoinHostPort("localhost", strconv.Itoa(port))
+	return s, certFile
+}
+
+func (s *Server) start() {
+	s.tb.Helper()
+	tb, dir := s.tb, s.dir
 	tb.Cleanup(func() {
 		s.Kill()
 		if tb.Failed() {
@@ -51,7 +91,6 @@ func Start(tb testing.TB, options ...string) *Server {
 		}
 	})
 	s.Run()
-	return s
 }
 
 // Run starts the server, again after Kill, and waits until it answers, for at most 10 seconds. The server must not be running.
@@ -65,6 +104,7 @@ func (s *Server) Run() {
 	s.process = exec.Command(s.program, append([]string{
 		config, "--port", "0", "--unixsocket", s.Socket, "--dir", s.dir, "--loglevel", "warning",
 	}, s.options...)...)
+	s.process.Env = append(os.Environ(), s.env...)
 	s.process.Stdout, s.process.Stderr = &s.output, &s.output
 	if err := s.process.Start(); err != nil {
 		s.tb.Fatal(err)
@@ -131,15 +171,10 @@ func (s *Server) Do(words ...string) string {
 	if _, err := conn.Write([]byte(strings.Join(words, " ") + "\r\n")); err != nil {
 		s.tb.Fatal(err)
 	}
-	answer := make([]byte, 1024)
+	answer := make([]byte, 64<<10)
 	n, err := conn.Read(answer)
 	if err != nil || answer[0] == '-' {
 		s.tb.Fatalf("%s: %v: %s", words, err, answer[:n])
 	}
 	return string(answer[:n])
-}
-
-// ClusterPort returns the port on which the node of a cluster listens to the other nodes, from the option --cluster-port.
-func (s *Server) ClusterPort() string {
-	return s.options[slices.Index(s.options, "--cluster-port")+1]
 }

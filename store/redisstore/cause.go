@@ -23,7 +23,7 @@ func causeOf(err error) error {
 	if err == nil {
 		return nil
 	}
-	for _, known := range []error{errDown, errLate, redis.Nil, redis.ErrClosed, redis.ErrPoolTimeout} {
+	for _, known := range []error{errDown, errCrowd, errLate, redis.Nil, redis.ErrClosed, redis.ErrPoolTimeout} {
 		if errors.Is(err, known) {
 			return cause.As(known.Error(), err)
 		}
@@ -69,6 +69,10 @@ func replyText(reply string) string {
 		text += ": " + meaning
 	case strings.HasPrefix(reply, "ERR unknown command"):
 		text += ": unknown command"
+	case strings.HasPrefix(reply, "ERR Unknown Redis command called from script"):
+		text += ": unknown command in a script"
+	case strings.HasPrefix(reply, "ERR The user executing the script can't run"), strings.HasPrefix(reply, "ERR ACL failure in script"):
+		text += ": the user lacks a permission for a command in a script"
 	}
 	if match := replyCommand.FindStringSubmatch(reply); match != nil {
 		text += " (" + match[1] + ")"

@@ -1,7 +1,6 @@
 package redisstore
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -22,11 +21,13 @@ func (refusal) RedisError()     {}
 // The log says why Redis refuses a command, and quotes no argument.
 func TestCauses(t *testing.T) {
 	for want, err := range map[string]error{
-		"Redis replied NOPERM: the user lacks a permission (xadd)":   refusal("NOPERM User default has no permissions to run the 'xadd' command"),
-		"Redis replied NOPERM: the user lacks a permission":          refusal("NOPERM No permissions to access a key 'private'"),
-		"Redis replied ERR: unknown command (XADD)":                  refusal("ERR unknown command 'XADD', with args beginning with: 'private' "),
-		"Redis replied ERR: unknown command":                         refusal("ERR unknown command 'private words', with args beginning with: 'private' "),
-		"Redis replied WRONGPASS: the user or the password is wrong": refusal("WRONGPASS invalid username-password pair or user is disabled."),
+		"Redis replied NOPERM: the user lacks a permission (xadd)":                 refusal("NOPERM User default has no permissions to run the 'xadd' command"),
+		"Redis replied NOPERM: the user lacks a permission":                        refusal("NOPERM No permissions to access a key 'private'"),
+		"Redis replied ERR: unknown command (XADD)":                                refusal("ERR unknown command 'XADD', with args beginning with: 'private' "),
+		"Redis replied ERR: unknown command":                                       refusal("ERR unknown command 'private words', with args beginning with: 'private' "),
+		"Redis replied ERR: unknown command in a script":                           refusal("ERR Unknown Redis command called from script script: private, on @user_script:1."),
+		"Redis replied ERR: the user lacks a permission for a command in a script": refusal("ERR The user executing the script can't run this command or subcommand script: private"),
+		"Redis replied WRONGPASS: the user or the password is wrong":               refusal("WRONGPASS invalid username-password pair or user is disabled."),
 		"Redis replied ERR":           fmt.Errorf("private: %w", refusal("ERR private")),
 		"Redis replied MOVED":         refusal("MOVED 1 private:6379"),
 		"Redis replied with an error": refusal("private"),
@@ -60,8 +61,9 @@ func TestPrintable(t *testing.T) {
 
 // What a call returns has the text of its cause, and can still be recognized.
 func TestCallReturnsCause(t *testing.T) {
-	l := &link{logger: zap.NewNop()}
-	err := l.try(t.Context(), time.Second, func(context.Context) error { return refusal("ERR private") })
+	l := newLink(&Redis{addresses: []string{"localhost:1"}, logger: zap.NewNop()})
+	commands := []redis.Cmder{redis.NewCmd(t.Context())}
+	err := l.follow(t.Context(), "", commands, func(*shard, []redis.Cmder) error { return refusal("ERR private") })
 	if err == nil || !isReply(err) || strings.Contains(err.Error(), "private") {
 		t.Errorf("got %v", err)
 	}

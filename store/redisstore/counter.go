@@ -5,6 +5,7 @@ import (
 	"context"
 	_ "embed"
 	"errors"
+	"strconv"
 	"sync"
 	"time"
 
@@ -157,22 +158,17 @@ func (c *counting) due() (due []field) {
 	return due
 }
 
-func (c *counting) removed(fields []field) {
+func (c *counting) removed(f field) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, f := range fields {
-		delete(c.leftovers, f)
-	}
+	delete(c.leftovers, f)
 }
 
 // removeLeftovers tells Redis of turns that have ended, and removes fields that could not be removed when their
 // requests ended.
 func (s *redisStore) removeLeftovers() {
 	for id, t := range s.counting.turnsOver() {
-		err := s.link.call(s.ctx, callTimeout, func(ctx context.Context) error {
-			return turnScript.Run(ctx, s.link.own, []string{t.coolDown}, id, t.answered).Err()
-		})
-		if err != nil {
+		if _, err := s.link.script(s.ctx, t.coolDown, callTimeout, turnScript, []string{t.coolDown}, id, t.answered); err != nil {
 			return
 		}
 		s.counting.told(id)
@@ -181,29 +177,62 @@ func (s *redisStore) removeLeftovers() {
 	if len(due) == 0 {
 		return
 	}
-	err := s.link.call(s.ctx, callTimeout, func(ctx context.Context) error {
-		_, err := s.link.own.Pipelined(ctx, func(p redis.Pipeliner) error {
-			for _, f := range due {
-				p.HDel(ctx, f.key, f.name)
-			}
-			return nil
-		})
-		return err
+	var removals []*redis.IntCmd
+	err := s.link.exec(s.ctx, due[0].key, callTimeout, func(ctx context.Context, p redis.Pipeliner) {
+		for _, f := range due {
+			removals = append(removals, p.HDel(ctx, f.key, f.name))
+		}
 	})
-	if err == nil {
-		s.counting.removed(due)
+	if err != nil {
+		return
+	}
+	for i, r := range removals {
+		if r.Err() == nil {
+			s.counting.removed(due[i])
+		}
 	}
 }
 
-// count runs a script. It does not use the visitor's context: if a leaving visitor canceled the call, its effect would
-// be unknown.
-func (s *redisStore) count(script *redis.Script, keys []string, args ...any) (reply []int64, err error) {
-	err = s.link.call(s.ctx, s.countTime, func(ctx context.Context) error {
-		var err error
-		reply, err = script.Run(ctx, s.link.calls, keys, args...).Int64Slice()
-		return err
-	})
-	return reply, err
+// count runs a script. Calls with the same key stay in order. It does not use the visitor's context: if a leaving
+// visitor canceled the call, its effect would be unknown.
+func (s *redisStore) count(key string, script *redis.Script, keys []string, args ...any) ([]int64, error) {
+	reply, err := s.link.script(s.ctx, key, s.countTime, script, keys, args...)
+	if err != nil {
+		return nil, err
+	}
+	return numbers(reply)
+}
+
+// numbers returns the numbers of a reply. Some servers send them as floats or as text.
+func numbers(reply any) ([]int64, error) {
+	values, ok := reply.([]any)
+	if !ok {
+		return nil, errReply
+	}
+	all := make([]int64, len(values))
+	for i, value := range values {
+		n, err := number(value)
+		if err != nil {
+			return nil, err
+		}
+		all[i] = n
+	}
+	return all, nil
+}
+
+// number returns the number that a reply is.
+func number(reply any) (int64, error) {
+	switch n := reply.(type) {
+	case int64:
+		return n, nil
+	case float64:
+		return int64(n), nil
+	case string:
+		if f, err := strconv.ParseFloat(n, 64); err == nil {
+			return int64(f), nil
+		}
+	}
+	return 0, errReply
 }
 
 // Reserve asks Redis for room for a request, in one call.
@@ -214,7 +243,7 @@ func (s *redisStore) Reserve(e store.Request) (store.Decision, error) {
 	for i := range e.Limits {
 		args = append(args, reservation.limits[i].length, e.Limits[i].Requests)
 	}
-	reply, err := s.count(enterScript, keys, args...)
+	reply, err := s.count(reservation.place.key, enterScript, keys, args...)
 	if err == nil {
 		var decision store.Decision
 		if decision, err = reservation.decide(reply); err == nil {
@@ -243,7 +272,8 @@ func listensTo(e *store.Request) string {
 
 // CoolDown begins an assistant's cool-down for all instances, if Redis can be reached.
 func (s *redisStore) CoolDown(assistant string, wait time.Duration) {
-	_, _ = s.count(coolDownScript, []string{s.keys.coolDown(assistant)}, wait.Microseconds(), s.counting.now()) // the link logs a failure
+	key := s.keys.coolDown(assistant)
+	_, _ = s.count(key, coolDownScript, []string{key}, wait.Microseconds(), s.counting.now()) // the link logs a failure
 }
 
 // reservation is the room of an admitted request.
@@ -328,14 +358,14 @@ func (t *reservation) EndTurn(answered bool) {
 		return
 	}
 	t.alone = false
-	if _, err := t.store.count(turnScript, []string{t.coolDown}, t.id, answered); err != nil {
+	if _, err := t.store.count(t.coolDown, turnScript, []string{t.coolDown}, t.id, answered); err != nil {
 		t.store.counting.overLater(t.id, t.coolDown, answered, 0)
 	}
 }
 
 // NextTurn asks whether the request may be sent upstream for another attempt.
 func (t *reservation) NextTurn() (store.Decision, error) {
-	reply, err := t.store.count(againScript, []string{t.coolDown, t.store.keys.instances()}, t.id, t.store.instance)
+	reply, err := t.store.count(t.coolDown, againScript, []string{t.coolDown, t.store.keys.instances()}, t.id, t.store.instance)
 	switch {
 	case err != nil:
 		if !errors.Is(err, errDown) {
@@ -377,7 +407,7 @@ func (t *reservation) Release(reached bool) []store.Usage {
 	if !t.counted && len(keys) == 1 {
 		return nil
 	}
-	reply, err := t.store.count(leaveScript, keys, args...)
+	reply, err := t.store.count(t.place.key, leaveScript, keys, args...)
 	if err != nil {
 		// The counts of limits stay as they are, because Redis may have reduced them already.
 		if t.counted {

@@ -185,13 +185,13 @@ func TestSlidingWindow(t *testing.T) {
 		prev := rand.Int64N(1_000_000_000) + 1
 		l := store.Limit{Key: fmt.Sprint(i), Window: length, Requests: 1_000_000_000}
 		// The count of the previous window.
-		now, err := s.link.calls.Time(t.Context()).Result()
+		now, err := s.link.plain().Time(t.Context()).Result()
 		if err != nil {
 			t.Fatal(err)
 		}
 		window := now.UnixMicro() / length.Microseconds()
 		key := newReservation(s, &store.Request{Limits: []store.Limit{l}}).limits[0].key
-		if err := s.link.calls.HSet(t.Context(), key, "window", window-1, "now", prev, "prev", 7).Err(); err != nil {
+		if err := s.link.plain().HSet(t.Context(), key, "window", window-1, "now", prev, "prev", 7).Err(); err != nil {
 			t.Fatal(err)
 		}
 		decision := s.mustEnter(t, newEntry("", 0, l))
@@ -218,7 +218,7 @@ func weightedBy(t *testing.T, s *redisStore, prev, rest, length int64) int64 {
 	_, after, _ := strings.Cut(enterLua, "local function weighted")
 	body, _, _ := strings.Cut(after, "\nend\n")
 	script := redis.NewScript("local function weighted" + body + "\nend\nreturn weighted(tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]))")
-	got, err := script.Run(t.Context(), s.link.calls, []string{"any"}, prev, rest, length).Int64()
+	got, err := script.Run(t.Context(), s.link.plain(), []string{"any"}, prev, rest, length).Int64()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -253,13 +253,13 @@ func TestWeightIsExact(t *testing.T) {
 func TestWindowFromTheFuture(t *testing.T) {
 	s := openInstance(t, at(redistest.Start(t).Socket))
 	l := store.Limit{Key: "a", Window: 24 * time.Hour, Requests: 5}
-	now, err := s.link.calls.Time(t.Context()).Result()
+	now, err := s.link.plain().Time(t.Context()).Result()
 	if err != nil {
 		t.Fatal(err)
 	}
 	key := newReservation(s, &store.Request{Limits: []store.Limit{l}}).limits[0].key
 	next := now.UnixMicro()/l.Window.Microseconds() + 1
-	if err := s.link.calls.HSet(t.Context(), key, "window", next, "now", 5, "prev", 0).Err(); err != nil {
+	if err := s.link.plain().HSet(t.Context(), key, "window", next, "now", 5, "prev", 0).Err(); err != nil {
 		t.Fatal(err)
 	}
 	if u := s.wantOut(t, newEntry("", 0, l)).Usage[0]; u.Now != 5 || u.Elapsed != 0 {
@@ -344,11 +344,11 @@ func TestDeadInstance(t *testing.T) {
 		time.Sleep(20 * time.Millisecond)
 	}
 	// Simulate that a minute has passed.
-	if err := a.link.calls.ZRem(t.Context(), a.keys.instances(), dead.instance).Err(); err != nil {
+	if err := a.link.plain().ZRem(t.Context(), a.keys.instances(), dead.instance).Err(); err != nil {
 		t.Fatal(err)
 	}
 	a.wantIn(t, newEntry("client", 3))
-	if n := a.link.calls.HLen(t.Context(), a.keys.requests("client")).Val(); n != 2 {
+	if n := a.link.plain().HLen(t.Context(), a.keys.requests("client")).Val(); n != 2 {
 		t.Errorf("%d requests are kept, want 2", n)
 	}
 }
@@ -380,7 +380,7 @@ func TestCoolDownOfAllInstances(t *testing.T) {
 	// end simulates that the cool-down has elapsed.
 	end := func() {
 		t.Helper()
-		if err := a.link.calls.HSet(t.Context(), a.keys.coolDown(assistant), "until", 1).Err(); err != nil {
+		if err := a.link.plain().HSet(t.Context(), a.keys.coolDown(assistant), "until", 1).Err(); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -389,7 +389,7 @@ func TestCoolDownOfAllInstances(t *testing.T) {
 	wantCold(b, 59*time.Minute, time.Hour)
 	b.CoolDown(assistant, time.Second) // does not shorten the longer cool-down
 	wantCold(a, 59*time.Minute, time.Hour)
-	if ttl := a.link.calls.TTL(t.Context(), a.keys.coolDown(assistant)).Val(); ttl < 90*time.Minute || ttl > 2*time.Hour {
+	if ttl := a.link.plain().TTL(t.Context(), a.keys.coolDown(assistant)).Val(); ttl < 90*time.Minute || ttl > 2*time.Hour {
 		t.Errorf("it is kept for %s", ttl)
 	}
 
@@ -407,7 +407,7 @@ func TestCoolDownOfAllInstances(t *testing.T) {
 	end()
 	late := wantProbe(a)
 	// Simulate that the instance of the probe has died.
-	if err := a.link.calls.HSet(t.Context(), a.keys.coolDown(assistant), "lapses", 1).Err(); err != nil {
+	if err := a.link.plain().HSet(t.Context(), a.keys.coolDown(assistant), "lapses", 1).Err(); err != nil {
 		t.Fatal(err)
 	}
 	probe = wantProbe(b)
@@ -421,7 +421,7 @@ func TestCoolDownOfAllInstances(t *testing.T) {
 			}
 		}
 	}
-	if n := a.link.calls.Exists(t.Context(), a.keys.coolDown(assistant)).Val(); n != 0 {
+	if n := a.link.plain().Exists(t.Context(), a.keys.coolDown(assistant)).Val(); n != 0 {
 		t.Error("the cool-down is kept")
 	}
 
@@ -443,7 +443,7 @@ func TestCountingWithoutRedis(t *testing.T) {
 	kept := a.wantIn(t, newEntry("client", 9))
 	left := a.wantIn(t, newEntry("client", 9))
 	eventually(t, "a beat has come through", func() bool { return a.counting.now() > 0 })
-	in := func(client string) int64 { return b.link.calls.HLen(t.Context(), b.keys.requests(client)).Val() }
+	in := func(client string) int64 { return b.link.plain().HLen(t.Context(), b.keys.requests(client)).Val() }
 
 	server.Pause()
 	start := time.Now()
@@ -523,18 +523,18 @@ func TestLateCall(t *testing.T) {
 		e := newEntry("client", 9, l)
 		stay := newReservation(a, &e)
 		keys := []string{a.keys.coolDown(assistant), a.keys.instances(), stay.place.key, stay.limits[0].key}
-		reply, err := enterScript.Run(t.Context(), a.link.calls, keys, e.ID, a.instance, sent, 9, "", l.Window.Microseconds(), 9).Int64Slice()
+		reply, err := enterScript.Run(t.Context(), a.link.plain(), keys, e.ID, a.instance, sent, 9, "", l.Window.Microseconds(), 9).Int64Slice()
 		if err != nil {
 			t.Fatal(err)
 		}
 		if late := reply[0] == verdictLate; late != test.late {
 			t.Errorf("after %s: got %v", test.age, reply)
 		}
-		if counted := a.link.calls.HExists(t.Context(), stay.place.key, e.ID).Val(); counted == test.late {
+		if counted := a.link.plain().HExists(t.Context(), stay.place.key, e.ID).Val(); counted == test.late {
 			t.Errorf("after %s: it is counted: %v", test.age, counted)
 		}
 	}
-	if got := a.link.calls.HGet(t.Context(), a.keys.limit(year.String()+" a"), "now").Val(); got != "2" {
+	if got := a.link.plain().HGet(t.Context(), a.keys.limit(year.String()+" a"), "now").Val(); got != "2" {
 		t.Errorf("got a count of %s", got)
 	}
 }
@@ -546,7 +546,7 @@ func TestCallsPerRequest(t *testing.T) {
 	counted := store.Limit{Key: "a", Window: year, Requests: 100}
 	calls := func() (n int) {
 		t.Helper()
-		stats, err := s.link.calls.Info(t.Context(), "commandstats").Result()
+		stats, err := s.link.plain().Info(t.Context(), "commandstats").Result()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -585,7 +585,7 @@ func TestKeysOfCounts(t *testing.T) {
 	eventually(t, "a beat has come through", func() bool { return s.counting.now() > 0 })
 	s.wantIn(t, newEntry("192.0.2.1", 1, store.Limit{Key: "192.0.2.1", Window: time.Hour, Requests: 1}))
 	s.CoolDown("192.0.2.1"+strings.Repeat("x", 200), time.Hour)
-	names, err := s.link.calls.Keys(t.Context(), "*").Result()
+	names, err := s.link.plain().Keys(t.Context(), "*").Result()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -596,7 +596,7 @@ func TestKeysOfCounts(t *testing.T) {
 		if strings.Contains(name, "192.0.2.") || len(name) > 100 {
 			t.Errorf("got the key %q", name)
 		}
-		if ttl := s.link.calls.TTL(t.Context(), name).Val(); ttl <= 0 || ttl > 25*time.Hour {
+		if ttl := s.link.plain().TTL(t.Context(), name).Val(); ttl <= 0 || ttl > 25*time.Hour {
 			t.Errorf("%q is kept for %s", name, ttl)
 		}
 	}
@@ -609,11 +609,11 @@ func beginsToEnd(t *testing.T, s *redisStore) {
 	var until string
 	eventually(t, "there is one", func() bool {
 		s.CoolDown(assistant, 50*time.Millisecond) // has no effect if the call takes that long to arrive
-		until = s.link.calls.HGet(t.Context(), s.keys.coolDown(assistant), "until").Val()
+		until = s.link.plain().HGet(t.Context(), s.keys.coolDown(assistant), "until").Val()
 		return until != ""
 	})
 	eventually(t, "it is over", func() bool {
-		return s.link.calls.Time(t.Context()).Val().UnixMicro() > mustInt(t, until)
+		return s.link.plain().Time(t.Context()).Val().UnixMicro() > mustInt(t, until)
 	})
 }
 
@@ -685,7 +685,7 @@ func TestTurnsAgain(t *testing.T) {
 	if got := again(mine); got.Reservation != nil || got.CoolDown < 50*time.Second {
 		t.Errorf("during one, got %+v", got)
 	}
-	if err := a.link.calls.Del(t.Context(), a.keys.coolDown(assistant)).Err(); err != nil {
+	if err := a.link.plain().Del(t.Context(), a.keys.coolDown(assistant)).Err(); err != nil {
 		t.Fatal(err)
 	}
 	beginsToEnd(t, a)
@@ -713,7 +713,7 @@ func TestLateCoolDown(t *testing.T) {
 		{time.Minute, 2 * time.Minute, 0},
 		{time.Minute, 20 * time.Second, 40 * time.Second},
 	} {
-		if _, err := s.count(coolDownScript, []string{s.keys.coolDown(assistant)}, call.wait.Microseconds(), ago(call.late)); err != nil {
+		if _, err := s.count("", coolDownScript, []string{s.keys.coolDown(assistant)}, call.wait.Microseconds(), ago(call.late)); err != nil {
 			t.Fatal(err)
 		}
 		decision := s.mustEnter(t, newEntry("", 0))

@@ -13,74 +13,61 @@ import (
 	"github.com/illumichat/caddy-illumichat/store"
 )
 
-// entry is a part of a stream as Redis keeps it. Its id is `<events before it>-<number of the entry>`. By that id,
-// Redis finds the entry at which a listener continues, and takes no entry twice.
+// entry is a part of a stream as Redis keeps it. The first entry is the claim: it says who writes the stream. Its id is
+// `0-1`. The id of a later entry is `<events before it>-<number of the entry>`. By that id, Redis finds the entry at
+// which a listener continues, and takes no entry twice.
 type entry struct {
-	id   string // set once nothing can be added to the entry any more
-	meta string // in the first entry only
-	data []byte
-	ends []int // where its events end in data
-	torn bool  // data ends within an event
-	end  *store.End
-	lost bool // the stream has no end, and nothing follows
+	id       string
+	meta     string      // in the first entry only: a metaJSON
+	instance string      // in the first entry only: who writes the stream
+	claim    string      // in the first entry only: a random text that no other claim has
+	header   http.Header // in the entry that opens the stream; nil in any other
+	data     []byte
+	ends     []int // where its events end in data
+	torn     bool  // data ends within an event
+	end      *store.End
+	failed   *store.Failed // the stream failed before it was opened, and nothing follows
+	lost     bool          // the stream has no end, and nothing follows
 }
 
 // metaJSON describes a stream in its first entry.
 type metaJSON struct {
-	Instance  string        `json:"instance"`
 	Owner     string        `json:"owner,omitempty"`
 	Assistant string        `json:"assistant,omitempty"`
-	Header    http.Header   `json:"header,omitempty"`
 	Grace     time.Duration `json:"grace"`
+	MaxTotal  int64         `json:"max_total"`
 }
 
-func encodeMeta(meta store.Meta, header http.Header, instance string, terms store.Terms) string {
-	encoded, _ := json.Marshal(metaJSON{instance, meta.Owner, meta.Assistant, header, terms.Grace}) // cannot fail
+func encodeMeta(meta store.Meta, terms store.Terms) string {
+	encoded, _ := json.Marshal(metaJSON{meta.Owner, meta.Assistant, terms.Grace, terms.MaxTotal}) // cannot fail
 	return string(encoded)
 }
 
 // The names of an entry's fields.
 const (
-	fieldMeta   = "meta"
-	fieldData   = "data"
-	fieldEnds   = "ends" // comma-separated numbers
-	fieldTorn   = "torn"
-	fieldLost   = "lost"
-	fieldReason = "reason" // of the stream's end
-	fieldCause  = "cause"
+	fieldMeta     = "meta"
+	fieldInstance = "instance"
+	fieldClaim    = "claim"
+	fieldHead     = "head"
+	fieldData     = "data"
+	fieldEnds     = "ends" // comma-separated numbers
+	fieldTorn     = "torn"
+	fieldLost     = "lost"
+	fieldReason   = "reason" // of the stream's end
+	fieldCause    = "cause"
+	fieldFailed   = "failed" // the reason of a failure
 )
 
-func (e *entry) values() []any {
-	values := []any{fieldData, e.data}
-	if e.meta != "" {
-		values = append(values, fieldMeta, e.meta)
-	}
-	if len(e.ends) > 0 {
-		var ends strings.Builder
-		for i, end := range e.ends {
-			if i > 0 {
-				ends.WriteByte(',')
-			}
-			ends.WriteString(strconv.Itoa(end))
-		}
-		values = append(values, fieldEnds, ends.String())
-	}
-	if e.torn {
-		values = append(values, fieldTorn, 1)
-	}
-	if e.end != nil {
-		values = append(values, fieldReason, e.end.Reason, fieldCause, e.end.Cause)
-	}
-	return values
-}
-
-// decodeEntry reads what values has written. It returns an error if an event would end outside the data.
+// decodeEntry reads an entry. It returns an error if an event would end outside the data.
 func decodeEntry(m redis.XMessage) (*entry, error) {
 	field := func(name string) string {
 		value, _ := m.Values[name].(string)
 		return value
 	}
-	e := &entry{id: m.ID, meta: field(fieldMeta), data: []byte(field(fieldData)), torn: field(fieldTorn) != "", lost: field(fieldLost) != ""}
+	e := &entry{
+		id: m.ID, meta: field(fieldMeta), instance: field(fieldInstance), claim: field(fieldClaim),
+		data: []byte(field(fieldData)), torn: field(fieldTorn) != "", lost: field(fieldLost) != "",
+	}
 	if ends := field(fieldEnds); ends != "" {
 		for _, word := range strings.Split(ends, ",") {
 			end, err := strconv.Atoi(word)
@@ -89,6 +76,14 @@ func decodeEntry(m redis.XMessage) (*entry, error) {
 			}
 			e.ends = append(e.ends, end)
 		}
+	}
+	if head := field(fieldHead); head != "" {
+		if err := json.Unmarshal([]byte(head), &e.header); err != nil {
+			return nil, fmt.Errorf("the entry %s is none of ours", m.ID)
+		}
+	}
+	if reason, failed := m.Values[fieldFailed].(string); failed {
+		e.failed = &store.Failed{Reason: []byte(reason)}
 	}
 	if _, ended := m.Values[fieldReason]; ended {
 		e.end = &store.End{Reason: field(fieldReason), Cause: field(fieldCause)}

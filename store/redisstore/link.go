@@ -11,73 +11,156 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// callers is how many calls may run at once, and waiters how many may block in Redis at once. Each call has a
-// connection of its own.
-const (
-	callers = 256
-	waiters = 8192
-)
-
 // tellAgainAfter is how long the link does not warn again of a Redis that comes and goes.
 const tellAgainAfter = time.Minute
 
-// errDown is the error of a call that is not attempted, because Redis could not be reached a moment ago.
-var errDown = errors.New("Redis cannot be reached")
+var (
+	// errDown is the error of a call that is not attempted, because Redis could not be reached a moment ago.
+	errDown = errors.New("Redis cannot be reached")
 
-// link is the connection to Redis. After a call without an answer, no call is attempted until a heartbeat gets an
-// answer. So nobody waits for a Redis that does not answer.
+	// errCrowd is the error of a call for which too many other calls wait.
+	errCrowd = errors.New("too many calls wait for Redis")
+)
+
+// link is the connection to Redis. It combines the calls of all visitors into few pipelines, so an instance needs few
+// connections. A Redis Cluster has a shard for each of its masters; any other Redis is one shard. After a call without
+// an answer, no call to its shard is attempted until a heartbeat gets an answer. So nobody waits for a Redis that does
+// not answer.
 type link struct {
-	calls  redis.UniversalClient // for calls that a visitor waits for
-	waits  redis.UniversalClient // for calls that block in Redis
-	own    redis.UniversalClient // for this instance's own calls, which no crowd of visitors must hold up
+	config *Redis
 	logger *zap.Logger
+	ctx    context.Context // ends when the link is closed
+	cancel context.CancelFunc
+
+	topology topology
 
 	mu     sync.Mutex
-	isDown bool
 	told   time.Time // when the last warning was logged
 	warned bool      // a warning was logged, and its end was not logged yet
 }
 
 func newLink(c *Redis) *link {
-	calls, waits, own := c.options(), c.options(), c.options()
-	calls.PoolSize = callers
-	calls.MinIdleConns, calls.MaxIdleConns = 4, 64
-	calls.PoolTimeout = countTime * 4 / 5 // less than countTime, so that a full pool is not taken for a slow Redis
-	waits.PoolSize = waiters
-	waits.MaxIdleConns = 16
-	waits.ReadBufferSize, waits.WriteBufferSize = 4<<10, 1<<10 // there may be many connections
-	own.PoolSize = 8
-	return &link{
-		calls:  redis.NewUniversalClient(calls),
-		waits:  redis.NewUniversalClient(waits),
-		own:    redis.NewUniversalClient(own),
-		logger: c.logger,
-	}
+	l := &link{config: c, logger: c.logger}
+	l.ctx, l.cancel = context.WithCancel(context.Background())
+	l.topology.init(l)
+	return l
 }
 
-// call runs f, which calls Redis. It returns errDown, without running f, if Redis is down.
-func (l *link) call(ctx context.Context, timeout time.Duration, f func(context.Context) error) error {
-	if l.down() {
-		return errDown
-	}
-	return l.try(ctx, timeout, f)
-}
-
-// try runs f even if Redis is down. If f gets no answer from Redis, and ctx has not ended, Redis is down from then on.
-// An error reply, or a long wait for a free connection, does not mean that Redis is down. The returned error quotes
-// nothing of Redis.
-func (l *link) try(ctx context.Context, timeout time.Duration, f func(context.Context) error) error {
-	bounded, cancel := context.WithTimeout(ctx, timeout)
+// exec adds commands to the next pipeline of the shard that has key, and waits for their replies. It returns an error
+// if the shard is down (errDown), if there was no answer, or if ctx ended. The caller must not read the commands then.
+// The error of a single command is that command's own.
+//
+// All keys of the commands must be in the hash slot of key. The shard carries out calls with the same key and timeout
+// in the order of exec. If a connection breaks, it may carry out the commands twice, so they must be idempotent.
+func (l *link) exec(ctx context.Context, key string, timeout time.Duration, fill func(context.Context, redis.Pipeliner)) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	err := f(bounded)
-	switch {
-	case err == nil, errors.Is(err, redis.Nil), errors.Is(err, redis.ErrPoolTimeout), ctx.Err() != nil:
-	case isReply(err):
-		l.refused(err)
-	default:
-		l.fail(err)
+	return l.follow(ctx, key, l.commands(ctx, fill), func(s *shard, commands []redis.Cmder) error {
+		answer := make(chan error, 1)
+		s.lane(key, timeout).add(&call{
+			ctx: ctx, timeout: timeout, commands: commands, done: func(err error) { answer <- err },
+		})
+		select {
+		case err := <-answer:
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	})
+}
+
+// block runs commands that block in Redis, on a connection of their own. Otherwise it is like exec. It does not mark
+// the shard as down, because the heartbeats notice a dead shard sooner.
+func (l *link) block(ctx context.Context, key string, timeout time.Duration, fill func(context.Context, redis.Pipeliner)) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	return l.follow(ctx, key, l.commands(ctx, fill), func(s *shard, commands []redis.Cmder) error {
+		return s.block(ctx, commands)
+	})
+}
+
+// commands returns the commands that fill adds.
+func (l *link) commands(ctx context.Context, fill func(context.Context, redis.Pipeliner)) []redis.Cmder {
+	pipe := l.topology.seed.client.Pipeline()
+	fill(ctx, pipe)
+	return pipe.Cmds()
+}
+
+// maxRedirects is how often a call follows the redirections of a Redis Cluster.
+const maxRedirects = 4
+
+// follow runs commands at the shard that has key. It runs commands again that the shard redirects to another one, and
+// tells of commands that Redis refuses.
+func (l *link) follow(ctx context.Context, key string, commands []redis.Cmder, run func(*shard, []redis.Cmder) error) error {
+	if len(commands) == 0 {
+		return nil
 	}
-	return causeOf(err)
+	s, rest := l.topology.shardOf(key), commands
+	for n := 0; len(rest) > 0 && n < maxRedirects; n++ {
+		if s.down() {
+			return errDown
+		}
+		switch err := run(s, rest); {
+		case err == nil:
+			s, rest = l.topology.redirect(ctx, key, rest)
+		case errors.Is(err, errGone) && n < maxRedirects-1:
+			s = l.topology.shardOf(key)
+		default:
+			return causeOf(err)
+		}
+	}
+	for _, c := range commands {
+		if isRefusal(c.Err()) {
+			l.refused(c.Err())
+			break
+		}
+	}
+	return nil
+}
+
+// script runs a script at the shard that has key, like exec. It sends the script's text only if Redis does not know
+// the script yet. The returned error may also be the reply of Redis.
+func (l *link) script(ctx context.Context, key string, timeout time.Duration, script *redis.Script, keys []string, args ...any) (any, error) {
+	var reply *redis.Cmd
+	err := l.exec(ctx, key, timeout, func(ctx context.Context, p redis.Pipeliner) {
+		reply = script.EvalSha(ctx, p, keys, args...)
+	})
+	if err == nil && redis.HasErrorPrefix(reply.Err(), "NOSCRIPT") {
+		err = l.exec(ctx, key, timeout, func(ctx context.Context, p redis.Pipeliner) {
+			reply = script.Eval(ctx, p, keys, args...)
+		})
+	}
+	if err != nil {
+		return nil, err
+	}
+	value, err := reply.Result()
+	return value, causeOf(err)
+}
+
+// shardOf returns the shard that has key.
+func (l *link) shardOf(key string) *shard { return l.topology.shardOf(key) }
+
+// down reports whether the shard that has key is down.
+func (l *link) down(key string) bool { return l.topology.shardOf(key).down() }
+
+// allDown reports whether every shard is down.
+func (l *link) allDown() bool {
+	for _, s := range l.topology.all() {
+		if !s.down() {
+			return false
+		}
+	}
+	return true
+}
+
+// anyDown reports whether a shard is down.
+func (l *link) anyDown() bool {
+	for _, s := range l.topology.all() {
+		if s.down() {
+			return true
+		}
+	}
+	return false
 }
 
 // isReply reports whether err is an error reply of Redis. LOADING does not count as a reply, because Redis is not ready
@@ -87,21 +170,12 @@ func isReply(err error) bool {
 	return ok && !redis.IsLoadingError(err)
 }
 
-func (l *link) down() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.isDown
-}
-
-// fail notes that Redis cannot be reached.
-func (l *link) fail(err error) {
-	metrics.failures.Inc()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if !l.isDown {
-		l.isDown = true
-		l.tell(err)
+// isRefusal reports whether err means that Redis refuses a command, and not what the caller or the link expects.
+func isRefusal(err error) bool {
+	if err == nil || errors.Is(err, redis.Nil) || !isReply(err) || isTaken(err) || redis.HasErrorPrefix(err, "NOSCRIPT") {
+		return false
 	}
+	return true
 }
 
 // refused notes that Redis refuses a command.
@@ -124,14 +198,13 @@ func (l *link) tell(err error) {
 	}
 }
 
-// mend notes that Redis can be reached again.
-func (l *link) mend() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if !l.isDown {
+// tellWell logs that all shards can be reached again, if a warning was logged before.
+func (l *link) tellWell() {
+	if l.anyDown() {
 		return
 	}
-	l.isDown = false
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	level := zapcore.DebugLevel
 	if l.warned {
 		level, l.warned = zapcore.InfoLevel, false
@@ -143,8 +216,6 @@ func (l *link) mend() {
 
 // close closes all connections. No call is attempted afterwards.
 func (l *link) close() error {
-	l.mu.Lock()
-	l.isDown = true
-	l.mu.Unlock()
-	return errors.Join(l.calls.Close(), l.waits.Close(), l.own.Close())
+	l.cancel()
+	return l.topology.close()
 }

@@ -2,22 +2,20 @@ package redisstore
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"net/http"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/illumichat/caddy-illumichat/store"
 )
 
-// The bounds of the interval at which a listener tells the instance that writes the stream that it listens. The
+// The bounds of the interval at which the instance that writes a stream is told that the stream has listeners here. The
 // interval must be so short that the instance does not abandon the stream. The instance must also learn soon of a
-// listener whose stream's end Redis has lost.
+// listener whose stream's end Redis has lost. heardTime is for how long the instance takes that for true.
 const (
-	minHeard = 50 * time.Millisecond
-	maxHeard = 2 * time.Second
+	minHeard  = 50 * time.Millisecond
+	maxHeard  = 2 * time.Second
+	heardTime = 3 * maxHeard
 )
 
 // A listener gets store.ErrLost when the writing instance has had no lease for absentAfter, or Redis has failed for
@@ -27,199 +25,161 @@ const (
 	failedAfter = 3500 * time.Millisecond
 )
 
-// batch is the result of one look into Redis.
-type batch struct {
-	entries []*entry
-	err     error
+// place is where a listener is in a stream.
+type place struct {
+	id     string // of the last entry that was read, or at least no greater than that of the next one
+	number int64  // of the last entry that was read
+	after  int64  // if not 0, the place is that of the event with this number, and id and number are not known yet
 }
 
-// listener reads a remote stream. A goroutine of its own reads Redis, one batch ahead.
+// listener reads a remote stream, through a mirror that it may share with others. It has none before it reads, and while
+// it is too far behind the others.
 type listener struct {
-	remote   *remote
-	cancel   context.CancelFunc
-	batches  chan batch
-	interval time.Duration // at which the writing instance is told of the listener
-
-	// Only the goroutine uses these.
-	at     string    // the id of the last entry that was read
-	number int64     // the number of that entry
-	heard  time.Time // when the writing instance was told last
-	failed time.Time // since when Redis fails; zero: it does not
-	absent time.Time // since when the writing instance has no lease; zero: it has one
-
-	// Only the caller of the listener's methods uses these.
+	of    *followed
 	after int64 // the number of the last event that the visitor has already
-	held  batch
-	end   store.End
-	ended bool
+	news  chan struct{}
+
+	// The stream's lock guards these.
+	mirror *mirror
+	index  int // among the mirror's listeners
+	place  place
+	opened bool // the caller knows the header
+	end    *store.End
+	err    error // what Read returns from now on
+	closed bool
+}
+
+func (l *listener) Header() http.Header {
+	f := l.of
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if l.opened = f.header != nil; !l.opened {
+		l.want()
+	}
+	return f.header
 }
 
 func (l *listener) Read() (store.Piece, error) {
-	if len(l.held.entries) == 0 && l.held.err == nil {
-		select {
-		case next, more := <-l.batches:
-			l.hold(next, more)
-		default:
+	f := l.of
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for l.want() {
+		e := l.next()
+		if e == nil {
+			break
+		}
+		l.take(e)
+		if piece := e.following(l.after); len(piece.Data) > 0 {
+			return piece, nil
 		}
 	}
-	for len(l.held.entries) > 0 && !l.ended {
-		next := l.held.entries[0]
-		l.held.entries = l.held.entries[1:]
-		if next.end != nil {
-			l.end, l.ended = *next.end, true
-		}
-		if p := next.following(l.after); len(p.Data) > 0 {
-			return p, nil
-		}
+	return store.Piece{}, l.err
+}
+
+// want makes the mirror fetch more if the listener has read everything. It returns false if there is nothing to be read
+// any more.
+func (l *listener) want() bool {
+	if l.err == nil && l.end != nil {
+		l.err = io.EOF
 	}
-	if l.ended {
-		return store.Piece{}, io.EOF
+	if l.err != nil {
+		return false
 	}
-	return store.Piece{}, l.held.err
+	f := l.of
+	if l.mirror == nil || l.hasAll() && l.mirror != f.mirrors[0] {
+		l.findMirror()
+	}
+	m := l.mirror
+	switch {
+	case l.closed || m == nil: // the store is closed
+		l.err = store.ErrLost
+	case m.err != nil && (f.header == nil || l.hasAll()):
+		l.err = m.err
+	case f.header == nil || l.hasAll():
+		m.want()
+	}
+	return l.err == nil
+}
+
+// findMirror lets the listener join another mirror that has what follows, or one of its own.
+func (l *listener) findMirror() {
+	f := l.of
+	other := f.mirrorFor(l.place)
+	switch {
+	case other == nil && l.mirror != nil, other != nil && other == l.mirror, l.closed:
+		return
+	case other == nil && f.gone:
+		return
+	case other == nil:
+		other = f.add(l.place)
+	}
+	if l.mirror != nil {
+		l.mirror.leave(l)
+	}
+	other.join(l)
+}
+
+// hasAll reports whether the listener has read everything that its mirror has read.
+func (l *listener) hasAll() bool { return l.place.after > 0 || l.place.number >= l.mirror.number }
+
+// next returns the entry to be read next, or nil. There is none before the header.
+func (l *listener) next() *held {
+	if l.of.header == nil || l.place.after > 0 {
+		return nil
+	}
+	return l.mirror.entry(l.place.number + 1)
+}
+
+// take notes that the listener has read an entry.
+func (l *listener) take(e *held) {
+	l.place = place{id: e.id, number: e.number()}
+	l.end = e.end
+	e.unread--
+	m := l.mirror
+	m.trim()
+	if l.end == nil && l.hasAll() && !m.isOver() {
+		l.want() // while the visitor reads this entry
+	}
 }
 
 func (l *listener) Wait(ctx context.Context) error {
-	if l.ended || len(l.held.entries) > 0 || l.held.err != nil {
-		return nil
-	}
-	select {
-	case next, more := <-l.batches:
-		l.hold(next, more)
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
-// hold takes a batch. If there are no more batches, the store is closed, and the rest of the stream is lost.
-func (l *listener) hold(next batch, more bool) {
-	if !more {
-		next.err = store.ErrLost
-	}
-	l.held = next
-}
-
-func (l *listener) Header() http.Header { return l.remote.meta.Header }
-
-func (l *listener) End() store.End { return l.end }
-
-func (l *listener) Close() { l.cancel() }
-
-// run reads entries until the stream ends or is lost, or until the listener or the store is closed.
-func (l *listener) run(ctx context.Context) {
-	defer close(l.batches)
-	for ctx.Err() == nil {
-		next := l.look(ctx)
-		if len(next.entries) == 0 && next.err == nil {
-			continue
-		}
-		l.deliver(ctx, next)
-		if next.err != nil || len(next.entries) > 0 && next.entries[len(next.entries)-1].end != nil {
-			return
-		}
-	}
-}
-
-// deliver waits until the listener takes a batch. Meanwhile, it keeps telling the writing instance of the listener.
-func (l *listener) deliver(ctx context.Context, next batch) {
-	tick := time.NewTicker(l.interval)
-	defer tick.Stop()
-	for {
+	for !l.isReady() {
 		select {
-		case l.batches <- next:
-			return
-		case <-tick.C:
-			l.tellHeard(ctx)
+		case <-l.news:
 		case <-ctx.Done():
-			return
+			return context.Cause(ctx)
 		}
 	}
+	return nil
 }
 
-// look returns the next entries, or an empty batch if there were none for blockTime or the interval.
-func (l *listener) look(ctx context.Context) batch {
-	l.tellHeard(ctx)
-	asked := time.Now()
-	const few = 4 // because entries may be large
-	messages, err := l.remote.store.wait(ctx, l.remote.key, l.at, few, min(blockTime, l.interval))
-	if err != nil {
-		l.remote.store.pause(ctx)
-		return l.fail(asked)
-	}
-	if len(messages) == 0 {
-		return l.checkAlive(ctx)
-	}
-	l.failed, l.absent = time.Time{}, time.Time{}
-	var next batch
-	for _, m := range messages {
-		e, err := decodeEntry(m)
-		switch {
-		case err != nil:
-			return batch{err: fmt.Errorf("%w: %w", store.ErrLost, err)}
-		case e.lost, e.number() != l.number+1: // Redis has lost entries in a crash or a failover
-			next.err = store.ErrLost
-			return next
-		}
-		l.at, l.number = m.ID, l.number+1
-		next.entries = append(next.entries, e)
-	}
-	return next
+// isReady reports whether there is something that the caller does not know.
+func (l *listener) isReady() bool {
+	f := l.of
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return !l.want() || f.header != nil && (!l.opened || l.next() != nil)
 }
 
-// tellHeard tells the writing instance of the listener, if it was not told within the interval. If that fails, the next
-// call tells it.
-func (l *listener) tellHeard(ctx context.Context) {
-	if time.Since(l.heard) < l.interval {
+func (l *listener) End() store.End {
+	l.of.mu.Lock()
+	defer l.of.mu.Unlock()
+	return *l.end
+}
+
+func (l *listener) Close() {
+	f := l.of
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if l.closed {
 		return
 	}
-	if err := l.remote.store.tell(ctx, l.remote.meta.Instance, orderHeard, l.remote.id); err == nil {
-		l.heard = time.Now()
+	l.closed = true
+	f.listeners--
+	f.left = time.Now()
+	if l.mirror != nil {
+		l.mirror.leave(l)
 	}
-}
-
-// checkAlive checks whether more can come: whether the stream still exists, and whether its writing instance has a
-// lease.
-func (l *listener) checkAlive(ctx context.Context) batch {
-	s := l.remote.store
-	asked := time.Now()
-	var stream, instance *redis.IntCmd
-	err := s.link.call(ctx, callTimeout, func(ctx context.Context) error {
-		_, err := s.link.calls.Pipelined(ctx, func(p redis.Pipeliner) error {
-			stream = p.Exists(ctx, l.remote.key)
-			instance = p.Exists(ctx, s.keys.lease(l.remote.meta.Instance))
-			return nil
-		})
-		return err
-	})
-	switch {
-	case err != nil:
-		return l.fail(asked)
-	case stream.Val() == 0:
-		return batch{err: store.ErrLost}
-	case instance.Val() > 0:
-		l.failed, l.absent = time.Time{}, time.Time{}
-		return batch{}
-	}
-	return lostSince(&l.absent, asked, absentAfter)
-}
-
-// fail notes that Redis fails. It resets absent, because a live instance needs a moment to renew its lease once Redis
-// is back.
-func (l *listener) fail(now time.Time) batch {
-	l.absent = time.Time{}
-	return lostSince(&l.failed, now, failedAfter)
-}
-
-// lostSince returns an empty batch, or store.ErrLost if the trouble has lasted longer than patience. since is when the
-// trouble began; a zero since becomes now.
-func lostSince(since *time.Time, now time.Time, patience time.Duration) batch {
-	if since.IsZero() {
-		*since = now
-	}
-	if time.Since(*since) > patience {
-		return batch{err: store.ErrLost}
-	}
-	return batch{}
 }
 
 // Interface guard

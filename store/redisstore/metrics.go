@@ -47,7 +47,7 @@ func (m *metricSet) register(registry *prometheus.Registry) error {
 func allUp() float64 {
 	up := 1.0
 	stores.Range(func(_, value any) bool {
-		if value.(*redisStore).link.down() {
+		if value.(*redisStore).link.anyDown() {
 			up = 0
 		}
 		return true

@@ -240,6 +240,9 @@ func (p password) get() (string, error) {
 // callTimeout bounds a single wait for Redis. A call that takes longer has failed.
 const callTimeout = time.Second
 
+// maxConnections bounds the connections to one server. Each call that blocks in Redis has one.
+const maxConnections = 8192
+
 // options returns the options of a Redis client.
 func (c *Redis) options() *redis.UniversalOptions {
 	o := &redis.UniversalOptions{
@@ -249,13 +252,19 @@ func (c *Redis) options() *redis.UniversalOptions {
 		TLSConfig:  c.tls,
 
 		// The client must not repeat a call: only its caller knows whether that is safe.
-		MaxRetries:            -1,
-		DialerRetries:         1,
+		MaxRetries:    -1,
+		DialerRetries: 1,
+
+		// A call's context bounds how long it waits for an answer.
 		DialTimeout:           callTimeout,
-		ReadTimeout:           callTimeout,
-		WriteTimeout:          callTimeout,
+		ReadTimeout:           -1,
+		WriteTimeout:          -1,
 		PoolTimeout:           callTimeout,
 		ContextTimeoutEnabled: true,
+
+		PoolSize:         maxConnections,
+		PipelinePoolSize: -1,
+		ConnMaxIdleTime:  time.Second, // a new connection that came too late for its caller is used soon, or not at all
 
 		DisableIdentity:          true,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
@@ -268,6 +277,24 @@ func (c *Redis) options() *redis.UniversalOptions {
 	}
 	return o
 }
+
+// client returns a client for the server, or for the first of several addresses.
+func (c *Redis) client() *redis.Client {
+	if c.MasterName != "" {
+		return redis.NewFailoverClient(c.options().Failover())
+	}
+	return redis.NewClient(c.nodeOptions(c.addresses[0]))
+}
+
+// nodeOptions returns the options of a client for one server, which may be a node of a Redis Cluster.
+func (c *Redis) nodeOptions(address string) *redis.Options {
+	o := c.options()
+	o.Addrs = []string{address}
+	return o.Simple()
+}
+
+// isCluster reports whether the config says that the server is a Redis Cluster.
+func (c *Redis) isCluster() bool { return len(c.addresses) > 1 && c.MasterName == "" }
 
 // stores holds the open stores of this process by poolKey.
 var stores = caddy.NewUsagePool()

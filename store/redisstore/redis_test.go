@@ -83,41 +83,29 @@ func conforms(t *testing.T, config string) {
 	})
 }
 
+// account are the options for the account that the README recommends.
+var account = []string{"--user", "caddy", "on", ">secret", "~illumichat:*", "~{illumichat:*", "+@all", "-@admin", "-@dangerous"}
+
 func TestRedis(t *testing.T) { conforms(t, at(redistest.Start(t).Socket)) }
 
 func TestOverTLSWithAPassword(t *testing.T) {
+	server, _ := redistest.StartTLS(t, append([]string{"--tls-auth-clients", "yes"}, account...)...)
 	certFile, keyFile := localhost.Certificate(t)
-	port := localhost.Port(t)
-	redistest.Start(t, "--tls-port", fmt.Sprint(port), "--tls-cert-file", certFile, "--tls-key-file", keyFile,
-		"--tls-ca-cert-file", certFile, "--user", "caddy", "on", ">secret", "~illumichat:*", "~{illumichat:*", "+@all", "-@admin", "-@dangerous")
 	t.Setenv("REDIS_PASSWORD", "secret")
 	conforms(t, fmt.Sprintf(`{
-		"address": ["localhost:%d"], "username": "caddy", "password": "{env.REDIS_PASSWORD}",
+		"address": [%q], "username": "caddy", "password": "{env.REDIS_PASSWORD}",
 		"tls": {"ca": {"provider": "file", "pem_files": [%q]}, "client_certificate_file": %[2]q, "client_certificate_key_file": %[3]q}
-	}`, port, certFile, keyFile))
+	}`, server.Address, certFile, keyFile))
 }
 
 func TestSentinel(t *testing.T) {
-	ports := localhost.Ports(t, 2)
-	redistest.Start(t, "--port", fmt.Sprint(ports[0]), "--bind", "127.0.0.1")
-	redistest.Start(t, "--sentinel", "--port", fmt.Sprint(ports[1]), "--bind", "127.0.0.1", "--sentinel", "monitor", "main", "127.0.0.1", fmt.Sprint(ports[0]), "1")
-	conforms(t, fmt.Sprintf(`{"address": ["127.0.0.1:%d"], "master_name": "main", "db": 3}`, ports[1]))
+	_, sentinel := redistest.StartSentinel(t)
+	conforms(t, fmt.Sprintf(`{"address": [%q], "master_name": "main", "db": 3}`, sentinel.Address))
 }
 
 func TestCluster(t *testing.T) {
-	ports := localhost.Ports(t, 2)
-	var nodes []*redistest.Server
-	for _, port := range ports {
-		nodes = append(nodes, redistest.Start(t, "--port", fmt.Sprint(port), "--bind", "127.0.0.1", "--cluster-enabled", "yes",
-			"--cluster-port", fmt.Sprint(localhost.Port(t))))
-	}
-	nodes[0].Do("CLUSTER", "ADDSLOTSRANGE", "0", "8191")
-	nodes[1].Do("CLUSTER", "ADDSLOTSRANGE", "8192", "16383")
-	nodes[0].Do("CLUSTER", "MEET", "127.0.0.1", fmt.Sprint(ports[1]), nodes[1].ClusterPort())
-	for _, node := range nodes {
-		eventually(t, "the cluster comes up", func() bool { return strings.Contains(node.Do("CLUSTER", "INFO"), "cluster_state:ok") })
-	}
-	conforms(t, at(fmt.Sprintf("127.0.0.1:%d", ports[0]), fmt.Sprintf("127.0.0.1:%d", ports[1])))
+	c := redistest.StartCluster(t, 2, false)
+	conforms(t, at(c.Masters[0].Address, c.Masters[1].Address))
 }
 
 // A password in a file is read again for each connection.
@@ -131,12 +119,12 @@ func TestPasswordIsReplaced(t *testing.T) {
 	}
 	write("first")
 	s := openInstance(t, fmt.Sprintf(`{"address": [%q], "password": "{file.%s}"}`, server.Socket, file))
-	if err := s.link.calls.Ping(t.Context()).Err(); err != nil {
+	if err := s.link.plain().Ping(t.Context()).Err(); err != nil {
 		t.Fatal(err)
 	}
 	write("second")
 	server.Do("AUTH", "first", "\r\nCONFIG", "SET", "requirepass", "second", "\r\nCLIENT", "KILL", "TYPE", "normal")
-	eventually(t, "the new password is used", func() bool { return s.link.calls.Ping(t.Context()).Err() == nil })
+	eventually(t, "the new password is used", func() bool { return s.link.plain().Ping(t.Context()).Err() == nil })
 }
 
 func TestConfig(t *testing.T) {
@@ -202,16 +190,17 @@ func TestAddresses(t *testing.T) {
 // If Redis comes and goes, the log says so only now and then.
 func TestTroubleIsToldOnce(t *testing.T) {
 	core, logs := observer.New(zapcore.InfoLevel)
-	l := &link{logger: zap.New(core)}
+	l := newLink(&Redis{addresses: []string{"localhost:1"}, logger: zap.New(core)})
+	s := l.topology.seed
 	for range 3 {
-		l.fail(fmt.Errorf("gone"))
-		l.fail(fmt.Errorf("gone"))
+		s.fail(fmt.Errorf("gone"))
+		s.fail(fmt.Errorf("gone"))
 	}
-	if !l.down() || logs.Len() != 1 {
-		t.Errorf("it is down: %v, told: %v", l.down(), logs.All())
+	if !l.down("a") || logs.Len() != 1 {
+		t.Errorf("it is down: %v, told: %v", l.down("a"), logs.All())
 	}
-	l.mend()
-	l.fail(fmt.Errorf("gone"))
+	s.mend()
+	s.fail(fmt.Errorf("gone"))
 	if logs.FilterLevelExact(zapcore.WarnLevel).Len() != 1 {
 		t.Errorf("told: %v", logs.All())
 	}
@@ -281,31 +270,26 @@ func TestCaddyfile(t *testing.T) {
 	}
 }
 
-// Redis is down if it does not answer. It is not down if it refuses a command, if many calls wait for a connection, or
-// if the caller leaves.
+// Redis is down if it does not answer. It is not down if it refuses a command, or sends what nobody understands.
 func TestWhatMeansThatRedisIsDown(t *testing.T) {
-	gone, leave := context.WithCancel(t.Context())
-	leave()
 	for name, tc := range map[string]struct {
-		ctx  context.Context
 		err  error
 		down bool
 	}{
-		"nothing is wrong":   {t.Context(), nil, false},
-		"nothing is there":   {t.Context(), redis.Nil, false},
-		"it says no":         {t.Context(), reply("NOPERM"), false},
-		"it is not ready":    {t.Context(), reply("LOADING Redis is loading the dataset in memory"), true},
-		"it does not answer": {t.Context(), context.DeadlineExceeded, true},
-		"it hangs up":        {t.Context(), io.EOF, true},
-		"a crowd waits":      {t.Context(), redis.ErrPoolTimeout, false},
-		"the caller left":    {gone, context.Canceled, false},
+		"nothing is wrong":   {nil, false},
+		"nothing is there":   {redis.Nil, false},
+		"it says no":         {reply("NOPERM"), false},
+		"it is not ready":    {reply("LOADING Redis is loading the dataset in memory"), true},
+		"it does not answer": {context.DeadlineExceeded, true},
+		"it hangs up":        {io.EOF, true},
+		"it sends a float":   {errors.New("redis: can't parse int reply: ',1.5'"), false},
 	} {
-		l := &link{logger: zap.NewNop()}
-		if err := l.try(tc.ctx, time.Second, func(context.Context) error { return tc.err }); !errors.Is(err, tc.err) {
-			t.Errorf("%s: got %v", name, err)
+		l := newLink(&Redis{addresses: []string{"localhost:1"}, logger: zap.NewNop()})
+		if !isReply(tc.err) {
+			l.topology.seed.note(tc.err)
 		}
-		if l.down() != tc.down {
-			t.Errorf("%s: it is down: %v", name, l.down())
+		if l.down("a") != tc.down {
+			t.Errorf("%s: it is down: %v", name, l.down("a"))
 		}
 	}
 }

@@ -1,117 +1,346 @@
 package redisstore
 
 import (
-	"strconv"
+	"encoding/json"
+	"net/http"
 	"sync"
 	"time"
 
 	"github.com/illumichat/caddy-illumichat/store"
 )
 
-// maxEntry is the maximum number of bytes in an entry, unless a single chunk is larger.
-const maxEntry = 64 << 10
+const (
+	// announceTime is how long listeners wait for the header until Redis has the stream's claim.
+	announceTime = 250 * time.Millisecond
 
-// replica is the copy in Redis of a stream that this instance writes. It tracks what Redis has, and what is yet to be
-// sent.
+	// failedTime is how long Redis keeps a stream that has failed. Those who wait for it elsewhere get its reason.
+	failedTime = 10 * time.Second
+)
+
+// replica is the copy in Redis of a stream that this instance writes. It tracks what Redis has. What is yet to be sent
+// is in the memory of the local stream, and is not copied.
 type replica struct {
-	id    string
-	key   string
-	of    *replicator
-	local store.Source
-	keep  time.Duration
-	done  chan struct{} // closed when nothing is left to be sent
+	id       string
+	key      string
+	keyArg   any // key as an argument of a command
+	of       *replicator
+	meta     string // the first entry's
+	claim    string // the first entry's
+	replaces string // a claim of this instance that the claim may replace; "": none
+	keep     time.Duration
+	done     chan struct{} // closed when nothing is left to be sent
 
 	mu      sync.Mutex
-	entries []*entry  // to be sent
-	behind  time.Time // since when the first of them has waited
-	sent    int64     // how many entries have an id: they have been sent, or are next
-	events  int64     // how many events end in those entries
-	begun   bool      // Redis may have a part of the stream
-	renewal bool      // the key's time to live must be renewed
-	ended   bool
-	over    bool // nothing more is sent: Redis has everything, or the stream was abandoned
-	queued  bool // the replica is in the replicator's queue
+	local   store.Source
+	tail    *store.Tail   // reads the local stream; nil: nothing more is read
+	claimed bool          // Redis has the claim
+	begun   bool          // Redis may have a part of the stream
+	header  http.Header   // nil: the stream is not open
+	told    bool          // the local stream is open, too
+	telling *time.Timer   // opens the local stream at the latest
+	opened  bool          // the entry with the header has an id
+	rest    []store.Chunk // after the stream's end: what is yet to be sent
+	end     *store.End    // nil: the stream has not ended
+	failed  *store.Failed // nil: the stream has not failed
+	sent    int64         // how many entries have an id: they have been sent, or are next
+	events  int64         // how many events end in those entries
+	behind  time.Time     // since when something has waited for Redis
+	grew    bool          // the local stream may have more than was read
+	renewal bool          // the key's time to live must be renewed
+	over    bool          // nothing of the stream is sent any more
+	removal time.Time     // the key must be removed from Redis, unless it has expired by then; zero: it must not
+	queued  bool          // the replica is in its sender's queue
+	busy    bool          // the shipment is on its way
+	next    shipment
 }
 
-// add queues a chunk of the stream for Redis, and the stream's end if end is not nil.
-func (r *replica) add(chunk store.Chunk, end *store.End) {
+// open gives listeners the header, once Redis has the claim: from then on, every instance can find the stream. It waits
+// for that no longer than announceTime, and only while Redis can be reached.
+func (r *replica) open(header http.Header) {
+	wait := !r.of.store.link.down(r.key)
 	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.header, r.behind = header, time.Now()
+	if wait && !r.claimed && !r.over {
+		r.telling = time.AfterFunc(announceTime, func() {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.announce()
+		})
+	} else {
+		r.announce()
+	}
+	d := r.queue()
+	r.mu.Unlock()
+	d.start()
+}
+
+// announce opens the local stream, if its source was opened.
+func (r *replica) announce() {
+	if r.header == nil || r.told {
+		return
+	}
+	r.told = true
+	if r.telling != nil {
+		r.telling.Stop()
+	}
+	r.local.Open(r.header)
 	if r.over {
-		return
+		r.local, r.header = nil, nil
 	}
-	if !r.of.hold(len(chunk.Data)) {
-		r.giveUp()
-		return
-	}
-	n := len(r.entries)
-	if n == 0 {
-		r.behind = time.Now()
-	}
-	if n == 0 || r.entries[n-1].id != "" || len(r.entries[n-1].data)+len(chunk.Data) > maxEntry {
-		r.entries = append(r.entries, new(entry))
-		n++
-	}
-	last := r.entries[n-1]
-	for _, at := range chunk.Ends {
-		last.ends = append(last.ends, len(last.data)+at)
-	}
-	last.data = append(last.data, chunk.Data...)
-	last.torn = chunk.Torn
-	last.end = end
-	r.ended = end != nil
-	r.queue()
 }
 
-// isKept reports whether the stream can be resumed at this instance. If not, it was too large for the memory, and it
-// can be resumed nowhere.
-func (r *replica) isKept() bool {
-	_, err := r.of.store.local.Find(r.of.store.ctx, r.id)
-	return err == nil
-}
-
-// drop abandons a stream that is no longer kept.
-func (r *replica) drop() {
+// grown sends what the local stream has got.
+func (r *replica) grown() {
 	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.grew = true
+	d := r.queue()
+	r.mu.Unlock()
+	d.start()
+}
+
+// finish sends the rest of a stream that has ended. It reads that at once, because an ended stream may have to make room
+// for others.
+func (r *replica) finish(end store.End) {
+	r.mu.Lock()
 	if !r.over {
-		r.abandon()
+		r.end = &end
+		r.takeRest()
+	}
+	d := r.queue()
+	r.mu.Unlock()
+	d.start()
+}
+
+func (r *replica) takeRest() {
+	for {
+		chunk, kept := r.tail.Next(nil)
+		switch {
+		case !kept: // it was too large for the memory, and can be resumed nowhere
+			r.abandon()
+			return
+		case len(chunk.Data) == 0:
+			r.tail = nil
+			return
+		case !r.of.hold(len(chunk.Data)):
+			r.giveUp()
+			return
+		}
+		r.rest = append(r.rest, chunk)
 	}
 }
 
-// queue puts the replica into the replicator's queue, unless it is there already.
-func (r *replica) queue() {
-	if !r.queued {
-		r.queued = true
-		r.of.queue(r)
-	}
-}
-
-// next returns the entry to be sent next, or nil if there is none. It gives the entry its id.
-func (r *replica) next() *entry {
+// fail sends that the stream has failed, unless Redis knows nothing of the stream.
+func (r *replica) fail(reason []byte) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.entries) == 0 || r.over {
+	if r.over {
+		r.local = nil
+	} else {
+		r.failed, r.tail, r.behind = &store.Failed{Reason: reason}, nil, time.Now()
+		if !r.begun {
+			r.close()
+		}
+	}
+	d := r.queue()
+	r.mu.Unlock()
+	d.start()
+}
+
+// renew renews the key's time to live.
+func (r *replica) renew() {
+	r.mu.Lock()
+	r.renewal = true
+	d := r.queue()
+	r.mu.Unlock()
+	d.start()
+}
+
+// queue puts the replica into the queue of its shard, if it has anything to send. If it is there already, or its
+// shipment is on its way, it does nothing. The caller must start the returned sender, without the replica's lock.
+func (r *replica) queue() *sender {
+	if r.queued || r.busy || !r.hasMore() {
 		return nil
 	}
-	e := r.entries[0]
-	if e.id == "" {
-		r.sent++
-		e.id = strconv.FormatInt(r.events, 10) + "-" + strconv.FormatInt(r.sent, 10)
-		r.events += int64(len(e.ends))
+	r.queued = true
+	if r.next.what == nothing {
+		r.behind = time.Now()
 	}
-	return e
+	return r.of.enqueue(r)
 }
 
-// took notes that Redis has the entry.
-func (r *replica) took(e *entry) {
-	r.of.release(len(e.data))
-	r.entries[0] = nil
-	r.entries = r.entries[1:]
+// hasMore reports whether there may be something to send.
+func (r *replica) hasMore() bool {
+	if r.over {
+		return !r.removal.IsZero()
+	}
+	return r.next.what != nothing || r.renewal || !r.claimed || r.failed != nil || r.header != nil && (!r.opened || r.grew) || r.end != nil
+}
+
+// firstFields returns the fields of the first entry, and their names.
+func (r *replica) firstFields() []any {
+	return []any{fieldMeta, r.meta, fieldInstance, r.of.store.instance, fieldClaim, r.claim}
+}
+
+// isEnded reports whether the writer has ended the stream.
+func (r *replica) isEnded() bool { return r.end != nil || r.failed != nil }
+
+// ship returns what is to be sent next, or nil if there is nothing.
+func (r *replica) ship() *shipment {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.queued = false
+	s := &r.next
+	if !r.over && !r.isEnded() && !r.tail.Kept() {
+		r.abandon()
+	}
+	switch {
+	case !r.over:
+		if s.what == nothing {
+			r.load()
+		}
+		s.first = !r.begun && s.what != nothing
+		r.begun = r.begun || s.first
+	case r.removal.IsZero():
+		return nil
+	case s.what != removal:
+		*s = shipment{what: removal}
+	}
+	if s.what == nothing && !r.renewal {
+		return nil
+	}
+	s.replica = r
+	s.prepare(r.renewal)
+	r.renewal, r.busy = false, true
+	return s
+}
+
+// load makes the next entry, if there is something for it.
+func (r *replica) load() {
+	s := &r.next
+	var events int
+	switch {
+	case !r.claimed:
+		s.what = claim
+	case r.failed != nil:
+		s.what, s.ttl, s.failed = guarded, failedTime, r.failed
+	case r.header == nil:
+		return
+	default:
+		chunk, last := r.read()
+		if last {
+			s.end, s.ttl = r.end, r.keep
+		}
+		if !r.opened {
+			r.opened = true
+			s.head, _ = json.Marshal(r.header) // cannot fail
+		}
+		switch {
+		case s.end != nil, s.head != nil:
+			s.what = guarded
+		case len(chunk.Data) > 0:
+			s.what = plain
+		default:
+			return
+		}
+		s.data, s.torn, events = chunk.Data, chunk.Torn, len(chunk.Ends)
+		s.addEnds(chunk.Ends)
+	}
+	r.sent++
+	s.number(r.events, r.sent)
+	r.events += int64(events)
+}
+
+// read returns the next bytes of the stream, and whether they are the last ones before its end.
+func (r *replica) read() (chunk store.Chunk, last bool) {
+	if r.end == nil {
+		chunk, _ = r.tail.Next(r.next.scratch[:0])
+		r.next.scratch = chunk.Ends
+		r.grew = len(chunk.Data) > 0 // the local stream may have more than Next returns at once
+		return chunk, false
+	}
+	if len(r.rest) > 0 {
+		chunk = r.rest[0]
+		r.rest[0] = store.Chunk{}
+		r.rest = r.rest[1:]
+		r.next.pinned = true
+	}
+	return chunk, len(r.rest) == 0
+}
+
+// settle notes what has become of the shipment. It returns false if the shipment failed: the replica then counts as
+// queued, until retry queues it again.
+func (r *replica) settle(o outcome) (ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := &r.next
+	r.busy = false
+	if s.expire != nil && (o <= unknown || s.expire.Err() != nil) {
+		r.renewal = true
+	}
+	if o == unsent {
+		r.begun, o = r.begun && !s.first, failed
+	}
+	switch {
+	case o == unknown:
+		s.text = true
+	case r.over && s.what == removal:
+		if o == taken || time.Now().After(r.removal) {
+			r.removal = time.Time{}
+			return true
+		}
+	case r.over:
+		s.reset()
+	case o == taken:
+		r.took()
+	case o == gone:
+		r.giveUp()
+	case o == foreign:
+		metrics.givenUp.Inc()
+		r.close()
+	default:
+		r.announce()
+		if s.what != nothing && (r.header != nil || r.isEnded()) && time.Since(r.behind) > maxBehind {
+			r.giveUp()
+		}
+	}
+	if o == failed || o == refused {
+		r.queued = true
+		return false
+	}
+	return true
+}
+
+// took notes that Redis has the shipment.
+func (r *replica) took() {
+	s := &r.next
 	r.behind = time.Now()
-	if e.end != nil {
+	if s.pinned {
+		r.of.release(len(s.data))
+	}
+	if s.what == claim {
+		r.claimed = true
+		r.announce()
+	}
+	last := s.end != nil || s.failed != nil
+	s.reset()
+	if last {
 		r.close()
 	}
+}
+
+// retry queues the replica again after its shipment has failed.
+func (r *replica) retry() {
+	r.mu.Lock()
+	r.queued = false
+	d := r.queue()
+	r.mu.Unlock()
+	d.start()
+}
+
+// again queues the replica if it has more to send.
+func (r *replica) again() *sender {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.queue()
 }
 
 // giveUp abandons a stream because Redis does not take it.
@@ -121,20 +350,31 @@ func (r *replica) giveUp() {
 }
 
 // abandon stops sending the stream. It removes what Redis has of the stream, because a listener would wait for the
-// rest.
+// rest. If Redis cannot be reached in time, the key expires by itself.
 func (r *replica) abandon() {
-	for _, e := range r.entries {
-		r.of.release(len(e.data))
-	}
-	r.entries = nil
-	r.close()
 	if r.begun {
-		r.of.remove(r.key, r.keep)
+		r.removal = time.Now().Add(r.keep + spare)
 	}
+	r.close()
 }
 
+// close notes that nothing of the stream is sent any more.
 func (r *replica) close() {
 	r.over = true
+	r.of.forget(r) // before local changes, which others read while the replica is known
+	r.announce()
+	if r.told || r.failed != nil {
+		r.local, r.header = nil, nil
+	}
+	for _, chunk := range r.rest {
+		r.of.release(len(chunk.Data))
+	}
+	if r.next.pinned {
+		r.of.release(len(r.next.data))
+	}
+	r.rest, r.tail = nil, nil
+	if !r.busy {
+		r.next.reset()
+	}
 	close(r.done)
-	r.of.forget(r.id)
 }

@@ -1,19 +1,17 @@
 package redisstore
 
 import (
-	"context"
-	"errors"
-	"net/http"
+	"maps"
+	"slices"
 	"sync"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 
 	"github.com/illumichat/caddy-illumichat/store"
 )
 
 const (
-	// maxHeld is how many bytes of all streams together may wait for Redis.
+	// maxHeld is how many bytes of streams that have ended may wait for Redis. Those of other streams are in memory
+	// anyway.
 	maxHeld = 16 << 20
 
 	// maxBehind is how long one stream may wait for Redis. After a longer silence, other instances would take this one
@@ -24,44 +22,45 @@ const (
 	maxBatch = 1 << 20
 )
 
-// replicator sends the streams of this instance to Redis. One goroutine sends all streams, so the longer Redis takes,
-// the more is sent at once.
+// replicator sends the streams of this instance to Redis. Each shard has a sender of its own, so a shard that is down
+// holds up only its own streams.
 type replicator struct {
 	store *redisStore
-	news  chan struct{} // has a value when there is something to do
 
 	mu       sync.Mutex // taken after the locks of replicas
 	replicas map[string]*replica
-	queued   []*replica
-	held     int                  // bytes that wait for Redis
-	removals map[string]time.Time // the keys to be removed, and when each will have expired
+	senders  map[*shard]*sender
+	held     int // bytes that wait for Redis, of streams that have ended
 }
 
 func (p *replicator) init(s *redisStore) {
 	p.store = s
-	p.news = make(chan struct{}, 1)
 	p.replicas = make(map[string]*replica)
-	p.removals = make(map[string]time.Time)
+	p.senders = make(map[*shard]*sender)
 }
 
 // begin starts to replicate a stream.
-func (p *replicator) begin(id string, local store.Source, meta store.Meta, header http.Header, terms store.Terms) *replica {
+func (p *replicator) begin(id string, local store.Source, meta string, terms store.Terms, c claimed) *replica {
+	key := p.store.keys.log(id)
 	r := &replica{
-		id: id, key: p.store.keys.log(id), of: p, local: local, keep: terms.Keep,
-		done: make(chan struct{}),
+		id: id, key: key, keyArg: key, of: p, local: local, tail: store.NewTail(local),
+		meta: meta, claim: c.claim, replaces: c.replaces, claimed: c.certain, begun: c.begun,
+		keep: terms.Keep, done: make(chan struct{}),
 	}
-	r.entries = []*entry{{meta: encodeMeta(meta, header, p.store.instance, terms)}}
-	r.behind = time.Now()
+	if r.claimed {
+		r.sent = 1
+	}
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	if p.store.ctx.Err() != nil { // the store is closed, because its config was replaced
 		r.close()
-		return r
+	} else {
+		p.mu.Lock()
+		p.replicas[id] = r
+		p.mu.Unlock()
 	}
-	p.mu.Lock()
-	p.replicas[id] = r
-	p.mu.Unlock()
-	r.queue()
+	d := r.queue()
+	r.mu.Unlock()
+	d.start()
 	return r
 }
 
@@ -82,99 +81,49 @@ func (p *replicator) release(n int) {
 	p.held -= n
 }
 
-func (p *replicator) queue(r *replica) {
+// forget forgets a replica, unless another one has its id by now.
+func (p *replicator) forget(r *replica) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.queued = append(p.queued, r)
-	p.signal()
-}
-
-func (p *replicator) signal() {
-	select {
-	case p.news <- struct{}{}:
-	default:
+	if p.replicas[r.id] == r {
+		delete(p.replicas, r.id)
 	}
 }
 
-func (p *replicator) forget(id string) {
+// find returns the replica of a stream that Redis does not have to its end. It returns nil if there is none.
+func (p *replicator) find(id string) *replica {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	delete(p.replicas, id)
+	return p.replicas[id]
 }
 
-// remove notes a key that is to be removed. If Redis cannot be reached in time, the key expires by itself.
-func (p *replicator) remove(key string, keep time.Duration) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.removals[key] = time.Now().Add(keep + spare)
-	p.signal()
-}
-
-// order applies an order of another instance to a stream that this instance writes.
-func (p *replicator) order(order, id string) {
-	p.mu.Lock()
-	r := p.replicas[id]
-	p.mu.Unlock()
-	switch {
-	case r == nil && order == orderHeard:
-		p.endLost(id)
-	case r == nil: // the stream has ended
-	case order == orderStop:
-		_ = r.local.Stop(p.store.ctx) // never fails
-	case order == orderHeard:
-		r.local.Heard()
+// failing returns the claim of a stream that has failed, which Redis may not know yet. It returns "" if there is none.
+func (p *replicator) failing(id string) string {
+	r := p.find(id)
+	if r == nil {
+		return ""
 	}
-}
-
-// endLost marks a stream as lost in Redis if it has ended at this instance but Redis lacks its end. Redis may have lost
-// entries that it had taken, and then listeners at other instances would go on waiting.
-func (p *replicator) endLost(id string) {
-	s := p.store
-	key := s.keys.log(id)
-	last, err := s.look(s.ctx, func(ctx context.Context) *redis.XMessageSliceCmd {
-		return s.link.own.XRevRangeN(ctx, key, "+", "-", 1)
-	})
-	if err != nil || last == nil || last.end != nil || last.lost {
-		return
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.failed == nil {
+		return ""
 	}
-	_ = s.link.call(s.ctx, callTimeout, func(ctx context.Context) error {
-		return s.link.own.XAdd(ctx, &redis.XAddArgs{Stream: key, ID: last.next(), NoMkStream: true, Values: []any{fieldLost, 1}}).Err()
-	}) // if this fails, the listener's next message tries again
+	return r.claim
 }
 
 // renew renews the time to live of all keys.
 func (p *replicator) renew() {
 	p.mu.Lock()
-	all := make([]*replica, 0, len(p.replicas))
-	for _, r := range p.replicas {
-		all = append(all, r)
-	}
+	all := slices.Collect(maps.Values(p.replicas))
 	p.mu.Unlock()
 	for _, r := range all {
-		r.mu.Lock()
-		r.renewal = true
-		r.queue()
-		r.mu.Unlock()
-	}
-}
-
-// run sends what is queued, until the store is closed.
-func (p *replicator) run() {
-	for {
-		select {
-		case <-p.news:
-		case <-p.store.ctx.Done():
-			return
-		}
-		for more := true; more && p.store.ctx.Err() == nil; {
-			more = p.send(p.take())
-		}
+		r.renew()
 	}
 }
 
 // flush waits until everything is sent, for the given time at most. It does not wait while Redis is down.
 func (p *replicator) flush(most time.Duration) {
-	for end := time.Now().Add(most); !p.isIdle() && !p.store.link.down() && time.Now().Before(end); {
+	for end := time.Now().Add(most); !p.isIdle() && !p.store.link.allDown() && time.Now().Before(end); {
 		time.Sleep(time.Millisecond)
 	}
 }
@@ -185,94 +134,30 @@ func (p *replicator) isIdle() bool {
 	return len(p.replicas) == 0
 }
 
-// take empties the queue, and returns the replicas that were in it.
-func (p *replicator) take() []*replica {
+// enqueue puts a replica into the queue of its shard. The caller must start the returned sender afterwards.
+func (p *replicator) enqueue(r *replica) *sender {
+	d := p.sender(p.store.link.shardOf(r.key))
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.queue = append(d.queue, r)
+	return d
+}
+
+// sender returns the sender of a shard.
+func (p *replicator) sender(s *shard) *sender {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	queued := p.queued
-	p.queued = nil
-	return queued
+	d := p.senders[s]
+	if d == nil {
+		d = newSender(p, s)
+		p.senders[s] = d
+	}
+	return d
 }
 
-// send sends what the replicas have, up to about maxBatch bytes, and removes keys. It returns false if there was
-// nothing to send.
-func (p *replicator) send(replicas []*replica) (more bool) {
-	removals := p.removalsDue()
-	if len(replicas) == 0 && len(removals) == 0 {
-		return false
-	}
-	var shipments []*shipment
-	size := 0
-	for _, r := range replicas {
-		if size >= maxBatch {
-			p.queue(r)
-			continue
-		}
-		if s := p.ship(r); s != nil {
-			shipments = append(shipments, s)
-			if s.entry != nil {
-				size += len(s.entry.data)
-			}
-		}
-	}
-	err := p.store.link.call(p.store.ctx, callTimeout, func(ctx context.Context) error {
-		pipe := p.store.link.own.Pipeline()
-		for _, s := range shipments {
-			s.queue(ctx, pipe)
-		}
-		for _, r := range removals {
-			r.del = pipe.Del(ctx, r.key)
-		}
-		commands, _ := pipe.Exec(ctx) // Exec returns only the first command's error
-		return failure(commands)
-	})
-	for _, s := range shipments {
-		s.settle()
-	}
-	p.settle(removals)
-	if err != nil {
-		p.store.pause(p.store.ctx)
-	}
-	return true
-}
-
-// failure returns the first unexpected error of the commands, or nil.
-func failure(commands []redis.Cmder) error {
-	for _, c := range commands {
-		if err := c.Err(); err != nil && !errors.Is(err, redis.Nil) && !isTaken(err) {
-			return err
-		}
-	}
-	return nil
-}
-
-// removal is a key to be removed from Redis.
-type removal struct {
-	key string
-	del *redis.IntCmd
-}
-
-// removalsDue returns the removals of keys that have not expired yet, and forgets the other removals.
-func (p *replicator) removalsDue() (due []*removal) {
+// drop forgets the sender of a shard that is no longer a part of the Redis Cluster.
+func (p *replicator) drop(s *shard) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for key, expires := range p.removals {
-		if time.Now().After(expires) {
-			delete(p.removals, key)
-			continue
-		}
-		due = append(due, &removal{key: key})
-	}
-	return due
-}
-
-// settle forgets the removals that Redis has carried out.
-func (p *replicator) settle(removals []*removal) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, r := range removals {
-		if r.del != nil && r.del.Err() == nil {
-			delete(p.removals, r.key)
-		}
-	}
+	delete(p.senders, s)
 }

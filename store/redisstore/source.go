@@ -12,42 +12,41 @@ import (
 
 // source is a stream that this instance writes into memory. From there it goes to Redis, as fast as Redis takes it.
 type source struct {
-	store.Source
-	replica *replica
-
-	store *redisStore
-	id    string
-	meta  store.Meta
-	terms store.Terms
+	store.Source // in memory
+	replica      *replica
 }
 
-func (s *source) Open(header http.Header) {
-	s.replica = s.store.replicator.begin(s.id, s.Source, s.meta, header, s.terms)
-	s.Source.Open(header)
-}
+// Open opens the stream. Listeners get the header once other instances can find the stream.
+func (s *source) Open(header http.Header) { s.replica.open(header) }
 
 func (s *source) Append(ctx context.Context, chunk store.Chunk) error {
 	if err := s.Source.Append(ctx, chunk); err != nil {
 		return err
 	}
-	s.replica.add(chunk, nil)
+	s.replica.grown()
 	return nil
 }
 
-// Finish ends the stream. If the process is exiting, Finish waits for Redis for up to callTimeout, because nothing else
-// would.
 func (s *source) Finish(last store.Chunk, end store.End) {
-	kept := s.replica.isKept() // asked first, because an ended stream may have to make room for others
 	s.Source.Finish(last, end)
-	if kept {
-		s.replica.add(last, &end)
-	} else {
-		s.replica.drop()
+	s.replica.finish(end)
+	s.settle()
+}
+
+func (s *source) Fail(reason []byte) {
+	s.Source.Fail(reason)
+	s.replica.fail(reason)
+	s.settle()
+}
+
+// settle waits until Redis has everything, if the process is exiting, because nothing else would wait. It waits for
+// callTimeout at most.
+func (s *source) settle() {
+	if !caddy.Exiting() || s.replica.of.store.link.down(s.replica.key) {
+		return
 	}
-	if caddy.Exiting() && s.replica.of.store.Shared() {
-		select {
-		case <-s.replica.done:
-		case <-time.After(callTimeout):
-		}
+	select {
+	case <-s.replica.done:
+	case <-time.After(callTimeout):
 	}
 }

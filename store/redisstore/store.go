@@ -3,8 +3,8 @@ package redisstore
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -46,6 +46,13 @@ type redisStore struct {
 	loops  sync.WaitGroup
 
 	replicator replicator
+	claims     idLocks
+	leased     atomic.Bool // the instance has had a lease
+	readers    readers
+	losses     losses
+	orders     orders
+	inbox      inbox
+	following  following
 	counting   counting
 	countTime  time.Duration // the constant, except in tests
 }
@@ -54,9 +61,10 @@ type redisStore struct {
 // slot.
 type keys string
 
-func (k keys) log(id string) string           { return string(k) + ":{" + id + "}" }
-func (k keys) lease(instance string) string   { return string(k) + ":{" + instance + "}:alive" }
-func (k keys) control(instance string) string { return string(k) + ":{" + instance + "}:control" }
+func (k keys) log(id string) string         { return string(k) + ":{" + id + "}" }
+func (k keys) lease(instance string) string { return string(k) + ":{" + instance + "}:alive" }
+func (k keys) inbox(instance string) string { return string(k) + ":{" + instance + "}:inbox" }
+func (k keys) stops(instance string) string { return string(k) + ":{" + instance + "}:stops" }
 
 // shared returns the name of a key that all instances of the scope share.
 func (k keys) shared(name string) string { return "{" + string(k) + "}:" + name }
@@ -74,9 +82,16 @@ func (c *Redis) newStore(scope, poolKey string) (*redisStore, error) {
 	s.local = store.NewMemory(&s.budget)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.replicator.init(s)
+	s.readers.init(s)
+	s.losses.init(s)
+	s.orders.init(s)
+	s.inbox.store = s
+	s.following.init(s)
 	s.loops.Go(s.beat)
-	s.loops.Go(s.obey)
-	s.loops.Go(s.replicator.run)
+	s.loops.Go(s.inbox.read)
+	s.loops.Go(s.losses.run)
+	s.loops.Go(s.following.run)
+	s.loops.Go(s.following.watch)
 	return s, nil
 }
 
@@ -86,15 +101,13 @@ func (s *redisStore) beat() {
 	defer tick.Stop()
 	renewed := time.Now()
 	for s.ctx.Err() == nil {
-		began := time.Now()
-		// A Redis that takes longer than countTime stays down, because visitors wait while it counts.
-		if s.show() == nil && time.Since(began) < countTime {
-			s.link.mend()
+		if s.show() == nil {
 			s.removeLeftovers()
 		}
 		if time.Since(renewed) > renewal {
 			renewed = time.Now()
 			s.replicator.renew()
+			s.readers.prune()
 		}
 		select {
 		case <-tick.C:
@@ -105,81 +118,23 @@ func (s *redisStore) beat() {
 
 // show renews this instance's lease, for listeners at other instances, and its heartbeat, for shared counting.
 func (s *redisStore) show() error {
-	ctx, cancel := context.WithTimeout(s.ctx, callTimeout)
-	defer cancel()
-	err := s.link.own.Set(ctx, s.keys.lease(s.instance), "", leaseTime).Err()
-	if err == nil {
-		var now int64
-		if now, err = beatScript.Run(ctx, s.link.own, []string{s.keys.instances()}, s.instance).Int64(); err == nil {
-			s.counting.heard(now)
-		}
-	}
-	if err != nil && s.ctx.Err() == nil {
-		s.link.fail(err) // Redis would refuse all other calls, too
-	}
-	return err
-}
-
-// The orders that an instance gets from other instances, for a stream that it writes.
-const (
-	orderStop  = "stop"
-	orderHeard = "heard"
-)
-
-// tell sends an order to the instance that writes a stream.
-func (s *redisStore) tell(ctx context.Context, instance, order, id string) error {
-	key := s.keys.control(instance)
-	return s.link.call(ctx, callTimeout, func(ctx context.Context) error {
-		_, err := s.link.calls.Pipelined(ctx, func(p redis.Pipeliner) error {
-			p.XAdd(ctx, &redis.XAddArgs{Stream: key, MaxLen: 10_000, Approx: true, Values: []string{order, id}})
-			p.PExpire(ctx, key, controlTime)
-			return nil
-		})
-		return err
-	})
-}
-
-// obey carries out the orders of other instances, and deletes each order from Redis. It does not remember the last id
-// instead, because ids may begin again after a failover.
-func (s *redisStore) obey() {
-	key := s.keys.control(s.instance)
-	for s.ctx.Err() == nil {
-		messages, err := s.wait(s.ctx, key, "0", 100, blockTime)
-		var done []string
-		for _, m := range messages {
-			for order, id := range m.Values {
-				s.replicator.order(order, fmt.Sprint(id))
+	lease, instances := s.keys.lease(s.instance), s.keys.instances()
+	return s.link.beat(s.ctx, beatInterval,
+		pulse{lease, func(ctx context.Context, c *redis.Conn) error {
+			err := c.Set(ctx, lease, "", leaseTime).Err()
+			if err == nil {
+				s.leased.Store(true)
 			}
-			done = append(done, m.ID)
-		}
-		if len(done) > 0 {
-			err = s.link.call(s.ctx, callTimeout, func(ctx context.Context) error {
-				return s.link.own.XDel(ctx, key, done...).Err()
-			})
-		}
-		if err != nil {
-			s.pause(s.ctx)
-		}
-	}
-}
-
-// blockTime is how long a call blocks in Redis at most. A listener that was closed still holds its connection for that
-// long.
-const blockTime = 700 * time.Millisecond
-
-// wait returns the next entries of a Redis stream, or none if nothing has come within block.
-func (s *redisStore) wait(ctx context.Context, key, after string, most int64, block time.Duration) (messages []redis.XMessage, err error) {
-	err = s.link.call(ctx, block+callTimeout, func(ctx context.Context) error {
-		streams, err := s.link.waits.XRead(ctx, &redis.XReadArgs{Streams: []string{key, after}, Count: most, Block: block}).Result()
-		if err == nil {
-			messages = streams[0].Messages
-		}
-		return err
-	})
-	if errors.Is(err, redis.Nil) {
-		err = nil
-	}
-	return messages, err
+			return err
+		}},
+		pulse{instances, func(ctx context.Context, c *redis.Conn) error {
+			now, err := beatScript.Run(ctx, c, []string{instances}, s.instance).Int64()
+			if err == nil {
+				s.counting.heard(now)
+			}
+			return err
+		}},
+	)
 }
 
 // pause waits a moment, before the caller repeats what has failed.
@@ -190,19 +145,32 @@ func (s *redisStore) pause(ctx context.Context) {
 	}
 }
 
-// Create begins a stream in memory. Open starts to replicate it.
+// Create begins a stream in memory, and sends its claim to Redis in the background.
 func (s *redisStore) Create(id string, meta store.Meta, terms store.Terms) (store.Source, store.Listener) {
 	local, first := s.local.Create(id, meta, terms)
-	return &source{Source: local, store: s, id: id, meta: meta, terms: terms}, first
+	return s.replicate(id, local, encodeMeta(meta, terms), terms, claimed{claim: newInstance()}), first
 }
 
-// Claim begins a stream at this instance alone.
+// Claim decides among all instances who begins a stream. Its caller waits for Redis, but not longer than countTime.
 func (s *redisStore) Claim(id string, meta store.Meta, terms store.Terms) (store.Source, store.Listener, store.Stream) {
+	defer s.claims.lock(id)()
+	if stream, err := s.local.Find(s.ctx, id); err == nil {
+		return nil, nil, stream
+	}
+	c := claimed{claim: newInstance(), replaces: s.replicator.failing(id)}
+	encoded := encodeMeta(meta, terms)
+	if taken := s.claimID(id, encoded, terms, &c); taken != nil {
+		return nil, nil, s.newRemote(id, taken)
+	}
 	local, first, taken := s.local.Claim(id, meta, terms)
 	if taken != nil {
 		return nil, nil, taken
 	}
-	return &source{Source: local, store: s, id: id, meta: meta, terms: terms}, first, nil
+	return s.replicate(id, local, encoded, terms, c), first, nil
+}
+
+func (s *redisStore) replicate(id string, local store.Source, meta string, terms store.Terms, c claimed) *source {
+	return &source{Source: local, replica: s.replicator.begin(id, local, meta, terms, c)}
 }
 
 // Find returns a stream of this store's memory, or else one that is in Redis.
@@ -214,7 +182,7 @@ func (s *redisStore) Find(ctx context.Context, id string) (store.Stream, error) 
 }
 
 // Shared reports whether Redis can be reached.
-func (s *redisStore) Shared() bool { return !s.link.down() }
+func (s *redisStore) Shared() bool { return !s.link.allDown() }
 
 // Close ends one use of the store. The last use that ends closes the store.
 func (s *redisStore) Close() error {

@@ -1,0 +1,197 @@
+package redisstore
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+const (
+	// maxCommands and maxPipeline are how many commands and about how many bytes one pipeline has. A single call may
+	// have more.
+	maxCommands = 256
+	maxPipeline = 1 << 20
+
+	// maxWaiting is how many calls may wait in a lane.
+	maxWaiting = 8192
+
+	// idleTime is how long a lane keeps its connection after the last call.
+	idleTime = 30 * time.Second
+)
+
+// lane is a queue of calls to a shard, with a connection of its own. While one pipeline is on its way, calls gather for
+// the next one.
+type lane struct {
+	shard *shard
+	wire  wire // used by the goroutine that serves the lane
+
+	mu     sync.Mutex
+	queue  []*call
+	served bool      // a goroutine serves the lane
+	used   time.Time // when the last call came
+}
+
+// call is a group of commands of one caller.
+type call struct {
+	ctx      context.Context
+	timeout  time.Duration
+	commands []redis.Cmder
+	fill     func() []redis.Cmder // returns the commands when they are about to be sent; nil: they are known already
+	done     func(error)          // gets nil if every command has a reply; must not block
+}
+
+// add queues a call.
+func (n *lane) add(c *call) {
+	n.shard.mu.Lock()
+	gone := n.shard.gone
+	n.shard.mu.Unlock()
+	if gone {
+		c.done(errGone)
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if len(n.queue) >= maxWaiting {
+		c.done(errCrowd)
+		return
+	}
+	n.queue = append(n.queue, c)
+	n.used = time.Now()
+	if !n.served {
+		n.served = true
+		go n.serve()
+	}
+}
+
+// fail ends all calls that wait in the lane.
+func (n *lane) fail(err error) {
+	n.mu.Lock()
+	queue := n.queue
+	n.queue = nil
+	n.mu.Unlock()
+	for _, c := range queue {
+		c.done(err)
+	}
+}
+
+// serve sends what is queued, until the queue is empty.
+func (n *lane) serve() {
+	for {
+		calls := n.take()
+		if calls == nil {
+			return
+		}
+		n.send(calls)
+	}
+}
+
+// take returns the calls for the next pipeline, or nil if there are none. It leaves out calls whose callers have given
+// up.
+func (n *lane) take() (calls []*call) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	commands, size, taken := 0, 0, 0
+	for _, c := range n.queue {
+		if c.ctx.Err() == nil {
+			s := sizeOf(c.commands)
+			if len(calls) > 0 && (commands+len(c.commands) > maxCommands || size+s > maxPipeline) {
+				break
+			}
+			commands, size = commands+len(c.commands), size+s
+			calls = append(calls, c)
+		} else {
+			c.done(c.ctx.Err())
+		}
+		taken++
+	}
+	clear(n.queue[:taken])
+	if n.queue = n.queue[taken:]; len(n.queue) == 0 {
+		n.queue = nil
+	}
+	n.served = calls != nil
+	return calls
+}
+
+// sizeOf returns about how many bytes commands have.
+func sizeOf(commands []redis.Cmder) (size int) {
+	for _, c := range commands {
+		for _, arg := range c.Args() {
+			switch arg := arg.(type) {
+			case string:
+				size += len(arg)
+			case []byte:
+				size += len(arg)
+			}
+		}
+	}
+	return size
+}
+
+// send sends calls in one pipeline, and hands out the replies.
+func (n *lane) send(calls []*call) {
+	timeout := calls[0].timeout
+	var commands []redis.Cmder
+	for _, c := range calls {
+		timeout = min(timeout, c.timeout)
+		if c.fill != nil {
+			c.commands = c.fill()
+		}
+		commands = append(commands, c.commands...)
+	}
+	var err error
+	switch {
+	case len(commands) == 0:
+	case n.shard.down():
+		err = errDown
+	default:
+		err = n.wire.run(n.shard.link.ctx, timeout, func(ctx context.Context, conn *redis.Conn) error {
+			return pipeline(ctx, conn, commands)
+		})
+		if err == nil {
+			n.leave(commands)
+		}
+		n.shard.note(err)
+	}
+	for _, c := range calls {
+		if c.fill != nil {
+			c.commands = nil
+		}
+		c.done(err)
+	}
+}
+
+// leave closes the connection to a server that has become a replica, or that wants another login.
+func (n *lane) leave(commands []redis.Cmder) {
+	for _, c := range commands {
+		if err := c.Err(); err != nil && (redis.IsReadOnlyError(err) || redis.IsAuthError(err)) {
+			n.wire.drop()
+			return
+		}
+	}
+}
+
+// keepAlive checks the connection of a lane that nobody uses at the moment. It closes the connection if it is dead, or
+// if nobody has used it for idleTime.
+func (n *lane) keepAlive() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.served {
+		return
+	}
+	n.served = true
+	idle := time.Since(n.used) > idleTime
+	go func() {
+		if idle {
+			n.wire.drop()
+		} else if n.wire.conn != nil {
+			ctx, cancel := context.WithTimeout(n.shard.link.ctx, max(countTime/4, 4*n.wire.slow))
+			_ = n.wire.try(ctx, func(ctx context.Context, conn *redis.Conn) error {
+				return conn.Ping(ctx).Err()
+			}) // a dead connection is closed
+			cancel()
+		}
+		n.serve()
+	}()
+}

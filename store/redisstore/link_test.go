@@ -1,0 +1,297 @@
+package redisstore
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/illumichat/caddy-illumichat/internal/localhost"
+	"github.com/illumichat/caddy-illumichat/internal/redistest"
+	"github.com/illumichat/caddy-illumichat/store"
+)
+
+var plainClients sync.Map // by link
+
+// plain returns a client for what a test asks Redis itself.
+func (l *link) plain() redis.UniversalClient {
+	client, ok := plainClients.Load(l)
+	if !ok {
+		client, _ = plainClients.LoadOrStore(l, redis.NewUniversalClient(l.config.options()))
+	}
+	return client.(redis.UniversalClient)
+}
+
+// set sets a key to a value, and returns the error of the call or of the command.
+func (l *link) set(ctx context.Context, key string) error {
+	var set *redis.StatusCmd
+	err := l.exec(ctx, key, countTime, func(ctx context.Context, p redis.Pipeliner) {
+		set = p.Set(ctx, key, "", time.Minute)
+	})
+	if err != nil {
+		return err
+	}
+	return set.Err()
+}
+
+// keyAt returns a key that the master with an index has.
+func keyAt(c *redistest.Cluster, master int) string {
+	for i := 0; ; i++ {
+		if key := fmt.Sprint("illumichat:key", i); c.Owner(key) == master {
+			return key
+		}
+	}
+}
+
+// A dead shard of a Redis Cluster affects only the data on it.
+func TestDeadShard(t *testing.T) {
+	c := redistest.StartCluster(t, 3, false, "--cluster-require-full-coverage", "no")
+	s := openInstance(t, at(c.Masters[0].Address, c.Masters[1].Address, c.Masters[2].Address))
+	keys := []string{keyAt(c, 0), keyAt(c, 1), keyAt(c, 2)}
+	for _, key := range keys {
+		eventually(t, "the cluster is known", func() bool { return s.link.set(t.Context(), key) == nil })
+	}
+	c.Masters[2].Pause()
+	defer c.Masters[2].Resume()
+	eventually(t, "the shard is down", func() bool { _ = s.link.set(t.Context(), keys[2]); return s.link.down(keys[2]) })
+	for start := time.Now(); time.Since(start) < 2*time.Second; {
+		for _, key := range keys[:2] {
+			began := time.Now()
+			if err := s.link.set(t.Context(), key); err != nil || s.link.down(key) {
+				t.Fatalf("another shard fails: %v", err)
+			}
+			if took := time.Since(began); took > quick {
+				t.Errorf("another shard took %s", took)
+			}
+		}
+	}
+	if err := s.link.set(t.Context(), keys[2]); err != errDown && !strings.Contains(err.Error(), errDown.Error()) {
+		t.Errorf("at the dead shard, got %v", err)
+	}
+	if allUp() == 1 && !s.link.anyDown() {
+		t.Error("all is up")
+	}
+	c.Masters[2].Resume()
+	eventually(t, "the shard is back", func() bool { return s.link.set(t.Context(), keys[2]) == nil })
+}
+
+// When a replica has become master, all works again within two seconds.
+func TestFailoverOfAShard(t *testing.T) {
+	c := redistest.StartCluster(t, 3, true)
+	s := openInstance(t, at(c.Masters[0].Address, c.Masters[1].Address))
+	keys := []string{keyAt(c, 0), keyAt(c, 1), keyAt(c, 2)}
+	for _, key := range keys {
+		eventually(t, "the cluster is known", func() bool { return s.link.set(t.Context(), key) == nil })
+	}
+	for _, i := range []int{2, 0} { // the config names the second one
+		c.Masters[i].Kill()
+		eventually(t, "the shard is down", func() bool { _ = s.link.set(t.Context(), keys[i]); return s.link.down(keys[i]) })
+		c.AwaitPromotion(i)
+		start := time.Now()
+		for _, key := range keys {
+			eventually(t, "it works again", func() bool { return s.link.set(t.Context(), key) == nil })
+		}
+		eventually(t, "all is up", func() bool { return !s.link.anyDown() })
+		if took := time.Since(start); took > 2*time.Second {
+			t.Errorf("after the failover, it took %s until all worked again", took)
+		}
+	}
+}
+
+// A Redis Cluster of which one address is configured is used like any other, also with the account of the README.
+func TestClusterBehindOneAddress(t *testing.T) {
+	c := redistest.StartCluster(t, 3, false, account...)
+	config := fmt.Sprintf(`{"address": [%q], "username": "caddy", "password": "secret"}`, c.Masters[1].Address)
+	conforms(t, config)
+	s := openInstance(t, config)
+	for i := range 3 {
+		key := keyAt(c, i)
+		if err := s.link.set(t.Context(), key); err != nil {
+			t.Errorf("at the node %d: %v", i, err)
+		}
+	}
+	eventually(t, "the nodes are known", func() bool { return len(s.link.topology.all()) == 3 })
+	if s.link.anyDown() {
+		t.Error("a shard is down")
+	}
+}
+
+// A node of a Redis Cluster that may not tell which slots it has redirects each call instead.
+func TestClusterThatDoesNotTellItsSlots(t *testing.T) {
+	c := redistest.StartCluster(t, 3, false, append(account, "-cluster|slots")...)
+	s := openInstance(t, fmt.Sprintf(`{"address": [%q], "username": "caddy", "password": "secret"}`, c.Masters[1].Address))
+	for i := range 3 {
+		if err := s.link.set(t.Context(), keyAt(c, i)); err != nil {
+			t.Errorf("at the node %d: %v", i, err)
+		}
+	}
+}
+
+// While a slot moves to another node, its old node redirects the calls for keys that have moved already.
+func TestSlotThatMoves(t *testing.T) {
+	c := redistest.StartCluster(t, 2, false)
+	s := openInstance(t, at(c.Masters[0].Address, c.Masters[1].Address))
+	key := keyAt(c, 0)
+	eventually(t, "the cluster is known", func() bool { return s.link.set(t.Context(), key) == nil && !s.link.anyDown() })
+	s.link.plain().Del(t.Context(), key)
+	slot, ids := strconv.Itoa(slotOf(key)), [2]string{}
+	for i, m := range c.Masters {
+		_, id, _ := strings.Cut(m.Do("CLUSTER", "MYID"), "\r\n")
+		ids[i] = strings.TrimSpace(id)
+	}
+	c.Masters[1].Do("CLUSTER", "SETSLOT", slot, "IMPORTING", ids[0])
+	c.Masters[0].Do("CLUSTER", "SETSLOT", slot, "MIGRATING", ids[1])
+	if err := s.link.set(t.Context(), key); err != nil {
+		t.Errorf("while it moves: %v", err)
+	}
+	if got := c.Masters[1].Do("CLUSTER", "COUNTKEYSINSLOT", slot); got != ":1\r\n" {
+		t.Errorf("the new node has %q keys", got)
+	}
+	for _, m := range c.Masters {
+		m.Do("CLUSTER", "SETSLOT", slot, "NODE", ids[1])
+	}
+	for range 3 {
+		if err := s.link.set(t.Context(), key); err != nil {
+			t.Errorf("when it has moved: %v", err)
+		}
+	}
+}
+
+// over returns a config that reaches a TLS server through an address.
+func over(certFile, address string) string {
+	return fmt.Sprintf(`{"address": [%q], "tls": {"ca": {"provider": "file", "pem_files": [%q]}}}`, address, certFile)
+}
+
+// countsAfter counts requests after trouble of the connections, and checks that each counts once.
+func countsAfter(t *testing.T, s *redisStore, trouble func()) {
+	t.Helper()
+	for n := range uint64(5) {
+		decision, err := s.Reserve(newEntry("client", 0, store.Limit{Key: "a", Window: year, Requests: 1000}))
+		if err != nil || s.link.anyDown() {
+			t.Fatalf("after %d times, got %v, and it is down: %v", n, err, s.link.anyDown())
+		}
+		if counted := decision.Usage[0].Now; counted != n+1 {
+			t.Fatalf("%d requests count as %d", n+1, counted)
+		}
+		before := s.counting.beatTime()
+		eventually(t, "there is a heartbeat", func() bool { return s.counting.beatTime().After(before) })
+		trouble()
+	}
+}
+
+func (c *counting) beatTime() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.beatAt
+}
+
+// A server that closes idle connections is not taken for a dead one, although nobody notices the end of a TLS
+// connection until it is used.
+func TestIdleConnectionsAreClosed(t *testing.T) {
+	server, certFile := redistest.StartTLS(t)
+	s := openInstance(t, over(certFile, server.Address))
+	eventually(t, "Redis is up", func() bool { return s.counting.now() > 0 })
+	countsAfter(t, s, func() { server.Do("CLIENT", "KILL", "TYPE", "normal") })
+}
+
+// A connection that a firewall has dropped without a word costs a moment, and is not taken for a dead Redis.
+func TestSilentConnections(t *testing.T) {
+	server, certFile := redistest.StartTLS(t)
+	relay := redistest.StartRelay(t, server, 0)
+	s := openInstance(t, over(certFile, relay.Address))
+	eventually(t, "Redis is up", func() bool { return s.counting.now() > 0 })
+	countsAfter(t, s, relay.Silence)
+}
+
+// A server ten milliseconds away gets along with few connections, whatever a crowd does.
+func TestConnections(t *testing.T) {
+	server := redistest.StartTCP(t)
+	relay := redistest.StartRelay(t, server, 5*time.Millisecond)
+	s := openInstance(t, at(relay.Address))
+	s.countTime = callTimeout // a busy machine may need more than a visitor waits
+	eventually(t, "Redis is up", func() bool { return s.counting.now() > 0 })
+	var wg sync.WaitGroup
+	var failed atomic.Int32
+	start := time.Now()
+	for i := range 1000 {
+		wg.Go(func() {
+			if _, err := s.Reserve(newEntry(fmt.Sprint("client", i), 5)); err != nil {
+				failed.Add(1)
+			}
+		})
+		wg.Go(func() {
+			if _, err := s.Find(t.Context(), "nothing"+strconv.Itoa(i)); err != store.ErrNotFound {
+				failed.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	took := time.Since(start)
+	if n := relay.Peak(); n >= 20 {
+		t.Errorf("there were %d connections", n)
+	}
+	t.Logf("%d of 2000 calls fail in %s, with %d connections", failed.Load(), took, relay.Peak())
+	if failed.Load() > 0 || s.link.anyDown() {
+		t.Errorf("%d calls fail, and it is down: %v", failed.Load(), s.link.anyDown())
+	}
+}
+
+// A caller waits no longer than its timeout, and the calls that wait for a Redis without an answer are bounded.
+func TestCallersGiveUp(t *testing.T) {
+	server := redistest.Start(t)
+	s := openInstance(t, at(server.Socket))
+	eventually(t, "Redis is up", func() bool { return s.counting.now() > 0 })
+	server.Pause()
+	start := time.Now()
+	var wg sync.WaitGroup
+	for range 1000 {
+		wg.Go(func() { _ = s.link.set(t.Context(), "illumichat:a") })
+	}
+	wg.Wait()
+	if took := time.Since(start); took > quick {
+		t.Errorf("they waited for %s", took)
+	}
+	server.Resume()
+	eventually(t, "Redis is found again", func() bool { return s.link.set(t.Context(), "illumichat:a") == nil })
+}
+
+// An error reply concerns only the command that it answers.
+func TestErrorOfAnotherCaller(t *testing.T) {
+	s := openInstance(t, at(redistest.Start(t).Socket))
+	var wg sync.WaitGroup
+	for i := range 200 {
+		wg.Go(func() {
+			var get *redis.StringCmd
+			err := s.link.exec(t.Context(), "illumichat:a", callTimeout, func(ctx context.Context, p redis.Pipeliner) {
+				if i%2 == 0 {
+					p.Do(ctx, "no-such-command")
+				}
+				get = p.Get(ctx, "illumichat:a")
+			})
+			if err != nil || get.Err() != redis.Nil {
+				t.Errorf("got %v and %v", err, get.Err())
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// An instance starts without Redis, and finds it later.
+func TestStartBeforeRedis(t *testing.T) {
+	server := redistest.StartTCP(t)
+	server.Kill()
+	s := openInstance(t, at(server.Address, localAddress(t)))
+	eventually(t, "it is down", s.link.anyDown)
+	server.Run()
+	if err := s.link.set(t.Context(), "illumichat:a"); err == nil {
+		t.Error("a server without a cluster is used as one")
+	}
+}
+
+func localAddress(t *testing.T) string { return fmt.Sprintf("127.0.0.1:%d", localhost.Port(t)) }

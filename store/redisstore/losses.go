@@ -1,0 +1,98 @@
+package redisstore
+
+import (
+	_ "embed"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+var (
+	//go:embed lost.lua
+	lostLua    string
+	lostScript = redis.NewScript(fieldLua + lostLua)
+)
+
+const (
+	// checkAgain is the shortest time between two checks of one stream.
+	checkAgain = time.Second
+
+	// maxChecks is how many streams may wait for a check. Those beyond are checked when a listener is heard of again.
+	maxChecks = 1000
+
+	// checksAtOnce is how many checks may be on their way to Redis.
+	checksAtOnce = 64
+)
+
+// losses marks streams in Redis whose rest will never come, in the background. A visitor who comes back then learns that
+// nothing follows, instead of waiting.
+type losses struct {
+	store *redisStore
+	news  chan struct{} // has a value when there is something to do
+
+	mu      sync.Mutex
+	waiting map[string]string    // the streams to be checked, and the instance that wrote each
+	checked map[string]time.Time // when each was checked, if that was not long ago
+}
+
+func (l *losses) init(s *redisStore) {
+	l.store = s
+	l.news = make(chan struct{}, 1)
+	l.waiting = make(map[string]string)
+	l.checked = make(map[string]time.Time)
+}
+
+// check marks a stream as lost if the given instance has begun it and it has no end in Redis. That instance must not
+// write the stream any more.
+func (l *losses) check(id, instance string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if time.Since(l.checked[id]) < checkAgain || len(l.waiting) >= maxChecks {
+		return
+	}
+	l.waiting[id] = instance
+	select {
+	case l.news <- struct{}{}:
+	default:
+	}
+}
+
+// run checks what waits, until the store is closed.
+func (l *losses) run() {
+	for {
+		select {
+		case <-l.news:
+		case <-l.store.ctx.Done():
+			return
+		}
+		var checks sync.WaitGroup
+		room := make(chan struct{}, checksAtOnce)
+		for id, instance := range l.take() {
+			room <- struct{}{}
+			checks.Go(func() {
+				key := l.store.keys.log(id)
+				_, _ = l.store.link.script(l.store.ctx, key, callTimeout, lostScript, []string{key}, instance) // the link logs a failure
+				<-room
+			})
+		}
+		checks.Wait()
+	}
+}
+
+// take returns what waits, and notes that it is checked now.
+func (l *losses) take() map[string]string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	waiting := l.waiting
+	l.waiting = make(map[string]string)
+	for id, at := range l.checked {
+		if time.Since(at) >= checkAgain {
+			delete(l.checked, id)
+		}
+	}
+	for id := range waiting {
+		l.checked[id] = time.Now()
+	}
+	return waiting
+}

@@ -1,0 +1,247 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"hash/maphash"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// errGone is the error of a call to a shard that is no longer a part of the Redis Cluster.
+var errGone = errors.New("the node is no longer a part of the Redis Cluster")
+
+// shard is one server: a master of a Redis Cluster, or the only server.
+type shard struct {
+	link    *link
+	address string
+	client  *redis.Client
+	lanes   [2 * lanesOfKind]lane
+	pulse   wire // for heartbeats, so that no crowd of visitors holds them up
+	beating atomic.Bool
+
+	mu     sync.Mutex
+	isDown bool
+	gone   bool  // nothing is sent any more
+	spare  *wire // for the next call that blocks; nil: there is none
+}
+
+// lanesOfKind is how many lanes there are for calls of one kind: those that a visitor waits for while a request is
+// counted, and all others, which may be large.
+const lanesOfKind = 2
+
+func newShard(l *link, address string, client *redis.Client) *shard {
+	s := &shard{link: l, address: address, client: client, pulse: wire{client: client}}
+	for i := range s.lanes {
+		s.lanes[i].shard, s.lanes[i].wire.client = s, client
+	}
+	return s
+}
+
+var laneSeed = maphash.MakeSeed()
+
+// lane returns the lane for calls with a key and a timeout. It is always the same one, so that these calls stay in
+// order.
+func (s *shard) lane(key string, timeout time.Duration) *lane {
+	n := int(maphash.String(laneSeed, key) % lanesOfKind)
+	if timeout > countTime {
+		n += lanesOfKind
+	}
+	return &s.lanes[n]
+}
+
+// bulk returns the lane for the streams of this instance.
+func (s *shard) bulk() *lane { return &s.lanes[lanesOfKind] }
+
+func (s *shard) down() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.isDown
+}
+
+// fail notes that the shard cannot be reached. Calls that wait for it do not wait any longer.
+func (s *shard) fail(err error) {
+	metrics.failures.Inc()
+	s.mu.Lock()
+	was := s.isDown
+	s.isDown = true
+	s.mu.Unlock()
+	if !was {
+		s.link.mu.Lock()
+		s.link.tell(err)
+		s.link.mu.Unlock()
+	}
+	s.link.topology.reload()
+	for i := range s.lanes {
+		s.lanes[i].fail(errDown)
+	}
+}
+
+// note notes the error of a pipeline. A reply that the link does not understand is no reason to ask no more.
+func (s *shard) note(err error) {
+	switch {
+	case err == nil, s.link.ctx.Err() != nil:
+	case isGarbled(err):
+		s.link.refused(err)
+	default:
+		s.fail(err)
+	}
+}
+
+// mend notes that the shard can be reached again.
+func (s *shard) mend() {
+	s.mu.Lock()
+	was := s.isDown
+	s.isDown = s.gone
+	s.mu.Unlock()
+	if was {
+		s.link.tellWell()
+	}
+}
+
+// retire ends the use of the shard. Calls that wait for it find another shard.
+func (s *shard) retire() {
+	s.mu.Lock()
+	s.gone = true
+	s.mu.Unlock()
+	for i := range s.lanes {
+		s.lanes[i].fail(errGone)
+	}
+	time.AfterFunc(2*callTimeout, func() { _ = s.client.Close() }) // by then, every pipeline has ended
+}
+
+// close closes the connections. Nothing is sent any more.
+func (s *shard) close() error {
+	s.mu.Lock()
+	s.isDown, s.gone = true, true
+	s.mu.Unlock()
+	for i := range s.lanes {
+		s.lanes[i].fail(errDown)
+	}
+	return s.client.Close()
+}
+
+// block sends commands that block in Redis.
+func (s *shard) block(ctx context.Context, commands []redis.Cmder) error {
+	s.mu.Lock()
+	w := s.spare
+	s.spare = nil
+	s.mu.Unlock()
+	if w == nil {
+		w = &wire{client: s.client}
+	}
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.spare == nil && !s.gone {
+			s.spare, w = w, nil
+		} else {
+			w.drop()
+		}
+	}()
+	send := func(ctx context.Context, conn *redis.Conn) error { return pipeline(ctx, conn, commands) }
+	if w.conn != nil {
+		err := w.try(ctx, send)
+		if !isBroken(err) || ctx.Err() != nil {
+			return err
+		}
+	}
+	w.conn = s.client.EphemeralConn()
+	return w.try(ctx, send)
+}
+
+// wire is a connection that is kept open. One goroutine at a time uses it.
+type wire struct {
+	client *redis.Client
+	conn   *redis.Conn   // nil: none is open
+	proven bool          // the connection has had an answer
+	slow   time.Duration // how long Redis took lately for an answer on a proven connection
+}
+
+// run runs f with the connection, for the given time at most. If a kept connection turns out to be dead, run repeats f
+// once with a fresh one. A server or a firewall may have dropped a connection without a word, so a kept connection gets
+// only a part of the time.
+func (w *wire) run(ctx context.Context, timeout time.Duration, f func(context.Context, *redis.Conn) error) error {
+	began := time.Now()
+	if w.conn != nil {
+		patience := max(timeout/3, 4*w.slow)
+		first, cancel := context.WithTimeout(ctx, min(patience, timeout))
+		err := w.try(first, f)
+		cancel()
+		if !isBroken(err) || ctx.Err() != nil || time.Since(began) > timeout*3/4 {
+			return err
+		}
+	}
+	w.conn = w.client.EphemeralConn()
+	ctx, cancel := context.WithTimeout(ctx, timeout-time.Since(began))
+	defer cancel()
+	return w.try(ctx, f)
+}
+
+// try runs f once, with the open connection. It closes the connection after an error.
+func (w *wire) try(ctx context.Context, f func(context.Context, *redis.Conn) error) error {
+	began := time.Now()
+	err := f(ctx, w.conn)
+	if err != nil {
+		w.drop()
+		return err
+	}
+	if w.proven {
+		w.slow = max(time.Since(began), w.slow*7/8)
+	}
+	w.proven = true
+	return nil
+}
+
+// drop closes the connection.
+func (w *wire) drop() {
+	if w.conn != nil {
+		_ = w.conn.Close()
+		w.conn, w.proven = nil, false
+	}
+}
+
+// isBroken reports whether err means that a connection is dead, or that there was no answer.
+func isBroken(err error) bool {
+	return err != nil && !isReply(err) && !isGarbled(err) && !errors.Is(err, redis.ErrClosed)
+}
+
+// isGarbled reports whether err means that Redis has sent a reply of another type than the command has.
+func isGarbled(err error) bool {
+	text := err.Error()
+	return strings.HasPrefix(text, "redis: can't parse") || strings.HasPrefix(text, "redis: got") || strings.HasPrefix(text, "redis: unexpected")
+}
+
+// pipeliner makes pipelines: a connection, or a client that takes any of its connections.
+type pipeliner interface{ Pipeline() redis.Pipeliner }
+
+// pipeline sends commands in one pipeline. It returns an error if a command has no reply.
+func pipeline(ctx context.Context, to pipeliner, commands []redis.Cmder) error {
+	for _, c := range commands {
+		c.SetErr(nil) // of an earlier attempt
+	}
+	pipe := to.Pipeline()
+	_ = pipe.BatchProcess(ctx, commands...) // never fails
+	_, err := pipe.Exec(ctx)
+	if err == nil {
+		return nil
+	}
+	sent := false
+	for _, c := range commands {
+		if err := c.Err(); err != nil && !isReply(err) {
+			return err
+		} else if err != nil {
+			sent = true
+		}
+	}
+	if !sent { // err is the reply to the login
+		for _, c := range commands {
+			c.SetErr(err)
+		}
+	}
+	return nil
+}
