@@ -5,6 +5,8 @@ import (
 	"context"
 	_ "embed"
 	"errors"
+	"maps"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -77,6 +79,7 @@ type counting struct {
 	beatAt    time.Time           // this instance's time at that heartbeat
 	leftovers map[field]time.Time // the fields to be removed from Redis, and the earliest time for that
 	turns     map[string]turnOver // ended turns that Redis does not know yet, by the requests' ids
+	leaving   int                 // requests that leave Redis at the moment
 }
 
 // turnOver is the end of a probe's turn that Redis does not know yet.
@@ -164,31 +167,59 @@ func (c *counting) removed(f field) {
 	delete(c.leftovers, f)
 }
 
-// removeLeftovers tells Redis of turns that have ended, and removes fields that could not be removed when their
-// requests ended.
-func (s *redisStore) removeLeftovers() {
-	for id, t := range s.counting.turnsOver() {
-		if _, err := s.link.script(s.ctx, t.coolDown, callTimeout, turnScript, []string{t.coolDown}, id, t.answered); err != nil {
+// tidy tells Redis what it could not be told when it happened, until the store is closed. It has a goroutine of its own,
+// because it may have much to tell, and the heartbeats must not wait for it.
+func (s *redisStore) tidy() {
+	tick := time.NewTicker(beatInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			s.removeLeftovers()
+		case <-s.ctx.Done():
 			return
 		}
-		s.counting.told(id)
 	}
-	due := s.counting.due()
-	if len(due) == 0 {
-		return
-	}
-	var removals []*redis.IntCmd
-	err := s.link.exec(s.ctx, due[0].key, callTimeout, func(ctx context.Context, p redis.Pipeliner) {
-		for _, f := range due {
-			removals = append(removals, p.HDel(ctx, f.key, f.name))
+}
+
+// maxTold is how much tidy tells in one call.
+const maxTold = 100
+
+// removeLeftovers tells Redis of turns that have ended, and removes fields that could not be removed when their
+// requests ended. What fails stays for the next time.
+func (s *redisStore) removeLeftovers() {
+	key := s.keys.instances() // all keys are in its slot
+	over := s.counting.turnsOver()
+	for ids := range slices.Chunk(slices.Collect(maps.Keys(over)), maxTold) {
+		var replies []*redis.Cmd
+		err := s.link.exec(s.ctx, key, callTimeout, func(ctx context.Context, p redis.Pipeliner) {
+			for _, id := range ids {
+				replies = append(replies, s.link.topology.shardOf(key).evaluate(ctx, p, turnScript, []string{over[id].coolDown}, []any{id, over[id].answered}))
+			}
+		})
+		if err != nil {
+			return
 		}
-	})
-	if err != nil {
-		return
+		for i, id := range ids {
+			if s.link.topology.shardOf(key).knows(turnScript, replies[i].Err()) && replies[i].Err() == nil {
+				s.counting.told(id)
+			}
+		}
 	}
-	for i, r := range removals {
-		if r.Err() == nil {
-			s.counting.removed(due[i])
+	for due := range slices.Chunk(s.counting.due(), maxTold) {
+		var removals []*redis.IntCmd
+		err := s.link.exec(s.ctx, key, callTimeout, func(ctx context.Context, p redis.Pipeliner) {
+			for _, f := range due {
+				removals = append(removals, p.HDel(ctx, f.key, f.name))
+			}
+		})
+		if err != nil {
+			return
+		}
+		for i, r := range removals {
+			if r.Err() == nil {
+				s.counting.removed(due[i])
+			}
 		}
 	}
 }
@@ -394,15 +425,20 @@ func coolDownDecision(reply []int64) (r store.Decision, cooling bool) {
 	return r, false
 }
 
-// Release frees the room of the request. It makes a call only if there is something to free.
+// Release frees the room of the request. It makes a call only if there is something to free. The visitor waits for it
+// only if the reply matters: if the request no longer counts in its limits. Otherwise, a later Reserve of the same
+// client comes after it nevertheless, because the link keeps their order.
 func (t *reservation) Release(reached bool) []store.Usage {
 	t.EndTurn(false)
-	keys, args := []string{t.place.key}, []any{t.id}
-	if !reached {
-		keys = append(keys, t.limitKeys()...)
-		for _, l := range t.limits {
-			args = append(args, l.length, l.window)
+	if reached {
+		if t.counted {
+			t.store.counting.leave(t)
 		}
+		return nil
+	}
+	keys, args := append([]string{t.place.key}, t.limitKeys()...), []any{t.id}
+	for _, l := range t.limits {
+		args = append(args, l.length, l.window)
 	}
 	if !t.counted && len(keys) == 1 {
 		return nil
@@ -415,11 +451,31 @@ func (t *reservation) Release(reached bool) []store.Usage {
 		}
 		return nil
 	}
-	if reached {
-		return nil
-	}
 	usage, _ := t.usage(reply) // nil if the reply is malformed
 	return usage
+}
+
+// leave removes a request from those of its client, without waiting for Redis.
+func (c *counting) leave(t *reservation) {
+	c.mu.Lock()
+	c.leaving++
+	c.mu.Unlock()
+	s := t.store
+	s.link.later(s.ctx, t.place.key, s.countTime, leaveScript, []string{t.place.key}, []any{t.id}, func(err error) {
+		if err != nil {
+			c.leftOver(t.place, 0)
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.leaving--
+	})
+}
+
+// isIdle reports whether Redis knows of all requests that have left, or has failed.
+func (c *counting) isIdle() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.leaving == 0
 }
 
 // Interface guards

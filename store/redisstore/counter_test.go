@@ -267,6 +267,13 @@ func TestWindowFromTheFuture(t *testing.T) {
 	}
 }
 
+// leave releases a reservation, and waits until the other instances know.
+func leave(t *testing.T, stay store.Reservation) {
+	t.Helper()
+	stay.Release(true)
+	eventually(t, "Redis knows that it has left", stay.(*reservation).store.counting.isIdle)
+}
+
 func TestClientOfAllInstances(t *testing.T) {
 	instances := openInstances(t, redistest.Start(t), 4)
 	enter := func() store.Request { return newEntry("client", 3) }
@@ -276,21 +283,21 @@ func TestClientOfAllInstances(t *testing.T) {
 			t.Fatalf("%d were let in, want 3", len(stays))
 		}
 		instances[0].wantOut(t, enter())
-		stays[0].Release(true)
-		stays[0].Release(true) // a second call frees nothing more
+		leave(t, stays[0])
+		leave(t, stays[0]) // a second call frees nothing more
 		again := atOnce(t, instances, 20, enter)
 		if len(again) != 1 {
 			t.Fatalf("%d were let in, want 1", len(again))
 		}
 		for _, stay := range slices.Concat(stays[1:], again) {
-			stay.Release(true)
+			leave(t, stay)
 		}
 	}
 	held := instances[0].wantIn(t, enter())
 	instances[1].wantIn(t, newEntry("another", 1))
 	instances[1].wantIn(t, newEntry("client", 0)) // this request is not counted
 	instances[1].wantOut(t, newEntry("client", 1))
-	held.Release(true)
+	leave(t, held)
 	instances[1].wantIn(t, newEntry("client", 1))
 }
 
@@ -304,20 +311,20 @@ func TestListenersOfAllInstances(t *testing.T) {
 	first := b.wantIn(t, newListener("client", 1, asked.ID))
 	second := a.wantIn(t, newListener("client", 1, asked.ID))
 	b.wantOut(t, newListener("client", 1, asked.ID))
-	b.wantIn(t, newListener("client", 2, asked.ID)).Release(true)
+	leave(t, b.wantIn(t, newListener("client", 2, asked.ID)))
 	b.wantOut(t, newListener("client", 1, "")) // its instance writes the stream and has no place left
 	b.wantOut(t, newListener("client", 1, "another"))
-	b.wantIn(t, newListener("another", 1, asked.ID)).Release(true) // takes up a slot of its own client
-	first.Release(true)
+	leave(t, b.wantIn(t, newListener("another", 1, asked.ID))) // takes up a slot of its own client
+	leave(t, first)
 	third := b.wantIn(t, newListener("client", 1, asked.ID))
 
 	// Once the stream has ended, each listener takes up a slot.
-	stream.Release(true)
+	leave(t, stream)
 	b.wantOut(t, newListener("client", 2, asked.ID))
-	b.wantIn(t, newListener("client", 3, asked.ID)).Release(true)
-	second.Release(true)
+	leave(t, b.wantIn(t, newListener("client", 3, asked.ID)))
+	leave(t, second)
 	b.wantOut(t, newListener("client", 1, ""))
-	third.Release(true)
+	leave(t, third)
 	b.wantIn(t, newListener("client", 1, ""))
 }
 
@@ -484,7 +491,7 @@ func TestCountingWithoutRedis(t *testing.T) {
 	if n := in("lost"); n != 0 {
 		t.Errorf("%d requests are counted that were not let in", n)
 	}
-	kept.Release(true)
+	leave(t, kept)
 	if n := in("client"); n != 0 {
 		t.Errorf("%d requests are counted that have left", n)
 	}
@@ -572,7 +579,11 @@ func TestCallsPerRequest(t *testing.T) {
 		{"a client, not reached", newEntry("client", 1, counted), false, 2},
 	} {
 		before := calls()
-		s.wantIn(t, test.entry).Release(test.reached)
+		if stay := s.wantIn(t, test.entry); test.reached {
+			leave(t, stay)
+		} else {
+			stay.Release(false)
+		}
 		if got := calls() - before; got != test.want {
 			t.Errorf("%s: %d calls, want %d", test.name, got, test.want)
 		}
@@ -720,5 +731,51 @@ func TestLateCoolDown(t *testing.T) {
 		if left := decision.CoolDown; left > call.left || left < call.left-5*time.Second {
 			t.Errorf("%s late, %s are left of %s", call.late, left, call.wait)
 		}
+	}
+}
+
+// A visitor's finish does not wait for a Redis far away, and the client's next request finds the room free.
+func TestLeavingWaitsForNothing(t *testing.T) {
+	server := redistest.Start(t)
+	far := openInstance(t, at(redistest.StartRelay(t, server, 30*time.Millisecond).Address))
+	far.countTime = callTimeout
+	eventually(t, "Redis is up", func() bool { return far.counting.now() > 0 })
+	stay := far.wantIn(t, newEntry("client", 1))
+	for range 5 {
+		start := time.Now()
+		stay.Release(true)
+		if took := time.Since(start); took > 20*time.Millisecond {
+			t.Errorf("leaving took %s", took)
+		}
+		stay = far.wantIn(t, newEntry("client", 1))
+	}
+	stay.Release(true)
+	near := openInstance(t, at(server.Socket))
+	if err := far.Destruct(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a closed store has left nothing", func() bool {
+		return near.link.plain().Exists(t.Context(), near.keys.requests("client")).Val() == 0
+	})
+}
+
+// An instance that has much to tell Redis keeps its heartbeats.
+func TestMuchToTell(t *testing.T) {
+	server := redistest.Start(t)
+	s := openInstance(t, at(redistest.StartRelay(t, server, 10*time.Millisecond).Address))
+	eventually(t, "Redis is up", func() bool { return s.counting.now() > 0 })
+	for i := range 1000 {
+		s.counting.overLater(fmt.Sprint("request", i), s.keys.coolDown(fmt.Sprint("assistant", i)), true, 0)
+		s.counting.leftOver(field{s.keys.requests("client"), fmt.Sprint(i)}, 0)
+	}
+	start := time.Now()
+	eventually(t, "all is told", func() bool {
+		if since := time.Since(s.counting.beatTime()); since > leaseTime {
+			t.Fatalf("there was no heartbeat for %s", since)
+		}
+		return len(s.counting.turnsOver()) == 0 && len(s.counting.due()) == 0
+	})
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("it took %s", took)
 	}
 }

@@ -50,11 +50,16 @@ func (n *lane) add(c *call) {
 		c.done(errGone)
 		return
 	}
+	if !n.queueUp(c) {
+		c.done(errCrowd)
+	}
+}
+
+func (n *lane) queueUp(c *call) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if len(n.queue) >= maxWaiting {
-		c.done(errCrowd)
-		return
+		return false
 	}
 	n.queue = append(n.queue, c)
 	n.used = time.Now()
@@ -62,6 +67,7 @@ func (n *lane) add(c *call) {
 		n.served = true
 		go n.serve()
 	}
+	return true
 }
 
 // fail ends all calls that wait in the lane.
@@ -89,6 +95,12 @@ func (n *lane) serve() {
 // take returns the calls for the next pipeline, or nil if there are none. It leaves out calls whose callers have given
 // up.
 func (n *lane) take() (calls []*call) {
+	var left []*call
+	defer func() {
+		for _, c := range left {
+			c.done(c.ctx.Err())
+		}
+	}()
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	commands, size, taken := 0, 0, 0
@@ -101,7 +113,7 @@ func (n *lane) take() (calls []*call) {
 			commands, size = commands+len(c.commands), size+s
 			calls = append(calls, c)
 		} else {
-			c.done(c.ctx.Err())
+			left = append(left, c)
 		}
 		taken++
 	}

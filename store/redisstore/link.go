@@ -118,23 +118,45 @@ func (l *link) follow(ctx context.Context, key string, commands []redis.Cmder, r
 	return nil
 }
 
-// script runs a script at the shard that has key, like exec. It sends the script's text only if Redis does not know
-// the script yet. The returned error may also be the reply of Redis.
+// script runs a script at the shard that has key, like exec. It sends the script's text only if Redis may not know the
+// script yet. The returned error may also be the reply of Redis.
 func (l *link) script(ctx context.Context, key string, timeout time.Duration, script *redis.Script, keys []string, args ...any) (any, error) {
-	var reply *redis.Cmd
-	err := l.exec(ctx, key, timeout, func(ctx context.Context, p redis.Pipeliner) {
-		reply = script.EvalSha(ctx, p, keys, args...)
-	})
-	if err == nil && redis.HasErrorPrefix(reply.Err(), "NOSCRIPT") {
-		err = l.exec(ctx, key, timeout, func(ctx context.Context, p redis.Pipeliner) {
-			reply = script.Eval(ctx, p, keys, args...)
+	for tries := 0; ; tries++ {
+		s := l.topology.shardOf(key)
+		var reply *redis.Cmd
+		err := l.exec(ctx, key, timeout, func(ctx context.Context, p redis.Pipeliner) {
+			reply = s.evaluate(ctx, p, script, keys, args)
 		})
+		if err != nil {
+			return nil, err
+		}
+		if s.knows(script, reply.Err()) || tries > 0 {
+			value, err := reply.Result()
+			return value, causeOf(err)
+		}
 	}
-	if err != nil {
-		return nil, err
+}
+
+// later runs a script like link.script, but does not wait for the reply. It calls done with the error, or nil.
+func (l *link) later(ctx context.Context, key string, timeout time.Duration, script *redis.Script, keys []string, args []any, done func(error)) {
+	s := l.topology.shardOf(key)
+	if s.down() {
+		done(errDown)
+		return
 	}
-	value, err := reply.Result()
-	return value, causeOf(err)
+	bounded, cancel := context.WithTimeout(ctx, timeout)
+	commands := l.commands(bounded, func(ctx context.Context, p redis.Pipeliner) { s.evaluate(ctx, p, script, keys, args) })
+	s.lane(key, timeout).add(&call{ctx: bounded, timeout: timeout, commands: commands, done: func(err error) {
+		cancel()
+		if errors.Is(err, errGone) || err == nil && (!s.knows(script, commands[0].Err()) || commands[0].Err() != nil) {
+			go func() { // another shard has the key, or this one has lost the script
+				_, err := l.script(ctx, key, timeout, script, keys, args...)
+				done(err)
+			}()
+			return
+		}
+		done(causeOf(err))
+	}})
 }
 
 // down reports whether the shard that has key is down.

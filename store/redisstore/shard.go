@@ -20,9 +20,10 @@ type shard struct {
 	link    *link
 	address string
 	client  *redis.Client
-	lanes   [2 * lanesOfKind]lane
+	lanes   [countingLanes + otherLanes]lane
 	pulse   wire // for heartbeats, so that no crowd of visitors holds them up
 	beating atomic.Bool
+	scripts sync.Map // the scripts that the server knows
 
 	mu     sync.Mutex
 	isDown bool
@@ -30,9 +31,12 @@ type shard struct {
 	spare  *wire // for the next call that blocks; nil: there is none
 }
 
-// lanesOfKind is how many lanes there are for calls of one kind: those that a visitor waits for while a request is
-// counted, and all others, which may be large.
-const lanesOfKind = 2
+// The numbers of lanes: those for calls that count, for which a visitor waits, and those for all other calls, which may
+// be large.
+const (
+	countingLanes = 4
+	otherLanes    = 2
+)
 
 func newShard(l *link, address string, client *redis.Client) *shard {
 	s := &shard{link: l, address: address, client: client, pulse: wire{client: client}}
@@ -47,17 +51,38 @@ var laneSeed = maphash.MakeSeed()
 // lane returns the lane for calls with a key and a timeout. It is always the same one, so that these calls stay in
 // order.
 func (s *shard) lane(key string, timeout time.Duration) *lane {
-	n := int(maphash.String(laneSeed, key) % lanesOfKind)
+	lanes := s.lanes[:countingLanes]
 	if timeout > countTime {
-		n += lanesOfKind
+		lanes = s.lanes[countingLanes:]
 	}
-	return &s.lanes[n]
+	return &lanes[maphash.String(laneSeed, key)%uint64(len(lanes))]
 }
 
 func (s *shard) down() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.isDown
+}
+
+// evaluate adds a script to a pipeline: its text, or only its hash if the shard knows the script.
+func (s *shard) evaluate(ctx context.Context, p redis.Pipeliner, script *redis.Script, keys []string, args []any) *redis.Cmd {
+	if _, known := s.scripts.Load(script); known {
+		return script.EvalSha(ctx, p, keys, args...)
+	}
+	return script.Eval(ctx, p, keys, args...)
+}
+
+// knows notes from the error of a script whether the shard knows the script now. It returns false if the script's text
+// must be sent.
+func (s *shard) knows(script *redis.Script, err error) bool {
+	switch {
+	case err == nil:
+		s.scripts.Store(script, true)
+	case redis.HasErrorPrefix(err, "NOSCRIPT"):
+		s.scripts.Delete(script)
+		return false
+	}
+	return true
 }
 
 // fail notes that the shard cannot be reached. Calls that wait for it do not wait any longer.

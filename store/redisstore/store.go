@@ -78,6 +78,7 @@ func (c *Redis) newStore(scope, poolKey string) (*redisStore, error) {
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.replicator.init(s)
 	s.loops.Go(s.beat)
+	s.loops.Go(s.tidy)
 	s.loops.Go(s.obey)
 	s.loops.Go(s.replicator.run)
 	return s, nil
@@ -89,9 +90,7 @@ func (s *redisStore) beat() {
 	defer tick.Stop()
 	renewed := time.Now()
 	for s.ctx.Err() == nil {
-		if s.show() == nil {
-			s.removeLeftovers()
-		}
+		_ = s.show() // the link notes a failure
 		if time.Since(renewed) > renewal {
 			renewed = time.Now()
 			s.replicator.renew()
@@ -223,10 +222,10 @@ func (s *redisStore) Close() error {
 // waits for Redis only if the process is exiting.
 func (s *redisStore) Destruct() error {
 	if caddy.Exiting() {
-		s.replicator.flush(callTimeout) // the goroutine below may not get that far
+		s.flush() // the goroutine below may not get that far
 	}
 	go func() {
-		s.replicator.flush(callTimeout)
+		s.flush()
 		s.cancel()
 		s.loops.Wait()
 		if err := errors.Join(s.link.close(), s.local.Close()); err != nil {
@@ -234,6 +233,14 @@ func (s *redisStore) Destruct() error {
 		}
 	}()
 	return nil
+}
+
+// flush waits until Redis has what it is to get, for callTimeout at most.
+func (s *redisStore) flush() {
+	s.replicator.flush(callTimeout)
+	for end := time.Now().Add(callTimeout); !s.counting.isIdle() && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
 }
 
 // Interface guards
