@@ -12,7 +12,6 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -83,6 +82,7 @@ type Redis struct {
 	username  string
 	password  password
 	tls       *tls.Config
+	print     string // of the config as it was loaded
 }
 
 // CaddyModule returns the Caddy module information.
@@ -121,6 +121,9 @@ func (c *Redis) Provision(ctx caddy.Context) error {
 	}
 	if c.Password != "" && !values.IsPlaceholder(c.Password) {
 		c.logger.Warn("the password is part of the config, where the admin API shows it; use {env.NAME} or {file.PATH} instead")
+	}
+	if c.print, err = c.fingerprint(); err != nil {
+		return err
 	}
 	if c.TLS != nil {
 		if c.tls, err = c.TLS.MakeTLSClientConfig(ctx); err != nil {
@@ -299,31 +302,16 @@ func (c *Redis) isCluster() bool { return len(c.addresses) > 1 && c.MasterName =
 // stores holds the open stores of this process by poolKey.
 var stores = caddy.NewUsagePool()
 
-// poolKey returns a key that two modules have in common if they can share a store. The key is a hash, so it shows no
-// secret. Certificate files may have changed since another store was opened, so a config with such files shares no
-// store.
-func (c *Redis) poolKey(scope string) (string, error) {
-	config, err := json.Marshal(c)
-	resolved := []string{scope, string(config), strings.Join(c.addresses, " "), c.username, c.password.fixed}
-	if c.TLS != nil && (len(c.TLS.CARaw) > 0 || c.TLS.ClientCertificateFile != "") {
-		resolved = append(resolved, newInstance())
-	}
-	return hash(fmt.Sprintf("%q", resolved)), err
-}
-
 // hash returns a short name for a long text.
 func hash(text string) string {
 	sum := sha256.Sum256([]byte(text))
 	return base64.RawURLEncoding.EncodeToString(sum[:12])
 }
 
-// Open returns the store of a scope. Modules of this process with the same config and scope share one store. If their
-// config names certificate files, they share only the streams in Redis. Open does not wait for Redis.
+// Open returns the store of a scope. Modules of this process with the same config and scope share one store. Other
+// modules with the same scope and prefix share only the streams. Open does not wait for Redis.
 func (c *Redis) Open(scope string) (store.Store, error) {
-	key, err := c.poolKey(scope)
-	if err != nil {
-		return nil, err
-	}
+	key := c.poolKey(scope)
 	shared, _, err := stores.LoadOrNew(key, func() (caddy.Destructor, error) { return c.newStore(scope, key) })
 	if err != nil {
 		return nil, err

@@ -201,10 +201,20 @@ func (s *redisStore) Claim(id string, meta store.Meta, terms store.Terms) (store
 	return &source{Source: local, replica: s.replicator.begin(id, local, meta, terms)}, first
 }
 
-// Find returns a stream of this store's memory, or else one that is in Redis.
-func (s *redisStore) Find(ctx context.Context, id string) (store.Stream, error) {
-	if stream, err := s.local.Find(ctx, id); err == nil {
-		return stream, nil
+// Find returns a stream of this process's memory, or else one that is in Redis. After a reload, the store of the old
+// config may still write streams of the same scope.
+func (s *redisStore) Find(ctx context.Context, id string) (found store.Stream, err error) {
+	if found, err = s.local.Find(ctx, id); err == nil {
+		return found, nil
+	}
+	stores.Range(func(_, value any) bool {
+		if other := value.(*redisStore); other.keys == s.keys {
+			found, err = other.local.Find(ctx, id)
+		}
+		return err != nil
+	})
+	if err == nil {
+		return found, nil
 	}
 	return s.findRemote(ctx, id)
 }
