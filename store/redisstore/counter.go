@@ -70,6 +70,7 @@ var (
 func (k keys) coolDown(assistant string) string { return k.shared("cooldown:" + hash(assistant)) }
 func (k keys) instances() string                { return k.shared("instances") }
 func (k keys) requests(client string) string    { return k.shared("client:" + hash(client)) }
+func (k keys) mark(name string) string          { return k.shared("request:" + name) }
 func (k keys) limit(key string) string          { return k.shared("limit:" + hash(key)) }
 
 // counting is what an instance remembers in order to count in Redis.
@@ -269,12 +270,7 @@ func number(reply any) (int64, error) {
 // Reserve asks Redis for room for a request, in one call.
 func (s *redisStore) Reserve(e store.Request) (store.Decision, error) {
 	reservation := newReservation(s, &e)
-	keys := append([]string{reservation.coolDown, s.keys.instances(), reservation.place.key}, reservation.limitKeys()...)
-	args := []any{e.ID, s.instance, s.counting.now(), e.MaxPerClient, listensTo(&e)}
-	for i := range e.Limits {
-		args = append(args, reservation.limits[i].length, e.Limits[i].Requests)
-	}
-	reply, err := s.count(reservation.place.key, enterScript, keys, args...)
+	reply, err := s.enter(reservation, &e)
 	if err == nil {
 		var decision store.Decision
 		if decision, err = reservation.decide(reply); err == nil {
@@ -291,6 +287,16 @@ func (s *redisStore) Reserve(e store.Request) (store.Decision, error) {
 		s.counting.overLater(e.ID, reservation.coolDown, false, settled)
 	}
 	return store.Decision{}, err
+}
+
+// enter runs enter.lua.
+func (s *redisStore) enter(reservation *reservation, e *store.Request) ([]int64, error) {
+	keys := append([]string{reservation.coolDown, s.keys.instances(), reservation.place.key, reservation.mark}, reservation.limitKeys()...)
+	args := []any{e.ID, s.instance, s.counting.now(), e.MaxPerClient, listensTo(e)}
+	for i := range e.Limits {
+		args = append(args, reservation.limits[i].length, e.Limits[i].Requests)
+	}
+	return s.count(reservation.place.key, enterScript, keys, args...)
 }
 
 // listensTo returns the argument that tells enter.lua whether a request listens, and to which stream.
@@ -311,6 +317,7 @@ func (s *redisStore) CoolDown(assistant string, wait time.Duration) {
 type reservation struct {
 	store    *redisStore
 	id       string
+	mark     string // the key by which Redis knows a repeated call; not by the id, because a page may use one again
 	coolDown string // the key of the assistant's cool-down
 	place    field  // the request among those of its client
 	counted  bool   // place is used
@@ -329,6 +336,7 @@ func newReservation(s *redisStore, e *store.Request) *reservation {
 	t := &reservation{
 		store:    s,
 		id:       e.ID,
+		mark:     s.keys.mark(newInstance()),
 		coolDown: s.keys.coolDown(e.Assistant),
 		place:    field{s.keys.requests(e.Client), e.ID},
 		counted:  e.MaxPerClient > 0,
@@ -436,11 +444,11 @@ func (t *reservation) Release(reached bool) []store.Usage {
 		}
 		return nil
 	}
-	keys, args := append([]string{t.place.key}, t.limitKeys()...), []any{t.id}
+	keys, args := append([]string{t.place.key, t.mark}, t.limitKeys()...), []any{t.id}
 	for _, l := range t.limits {
 		args = append(args, l.length, l.window)
 	}
-	if !t.counted && len(keys) == 1 {
+	if !t.counted && len(t.limits) == 0 {
 		return nil
 	}
 	reply, err := t.store.count(t.place.key, leaveScript, keys, args...)
@@ -461,7 +469,7 @@ func (c *counting) leave(t *reservation) {
 	c.leaving++
 	c.mu.Unlock()
 	s := t.store
-	s.link.later(s.ctx, t.place.key, s.countTime, leaveScript, []string{t.place.key}, []any{t.id}, func(err error) {
+	s.link.later(s.ctx, t.place.key, s.countTime, leaveScript, []string{t.place.key, t.mark}, []any{t.id}, func(err error) {
 		if err != nil {
 			c.leftOver(t.place, 0)
 		}

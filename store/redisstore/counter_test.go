@@ -252,11 +252,12 @@ func TestWeightIsExact(t *testing.T) {
 // If Redis's clock is put back a little, as after a failover, the counts stay.
 func TestWindowFromTheFuture(t *testing.T) {
 	s := openInstance(t, at(redistest.Start(t).Socket))
-	l := store.Limit{Key: "a", Window: 24 * time.Hour, Requests: 5}
 	now, err := s.link.plain().Time(t.Context()).Result()
 	if err != nil {
 		t.Fatal(err)
 	}
+	// The next window begins in a second.
+	l := store.Limit{Key: "a", Window: time.Duration(now.Add(time.Second).UnixMicro()/20_000) * time.Microsecond, Requests: 5}
 	key := newReservation(s, &store.Request{Limits: []store.Limit{l}}).limits[0].key
 	next := now.UnixMicro()/l.Window.Microseconds() + 1
 	if err := s.link.plain().HSet(t.Context(), key, "window", next, "now", 5, "prev", 0).Err(); err != nil {
@@ -529,7 +530,7 @@ func TestLateCall(t *testing.T) {
 		sent := a.counting.now() - test.age.Microseconds()
 		e := newEntry("client", 9, l)
 		stay := newReservation(a, &e)
-		keys := []string{a.keys.coolDown(assistant), a.keys.instances(), stay.place.key, stay.limits[0].key}
+		keys := []string{a.keys.coolDown(assistant), a.keys.instances(), stay.place.key, stay.mark, stay.limits[0].key}
 		reply, err := enterScript.Run(t.Context(), a.link.plain(), keys, e.ID, a.instance, sent, 9, "", l.Window.Microseconds(), 9).Int64Slice()
 		if err != nil {
 			t.Fatal(err)
@@ -777,5 +778,93 @@ func TestMuchToTell(t *testing.T) {
 	})
 	if took := time.Since(start); took > 5*time.Second {
 		t.Errorf("it took %s", took)
+	}
+}
+
+// A call that is repeated, because its reply was lost, counts once. If it arrives only after the request has left, it
+// has no effect.
+func TestRepeatedCalls(t *testing.T) {
+	s := openInstance(t, at(redistest.Start(t).Socket))
+	s.countTime = callTimeout
+	l := store.Limit{Key: "a", Window: year, Requests: 9}
+	e := newEntry("client", 1, l)
+	stay := newReservation(s, &e)
+	enter := func() []int64 {
+		t.Helper()
+		reply, err := s.enter(stay, &e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return reply
+	}
+	counted := func() string { return s.link.plain().HGet(t.Context(), stay.limits[0].key, "now").Val() }
+	first := enter()
+	if again := enter(); !slices.Equal(again, first) || first[0] != verdictAdmitted {
+		t.Errorf("first %v, then %v", first, again)
+	}
+	if n := counted(); n != "1" {
+		t.Errorf("it counts as %s", n)
+	}
+	s.wantOut(t, newEntry("client", 1, l))
+	if _, err := stay.decide(first); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if used := stay.Release(false); len(used) != 1 || used[0].Now != 0 {
+			t.Errorf("when it has left, got %+v", used)
+		}
+	}
+	if late := enter(); late[0] != verdictLate {
+		t.Errorf("a call that comes late has %v", late)
+	}
+	leave(t, s.wantIn(t, e)) // a page may use an id again
+	if n := counted(); n != "1" {
+		t.Errorf("the second request counts as %s", n)
+	}
+}
+
+// If the clock of Redis goes back, no cool-down, no turn and no dead instance lasts longer because of that, and limits
+// hold no longer than their window.
+func TestClockGoesBack(t *testing.T) {
+	server, clock := redistest.StartWithClock(t)
+	s := openInstance(t, at(server.Socket))
+	s.countTime = callTimeout
+	eventually(t, "Redis is up", func() bool { return s.counting.now() > 0 })
+	l := store.Limit{Key: "a", Window: 3 * time.Second, Requests: 2}
+	now := func() time.Time { return s.link.plain().Time(t.Context()).Val() }
+	before := now()
+	s.CoolDown(assistant, 2*time.Second)
+	s.CoolDown("other", time.Hour)
+	dead := openInstance(t, at(server.Socket))
+	dead.countTime = callTimeout
+	dead.wantIn(t, newListener("client", 1, ""))
+	dead.cancel()
+	dead.loops.Wait()
+	listener := newListener("another", 0, "")
+	listener.Limits = []store.Limit{l}
+	s.wantIn(t, listener)
+	s.wantIn(t, listener)
+
+	clock.Shift(-time.Hour)
+	eventually(t, "the clock goes back", func() bool { return now().Before(before.Add(-time.Minute)) })
+	start := time.Now()
+	decision := s.mustEnter(t, newEntry("", 0))
+	if decision.CoolDown > 2*time.Second {
+		t.Errorf("the cool-down lasts %s", decision.CoolDown)
+	}
+	eventually(t, "the cool-down ends", func() bool { return s.mustEnter(t, newEntry("", 0)).CoolDown == 0 })
+	if took := time.Since(start); took > 4*time.Second {
+		t.Errorf("the cool-down ended after %s", took)
+	}
+	other := newEntry("", 0)
+	other.Assistant = "other"
+	if left := s.mustEnter(t, other).CoolDown; left < 50*time.Minute || left > time.Hour {
+		t.Errorf("a cool-down of an hour lasts %s", left)
+	}
+	eventually(t, "the limit has room", func() bool { return s.mustEnter(t, listener).Reservation != nil })
+	free := newListener("client", 1, "")
+	eventually(t, "the dead instance takes up nothing", func() bool { return s.mustEnter(t, free).Reservation != nil })
+	if took := time.Since(start); took > 9*time.Second {
+		t.Errorf("all was well after %s", took)
 	}
 }
