@@ -80,6 +80,8 @@ func (s *shard) beat(ctx context.Context, pulses []pulse) error {
 	case err == nil && took < countTime:
 		s.mend()
 	case err == nil, ctx.Err() != nil, moved:
+	case isGarbled(err):
+		s.link.refused(err)
 	default:
 		s.fail(err) // Redis would refuse all other calls, too
 	}

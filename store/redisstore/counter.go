@@ -232,7 +232,11 @@ func (s *redisStore) count(key string, script *redis.Script, keys []string, args
 	if err != nil {
 		return nil, err
 	}
-	return numbers(reply)
+	all, err := numbers(reply)
+	if err != nil {
+		s.link.refused(err)
+	}
+	return all, err
 }
 
 // numbers returns the numbers of a reply. Some servers send them as floats or as text.

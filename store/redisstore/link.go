@@ -3,6 +3,7 @@ package redisstore
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"time"
 
@@ -197,23 +198,43 @@ func isRefusal(err error) bool {
 	return true
 }
 
+// The hints for the operator. An operator must know that an instance goes on without Redis, and what a Redis Cluster
+// needs.
+const (
+	hintAlone   = "until it is well, answers can be resumed only at the instance that writes them, and each counts for itself"
+	hintCluster = "this is a Redis Cluster (see the option cluster): each node must be reachable at the address that it tells the others, " +
+		"and the user needs +cluster|slots; " + hintAlone
+	hintNoCluster = "this is not a Redis Cluster: configure one address and leave out the option cluster; " + hintAlone
+)
+
+// hint returns the hint for an error.
+func (l *link) hint(err error) string {
+	switch {
+	case strings.Contains(err.Error(), noCluster):
+		return hintNoCluster
+	case l.topology.isCluster():
+		return hintCluster
+	}
+	return hintAlone
+}
+
 // refused notes that Redis refuses a command.
 func (l *link) refused(err error) {
 	metrics.failures.Inc()
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.tell(err)
 }
 
 // tell logs err as a warning, or at debug level if there was a warning less than tellAgainAfter ago.
 func (l *link) tell(err error) {
+	hint := l.hint(err)
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	level := zapcore.DebugLevel
 	if time.Since(l.told) > tellAgainAfter {
 		level, l.told, l.warned = zapcore.WarnLevel, time.Now(), true
 	}
 	if c := l.logger.Check(level, "Redis cannot be reached, or refuses what it is told"); c != nil {
-		c.Write(zap.Error(causeOf(err)),
-			zap.String("hint", "until it is well, answers can be resumed only at the instance that writes them, and each counts for itself"))
+		c.Write(zap.Error(causeOf(err)), zap.String("hint", hint))
 	}
 }
 

@@ -1,8 +1,11 @@
 package redisstore
 
 import (
+	"bufio"
 	"context"
 	"fmt"
+	"io"
+	"net"
 	"strconv"
 	"strings"
 	"sync"
@@ -11,6 +14,9 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/illumichat/caddy-illumichat/internal/localhost"
 	"github.com/illumichat/caddy-illumichat/internal/redistest"
@@ -282,16 +288,139 @@ func TestErrorOfAnotherCaller(t *testing.T) {
 	wg.Wait()
 }
 
-// An instance starts without Redis, and finds it later.
+// An instance starts without Redis, and finds it later. The log says plainly if that is no Redis Cluster, although the
+// config says so.
 func TestStartBeforeRedis(t *testing.T) {
-	server := redistest.StartTCP(t)
-	server.Kill()
-	s := openInstance(t, at(server.Address, localAddress(t)))
-	eventually(t, "it is down", s.link.anyDown)
-	server.Run()
-	if err := s.link.set(t.Context(), "illumichat:a"); err == nil {
-		t.Error("a server without a cluster is used as one")
+	for name, tc := range map[string]struct {
+		config func(string) string
+		fits   bool
+	}{
+		"one address":   {func(a string) string { return at(a) }, true},
+		"two addresses": {func(a string) string { return at(a, localAddress(t)) }, false},
+		"the option":    {func(a string) string { return fmt.Sprintf(`{"address": [%q], "cluster": true}`, a) }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := redistest.StartTCP(t)
+			server.Kill()
+			core, logs := observer.New(zapcore.DebugLevel)
+			s := openLogged(t, tc.config(server.Address), core)
+			eventually(t, "it is down", s.link.anyDown)
+			server.Run()
+			if tc.fits {
+				eventually(t, "Redis is found", func() bool { return s.link.set(t.Context(), "illumichat:a") == nil })
+				return
+			}
+			eventually(t, "the log says what is wrong", func() bool {
+				return logs.FilterField(zap.String("hint", hintNoCluster)).Len() > 0 && s.link.anyDown()
+			})
+		})
 	}
+}
+
+// An account that may not ask for the slots finds a replica that has become master, too.
+func TestFailoverWithoutSlots(t *testing.T) {
+	c := redistest.StartCluster(t, 3, true, append(account, "-cluster|slots")...)
+	s := openInstance(t, fmt.Sprintf(`{"address": [%q], "username": "caddy", "password": "secret"}`, c.Masters[0].Address))
+	key := keyAt(c, 2)
+	eventually(t, "the cluster is known", func() bool { return s.link.set(t.Context(), key) == nil })
+	c.Masters[2].Kill()
+	eventually(t, "the shard is down", func() bool { return s.link.set(t.Context(), key) != nil })
+	c.AwaitPromotion(2)
+	start := time.Now()
+	eventually(t, "it works again", func() bool { return s.link.set(t.Context(), key) == nil })
+	if took := time.Since(start); took > 2*time.Second {
+		t.Errorf("it took %s", took)
+	}
+}
+
+// A server that sends numbers of scripts as floats, or as text, is understood. One that sends anything else refuses to
+// count, and is not down.
+func TestRepliesOfOtherServers(t *testing.T) {
+	now := time.Now().UnixMicro()
+	for name, tc := range map[string]struct {
+		beat, decision string
+		counts         bool
+	}{
+		"integers": {fmt.Sprintf(":%d", now), "*2\r\n:4\r\n:0", true},
+		"floats":   {fmt.Sprintf(",%d.5", now), "*2\r\n,4.0\r\n,0", true},
+		"texts":    {fmt.Sprintf("$16\r\n%d", now), "*2\r\n$1\r\n4\r\n$1\r\n0", true},
+		"others":   {"#t", "*2\r\n#t\r\n_", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := openInstance(t, at(otherServer(t, tc.beat, tc.decision)))
+			eventually(t, "there is a heartbeat", func() bool { return s.counting.now() > 0 || !tc.counts })
+			decision, err := s.Reserve(newEntry("client", 0))
+			if counts := err == nil && decision.Reservation != nil; counts != tc.counts {
+				t.Errorf("got %+v and %v", decision, err)
+			}
+			if s.link.anyDown() {
+				t.Error("it is down")
+			}
+		})
+	}
+}
+
+// otherServer runs a server with the given replies to the scripts of heartbeats and decisions. It returns its address.
+func otherServer(t *testing.T, beat, decision string) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	beatHash := beatScript.Hash()
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				for r := bufio.NewReader(conn); ; {
+					words, err := readCommand(r)
+					if err != nil {
+						return
+					}
+					reply := "+OK"
+					switch words[0] {
+					case "hello":
+						reply = "%1\r\n$6\r\nserver\r\n$5\r\nredis"
+					case "xread":
+						reply = "_"
+						time.Sleep(10 * time.Millisecond) // as if it had waited
+					case "eval", "evalsha":
+						if reply = decision; words[1] == beatHash || strings.HasSuffix(words[1], beatLua) {
+							reply = beat
+						}
+					}
+					if _, err := io.WriteString(conn, reply+"\r\n"); err != nil {
+						return
+					}
+				}
+			}()
+		}
+	}()
+	return listener.Addr().String()
+}
+
+// readCommand reads a command as an array of strings.
+func readCommand(r *bufio.Reader) (words []string, err error) {
+	number := func() (n int) {
+		var line string
+		if line, err = r.ReadString('\n'); err == nil {
+			n, err = strconv.Atoi(strings.TrimSpace(line[1:]))
+		}
+		return n
+	}
+	for range number() {
+		text := make([]byte, number()+2)
+		if err == nil {
+			_, err = io.ReadFull(r, text)
+		}
+		words = append(words, string(text[:len(text)-2]))
+	}
+	return words, err
 }
 
 func localAddress(t *testing.T) string { return fmt.Sprintf("127.0.0.1:%d", localhost.Port(t)) }

@@ -58,6 +58,11 @@ type Redis struct {
 	// The name under which the Sentinels know the master. Default: none; the addresses are not those of Sentinels.
 	MasterName string `json:"master_name,omitempty"`
 
+	// Whether the server is a Redis Cluster. Several addresses without a `master_name` always mean one. With one address,
+	// such as that of a managed Redis, the module notices a Redis Cluster by itself. With this option, any other server is
+	// an error. Default: false.
+	Cluster bool `json:"cluster,omitempty"`
+
 	// The user to log in as. It may contain placeholders. Default: Redis's own default user.
 	Username string `json:"username,omitempty"`
 
@@ -144,8 +149,10 @@ func (c *Redis) Validate() error {
 	switch {
 	case c.DB < 0:
 		return fmt.Errorf("db: %d is negative", c.DB)
-	case c.DB > 0 && len(c.Address) > 1 && c.MasterName == "":
+	case c.DB > 0 && c.isCluster():
 		return errDBOfCluster
+	case c.Cluster && c.MasterName != "":
+		return errTwoKinds
 	case c.Username != "" && c.Password == "":
 		return errNoPassword
 	}
@@ -154,6 +161,7 @@ func (c *Redis) Validate() error {
 
 var (
 	errDBOfCluster = errors.New("db: a Redis Cluster, which several addresses are without a master_name, has only database 0")
+	errTwoKinds    = errors.New("cluster: a Redis Cluster has no Sentinels, so leave out either cluster or master_name")
 	errNoPassword  = errors.New("username: a password is needed, too")
 )
 
@@ -297,7 +305,7 @@ func (c *Redis) nodeOptions(address string) *redis.Options {
 }
 
 // isCluster reports whether the config says that the server is a Redis Cluster.
-func (c *Redis) isCluster() bool { return len(c.addresses) > 1 && c.MasterName == "" }
+func (c *Redis) isCluster() bool { return c.Cluster || len(c.Address) > 1 && c.MasterName == "" }
 
 // stores holds the open stores of this process by poolKey.
 var stores = caddy.NewUsagePool()

@@ -93,9 +93,7 @@ func (s *shard) fail(err error) {
 	s.isDown = true
 	s.mu.Unlock()
 	if !was {
-		s.link.mu.Lock()
 		s.link.tell(err)
-		s.link.mu.Unlock()
 	}
 	s.link.topology.reload()
 	for i := range s.lanes {
@@ -235,7 +233,7 @@ func isBroken(err error) bool {
 // isGarbled reports whether err means that Redis has sent a reply of another type than the command has.
 func isGarbled(err error) bool {
 	text := err.Error()
-	return strings.HasPrefix(text, "redis: can't parse") || strings.HasPrefix(text, "redis: got") || strings.HasPrefix(text, "redis: unexpected")
+	return errors.Is(err, errReply) || strings.HasPrefix(text, "redis: can't parse") || strings.HasPrefix(text, "redis: got") || strings.HasPrefix(text, "redis: unexpected")
 }
 
 // pipeliner makes pipelines: a connection, or a client that takes any of its connections.

@@ -110,7 +110,11 @@ func (s *redisStore) show() error {
 			return c.Set(ctx, lease, "", leaseTime).Err()
 		}},
 		pulse{instances, func(ctx context.Context, c *redis.Conn) error {
-			now, err := beatScript.Run(ctx, c, []string{instances}, s.instance).Int64()
+			reply, err := beatScript.Run(ctx, c, []string{instances}, s.instance).Result()
+			if err != nil {
+				return err
+			}
+			now, err := number(reply)
 			if err == nil {
 				s.counting.heard(now)
 			}
