@@ -178,7 +178,7 @@ func (n *lane) leave(commands []redis.Cmder) {
 func (n *lane) keepAlive() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.served {
+	if n.served || n.wire.conn == nil {
 		return
 	}
 	n.served = true
@@ -186,13 +186,16 @@ func (n *lane) keepAlive() {
 	go func() {
 		if idle {
 			n.wire.drop()
-		} else if n.wire.conn != nil {
-			ctx, cancel := context.WithTimeout(n.shard.link.ctx, max(countTime/4, 4*n.wire.slow))
-			_ = n.wire.try(ctx, func(ctx context.Context, conn *redis.Conn) error {
-				return conn.Ping(ctx).Err()
-			}) // a dead connection is closed
-			cancel()
+		} else {
+			n.check()
 		}
 		n.serve()
 	}()
+}
+
+// check closes the connection if it is dead. A call may wait for that, so check is not patient.
+func (n *lane) check() {
+	ctx, cancel := context.WithTimeout(n.shard.link.ctx, max(countTime/4, 4*n.wire.slow))
+	defer cancel()
+	_ = n.wire.try(ctx, func(ctx context.Context, conn *redis.Conn) error { return conn.Ping(ctx).Err() })
 }

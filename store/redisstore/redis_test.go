@@ -98,8 +98,8 @@ func TestOverTLSWithAPassword(t *testing.T) {
 }
 
 func TestSentinel(t *testing.T) {
-	_, sentinel := redistest.StartSentinel(t)
-	conforms(t, fmt.Sprintf(`{"address": [%q], "master_name": "main", "db": 3}`, sentinel.Address))
+	watched := redistest.StartSentinel(t)
+	conforms(t, fmt.Sprintf(`{"address": [%q], "master_name": "main", "db": 3}`, watched.Sentinel.Address))
 }
 
 func TestCluster(t *testing.T) {

@@ -187,19 +187,25 @@ type wire struct {
 // only a part of the time.
 func (w *wire) run(ctx context.Context, timeout time.Duration, f func(context.Context, *redis.Conn) error) error {
 	began := time.Now()
+	patience := timeout
 	if w.conn != nil {
-		patience := max(timeout/3, 4*w.slow)
-		first, cancel := context.WithTimeout(ctx, min(patience, timeout))
-		err := w.try(first, f)
+		patience = min(timeout, max(timeout/3, 4*w.slow))
+		short, cancel := context.WithTimeout(ctx, patience)
+		err := w.try(short, f)
 		cancel()
 		if !isBroken(err) || ctx.Err() != nil || time.Since(began) > timeout*3/4 {
 			return err
 		}
 	}
+	first := time.Since(began)
 	w.conn = w.client.EphemeralConn()
-	ctx, cancel := context.WithTimeout(ctx, timeout-time.Since(began))
+	ctx, cancel := context.WithTimeout(ctx, timeout-first)
 	defer cancel()
-	return w.try(ctx, f)
+	err := w.try(ctx, f)
+	if err == nil && first >= patience && time.Since(began)-first > patience/2 {
+		w.slow = max(w.slow, patience/2) // the connection was not dead, but Redis slow
+	}
+	return err
 }
 
 // try runs f once, with the open connection. It closes the connection after an error.
