@@ -173,18 +173,19 @@ func (n *lane) leave(commands []redis.Cmder) {
 	}
 }
 
-// keepAlive checks the connection of a lane that nobody uses at the moment. It closes the connection if it is dead, or
-// if nobody has used it for idleTime.
-func (n *lane) keepAlive() {
+// keepAlive checks the connection of a lane that nobody uses at the moment, and closes it if it is dead. If the lane is
+// not needed all the time, keepAlive also closes a connection that nobody has used for idleTime. Otherwise, it opens
+// one, because a visitor's call may have no time for that.
+func (n *lane) keepAlive(needed bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.served || n.wire.conn == nil {
+	if n.served || n.wire.conn == nil && !needed {
 		return
 	}
 	n.served = true
 	idle := time.Since(n.used) > idleTime
 	go func() {
-		if idle {
+		if idle && !needed {
 			n.wire.drop()
 		} else {
 			n.check()
@@ -193,9 +194,15 @@ func (n *lane) keepAlive() {
 	}()
 }
 
-// check closes the connection if it is dead. A call may wait for that, so check is not patient.
+// check opens a connection, or closes the open one if it is dead. A call may wait for that, so check is not patient
+// with an open one.
 func (n *lane) check() {
-	ctx, cancel := context.WithTimeout(n.shard.link.ctx, max(countTime/4, 4*n.wire.slow))
+	patience := max(countTime/4, 4*n.wire.usual())
+	if n.wire.conn == nil {
+		patience = callTimeout
+		n.wire.conn = n.wire.client.EphemeralConn()
+	}
+	ctx, cancel := context.WithTimeout(n.shard.link.ctx, patience)
 	defer cancel()
 	_ = n.wire.try(ctx, func(ctx context.Context, conn *redis.Conn) error { return conn.Ping(ctx).Err() })
 }

@@ -3,6 +3,7 @@ package redisstore
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -265,6 +266,81 @@ func TestConnections(t *testing.T) {
 	t.Logf("%d of 2000 calls fail in %s, with %d connections", failed.Load(), took, relay.Peak())
 	if failed.Load() > 0 || s.link.anyDown() {
 		t.Errorf("%d calls fail, and it is down: %v", failed.Load(), s.link.anyDown())
+	}
+}
+
+// An instance of a Redis Cluster needs few connections in all.
+func TestConnectionsToACluster(t *testing.T) {
+	c := redistest.StartCluster(t, 3, false)
+	s := openInstance(t, at(c.Masters[0].Address))
+	s.countTime = callTimeout
+	eventually(t, "Redis is up", func() bool { return s.counting.now() > 0 })
+	var wg sync.WaitGroup
+	for i := range 1000 {
+		wg.Go(func() {
+			if _, err := s.Reserve(newEntry(fmt.Sprint("client", i), 5)); err != nil {
+				t.Errorf("it is not counted: %v", err)
+			}
+		})
+		wg.Go(func() {
+			if _, err := s.Find(t.Context(), "nothing"+strconv.Itoa(i)); err != store.ErrNotFound {
+				t.Errorf("it is not looked up: %v", err)
+			}
+		})
+	}
+	wg.Wait()
+	all := 0
+	for _, m := range c.Masters {
+		_, clients, _ := strings.Cut(m.Do("INFO", "clients"), "connected_clients:")
+		var n int
+		_, _ = fmt.Sscanf(clients, "%d", &n)
+		all += n - 1 // without the one that asks
+	}
+	if t.Logf("there are %d connections", all); all < 3 || all >= 20 {
+		t.Errorf("there are %d connections", all)
+	}
+}
+
+// A Redis that is far away is slow, and not down.
+func TestRedisFarAway(t *testing.T) {
+	relay := redistest.StartRelay(t, redistest.Start(t), 45*time.Millisecond)
+	s := openInstance(t, at(relay.Address))
+	eventually(t, "Redis is up", func() bool { return s.counting.now() > 0 })
+	eventually(t, "there are connections", func() bool { return relay.Peak() >= countingLanes+2 })
+	before := s.counting.beatTime()
+	eventually(t, "there is a heartbeat", func() bool { return s.counting.beatTime().After(before) })
+	for i := range 10 {
+		if _, err := s.Reserve(newEntry(fmt.Sprint("client", i), 1)); err != nil || s.link.anyDown() {
+			t.Fatalf("got %v, and it is down: %v", err, s.link.anyDown())
+		}
+	}
+	if n := relay.Peak(); n > countingLanes+otherLanes+2 {
+		t.Errorf("there were %d connections", n)
+	}
+}
+
+// The calls that wait for a Redis that does not answer are bounded.
+func TestQueueIsBounded(t *testing.T) {
+	server := redistest.Start(t)
+	s := openInstance(t, at(server.Socket))
+	eventually(t, "Redis is up", func() bool { return s.counting.now() > 0 })
+	server.Pause()
+	defer server.Resume()
+	key := s.keys.instances()
+	var wg sync.WaitGroup
+	var crowd atomic.Int32
+	for range maxWaiting + 2*maxCommands {
+		wg.Add(1)
+		s.link.later(t.Context(), key, callTimeout, beatScript, []string{key}, []any{"nobody"}, func(err error) {
+			if errors.Is(err, errCrowd) {
+				crowd.Add(1)
+			}
+			wg.Done()
+		})
+	}
+	wg.Wait()
+	if crowd.Load() == 0 || crowd.Load() > 2*maxCommands {
+		t.Errorf("%d calls have no room", crowd.Load())
 	}
 }
 

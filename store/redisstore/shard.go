@@ -23,7 +23,9 @@ type shard struct {
 	lanes   [countingLanes + otherLanes]lane
 	pulse   wire // for heartbeats, so that no crowd of visitors holds them up
 	beating atomic.Bool
-	scripts sync.Map // the scripts that the server knows
+
+	roundTrip atomic.Int64 // how long the last heartbeat waited for a reply, in nanoseconds
+	scripts   sync.Map     // the scripts that the server knows
 
 	mu     sync.Mutex
 	isDown bool
@@ -41,7 +43,7 @@ const (
 func newShard(l *link, address string, client *redis.Client) *shard {
 	s := &shard{link: l, address: address, client: client, pulse: wire{client: client}}
 	for i := range s.lanes {
-		s.lanes[i].shard, s.lanes[i].wire.client = s, client
+		s.lanes[i].shard, s.lanes[i].wire = s, wire{client: client, roundTrip: &s.roundTrip}
 	}
 	return s
 }
@@ -180,6 +182,8 @@ type wire struct {
 	conn   *redis.Conn   // nil: none is open
 	proven bool          // the connection has had an answer
 	slow   time.Duration // how long Redis took lately for an answer on a proven connection
+
+	roundTrip *atomic.Int64 // the shard's; nil: it is unknown
 }
 
 // run runs f with the connection, for the given time at most. If a kept connection turns out to be dead, run repeats f
@@ -189,7 +193,7 @@ func (w *wire) run(ctx context.Context, timeout time.Duration, f func(context.Co
 	began := time.Now()
 	patience := timeout
 	if w.conn != nil {
-		patience = min(timeout, max(timeout/3, 4*w.slow))
+		patience = min(timeout, max(timeout/3, 4*w.usual()))
 		short, cancel := context.WithTimeout(ctx, patience)
 		err := w.try(short, f)
 		cancel()
@@ -221,6 +225,14 @@ func (w *wire) try(ctx context.Context, f func(context.Context, *redis.Conn) err
 	}
 	w.proven = true
 	return nil
+}
+
+// usual returns how long Redis takes for an answer.
+func (w *wire) usual() time.Duration {
+	if w.roundTrip == nil {
+		return w.slow
+	}
+	return max(w.slow, time.Duration(w.roundTrip.Load()))
 }
 
 // drop closes the connection.

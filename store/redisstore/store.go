@@ -106,10 +106,10 @@ func (s *redisStore) beat() {
 func (s *redisStore) show() error {
 	lease, instances := s.keys.lease(s.instance), s.keys.instances()
 	return s.link.beat(s.ctx, beatInterval,
-		pulse{lease, func(ctx context.Context, c *redis.Conn) error {
+		pulse{key: lease, run: func(ctx context.Context, c *redis.Conn) error {
 			return c.Set(ctx, lease, "", leaseTime).Err()
 		}},
-		pulse{instances, func(ctx context.Context, c *redis.Conn) error {
+		pulse{key: instances, counts: true, run: func(ctx context.Context, c *redis.Conn) error {
 			reply, err := beatScript.Run(ctx, c, []string{instances}, s.instance).Result()
 			if err != nil {
 				return err
