@@ -61,7 +61,7 @@ type Store interface {
 	// Claim returns it as taken, and neither a Source nor a Listener. If several callers claim one id at the same time,
 	// at whichever instances, only one of them begins the stream.
 	//
-	// Claim may wait a quarter of a second for anything outside this process. If it gets no answer by then, it decides
+	// Claim may wait a second for anything outside this process. If it gets no answer by then, it decides
 	// for this instance alone.
 	Claim(id string, meta Meta, terms Terms) (source Source, first Listener, taken Stream)
 

@@ -21,19 +21,27 @@ type claimed struct {
 	begun    bool   // Redis may have the claim
 }
 
+// claimTime is how long a claim waits for Redis. That is longer than a count waits, because a claim that this instance
+// decides alone may have the question paid for twice.
+const claimTime = time.Second
+
 // claimID asks Redis for the id of a new stream. If another stream has it, claimID returns what Redis has of that one. If
 // Redis gives no answer in time, c.certain stays false: then this instance decides alone.
 func (s *redisStore) claimID(id, meta string, terms store.Terms, c *claimed) (taken *extent) {
-	ctx, cancel := context.WithTimeout(s.ctx, s.countTime)
+	ctx, cancel := context.WithTimeout(s.ctx, claimTime)
 	defer cancel()
 	s.ensureLease(ctx)
 	replaceable := c.replaces
-	for range 2 {
+	for asked := 0; asked < 2; {
 		reply, err := s.askClaim(ctx, id, meta, terms, c.claim, replaceable)
 		if err != nil {
-			c.begun = !errors.Is(err, errDown)
-			return nil
+			c.begun = c.begun || !errors.Is(err, errDown)
+			if !s.awaitRedis(ctx, id) {
+				return nil
+			}
+			continue // to ask again is safe, because Redis knows the claim by its nonce
 		}
+		asked++
 		if reply == int64(1) {
 			c.certain, c.begun = true, true
 			return nil
@@ -51,10 +59,27 @@ func (s *redisStore) claimID(id, meta string, terms store.Terms, c *claimed) (ta
 	return taken
 }
 
+// awaitRedis waits for a Redis that could be reached a moment ago. It returns false if Redis has been down for longer than
+// claims wait, or if ctx ends.
+func (s *redisStore) awaitRedis(ctx context.Context, id string) bool {
+	shard := s.link.shardOf(s.keys.log(id))
+	for shard.down() {
+		if shard.downFor() > claimTime {
+			return false
+		}
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return ctx.Err() == nil
+}
+
 func (s *redisStore) askClaim(ctx context.Context, id, meta string, terms store.Terms, claim, replaceable string) (any, error) {
 	key := s.keys.log(id)
 	kept := (terms.Keep + spare).Milliseconds()
-	return s.link.script(ctx, key, s.countTime, claimScript.Script, []string{key}, claim, kept, replaceable,
+	return s.link.script(ctx, key, claimTime, claimScript.Script, []string{key}, claim, kept, replaceable,
 		fieldMeta, meta, fieldInstance, s.instance, fieldClaim, claim)
 }
 

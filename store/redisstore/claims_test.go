@@ -210,7 +210,7 @@ func TestClaimOfADeadInstance(t *testing.T) {
 	here.wantExpiring(t)
 }
 
-// While Redis does not answer, an instance decides alone. A visitor waits for that at most once, for countTime.
+// While Redis does not answer, an instance decides alone. A visitor waits for that at most once, for claimTime.
 func TestClaimWithoutRedis(t *testing.T) {
 	server := redistest.Start(t)
 	config := at(server.Socket)
@@ -220,7 +220,7 @@ func TestClaimWithoutRedis(t *testing.T) {
 	defer server.Resume()
 	start := time.Now()
 	source, first := here.mustClaim(t, "id")
-	if took := time.Since(start); took > countTime+slack {
+	if took := time.Since(start); took > claimTime+slack {
 		t.Errorf("a claim took %s", took)
 	}
 	start = time.Now()

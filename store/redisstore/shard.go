@@ -29,6 +29,7 @@ type shard struct {
 
 	mu     sync.Mutex
 	isDown bool
+	since  time.Time // when the shard went down
 	gone   bool  // nothing is sent any more
 	spare  *wire // for the next call that blocks; nil: there is none
 }
@@ -69,6 +70,13 @@ func (s *shard) down() bool {
 	return s.isDown
 }
 
+// downFor returns for how long a shard that is down has been down.
+func (s *shard) downFor() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return time.Since(s.since)
+}
+
 // evaluate adds a script to a pipeline: its text, or only its hash if the shard knows the script.
 func (s *shard) evaluate(ctx context.Context, p redis.Pipeliner, script *redis.Script, keys []string, args []any) *redis.Cmd {
 	if _, known := s.scripts.Load(script); known {
@@ -96,6 +104,9 @@ func (s *shard) fail(err error) {
 	s.mu.Lock()
 	was := s.isDown
 	s.isDown = true
+	if !was {
+		s.since = time.Now()
+	}
 	s.mu.Unlock()
 	if !was {
 		s.link.tell(err)

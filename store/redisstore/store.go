@@ -154,7 +154,7 @@ func (s *redisStore) Create(id string, meta store.Meta, terms store.Terms) (stor
 	return s.replicate(id, local, encodeMeta(meta, terms), terms, claimed{claim: newInstance()}), first
 }
 
-// Claim decides among all instances who begins a stream. Its caller waits for Redis, but not longer than countTime.
+// Claim decides among all instances who begins a stream. Its caller waits for Redis, but not longer than claimTime.
 func (s *redisStore) Claim(id string, meta store.Meta, terms store.Terms) (store.Source, store.Listener, store.Stream) {
 	defer s.claims.lock(id)()
 	if stream, err := s.findHere(s.ctx, id); err == nil {
