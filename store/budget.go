@@ -1,18 +1,21 @@
 package store
 
 import (
-	"container/list"
+	"container/heap"
 	"sync"
+	"time"
 )
 
-// Budget counts the bytes that a store takes up. Streams that have ended make room for others, the oldest first. Its
-// methods are safe for concurrent use. Its zero value is an empty budget.
+// Budget counts the bytes that a store takes up. Streams that have ended make room for others: those first that are to
+// be kept for the shortest time from now. Its methods are safe for concurrent use. Its zero value is an empty budget.
 //
-// The budget's lock is taken before the locks of logs.
+// The budget's lock is taken before the locks of logs. One timer removes the logs that have been kept for long enough,
+// because a timer for each would keep alive what belongs to other timers that have been stopped.
 type Budget struct {
 	mu    sync.Mutex
-	used  int64     // bytes
-	ended list.List // of *log, the oldest first
+	used  int64 // bytes
+	ended endedLogs
+	timer *time.Timer // fires when the first of the ended logs expires; nil before the first one has ended
 }
 
 // Take reserves n bytes within a total, and drops ended streams if it has to. It returns false if there is still no room.
@@ -20,11 +23,10 @@ func (b *Budget) Take(n, total int64) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for b.used+n > total {
-		oldest := b.ended.Front()
-		if oldest == nil {
+		if len(b.ended) == 0 {
 			return false
 		}
-		b.forget(oldest)
+		b.dropFirst()
 	}
 	b.used += n
 	return true
@@ -40,22 +42,57 @@ func (b *Budget) GiveBack(n int64) {
 	b.used -= n
 }
 
-// end adds a log to those that make room for others. The returned function drops that log at once.
-func (b *Budget) end(l *log) (drop func()) {
+// end adds a log to those that make room for others. The log is dropped when it expires.
+func (b *Budget) end(l *log, expires time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	element := b.ended.PushBack(l)
-	return func() {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		if element.Value != nil {
-			b.forget(element)
-		}
+	heap.Push(&b.ended, endedLog{l, expires})
+	switch {
+	case b.ended[0].log != l:
+	case b.timer == nil:
+		b.timer = time.AfterFunc(time.Until(expires), b.dropExpired)
+	default:
+		b.timer.Reset(time.Until(expires))
 	}
 }
 
-func (b *Budget) forget(element *list.Element) {
-	l := b.ended.Remove(element).(*log)
-	element.Value = nil
-	b.used -= l.forget()
+// dropExpired drops the logs that have expired.
+func (b *Budget) dropExpired() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := time.Now()
+	for len(b.ended) > 0 && !b.ended[0].expires.After(now) {
+		b.dropFirst()
+	}
+	if len(b.ended) > 0 {
+		b.timer.Reset(b.ended[0].expires.Sub(now))
+	}
+}
+
+// dropFirst drops the ended log that expires first.
+func (b *Budget) dropFirst() {
+	first := heap.Pop(&b.ended).(endedLog)
+	b.used -= first.log.forget()
+}
+
+// endedLog is a log that has ended and is still kept.
+type endedLog struct {
+	log     *log
+	expires time.Time
+}
+
+// endedLogs is a heap of logs, the one that expires first at its top.
+type endedLogs []endedLog
+
+func (e endedLogs) Len() int           { return len(e) }
+func (e endedLogs) Less(i, j int) bool { return e[i].expires.Before(e[j].expires) }
+func (e endedLogs) Swap(i, j int)      { e[i], e[j] = e[j], e[i] }
+func (e *endedLogs) Push(x any)        { *e = append(*e, x.(endedLog)) }
+
+func (e *endedLogs) Pop() any {
+	last := len(*e) - 1
+	popped := (*e)[last]
+	(*e)[last] = endedLog{}
+	*e = (*e)[:last]
+	return popped
 }

@@ -23,11 +23,12 @@ const (
 // log is a stream in memory. While it is kept, it holds all of its bytes, so that a visitor can come back. Afterwards
 // it holds only the bytes that a listener has yet to read.
 type log struct {
+	store  *memory
+	id     string
 	meta   Meta
 	terms  Terms
 	budget *Budget
-	remove func(*log) // removes the log from its store
-	joined func()     // see OnListener; nil: nothing is called
+	joined func() // see OnListener; nil: nothing is called
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 
@@ -42,10 +43,11 @@ type log struct {
 	ends      []int64   // the offsets at which the events end that are held
 	dropped   int64     // how many events are no longer held
 	cost      int64     // bytes of the budget, besides those of the segments
-	listeners map[*logListener]struct{}
-	nobody    *time.Timer   // fires after Terms.Grace without a listener; nil until all listeners have left for the first time
-	expiry    *time.Timer   // fires when the log has been kept for Terms.Keep; nil before the log has ended
-	room      chan struct{} // has a value after a listener has read or left
+	listeners []*logListener
+	first     logListener     // of the visitor who asked
+	one       [1]*logListener // memory for listeners, as long as there is only one
+	nobody    *time.Timer     // fires after Terms.Grace without a listener; nil until all listeners have left for the first time
+	room      chan struct{}   // has a value after a listener has read or left
 }
 
 // segment is a part of a log. Its bytes do not change, but more can be appended.
@@ -58,23 +60,22 @@ type segment struct {
 
 func (s *segment) end() int64 { return s.start + int64(len(s.data)) }
 
-func newLog(meta Meta, terms Terms, b *Budget, remove func(*log)) (*log, *logListener) {
-	l := &log{
-		meta: meta, terms: terms, budget: b, remove: remove,
-		listeners: make(map[*logListener]struct{}),
-		room:      make(chan struct{}, 1),
-	}
+// newLog returns a log of m, and the listener of the visitor who asked. The caller puts the log into m.
+func newLog(m *memory, id string, meta Meta, terms Terms) (*log, *logListener) {
+	l := &log{store: m, id: id, meta: meta, terms: terms, budget: m.budget, room: make(chan struct{}, 1)}
 	l.ctx, l.cancel = context.WithCancelCause(context.Background())
-	if l.kept = b.Take(logCost, terms.MaxTotal); l.kept {
+	if l.kept = l.budget.Take(logCost, terms.MaxTotal); l.kept {
 		l.cost = logCost
 	}
-	return l, l.listener(0, 0)
+	l.listeners = l.one[:0]
+	l.begin(&l.first, 0, 0)
+	return l, &l.first
 }
 
-// listener adds a listener that has already read the given numbers of bytes and events.
-func (l *log) listener(at, events int64) *logListener {
-	r := &logListener{log: l, at: at, events: events, news: make(chan struct{}, 1)}
-	l.listeners[r] = struct{}{}
+// begin adds a listener that has already read the given numbers of bytes and events.
+func (l *log) begin(r *logListener, at, events int64) *logListener {
+	*r = logListener{log: l, at: at, events: events, news: make(chan struct{}, 1)}
+	l.listeners = append(l.listeners, r)
 	return r
 }
 
@@ -180,7 +181,7 @@ func (l *log) add(chunk Chunk, cost int64) {
 
 // wake wakes all listeners, so that they read again.
 func (l *log) wake() {
-	for listener := range l.listeners {
+	for _, listener := range l.listeners {
 		signal(listener.news)
 	}
 }
@@ -204,7 +205,7 @@ func (l *log) held() int64 {
 // lag returns how many bytes the slowest listener is behind.
 func (l *log) lag() int64 {
 	slowest := l.end
-	for listener := range l.listeners {
+	for _, listener := range l.listeners {
 		slowest = min(slowest, listener.at)
 	}
 	return l.end - slowest
@@ -214,7 +215,7 @@ func (l *log) lag() int64 {
 // further behind than window. No other listener is waited for.
 func (l *log) hasRoom(n int) bool {
 	fastest := int64(0)
-	for listener := range l.listeners {
+	for _, listener := range l.listeners {
 		fastest = max(fastest, listener.at)
 	}
 	return len(l.listeners) == 0 || fastest == l.end || l.end-fastest+int64(n) <= window
@@ -226,15 +227,15 @@ func (l *log) cutSlow(n int) (freed int64) {
 	if l.kept {
 		return 0
 	}
-	cut := false
-	for listener := range l.listeners {
-		if listener.at < l.end && l.end-listener.at+int64(n) > window {
-			delete(l.listeners, listener)
-			listener.cut, cut = true, true
-			signal(listener.news)
+	before := len(l.listeners)
+	l.listeners = slices.DeleteFunc(l.listeners, func(r *logListener) bool {
+		r.cut = r.at < l.end && l.end-r.at+int64(n) > window
+		if r.cut {
+			signal(r.news)
 		}
-	}
-	if !cut {
+		return r.cut
+	})
+	if len(l.listeners) == before {
 		return 0
 	}
 	return l.trim()
@@ -245,30 +246,25 @@ func (l *log) Finish(last Chunk, end End) {
 	cost := l.makeRoom(len(last.Data))
 	l.mu.Lock()
 	l.add(last, cost)
-	l.done, l.ended, l.joined = true, end, nil // joined would keep what belongs to the writer
+	l.done, l.ended = true, end
+	l.joined, l.room = nil, nil // joined would keep what belongs to the writer, and nobody waits for room any more
 	kept := l.kept
 	l.stopGrace()
 	l.wake()
 	l.mu.Unlock()
 	l.cancel(nil)
 	if kept {
-		drop := l.budget.end(l)
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.expiry = time.AfterFunc(l.terms.Keep, drop)
+		l.budget.end(l, time.Now().Add(l.terms.Keep))
 	}
 }
 
 // forget ends the keeping of the log. The log then holds only the bytes that its listeners have yet to read, and no
 // visitor can come back. It returns how many bytes of the budget are free again.
 func (l *log) forget() (freed int64) {
-	l.remove(l)
+	l.store.remove(l)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.kept = false
-	if l.expiry != nil {
-		l.expiry.Stop()
-	}
 	if len(l.listeners) == 0 {
 		l.cancel(ErrAbandoned)
 	}
@@ -356,7 +352,7 @@ func (l *log) Listen(after int64) (Listener, error) {
 		return nil, io.EOF
 	}
 	l.stopGrace()
-	r := l.listener(at, int64(n))
+	r := l.begin(new(logListener), at, int64(n))
 	l.noteJoined()
 	return r, nil
 }
@@ -452,10 +448,12 @@ func (r *logListener) close() (freed int64) {
 	l := r.log
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if _, open := l.listeners[r]; !open {
+	at := slices.Index(l.listeners, r)
+	if at < 0 {
 		return 0
 	}
-	delete(l.listeners, r)
+	l.listeners = slices.Delete(l.listeners, at, at+1)
+	r.news = nil // the log outlives the listener that asked
 	switch {
 	case l.done || len(l.listeners) > 0:
 	case l.kept && l.nobody != nil:

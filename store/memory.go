@@ -75,7 +75,7 @@ type memory struct {
 }
 
 func (m *memory) Create(id string, meta Meta, terms Terms) (Source, Listener) {
-	l, first := m.newLog(id, meta, terms)
+	l, first := newLog(m, id, meta, terms)
 	if l.kept {
 		m.mu.Lock()
 		defer m.mu.Unlock()
@@ -88,7 +88,7 @@ func (m *memory) Claim(id string, meta Meta, terms Terms) (Source, Listener, Str
 	if taken := m.find(id); taken != nil {
 		return nil, nil, taken
 	}
-	l, first := m.newLog(id, meta, terms) // not under the lock, because it may have to remove another log
+	l, first := newLog(m, id, meta, terms) // not under the lock, because it may have to remove another log
 	if !l.kept {
 		return l, first, nil
 	}
@@ -105,16 +105,12 @@ func (m *memory) Claim(id string, meta Meta, terms Terms) (Source, Listener, Str
 	return l, first, nil
 }
 
-func (m *memory) newLog(id string, meta Meta, terms Terms) (*log, *logListener) {
-	return newLog(meta, terms, m.budget, func(l *log) { m.remove(id, l) })
-}
-
 // remove removes a log, unless another one has its id by now.
-func (m *memory) remove(id string, l *log) {
+func (m *memory) remove(l *log) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.logs[id] == l {
-		delete(m.logs, id)
+	if m.logs[l.id] == l {
+		delete(m.logs, l.id)
 	}
 }
 
