@@ -91,7 +91,8 @@ func TestDeadShard(t *testing.T) {
 // When a replica has become master, all works again within two seconds.
 func TestFailoverOfAShard(t *testing.T) {
 	c := redistest.StartCluster(t, 3, true)
-	s := openInstance(t, at(c.Masters[0].Address, c.Masters[1].Address))
+	core, logs := observer.New(zapcore.InfoLevel)
+	s := openLogged(t, at(c.Masters[0].Address, c.Masters[1].Address), core)
 	keys := []string{keyAt(c, 0), keyAt(c, 1), keyAt(c, 2)}
 	for _, key := range keys {
 		eventually(t, "the cluster is known", func() bool { return s.link.set(t.Context(), key) == nil })
@@ -107,6 +108,11 @@ func TestFailoverOfAShard(t *testing.T) {
 		eventually(t, "all is up", func() bool { return !s.link.anyDown() })
 		if took := time.Since(start); took > 2*time.Second {
 			t.Errorf("after the failover, it took %s until all worked again", took)
+		}
+	}
+	for _, message := range []string{"Redis cannot be reached, or refuses what it is told", "Redis can be reached again"} {
+		if n := logs.FilterMessage(message).Len(); n != 1 {
+			t.Errorf("the log says %d times: %s", n, message)
 		}
 	}
 }
