@@ -497,6 +497,50 @@ func TestListenerWhoDoesNotRead(t *testing.T) {
 	}
 }
 
+// Nobody waits for a visitor who asked and does not read: neither a listener who was there before, nor one who comes while
+// a write to that visitor blocks.
+func TestVisitorWhoAskedDoesNotRead(t *testing.T) {
+	for protocol, transport := range sitetest.Protocols(t) {
+		t.Run(protocol, func(t *testing.T) {
+			u := sitetest.NewHandUpstream(t)
+			s := sitetest.ServeWith(t, "grace_period 1ms", sitetest.ChatToURL(u.URL, "write_timeout 1h\nheartbeat off\nresume {\nmax_size 64MiB\nmax_total 64MiB\n}"))
+			c := sitetest.Converse(t, u, transport, sitetest.ChatRequest(t, s.Secure, sitetest.Hello))
+			id := c.Response.Header.Get("Illumichat-Stream")
+			large := "data: " + strings.Repeat("x", 1<<20) + "\n\n"
+			before := s.GoOn(t, id, 1)
+			rest := make(chan struct{})
+			go func() {
+				defer close(rest)
+				for range 8 {
+					c.Upstream.Say(t, large)
+				}
+				c.Upstream.Say(t, sitetest.Finish)
+				c.Upstream.End()
+			}()
+			for _, listener := range []*http.Response{before, s.GoOn(t, id, 1)} {
+				got := sitetest.ReadAll(t, listener)
+				sitetest.OnlyFinish(t, strings.ReplaceAll(got, large[6:len(large)-2], `""`))
+				if len(got) < 8<<20 {
+					t.Errorf("a listener got %d bytes", len(got))
+				}
+			}
+			<-rest
+		})
+	}
+}
+
+// A listener who comes while the only other visitor does not read gets the answer without waiting for that one.
+func TestListenerComesWhileAWriteBlocks(t *testing.T) {
+	upstream := serveAnswer(t, longAnswer)
+	s := sitetest.ServeWith(t, "grace_period 1ms", sitetest.ChatToURL(upstream, "write_timeout 1h\nheartbeat off\nresume {\nmax_size 256MiB\nmax_total 256MiB\n}"))
+	resp := s.Ask(sitetest.Hello) // which is not read
+	id := resp.Header.Get("Illumichat-Stream")
+	time.Sleep(200 * time.Millisecond) // until the connection's buffers are full; if they are not, the test proves less
+	if got := sitetest.ReadAll(t, s.GoOn(t, id, 0)); len(got) < len(longAnswer) {
+		t.Errorf("the listener got %d of %d bytes", len(got), len(longAnswer))
+	}
+}
+
 // Listeners get heartbeats while the answer is silent, and the response headers after commit_after. Heartbeats are not
 // kept.
 func TestListenersHearHeartbeats(t *testing.T) {

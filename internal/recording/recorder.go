@@ -110,18 +110,22 @@ func (r *Recorder) Prepare(head http.Header, contentType string) {
 // Commit opens the stream, if it is not open.
 func (r *Recorder) Commit() error {
 	r.mu.Lock()
-	r.open()
+	opens := r.open()
 	r.mu.Unlock()
-	r.config.Opens()
+	if opens {
+		r.config.Opens()
+	}
 	return nil
 }
 
-// open opens the stream, if it is not open. It needs mu.
-func (r *Recorder) open() {
-	if !r.opened {
-		r.opened = true
-		r.config.Source.Open(r.head)
+// open opens the stream, and returns false if it is open already. It needs mu.
+func (r *Recorder) open() bool {
+	if r.opened {
+		return false
 	}
+	r.opened = true
+	r.config.Source.Open(r.head)
+	return true
 }
 
 // IsCommitted reports whether the stream is open.
