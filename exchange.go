@@ -88,10 +88,16 @@ func (es *exchanges) open(ctx context.Context, out output, http3 bool, a *limit.
 		CommitAfter: es.commitAfter,
 		Idle:        es.idleTimeout,
 	})
-	ex.unwatch = context.AfterFunc(ctx, func() { ex.leftAt.Store(int64(ex.watch.Now())) })
+	ex.unwatch = noUnwatch
+	if ctx.Done() != nil {
+		ex.unwatch = context.AfterFunc(ctx, func() { ex.leftAt.Store(int64(ex.watch.Now())) })
+	}
 	shutdown.Add(ex, shutdown.Exchange)
 	return ex
 }
+
+// noUnwatch is the unwatch of an exchange whose visitor cannot end it.
+func noUnwatch() bool { return false }
 
 // end returns when the stream to a visitor must end, from the start of the visitor's request. deadline is when the
 // server ends it; zero: never. The stream ends 1 s earlier, so that a finish fits in. It ends a fifth of the time

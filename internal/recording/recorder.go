@@ -233,6 +233,7 @@ func (r *Recorder) Close(reason, cause string) (bytes int64) {
 	r.config.Slot.EndStream()
 	if r.IsCommitted() {
 		r.config.Source.Finish(r.last, store.End{Reason: reason, Cause: cause})
+		r.numberer.Release()
 	} else {
 		r.config.Source.Fail(r.failure.Encode())
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"slices"
 	"strconv"
+	"sync"
 )
 
 // Numberer adds the line `id: <stream>:<n>` to each event of a stream. The line follows the event's last line and has
@@ -23,6 +24,20 @@ type Numberer struct {
 	ends    []int
 }
 
+// spareOutput holds memory for the results of Number that no stream uses at the moment.
+var spareOutput = sync.Pool{New: func() any { return new([]byte) }}
+
+// maxNumbered is how much memory is kept for other streams.
+const maxNumbered = 16 << 10
+
+// Release ends the use of the Numberer, and of what Number has returned.
+func (n *Numberer) Release() {
+	if out := n.out; cap(out) <= maxNumbered {
+		spareOutput.Put(&out)
+	}
+	n.out = nil
+}
+
 // NewNumberer returns a Numberer for the beginning of the stream with the given id.
 func NewNumberer(stream string) Numberer { return Numberer{stream: stream} }
 
@@ -32,8 +47,10 @@ func (n *Numberer) Within() bool { return n.within }
 // Number returns p with an id line for each event that ends in p. ends holds the offset of each such end in numbered.
 // The next call overwrites both results.
 func (n *Numberer) Number(p []byte) (numbered []byte, ends []int) {
-	n.out, n.ends = n.out[:0], n.ends[:0]
-	n.out = slices.Grow(n.out, len(p)+n.room(p))
+	if n.out == nil {
+		n.out = *spareOutput.Get().(*[]byte)
+	}
+	n.out, n.ends = slices.Grow(n.out[:0], len(p)+n.room(p)), n.ends[:0]
 	cr := HasCR(p)
 	for len(p) > 0 {
 		size, kind := n.scanner.Next(p, cr)
