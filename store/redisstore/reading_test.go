@@ -201,7 +201,7 @@ func TestCrowdOfGETs(t *testing.T) {
 		return err == io.EOF
 	})
 	quiet.first.Close()
-	before := there.messages(t)
+	before := there.calls(t, "xadd")
 	crowd, disperse := context.WithCancel(t.Context())
 	var gets atomic.Int64
 	var wg sync.WaitGroup
@@ -232,7 +232,7 @@ func TestCrowdOfGETs(t *testing.T) {
 	took := time.Since(asked)
 	disperse()
 	wg.Wait()
-	n := there.messages(t) - before
+	n := there.calls(t, "xadd") - before
 	t.Logf("%d GETs in %s, %d messages, the stop took %s", gets.Load(), lasting, n, took)
 	if gets.Load() < 540*3 {
 		t.Errorf("there were only %d GETs", gets.Load())
@@ -247,20 +247,21 @@ func TestCrowdOfGETs(t *testing.T) {
 	awaitEvent(t, listener, "data: 1\n\n")
 }
 
-// messages returns how many messages Redis was given.
-func (s *redisStore) messages(t *testing.T) int {
+// calls returns how often Redis has carried out a command.
+func (s *redisStore) calls(t *testing.T, command string) int {
 	t.Helper()
 	stats, err := s.link.plain().Info(t.Context(), "commandstats").Result()
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := 0
-	for _, command := range []string{"eval", "evalsha"} {
-		if _, after, found := strings.Cut(stats, "cmdstat_"+command+":calls="); found {
-			calls, _, _ := strings.Cut(after, ",")
-			count, _ := strconv.Atoi(calls)
-			n += count
-		}
+	_, after, found := strings.Cut(stats, "cmdstat_"+command+":calls=")
+	if !found {
+		return 0
+	}
+	count, _, _ := strings.Cut(after, ",")
+	n, err := strconv.Atoi(count)
+	if err != nil {
+		t.Fatal(err)
 	}
 	return n
 }
@@ -288,6 +289,37 @@ func (s *redisStore) get(t *testing.T, id string, after int64) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
 	_, _ = await(ctx, listener)
+}
+
+// A GET of an answer that has ended tells nobody anything. GETs that come and go are one listener to the others, and read
+// only what is new.
+func TestGETsThatLeave(t *testing.T) {
+	const n = 100
+	_, here, there := twoInstances(t)
+	ended, live := here.claim(t, "ended"), here.claim(t, "live")
+	ended.append(t, "data: 1\n\n")
+	live.append(t, "data: 1\n\n")
+	ended.Finish(store.Chunk{}, store.End{})
+	<-ended.replica.done
+	told := there.calls(t, "xadd")
+	for range n {
+		there.get(t, "ended", 0)
+	}
+	if more := there.calls(t, "xadd") - told; more > 0 {
+		t.Errorf("GETs of an answer that has ended cause %d messages", more)
+	}
+	there.get(t, "live", 1)
+	eventually(t, "the listener is known", func() bool { return len(here.readers.news([]string{"live"})) > 0 })
+	told, read := there.calls(t, "xadd"), there.calls(t, "xrange")
+	for range n {
+		there.get(t, "live", 1)
+	}
+	if more := there.calls(t, "xadd") - told; more > 5 {
+		t.Errorf("GETs of a live answer cause %d messages", more)
+	}
+	if more := there.calls(t, "xrange") - read; more > n+n/10 { // one each to find it
+		t.Errorf("GETs of a live answer read %d times", more)
+	}
 }
 
 // Listeners that do not read on cost little memory, wherever in their streams they are.
