@@ -16,6 +16,7 @@ import (
 type claimed struct {
 	claim    string // a random text that no other claim has
 	replaces string // a claim of this instance that this one replaces; "": none
+	chosen   bool   // the page chose the id
 	certain  bool   // Redis has the claim
 	begun    bool   // Redis may have the claim
 }

@@ -27,6 +27,7 @@ type replica struct {
 	meta     string // the first entry's
 	claim    string // the first entry's
 	replaces string // a claim of this instance that the claim may replace; "": none
+	chosen   bool   // the page chose the id, so other instances may claim it
 	keep     time.Duration
 	done     chan struct{} // closed when nothing is left to be sent
 
@@ -225,17 +226,22 @@ func (r *replica) load() {
 	case r.header == nil:
 		return
 	default:
-		chunk, last := r.read()
-		if last {
-			s.end, s.ttl = r.end, r.keep
-		}
-		if !r.opened {
+		opens := !r.opened
+		if opens {
 			r.opened = true
 			s.head, _ = json.Marshal(r.header) // cannot fail
 		}
+		chunk, ends := r.read()
+		if ends {
+			s.end, s.ttl = r.end, r.keep
+		}
 		switch {
-		case s.end != nil, s.head != nil:
+		case opens && r.chosen: // another instance may have replaced the claim
 			s.what = guarded
+		case ends:
+			s.what = last
+		case opens:
+			s.what = plain
 		case len(chunk.Data) > 0:
 			s.what = plain
 		default:
@@ -281,7 +287,6 @@ func (r *replica) settle(o outcome) (ok bool) {
 	}
 	switch {
 	case o == unknown:
-		s.text = true
 	case r.over && s.what == removal:
 		if o == taken || time.Now().After(r.removal) {
 			r.removal = time.Time{}
@@ -320,9 +325,9 @@ func (r *replica) took() {
 		r.claimed = true
 		r.announce()
 	}
-	last := s.end != nil || s.failed != nil
+	isLast := s.end != nil || s.failed != nil
 	s.reset()
-	if last {
+	if isLast {
 		r.close()
 	}
 }

@@ -44,7 +44,7 @@ func (p *replicator) begin(id string, local store.Source, meta string, terms sto
 	key := p.store.keys.log(id)
 	r := &replica{
 		id: id, key: key, keyArg: key, of: p, local: local, tail: store.NewTail(local),
-		meta: meta, claim: c.claim, replaces: c.replaces, claimed: c.certain, begun: c.begun,
+		meta: meta, claim: c.claim, replaces: c.replaces, chosen: c.chosen, claimed: c.certain, begun: c.begun,
 		keep: terms.Keep, done: make(chan struct{}),
 	}
 	if r.claimed {

@@ -1,6 +1,7 @@
 package redisstore
 
 import (
+	"context"
 	_ "embed"
 	"errors"
 	"strconv"
@@ -43,9 +44,10 @@ type what int
 
 const (
 	nothing what = iota
-	claim        // adds the first entry
+	claim        // adds the first entry, and sets the key's time to live
 	plain        // adds an entry
-	guarded      // adds an entry, if the stream still has our claim, and may set the key's time to live
+	last         // adds the last entry, and sets the key's time to live
+	guarded      // adds an entry if the stream still has our claim, and may set the key's time to live
 	removal      // removes the key
 )
 
@@ -63,11 +65,12 @@ type shipment struct {
 	failed  *store.Failed
 	ttl     time.Duration // 0: as before
 	first   bool          // the stream's first shipment, before which Redis had nothing of the stream
+	script  bool          // a script must do it, because a transaction was redirected
 	text    bool          // Redis does not know the script, so its text is sent
 
-	args    []any
-	command redis.Cmder
-	expire  *redis.BoolCmd // nil: the key's time to live is not renewed
+	args     []any
+	commands []redis.Cmder  // the last one of those has the reply
+	expire   *redis.BoolCmd // the command after those; nil: the key's time to live is not renewed
 
 	scratch []int // for the ends of the data
 }
@@ -95,35 +98,48 @@ func (s *shipment) addEnds(ends []int) {
 	}
 }
 
-// prepare makes the commands.
+// prepare makes the commands. An entry and its key's time to live are set in one step: if both came one after the other,
+// a connection that breaks in between could leave a key that never expires. A transaction costs Redis less than a
+// script, but cannot look whether another claim has the stream.
 func (s *shipment) prepare(renew bool) {
 	r := s.replica
-	ctx := r.of.store.ctx
-	s.args, s.command, s.expire = s.args[:0], nil, nil
-	switch s.what {
-	case claim:
-		s.script(claimScript, r.claim, (r.keep + spare).Milliseconds(), r.replaces)
+	s.args, s.commands, s.expire = s.args[:0], s.commands[:0], nil
+	switch {
+	case s.what == claim && (r.chosen || s.script):
+		s.run(claimScript, r.claim, (r.keep + spare).Milliseconds(), r.replaces)
 		s.args = append(s.args, r.firstFields()...)
-		s.command = redis.NewCmd(ctx, s.args...)
-	case plain:
+		s.add(redis.NewCmd(s.ctx(), s.args...))
+	case s.what == claim:
+		s.args = append(s.args, "xadd", r.keyArg, "0-1")
+		s.args = append(s.args, r.firstFields()...)
+		s.transact(r.keep + spare)
+	case s.what == plain:
 		s.args = append(s.args, "xadd", r.keyArg, "nomkstream", &s.id)
 		s.fields()
-		s.command = redis.NewStringCmd(ctx, s.args...)
-	case guarded:
-		s.script(appendScript, r.claim, s.ttl.Milliseconds(), &s.id)
+		s.add(redis.NewStringCmd(s.ctx(), s.args...))
+	case s.what == guarded, s.what == last && s.script:
+		s.run(appendScript, r.claim, s.ttl.Milliseconds(), &s.id)
 		s.fields()
-		s.command = redis.NewCmd(ctx, s.args...)
-	case removal:
-		s.script(removeScript, r.claim)
-		s.command = redis.NewCmd(ctx, s.args...)
+		s.add(redis.NewCmd(s.ctx(), s.args...))
+	case s.what == last:
+		s.args = append(s.args, "xadd", r.keyArg, "nomkstream", &s.id)
+		s.fields()
+		s.transact(s.ttl)
+	case s.what == removal:
+		s.run(removeScript, r.claim)
+		s.add(redis.NewCmd(s.ctx(), s.args...))
 	}
 	if renew {
-		s.expire = redis.NewBoolCmd(ctx, "pexpire", r.keyArg, (r.keep + spare).Milliseconds())
+		s.expire = redis.NewBoolCmd(s.ctx(), "pexpire", r.keyArg, (r.keep + spare).Milliseconds())
 	}
 }
 
-// script begins a command that runs a script.
-func (s *shipment) script(script *script, args ...any) {
+func (s *shipment) ctx() context.Context { return s.replica.of.store.ctx }
+
+func (s *shipment) add(c redis.Cmder) { s.commands = append(s.commands, c) }
+
+// run begins a command that runs a script.
+func (s *shipment) run(script *script, args ...any) {
 	if s.text {
 		s.args = append(s.args, script.byText[:]...)
 	} else {
@@ -131,6 +147,14 @@ func (s *shipment) script(script *script, args ...any) {
 	}
 	s.args = append(s.args, 1, s.replica.keyArg)
 	s.args = append(s.args, args...)
+}
+
+// transact makes a transaction of a command and of one that sets the key's time to live.
+func (s *shipment) transact(ttl time.Duration) {
+	s.add(redis.NewStatusCmd(s.ctx(), "multi"))
+	s.add(redis.NewStatusCmd(s.ctx(), s.args...))
+	s.add(redis.NewStatusCmd(s.ctx(), "pexpire", s.replica.keyArg, ttl.Milliseconds()))
+	s.add(redis.NewCmd(s.ctx(), "exec"))
 }
 
 // fields adds the fields of the entry to a command.
@@ -157,9 +181,7 @@ func (s *shipment) fields() {
 
 // appendTo appends the commands of the shipment to others.
 func (s *shipment) appendTo(commands []redis.Cmder) []redis.Cmder {
-	if s.command != nil {
-		commands = append(commands, s.command)
-	}
+	commands = append(commands, s.commands...)
 	if s.expire != nil {
 		commands = append(commands, s.expire)
 	}
@@ -171,7 +193,9 @@ func (s *shipment) isEntry() bool { return s.what != nothing && s.what != remova
 
 // reset empties the shipment, and keeps its memory.
 func (s *shipment) reset() {
-	*s = shipment{id: s.id[:0], ends: s.ends[:0], args: s.args[:0], scratch: s.scratch[:0]}
+	clear(s.args)
+	clear(s.commands)
+	*s = shipment{id: s.id[:0], ends: s.ends[:0], args: s.args[:0], commands: s.commands[:0], scratch: s.scratch[:0]}
 }
 
 // outcome is what has become of a shipment.
@@ -182,7 +206,7 @@ const (
 	failed                    // it must be sent again
 	refused                   // it failed, because Redis refuses a command
 	redirected                // another node of the Redis Cluster has the key
-	unknown                   // Redis does not know the script
+	unknown                   // it must be sent in another way
 	taken                     // Redis has it
 	gone                      // the key is gone
 	foreign                   // another claim has the stream
@@ -190,32 +214,68 @@ const (
 
 // outcome returns what has become of a shipment that has replies, and the error of a command that Redis refuses.
 func (s *shipment) outcome() (outcome, error) {
-	for _, c := range s.appendTo(nil) {
-		switch err := c.Err(); {
+	if s.expire != nil && isRedirection(s.expire.Err()) {
+		return redirected, nil
+	}
+	var reply redis.Cmder
+	for _, reply = range s.commands {
+		switch err := reply.Err(); {
 		case err == nil, errors.Is(err, redis.Nil), isTaken(err):
-		case redis.HasErrorPrefix(err, "MOVED"), redis.HasErrorPrefix(err, "ASK "):
+		case isRedirection(err) && len(s.commands) > 1:
+			s.script = true // because a shard runs redirected commands one by one
+			return unknown, nil
+		case isRedirection(err):
 			return redirected, nil
 		case redis.HasErrorPrefix(err, "NOSCRIPT"):
+			s.text = true
 			return unknown, nil
 		default:
 			return refused, err
 		}
 	}
-	switch c := s.command.(type) {
+	switch c := reply.(type) {
+	case nil: // only the time to live was renewed
 	case *redis.StringCmd:
 		if errors.Is(c.Err(), redis.Nil) {
 			return gone, nil
 		}
 	case *redis.Cmd:
-		switch reply := c.Val(); reply {
-		case int64(1):
-		case int64(0):
-			return gone, nil
-		default: // of append.lua -1, of claim.lua the entries
-			return foreign, nil
-		}
+		return outcomeOf(c.Val())
 	}
 	return taken, nil
+}
+
+// outcomeOf returns the outcome that the reply of a script or of a transaction means.
+func outcomeOf(reply any) (outcome, error) {
+	switch reply := reply.(type) {
+	case int64:
+		switch reply {
+		case 1:
+			return taken, nil
+		case 0:
+			return gone, nil
+		}
+	case []any:
+		if len(reply) != 2 {
+			break
+		}
+		switch added := reply[0].(type) {
+		case nil:
+			return gone, nil
+		case string: // the id of the entry
+			return taken, nil
+		case error:
+			if isTaken(added) {
+				return taken, nil
+			}
+			return refused, added
+		}
+	}
+	return foreign, nil // of claim.lua, these are the entries
+}
+
+func isRedirection(err error) bool {
+	return err != nil && (redis.HasErrorPrefix(err, "MOVED") || redis.HasErrorPrefix(err, "ASK "))
 }
 
 // isTaken reports whether Redis refuses an entry because it has the entry already. Then an earlier attempt was

@@ -157,7 +157,7 @@ func (s *redisStore) Claim(id string, meta store.Meta, terms store.Terms) (store
 	if stream, err := s.local.Find(s.ctx, id); err == nil {
 		return nil, nil, stream
 	}
-	c := claimed{claim: newInstance(), replaces: s.replicator.failing(id)}
+	c := claimed{claim: newInstance(), chosen: true, replaces: s.replicator.failing(id)}
 	encoded := encodeMeta(meta, terms)
 	if taken := s.claimID(id, encoded, terms, &c); taken != nil {
 		return nil, nil, s.newRemote(id, taken)

@@ -1,0 +1,457 @@
+package redisstore
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/illumichat/caddy-illumichat/internal/redistest"
+	"github.com/illumichat/caddy-illumichat/store"
+)
+
+// slack is how much longer a busy machine may take than what a test allows.
+const slack = 200 * time.Millisecond
+
+// mustClaim claims an id that must be free.
+func (s *redisStore) mustClaim(t *testing.T, id string) (*source, store.Listener) {
+	t.Helper()
+	begun, first, taken := s.Claim(id, store.Meta{}, terms)
+	if taken != nil {
+		t.Fatalf("%s is taken", id)
+	}
+	t.Cleanup(first.Close)
+	return begun.(*source), first
+}
+
+// wantTaken checks that an id is taken.
+func (s *redisStore) wantTaken(t *testing.T, id string) store.Stream {
+	t.Helper()
+	_, _, taken := s.Claim(id, store.Meta{}, terms)
+	if taken == nil {
+		t.Fatalf("%s is not taken", id)
+	}
+	return taken
+}
+
+// claimIn returns the claim that a stream has in Redis, or "".
+func (s *redisStore) claimIn(t *testing.T, id string) string {
+	t.Helper()
+	entries, err := s.link.plain().XRangeN(t.Context(), s.keys.log(id), "-", "+", 1).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(entries) == 0 {
+		return ""
+	}
+	return fmt.Sprint(entries[0].Values[fieldClaim])
+}
+
+// wantExpiring checks that each key in Redis has a time to live.
+func (s *redisStore) wantExpiring(t *testing.T) {
+	t.Helper()
+	for _, key := range s.link.plain().Keys(t.Context(), "*").Val() {
+		if ttl := s.link.plain().PTTL(t.Context(), key).Val(); ttl == -1 {
+			t.Errorf("%s never expires", key)
+		}
+	}
+}
+
+// Of many who claim an id at two instances far from Redis, one begins the stream. Nobody waits for more than one call.
+func TestClaimsFarAway(t *testing.T) {
+	server := redistest.Start(t)
+	config := at(redistest.StartRelay(t, server, 15*time.Millisecond).Address)
+	instances := []*redisStore{openInstance(t, config), openInstance(t, config)}
+	for _, s := range instances {
+		eventually(t, "it has a lease", s.leased.Load)
+	}
+	for round := range 5 {
+		id := fmt.Sprint("id", round)
+		var mu sync.Mutex
+		var begun []store.Source
+		var claims sync.WaitGroup
+		for i := range 20 {
+			claims.Go(func() {
+				source, first, taken := instances[i%2].Claim(id, store.Meta{Owner: "me"}, terms)
+				if taken != nil {
+					if taken.Meta().Owner != "me" {
+						t.Errorf("got the owner %q", taken.Meta().Owner)
+					}
+					return
+				}
+				defer first.Close()
+				mu.Lock()
+				defer mu.Unlock()
+				begun = append(begun, source)
+			})
+		}
+		claims.Wait()
+		if len(begun) != 1 {
+			t.Fatalf("%d streams have one id", len(begun))
+		}
+		begun[0].Fail(nil)
+	}
+}
+
+// If the reply to a claim is lost, the claim is repeated, and the stream is there at all instances.
+func TestLostReplyToAClaim(t *testing.T) {
+	server := redistest.Start(t)
+	config := at(server.Socket)
+	here, there := openInstance(t, config), openInstance(t, config)
+	eventually(t, "Redis knows them", func() bool { return here.leased.Load() && there.leased.Load() })
+	server.Pause()
+	source, first := here.mustClaim(t, "id") // Redis gets the call, and carries it out after the pause
+	source.Open(http.Header{})
+	source.add(t, "data: 1\n\n")
+	server.Resume()
+	eventually(t, "Redis can be reached", func() bool { return here.Shared() && there.Shared() })
+	listener := there.listen(t, "id", 0)
+	there.wantTaken(t, "id")
+	source.Finish(store.Chunk{}, store.End{})
+	for _, l := range []store.Listener{first, listener} {
+		if got, _ := readOn(t, l); got != "data: 1\n\n" {
+			t.Errorf("got %q", got)
+		}
+	}
+	if got := here.claimIn(t, "id"); got != source.replica.claim {
+		t.Errorf("Redis has the claim %s, want %s", got, source.replica.claim)
+	}
+}
+
+// claim.lua may run twice, also when the stream has gone on in between.
+func TestRepeatedClaim(t *testing.T) {
+	s := openInstance(t, at(redistest.Start(t).Socket))
+	ask := func(claim, replaceable string) bool {
+		t.Helper()
+		reply, err := s.askClaim(t.Context(), "id", "{}", terms, claim, replaceable)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return reply == int64(1)
+	}
+	add := func(claim string, fields ...any) {
+		t.Helper()
+		args := append([]any{claim, 0, "0-*"}, fields...)
+		if err := appendScript.Run(t.Context(), s.link.plain(), []string{s.keys.log("id")}, args...).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !ask("a", "") || !ask("a", "") {
+		t.Error("its own claim is refused")
+	}
+	if ask("b", "") || ask("b", "c") {
+		t.Error("a claim is replaced")
+	}
+	if !ask("b", "a") || ask("a", "") {
+		t.Error("a claim that may be replaced is not")
+	}
+	add("b", fieldHead, "{}")
+	if !ask("b", "") || ask("c", "b") {
+		t.Error("a claim of an open stream is replaced")
+	}
+	add("b", fieldFailed, "")
+	if !ask("b", "") || !ask("c", "") {
+		t.Error("a stream that has failed keeps its id")
+	}
+	add("c", fieldLost, 1)
+	if !ask("d", "") {
+		t.Error("a stream that was lost before it was opened keeps its id")
+	}
+	s.wantExpiring(t)
+}
+
+// The id of an instance that has died while it asked is free again. If the instance was only slow, it writes nothing
+// into the new stream. A stream that was opened stays.
+func TestClaimOfADeadInstance(t *testing.T) {
+	config := at(redistest.Start(t).Socket)
+	here, there := openInstance(t, config), openInstance(t, config)
+	slow, firstOfSlow := there.mustClaim(t, "asking")
+	opened, _ := there.mustClaim(t, "opened")
+	opened.Open(http.Header{})
+	eventually(t, "Redis has the header", opened.replica.isSettled)
+	here.wantTaken(t, "asking")
+
+	var begun store.Source
+	var first store.Listener
+	eventually(t, "its id is free", func() bool {
+		if err := there.link.plain().Del(t.Context(), there.keys.lease(there.instance)).Err(); err != nil {
+			t.Fatal(err)
+		}
+		begun, first, _ = here.Claim("asking", store.Meta{}, terms) // unless a heartbeat was faster
+		return begun != nil
+	})
+	defer first.Close()
+	here.wantTaken(t, "opened")
+
+	slow.Open(http.Header{})
+	slow.add(t, "data: of the slow one\n\n")
+	select {
+	case <-slow.replica.done:
+	case <-time.After(patience):
+		t.Error("the slow one does not stop")
+	}
+	begun.Open(http.Header{})
+	begun.(*source).add(t, "data: 1\n\n")
+	begun.Finish(store.Chunk{}, store.End{})
+	slow.Finish(store.Chunk{}, store.End{})
+	if got, _ := readOn(t, first); got != "data: 1\n\n" {
+		t.Errorf("got %q", got)
+	}
+	if got, _ := readOn(t, firstOfSlow); got != "data: of the slow one\n\n" {
+		t.Errorf("at the slow one, got %q", got)
+	}
+	eventually(t, "Redis has the end", begun.(*source).replica.isSettled)
+	if got, _ := readOn(t, openInstance(t, config).listen(t, "asking", 0)); got != "data: 1\n\n" {
+		t.Errorf("elsewhere, got %q", got)
+	}
+	here.wantExpiring(t)
+}
+
+// While Redis does not answer, an instance decides alone. A visitor waits for that at most once, for countTime.
+func TestClaimWithoutRedis(t *testing.T) {
+	server := redistest.Start(t)
+	config := at(server.Socket)
+	here, there := openInstance(t, config), openInstance(t, config)
+	eventually(t, "Redis knows it", here.leased.Load)
+	server.Pause()
+	defer server.Resume()
+	start := time.Now()
+	source, first := here.mustClaim(t, "id")
+	if took := time.Since(start); took > countTime+slack {
+		t.Errorf("a claim took %s", took)
+	}
+	start = time.Now()
+	if here.wantTaken(t, "id").Meta() != (store.Meta{}) {
+		t.Error("another one has it")
+	}
+	other, _ := here.mustClaim(t, "other")
+	source.Open(http.Header{})
+	if first.Header() == nil {
+		t.Error("there is no header, although Redis is down")
+	}
+	if took := time.Since(start); took > slack {
+		t.Errorf("what follows took %s", took)
+	}
+	other.Fail([]byte("a reason"))
+	server.Resume()
+	eventually(t, "Redis knows the stream", func() bool { return there.claimIn(t, "id") == source.replica.claim })
+	eventually(t, "Redis knows nothing of the failed one", func() bool {
+		return here.replicator.find("other") == nil && there.claimIn(t, "other") == ""
+	})
+	source.Finish(store.Chunk{}, store.End{})
+	eventually(t, "Redis knows the end", source.replica.isSettled)
+	here.wantExpiring(t)
+}
+
+// If two instances have decided alone, the first one whose claim reaches Redis has the id. The other one keeps its
+// stream for itself.
+func TestTwoClaimsWithoutRedis(t *testing.T) {
+	config := at(redistest.Start(t).Socket)
+	here, there := openInstance(t, config), openInstance(t, config)
+	eventually(t, "Redis knows them", func() bool { return here.leased.Load() && there.leased.Load() })
+	here.link.shardOf("id").fail(errors.New("gone"))
+	mine, first := here.mustClaim(t, "id")
+	theirs, firstOfTheirs := there.mustClaim(t, "id")
+	for _, s := range []*source{mine, theirs} {
+		s.Open(http.Header{})
+	}
+	select {
+	case <-mine.replica.done:
+	case <-time.After(patience):
+		t.Error("the second one does not stop")
+	}
+	mine.add(t, "data: mine\n\n")
+	theirs.add(t, "data: theirs\n\n")
+	mine.Finish(store.Chunk{}, store.End{})
+	theirs.Finish(store.Chunk{}, store.End{})
+	if got, _ := readOn(t, first); got != "data: mine\n\n" {
+		t.Errorf("got %q", got)
+	}
+	if got, _ := readOn(t, firstOfTheirs); got != "data: theirs\n\n" {
+		t.Errorf("at the other one, got %q", got)
+	}
+	eventually(t, "Redis knows the end", theirs.replica.isSettled)
+	if got, _ := readOn(t, openInstance(t, config).listen(t, "id", 0)); got != "data: theirs\n\n" {
+		t.Errorf("elsewhere, got %q", got)
+	}
+	if got := here.claimIn(t, "id"); got != theirs.replica.claim {
+		t.Errorf("Redis has the claim %s", got)
+	}
+}
+
+// Listeners get the header once Redis has the claim. If Redis takes too long, they do not wait for it.
+func TestHeaderWaitsForTheClaim(t *testing.T) {
+	server := redistest.Start(t)
+	far := openInstance(t, at(redistest.StartRelay(t, server, 40*time.Millisecond).Address))
+	near := openInstance(t, at(server.Socket))
+	eventually(t, "Redis knows them", func() bool { return far.leased.Load() && near.leased.Load() })
+	for i := range 5 {
+		id := fmt.Sprint("id", i)
+		source, first := far.Create(id, store.Meta{}, terms)
+		source.Open(http.Header{})
+		if first.Header() != nil {
+			t.Error("the header is there at once")
+		}
+		eventually(t, "the header is there", func() bool { return first.Header() != nil })
+		if _, err := near.Find(t.Context(), id); err != nil {
+			t.Errorf("a listener knows the stream, but another instance does not: %v", err)
+		}
+		first.Close()
+		source.Finish(store.Chunk{}, store.End{})
+	}
+	server.Pause()
+	defer server.Resume()
+	source, first := near.Create("paused", store.Meta{}, terms)
+	defer first.Close()
+	start := time.Now()
+	source.Open(http.Header{})
+	eventually(t, "the header is there", func() bool { return first.Header() != nil })
+	if took := time.Since(start); took > announceTime+slack {
+		t.Errorf("the header took %s", took)
+	}
+	source.Finish(store.Chunk{}, store.End{})
+}
+
+// A claim that was acknowledged before the stream opens does not delay the header.
+func TestHeaderAfterTheClaim(t *testing.T) {
+	s := openInstance(t, at(redistest.Start(t).Socket))
+	source, first := s.Create("id", store.Meta{}, terms)
+	defer first.Close()
+	eventually(t, "Redis knows the stream", func() bool { return s.claimIn(t, "id") != "" })
+	eventually(t, "the reply is there", source.(interface{ isSettled() bool }).isSettled)
+	source.Open(http.Header{})
+	if first.Header() == nil {
+		t.Error("the header waits")
+	}
+	source.Finish(store.Chunk{}, store.End{})
+}
+
+func (s *source) isSettled() bool { return s.replica.isSettled() }
+
+// An id is free for this instance as soon as its stream has failed, even before Redis knows that. A stream that has
+// failed is soon forgotten.
+func TestFailureFreesTheID(t *testing.T) {
+	server := redistest.Start(t)
+	s := openInstance(t, at(redistest.StartRelay(t, server, 20*time.Millisecond).Address))
+	for range 3 {
+		source, first := s.mustClaim(t, "id")
+		source.Fail([]byte("a reason"))
+		if _, err := readOn(t, first); err == nil || err.Error() != (&store.Failed{}).Error() {
+			t.Errorf("got %v", err)
+		}
+	}
+	last, _ := s.mustClaim(t, "last")
+	last.Fail([]byte("a reason"))
+	for _, id := range []string{"id", "last"} {
+		eventually(t, "Redis knows that it has failed", func() bool { return s.replicator.find(id) == nil })
+		if ttl := s.link.plain().PTTL(t.Context(), s.keys.log(id)).Val(); ttl <= 0 || ttl > failedTime {
+			t.Errorf("%s is kept for %s", id, ttl)
+		}
+	}
+	s.wantExpiring(t)
+}
+
+// Redis may forget the scripts, as after a failover.
+func TestForgottenScripts(t *testing.T) {
+	server := redistest.Start(t)
+	s := openInstance(t, at(server.Socket))
+	for i := range 3 {
+		server.Do("SCRIPT", "FLUSH")
+		source, first := s.mustClaim(t, fmt.Sprint("id", i))
+		server.Do("SCRIPT", "FLUSH")
+		source.Open(http.Header{})
+		source.write(t, 1, 1)
+		server.Do("SCRIPT", "FLUSH")
+		source.Finish(store.Chunk{}, store.End{})
+		eventually(t, "Redis knows the end", source.isSettled)
+		first.Close()
+		if n := s.link.plain().XLen(t.Context(), source.replica.key).Val(); n < 3 {
+			t.Errorf("Redis has %d entries", n)
+		}
+	}
+	s.wantExpiring(t)
+}
+
+// A shard that is down does not delay what belongs to others.
+func TestStreamsBesideADeadShard(t *testing.T) {
+	c := redistest.StartCluster(t, 2, false, "--cluster-require-full-coverage", "no")
+	s := openInstance(t, at(c.Masters[0].Address, c.Masters[1].Address))
+	sources := make([]*source, 2)
+	for i := 0; sources[0] == nil || sources[1] == nil; i++ {
+		id := fmt.Sprint("id", i)
+		if owner := c.Owner(s.keys.log(id)); sources[owner] == nil {
+			eventually(t, "the cluster is known", func() bool { return s.link.set(t.Context(), s.keys.log(id)+"x") == nil })
+			sources[owner], _ = s.mustClaim(t, id)
+			sources[owner].Open(http.Header{})
+			eventually(t, "Redis knows it", sources[owner].isSettled)
+		}
+	}
+	c.Masters[1].Pause()
+	defer c.Masters[1].Resume()
+	sources[1].add(t, "data: 1\n\n")
+	for range 100 {
+		start := time.Now()
+		sources[0].add(t, "data: 1\n\n")
+		eventually(t, "Redis has it", sources[0].isSettled)
+		if took := time.Since(start); took > slack {
+			t.Errorf("an event at the other shard took %s", took)
+		}
+	}
+	if sources[1].isSettled() {
+		t.Error("the paused shard has answered")
+	}
+	c.Masters[1].Resume()
+	for _, source := range sources {
+		source.Finish(store.Chunk{}, store.End{})
+		eventually(t, "Redis knows the end", source.isSettled)
+		if source.replica.end == nil || !source.replica.removal.IsZero() {
+			t.Error("a stream was given up")
+		}
+	}
+}
+
+// What waits for Redis after the end of a stream is counted, and the count returns to zero.
+func TestHeldBytes(t *testing.T) {
+	server := redistest.Start(t)
+	s := openInstance(t, at(server.Socket))
+	eventually(t, "Redis knows it", s.leased.Load)
+	held := func() int {
+		s.replicator.mu.Lock()
+		defer s.replicator.mu.Unlock()
+		return s.replicator.held
+	}
+	server.Pause()
+	defer server.Resume()
+	var sources []*source
+	for i := range 5 {
+		begun, first := s.Create(fmt.Sprint("id", i), store.Meta{}, terms)
+		begun.Open(http.Header{})
+		for range 100 {
+			begun.(*source).add(t, "data: "+strings.Repeat("x", 500)+"\n\n")
+		}
+		begun.Finish(store.Chunk{}, store.End{})
+		first.Close()
+		sources = append(sources, begun.(*source))
+	}
+	if n := held(); n == 0 || n > 5*100*600 {
+		t.Errorf("%d bytes are held", n)
+	}
+	server.Resume()
+	for _, source := range sources {
+		eventually(t, "Redis knows the end", source.isSettled)
+	}
+	if n := held(); n != 0 {
+		t.Errorf("%d bytes are held in the end", n)
+	}
+}
+
+// add appends an event in one chunk.
+func (s *source) add(t *testing.T, event string) {
+	t.Helper()
+	if err := s.Append(t.Context(), store.Chunk{Data: []byte(event), Ends: []int{len(event)}}); err != nil {
+		t.Error(err)
+	}
+}
