@@ -13,6 +13,9 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
+// noCluster is a part of the reply of a server that is no node of a Redis Cluster to a question about its cluster.
+const noCluster = "cluster support disabled"
+
 const (
 	slotCount = 16384 // the number of hash slots of a Redis Cluster
 
@@ -64,10 +67,12 @@ func (t *topology) all() (all []*shard) {
 	if t.slots == nil {
 		return []*shard{t.seed}
 	}
+	var last *shard
 	for _, s := range t.slots {
-		if !slices.Contains(all, s) {
+		if s != last && !slices.Contains(all, s) {
 			all = append(all, s)
 		}
+		last = s
 	}
 	return all
 }
@@ -114,7 +119,7 @@ func (t *topology) learn(key, address string) *shard {
 	return t.slots[slot]
 }
 
-// isKnown reports whether the server is a node of a Redis Cluster, or configured as one.
+// isCluster reports whether the server is a node of a Redis Cluster, or configured as one.
 func (t *topology) isCluster() bool {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
@@ -168,6 +173,7 @@ func (t *topology) load(ctx context.Context) {
 				return
 			case isReply(a.err):
 				t.refuse(a.err)
+				t.guess()
 			}
 		case <-next.C:
 		case <-ctx.Done():
@@ -242,10 +248,27 @@ func (t *topology) take(answer []redis.ClusterSlot, from string) {
 // refuse notes that a node refuses to tell which slots it has. Then topology learns only from redirections.
 func (t *topology) refuse(err error) {
 	t.link.refused(err)
-	if strings.Contains(err.Error(), "cluster support disabled") {
+	if strings.Contains(err.Error(), noCluster) {
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		t.misfit = err
+	}
+}
+
+// guess lets nodes that can be reached have the slots of those that cannot. A node redirects a call for a slot that it
+// does not have, so that topology learns who has it now, although no node tells all slots.
+func (t *topology) guess() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	i := slices.IndexFunc(t.slots, func(s *shard) bool { return !s.down() })
+	if i < 0 {
+		return
+	}
+	up := t.slots[i]
+	for slot, s := range t.slots {
+		if s.down() {
+			t.slots[slot] = up
+		}
 	}
 }
 
