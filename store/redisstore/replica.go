@@ -176,11 +176,6 @@ func (r *replica) hasMore() bool {
 	return r.next.what != nothing || r.renewal || !r.claimed || r.failed != nil || r.header != nil && (!r.opened || r.grew) || r.end != nil
 }
 
-// firstFields returns the fields of the first entry, and their names.
-func (r *replica) firstFields() []any {
-	return []any{fieldMeta, r.meta, fieldInstance, r.of.store.instance, fieldClaim, r.claim}
-}
-
 // isEnded reports whether the writer has ended the stream.
 func (r *replica) isEnded() bool { return r.end != nil || r.failed != nil }
 
@@ -203,7 +198,8 @@ func (r *replica) ship() *shipment {
 	case r.removal.IsZero():
 		return nil
 	case s.what != removal:
-		*s = shipment{what: removal}
+		s.reset()
+		s.what = removal
 	}
 	if s.what == nothing && !r.renewal {
 		return nil
