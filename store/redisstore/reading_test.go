@@ -165,6 +165,7 @@ func TestLostNews(t *testing.T) {
 	listener := there.listen(t, "id", 0)
 	awaitEvent(t, listener, "data: 1\n\n")
 	eventually(t, "the listener is known", func() bool { return len(here.readers.news([]string{"id"})) > 0 })
+	eventually(t, "nothing is on its way", func() bool { return here.isQuiet(t, there) && there.isQuiet(t, here) && !there.fetches() })
 	f := there.following.all()[0]
 	f.mu.Lock()
 	f.told = time.Now().Add(time.Minute) // so that nobody tells of the listener again
@@ -180,6 +181,14 @@ func TestLostNews(t *testing.T) {
 		t.Errorf("got %q and %v", got, err)
 	}
 	t.Logf("it came after %s", time.Since(began))
+}
+
+// isQuiet reports whether the instance has told another one everything, and that one has read it.
+func (s *redisStore) isQuiet(t *testing.T, other *redisStore) bool {
+	t.Helper()
+	s.orders.mu.Lock()
+	defer s.orders.mu.Unlock()
+	return len(s.orders.boxes) == 0 && s.link.plain().XLen(t.Context(), s.keys.inbox(other.instance)).Val() == 0
 }
 
 // Whatever GETs ask for, a stop arrives at once, a listener who waits is not abandoned, and there are few messages.
@@ -354,6 +363,45 @@ func TestMemoryOfStalledListeners(t *testing.T) {
 	t.Logf("each of %d listeners uses %d KiB", len(held)/2, used>>10)
 	if used > 128<<10 {
 		t.Errorf("that is too much")
+	}
+}
+
+// One fetch gets many small entries, but few large ones.
+func TestFetchesAreSized(t *testing.T) {
+	_, here, there := twoInstances(t)
+	for _, tc := range []struct{ entries, size, most int }{
+		{400, 100, 30},
+		{40, 10 << 10, 25},
+		{10, 40 << 10, 15},
+	} {
+		id := fmt.Sprint("id", tc.size)
+		s := here.claim(t, id)
+		event := "data: " + strings.Repeat("x", tc.size) + "\n\n"
+		for range tc.entries {
+			s.append(t, event)
+			eventually(t, "Redis has it", s.replica.isSettled)
+		}
+		s.Finish(store.Chunk{}, store.End{})
+		<-s.replica.done
+		listener := there.listen(t, id, 0)
+		before := there.calls(t, "xrange")
+		largest := 0
+		for got := 0; got < tc.entries*len(event); {
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			piece, err := await(ctx, listener)
+			cancel()
+			if err != nil {
+				t.Fatalf("after %d bytes: %v", got, err)
+			}
+			got += len(piece)
+			largest = max(largest, there.held(id))
+		}
+		if n := there.calls(t, "xrange") - before; n > tc.most {
+			t.Errorf("%d entries of %d bytes take %d fetches", tc.entries, tc.size, n)
+		}
+		if largest > max(maxFetch, tc.size)+8<<10 {
+			t.Errorf("of entries with %d bytes, %d bytes are held for one listener", tc.size, largest)
+		}
 	}
 }
 
