@@ -169,7 +169,9 @@ func (t *topology) load(ctx context.Context) {
 			answered++
 			switch {
 			case a.err == nil && len(a.slots) > 0:
-				t.take(a.slots, a.from)
+				if t.take(a.slots, a.from) {
+					t.link.tellWell()
+				}
 				return
 			case isReply(a.err):
 				t.refuse(a.err)
@@ -209,12 +211,13 @@ func (t *topology) ask(ctx context.Context, address string) ([]redis.ClusterSlot
 	return client.ClusterSlots(ctx).Result()
 }
 
-// take replaces what is known by what a node has answered.
-func (t *topology) take(answer []redis.ClusterSlot, from string) {
+// take replaces what is known by what a node has answered. It reports whether a shard that was down is no longer a part
+// of the cluster.
+func (t *topology) take(answer []redis.ClusterSlot, from string) (mended bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed {
-		return
+		return false
 	}
 	slots := t.slots
 	if slots == nil {
@@ -240,9 +243,11 @@ func (t *topology) take(answer []redis.ClusterSlot, from string) {
 	for address, s := range t.shards {
 		if !used[s] {
 			delete(t.shards, address)
+			mended = mended || s.down()
 			s.retire()
 		}
 	}
+	return mended
 }
 
 // refuse notes that a node refuses to tell which slots it has. Then topology learns only from redirections.
