@@ -114,7 +114,7 @@ func (r *replica) finish(end store.End) {
 
 func (r *replica) takeRest() {
 	for {
-		chunk, kept := r.tail.Next(nil)
+		chunk, _, kept := r.tail.Next(nil)
 		switch {
 		case !kept: // it was too large for the memory, and can be resumed nowhere
 			r.abandon()
@@ -254,9 +254,8 @@ func (r *replica) load() {
 // read returns the next bytes of the stream, and whether they are the last ones before its end.
 func (r *replica) read() (chunk store.Chunk, last bool) {
 	if r.end == nil {
-		chunk, _ = r.tail.Next(r.next.scratch[:0])
+		chunk, r.grew, _ = r.tail.Next(r.next.scratch[:0])
 		r.next.scratch = chunk.Ends
-		r.grew = len(chunk.Data) > 0 // the local stream may have more than Next returns at once
 		return chunk, false
 	}
 	if len(r.rest) > 0 {
