@@ -20,13 +20,14 @@ func (t *Tail) Kept() bool {
 }
 
 // Next returns the next bytes that are there, with their ends appended to the given slice. It does not copy the bytes:
-// they stay valid, and must not be modified. It returns false if the stream is no longer kept.
-func (t *Tail) Next(ends []int) (Chunk, bool) {
+// they stay valid, and must not be modified. more reports whether there are more bytes already. kept is false if the
+// stream is no longer kept.
+func (t *Tail) Next(ends []int) (c Chunk, more, kept bool) {
 	l := t.log
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.kept || t.at == l.end {
-		return Chunk{}, l.kept
+		return Chunk{Ends: ends}, false, l.kept
 	}
 	i := sort.Search(len(l.segments), func(i int) bool { return l.segments[i].end() > t.at })
 	held := l.segments[i]
@@ -37,7 +38,7 @@ func (t *Tail) Next(ends []int) (Chunk, bool) {
 		ends = append(ends, int(end-t.at))
 		t.events++
 	}
-	c := Chunk{Data: held.data[t.at-held.start:], Ends: ends, Torn: held.torn}
+	c = Chunk{Data: held.data[t.at-held.start:], Ends: ends, Torn: held.torn}
 	t.at = held.end()
-	return c, true
+	return c, t.at < l.end, true
 }

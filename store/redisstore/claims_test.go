@@ -223,6 +223,7 @@ func TestClaimWithoutRedis(t *testing.T) {
 	if took := time.Since(start); took > claimTime+slack {
 		t.Errorf("a claim took %s", took)
 	}
+	eventually(t, "that Redis is down is noted", func() bool { return !here.Shared() })
 	start = time.Now()
 	if here.wantTaken(t, "id").Meta() != (store.Meta{}) {
 		t.Error("another one has it")
@@ -453,5 +454,18 @@ func (s *source) add(t *testing.T, event string) {
 	t.Helper()
 	if err := s.Append(t.Context(), store.Chunk{Data: []byte(event), Ends: []int{len(event)}}); err != nil {
 		t.Error(err)
+	}
+}
+
+// A listener elsewhere may be faster than the reply to the claim. Its stream is not lost.
+func TestListenerBeforeTheReply(t *testing.T) {
+	s := openInstance(t, at(redistest.Start(t).Socket))
+	unlock := s.claims.lock("id")
+	s.readers.heard("another", []string{"id"}, time.Minute)
+	unlock()
+	s.losses.mu.Lock()
+	defer s.losses.mu.Unlock()
+	if len(s.losses.waiting)+len(s.losses.checked) > 0 {
+		t.Error("a stream that begins is taken for lost")
 	}
 }

@@ -165,6 +165,7 @@ func TestLostNews(t *testing.T) {
 	listener := there.listen(t, "id", 0)
 	awaitEvent(t, listener, "data: 1\n\n")
 	eventually(t, "the listener is known", func() bool { return len(here.readers.news([]string{"id"})) > 0 })
+	eventually(t, "nothing is on its way", func() bool { return here.isQuiet(t, there) && there.isQuiet(t, here) && !there.fetches() })
 	f := there.following.all()[0]
 	f.mu.Lock()
 	f.told = time.Now().Add(time.Minute) // so that nobody tells of the listener again
@@ -180,6 +181,14 @@ func TestLostNews(t *testing.T) {
 		t.Errorf("got %q and %v", got, err)
 	}
 	t.Logf("it came after %s", time.Since(began))
+}
+
+// isQuiet reports whether the instance has told another one everything, and that one has read it.
+func (s *redisStore) isQuiet(t *testing.T, other *redisStore) bool {
+	t.Helper()
+	s.orders.mu.Lock()
+	defer s.orders.mu.Unlock()
+	return len(s.orders.boxes) == 0 && s.link.plain().XLen(t.Context(), s.keys.inbox(other.instance)).Val() == 0
 }
 
 // Whatever GETs ask for, a stop arrives at once, a listener who waits is not abandoned, and there are few messages.
@@ -201,7 +210,7 @@ func TestCrowdOfGETs(t *testing.T) {
 		return err == io.EOF
 	})
 	quiet.first.Close()
-	before := there.messages(t)
+	before := there.calls(t, "xadd")
 	crowd, disperse := context.WithCancel(t.Context())
 	var gets atomic.Int64
 	var wg sync.WaitGroup
@@ -232,7 +241,7 @@ func TestCrowdOfGETs(t *testing.T) {
 	took := time.Since(asked)
 	disperse()
 	wg.Wait()
-	n := there.messages(t) - before
+	n := there.calls(t, "xadd") - before
 	t.Logf("%d GETs in %s, %d messages, the stop took %s", gets.Load(), lasting, n, took)
 	if gets.Load() < 540*3 {
 		t.Errorf("there were only %d GETs", gets.Load())
@@ -247,20 +256,21 @@ func TestCrowdOfGETs(t *testing.T) {
 	awaitEvent(t, listener, "data: 1\n\n")
 }
 
-// messages returns how many messages Redis was given.
-func (s *redisStore) messages(t *testing.T) int {
+// calls returns how often Redis has carried out a command.
+func (s *redisStore) calls(t *testing.T, command string) int {
 	t.Helper()
 	stats, err := s.link.plain().Info(t.Context(), "commandstats").Result()
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := 0
-	for _, command := range []string{"eval", "evalsha"} {
-		if _, after, found := strings.Cut(stats, "cmdstat_"+command+":calls="); found {
-			calls, _, _ := strings.Cut(after, ",")
-			count, _ := strconv.Atoi(calls)
-			n += count
-		}
+	_, after, found := strings.Cut(stats, "cmdstat_"+command+":calls=")
+	if !found {
+		return 0
+	}
+	count, _, _ := strings.Cut(after, ",")
+	n, err := strconv.Atoi(count)
+	if err != nil {
+		t.Fatal(err)
 	}
 	return n
 }
@@ -288,6 +298,37 @@ func (s *redisStore) get(t *testing.T, id string, after int64) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
 	_, _ = await(ctx, listener)
+}
+
+// A GET of an answer that has ended tells nobody anything. GETs that come and go are one listener to the others, and read
+// only what is new.
+func TestGETsThatLeave(t *testing.T) {
+	const n = 100
+	_, here, there := twoInstances(t)
+	ended, live := here.claim(t, "ended"), here.claim(t, "live")
+	ended.append(t, "data: 1\n\n")
+	live.append(t, "data: 1\n\n")
+	ended.Finish(store.Chunk{}, store.End{})
+	<-ended.replica.done
+	told := there.calls(t, "xadd")
+	for range n {
+		there.get(t, "ended", 0)
+	}
+	if more := there.calls(t, "xadd") - told; more > 0 {
+		t.Errorf("GETs of an answer that has ended cause %d messages", more)
+	}
+	there.get(t, "live", 1)
+	eventually(t, "the listener is known", func() bool { return len(here.readers.news([]string{"live"})) > 0 })
+	told, read := there.calls(t, "xadd"), there.calls(t, "xrange")
+	for range n {
+		there.get(t, "live", 1)
+	}
+	if more := there.calls(t, "xadd") - told; more > 5 {
+		t.Errorf("GETs of a live answer cause %d messages", more)
+	}
+	if more := there.calls(t, "xrange") - read; more > n+n/10 { // one each to find it
+		t.Errorf("GETs of a live answer read %d times", more)
+	}
 }
 
 // Listeners that do not read on cost little memory, wherever in their streams they are.
@@ -322,6 +363,45 @@ func TestMemoryOfStalledListeners(t *testing.T) {
 	t.Logf("each of %d listeners uses %d KiB", len(held)/2, used>>10)
 	if used > 128<<10 {
 		t.Errorf("that is too much")
+	}
+}
+
+// One fetch gets many small entries, but few large ones.
+func TestFetchesAreSized(t *testing.T) {
+	_, here, there := twoInstances(t)
+	for _, tc := range []struct{ entries, size, most int }{
+		{400, 100, 30},
+		{40, 10 << 10, 25},
+		{10, 40 << 10, 15},
+	} {
+		id := fmt.Sprint("id", tc.size)
+		s := here.claim(t, id)
+		event := "data: " + strings.Repeat("x", tc.size) + "\n\n"
+		for range tc.entries {
+			s.append(t, event)
+			eventually(t, "Redis has it", s.replica.isSettled)
+		}
+		s.Finish(store.Chunk{}, store.End{})
+		<-s.replica.done
+		listener := there.listen(t, id, 0)
+		before := there.calls(t, "xrange")
+		largest := 0
+		for got := 0; got < tc.entries*len(event); {
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			piece, err := await(ctx, listener)
+			cancel()
+			if err != nil {
+				t.Fatalf("after %d bytes: %v", got, err)
+			}
+			got += len(piece)
+			largest = max(largest, there.held(id))
+		}
+		if n := there.calls(t, "xrange") - before; n > tc.most {
+			t.Errorf("%d entries of %d bytes take %d fetches", tc.entries, tc.size, n)
+		}
+		if largest > max(maxFetch, tc.size)+8<<10 {
+			t.Errorf("of entries with %d bytes, %d bytes are held for one listener", tc.size, largest)
+		}
 	}
 }
 

@@ -277,6 +277,9 @@ func (c *Redis) options() *redis.UniversalOptions {
 		PipelinePoolSize: -1,
 		ConnMaxIdleTime:  time.Second, // a new connection that came too late for its caller is used soon, or not at all
 
+		// With version 3, the client looks for notifications twice before each pipeline, each time by a system call.
+		Protocol: 2,
+
 		DisableIdentity:          true,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}

@@ -114,7 +114,7 @@ func (r *replica) finish(end store.End) {
 
 func (r *replica) takeRest() {
 	for {
-		chunk, kept := r.tail.Next(nil)
+		chunk, _, kept := r.tail.Next(nil)
 		switch {
 		case !kept: // it was too large for the memory, and can be resumed nowhere
 			r.abandon()
@@ -176,11 +176,6 @@ func (r *replica) hasMore() bool {
 	return r.next.what != nothing || r.renewal || !r.claimed || r.failed != nil || r.header != nil && (!r.opened || r.grew) || r.end != nil
 }
 
-// firstFields returns the fields of the first entry, and their names.
-func (r *replica) firstFields() []any {
-	return []any{fieldMeta, r.meta, fieldInstance, r.of.store.instance, fieldClaim, r.claim}
-}
-
 // isEnded reports whether the writer has ended the stream.
 func (r *replica) isEnded() bool { return r.end != nil || r.failed != nil }
 
@@ -203,7 +198,8 @@ func (r *replica) ship() *shipment {
 	case r.removal.IsZero():
 		return nil
 	case s.what != removal:
-		*s = shipment{what: removal}
+		s.reset()
+		s.what = removal
 	}
 	if s.what == nothing && !r.renewal {
 		return nil
@@ -258,9 +254,8 @@ func (r *replica) load() {
 // read returns the next bytes of the stream, and whether they are the last ones before its end.
 func (r *replica) read() (chunk store.Chunk, last bool) {
 	if r.end == nil {
-		chunk, _ = r.tail.Next(r.next.scratch[:0])
+		chunk, r.grew, _ = r.tail.Next(r.next.scratch[:0])
 		r.next.scratch = chunk.Ends
-		r.grew = len(chunk.Data) > 0 // the local stream may have more than Next returns at once
 		return chunk, false
 	}
 	if len(r.rest) > 0 {

@@ -22,7 +22,8 @@ type sender struct {
 
 	mu      sync.Mutex
 	queue   []*replica
-	sending bool // the call is in the lane, or waits after a failure
+	spare   []*replica // empty memory for the queue
+	sending bool       // the call is in the lane, or waits after a failure
 
 	// Only the call uses these.
 	shipped  []*replica
@@ -56,7 +57,7 @@ func (d *sender) take() []*replica {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	queue := d.queue
-	d.queue = nil
+	d.queue, d.spare = d.spare, nil
 	return queue
 }
 
@@ -85,6 +86,10 @@ func (d *sender) fill() []redis.Cmder {
 	for _, command := range d.news {
 		d.commands = append(d.commands, command)
 	}
+	clear(queue)
+	d.mu.Lock()
+	d.spare = queue[:0]
+	d.mu.Unlock()
 	return d.commands
 }
 

@@ -73,6 +73,11 @@ type shipment struct {
 	expire   *redis.BoolCmd // the command after those; nil: the key's time to live is not renewed
 
 	scratch []int // for the ends of the data
+
+	// The first memory of args, commands and ends. Few entries need more.
+	someArgs     [16]any
+	someCommands [5]redis.Cmder
+	someEnds     [64]byte
 }
 
 // raw is an argument of a command. A pointer to it becomes an argument without an allocation.
@@ -83,6 +88,9 @@ func (r *raw) MarshalBinary() ([]byte, error) { return *r, nil }
 
 // number gives the entry its id.
 func (s *shipment) number(before, number int64) {
+	if s.id == nil {
+		s.id = make(raw, 0, 24)
+	}
 	s.id = strconv.AppendInt(s.id[:0], before, 10)
 	s.id = append(s.id, '-')
 	s.id = strconv.AppendInt(s.id, number, 10)
@@ -90,6 +98,9 @@ func (s *shipment) number(before, number int64) {
 
 // addEnds adds the places where events end in the data.
 func (s *shipment) addEnds(ends []int) {
+	if s.ends == nil {
+		s.ends = s.someEnds[:0]
+	}
 	for i, end := range ends {
 		if i > 0 {
 			s.ends = append(s.ends, ',')
@@ -103,15 +114,18 @@ func (s *shipment) addEnds(ends []int) {
 // script, but cannot look whether another claim has the stream.
 func (s *shipment) prepare(renew bool) {
 	r := s.replica
+	if s.args == nil {
+		s.args, s.commands = s.someArgs[:0], s.someCommands[:0]
+	}
 	s.args, s.commands, s.expire = s.args[:0], s.commands[:0], nil
 	switch {
 	case s.what == claim && (r.chosen || s.script):
 		s.run(claimScript, r.claim, (r.keep + spare).Milliseconds(), r.replaces)
-		s.args = append(s.args, r.firstFields()...)
+		s.firstFields()
 		s.add(redis.NewCmd(s.ctx(), s.args...))
 	case s.what == claim:
 		s.args = append(s.args, "xadd", r.keyArg, "0-1")
-		s.args = append(s.args, r.firstFields()...)
+		s.firstFields()
 		s.transact(r.keep + spare)
 	case s.what == plain:
 		s.args = append(s.args, "xadd", r.keyArg, "nomkstream", &s.id)
@@ -151,10 +165,18 @@ func (s *shipment) run(script *script, args ...any) {
 
 // transact makes a transaction of a command and of one that sets the key's time to live.
 func (s *shipment) transact(ttl time.Duration) {
-	s.add(redis.NewStatusCmd(s.ctx(), "multi"))
+	s.add(redis.NewStatusCmd(s.ctx(), multi...))
 	s.add(redis.NewStatusCmd(s.ctx(), s.args...))
 	s.add(redis.NewStatusCmd(s.ctx(), "pexpire", s.replica.keyArg, ttl.Milliseconds()))
-	s.add(redis.NewCmd(s.ctx(), "exec"))
+	s.add(redis.NewCmd(s.ctx(), exec...))
+}
+
+var multi, exec = []any{"multi"}, []any{"exec"}
+
+// firstFields adds the fields of the first entry to a command.
+func (s *shipment) firstFields() {
+	r := s.replica
+	s.args = append(s.args, fieldMeta, r.meta, fieldInstance, r.of.store.instance, fieldClaim, r.claim)
 }
 
 // fields adds the fields of the entry to a command.
@@ -195,7 +217,9 @@ func (s *shipment) isEntry() bool { return s.what != nothing && s.what != remova
 func (s *shipment) reset() {
 	clear(s.args)
 	clear(s.commands)
-	*s = shipment{id: s.id[:0], ends: s.ends[:0], args: s.args[:0], commands: s.commands[:0], scratch: s.scratch[:0]}
+	s.what, s.ttl, s.first, s.script, s.text = nothing, 0, false, false, false
+	s.head, s.data, s.torn, s.pinned, s.end, s.failed, s.expire = nil, nil, false, false, nil, nil, nil
+	s.id, s.ends, s.args, s.commands = s.id[:0], s.ends[:0], s.args[:0], s.commands[:0]
 }
 
 // outcome is what has become of a shipment.
