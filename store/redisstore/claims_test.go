@@ -102,6 +102,7 @@ func TestLostReplyToAClaim(t *testing.T) {
 	config := at(server.Socket)
 	here, there := openInstance(t, config), openInstance(t, config)
 	eventually(t, "Redis knows them", func() bool { return here.leased.Load() && there.leased.Load() })
+	here.mustClaim(t, "before") // so that Redis knows the script
 	server.Pause()
 	source, first := here.mustClaim(t, "id") // Redis gets the call, and carries it out after the pause
 	source.Open(http.Header{})
