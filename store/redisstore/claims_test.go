@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -489,5 +491,26 @@ func TestListenerBeforeTheReply(t *testing.T) {
 	defer s.losses.mu.Unlock()
 	if len(s.losses.waiting)+len(s.losses.checked) > 0 {
 		t.Error("a stream that begins is taken for lost")
+	}
+}
+
+// One goroutine at a time has the lock of an id, and locks that nobody has are forgotten.
+func TestIDLocks(t *testing.T) {
+	var locks idLocks
+	var inside [2]atomic.Int32
+	var all sync.WaitGroup
+	for i := range 200 {
+		all.Go(func() {
+			defer locks.lock(fmt.Sprint(i % 2))()
+			if n := inside[i%2].Add(1); n != 1 {
+				t.Errorf("%d have the lock", n)
+			}
+			runtime.Gosched()
+			inside[i%2].Add(-1)
+		})
+	}
+	all.Wait()
+	if len(locks.locks) > 0 {
+		t.Errorf("%d locks are left", len(locks.locks))
 	}
 }
