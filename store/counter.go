@@ -90,6 +90,7 @@ type Reservation interface {
 
 	// Release frees the room of the request. If the request is still the probe, Release ends its turn without an
 	// answer. If the request has not reached the upstream, it no longer counts in its limits. Release then returns
-	// their usage, one for each limit, in order, or nil if the usage is unknown. Otherwise it returns nil.
+	// their usage, one for each limit, in order, or nil if the usage is unknown. Otherwise it returns nil, and may return
+	// before the room is free at other instances: a visitor's finish must not wait for that.
 	Release(reached bool) []Usage
 }

@@ -31,7 +31,8 @@ func StartWithClock(tb testing.TB, options ...string) (*Server, *Clock) {
 	c.Shift(0)
 	s := newServer(tb, program, options)
 	s.env = []string{
-		"LD_PRELOAD=" + libraries[0], "FAKETIME_TIMESTAMP_FILE=" + c.file, "FAKETIME_NO_CACHE=1", "FAKETIME_DONT_FAKE_MONOTONIC=1",
+		// Redis's own allocator asks for the time before libfaketime is ready, so Redis gets that of the C library.
+		"LD_PRELOAD=" + libraries[0] + " libc.so.6", "FAKETIME_TIMESTAMP_FILE=" + c.file, "FAKETIME_NO_CACHE=1", "FAKETIME_DONT_FAKE_MONOTONIC=1",
 	}
 	s.start()
 	return s, c

@@ -90,12 +90,16 @@ func (c *Cluster) await(nodes []*Server, words ...string) {
 	}
 }
 
-// await repeats a command of two words until the answer has the given text, for at most 20 seconds.
+// await repeats a command until the answer has a line that ends with the given text, for at most 20 seconds.
 func (s *Server) await(command, word, text string) {
 	s.tb.Helper()
-	for end := time.Now().Add(20 * time.Second); !strings.Contains(s.Do(command, word), text+"\r\n"); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		answer, err := s.ask(command, word)
+		if err == nil && strings.Contains(answer, text+"\r\n") {
+			return
+		}
 		if time.Now().After(end) {
-			s.tb.Fatalf("%s %s does not become %s", command, word, text)
+			s.tb.Fatalf("%s %s does not become %s: %v: %s", command, word, text, err, answer)
 		}
 	}
 }
@@ -107,10 +111,25 @@ func (s *Server) id() string {
 	return strings.TrimSpace(id)
 }
 
-// StartSentinel starts a master and a Sentinel, which knows it by the name "main".
-func StartSentinel(tb testing.TB, options ...string) (master, sentinel *Server) {
+// Watched is a master with a replica, and the Sentinel that watches them. The Sentinel knows the master by the name
+// "main".
+type Watched struct{ Master, Replica, Sentinel *Server }
+
+// StartSentinel starts a master, a replica and a Sentinel.
+func StartSentinel(tb testing.TB, options ...string) *Watched {
 	tb.Helper()
-	master = StartTCP(tb, options...)
-	host, port, _ := net.SplitHostPort(master.Address)
-	return master, StartTCP(tb, "--sentinel", "--sentinel", "monitor", "main", host, port, "1")
+	w := &Watched{Master: StartTCP(tb, options...)}
+	host, port, _ := net.SplitHostPort(w.Master.Address)
+	w.Replica = StartTCP(tb, append([]string{"--replicaof", host + " " + port}, options...)...)
+	w.Replica.await("INFO", "replication", "master_link_status:up")
+	w.Sentinel = StartTCP(tb, "--sentinel", "--sentinel", "monitor", "main", host, port, "1")
+	return w
+}
+
+// FailOver makes the replica the master, and waits for that. The former master becomes its replica.
+func (w *Watched) FailOver() {
+	w.Sentinel.tb.Helper()
+	// The Sentinel refuses until it knows enough of the replica.
+	w.Sentinel.await("SENTINEL FAILOVER", "main", "+OK")
+	w.Replica.await("INFO", "replication", "role:master")
 }

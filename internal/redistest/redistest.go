@@ -162,19 +162,25 @@ func (s *Server) signal(signal syscall.Signal) {
 // is an error, the test fails.
 func (s *Server) Do(words ...string) string {
 	s.tb.Helper()
+	answer, err := s.ask(words...)
+	if err != nil || answer[0] == '-' {
+		s.tb.Fatalf("%s: %v: %s", words, err, answer)
+	}
+	return answer
+}
+
+// ask sends a command and returns the answer, which may be an error of Redis.
+func (s *Server) ask(words ...string) (string, error) {
 	conn, err := net.DialTimeout("unix", s.Socket, time.Second)
 	if err != nil {
-		s.tb.Fatal(err)
+		return "", err
 	}
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(time.Second))
 	if _, err := conn.Write([]byte(strings.Join(words, " ") + "\r\n")); err != nil {
-		s.tb.Fatal(err)
+		return "", err
 	}
 	answer := make([]byte, 64<<10)
 	n, err := conn.Read(answer)
-	if err != nil || answer[0] == '-' {
-		s.tb.Fatalf("%s: %v: %s", words, err, answer[:n])
-	}
-	return string(answer[:n])
+	return string(answer[:n]), err
 }

@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -10,8 +11,9 @@ import (
 
 // pulse is what an instance does at each heartbeat, at the shard that has key.
 type pulse struct {
-	key string
-	run func(context.Context, *redis.Conn) error
+	key    string
+	counts bool // the shard counts visitors' chats
+	run    func(context.Context, *redis.Conn) error
 }
 
 // beat sends a heartbeat to each shard: the pulses of its keys, or a PING. It marks a shard as down if that fails, and
@@ -59,6 +61,7 @@ func (s *shard) beat(ctx context.Context, pulses []pulse) error {
 		pulses = []pulse{{run: func(ctx context.Context, c *redis.Conn) error { return c.Ping(ctx).Err() }}}
 	}
 	var took time.Duration
+	counts := slices.ContainsFunc(pulses, func(p pulse) bool { return p.counts })
 	var moved sync.Once
 	err := s.pulse.run(ctx, callTimeout, func(ctx context.Context, conn *redis.Conn) error {
 		began := time.Now()
@@ -71,6 +74,9 @@ func (s *shard) beat(ctx context.Context, pulses []pulse) error {
 			}
 		}
 		took = time.Since(began)
+		if s.pulse.proven {
+			s.roundTrip.Store(int64(took) / int64(len(pulses)))
+		}
 		return nil
 	})
 	if err == nil {
@@ -80,11 +86,13 @@ func (s *shard) beat(ctx context.Context, pulses []pulse) error {
 	case err == nil && took < countTime:
 		s.mend()
 	case err == nil, ctx.Err() != nil, moved:
+	case isGarbled(err):
+		s.link.refused(err)
 	default:
 		s.fail(err) // Redis would refuse all other calls, too
 	}
 	for i := range s.lanes {
-		s.lanes[i].keepAlive()
+		s.lanes[i].keepAlive(err == nil && counts && i < countingLanes)
 	}
 	return err
 }

@@ -16,6 +16,7 @@ import (
 //	store redis {
 //		address     <host:port...>
 //		master_name <name>
+//		cluster
 //		username    <name>
 //		password    <password>
 //		db          <number>
@@ -46,8 +47,10 @@ func (c *Redis) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		}
 	}
 	switch {
-	case c.DB > 0 && len(c.Address) > 1 && c.MasterName == "":
+	case c.DB > 0 && c.isCluster():
 		return d.WrapErr(errDBOfCluster)
+	case c.Cluster && c.MasterName != "":
+		return d.WrapErr(errTwoKinds)
 	case c.Username != "" && c.Password == "":
 		return d.WrapErr(errNoPassword)
 	}
@@ -74,6 +77,9 @@ func (c *Redis) unmarshalSubdirective(d *caddyfile.Dispenser, name string) error
 		return nil
 	case "master_name":
 		return unmarshalWord(d, &c.MasterName)
+	case "cluster":
+		c.Cluster = true
+		return values.NoArgs(d)
 	case "username":
 		if err := unmarshalWord(d, &c.Username); err != nil {
 			return err

@@ -23,7 +23,7 @@ func causeOf(err error) error {
 	if err == nil {
 		return nil
 	}
-	for _, known := range []error{errDown, errCrowd, errLate, redis.Nil, redis.ErrClosed, redis.ErrPoolTimeout} {
+	for _, known := range []error{errDown, errCrowd, errLate, errReply, redis.Nil, redis.ErrClosed, redis.ErrPoolTimeout} {
 		if errors.Is(err, known) {
 			return cause.As(known.Error(), err)
 		}
@@ -67,6 +67,8 @@ func replyText(reply string) string {
 	switch meaning := replyMeanings[code]; {
 	case meaning != "":
 		text += ": " + meaning
+	case strings.Contains(reply, noCluster):
+		text += ": " + noCluster
 	case strings.HasPrefix(reply, "ERR unknown command"):
 		text += ": unknown command"
 	case strings.HasPrefix(reply, "ERR Unknown Redis command called from script"):

@@ -5,6 +5,8 @@ import (
 	"context"
 	_ "embed"
 	"errors"
+	"maps"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -68,6 +70,7 @@ var (
 func (k keys) coolDown(assistant string) string { return k.shared("cooldown:" + hash(assistant)) }
 func (k keys) instances() string                { return k.shared("instances") }
 func (k keys) requests(client string) string    { return k.shared("client:" + hash(client)) }
+func (k keys) mark(name string) string          { return k.shared("request:" + name) }
 func (k keys) limit(key string) string          { return k.shared("limit:" + hash(key)) }
 
 // counting is what an instance remembers in order to count in Redis.
@@ -77,6 +80,7 @@ type counting struct {
 	beatAt    time.Time           // this instance's time at that heartbeat
 	leftovers map[field]time.Time // the fields to be removed from Redis, and the earliest time for that
 	turns     map[string]turnOver // ended turns that Redis does not know yet, by the requests' ids
+	leaving   int                 // requests that leave Redis at the moment
 }
 
 // turnOver is the end of a probe's turn that Redis does not know yet.
@@ -164,31 +168,59 @@ func (c *counting) removed(f field) {
 	delete(c.leftovers, f)
 }
 
-// removeLeftovers tells Redis of turns that have ended, and removes fields that could not be removed when their
-// requests ended.
-func (s *redisStore) removeLeftovers() {
-	for id, t := range s.counting.turnsOver() {
-		if _, err := s.link.script(s.ctx, t.coolDown, callTimeout, turnScript, []string{t.coolDown}, id, t.answered); err != nil {
+// tidy tells Redis what it could not be told when it happened, until the store is closed. It has a goroutine of its own,
+// because it may have much to tell, and the heartbeats must not wait for it.
+func (s *redisStore) tidy() {
+	tick := time.NewTicker(beatInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			s.removeLeftovers()
+		case <-s.ctx.Done():
 			return
 		}
-		s.counting.told(id)
 	}
-	due := s.counting.due()
-	if len(due) == 0 {
-		return
-	}
-	var removals []*redis.IntCmd
-	err := s.link.exec(s.ctx, due[0].key, callTimeout, func(ctx context.Context, p redis.Pipeliner) {
-		for _, f := range due {
-			removals = append(removals, p.HDel(ctx, f.key, f.name))
+}
+
+// maxTold is how much tidy tells in one call.
+const maxTold = 100
+
+// removeLeftovers tells Redis of turns that have ended, and removes fields that could not be removed when their
+// requests ended. What fails stays for the next time.
+func (s *redisStore) removeLeftovers() {
+	key := s.keys.instances() // all keys are in its slot
+	over := s.counting.turnsOver()
+	for ids := range slices.Chunk(slices.Collect(maps.Keys(over)), maxTold) {
+		var replies []*redis.Cmd
+		err := s.link.exec(s.ctx, key, callTimeout, func(ctx context.Context, p redis.Pipeliner) {
+			for _, id := range ids {
+				replies = append(replies, s.link.topology.shardOf(key).evaluate(ctx, p, turnScript, []string{over[id].coolDown}, []any{id, over[id].answered}))
+			}
+		})
+		if err != nil {
+			return
 		}
-	})
-	if err != nil {
-		return
+		for i, id := range ids {
+			if s.link.topology.shardOf(key).knows(turnScript, replies[i].Err()) && replies[i].Err() == nil {
+				s.counting.told(id)
+			}
+		}
 	}
-	for i, r := range removals {
-		if r.Err() == nil {
-			s.counting.removed(due[i])
+	for due := range slices.Chunk(s.counting.due(), maxTold) {
+		var removals []*redis.IntCmd
+		err := s.link.exec(s.ctx, key, callTimeout, func(ctx context.Context, p redis.Pipeliner) {
+			for _, f := range due {
+				removals = append(removals, p.HDel(ctx, f.key, f.name))
+			}
+		})
+		if err != nil {
+			return
+		}
+		for i, r := range removals {
+			if r.Err() == nil {
+				s.counting.removed(due[i])
+			}
 		}
 	}
 }
@@ -200,7 +232,11 @@ func (s *redisStore) count(key string, script *redis.Script, keys []string, args
 	if err != nil {
 		return nil, err
 	}
-	return numbers(reply)
+	all, err := numbers(reply)
+	if err != nil {
+		s.link.refused(err)
+	}
+	return all, err
 }
 
 // numbers returns the numbers of a reply. Some servers send them as floats or as text.
@@ -238,12 +274,7 @@ func number(reply any) (int64, error) {
 // Reserve asks Redis for room for a request, in one call.
 func (s *redisStore) Reserve(e store.Request) (store.Decision, error) {
 	reservation := newReservation(s, &e)
-	keys := append([]string{reservation.coolDown, s.keys.instances(), reservation.place.key}, reservation.limitKeys()...)
-	args := []any{e.ID, s.instance, s.counting.now(), e.MaxPerClient, listensTo(&e)}
-	for i := range e.Limits {
-		args = append(args, reservation.limits[i].length, e.Limits[i].Requests)
-	}
-	reply, err := s.count(reservation.place.key, enterScript, keys, args...)
+	reply, err := s.enter(reservation, &e)
 	if err == nil {
 		var decision store.Decision
 		if decision, err = reservation.decide(reply); err == nil {
@@ -260,6 +291,16 @@ func (s *redisStore) Reserve(e store.Request) (store.Decision, error) {
 		s.counting.overLater(e.ID, reservation.coolDown, false, settled)
 	}
 	return store.Decision{}, err
+}
+
+// enter runs enter.lua.
+func (s *redisStore) enter(reservation *reservation, e *store.Request) ([]int64, error) {
+	keys := append([]string{reservation.coolDown, s.keys.instances(), reservation.place.key, reservation.mark}, reservation.limitKeys()...)
+	args := []any{e.ID, s.instance, s.counting.now(), e.MaxPerClient, listensTo(e)}
+	for i := range e.Limits {
+		args = append(args, reservation.limits[i].length, e.Limits[i].Requests)
+	}
+	return s.count(reservation.place.key, enterScript, keys, args...)
 }
 
 // listensTo returns the argument that tells enter.lua whether a request listens, and to which stream.
@@ -280,6 +321,7 @@ func (s *redisStore) CoolDown(assistant string, wait time.Duration) {
 type reservation struct {
 	store    *redisStore
 	id       string
+	mark     string // the key by which Redis knows a repeated call; not by the id, because a page may use one again
 	coolDown string // the key of the assistant's cool-down
 	place    field  // the request among those of its client
 	counted  bool   // place is used
@@ -298,6 +340,7 @@ func newReservation(s *redisStore, e *store.Request) *reservation {
 	t := &reservation{
 		store:    s,
 		id:       e.ID,
+		mark:     s.keys.mark(newInstance()),
 		coolDown: s.keys.coolDown(e.Assistant),
 		place:    field{s.keys.requests(e.Client), e.ID},
 		counted:  e.MaxPerClient > 0,
@@ -394,17 +437,22 @@ func coolDownDecision(reply []int64) (r store.Decision, cooling bool) {
 	return r, false
 }
 
-// Release frees the room of the request. It makes a call only if there is something to free.
+// Release frees the room of the request. It makes a call only if there is something to free. The visitor waits for it
+// only if the reply matters: if the request no longer counts in its limits. Otherwise, a later Reserve of the same
+// client comes after it nevertheless, because the link keeps their order.
 func (t *reservation) Release(reached bool) []store.Usage {
 	t.EndTurn(false)
-	keys, args := []string{t.place.key}, []any{t.id}
-	if !reached {
-		keys = append(keys, t.limitKeys()...)
-		for _, l := range t.limits {
-			args = append(args, l.length, l.window)
+	if reached {
+		if t.counted {
+			t.store.counting.leave(t)
 		}
+		return nil
 	}
-	if !t.counted && len(keys) == 1 {
+	keys, args := append([]string{t.place.key, t.mark}, t.limitKeys()...), []any{t.id}
+	for _, l := range t.limits {
+		args = append(args, l.length, l.window)
+	}
+	if !t.counted && len(t.limits) == 0 {
 		return nil
 	}
 	reply, err := t.store.count(t.place.key, leaveScript, keys, args...)
@@ -415,11 +463,31 @@ func (t *reservation) Release(reached bool) []store.Usage {
 		}
 		return nil
 	}
-	if reached {
-		return nil
-	}
 	usage, _ := t.usage(reply) // nil if the reply is malformed
 	return usage
+}
+
+// leave removes a request from those of its client, without waiting for Redis.
+func (c *counting) leave(t *reservation) {
+	c.mu.Lock()
+	c.leaving++
+	c.mu.Unlock()
+	s := t.store
+	s.link.later(s.ctx, t.place.key, s.countTime, leaveScript, []string{t.place.key, t.mark}, []any{t.id}, func(err error) {
+		if err != nil {
+			c.leftOver(t.place, 0)
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.leaving--
+	})
+}
+
+// isIdle reports whether Redis knows of all requests that have left, or has failed.
+func (c *counting) isIdle() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.leaving == 0
 }
 
 // Interface guards

@@ -252,11 +252,12 @@ func TestWeightIsExact(t *testing.T) {
 // If Redis's clock is put back a little, as after a failover, the counts stay.
 func TestWindowFromTheFuture(t *testing.T) {
 	s := openInstance(t, at(redistest.Start(t).Socket))
-	l := store.Limit{Key: "a", Window: 24 * time.Hour, Requests: 5}
 	now, err := s.link.plain().Time(t.Context()).Result()
 	if err != nil {
 		t.Fatal(err)
 	}
+	// The next window begins in a second.
+	l := store.Limit{Key: "a", Window: time.Duration(now.Add(time.Second).UnixMicro()/20_000) * time.Microsecond, Requests: 5}
 	key := newReservation(s, &store.Request{Limits: []store.Limit{l}}).limits[0].key
 	next := now.UnixMicro()/l.Window.Microseconds() + 1
 	if err := s.link.plain().HSet(t.Context(), key, "window", next, "now", 5, "prev", 0).Err(); err != nil {
@@ -265,6 +266,13 @@ func TestWindowFromTheFuture(t *testing.T) {
 	if u := s.wantOut(t, newEntry("", 0, l)).Usage[0]; u.Now != 5 || u.Elapsed != 0 {
 		t.Errorf("got %+v", u)
 	}
+}
+
+// leave releases a reservation, and waits until the other instances know.
+func leave(t *testing.T, stay store.Reservation) {
+	t.Helper()
+	stay.Release(true)
+	eventually(t, "Redis knows that it has left", stay.(*reservation).store.counting.isIdle)
 }
 
 func TestClientOfAllInstances(t *testing.T) {
@@ -276,21 +284,21 @@ func TestClientOfAllInstances(t *testing.T) {
 			t.Fatalf("%d were let in, want 3", len(stays))
 		}
 		instances[0].wantOut(t, enter())
-		stays[0].Release(true)
-		stays[0].Release(true) // a second call frees nothing more
+		leave(t, stays[0])
+		leave(t, stays[0]) // a second call frees nothing more
 		again := atOnce(t, instances, 20, enter)
 		if len(again) != 1 {
 			t.Fatalf("%d were let in, want 1", len(again))
 		}
 		for _, stay := range slices.Concat(stays[1:], again) {
-			stay.Release(true)
+			leave(t, stay)
 		}
 	}
 	held := instances[0].wantIn(t, enter())
 	instances[1].wantIn(t, newEntry("another", 1))
 	instances[1].wantIn(t, newEntry("client", 0)) // this request is not counted
 	instances[1].wantOut(t, newEntry("client", 1))
-	held.Release(true)
+	leave(t, held)
 	instances[1].wantIn(t, newEntry("client", 1))
 }
 
@@ -304,20 +312,20 @@ func TestListenersOfAllInstances(t *testing.T) {
 	first := b.wantIn(t, newListener("client", 1, asked.ID))
 	second := a.wantIn(t, newListener("client", 1, asked.ID))
 	b.wantOut(t, newListener("client", 1, asked.ID))
-	b.wantIn(t, newListener("client", 2, asked.ID)).Release(true)
+	leave(t, b.wantIn(t, newListener("client", 2, asked.ID)))
 	b.wantOut(t, newListener("client", 1, "")) // its instance writes the stream and has no place left
 	b.wantOut(t, newListener("client", 1, "another"))
-	b.wantIn(t, newListener("another", 1, asked.ID)).Release(true) // takes up a slot of its own client
-	first.Release(true)
+	leave(t, b.wantIn(t, newListener("another", 1, asked.ID))) // takes up a slot of its own client
+	leave(t, first)
 	third := b.wantIn(t, newListener("client", 1, asked.ID))
 
 	// Once the stream has ended, each listener takes up a slot.
-	stream.Release(true)
+	leave(t, stream)
 	b.wantOut(t, newListener("client", 2, asked.ID))
-	b.wantIn(t, newListener("client", 3, asked.ID)).Release(true)
-	second.Release(true)
+	leave(t, b.wantIn(t, newListener("client", 3, asked.ID)))
+	leave(t, second)
 	b.wantOut(t, newListener("client", 1, ""))
-	third.Release(true)
+	leave(t, third)
 	b.wantIn(t, newListener("client", 1, ""))
 }
 
@@ -484,7 +492,7 @@ func TestCountingWithoutRedis(t *testing.T) {
 	if n := in("lost"); n != 0 {
 		t.Errorf("%d requests are counted that were not let in", n)
 	}
-	kept.Release(true)
+	leave(t, kept)
 	if n := in("client"); n != 0 {
 		t.Errorf("%d requests are counted that have left", n)
 	}
@@ -522,7 +530,7 @@ func TestLateCall(t *testing.T) {
 		sent := a.counting.now() - test.age.Microseconds()
 		e := newEntry("client", 9, l)
 		stay := newReservation(a, &e)
-		keys := []string{a.keys.coolDown(assistant), a.keys.instances(), stay.place.key, stay.limits[0].key}
+		keys := []string{a.keys.coolDown(assistant), a.keys.instances(), stay.place.key, stay.mark, stay.limits[0].key}
 		reply, err := enterScript.Run(t.Context(), a.link.plain(), keys, e.ID, a.instance, sent, 9, "", l.Window.Microseconds(), 9).Int64Slice()
 		if err != nil {
 			t.Fatal(err)
@@ -572,7 +580,11 @@ func TestCallsPerRequest(t *testing.T) {
 		{"a client, not reached", newEntry("client", 1, counted), false, 2},
 	} {
 		before := calls()
-		s.wantIn(t, test.entry).Release(test.reached)
+		if stay := s.wantIn(t, test.entry); test.reached {
+			leave(t, stay)
+		} else {
+			stay.Release(false)
+		}
 		if got := calls() - before; got != test.want {
 			t.Errorf("%s: %d calls, want %d", test.name, got, test.want)
 		}
@@ -720,5 +732,150 @@ func TestLateCoolDown(t *testing.T) {
 		if left := decision.CoolDown; left > call.left || left < call.left-5*time.Second {
 			t.Errorf("%s late, %s are left of %s", call.late, left, call.wait)
 		}
+	}
+}
+
+// A visitor's finish does not wait for a Redis far away, and the client's next request finds the room free.
+func TestLeavingWaitsForNothing(t *testing.T) {
+	server := redistest.Start(t)
+	far := openInstance(t, at(redistest.StartRelay(t, server, 50*time.Millisecond).Address))
+	far.countTime = callTimeout
+	eventually(t, "Redis is up", func() bool { return far.counting.now() > 0 })
+	enter := func() (stay store.Reservation) {
+		t.Helper()
+		eventually(t, "there is a decision", func() bool {
+			decision, err := far.Reserve(newEntry("client", 1))
+			if stay = decision.Reservation; err == nil && stay == nil {
+				t.Fatal("there is no room")
+			}
+			return err == nil
+		})
+		return stay
+	}
+	stay := enter()
+	for range 5 {
+		start := time.Now()
+		stay.Release(true)
+		if took := time.Since(start); took > 50*time.Millisecond {
+			t.Errorf("leaving took %s", took)
+		}
+		stay = enter()
+	}
+	stay.Release(true)
+	near := openInstance(t, at(server.Socket))
+	if err := far.Destruct(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a closed store has left nothing", func() bool {
+		return near.link.plain().Exists(t.Context(), near.keys.requests("client")).Val() == 0
+	})
+}
+
+// An instance that has much to tell Redis keeps its heartbeats.
+func TestMuchToTell(t *testing.T) {
+	server := redistest.Start(t)
+	s := openInstance(t, at(redistest.StartRelay(t, server, 10*time.Millisecond).Address))
+	eventually(t, "Redis is up", func() bool { return s.counting.now() > 0 })
+	for i := range 1000 {
+		s.counting.overLater(fmt.Sprint("request", i), s.keys.coolDown(fmt.Sprint("assistant", i)), true, 0)
+		s.counting.leftOver(field{s.keys.requests("client"), fmt.Sprint(i)}, 0)
+	}
+	start := time.Now()
+	eventually(t, "all is told", func() bool {
+		if since := time.Since(s.counting.beatTime()); since > leaseTime {
+			t.Fatalf("there was no heartbeat for %s", since)
+		}
+		return len(s.counting.turnsOver()) == 0 && len(s.counting.due()) == 0
+	})
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("it took %s", took)
+	}
+}
+
+// A call that is repeated, because its reply was lost, counts once. If it arrives only after the request has left, it
+// has no effect.
+func TestRepeatedCalls(t *testing.T) {
+	s := openInstance(t, at(redistest.Start(t).Socket))
+	s.countTime = callTimeout
+	l := store.Limit{Key: "a", Window: year, Requests: 9}
+	e := newEntry("client", 1, l)
+	stay := newReservation(s, &e)
+	enter := func() []int64 {
+		t.Helper()
+		reply, err := s.enter(stay, &e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return reply
+	}
+	counted := func() string { return s.link.plain().HGet(t.Context(), stay.limits[0].key, "now").Val() }
+	first := enter()
+	if again := enter(); !slices.Equal(again, first) || first[0] != verdictAdmitted {
+		t.Errorf("first %v, then %v", first, again)
+	}
+	if n := counted(); n != "1" {
+		t.Errorf("it counts as %s", n)
+	}
+	s.wantOut(t, newEntry("client", 1, l))
+	if _, err := stay.decide(first); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if used := stay.Release(false); len(used) != 1 || used[0].Now != 0 {
+			t.Errorf("when it has left, got %+v", used)
+		}
+	}
+	if late := enter(); late[0] != verdictLate {
+		t.Errorf("a call that comes late has %v", late)
+	}
+	leave(t, s.wantIn(t, e)) // a page may use an id again
+	if n := counted(); n != "1" {
+		t.Errorf("the second request counts as %s", n)
+	}
+}
+
+// If the clock of Redis goes back, no cool-down, no turn and no dead instance lasts longer because of that, and limits
+// hold no longer than their window.
+func TestClockGoesBack(t *testing.T) {
+	server, clock := redistest.StartWithClock(t)
+	s := openInstance(t, at(server.Socket))
+	s.countTime = callTimeout
+	eventually(t, "Redis is up", func() bool { return s.counting.now() > 0 })
+	l := store.Limit{Key: "a", Window: 3 * time.Second, Requests: 2}
+	now := func() time.Time { return s.link.plain().Time(t.Context()).Val() }
+	before := now()
+	s.CoolDown(assistant, 2*time.Second)
+	s.CoolDown("other", time.Hour)
+	dead := openInstance(t, at(server.Socket))
+	dead.countTime = callTimeout
+	dead.wantIn(t, newListener("client", 1, ""))
+	dead.cancel()
+	dead.loops.Wait()
+	listener := newListener("another", 0, "")
+	listener.Limits = []store.Limit{l}
+	s.wantIn(t, listener)
+	s.wantIn(t, listener)
+
+	clock.Shift(-time.Hour)
+	eventually(t, "the clock goes back", func() bool { return now().Before(before.Add(-time.Minute)) })
+	start := time.Now()
+	decision := s.mustEnter(t, newEntry("", 0))
+	if decision.CoolDown > 2*time.Second {
+		t.Errorf("the cool-down lasts %s", decision.CoolDown)
+	}
+	eventually(t, "the cool-down ends", func() bool { return s.mustEnter(t, newEntry("", 0)).CoolDown == 0 })
+	if took := time.Since(start); took > 4*time.Second {
+		t.Errorf("the cool-down ended after %s", took)
+	}
+	other := newEntry("", 0)
+	other.Assistant = "other"
+	if left := s.mustEnter(t, other).CoolDown; left < 50*time.Minute || left > time.Hour {
+		t.Errorf("a cool-down of an hour lasts %s", left)
+	}
+	eventually(t, "the limit has room", func() bool { return s.mustEnter(t, listener).Reservation != nil })
+	free := newListener("client", 1, "")
+	eventually(t, "the dead instance takes up nothing", func() bool { return s.mustEnter(t, free).Reservation != nil })
+	if took := time.Since(start); took > 9*time.Second {
+		t.Errorf("all was well after %s", took)
 	}
 }

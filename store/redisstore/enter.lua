@@ -1,6 +1,8 @@
--- Lets a request in, and counts it in all its limits and among those of its client, or does neither.
+-- Lets a request in, and counts it in all its limits and among those of its client, or does neither. A repeated call, as after a
+-- connection was lost, counts nothing again and has the same reply.
 --
--- KEYS: the cool-down of the assistant, the instances, the requests of the client, and the window of each limit
+-- KEYS: the cool-down of the assistant, the instances, the requests of the client, the mark of the request, and the window of
+-- each limit
 -- ARGV: the request's id, the instance, when that has asked (0: it does not know), how many there may be of the client (0: they
 -- are not counted), the stream that is listened to ('': none; '-': one that has no seats for it), and of each limit the length and
 -- the requests
@@ -71,6 +73,16 @@ end
 if sent > 0 and now - sent > LATEST then
 	return {LATE, 0}
 end
+local mark = redis.call('GET', KEYS[4])
+if mark == 'left' then
+	return {LATE, 0}
+elseif mark then
+	local reply = {}
+	for n in string.gmatch(mark, '%S+') do
+		reply[#reply + 1] = tonumber(n)
+	end
+	return reply
+end
 local verdict, wait = ADMITTED, 0
 if stream == '' then
 	verdict, wait = coolDown(KEYS[1], KEYS[2], id)
@@ -81,8 +93,8 @@ end
 
 local usages = {}
 local room = true
-for i = 4, #KEYS do
-	local length, requests = tonumber(ARGV[2 * i - 2]), tonumber(ARGV[2 * i - 1])
+for i = 5, #KEYS do
+	local length, requests = tonumber(ARGV[2 * i - 4]), tonumber(ARGV[2 * i - 3])
 	local u = read(KEYS[i], length)
 	room = room and weighted(u.prev, length - u.elapsed, length) + u.now < requests
 	usages[#usages + 1] = u
@@ -106,5 +118,12 @@ if room and most > 0 then
 end
 if room and verdict == ALONE then
 	goAlone(KEYS[1], KEYS[2], id, instance)
+end
+if room and (most > 0 or #usages > 0) then
+	local words = {}
+	for i, n in ipairs(reply) do
+		words[i] = string.format('%.0f', n)
+	end
+	redis.call('SET', KEYS[4], table.concat(words, ' '), 'PX', MARKED)
 end
 return reply

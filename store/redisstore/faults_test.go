@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +19,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/illumichat/caddy-illumichat/internal/localhost"
 	"github.com/illumichat/caddy-illumichat/internal/redistest"
 	"github.com/illumichat/caddy-illumichat/store"
 )
@@ -237,11 +239,7 @@ func TestStoresThatAreShared(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		key, err := c.poolKey("scope")
-		if err != nil {
-			t.Fatal(err)
-		}
-		return key
+		return c.poolKey("scope")
 	}
 	config := fmt.Sprintf(`{"address": ["{file.%s}"], "tls": {}}`, file)
 	first, again, other := key(config, "a:1"), key(config, "a:1"), key(config, "b:1")
@@ -250,6 +248,82 @@ func TestStoresThatAreShared(t *testing.T) {
 	}
 	if first == other {
 		t.Error("two addresses have one store")
+	}
+}
+
+// A config that trusts another certificate, or the new content of a certificate's file, has another store. A config
+// whose certificates are the same has the same one.
+func TestStoresThatTrustTheSame(t *testing.T) {
+	cert, _ := localhost.Certificate(t)
+	content, err := os.ReadFile(cert)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := filepath.Join(t.TempDir(), "other.pem")
+	key := func(ca string, certificates string) string {
+		t.Helper()
+		if err := os.WriteFile(other, []byte(certificates), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c, err := provision(t, fmt.Sprintf(`{"tls": {"ca": %s}}`, ca))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c.poolKey("scope")
+	}
+	files := func(names ...string) string {
+		list, _ := json.Marshal(names)
+		return fmt.Sprintf(`{"provider": "file", "pem_files": %s}`, list)
+	}
+	first := key(files(cert), "")
+	if again := key(files(cert), ""); again != first {
+		t.Error("the same file has two stores")
+	}
+	if fewer := key(files(cert, other), string(content)); fewer == first {
+		t.Error("fewer certificates have the same store")
+	}
+	before, after := key(files(other), string(content)), key(files(other), string(content)+"\n"+string(content))
+	if before == after {
+		t.Error("the new content of a file has the same store")
+	}
+}
+
+// After a reload with another config, an instance finds what it writes itself, also while Redis fails.
+func TestFindAfterAReload(t *testing.T) {
+	server := redistest.Start(t)
+	open := func(config, scope string) *redisStore {
+		t.Helper()
+		c, err := provision(t, config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := c.Open(scope)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = s.Close() }) // never fails
+		return s.(*redisStore)
+	}
+	config := at(server.Socket)
+	old := open(config, t.Name())
+	stream := old.claim(t, "id")
+	defer stream.Finish(store.Chunk{}, store.End{})
+	server.Kill()
+	for name, tc := range map[string]struct {
+		config, scope string
+		found         bool
+	}{
+		"another address": {at(localAddress(t)), t.Name(), true},
+		"another prefix":  {fmt.Sprintf(`{"address": [%q], "prefix": "other"}`, server.Socket), t.Name(), false},
+		"another scope":   {at(localAddress(t)), "other", false},
+	} {
+		s := open(tc.config, tc.scope)
+		if s == old {
+			t.Fatalf("%s: it is the same store", name)
+		}
+		if _, err := s.Find(t.Context(), "id"); (err == nil) != tc.found {
+			t.Errorf("%s: got %v", name, err)
+		}
 	}
 }
 

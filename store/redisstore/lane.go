@@ -51,11 +51,16 @@ func (n *lane) add(c *call) {
 		c.done(errGone)
 		return
 	}
+	if !n.queueUp(c) {
+		c.done(errCrowd)
+	}
+}
+
+func (n *lane) queueUp(c *call) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if len(n.queue) >= maxWaiting {
-		c.done(errCrowd)
-		return
+		return false
 	}
 	n.queue = append(n.queue, c)
 	n.used = time.Now()
@@ -63,6 +68,7 @@ func (n *lane) add(c *call) {
 		n.served = true
 		go n.serve()
 	}
+	return true
 }
 
 // fail ends all calls that wait in the lane.
@@ -90,6 +96,12 @@ func (n *lane) serve() {
 // take returns the calls for the next pipeline, or nil if there are none. It leaves out calls whose callers have given
 // up.
 func (n *lane) take() (calls []*call) {
+	var left []*call
+	defer func() {
+		for _, c := range left {
+			c.done(c.ctx.Err())
+		}
+	}()
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	commands, size, taken := 0, 0, 0
@@ -102,7 +114,7 @@ func (n *lane) take() (calls []*call) {
 			commands, size = commands+len(c.commands), size+s
 			calls = append(calls, c)
 		} else {
-			c.done(c.ctx.Err())
+			left = append(left, c)
 		}
 		taken++
 	}
@@ -172,26 +184,36 @@ func (n *lane) leave(commands []redis.Cmder) {
 	}
 }
 
-// keepAlive checks the connection of a lane that nobody uses at the moment. It closes the connection if it is dead, or
-// if nobody has used it for idleTime.
-func (n *lane) keepAlive() {
+// keepAlive checks the connection of a lane that nobody uses at the moment, and closes it if it is dead. If the lane is
+// not needed all the time, keepAlive also closes a connection that nobody has used for idleTime. Otherwise, it opens
+// one, because a visitor's call may have no time for that.
+func (n *lane) keepAlive(needed bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.served {
+	if n.served || n.wire.conn == nil && !needed {
 		return
 	}
 	n.served = true
 	idle := time.Since(n.used) > idleTime
 	go func() {
-		if idle {
+		if idle && !needed {
 			n.wire.drop()
-		} else if n.wire.conn != nil {
-			ctx, cancel := context.WithTimeout(n.shard.link.ctx, max(countTime/4, 4*n.wire.slow))
-			_ = n.wire.try(ctx, func(ctx context.Context, conn *redis.Conn) error {
-				return conn.Ping(ctx).Err()
-			}) // a dead connection is closed
-			cancel()
+		} else {
+			n.check()
 		}
 		n.serve()
 	}()
+}
+
+// check opens a connection, or closes the open one if it is dead. A call may wait for that, so check is not patient
+// with an open one.
+func (n *lane) check() {
+	patience := max(countTime/4, 4*n.wire.usual())
+	if n.wire.conn == nil {
+		patience = callTimeout
+		n.wire.conn = n.wire.client.EphemeralConn()
+	}
+	ctx, cancel := context.WithTimeout(n.shard.link.ctx, patience)
+	defer cancel()
+	_ = n.wire.try(ctx, func(ctx context.Context, conn *redis.Conn) error { return conn.Ping(ctx).Err() })
 }

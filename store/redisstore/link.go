@@ -3,6 +3,7 @@ package redisstore
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"time"
 
@@ -118,23 +119,45 @@ func (l *link) follow(ctx context.Context, key string, commands []redis.Cmder, r
 	return nil
 }
 
-// script runs a script at the shard that has key, like exec. It sends the script's text only if Redis does not know
-// the script yet. The returned error may also be the reply of Redis.
+// script runs a script at the shard that has key, like exec. It sends the script's text only if Redis may not know the
+// script yet. The returned error may also be the reply of Redis.
 func (l *link) script(ctx context.Context, key string, timeout time.Duration, script *redis.Script, keys []string, args ...any) (any, error) {
-	var reply *redis.Cmd
-	err := l.exec(ctx, key, timeout, func(ctx context.Context, p redis.Pipeliner) {
-		reply = script.EvalSha(ctx, p, keys, args...)
-	})
-	if err == nil && redis.HasErrorPrefix(reply.Err(), "NOSCRIPT") {
-		err = l.exec(ctx, key, timeout, func(ctx context.Context, p redis.Pipeliner) {
-			reply = script.Eval(ctx, p, keys, args...)
+	for tries := 0; ; tries++ {
+		s := l.topology.shardOf(key)
+		var reply *redis.Cmd
+		err := l.exec(ctx, key, timeout, func(ctx context.Context, p redis.Pipeliner) {
+			reply = s.evaluate(ctx, p, script, keys, args)
 		})
+		if err != nil {
+			return nil, err
+		}
+		if s.knows(script, reply.Err()) || tries > 0 {
+			value, err := reply.Result()
+			return value, causeOf(err)
+		}
 	}
-	if err != nil {
-		return nil, err
+}
+
+// later runs a script like link.script, but does not wait for the reply. It calls done with the error, or nil.
+func (l *link) later(ctx context.Context, key string, timeout time.Duration, script *redis.Script, keys []string, args []any, done func(error)) {
+	s := l.topology.shardOf(key)
+	if s.down() {
+		done(errDown)
+		return
 	}
-	value, err := reply.Result()
-	return value, causeOf(err)
+	bounded, cancel := context.WithTimeout(ctx, timeout)
+	commands := l.commands(bounded, func(ctx context.Context, p redis.Pipeliner) { s.evaluate(ctx, p, script, keys, args) })
+	s.lane(key, timeout).add(&call{ctx: bounded, timeout: timeout, commands: commands, done: func(err error) {
+		cancel()
+		if errors.Is(err, errGone) || err == nil && (!s.knows(script, commands[0].Err()) || commands[0].Err() != nil) {
+			go func() { // another shard has the key, or this one has lost the script
+				_, err := l.script(ctx, key, timeout, script, keys, args...)
+				done(err)
+			}()
+			return
+		}
+		done(causeOf(err))
+	}})
 }
 
 // shardOf returns the shard that has key.
@@ -178,23 +201,43 @@ func isRefusal(err error) bool {
 	return true
 }
 
+// The hints for the operator. An operator must know that an instance goes on without Redis, and what a Redis Cluster
+// needs.
+const (
+	hintAlone   = "until it is well, answers can be resumed only at the instance that writes them, and each counts for itself"
+	hintCluster = "this is a Redis Cluster (see the option cluster): each node must be reachable at the address that it tells the others, " +
+		"and the user needs +cluster|slots; " + hintAlone
+	hintNoCluster = "this is not a Redis Cluster: configure one address and leave out the option cluster; " + hintAlone
+)
+
+// hint returns the hint for an error.
+func (l *link) hint(err error) string {
+	switch {
+	case strings.Contains(err.Error(), noCluster):
+		return hintNoCluster
+	case l.topology.isCluster():
+		return hintCluster
+	}
+	return hintAlone
+}
+
 // refused notes that Redis refuses a command.
 func (l *link) refused(err error) {
 	metrics.failures.Inc()
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.tell(err)
 }
 
 // tell logs err as a warning, or at debug level if there was a warning less than tellAgainAfter ago.
 func (l *link) tell(err error) {
+	hint := l.hint(err)
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	level := zapcore.DebugLevel
 	if time.Since(l.told) > tellAgainAfter {
 		level, l.told, l.warned = zapcore.WarnLevel, time.Now(), true
 	}
 	if c := l.logger.Check(level, "Redis cannot be reached, or refuses what it is told"); c != nil {
-		c.Write(zap.Error(causeOf(err)),
-			zap.String("hint", "until it is well, answers can be resumed only at the instance that writes them, and each counts for itself"))
+		c.Write(zap.Error(causeOf(err)), zap.String("hint", hint))
 	}
 }
 

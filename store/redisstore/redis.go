@@ -12,7 +12,6 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -59,6 +58,11 @@ type Redis struct {
 	// The name under which the Sentinels know the master. Default: none; the addresses are not those of Sentinels.
 	MasterName string `json:"master_name,omitempty"`
 
+	// Whether the server is a Redis Cluster. Several addresses without a `master_name` always mean one. With one address,
+	// such as that of a managed Redis, the module notices a Redis Cluster by itself. With this option, any other server is
+	// an error. Default: false.
+	Cluster bool `json:"cluster,omitempty"`
+
 	// The user to log in as. It may contain placeholders. Default: Redis's own default user.
 	Username string `json:"username,omitempty"`
 
@@ -83,6 +87,7 @@ type Redis struct {
 	username  string
 	password  password
 	tls       *tls.Config
+	print     string // of the config as it was loaded
 }
 
 // CaddyModule returns the Caddy module information.
@@ -122,6 +127,9 @@ func (c *Redis) Provision(ctx caddy.Context) error {
 	if c.Password != "" && !values.IsPlaceholder(c.Password) {
 		c.logger.Warn("the password is part of the config, where the admin API shows it; use {env.NAME} or {file.PATH} instead")
 	}
+	if c.print, err = c.fingerprint(); err != nil {
+		return err
+	}
 	if c.TLS != nil {
 		if c.tls, err = c.TLS.MakeTLSClientConfig(ctx); err != nil {
 			return fmt.Errorf("tls: %w", err)
@@ -141,8 +149,10 @@ func (c *Redis) Validate() error {
 	switch {
 	case c.DB < 0:
 		return fmt.Errorf("db: %d is negative", c.DB)
-	case c.DB > 0 && len(c.Address) > 1 && c.MasterName == "":
+	case c.DB > 0 && c.isCluster():
 		return errDBOfCluster
+	case c.Cluster && c.MasterName != "":
+		return errTwoKinds
 	case c.Username != "" && c.Password == "":
 		return errNoPassword
 	}
@@ -151,6 +161,7 @@ func (c *Redis) Validate() error {
 
 var (
 	errDBOfCluster = errors.New("db: a Redis Cluster, which several addresses are without a master_name, has only database 0")
+	errTwoKinds    = errors.New("cluster: a Redis Cluster has no Sentinels, so leave out either cluster or master_name")
 	errNoPassword  = errors.New("username: a password is needed, too")
 )
 
@@ -297,22 +308,10 @@ func (c *Redis) nodeOptions(address string) *redis.Options {
 }
 
 // isCluster reports whether the config says that the server is a Redis Cluster.
-func (c *Redis) isCluster() bool { return len(c.addresses) > 1 && c.MasterName == "" }
+func (c *Redis) isCluster() bool { return c.Cluster || len(c.Address) > 1 && c.MasterName == "" }
 
 // stores holds the open stores of this process by poolKey.
 var stores = caddy.NewUsagePool()
-
-// poolKey returns a key that two modules have in common if they can share a store. The key is a hash, so it shows no
-// secret. Certificate files may have changed since another store was opened, so a config with such files shares no
-// store.
-func (c *Redis) poolKey(scope string) (string, error) {
-	config, err := json.Marshal(c)
-	resolved := []string{scope, string(config), strings.Join(c.addresses, " "), c.username, c.password.fixed}
-	if c.TLS != nil && (len(c.TLS.CARaw) > 0 || c.TLS.ClientCertificateFile != "") {
-		resolved = append(resolved, newInstance())
-	}
-	return hash(fmt.Sprintf("%q", resolved)), err
-}
 
 // hash returns a short name for a long text.
 func hash(text string) string {
@@ -320,13 +319,10 @@ func hash(text string) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:12])
 }
 
-// Open returns the store of a scope. Modules of this process with the same config and scope share one store. If their
-// config names certificate files, they share only the streams in Redis. Open does not wait for Redis.
+// Open returns the store of a scope. Modules of this process with the same config and scope share one store. Other
+// modules with the same scope and prefix share only the streams. Open does not wait for Redis.
 func (c *Redis) Open(scope string) (store.Store, error) {
-	key, err := c.poolKey(scope)
-	if err != nil {
-		return nil, err
-	}
+	key := c.poolKey(scope)
 	shared, _, err := stores.LoadOrNew(key, func() (caddy.Destructor, error) { return c.newStore(scope, key) })
 	if err != nil {
 		return nil, err

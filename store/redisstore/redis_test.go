@@ -99,8 +99,8 @@ func TestOverTLSWithAPassword(t *testing.T) {
 }
 
 func TestSentinel(t *testing.T) {
-	_, sentinel := redistest.StartSentinel(t)
-	conforms(t, fmt.Sprintf(`{"address": [%q], "master_name": "main", "db": 3}`, sentinel.Address))
+	watched := redistest.StartSentinel(t)
+	conforms(t, fmt.Sprintf(`{"address": [%q], "master_name": "main", "db": 3}`, watched.Sentinel.Address))
 }
 
 func TestCluster(t *testing.T) {
@@ -144,6 +144,8 @@ func TestConfig(t *testing.T) {
 		"no file":                   {`{"password": "{file./nowhere}"}`, "password: stat /nowhere"},
 		"a negative database":       {`{"db": -1}`, "db: -1 is negative"},
 		"a database of a cluster":   {`{"db": 1, "address": ["a", "b"]}`, "has only database 0"},
+		"a cluster's database":      {`{"db": 1, "cluster": true}`, "has only database 0"},
+		"a cluster's Sentinels":     {`{"cluster": true, "master_name": "main"}`, "a Redis Cluster has no Sentinels"},
 		"a brace":                   {`{"prefix": "{x}"}`, "prefix: '{x}' holds a brace"},
 		"half of a certificate":     {`{"tls": {"client_certificate_file": "x"}}`, "tls: client_certificate_file specified without"},
 	} {
@@ -250,6 +252,7 @@ func TestCaddyfile(t *testing.T) {
 	c := new(Redis)
 	err := c.UnmarshalCaddyfile(caddyfile.NewTestDispenser(`redis {
 		address {env.REDIS_1} redis2:7000
+		cluster
 		password {file./run/secrets/redis_password}
 		tls {
 			trust_pool file /etc/ssl/redis.pem
@@ -258,6 +261,7 @@ func TestCaddyfile(t *testing.T) {
 	}`))
 	want := &Redis{
 		Address:  []string{"{env.REDIS_1}", "redis2:7000"},
+		Cluster:  true,
 		Password: "{file./run/secrets/redis_password}",
 		TLS: &reverseproxy.TLSConfig{
 			CARaw:                    json.RawMessage(`{"pem_files":["/etc/ssl/redis.pem"],"provider":"file"}`),

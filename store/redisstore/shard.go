@@ -20,9 +20,12 @@ type shard struct {
 	link    *link
 	address string
 	client  *redis.Client
-	lanes   [2 * lanesOfKind]lane
+	lanes   [countingLanes + otherLanes]lane
 	pulse   wire // for heartbeats, so that no crowd of visitors holds them up
 	beating atomic.Bool
+
+	roundTrip atomic.Int64 // how long the last heartbeat waited for a reply, in nanoseconds
+	scripts   sync.Map     // the scripts that the server knows
 
 	mu     sync.Mutex
 	isDown bool
@@ -30,14 +33,17 @@ type shard struct {
 	spare  *wire // for the next call that blocks; nil: there is none
 }
 
-// lanesOfKind is how many lanes there are for calls of one kind: those that a visitor waits for while a request is
-// counted, and all others, which may be large.
-const lanesOfKind = 2
+// The numbers of lanes: those for calls that count, for which a visitor waits, and those for all other calls, which may
+// be large.
+const (
+	countingLanes = 4
+	otherLanes    = 2
+)
 
 func newShard(l *link, address string, client *redis.Client) *shard {
 	s := &shard{link: l, address: address, client: client, pulse: wire{client: client}}
 	for i := range s.lanes {
-		s.lanes[i].shard, s.lanes[i].wire.client = s, client
+		s.lanes[i].shard, s.lanes[i].wire = s, wire{client: client, roundTrip: &s.roundTrip}
 	}
 	return s
 }
@@ -47,20 +53,41 @@ var laneSeed = maphash.MakeSeed()
 // lane returns the lane for calls with a key and a timeout. It is always the same one, so that these calls stay in
 // order.
 func (s *shard) lane(key string, timeout time.Duration) *lane {
-	n := int(maphash.String(laneSeed, key) % lanesOfKind)
+	lanes := s.lanes[:countingLanes]
 	if timeout > countTime {
-		n += lanesOfKind
+		lanes = s.lanes[countingLanes:]
 	}
-	return &s.lanes[n]
+	return &lanes[maphash.String(laneSeed, key)%uint64(len(lanes))]
 }
 
 // bulk returns the lane for the streams of this instance.
-func (s *shard) bulk() *lane { return &s.lanes[lanesOfKind] }
+func (s *shard) bulk() *lane { return &s.lanes[countingLanes] }
 
 func (s *shard) down() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.isDown
+}
+
+// evaluate adds a script to a pipeline: its text, or only its hash if the shard knows the script.
+func (s *shard) evaluate(ctx context.Context, p redis.Pipeliner, script *redis.Script, keys []string, args []any) *redis.Cmd {
+	if _, known := s.scripts.Load(script); known {
+		return script.EvalSha(ctx, p, keys, args...)
+	}
+	return script.Eval(ctx, p, keys, args...)
+}
+
+// knows notes from the error of a script whether the shard knows the script now. It returns false if the script's text
+// must be sent.
+func (s *shard) knows(script *redis.Script, err error) bool {
+	switch {
+	case err == nil:
+		s.scripts.Store(script, true)
+	case redis.HasErrorPrefix(err, "NOSCRIPT"):
+		s.scripts.Delete(script)
+		return false
+	}
+	return true
 }
 
 // fail notes that the shard cannot be reached. Calls that wait for it do not wait any longer.
@@ -71,9 +98,7 @@ func (s *shard) fail(err error) {
 	s.isDown = true
 	s.mu.Unlock()
 	if !was {
-		s.link.mu.Lock()
 		s.link.tell(err)
-		s.link.mu.Unlock()
 	}
 	s.link.topology.reload()
 	for i := range s.lanes {
@@ -160,6 +185,8 @@ type wire struct {
 	conn   *redis.Conn   // nil: none is open
 	proven bool          // the connection has had an answer
 	slow   time.Duration // how long Redis took lately for an answer on a proven connection
+
+	roundTrip *atomic.Int64 // the shard's; nil: it is unknown
 }
 
 // run runs f with the connection, for the given time at most. If a kept connection turns out to be dead, run repeats f
@@ -167,19 +194,25 @@ type wire struct {
 // only a part of the time.
 func (w *wire) run(ctx context.Context, timeout time.Duration, f func(context.Context, *redis.Conn) error) error {
 	began := time.Now()
+	patience := timeout
 	if w.conn != nil {
-		patience := max(timeout/3, 4*w.slow)
-		first, cancel := context.WithTimeout(ctx, min(patience, timeout))
-		err := w.try(first, f)
+		patience = min(timeout, max(timeout/3, 4*w.usual()))
+		short, cancel := context.WithTimeout(ctx, patience)
+		err := w.try(short, f)
 		cancel()
 		if !isBroken(err) || ctx.Err() != nil || time.Since(began) > timeout*3/4 {
 			return err
 		}
 	}
+	first := time.Since(began)
 	w.conn = w.client.EphemeralConn()
-	ctx, cancel := context.WithTimeout(ctx, timeout-time.Since(began))
+	ctx, cancel := context.WithTimeout(ctx, timeout-first)
 	defer cancel()
-	return w.try(ctx, f)
+	err := w.try(ctx, f)
+	if err == nil && first >= patience && time.Since(began)-first > patience/2 {
+		w.slow = max(w.slow, patience/2) // the connection was not dead, but Redis slow
+	}
+	return err
 }
 
 // try runs f once, with the open connection. It closes the connection after an error.
@@ -195,6 +228,14 @@ func (w *wire) try(ctx context.Context, f func(context.Context, *redis.Conn) err
 	}
 	w.proven = true
 	return nil
+}
+
+// usual returns how long Redis takes for an answer.
+func (w *wire) usual() time.Duration {
+	if w.roundTrip == nil {
+		return w.slow
+	}
+	return max(w.slow, time.Duration(w.roundTrip.Load()))
 }
 
 // drop closes the connection.
@@ -213,7 +254,7 @@ func isBroken(err error) bool {
 // isGarbled reports whether err means that Redis has sent a reply of another type than the command has.
 func isGarbled(err error) bool {
 	text := err.Error()
-	return strings.HasPrefix(text, "redis: can't parse") || strings.HasPrefix(text, "redis: got") || strings.HasPrefix(text, "redis: unexpected")
+	return errors.Is(err, errReply) || strings.HasPrefix(text, "redis: can't parse") || strings.HasPrefix(text, "redis: got") || strings.HasPrefix(text, "redis: unexpected")
 }
 
 // pipeliner makes pipelines: a connection, or a client that takes any of its connections.

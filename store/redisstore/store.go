@@ -88,6 +88,7 @@ func (c *Redis) newStore(scope, poolKey string) (*redisStore, error) {
 	s.inbox.store = s
 	s.following.init(s)
 	s.loops.Go(s.beat)
+	s.loops.Go(s.tidy)
 	s.loops.Go(s.inbox.read)
 	s.loops.Go(s.losses.run)
 	s.loops.Go(s.following.run)
@@ -101,9 +102,7 @@ func (s *redisStore) beat() {
 	defer tick.Stop()
 	renewed := time.Now()
 	for s.ctx.Err() == nil {
-		if s.show() == nil {
-			s.removeLeftovers()
-		}
+		_ = s.show() // the link notes a failure
 		if time.Since(renewed) > renewal {
 			renewed = time.Now()
 			s.replicator.renew()
@@ -120,15 +119,19 @@ func (s *redisStore) beat() {
 func (s *redisStore) show() error {
 	lease, instances := s.keys.lease(s.instance), s.keys.instances()
 	return s.link.beat(s.ctx, beatInterval,
-		pulse{lease, func(ctx context.Context, c *redis.Conn) error {
+		pulse{key: lease, run: func(ctx context.Context, c *redis.Conn) error {
 			err := c.Set(ctx, lease, "", leaseTime).Err()
 			if err == nil {
 				s.leased.Store(true)
 			}
 			return err
 		}},
-		pulse{instances, func(ctx context.Context, c *redis.Conn) error {
-			now, err := beatScript.Run(ctx, c, []string{instances}, s.instance).Int64()
+		pulse{key: instances, counts: true, run: func(ctx context.Context, c *redis.Conn) error {
+			reply, err := beatScript.Run(ctx, c, []string{instances}, s.instance).Result()
+			if err != nil {
+				return err
+			}
+			now, err := number(reply)
 			if err == nil {
 				s.counting.heard(now)
 			}
@@ -173,10 +176,20 @@ func (s *redisStore) replicate(id string, local store.Source, meta string, terms
 	return &source{Source: local, replica: s.replicator.begin(id, local, meta, terms, c)}
 }
 
-// Find returns a stream of this store's memory, or else one that is in Redis.
-func (s *redisStore) Find(ctx context.Context, id string) (store.Stream, error) {
-	if stream, err := s.local.Find(ctx, id); err == nil {
-		return stream, nil
+// Find returns a stream of this process's memory, or else one that is in Redis. After a reload, the store of the old
+// config may still write streams of the same scope.
+func (s *redisStore) Find(ctx context.Context, id string) (found store.Stream, err error) {
+	if found, err = s.local.Find(ctx, id); err == nil {
+		return found, nil
+	}
+	stores.Range(func(_, value any) bool {
+		if other := value.(*redisStore); other.keys == s.keys {
+			found, err = other.local.Find(ctx, id)
+		}
+		return err != nil
+	})
+	if err == nil {
+		return found, nil
 	}
 	return s.findRemote(ctx, id)
 }
@@ -194,10 +207,10 @@ func (s *redisStore) Close() error {
 // waits for Redis only if the process is exiting.
 func (s *redisStore) Destruct() error {
 	if caddy.Exiting() {
-		s.replicator.flush(callTimeout) // the goroutine below may not get that far
+		s.flush() // the goroutine below may not get that far
 	}
 	go func() {
-		s.replicator.flush(callTimeout)
+		s.flush()
 		s.cancel()
 		s.loops.Wait()
 		if err := errors.Join(s.link.close(), s.local.Close()); err != nil {
@@ -205,6 +218,14 @@ func (s *redisStore) Destruct() error {
 		}
 	}()
 	return nil
+}
+
+// flush waits until Redis has what it is to get, for callTimeout at most.
+func (s *redisStore) flush() {
+	s.replicator.flush(callTimeout)
+	for end := time.Now().Add(callTimeout); !s.counting.isIdle() && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
 }
 
 // Interface guards

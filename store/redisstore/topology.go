@@ -13,6 +13,9 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
+// noCluster is a part of the reply of a server that is no node of a Redis Cluster to a question about its cluster.
+const noCluster = "cluster support disabled"
+
 const (
 	slotCount = 16384 // the number of hash slots of a Redis Cluster
 
@@ -64,10 +67,12 @@ func (t *topology) all() (all []*shard) {
 	if t.slots == nil {
 		return []*shard{t.seed}
 	}
+	var last *shard
 	for _, s := range t.slots {
-		if !slices.Contains(all, s) {
+		if s != last && !slices.Contains(all, s) {
 			all = append(all, s)
 		}
+		last = s
 	}
 	return all
 }
@@ -114,7 +119,7 @@ func (t *topology) learn(key, address string) *shard {
 	return t.slots[slot]
 }
 
-// isKnown reports whether the server is a node of a Redis Cluster, or configured as one.
+// isCluster reports whether the server is a node of a Redis Cluster, or configured as one.
 func (t *topology) isCluster() bool {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
@@ -164,10 +169,13 @@ func (t *topology) load(ctx context.Context) {
 			answered++
 			switch {
 			case a.err == nil && len(a.slots) > 0:
-				t.take(a.slots, a.from)
+				if t.take(a.slots, a.from) {
+					t.link.tellWell()
+				}
 				return
 			case isReply(a.err):
 				t.refuse(a.err)
+				t.guess()
 			}
 		case <-next.C:
 		case <-ctx.Done():
@@ -203,12 +211,13 @@ func (t *topology) ask(ctx context.Context, address string) ([]redis.ClusterSlot
 	return client.ClusterSlots(ctx).Result()
 }
 
-// take replaces what is known by what a node has answered.
-func (t *topology) take(answer []redis.ClusterSlot, from string) {
+// take replaces what is known by what a node has answered. It reports whether a shard that was down is no longer a part
+// of the cluster.
+func (t *topology) take(answer []redis.ClusterSlot, from string) (mended bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed {
-		return
+		return false
 	}
 	slots := t.slots
 	if slots == nil {
@@ -234,18 +243,37 @@ func (t *topology) take(answer []redis.ClusterSlot, from string) {
 	for address, s := range t.shards {
 		if !used[s] {
 			delete(t.shards, address)
+			mended = mended || s.down()
 			s.retire()
 		}
 	}
+	return mended
 }
 
 // refuse notes that a node refuses to tell which slots it has. Then topology learns only from redirections.
 func (t *topology) refuse(err error) {
 	t.link.refused(err)
-	if strings.Contains(err.Error(), "cluster support disabled") {
+	if strings.Contains(err.Error(), noCluster) {
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		t.misfit = err
+	}
+}
+
+// guess lets nodes that can be reached have the slots of those that cannot. A node redirects a call for a slot that it
+// does not have, so that topology learns who has it now, although no node tells all slots.
+func (t *topology) guess() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	i := slices.IndexFunc(t.slots, func(s *shard) bool { return !s.down() })
+	if i < 0 {
+		return
+	}
+	up := t.slots[i]
+	for slot, s := range t.slots {
+		if s.down() {
+			t.slots[slot] = up
+		}
 	}
 }
 
