@@ -29,13 +29,19 @@ const lostWithin = 5 * time.Second
 
 var terms = store.Terms{Grace: time.Minute, Keep: time.Minute, MaxSize: 1 << 20, MaxTotal: 64 << 20}
 
-// claim begins a stream that has a listener.
-func (s *redisStore) claim(t *testing.T, id string) *source {
+// begun is a stream that has a listener at its own instance.
+type begun struct {
+	*source
+	first store.Listener
+}
+
+// claim begins a stream.
+func (s *redisStore) claim(t *testing.T, id string) *begun {
 	t.Helper()
-	begun, first := s.Create(id, store.Meta{}, terms)
-	begun.Open(http.Header{})
+	created, first := s.Create(id, store.Meta{}, terms)
+	created.Open(http.Header{})
 	t.Cleanup(first.Close)
-	return begun.(*source)
+	return &begun{created.(*source), first}
 }
 
 // write appends events, each of which becomes an entry in Redis.
@@ -79,6 +85,7 @@ func readOn(t *testing.T, listener store.Listener) (got string, err error) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for {
+		listener.Header() // else Wait would tell of it
 		piece, err := listener.Read()
 		if err != nil {
 			return got, err

@@ -9,9 +9,9 @@ import (
 	"github.com/illumichat/caddy-illumichat/store"
 )
 
-// The bounds of the interval at which the instance that writes a stream is told that the stream has listeners here. The
-// interval must be so short that the instance does not abandon the stream. The instance must also learn soon of a
-// listener whose stream's end Redis has lost. heardTime is for how long the instance takes that for true.
+// The bounds of the interval at which this instance tells the writing instance of a stream's listeners. The interval must
+// be so short that the writing instance does not abandon the stream. That instance must also learn soon of a listener
+// whose stream's end Redis has lost. It sends news to this instance for heardTime.
 const (
 	minHeard  = 50 * time.Millisecond
 	maxHeard  = 2 * time.Second
@@ -138,7 +138,7 @@ func (l *listener) take(e *held) {
 	m := l.mirror
 	m.trim()
 	if l.end == nil && l.hasAll() && !m.isOver() {
-		m.want() // while the visitor reads this entry
+		l.want() // while the visitor reads this entry
 	}
 }
 

@@ -11,15 +11,15 @@ import (
 var (
 	//go:embed lost.lua
 	lostLua    string
-	lostScript = redis.NewScript(lostLua)
+	lostScript = redis.NewScript(fieldLua + lostLua)
 )
 
 const (
 	// checkAgain is the shortest time between two checks of one stream.
 	checkAgain = time.Second
 
-	// maxChecks is how many streams may wait for a check. Those beyond are checked when a listener is heard of again.
-	maxChecks = 1000
+	// maxChecks is how many streams may wait for a check. Others are checked when they have a listener again.
+	maxChecks = 1 << 14
 
 	// checksAtOnce is how many checks may be on their way to Redis.
 	checksAtOnce = 64

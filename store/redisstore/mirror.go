@@ -3,7 +3,6 @@ package redisstore
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"strconv"
 	"time"
 
@@ -41,13 +40,13 @@ type mirror struct {
 	err     error // why nothing follows; nil: something may. After the stream's end, it is not set
 	ended   bool  // the last entry has the stream's end
 
-	hungry  bool // a listener has read everything, and wants more
-	fresh   bool // there may be new entries
-	check   bool // the stream itself may be gone
-	busy    bool // the mirror is fetched, or will be
-	count   int  // how many entries to fetch
-	largest int  // how many bytes the largest entry had
-	failing time.Time
+	hungry  bool      // a listener has read everything, and wants more
+	fresh   bool      // there may be new entries
+	check   bool      // the stream itself may be gone
+	busy    bool      // the mirror is fetched, or will be
+	count   int       // how many entries to fetch
+	largest int       // how many bytes the largest entry had
+	failing time.Time // since when Redis fails; zero: it does not
 }
 
 // held is an entry that a mirror holds.
@@ -60,11 +59,14 @@ type held struct {
 // covers reports whether the mirror has what follows a place, or comes to it next. A mirror that has failed covers
 // nothing, because another attempt may not fail.
 func (m *mirror) covers(at place) bool {
-	if at.after > 0 {
-		return m.after == at.after && m.err == nil || m.search(at.after) >= 0
+	switch {
+	case m.err != nil:
+		return false
+	case at.after > 0:
+		return m.after == at.after || m.search(at.after) >= 0
 	}
 	first := m.number - int64(len(m.entries))
-	return m.after == 0 && m.err == nil && first <= at.number && at.number <= m.number
+	return m.after == 0 && first <= at.number && at.number <= m.number
 }
 
 // search returns the index of the entry in which an event ends, or -1.
@@ -102,14 +104,20 @@ func (m *mirror) join(l *listener) {
 	}
 }
 
-// leave removes a listener.
-func (m *mirror) leave(l *listener) {
+// unlist removes a listener from the list.
+func (m *mirror) unlist(l *listener) {
 	last := len(m.listeners) - 1
 	m.listeners[l.index] = m.listeners[last]
 	m.listeners[l.index].index = l.index
 	m.listeners[last] = nil
 	m.listeners = m.listeners[:last]
 	l.mirror = nil
+}
+
+// leave removes a listener. A mirror without listeners is removed. If its stream has none either, the mirror that has
+// read most stays for lingerTime.
+func (m *mirror) leave(l *listener) {
+	m.unlist(l)
 	if l.place.after == 0 {
 		for n := l.place.number + 1; n <= m.number; n++ {
 			m.entry(n).unread--
@@ -146,14 +154,9 @@ func (m *mirror) drop() {
 	}
 }
 
-// part removes a listener that is too far behind. It does not trim the entries.
+// part removes a listener that has read none of the entries.
 func (m *mirror) part(l *listener) {
-	last := len(m.listeners) - 1
-	m.listeners[l.index] = m.listeners[last]
-	m.listeners[l.index].index = l.index
-	m.listeners[last] = nil
-	m.listeners = m.listeners[:last]
-	l.mirror = nil
+	m.unlist(l)
 	for _, e := range m.entries {
 		e.unread--
 	}
@@ -353,6 +356,7 @@ func (m *mirror) add(q *question, found []redis.XMessage) {
 			f.advance(i)
 		}
 	}
+	m.trim() // all listeners may have left meanwhile
 	m.wake()
 }
 
@@ -418,21 +422,4 @@ func (m *mirror) makeRoom(e *entry) (cost int64, ok bool) {
 // isRead reports whether some listener has read the first entry.
 func (m *mirror) isRead() bool {
 	return m.entries[0].unread < len(m.listeners) || len(m.listeners) == 0
-}
-
-// findHeader looks for the header in the stream's first entries.
-func (f *followed) findHeader(first []redis.XMessage) {
-	for _, message := range first {
-		if e, err := decodeEntry(message); err == nil && e.header != nil && f.header == nil {
-			f.openWith(e.header)
-		}
-	}
-}
-
-// openWith gives all listeners the header.
-func (f *followed) openWith(header http.Header) {
-	f.header = header
-	for _, m := range f.mirrors {
-		m.wake()
-	}
 }

@@ -34,7 +34,7 @@ const (
 	// maxMessages is about how many messages may wait for an instance that does not read them.
 	maxMessages = 10_000
 
-	// roundTime is the shortest time between two messages of one kind to one instance. So a crowd of visitors causes a
+	// roundTime is the shortest time between two messages of one kind to one instance, except for news. So a crowd of visitors causes a
 	// bounded number of messages, whatever it does.
 	roundTime = 10 * time.Millisecond
 )
@@ -123,6 +123,9 @@ func (o *orders) serve(to address, b *outbox) {
 		for _, told := range waiters {
 			told <- err
 		}
+		if to.kind == orderNews {
+			continue // nothing that a visitor does causes more of it
+		}
 		select {
 		case <-time.After(roundTime):
 		case <-o.store.ctx.Done():
@@ -141,7 +144,7 @@ func (o *orders) send(to address, ids map[string]struct{}) error {
 	}
 	var first error
 	for len(ids) > 0 {
-		args := []any{controlTime.Milliseconds(), maxMessages, to.kind, takeSome(ids, maxIDs)}
+		args := tellArgs(to.kind, takeSome(ids, maxIDs))
 		if to.kind == orderHeard {
 			args = append(args, orderFrom, s.instance, orderFor, heardTime.Milliseconds())
 		}

@@ -54,7 +54,7 @@ func (s *redisStore) newRemote(id string, known *extent) *remote {
 }
 
 // look asks Redis for the first and the last entry of the stream. It returns store.ErrNotFound if there is no such
-// stream, or if it has failed.
+// stream, or if its id is free again.
 func (r *remote) look(ctx context.Context) (*extent, error) {
 	asked := time.Now()
 	var first, last *redis.XMessageSliceCmd
@@ -71,7 +71,7 @@ func (r *remote) look(ctx context.Context) (*extent, error) {
 		return nil, store.ErrNotFound
 	}
 	x, err := newExtent(asked, first.Val()[0], last.Val()[0])
-	if err == nil && x.last.failed != nil {
+	if err == nil && x.isNothing() {
 		return nil, store.ErrNotFound
 	}
 	return x, err
@@ -100,6 +100,11 @@ func (x *extent) events() int64 { return x.last.before() + int64(len(x.last.ends
 // isOver reports whether nothing is added any more.
 func (x *extent) isOver() bool { return x.last.end != nil || x.last.lost }
 
+// isNothing reports whether the stream has failed, or was lost before it was opened. Its id is free then.
+func (x *extent) isNothing() bool {
+	return x.last.failed != nil || x.last.lost && x.last.number() == x.first.number()+1
+}
+
 // total returns how many bytes this instance keeps of all streams.
 func (x *extent) total() int64 { return cmp.Or(x.meta.MaxTotal, defaultTotal) }
 
@@ -117,8 +122,6 @@ func (x *extent) place(after int64) place {
 		return place{id: last.previous(), number: last.number() - 1}
 	case after > 0:
 		return place{after: after}
-	case len(x.first.data) > 0 || x.first.end != nil:
-		return place{id: "0-0"}
 	}
 	return place{id: x.first.id, number: x.first.number()}
 }

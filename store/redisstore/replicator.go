@@ -111,16 +111,6 @@ func (p *replicator) failing(id string) string {
 	return r.claim
 }
 
-// tellNews tells other instances of entries that Redis has taken, if they listen to the streams with these ids.
-func (p *replicator) tellNews(ids []string) {
-	if len(ids) == 0 {
-		return
-	}
-	for instance, news := range p.store.readers.news(ids) {
-		p.store.orders.news(instance, news...)
-	}
-}
-
 // renew renews the time to live of all keys.
 func (p *replicator) renew() {
 	p.mu.Lock()

@@ -28,6 +28,7 @@ type sender struct {
 	// Only the call uses these.
 	shipped  []*replica
 	commands []redis.Cmder
+	news     announcements // in the same pipeline
 }
 
 func newSender(p *replicator, s *shard) *sender {
@@ -64,6 +65,7 @@ func (d *sender) take() []*replica {
 func (d *sender) fill() []redis.Cmder {
 	queue, size := d.take(), 0
 	d.shipped, d.commands = d.shipped[:0], d.commands[:0]
+	var ids []string
 	for i, r := range queue {
 		if size >= maxBatch || len(d.commands) >= maxCommands {
 			d.mu.Lock()
@@ -75,7 +77,14 @@ func (d *sender) fill() []redis.Cmder {
 			d.shipped = append(d.shipped, r)
 			d.commands = s.appendTo(d.commands)
 			size += len(s.data)
+			if s.isEntry() {
+				ids = append(ids, r.id)
+			}
 		}
+	}
+	d.news = d.of.store.announce(d.shard, ids)
+	for _, command := range d.news {
+		d.commands = append(d.commands, command)
 	}
 	clear(queue)
 	d.mu.Lock()
@@ -117,7 +126,7 @@ func (d *sender) done(err error) {
 	if refusal != nil {
 		d.of.store.link.refused(refusal)
 	}
-	d.of.tellNews(sent)
+	d.of.store.announced(d.news, sent)
 	d.retry(retries)
 	d.clear()
 	d.mu.Lock()
@@ -193,7 +202,7 @@ func (d *sender) follow(r *replica) {
 		case o == redirected:
 			o = failed
 		case o == taken && r.next.isEntry():
-			d.of.tellNews([]string{r.id})
+			d.of.store.announced(nil, []string{r.id})
 		}
 	}
 	if r.settle(o) {
