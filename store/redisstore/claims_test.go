@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -92,33 +94,37 @@ func TestClaimsFarAway(t *testing.T) {
 		if len(begun) != 1 {
 			t.Fatalf("%d streams have one id", len(begun))
 		}
+		if got := instances[0].claimIn(t, id); got != begun[0].(*source).replica.claim {
+			t.Errorf("Redis has the claim %s, and not that of the stream", got)
+		}
 		begun[0].Fail(nil)
 	}
 }
 
 // If the reply to a claim is lost, the claim is repeated, and the stream is there at all instances.
 func TestLostReplyToAClaim(t *testing.T) {
-	server := redistest.Start(t)
-	config := at(server.Socket)
+	config := at(redistest.Start(t).Socket)
 	here, there := openInstance(t, config), openInstance(t, config)
 	eventually(t, "Redis knows them", func() bool { return here.leased.Load() && there.leased.Load() })
-	server.Pause()
-	source, first := here.mustClaim(t, "id") // Redis gets the call, and carries it out after the pause
+	c := claimed{claim: "a claim", chosen: true, begun: true} // as it is without a reply in time
+	meta := encodeMeta(store.Meta{}, terms)
+	if reply, err := here.askClaim(t.Context(), "id", meta, terms, c.claim, ""); reply != int64(1) || err != nil {
+		t.Fatalf("got %v and %v", reply, err)
+	}
+	local, first := here.local.Create("id", store.Meta{}, terms)
+	source := here.replicate("id", local, meta, terms, c)
+	defer first.Close()
 	source.Open(http.Header{})
 	source.add(t, "data: 1\n\n")
-	server.Resume()
-	eventually(t, "Redis can be reached", func() bool { return here.Shared() && there.Shared() })
-	listener := there.listen(t, "id", 0)
 	there.wantTaken(t, "id")
+	listener := there.listen(t, "id", 0)
 	source.Finish(store.Chunk{}, store.End{})
 	for _, l := range []store.Listener{first, listener} {
 		if got, _ := readOn(t, l); got != "data: 1\n\n" {
 			t.Errorf("got %q", got)
 		}
 	}
-	if got := here.claimIn(t, "id"); got != source.replica.claim {
-		t.Errorf("Redis has the claim %s, want %s", got, source.replica.claim)
-	}
+	here.wantExpiring(t)
 }
 
 // claim.lua may run twice, also when the stream has gone on in between.
@@ -261,7 +267,7 @@ func TestTwoClaimsWithoutRedis(t *testing.T) {
 	}
 	select {
 	case <-mine.replica.done:
-	case <-time.After(patience):
+	case <-time.After(maxBehind / 2): // it does not give up, but learns that it is too late
 		t.Error("the second one does not stop")
 	}
 	mine.add(t, "data: mine\n\n")
@@ -314,6 +320,24 @@ func TestHeaderWaitsForTheClaim(t *testing.T) {
 		t.Errorf("the header took %s", took)
 	}
 	source.Finish(store.Chunk{}, store.End{})
+}
+
+// A stream whose id the server chose expires, too, and after its end sooner.
+func TestStreamsExpire(t *testing.T) {
+	s := openInstance(t, at(redistest.Start(t).Socket))
+	source := s.claim(t, "id")
+	ttl := func() time.Duration { return s.link.plain().PTTL(t.Context(), source.replica.key).Val() }
+	eventually(t, "Redis knows it", source.isSettled)
+	if got := ttl(); got <= terms.Keep || got > terms.Keep+spare {
+		t.Errorf("at first, it is kept for %s", got)
+	}
+	source.write(t, 1, 2)
+	source.Finish(store.Chunk{}, store.End{})
+	eventually(t, "Redis knows the end", source.isSettled)
+	if got := ttl(); got <= 0 || got > terms.Keep {
+		t.Errorf("in the end, it is kept for %s", got)
+	}
+	s.wantExpiring(t)
 }
 
 // A claim that was acknowledged before the stream opens does not delay the header.
@@ -467,5 +491,26 @@ func TestListenerBeforeTheReply(t *testing.T) {
 	defer s.losses.mu.Unlock()
 	if len(s.losses.waiting)+len(s.losses.checked) > 0 {
 		t.Error("a stream that begins is taken for lost")
+	}
+}
+
+// One goroutine at a time has the lock of an id, and locks that nobody has are forgotten.
+func TestIDLocks(t *testing.T) {
+	var locks idLocks
+	var inside [2]atomic.Int32
+	var all sync.WaitGroup
+	for i := range 200 {
+		all.Go(func() {
+			defer locks.lock(fmt.Sprint(i % 2))()
+			if n := inside[i%2].Add(1); n != 1 {
+				t.Errorf("%d have the lock", n)
+			}
+			runtime.Gosched()
+			inside[i%2].Add(-1)
+		})
+	}
+	all.Wait()
+	if len(locks.locks) > 0 {
+		t.Errorf("%d locks are left", len(locks.locks))
 	}
 }
