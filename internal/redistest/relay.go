@@ -5,6 +5,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -14,12 +15,13 @@ type Relay struct {
 	Address string // host:port
 
 	to       string
-	delay    time.Duration
 	listener net.Listener
+	delay    atomic.Int64 // a time.Duration
 
 	mu    sync.Mutex
 	links map[*relayed]struct{}
 	peak  int
+	gate  chan struct{} // closed while data passes
 }
 
 // relayed is one connection through a relay.
@@ -36,7 +38,9 @@ func StartRelay(tb testing.TB, to *Server, delay time.Duration) *Relay {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	r := &Relay{Address: listener.Addr().String(), to: to.Socket, delay: delay, listener: listener, links: make(map[*relayed]struct{})}
+	r := &Relay{Address: listener.Addr().String(), to: to.Socket, listener: listener, links: make(map[*relayed]struct{}), gate: make(chan struct{})}
+	r.Delay(delay)
+	close(r.gate)
 	if to.Address != "" {
 		r.to = to.Address
 		// A certificate is for localhost, whatever the port.
@@ -46,6 +50,7 @@ func StartRelay(tb testing.TB, to *Server, delay time.Duration) *Relay {
 	tb.Cleanup(func() {
 		_ = listener.Close()
 		r.Drop()
+		r.Resume()
 	})
 	return r
 }
@@ -77,12 +82,16 @@ func (r *Relay) accept() {
 
 // pass copies from one side to the other, and closes both when one ends.
 func (r *Relay) pass(l *relayed, from io.Reader, to io.Writer) {
-	defer r.end(l)
 	type piece struct {
 		due  time.Time
 		data []byte
 	}
 	pieces := make(chan piece, 1024)
+	defer func() {
+		r.end(l)
+		for range pieces { // lets the goroutine below end
+		}
+	}()
 	go func() {
 		defer close(pieces)
 		for {
@@ -91,12 +100,16 @@ func (r *Relay) pass(l *relayed, from io.Reader, to io.Writer) {
 			if err != nil {
 				return
 			}
-			pieces <- piece{time.Now().Add(r.delay), data[:n]}
+			pieces <- piece{time.Now().Add(time.Duration(r.delay.Load())), data[:n]}
 		}
 	}()
 	for p := range pieces {
 		select {
 		case <-time.After(time.Until(p.due)):
+		case <-l.silent:
+		}
+		select {
+		case <-r.open():
 		case <-l.silent:
 		}
 		select {
@@ -116,6 +129,38 @@ func (r *Relay) end(l *relayed) {
 	r.mu.Unlock()
 	_ = l.in.Close()
 	_ = l.out.Close()
+}
+
+// Delay changes the delay of what comes from now on.
+func (r *Relay) Delay(delay time.Duration) { r.delay.Store(int64(delay)) }
+
+// Pause holds up everything, on new connections as well, until Resume.
+func (r *Relay) Pause() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	select {
+	case <-r.gate:
+		r.gate = make(chan struct{})
+	default:
+	}
+}
+
+// Resume lets a paused relay pass on what it has held up.
+func (r *Relay) Resume() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	select {
+	case <-r.gate:
+	default:
+		close(r.gate)
+	}
+}
+
+// open returns a channel that is closed while data passes.
+func (r *Relay) open() <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.gate
 }
 
 // Silence loses from now on, without a word, what the open connections send. New connections work.

@@ -60,7 +60,7 @@ func (s *shard) beat(ctx context.Context, pulses []pulse) error {
 	if len(pulses) == 0 {
 		pulses = []pulse{{run: func(ctx context.Context, c *redis.Conn) error { return c.Ping(ctx).Err() }}}
 	}
-	var took time.Duration
+	var took time.Duration // for one call
 	counts := slices.ContainsFunc(pulses, func(p pulse) bool { return p.counts })
 	var moved sync.Once
 	err := s.pulse.run(ctx, callTimeout, func(ctx context.Context, conn *redis.Conn) error {
@@ -73,9 +73,9 @@ func (s *shard) beat(ctx context.Context, pulses []pulse) error {
 				return err
 			}
 		}
-		took = time.Since(began)
+		took = time.Since(began) / time.Duration(len(pulses))
 		if s.pulse.proven {
-			s.roundTrip.Store(int64(took) / int64(len(pulses)))
+			s.roundTrip.Store(int64(took))
 		}
 		return nil
 	})

@@ -36,7 +36,7 @@ func (s *redisStore) claimID(id, meta string, terms store.Terms, c *claimed) (ta
 		reply, err := s.askClaim(ctx, id, meta, terms, c.claim, replaceable)
 		if err != nil {
 			c.begun = c.begun || !errors.Is(err, errDown)
-			if !s.awaitRedis(ctx, id) {
+			if isReply(err) && !isPassing(err) || !s.awaitRedis(ctx, id) {
 				return nil
 			}
 			continue // to ask again is safe, because Redis knows the claim by its nonce
@@ -59,21 +59,28 @@ func (s *redisStore) claimID(id, meta string, terms store.Terms, c *claimed) (ta
 	return taken
 }
 
-// awaitRedis waits for a Redis that could be reached a moment ago. It returns false if Redis has been down for longer than
-// claims wait, or if ctx ends.
+// isPassing reports whether Redis refuses a command only for now, as during a failover.
+func isPassing(err error) bool {
+	return redis.IsClusterDownError(err) || redis.IsTryAgainError(err) || redis.IsMasterDownError(err) || redis.IsReadOnlyError(err)
+}
+
+// awaitRedis waits before a claim is sent again: a moment, or until a Redis can be reached that could be reached a moment
+// ago. It returns false if Redis has not answered for longer than claims wait, or if ctx ends.
 func (s *redisStore) awaitRedis(ctx context.Context, id string) bool {
-	shard := s.link.shardOf(s.keys.log(id))
-	for shard.down() {
-		if shard.downFor() > claimTime {
+	for again := false; ; again = true {
+		shard := s.link.shardOf(s.keys.log(id)) // another one, after a failover
+		switch {
+		case !shard.down() && again:
+			return true
+		case shard.down() && shard.silentFor() > claimTime:
 			return false
 		}
 		select {
-		case <-time.After(10 * time.Millisecond):
+		case <-time.After(20 * time.Millisecond):
 		case <-ctx.Done():
 			return false
 		}
 	}
-	return ctx.Err() == nil
 }
 
 func (s *redisStore) askClaim(ctx context.Context, id, meta string, terms store.Terms, claim, replaceable string) (any, error) {
@@ -126,7 +133,7 @@ func (s *redisStore) isDead(ctx context.Context, id string, taken *extent) bool 
 	}
 	lease := s.keys.lease(taken.instance)
 	var exists *redis.IntCmd
-	err := s.link.exec(ctx, lease, s.countTime, func(ctx context.Context, p redis.Pipeliner) { exists = p.Exists(ctx, lease) })
+	err := s.link.exec(ctx, lease, claimTime, func(ctx context.Context, p redis.Pipeliner) { exists = p.Exists(ctx, lease) })
 	return err == nil && exists.Err() == nil && exists.Val() == 0
 }
 
@@ -138,7 +145,7 @@ func (s *redisStore) ensureLease(ctx context.Context) {
 	}
 	lease := s.keys.lease(s.instance)
 	var set *redis.StatusCmd
-	err := s.link.exec(ctx, lease, s.countTime, func(ctx context.Context, p redis.Pipeliner) {
+	err := s.link.exec(ctx, lease, claimTime, func(ctx context.Context, p redis.Pipeliner) {
 		set = p.Set(ctx, lease, "", leaseTime)
 	})
 	if err == nil && set.Err() == nil {
@@ -155,15 +162,16 @@ type idLocks struct {
 type idLock struct {
 	sync.Mutex
 	users int
+	taken *extent // what Redis has told of the stream that has the id; nil: nothing yet
 }
 
 // lock locks an id. The returned function unlocks it.
-func (k *idLocks) lock(id string) (unlock func()) {
+func (k *idLocks) lock(id string) (l *idLock, unlock func()) {
 	k.mu.Lock()
 	if k.locks == nil {
 		k.locks = make(map[string]*idLock)
 	}
-	l := k.locks[id]
+	l = k.locks[id]
 	if l == nil {
 		l = new(idLock)
 		k.locks[id] = l
@@ -171,7 +179,7 @@ func (k *idLocks) lock(id string) (unlock func()) {
 	l.users++
 	k.mu.Unlock()
 	l.Lock()
-	return func() {
+	return l, func() {
 		l.Unlock()
 		k.mu.Lock()
 		defer k.mu.Unlock()

@@ -27,9 +27,10 @@ type shard struct {
 	roundTrip atomic.Int64 // how long the last heartbeat waited for a reply, in nanoseconds
 	scripts   sync.Map     // the scripts that the server knows
 
+	answered atomic.Int64 // when the shard answered last, as time since epoch
+
 	mu     sync.Mutex
 	isDown bool
-	since  time.Time // when the shard went down
 	gone   bool  // nothing is sent any more
 	spare  *wire // for the next call that blocks; nil: there is none
 }
@@ -43,6 +44,7 @@ const (
 
 func newShard(l *link, address string, client *redis.Client) *shard {
 	s := &shard{link: l, address: address, client: client, pulse: wire{client: client}}
+	s.heard() // so that claims wait for a Redis that starts a moment later
 	for i := range s.lanes {
 		s.lanes[i].shard, s.lanes[i].wire = s, wire{client: client, roundTrip: &s.roundTrip}
 	}
@@ -70,12 +72,16 @@ func (s *shard) down() bool {
 	return s.isDown
 }
 
-// downFor returns for how long a shard that is down has been down.
-func (s *shard) downFor() time.Duration {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return time.Since(s.since)
+// epoch is some time in the past.
+var epoch = time.Now()
+
+// silentFor returns for how long the shard has not answered.
+func (s *shard) silentFor() time.Duration {
+	return time.Since(epoch) - time.Duration(s.answered.Load())
 }
+
+// heard notes that the shard has answered.
+func (s *shard) heard() { s.answered.Store(int64(time.Since(epoch))) }
 
 // evaluate adds a script to a pipeline: its text, or only its hash if the shard knows the script.
 func (s *shard) evaluate(ctx context.Context, p redis.Pipeliner, script *redis.Script, keys []string, args []any) *redis.Cmd {
@@ -104,9 +110,6 @@ func (s *shard) fail(err error) {
 	s.mu.Lock()
 	was := s.isDown
 	s.isDown = true
-	if !was {
-		s.since = time.Now()
-	}
 	s.mu.Unlock()
 	if !was {
 		s.link.tell(err)
@@ -120,7 +123,9 @@ func (s *shard) fail(err error) {
 // note notes the error of a pipeline. A reply that the link does not understand is no reason to ask no more.
 func (s *shard) note(err error) {
 	switch {
-	case err == nil, s.link.ctx.Err() != nil:
+	case err == nil:
+		s.heard()
+	case s.link.ctx.Err() != nil:
 	case isGarbled(err):
 		s.link.refused(err)
 	default:
@@ -130,6 +135,7 @@ func (s *shard) note(err error) {
 
 // mend notes that the shard can be reached again.
 func (s *shard) mend() {
+	s.heard()
 	s.mu.Lock()
 	was := s.isDown
 	s.isDown = s.gone

@@ -156,13 +156,19 @@ func (s *redisStore) Create(id string, meta store.Meta, terms store.Terms) (stor
 
 // Claim decides among all instances who begins a stream. Its caller waits for Redis, but not longer than claimTime.
 func (s *redisStore) Claim(id string, meta store.Meta, terms store.Terms) (store.Source, store.Listener, store.Stream) {
-	defer s.claims.lock(id)()
+	came := time.Now()
+	lock, unlock := s.claims.lock(id)
+	defer unlock()
 	if stream, err := s.findHere(s.ctx, id); err == nil {
 		return nil, nil, stream
+	}
+	if lock.taken != nil && came.Before(lock.taken.asked) { // Redis has told that meanwhile
+		return nil, nil, s.newRemote(id, lock.taken)
 	}
 	c := claimed{claim: newInstance(), chosen: true, replaces: s.replicator.failing(id)}
 	encoded := encodeMeta(meta, terms)
 	if taken := s.claimID(id, encoded, terms, &c); taken != nil {
+		lock.taken = taken
 		return nil, nil, s.newRemote(id, taken)
 	}
 	local, first, taken := s.local.Claim(id, meta, terms)
