@@ -485,7 +485,7 @@ func (s *source) add(t *testing.T, event string) {
 // A listener elsewhere may be faster than the reply to the claim. Its stream is not lost.
 func TestListenerBeforeTheReply(t *testing.T) {
 	s := openInstance(t, at(redistest.Start(t).Socket))
-	unlock := s.claims.lock("id")
+	_, unlock := s.claims.lock("id")
 	s.readers.heard("another", []string{"id"}, time.Minute)
 	unlock()
 	s.losses.mu.Lock()
@@ -502,7 +502,8 @@ func TestIDLocks(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range 200 {
 		all.Go(func() {
-			defer locks.lock(fmt.Sprint(i % 2))()
+			_, unlock := locks.lock(fmt.Sprint(i % 2))
+			defer unlock()
 			if n := inside[i%2].Add(1); n != 1 {
 				t.Errorf("%d have the lock", n)
 			}
