@@ -43,6 +43,14 @@ func Start(tb testing.TB, options ...string) *Server {
 	return s
 }
 
+// StartValkey is like Start, but the server is a Valkey.
+func StartValkey(tb testing.TB, options ...string) *Server {
+	tb.Helper()
+	s := newServer(tb, require.Program(tb, "valkey-server"), options)
+	s.start()
+	return s
+}
+
 func newServer(tb testing.TB, program string, options []string) *Server {
 	tb.Helper()
 	if !slices.Contains(options, "--sentinel") {

@@ -251,11 +251,17 @@ func failOver(r *rig) {
 	for _, s := range r.instances {
 		eventually(r.t, "the new master is used", func() bool { return r.server.Do("EXISTS", s.keys.lease(s.instance)) == ":1\r\n" })
 	}
-	for _, s := range r.instances {
-		before := s.counting.beatTime()
-		eventually(r.t, "there is a heartbeat", func() bool { return s.counting.beatTime().After(before) })
-	}
+	old := w.(*redistest.Watched).Master
+	eventually(r.t, "nobody uses the former one", func() bool {
+		for _, command := range []string{"x", "eval", "exec", "set"} {
+			if strings.Contains(old.Do("CLIENT", "LIST"), "cmd="+command) {
+				return false
+			}
+		}
+		return true
+	})
 	r.note("the change to the new master", began)
+	r.passes(300 * time.Millisecond) // the client may go back to the former master once, if a dial has begun before
 }
 
 var clusters sync.Map // of rigs
@@ -304,19 +310,21 @@ func deadShard(r *rig) {
 func TestFaultMatrix(t *testing.T) {
 	before := goleak.IgnoreCurrent()
 	used := heap()
-	var live atomic.Int64
+	var live, running, atOnce atomic.Int64
 	t.Run("rows", func(t *testing.T) {
 		for name, f := range faults {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
+				raise(&atOnce, running.Add(1))
+				defer running.Add(-1)
 				r := f.open(t)
 				(&trial{rig: r, fault: f, name: name}).run()
 				raise(&live, r.live.Load())
 			})
 		}
 	})
-	t.Logf("at most %d KiB more were in use", (int(live.Load())-used)>>10)
-	if most := 64 << 20; int(live.Load())-used > most {
+	t.Logf("at most %d KiB more were in use, of %d rows at once", (int(live.Load())-used)>>10, atOnce.Load())
+	if most := 32 << 20 * int(atOnce.Load()); int(live.Load())-used > most {
 		t.Errorf("that is more than %d KiB", most>>10)
 	}
 	var leaked error
@@ -496,6 +504,8 @@ type posed struct {
 	phase int32
 	ended atomic.Int32 // the phase when all claims were decided
 
+	longest atomic.Int64 // how long one of them took at most
+
 	mu      sync.Mutex
 	answers []*answer
 }
@@ -541,6 +551,7 @@ func (r *trial) claimAt(i int, q *posed, decided func(), random *rand.Rand) {
 	began := time.Now()
 	source, first, taken := r.instances[i].Claim(q.id, store.Meta{}, rigTerms)
 	r.note("a claim", began)
+	raise(&q.longest, int64(time.Since(began)))
 	if source == nil {
 		decided()
 		l, err := taken.Listen(0)
@@ -553,7 +564,7 @@ func (r *trial) claimAt(i int, q *posed, decided func(), random *rand.Rand) {
 		}
 		lost := r.hear("who sends it again", l, 0, q.all) != nil
 		if lost && q.phase == recovered {
-			r.errorf("who sends a question again loses something")
+			r.errorf("who sends a question again at instance %d loses something, %s after it came", i, time.Since(began))
 		}
 		r.count("who sends it again: " + outcomes[lost])
 		return
@@ -584,8 +595,11 @@ func (r *trial) check() {
 		if n != 1 {
 			r.count(fmt.Sprintf("questions that are begun %d times", n))
 		}
-		clean := q.phase == recovered || q.phase == beforeFault && q.ended.Load() == beforeFault
-		if n == 0 || n > 1 && (r.once || clean) {
+		clean := r.once || q.phase == recovered || q.phase == beforeFault && q.ended.Load() == beforeFault
+		if time.Duration(q.longest.Load()) >= claimTime*9/10 {
+			clean = false // Redis has not answered for a second, because the machine is busy
+		}
+		if n == 0 || n > 1 && clean {
 			r.errorf("a question of phase %d, decided in phase %d, is begun %d times", q.phase, q.ended.Load(), n)
 		}
 	}

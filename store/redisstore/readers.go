@@ -34,6 +34,7 @@ func (r *readers) heard(from string, ids []string, last time.Duration) {
 		if source == nil {
 			r.store.losses.check(id, r.store.instance)
 			r.heardLocally(id)
+			begun = append(begun, id) // the listener may have missed the end
 			continue
 		}
 		source.Heard()

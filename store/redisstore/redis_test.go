@@ -88,6 +88,9 @@ var account = []string{"--user", "caddy", "on", ">secret", "~illumichat:*", "~{i
 
 func TestRedis(t *testing.T) { conforms(t, at(redistest.Start(t).Socket)) }
 
+// Valkey is a Redis to us.
+func TestValkey(t *testing.T) { conforms(t, at(redistest.StartValkey(t).Socket)) }
+
 func TestOverTLSWithAPassword(t *testing.T) {
 	server, _ := redistest.StartTLS(t, append([]string{"--tls-auth-clients", "yes"}, account...)...)
 	certFile, keyFile := localhost.Certificate(t)

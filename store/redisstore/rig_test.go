@@ -170,6 +170,8 @@ type answer struct {
 	at   int // the index of the instance that writes it
 	name string
 
+	restarts int32 // how often Redis has lost its data before
+
 	mu   sync.Mutex
 	all  []byte
 	ends []int // where its events end

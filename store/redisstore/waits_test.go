@@ -1,6 +1,8 @@
 package redisstore
 
 import (
+	"context"
+	"io"
 	"strings"
 	"sync"
 	"testing"
@@ -108,4 +110,30 @@ func TestRedisFarAwayComesBack(t *testing.T) {
 	eventually(t, "Redis is up", func() bool { return s.counting.now() > 0 })
 	s.link.topology.seed.fail(errDown)
 	eventually(t, "it is up again", s.Shared)
+}
+
+// A listener of whom the writing instance hears after the end of the answer gets the end at once.
+func TestEndForALateListener(t *testing.T) {
+	_, here, there := twoInstances(t)
+	stream := here.claim(t, "id")
+	stream.append(t, "data: 1\n\n")
+	listener := there.listen(t, "id", 0)
+	awaitEvent(t, listener, "data: 1\n\n")
+	eventually(t, "the listener is known", func() bool { return len(here.readers.news([]string{"id"})) > 0 })
+	f := there.following.all()[0]
+	f.mu.Lock()
+	f.told = time.Now().Add(time.Minute) // so that nobody tells of the listener
+	f.looked = time.Now()
+	f.mu.Unlock()
+	here.readers.mu.Lock()
+	clear(here.readers.until)
+	here.readers.mu.Unlock()
+	stream.Finish(store.Chunk{}, store.End{})
+	<-stream.replica.done
+	f.tellAgain()
+	ctx, cancel := context.WithTimeout(t.Context(), lookInterval/2)
+	defer cancel()
+	if got, err := await(ctx, listener); got != "" || err != io.EOF {
+		t.Errorf("got %q and %v", got, err)
+	}
 }
