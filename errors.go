@@ -56,7 +56,7 @@ func writeError(w http.ResponseWriter, log *telemetry.Log, c *telemetry.Record, 
 func noteError(log *telemetry.Log, c *telemetry.Record, e *apierror.Error) {
 	c.Code, c.CodeLabel = e.LoggedCode(), e.Label()
 	c.Outcome = telemetry.OutcomeRefused
-	if c.Admitted {
+	if c.Admitted || e.Repeated {
 		c.Outcome = telemetry.OutcomeFailed
 	}
 	logError(log, c, e)

@@ -12,11 +12,15 @@ import (
 )
 
 // isEventSource reports whether a browser's EventSource sends r. It accepts event streams only (HTML Standard, § 9.2.2).
-func isEventSource(r *http.Request) bool { return r.Header.Get("Accept") == sse.MediaType }
+// It names the stream in the query, because it cannot set a header. Other clients that accept only event streams, such as
+// fetch-event-source, can read a status.
+func isEventSource(r *http.Request) bool {
+	return r.Header.Get("Accept") == sse.MediaType && r.URL.Query().Has("stream")
+}
 
-// isTemporary reports whether the same request may succeed in a moment.
+// isTemporary reports whether the same request may succeed in a moment. It cannot if the answer itself has failed.
 func isTemporary(e *apierror.Error) bool {
-	return e.Status == http.StatusTooManyRequests || e.Status == http.StatusServiceUnavailable
+	return !e.Repeated && (e.Status == http.StatusTooManyRequests || e.Status == http.StatusServiceUnavailable)
 }
 
 // sendRetry sends an empty event stream that asks an EventSource to come back later. After an error status, an

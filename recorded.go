@@ -19,16 +19,20 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/watchdog"
 )
 
-// slowWrite is how long a write to the visitor who asked may take before the recording no longer waits for it.
+// slowWrite is how long a write to the visitor who asked may take. After a longer one, the recording no longer waits for
+// the visitor. A write that blocks is noticed within a second.
 const slowWrite = 20 * time.Millisecond
 
 // recordedRun is the run of an exchange whose answer is recorded. It has two tasks: to relay the upstream's answer into
 // the recording, and to send that to the visitor who asked.
 //
 // As long as the visitor keeps pace, the handler's goroutine does both in turn. To hand each event over to another
-// goroutine would cost a third of an event. The tasks part, and get a goroutine each, as soon as one of them would have
-// to wait for the other: when the visitor leaves or reads slowly, when another visitor listens too, and when the response
-// headers are due before the first event. They never join again.
+// goroutine would add a third to what an event costs. The tasks part, and get a goroutine each, as soon as one of them
+// would have to wait for the other: when the visitor leaves or reads slowly, when another visitor listens too, and when
+// the response headers are due before the first event. They stay apart.
+//
+// If the tasks part while the handler's goroutine waits for the upstream, the handler returns when the upstream sends
+// something, or falls silent for too long. The visitor has got everything by then, and holds no slot any more.
 type recordedRun struct {
 	question question
 	response *listening
@@ -46,7 +50,7 @@ type recordedRun struct {
 	mu      sync.Mutex
 	sending bool // the handler's goroutine sends at the moment; else it relays
 	apart   bool // each task has a goroutine
-	company bool // another visitor listens, or the visitor is slow: the tasks part as soon as they can
+	company bool // another visitor listens, or this one is slow: the tasks part before the next write
 }
 
 // sendResult is how sending to the visitor ended.
@@ -81,9 +85,10 @@ func (run *recordedRun) serve(ex *exchange, rec *recording.Recorder) (ended bool
 	// A reload ends an HTTP/3 connection, so it must end the response, whatever the upstream does at the moment.
 	together := !run.response.http3
 	run.sending = !together
-	run.response.slow = run.join
+	run.response.slow = run.makeWay
 	run.follower = run.response.newFollower(run.question.first)
-	run.question.source.OnListener(run.join)
+	defer run.follower.Stop()
+	run.question.source.OnListener(run.makeWay)
 	stop := context.AfterFunc(run.response.ctx, run.part)
 	defer stop()
 	defer run.relayElsewhere() // if a writer around the handler panics
@@ -110,6 +115,10 @@ func (run *recordedRun) beginSending() bool {
 	run.mu.Lock()
 	defer run.mu.Unlock()
 	run.sending = !run.apart
+	if run.sending && run.company {
+		run.relayApart() // so that no write holds up the recording
+		return true
+	}
 	return run.sending
 }
 
@@ -118,7 +127,7 @@ func (run *recordedRun) sendHeld() error {
 	began := time.Now()
 	err := run.follower.SendHeld()
 	if time.Since(began) > slowWrite || !run.follower.HasBegun() {
-		run.join()
+		run.makeWay()
 	}
 	if err == io.EOF {
 		return nil // the exchange is not over yet
@@ -134,9 +143,9 @@ func (run *recordedRun) beginRelaying() bool {
 	return !run.sending
 }
 
-// join parts the tasks, because this visitor must not hold up the recording. While the handler's goroutine relays, it
-// does not.
-func (run *recordedRun) join() {
+// makeWay parts the tasks before the next write, or during the one in progress: this visitor must not hold up the
+// recording, because another one listens, or because this one is slow.
+func (run *recordedRun) makeWay() {
 	run.mu.Lock()
 	defer run.mu.Unlock()
 	run.company = true
@@ -189,8 +198,8 @@ func (run *recordedRun) send() (ended bool, err error) {
 // not got the answer's id, no visitor can come back, and the exchange is canceled.
 func (run *recordedRun) concludeSending(err error) (ended bool, _ error) {
 	run.follower.Stop()
-	ended, err = run.response.conclude(run.question.first, err)
 	defer run.leave() // the handler's goroutine may still have to wait for the upstream
+	ended, err = run.response.conclude(run.question.first, err)
 	if !run.question.chosen && !run.response.IsCommitted() && !run.response.hasFailed {
 		run.ex.Cancel(cmp.Or(run.response.reason(), apierror.Abandoned))
 	}
@@ -203,6 +212,8 @@ func (run *recordedRun) sendRest() {
 	defer func() {
 		if p := recover(); p != nil {
 			result = sendResult{panic: &watchdog.Panic{Value: p}}
+			run.follower.Stop()
+			run.leave()
 		}
 		run.sent <- result
 	}()
@@ -282,11 +293,16 @@ func (run *recordedRun) conclude(err error) {
 // handler's goroutine, and net/http logs it.
 func (run *recordedRun) panicked(p *watchdog.Panic) {
 	run.failed = p
-	if run.ex.output.IsCommitted() {
-		run.ex.logPanic(p)
-		run.ex.record.Ended(apierror.Closed.FinishReason(), apierror.Closed.Code.String())
-		_ = run.ex.output.Finish(chat.FinishEvent(apierror.Closed))
+	run.ex.watch.Stop() // so that it does not open the stream now
+	if !run.ex.output.IsCommitted() {
+		return
 	}
+	run.ex.logPanic(p)
+	if relay := run.ex.relay; relay != nil && relay.finishSent {
+		return
+	}
+	run.ex.record.Ended(apierror.Closed.FinishReason(), apierror.Closed.Code.String())
+	_ = run.ex.output.Finish(chat.FinishEvent(apierror.Closed))
 }
 
 // end closes the exchange and releases what it holds.
@@ -301,6 +317,9 @@ func (run *recordedRun) end() {
 // else would.
 func (run *recordedRun) logFailure() {
 	<-run.over
+	if errors.Is(context.Cause(run.ex.ctx), apierror.Abandoned) {
+		return // no visitor came back, which is nobody's fault
+	}
 	if failure, ok := errors.AsType[*apierror.Error](run.failed); ok {
 		logError(run.ex.log, run.ex.record, failure)
 	} else if p, ok := errors.AsType[*watchdog.Panic](run.failed); ok {

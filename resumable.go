@@ -84,13 +84,21 @@ func (m *resumer) askOnce(w http.ResponseWriter, r *http.Request, owner, id stri
 // askClaimed asks a question whose id was claimed. If there is no room for it, all who wait for the answer get the same
 // error.
 func (m *resumer) askClaimed(w http.ResponseWriter, r *http.Request, q question, c *telemetry.Record) error {
+	var failure *apierror.Error // nil, if admitting panics
+	announced := m.limiter.Announce(q.id, clientOf(r))
+	defer func() {
+		if q.admission == nil {
+			announced.Withdraw()
+			q.first.Close()
+			q.source.Fail(failure.Encode())
+		}
+	}()
 	header, err := m.admitQuestion(w, r, &q)
 	if err != nil {
-		q.first.Close()
-		failure, _ := errors.AsType[*apierror.Error](err)
-		q.source.Fail(failure.Encode())
+		failure, _ = errors.AsType[*apierror.Error](err)
 		return err
 	}
+	q.admission.Announced(announced)
 	return m.ask(w, r, header, q, c)
 }
 
@@ -152,6 +160,7 @@ func (m *resumer) ask(w http.ResponseWriter, r *http.Request, header http.Header
 	default:
 		<-run.over // no visitor can come back, so the exchange was canceled
 		c.Tries, c.UpstreamStatus = ex.HowAsked()
+		watchdog.Rethrow(run.failed)
 	}
 	return err
 }

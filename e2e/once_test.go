@@ -480,3 +480,73 @@ func TestAfterMoreThanThereIs(t *testing.T) {
 		t.Errorf("got the finish %+v", last)
 	}
 }
+
+// A question whose answer is too long to be kept is asked once, too: who sends it again learns that the answer cannot be
+// resumed.
+func TestQuestionWithALongAnswerIsPaidOnce(t *testing.T) {
+	u := sitetest.NewHandUpstream(t)
+	s := sitetest.Serve(t, sitetest.ChatToURL(u.URL, "resume {\nmax_size 1KiB\nmax_total 64KiB\n}"))
+	q := newQuestion()
+	c := sitetest.Converse(t, u, http.DefaultTransport, q.request(t.Context(), s.Plain))
+	c.Upstream.Say(t, "data: "+strings.Repeat("x", 2<<10)+"\n\n")
+	sitetest.NextEvent(t, c.Visitor)
+	for range 3 {
+		if again := q.start(t, s).wait(t); again.status != http.StatusNotFound {
+			t.Errorf("got status %d: %s", again.status, again.body)
+		}
+	}
+	c.Finish(t)
+	sitetest.Eventually(t, "nothing is left", func() bool { return openExchangeCount() == 0 && takenSlots() == 0 })
+}
+
+// A question that is sent twice at the same time needs one slot of its client.
+func TestQuestionSentTwiceAtOnce(t *testing.T) {
+	u := sitetest.NewUpstream(t, three)
+	s := sitetest.Serve(t, sitetest.ChatToURL(u.URL, "resume\nmax_streams_per_client 1"))
+	for range 100 {
+		q := newQuestion()
+		first, second := q.start(t, s), q.start(t, s)
+		for _, p := range []*pending{first, second} {
+			if p.wait(t).status == http.StatusTooManyRequests && len(u.Take()) == 0 {
+				t.Fatalf("got status %d: %s", p.status, p.body)
+			}
+		}
+		sitetest.Eventually(t, "nothing is left", func() bool { return takenSlots() == 0 })
+	}
+}
+
+// If no visitor comes back before the first event, that is no fault of the upstream.
+func TestAbandonedBeforeTheFirstEvent(t *testing.T) {
+	g := newGate(t)
+	s := sitetest.Serve(t, sitetest.ChatToURL(g.URL, "resume {\ngrace 50ms\n}"))
+	q := newQuestion()
+	p := q.start(t, s)
+	await(t, "the upstream is asked", g.arrived)
+	p.lose(t)
+	await(t, "the upstream request is canceled", g.canceled)
+	sitetest.Eventually(t, "the exchange is over", func() bool { return openExchangeCount() == 0 })
+	if log := s.Log(); strings.Contains(log, "the chat failed") {
+		t.Errorf("it is logged as a failure: %s", log)
+	}
+}
+
+// An answer in JSON that is stopped before it is recorded ends with a finish.
+func TestStopOfAnAnswerInJSON(t *testing.T) {
+	body := make(chan struct{})
+	u := sitetest.NewUpstream(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, `{"text":`)
+		_ = http.NewResponseController(w).Flush()
+		close(body)
+		<-r.Context().Done()
+	})
+	s := sitetest.Serve(t, sitetest.ChatToURL(u.URL, "resume"))
+	q := newQuestion()
+	p := q.start(t, s)
+	await(t, "the answer begins", body)
+	q.stop(t, s)
+	p.wait(t)
+	if last := sitetest.OnlyFinish(t, p.body); last.Code != "stopped:visitor" || p.header.Get("Content-Type") != "text/event-stream" {
+		t.Errorf("got %+v with %v", last, p.header)
+	}
+}

@@ -100,6 +100,7 @@ func (l *log) Fail(reason []byte) {
 
 // discard removes a log that no visitor needs any more.
 func (l *log) discard() {
+	l.store.remove(l)
 	l.budget.GiveBack(l.forget())
 	l.mu.Lock()
 	l.stopGrace()
@@ -255,16 +256,27 @@ func (l *log) Finish(last Chunk, end End) {
 	l.cancel(nil)
 	if kept {
 		l.budget.end(l, time.Now().Add(l.terms.Keep))
+	} else {
+		l.store.remove(l)
 	}
 }
 
+// isKept reports whether a visitor can come back to the log.
+func (l *log) isKept() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.kept
+}
+
 // forget ends the keeping of the log. The log then holds only the bytes that its listeners have yet to read, and no
-// visitor can come back. It returns how many bytes of the budget are free again.
+// visitor can come back. As long as it is written, its id stays taken, so that the question is not asked again. It returns how many bytes of the budget are free again.
 func (l *log) forget() (freed int64) {
-	l.store.remove(l)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.kept = false
+	if l.done || l.failed != nil {
+		l.store.remove(l)
+	}
 	if len(l.listeners) == 0 {
 		l.cancel(ErrAbandoned)
 	}

@@ -61,6 +61,15 @@ func NewMemory(budget *Budget) Store {
 	return newMemory(budget, func() error { return nil })
 }
 
+// Taken returns the stream that has an id in a store of NewMemory, or nil. It may be a stream that is still written, but
+// is no longer kept.
+func Taken(s Store, id string) Stream {
+	if l := s.(*memory).find(id); l != nil {
+		return l
+	}
+	return nil
+}
+
 func newMemory(budget *Budget, release func() error) *memory {
 	return &memory{budget: budget, release: release, logs: make(map[string]*log)}
 }
@@ -76,11 +85,9 @@ type memory struct {
 
 func (m *memory) Create(id string, meta Meta, terms Terms) (Source, Listener) {
 	l, first := newLog(m, id, meta, terms)
-	if l.kept {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		m.logs[id] = l
-	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.logs[id] = l
 	return l, first
 }
 
@@ -89,9 +96,6 @@ func (m *memory) Claim(id string, meta Meta, terms Terms) (Source, Listener, Str
 		return nil, nil, taken
 	}
 	l, first := newLog(m, id, meta, terms) // not under the lock, because it may have to remove another log
-	if !l.kept {
-		return l, first, nil
-	}
 	m.mu.Lock()
 	taken, isTaken := m.logs[id]
 	if !isTaken {
@@ -115,13 +119,13 @@ func (m *memory) remove(l *log) {
 }
 
 func (m *memory) Find(_ context.Context, id string) (Stream, error) {
-	if l := m.find(id); l != nil {
+	if l := m.find(id); l != nil && l.isKept() {
 		return l, nil
 	}
 	return nil, ErrNotFound
 }
 
-// find returns the log with an id, or nil.
+// find returns the log with an id, or nil. The log may no longer be kept. Then its id stays taken until it ends.
 func (m *memory) find(id string) *log {
 	m.mu.Lock()
 	defer m.mu.Unlock()

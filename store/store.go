@@ -58,7 +58,8 @@ type Store interface {
 	Create(id string, meta Meta, terms Terms) (Source, Listener)
 
 	// Claim begins a stream under an id that the page chose, as Create does. If there is a stream with that id already,
-	// Claim returns it as taken, and neither a Source nor a Listener. If several callers claim one id at the same time,
+	// Claim returns it as taken, and neither a Source nor a Listener. A stream that is still written has its id even if
+	// it is no longer kept, so that nobody can listen to it. If several callers claim one id at the same time,
 	// at whichever instances, only one of them begins the stream.
 	//
 	// Claim may wait a second for anything outside this process. If it gets no answer by then, it decides

@@ -14,7 +14,7 @@ type encoded struct {
 	Code       string            `json:"code"`
 	Text       string            `json:"text"`
 	Details    map[string]string `json:"details,omitempty"`
-	Header     http.Header       `json:"header,omitempty"`
+	Wait       []string          `json:"wait,omitempty"` // the Retry-After field
 	Adopted    string            `json:"adopted,omitempty"`
 	Upstream   int               `json:"upstream,omitzero"`
 	RetryAfter int64             `json:"retry_after,omitzero"` // in nanoseconds
@@ -28,7 +28,7 @@ func (e *Error) Encode() []byte {
 	}
 	// Marshal cannot fail: see Body.
 	p, _ := json.Marshal(encoded{
-		e.Status, e.Code.String(), e.Text, e.details, e.Header, e.adopted, e.Upstream, int64(e.RetryAfter),
+		e.Status, e.Code.String(), e.Text, e.details, e.Header["Retry-After"], e.adopted, e.Upstream, int64(e.RetryAfter),
 	}, asBrowsersRead...)
 	return p
 }
@@ -42,8 +42,12 @@ func Decode(p []byte) *Error {
 	if err != nil || at < 0 || d.Status < 400 || d.Status > 599 {
 		at, d = slices.Index(codes, Closed.before.Code), encoded{Status: Closed.before.Status, Text: Closed.before.Text}
 	}
+	var header http.Header
+	if len(d.Wait) > 0 {
+		header = http.Header{"Retry-After": d.Wait}
+	}
 	return &Error{
-		Status: d.Status, Code: codes[at], Text: d.Text, details: d.Details, Header: d.Header,
+		Status: d.Status, Code: codes[at], Text: d.Text, details: d.Details, Header: header,
 		adopted: d.Adopted, Upstream: d.Upstream, RetryAfter: time.Duration(d.RetryAfter), Repeated: true,
 	}
 }

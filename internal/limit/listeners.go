@@ -36,13 +36,20 @@ func (s *sharedState) beginStream(id, client string) *liveStream {
 	return stream
 }
 
+// removeStream removes a stream, unless another one has its id: a page may choose the same id at two stores. The caller
+// holds the lock.
+func (s *sharedState) removeStream(id string, stream *liveStream) {
+	if s.streams[id] == stream {
+		delete(s.streams, id)
+	}
+}
+
 // endStream removes a stream. Each of its listeners takes a slot of its own, because the admission releases the slot
 // that they share.
-func (s *sharedState) endStream(id string) {
+func (s *sharedState) endStream(id string, stream *liveStream) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	stream := s.streams[id]
-	delete(s.streams, id)
+	s.removeStream(id, stream)
 	stream.over = true
 	for range stream.listeners {
 		s.slots.take(stream.client)
@@ -62,11 +69,10 @@ func (s *sharedState) handOver(stream *liveStream, reservation store.Reservation
 }
 
 // hasListener reports whether a listener was admitted to a stream that this instance writes, and has not left.
-func (s *sharedState) hasListener(id string) bool {
+func (s *sharedState) hasListener(stream *liveStream) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	stream, ok := s.streams[id]
-	return ok && stream.listeners+stream.apart > 0
+	return !stream.over && stream.listeners+stream.apart > 0
 }
 
 // AdmitListener admits a listener to a stream if there is room. Otherwise it returns the error for the visitor. The
@@ -140,17 +146,46 @@ func (s Slot) Leave() {
 	}
 }
 
-// BeginStream notes that the answer is a stream that can be resumed. The visitor who asked is its first listener.
-func (a *Admission) BeginStream() { a.stream = a.limiter.state.beginStream(a.ID, a.client) }
+// Announcement is a stream whose request is not admitted yet. Visitors who listen to it already share the slot that the
+// request will have.
+type Announcement struct {
+	state  *sharedState
+	id     string
+	stream *liveStream
+}
+
+// Announce announces the stream of a request that is yet to be admitted. The caller must call Withdraw if the request is
+// refused, and else Admission.Announced.
+func (l *Limiter) Announce(id, client string) Announcement {
+	return Announcement{l.state, id, l.state.beginStream(id, client)}
+}
+
+// Withdraw takes the announcement back, because there will be no stream. Visitors who listen to it have no slot.
+func (a Announcement) Withdraw() {
+	a.state.mu.Lock()
+	defer a.state.mu.Unlock()
+	a.state.removeStream(a.id, a.stream)
+}
+
+// Announced notes that the request's stream was announced.
+func (a *Admission) Announced(announced Announcement) { a.stream = announced.stream }
+
+// BeginStream notes that the answer can be resumed, unless that was announced. The visitor who asked is the first
+// listener of the answer's stream.
+func (a *Admission) BeginStream() {
+	if a.stream == nil {
+		a.stream = a.limiter.state.beginStream(a.ID, a.client)
+	}
+}
 
 // EndStream notes that the stream has ended.
-func (a *Admission) EndStream() { a.limiter.state.endStream(a.ID) }
+func (a *Admission) EndStream() { a.limiter.state.endStream(a.ID, a.stream) }
 
 // LeaveStream notes that the visitor who asked no longer listens.
 func (a *Admission) LeaveStream() { Slot{state: a.limiter.state, of: a.stream}.Leave() }
 
 // HasListener reports whether a visitor listens to the stream at this instance.
-func (a *Admission) HasListener() bool { return a.limiter.state.hasListener(a.ID) }
+func (a *Admission) HasListener() bool { return a.limiter.state.hasListener(a.stream) }
 
 // leaveSlot releases a slot at this instance. It returns the reservation that the caller must release in the shared
 // counter, or nil if there is none.

@@ -63,7 +63,7 @@ func NewFollower(ctx context.Context, t Time, visitor Visitor, listener store.Li
 	f := &Follower{ctx: ctx, time: t, visitor: visitor, listener: listener, progress: p}
 	f.alarm.Init(t.Start, f.fire)
 	now := f.alarm.Now()
-	f.isOver(now) // so that nothing is sent if it is
+	f.cancelIfOver(now) // so that nothing is sent then
 	f.alarm.NoLaterThan(min(now+visitor.Patience(), t.End))
 	return f
 }
@@ -116,7 +116,7 @@ func (f *Follower) SendHeld() error {
 // fire is what the alarm calls. Once ctx has ended, it sends no heartbeat, but still checks for a stalled write.
 func (f *Follower) fire(now time.Duration) (next time.Duration) {
 	next = f.visitor.EndStalled(now)
-	if f.ctx.Err() != nil || f.isOver(now) {
+	if f.ctx.Err() != nil || f.cancelIfOver(now) {
 		return next
 	}
 	beat, err := watchdog.Guard(f.visitor.Heartbeat)
@@ -126,8 +126,8 @@ func (f *Follower) fire(now time.Duration) (next time.Duration) {
 	return min(next, beat, f.time.End)
 }
 
-// isOver reports whether the visitor's time is over at now. If so, it ends ctx.
-func (f *Follower) isOver(now time.Duration) bool {
+// cancelIfOver ends ctx if the visitor's time is over at now, and reports whether it is.
+func (f *Follower) cancelIfOver(now time.Duration) bool {
 	over := now >= f.time.End
 	if over {
 		f.time.Cancel(apierror.MaxDuration)

@@ -44,7 +44,8 @@ type Config struct {
 	Slot   Slot
 
 	// Opens is called when the stream opens without an event, because the first one takes long. Waits is called before
-	// the Recorder waits for a listener to read. The exchange's goroutine may have to read for that visitor otherwise.
+	// the Recorder waits until a listener has read. In both cases, another goroutine than the exchange's must send to the
+	// visitor who asked.
 	Opens, Waits func()
 }
 
@@ -192,6 +193,9 @@ func (r *Recorder) beginWith(p []byte) (recorded []byte) {
 
 // WriteAll records an answer that is not an event stream, as a single event without a number.
 func (r *Recorder) WriteAll(p []byte) error {
+	if unwanted := r.config.Source.Context(); unwanted.Err() != nil {
+		return interruption(context.Cause(unwanted)) // before the stream is open, a stop still gets a finish
+	}
 	r.mu.Lock()
 	r.hasBody = true
 	r.open()

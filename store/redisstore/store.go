@@ -162,6 +162,9 @@ func (s *redisStore) Claim(id string, meta store.Meta, terms store.Terms) (store
 	if stream, err := s.findHere(s.ctx, id); err == nil {
 		return nil, nil, stream
 	}
+	if taken := store.Taken(s.local, id); taken != nil {
+		return nil, nil, taken
+	}
 	if lock.taken != nil && came.Before(lock.taken.asked) { // Redis has told that meanwhile
 		return nil, nil, s.newRemote(id, lock.taken)
 	}
