@@ -149,6 +149,7 @@ func TestExitWaitsForTheThirdListener(t *testing.T) {
 	second, third := s.GoOn(t, id, 0), s.GoOn(t, id, 1)
 	asked.Response.Body.Close()
 	second.Body.Close()
+	asked.Upstream.Say(t, sitetest.Numbered(2)) // the handler of the visitor who asked may wait for that
 	sitetest.Eventually(t, "two have left", func() bool {
 		_, text, _ := caddy.Ask(t, http.MethodGet, "/metrics", nil)
 		return strings.Contains(text, `caddy_illumichat_requests_total{assistant="asst_demo",outcome="left"} 2`)
