@@ -94,9 +94,9 @@ func (s *soak) run(answers int) {
 	ctx, stop := context.WithCancel(t.Context())
 	var others sync.WaitGroup
 	others.Go(func() { s.watch(ctx) })
-	others.Go(func() { s.trouble(ctx) })
 	var ids sync.Map
-	var last atomic.Int64
+	var last atomic.Int64 // the number of the last answer that was begun
+	others.Go(func() { s.trouble(ctx, &last, int64(answers)*2/3) })
 	for range 48 {
 		s.visitors.Go(func() {
 			for n := last.Add(1); n <= int64(answers); n = last.Add(1) {
@@ -124,8 +124,9 @@ func (s *soak) run(answers int) {
 	s.report()
 }
 
-// trouble lets Redis fail at random until ctx ends.
-func (s *soak) trouble(ctx context.Context) {
+// trouble lets Redis fail at random until ctx ends. Redis loses its data only until an answer with the given number is
+// begun.
+func (s *soak) trouble(ctx context.Context, last *atomic.Int64, restartUntil int64) {
 	random := newRandom("trouble")
 	wait := func(least, most int) {
 		select {
@@ -153,7 +154,7 @@ func (s *soak) trouble(ctx context.Context) {
 			each((*redistest.Relay).Pause)
 			wait(300, 301)
 			each((*redistest.Relay).Resume)
-		case kind < 9:
+		case kind < 9 || last.Load() > restartUntil: // a late restart would hide what is left
 			s.count("trouble: delay")
 			each(func(r *redistest.Relay) { r.Delay(20 * time.Millisecond) })
 			wait(300, 600)
