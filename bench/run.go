@@ -90,7 +90,7 @@ func (r *rig) run(ctx context.Context, w *workload, t *target) (*result, error) 
 	if err := proxy.listens(ctx, address); err != nil {
 		return nil, err
 	}
-	if r.profiles != "" && t.needs == "" {
+	if isCaddy := t.needs == "" || t.redis; isCaddy && r.profiles != "" {
 		profile := filepath.Join(r.profiles, w.name+"-"+t.name+".pprof")
 		defer writeProfile(profile, "http://"+admin+"/debug/pprof/profile?seconds=3")()
 	}

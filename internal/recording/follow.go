@@ -97,9 +97,15 @@ func (f *Follower) Follow() error {
 	}
 }
 
+// slowCheck is how soon the alarm looks at a write of SendHeld that blocks. It makes the alarm ring once in that time at
+// most, however many events there are.
+const slowCheck = time.Second
+
 // SendHeld sends what there is of the stream, and does not wait for more. It returns io.EOF at the end of the stream. Any
-// other error is one of Follow.
+// other error is one of Follow. A caller with other work learns of a write that blocks by Visitor.EndStalled, which is
+// called within a second.
 func (f *Follower) SendHeld() error {
+	f.alarm.NoLaterThan(f.alarm.Now() + slowCheck)
 	for {
 		if more, err := f.passPiece(); err != nil || !more {
 			return err
