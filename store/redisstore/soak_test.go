@@ -390,6 +390,9 @@ func (s *soak) stop(i int, a *answer, source store.Source) {
 			return
 		case <-time.After(3 * time.Second):
 			s.count("stops: lost")
+			if a.restarts == s.restarts.Load() {
+				s.errorf("a stop at instance %d of an answer at %d is lost, although Redis has its data", i, a.at)
+			}
 		}
 	}
 	if err := source.Stop(s.t.Context()); err != nil {
