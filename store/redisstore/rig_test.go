@@ -43,6 +43,7 @@ type rig struct {
 	instances [2]*redisStore
 	server    *redistest.Server    // the Redis, or the one that will fail
 	relays    [2]*redistest.Relay  // between each instance and the server; nil: they connect to it
+	outage    bool                 // Redis cannot be reached while it fails
 	shards    int                  // about how many ids one has to try so that all shards work
 	spared    func(id string) bool // reports whether the fault does not concern a stream; nil: it concerns all
 
@@ -175,6 +176,7 @@ type answer struct {
 	mu   sync.Mutex
 	all  []byte
 	ends []int // where its events end
+	sent int   // how many of them the store has
 	over bool  // nothing follows
 }
 
@@ -202,19 +204,29 @@ func (a *answer) end() {
 	a.over = true
 }
 
-// events returns how many events there are.
+// events returns how many events the store has.
 func (a *answer) events() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return len(a.ends)
+	return a.sent
+}
+
+// appended notes that the store has all events.
+func (a *answer) appended() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.sent = len(a.ends)
 }
 
 // from returns what follows an event, and whether it is over.
 func (a *answer) from(after int) ([]byte, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if after == 0 {
+	switch {
+	case after == 0:
 		return a.all, a.over
+	case after > len(a.ends):
+		return nil, a.over
 	}
 	return a.all[a.ends[after-1]:], a.over
 }
@@ -230,6 +242,9 @@ func (r *rig) write(ctx context.Context, a *answer, source store.Source, random 
 			began := time.Now()
 			rest = appendTo(source, a.add(random, 200), random)
 			r.note("an append", began)
+			if len(rest.Data) == 0 {
+				a.appended()
+			}
 			next.Reset(time.Duration(random.Int64N(int64(pause))))
 		case <-ctx.Done():
 		case <-source.Context().Done():
@@ -242,6 +257,7 @@ func (r *rig) write(ctx context.Context, a *answer, source store.Source, random 
 	began := time.Now()
 	source.Finish(rest, store.End{Reason: a.name})
 	r.note("the end", began)
+	a.appended()
 }
 
 // appendTo appends a chunk, at random in two parts. It returns what it cannot append because the stream's context has

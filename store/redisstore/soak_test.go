@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -22,6 +23,26 @@ import (
 
 // soakName is the environment variable with the number of answers of the soak test.
 const soakName = "ILLUMICHAT_TEST_SOAK"
+
+// contest is the answers to one question. There is one, unless Redis cannot be reached for a second.
+type contest struct {
+	longest atomic.Int64 // how long a claim took at most
+
+	mu      sync.Mutex
+	answers []*answer
+}
+
+func (c *contest) add(a *answer) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.answers = append(c.answers, a)
+}
+
+func (c *contest) all() []*answer {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.answers)
+}
 
 // soakTerms are the terms of its answers.
 var soakTerms = store.Terms{Grace: 300 * time.Millisecond, Keep: 3 * time.Second, MaxSize: 1 << 20, MaxTotal: 64 << 20}
@@ -46,6 +67,9 @@ func TestSoak(t *testing.T) {
 	used := heap()
 	t.Run("answers", func(t *testing.T) {
 		s := &soak{rig: relayed(t, redistest.Start(t), func(address string) string { return at(address) })}
+		for _, instance := range s.instances {
+			instance.countTime = countTime // so that calls fail, and their effects are unknown
+		}
 		s.run(answers)
 	})
 	var leaked error
@@ -70,9 +94,9 @@ func (s *soak) run(answers int) {
 	ctx, stop := context.WithCancel(t.Context())
 	var others sync.WaitGroup
 	others.Go(func() { s.watch(ctx) })
-	others.Go(func() { s.trouble(ctx) })
 	var ids sync.Map
-	var last atomic.Int64
+	var last atomic.Int64 // the number of the last answer that was begun
+	others.Go(func() { s.trouble(ctx, &last, int64(answers)*2/3) })
 	for range 48 {
 		s.visitors.Go(func() {
 			for n := last.Add(1); n <= int64(answers); n = last.Add(1) {
@@ -94,14 +118,15 @@ func (s *soak) run(answers int) {
 		}
 	}
 	s.wantWithin(map[string]time.Duration{
-		"a claim": claimTime, "a look": callTimeout, "the header": announceTime, "an append": 0, "the end": 0,
+		"a claim": time.Second, "a look": callTimeout, "the header": announceTime, "an append": 0, "the end": 0,
 		"the recovery": 2 * time.Second, "the end of an abandoned answer": soakTerms.Grace + 2*time.Second,
 	})
 	s.report()
 }
 
-// trouble lets Redis fail at random until ctx ends.
-func (s *soak) trouble(ctx context.Context) {
+// trouble lets Redis fail at random until ctx ends. Redis loses its data only until an answer with the given number is
+// begun.
+func (s *soak) trouble(ctx context.Context, last *atomic.Int64, restartUntil int64) {
 	random := newRandom("trouble")
 	wait := func(least, most int) {
 		select {
@@ -129,7 +154,7 @@ func (s *soak) trouble(ctx context.Context) {
 			each((*redistest.Relay).Pause)
 			wait(300, 301)
 			each((*redistest.Relay).Resume)
-		case kind < 9:
+		case kind < 9 || last.Load() > restartUntil: // a late restart would hide what is left
 			s.count("trouble: delay")
 			each(func(r *redistest.Relay) { r.Delay(20 * time.Millisecond) })
 			wait(300, 600)
@@ -156,6 +181,7 @@ func (s *soak) answer(random *rand.Rand, n int) string {
 		defer decision.Reservation.Release(random.IntN(4) > 0)
 	}
 	a := &answer{id: newInstance(), at: at, name: strconv.Itoa(n), restarts: s.restarts.Load()}
+	c := new(contest)
 	var source store.Source
 	var first store.Listener
 	var rivals sync.WaitGroup
@@ -164,42 +190,47 @@ func (s *soak) answer(random *rand.Rand, n int) string {
 	if way == 0 || random.IntN(2) == 0 { // an id is free again after a failure
 		source, first = s.instances[at].Create(a.id, store.Meta{}, soakTerms)
 	} else {
-		var begun atomic.Int32
-		seed, restarts := random.Uint64(), s.restarts.Load()
+		seed := random.Uint64()
 		for i := range random.IntN(3) {
-			rivals.Go(func() { s.rival(rand.New(rand.NewPCG(seed, uint64(i))), a.id, &begun) })
+			rivals.Go(func() { s.rival(rand.New(rand.NewPCG(seed, uint64(i))), a.id, c) })
 		}
 		defer func() {
 			rivals.Wait()
-			if n := begun.Load(); n > 1 && restarts == s.restarts.Load() {
-				s.errorf("an answer is begun %d times", n)
-			} else if n > 1 {
+			n, took := len(c.all()), time.Duration(c.longest.Load())
+			switch {
+			case n > 1 && a.restarts != s.restarts.Load():
 				s.count("answers: begun twice, because Redis has forgotten the first")
+			case n > 1 && took > claimTime*9/10:
+				s.count("answers: begun twice, because Redis does not answer")
+			case n > 1:
+				s.errorf("an answer is begun %d times, after %s", n, took)
 			}
 		}()
 		var taken store.Stream
 		began := time.Now()
 		source, first, taken = s.instances[at].Claim(a.id, store.Meta{}, soakTerms)
 		s.note("a claim", began)
+		raise(&c.longest, int64(time.Since(began)))
 		if taken != nil {
 			s.count("answers: a rival was first")
 			return a.id
 		}
-		begun.Add(1)
 	}
-	s.play(random, way, a, source, first)
+	c.add(a)
+	s.play(random, way, a, c, source, first)
 	return a.id
 }
 
 // rival sends the same question, at any instance. A rival who is first gets a short answer. Another one may leave.
-func (s *soak) rival(random *rand.Rand, id string, begun *atomic.Int32) {
+func (s *soak) rival(random *rand.Rand, id string, c *contest) {
 	began := time.Now()
 	at := random.IntN(2)
 	source, first, taken := s.instances[at].Claim(id, store.Meta{}, soakTerms)
 	s.note("a claim", began)
+	raise(&c.longest, int64(time.Since(began)))
 	if taken == nil {
-		begun.Add(1)
 		a := &answer{id: id, at: at, name: newInstance()}
+		c.add(a)
 		ctx, cancel := context.WithCancel(s.t.Context())
 		cancel()
 		s.write(ctx, a, source, random, time.Millisecond)
@@ -230,7 +261,7 @@ func (s *soak) leave(l store.Listener, after time.Duration) {
 }
 
 // play lets an answer take one of the ways that there are.
-func (s *soak) play(random *rand.Rand, way int, a *answer, source store.Source, first store.Listener) {
+func (s *soak) play(random *rand.Rand, way int, a *answer, c *contest, source store.Source, first store.Listener) {
 	these := func() []*answer { return []*answer{a} }
 	if way == 0 {
 		s.count("answers: failed")
@@ -263,7 +294,7 @@ func (s *soak) play(random *rand.Rand, way int, a *answer, source store.Source, 
 	case way < 3:
 		s.count("answers: abandoned")
 		first.Close()
-		s.visit(random, a, false)
+		s.visit(random, a, c, false)
 		began := time.Now()
 		select {
 		case <-source.Context().Done():
@@ -295,7 +326,7 @@ func (s *soak) play(random *rand.Rand, way int, a *answer, source store.Source, 
 		visitor := rand.New(rand.NewPCG(random.Uint64(), 2))
 		all.Go(func() {
 			for range 1 + visitor.IntN(3) { // who comes back several times
-				s.visit(visitor, a, visitor.IntN(2) == 0)
+				s.visit(visitor, a, c, visitor.IntN(2) == 0)
 			}
 		})
 	}
@@ -305,7 +336,7 @@ func (s *soak) play(random *rand.Rand, way int, a *answer, source store.Source, 
 }
 
 // visit listens to an answer at an instance at random, after an event at random, to its end or for some time.
-func (s *soak) visit(random *rand.Rand, a *answer, stays bool) {
+func (s *soak) visit(random *rand.Rand, a *answer, c *contest, stays bool) {
 	i, after := random.IntN(2), random.IntN(a.events()+1)
 	began := time.Now()
 	stream, err := s.instances[i].Find(s.t.Context(), a.id)
@@ -313,7 +344,7 @@ func (s *soak) visit(random *rand.Rand, a *answer, stays bool) {
 	if err == nil {
 		var l store.Listener
 		if l, err = stream.Listen(int64(after)); err == nil {
-			s.listen(random, a, l, i, after, stays)
+			s.listen(random, a, c, l, i, after, stays)
 			return
 		}
 	}
@@ -328,9 +359,9 @@ func (s *soak) visit(random *rand.Rand, a *answer, stays bool) {
 }
 
 // listen listens to the end, or for some time.
-func (s *soak) listen(random *rand.Rand, a *answer, l store.Listener, i, after int, stays bool) {
+func (s *soak) listen(random *rand.Rand, a *answer, c *contest, l store.Listener, i, after int, stays bool) {
 	if stays {
-		lost := s.hear("a listener", l, after, func() []*answer { return []*answer{a} }) != nil
+		lost := s.hear("a listener", l, after, c.all) != nil
 		switch {
 		case lost && i == a.at:
 			s.errorf("a listener at the writing instance loses something")
@@ -359,6 +390,9 @@ func (s *soak) stop(i int, a *answer, source store.Source) {
 			return
 		case <-time.After(3 * time.Second):
 			s.count("stops: lost")
+			if a.restarts == s.restarts.Load() {
+				s.errorf("a stop at instance %d of an answer at %d is lost, although Redis has its data", i, a.at)
+			}
 		}
 	}
 	if err := source.Stop(s.t.Context()); err != nil {
