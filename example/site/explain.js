@@ -20,6 +20,7 @@ const wordsByCode = new Map([
 	['not_found', notAllowed],
 	['bad_request:stream', notAllowed],
 	['not_found:stream', brokeOff],
+	['conflict', brokeOff],
 	['timeout:chat', 'Sending the message took too long.'],
 	['timeout', tooSlow],
 	['stalled', tooSlow],

@@ -474,6 +474,8 @@ func otherServer(t *testing.T, beat, decision string) string {
 					switch words[0] {
 					case "hello":
 						reply = "%1\r\n$6\r\nserver\r\n$5\r\nredis"
+					case "exists":
+						reply = ":1"
 					case "xread":
 						reply = "_"
 						time.Sleep(10 * time.Millisecond) // as if it had waited
