@@ -389,3 +389,25 @@ func TestReadsAreBoundedByTheirReplies(t *testing.T) {
 		t.Errorf("after small replies, a pipeline has %d calls", got)
 	}
 }
+
+// The end of a long outage is noticed as soon as that of a short one: go-redis dials less often after many failures.
+func TestEndOfALongOutage(t *testing.T) {
+	server := redistest.StartTCP(t)
+	s := openInstance(t, at(server.Address))
+	eventually(t, "Redis is up", func() bool { return s.counting.now() > 0 })
+	server.Kill()
+	eventually(t, "it is down", s.link.anyDown)
+	for range 100 {
+		if err := s.link.topology.seed.client.Ping(t.Context()).Err(); err == nil {
+			t.Fatal("Redis answers")
+		}
+	}
+	server.Run()
+	began := time.Now()
+	eventually(t, "it is up", func() bool { return !s.link.anyDown() })
+	if took := time.Since(began); took > beatInterval+slack {
+		t.Errorf("it took %s", took)
+	} else {
+		t.Logf("it took %s", took)
+	}
+}
