@@ -168,14 +168,21 @@ func (c *counting) removed(f field) {
 	delete(c.leftovers, f)
 }
 
-// tidy tells Redis what it could not be told when it happened, until the store is closed. It has a goroutine of its own,
-// because it may have much to tell, and the heartbeats must not wait for it.
+// tidy tells Redis what it could not be told when it happened, until the store is closed. It also renews the keys of
+// unfinished streams now and then, and forgets old readers. It has a goroutine of its own, because it may have much to
+// do, and the heartbeats must not wait for it.
 func (s *redisStore) tidy() {
 	tick := time.NewTicker(beatInterval)
 	defer tick.Stop()
+	renewed := time.Now()
 	for {
 		select {
 		case <-tick.C:
+			if time.Since(renewed) > renewal {
+				renewed = time.Now()
+				s.replicator.renew()
+				s.readers.prune()
+			}
 			s.removeLeftovers()
 		case <-s.ctx.Done():
 			return
