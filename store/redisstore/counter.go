@@ -168,14 +168,21 @@ func (c *counting) removed(f field) {
 	delete(c.leftovers, f)
 }
 
-// tidy tells Redis what it could not be told when it happened, until the store is closed. It has a goroutine of its own,
-// because it may have much to tell, and the heartbeats must not wait for it.
+// tidy tells Redis what it could not be told when it happened, until the store is closed. It also renews the keys of
+// unfinished streams now and then, and forgets old readers. It has a goroutine of its own, because it may have much to
+// do, and the heartbeats must not wait for it.
 func (s *redisStore) tidy() {
 	tick := time.NewTicker(beatInterval)
 	defer tick.Stop()
+	renewed := time.Now()
 	for {
 		select {
 		case <-tick.C:
+			if time.Since(renewed) > renewal {
+				renewed = time.Now()
+				s.replicator.renew()
+				s.readers.prune()
+			}
 			s.removeLeftovers()
 		case <-s.ctx.Done():
 			return
@@ -225,10 +232,13 @@ func (s *redisStore) removeLeftovers() {
 	}
 }
 
+// counts returns a call that counts.
+func (s *redisStore) counts() call { return call{purpose: forCounts, timeout: s.countTime} }
+
 // count runs a script. Calls with the same key stay in order. It does not use the visitor's context: if a leaving
 // visitor canceled the call, its effect would be unknown.
 func (s *redisStore) count(key string, script *redis.Script, keys []string, args ...any) ([]int64, error) {
-	reply, err := s.link.script(s.ctx, key, s.countTime, script, keys, args...)
+	reply, err := s.link.runScript(s.ctx, key, s.counts(), script, keys, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -306,7 +316,7 @@ func (s *redisStore) Reserve(e store.Request) (store.Decision, error) {
 // That is so for most requests, and a plain command costs Redis a fifth of what a script does.
 func (s *redisStore) hasCoolDown(key string) (bool, error) {
 	var exists *redis.IntCmd
-	err := s.link.exec(s.ctx, key, s.countTime, func(ctx context.Context, p redis.Pipeliner) { exists = p.Exists(ctx, key) })
+	err := s.link.run(s.ctx, key, s.counts(), func(ctx context.Context, p redis.Pipeliner) { exists = p.Exists(ctx, key) })
 	if err != nil {
 		return false, err
 	}
@@ -493,7 +503,7 @@ func (c *counting) leave(t *reservation) {
 	c.leaving++
 	c.mu.Unlock()
 	s := t.store
-	s.link.later(s.ctx, t.place.key, s.countTime, leaveScript, []string{t.place.key, t.mark}, []any{t.id}, func(err error) {
+	s.link.later(s.ctx, t.place.key, s.counts(), leaveScript, []string{t.place.key, t.mark}, []any{t.id}, func(err error) {
 		if err != nil {
 			c.leftOver(t.place, 0)
 		}

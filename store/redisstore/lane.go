@@ -14,6 +14,12 @@ const (
 	maxCommands = 256
 	maxPipeline = 1 << 20
 
+	// maxReplies is about how many bytes of replies one pipeline of reads has. Calls of other lanes come over the same
+	// network, and wait for these replies there. firstReply is how many bytes a reply is taken to have before there were
+	// any.
+	maxReplies = 512 << 10
+	firstReply = 8 << 10
+
 	// maxWaiting is how many calls may wait in a lane.
 	maxWaiting = 8192
 
@@ -24,8 +30,12 @@ const (
 // lane is a queue of calls to a shard, with a connection of its own. While one pipeline is on its way, calls gather for
 // the next one.
 type lane struct {
-	shard *shard
-	wire  wire // used by the goroutine that serves the lane
+	shard   *shard
+	purpose purpose
+
+	// Only the goroutine that serves the lane uses these.
+	wire  wire
+	reply int // how many bytes the reply to a command had lately, on average
 
 	mu     sync.Mutex
 	queue  []*call
@@ -36,7 +46,9 @@ type lane struct {
 // call is a group of commands of one caller.
 type call struct {
 	ctx      context.Context
+	purpose  purpose
 	timeout  time.Duration
+	most     int // about how many bytes the replies have at most; 0: it is unknown
 	commands []redis.Cmder
 	fill     func() []redis.Cmder // returns the commands when they are about to be sent; nil: they are known already
 	done     func(error)          // gets nil if every command has a reply; must not block
@@ -104,14 +116,14 @@ func (n *lane) take() (calls []*call) {
 	}()
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	commands, size, taken := 0, 0, 0
+	commands, size, replies, taken := 0, 0, 0, 0
 	for _, c := range n.queue {
 		if c.ctx.Err() == nil {
-			s := sizeOf(c.commands)
-			if len(calls) > 0 && (commands+len(c.commands) > maxCommands || size+s > maxPipeline) {
+			s, r := sizeOf(c.commands), n.replyTo(c)
+			if len(calls) > 0 && (commands+len(c.commands) > maxCommands || size+s > maxPipeline || replies+r > maxReplies) {
 				break
 			}
-			commands, size = commands+len(c.commands), size+s
+			commands, size, replies = commands+len(c.commands), size+s, replies+r
 			calls = append(calls, c)
 		} else {
 			left = append(left, c)
@@ -141,6 +153,43 @@ func sizeOf(commands []redis.Cmder) (size int) {
 	return size
 }
 
+// replyTo returns about how many bytes to expect as the reply to a call. Most calls get far less than they may get.
+func (n *lane) replyTo(c *call) int {
+	if n.purpose != forReads {
+		return 0
+	}
+	return max(n.reply*len(c.commands), c.most/4)
+}
+
+// learn notes how large the replies of a pipeline of reads were. After a pipeline without an answer in time, the next
+// one has half as many commands.
+func (n *lane) learn(commands []redis.Cmder, err error) {
+	switch {
+	case n.purpose != forReads:
+	case err == nil:
+		n.reply = max(repliesOf(commands)/len(commands), n.reply*7/8)
+	case isLate(err):
+		n.reply = min(2*max(n.reply, maxReplies/len(commands)), maxReplies)
+	}
+}
+
+// repliesOf returns about how many bytes the replies to commands have.
+func repliesOf(commands []redis.Cmder) (size int) {
+	for _, c := range commands {
+		entries, _ := c.(*redis.XMessageSliceCmd)
+		if entries == nil {
+			continue
+		}
+		for _, e := range entries.Val() {
+			for _, value := range e.Values {
+				text, _ := value.(string)
+				size += len(text)
+			}
+		}
+	}
+	return size
+}
+
 // send sends calls in one pipeline, and hands out the replies.
 func (n *lane) send(calls []*call) {
 	timeout := calls[0].timeout
@@ -155,16 +204,22 @@ func (n *lane) send(calls []*call) {
 	var err error
 	switch {
 	case len(commands) == 0:
-	case n.shard.down():
+	case n.shard.down(), n.purpose == forCounts && n.shard.doubted.Load():
 		err = errDown
 	default:
+		began := time.Now()
 		err = n.wire.run(n.shard.link.ctx, timeout, func(ctx context.Context, conn *redis.Conn) error {
 			return pipeline(ctx, conn, commands)
 		})
 		if err == nil {
 			n.leave(commands)
 		}
-		n.shard.note(err)
+		n.learn(commands, err)
+		if isLate(err) && !n.purpose.decides() {
+			n.shard.late(n.purpose, time.Since(began))
+		} else {
+			n.shard.note(err)
+		}
 	}
 	for _, c := range calls {
 		if c.fill != nil {

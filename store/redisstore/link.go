@@ -47,20 +47,31 @@ func newLink(c *Redis) *link {
 	return l
 }
 
-// exec adds commands to the next pipeline of the shard that has key, and waits for their replies. It returns an error
-// if the shard is down (errDown), if there was no answer, or if ctx ended. The caller must not read the commands then.
-// The error of a single command is that command's own.
-//
-// All keys of the commands must be in the hash slot of key. The shard carries out calls with the same key and timeout
-// in the order of exec. If a connection breaks, it may carry out the commands twice, so they must be idempotent.
+// exec is like run, for calls in the lane of claims. No crowd of visitors may raise their number.
 func (l *link) exec(ctx context.Context, key string, timeout time.Duration, fill func(context.Context, redis.Pipeliner)) error {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	return l.run(ctx, key, call{purpose: forClaims, timeout: timeout}, fill)
+}
+
+// read is like run, for calls that read streams of other instances. most is about how many bytes the replies have at
+// most, or 0 if that is unknown.
+func (l *link) read(ctx context.Context, key string, most int, fill func(context.Context, redis.Pipeliner)) error {
+	return l.run(ctx, key, call{purpose: forReads, timeout: callTimeout, most: most}, fill)
+}
+
+// run adds commands to the next pipeline of the shard that has key, and waits for their replies. The lane and the
+// timeout are those of c. It returns an error if the shard is down (errDown), if there was no answer, or if ctx ended.
+// The caller must not read the commands then. The error of a single command is that command's own.
+//
+// All keys of the commands must be in the hash slot of key. The shard carries out calls with the same key and purpose
+// in the order of run. If a connection breaks, it may carry out the commands twice, so they must be idempotent.
+func (l *link) run(ctx context.Context, key string, c call, fill func(context.Context, redis.Pipeliner)) error {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	return l.follow(ctx, key, l.commands(ctx, fill), func(s *shard, commands []redis.Cmder) error {
 		answer := make(chan error, 1)
-		s.lane(key, timeout).add(&call{
-			ctx: ctx, timeout: timeout, commands: commands, done: func(err error) { answer <- err },
-		})
+		c := c
+		c.ctx, c.commands, c.done = ctx, commands, func(err error) { answer <- err }
+		s.lane(key, c.purpose).add(&c)
 		select {
 		case err := <-answer:
 			return err
@@ -119,13 +130,18 @@ func (l *link) follow(ctx context.Context, key string, commands []redis.Cmder, r
 	return nil
 }
 
-// script runs a script at the shard that has key, like exec. It sends the script's text only if Redis may not know the
-// script yet. The returned error may also be the reply of Redis.
+// script is like runScript, for calls in the lane of claims. No crowd of visitors may raise their number.
 func (l *link) script(ctx context.Context, key string, timeout time.Duration, script *redis.Script, keys []string, args ...any) (any, error) {
+	return l.runScript(ctx, key, call{purpose: forClaims, timeout: timeout}, script, keys, args...)
+}
+
+// runScript runs a script at the shard that has key, like run. It sends the script's text only if Redis may not know
+// the script yet. The returned error may also be the reply of Redis.
+func (l *link) runScript(ctx context.Context, key string, c call, script *redis.Script, keys []string, args ...any) (any, error) {
 	for tries := 0; ; tries++ {
 		s := l.topology.shardOf(key)
 		var reply *redis.Cmd
-		err := l.exec(ctx, key, timeout, func(ctx context.Context, p redis.Pipeliner) {
+		err := l.run(ctx, key, c, func(ctx context.Context, p redis.Pipeliner) {
 			reply = s.evaluate(ctx, p, script, keys, args)
 		})
 		if err != nil {
@@ -138,26 +154,28 @@ func (l *link) script(ctx context.Context, key string, timeout time.Duration, sc
 	}
 }
 
-// later runs a script like link.script, but does not wait for the reply. It calls done with the error, or nil.
-func (l *link) later(ctx context.Context, key string, timeout time.Duration, script *redis.Script, keys []string, args []any, done func(error)) {
+// later runs a script like runScript, but does not wait for the reply. It calls done with the error, or nil.
+func (l *link) later(ctx context.Context, key string, c call, script *redis.Script, keys []string, args []any, done func(error)) {
 	s := l.topology.shardOf(key)
 	if s.down() {
 		done(errDown)
 		return
 	}
-	bounded, cancel := context.WithTimeout(ctx, timeout)
+	bounded, cancel := context.WithTimeout(ctx, c.timeout)
 	commands := l.commands(bounded, func(ctx context.Context, p redis.Pipeliner) { s.evaluate(ctx, p, script, keys, args) })
-	s.lane(key, timeout).add(&call{ctx: bounded, timeout: timeout, commands: commands, done: func(err error) {
+	queued := c
+	queued.ctx, queued.commands, queued.done = bounded, commands, func(err error) {
 		cancel()
 		if errors.Is(err, errGone) || err == nil && (!s.knows(script, commands[0].Err()) || commands[0].Err() != nil) {
 			go func() { // another shard has the key, or this one has lost the script
-				_, err := l.script(ctx, key, timeout, script, keys, args...)
+				_, err := l.runScript(ctx, key, c, script, keys, args...)
 				done(err)
 			}()
 			return
 		}
 		done(causeOf(err))
-	}})
+	}
+	s.lane(key, c.purpose).add(&queued)
 }
 
 // shardOf returns the shard that has key.

@@ -323,7 +323,7 @@ func TestQueueIsBounded(t *testing.T) {
 	var crowd atomic.Int32
 	for range maxWaiting + 2*maxCommands {
 		wg.Add(1)
-		s.link.later(t.Context(), key, callTimeout, beatScript, []string{key}, []any{"nobody"}, func(err error) {
+		s.link.later(t.Context(), key, call{purpose: forCounts, timeout: callTimeout}, beatScript, []string{key}, []any{"nobody"}, func(err error) {
 			if errors.Is(err, errCrowd) {
 				crowd.Add(1)
 			}

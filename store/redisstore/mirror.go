@@ -210,6 +210,7 @@ type question struct {
 	after  int64 // look for the place of the event with this number; 0: the place is known
 	at     string
 	count  int
+	most   int  // about how many bytes the entries have at most; 0: it is unknown
 	header bool // look for the header, too
 	check  bool // look whether there is a stream
 	leased bool // the writing instance had a lease before
@@ -222,7 +223,7 @@ type question struct {
 // ask asks Redis. It returns the first error.
 func (q *question) ask(ctx context.Context, link *link) error {
 	var all []redis.Cmder
-	err := link.exec(ctx, q.key, callTimeout, func(ctx context.Context, p redis.Pipeliner) {
+	err := link.read(ctx, q.key, q.most, func(ctx context.Context, p redis.Pipeliner) {
 		if q.after > 0 {
 			// The entry in which the event ends is the last one before which there are fewer events.
 			q.entries = p.XRevRangeN(ctx, q.key, strconv.FormatInt(q.after-1, 10), "-", 1)
@@ -283,7 +284,7 @@ func (m *mirror) question() *question {
 	}
 	f := m.of
 	q := &question{
-		key: f.key, after: m.after, at: m.at, count: m.count,
+		key: f.key, after: m.after, at: m.at, count: m.count, most: m.count * m.largest,
 		header: f.header == nil && (m.after > 0 || m.number > 1),
 		check:  m.check, leased: !f.lease.isLost(),
 	}

@@ -137,10 +137,9 @@ func (o *orders) serve(to address, b *outbox) {
 // soon, and whoever waits for news looks for them now and then.
 func (o *orders) send(to address, ids map[string]struct{}) error {
 	s := o.store
-	// A stop has the timeout of calls that a visitor waits for, because the link sends those apart from large ones.
-	key, timeout := s.keys.inbox(to.instance), callTimeout
-	if to.kind == orderStop {
-		key, timeout = s.keys.stops(to.instance), countTime
+	key, c := s.keys.inbox(to.instance), call{purpose: forClaims, timeout: callTimeout}
+	if to.kind == orderStop { // a visitor waits
+		key, c = s.keys.stops(to.instance), call{purpose: forStops, timeout: countTime}
 	}
 	var first error
 	for len(ids) > 0 {
@@ -148,7 +147,7 @@ func (o *orders) send(to address, ids map[string]struct{}) error {
 		if to.kind == orderHeard {
 			args = append(args, orderFrom, s.instance, orderFor, heardTime.Milliseconds())
 		}
-		if _, err := s.link.script(s.ctx, key, timeout, tellScript, []string{key}, args...); err != nil && first == nil {
+		if _, err := s.link.runScript(s.ctx, key, c, tellScript, []string{key}, args...); err != nil && first == nil {
 			first = err
 		}
 	}

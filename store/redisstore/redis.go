@@ -251,8 +251,10 @@ func (p password) get() (string, error) {
 // callTimeout bounds a single wait for Redis. A call that takes longer has failed.
 const callTimeout = time.Second
 
-// maxConnections bounds the connections to one server. Each call that blocks in Redis has one.
-const maxConnections = 8192
+// poolSize is much more than the connections to one server: one for each lane, the heartbeats, the inbox and the
+// topology. After as many failed dials, go-redis dials only once a second by itself, and an instance would notice the
+// end of an outage a second later.
+const poolSize = 8192
 
 // options returns the options of a Redis client.
 func (c *Redis) options() *redis.UniversalOptions {
@@ -273,7 +275,7 @@ func (c *Redis) options() *redis.UniversalOptions {
 		PoolTimeout:           callTimeout,
 		ContextTimeoutEnabled: true,
 
-		PoolSize:         maxConnections,
+		PoolSize:         poolSize,
 		PipelinePoolSize: -1,
 		ConnMaxIdleTime:  time.Second, // a new connection that came too late for its caller is used soon, or not at all
 

@@ -58,7 +58,7 @@ func (s *redisStore) newRemote(id string, known *extent) *remote {
 func (r *remote) look(ctx context.Context) (*extent, error) {
 	asked := time.Now()
 	var first, last *redis.XMessageSliceCmd
-	err := r.store.link.exec(ctx, r.key, callTimeout, func(ctx context.Context, p redis.Pipeliner) {
+	err := r.store.link.read(ctx, r.key, 0, func(ctx context.Context, p redis.Pipeliner) {
 		first = p.XRangeN(ctx, r.key, "-", "+", 1)
 		last = p.XRevRangeN(ctx, r.key, "+", "-", 1)
 	})

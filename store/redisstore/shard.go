@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"hash/maphash"
+	"net"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -21,7 +22,8 @@ type shard struct {
 	address string
 	client  *redis.Client
 	lanes   [countingLanes + otherLanes]lane
-	pulse   wire // for heartbeats, so that no crowd of visitors holds them up
+	doubted atomic.Bool // a count had no answer, and the shard has not answered since
+	pulse   wire        // for heartbeats, so that no crowd of visitors holds them up
 	beating atomic.Bool
 
 	roundTrip atomic.Int64 // how long the last heartbeat waited for a reply, in nanoseconds
@@ -35,36 +37,51 @@ type shard struct {
 	spare  *wire // for the next call that blocks; nil: there is none
 }
 
-// The numbers of lanes: those for calls that count, for which a visitor waits, and those for all other calls, which may
-// be large.
+// purpose is what a call is for. Calls with different purposes have different lanes, so a crowd of one kind does not
+// delay the others.
+type purpose int
+
+const (
+	forCounts  purpose = iota // visitors' chats are counted
+	forClaims                 // claims, checks of leases, and other small calls whose number no crowd of visitors raises
+	forStops                  // orders to stop a stream
+	forStreams                // the streams that this instance writes
+	forReads                  // streams that other instances write, with replies of any size
+)
+
+// Calls that count have several lanes. Each other purpose has one.
 const (
 	countingLanes = 4
-	otherLanes    = 2
+	otherLanes    = int(forReads)
 )
+
+// decides reports whether a call without an answer in time means that the shard is down. Other calls have too little
+// time for that, or too large replies. A heartbeat decides then.
+func (p purpose) decides() bool { return p == forClaims || p == forStreams }
 
 func newShard(l *link, address string, client *redis.Client) *shard {
 	s := &shard{link: l, address: address, client: client, pulse: wire{client: client}}
 	s.heard() // so that claims wait for a Redis that starts a moment later
 	for i := range s.lanes {
 		s.lanes[i].shard, s.lanes[i].wire = s, wire{client: client, roundTrip: &s.roundTrip}
+		s.lanes[i].purpose, s.lanes[i].reply = purpose(max(0, i-countingLanes+1)), firstReply
 	}
 	return s
 }
 
 var laneSeed = maphash.MakeSeed()
 
-// lane returns the lane for calls with a key and a timeout. It is always the same one, so that these calls stay in
+// lane returns the lane for calls with a key and a purpose. It is always the same one, so that these calls stay in
 // order.
-func (s *shard) lane(key string, timeout time.Duration) *lane {
-	lanes := s.lanes[:countingLanes]
-	if timeout > countTime {
-		lanes = s.lanes[countingLanes:]
+func (s *shard) lane(key string, p purpose) *lane {
+	if p != forCounts {
+		return &s.lanes[countingLanes+int(p)-1]
 	}
-	return &lanes[maphash.String(laneSeed, key)%uint64(len(lanes))]
+	return &s.lanes[maphash.String(laneSeed, key)%countingLanes]
 }
 
 // bulk returns the lane for the streams of this instance.
-func (s *shard) bulk() *lane { return &s.lanes[countingLanes] }
+func (s *shard) bulk() *lane { return s.lane("", forStreams) }
 
 func (s *shard) down() bool {
 	s.mu.Lock()
@@ -81,7 +98,10 @@ func (s *shard) silentFor() time.Duration {
 }
 
 // heard notes that the shard has answered.
-func (s *shard) heard() { s.answered.Store(int64(time.Since(epoch))) }
+func (s *shard) heard() {
+	s.answered.Store(int64(time.Since(epoch)))
+	s.doubted.Store(false)
+}
 
 // evaluate adds a script to a pipeline: its text, or only its hash if the shard knows the script.
 func (s *shard) evaluate(ctx context.Context, p redis.Pipeliner, script *redis.Script, keys []string, args []any) *redis.Cmd {
@@ -130,6 +150,15 @@ func (s *shard) note(err error) {
 		s.link.refused(err)
 	default:
 		s.fail(err)
+	}
+}
+
+// late notes that a call that began some time ago had no answer in time. If the shard has not answered anything else
+// meanwhile, the next calls that count do not wait for it until it does.
+func (s *shard) late(p purpose, took time.Duration) {
+	metrics.failures.Inc()
+	if p == forCounts && s.silentFor() >= took {
+		s.doubted.Store(true)
 	}
 }
 
@@ -266,6 +295,12 @@ func (w *wire) drop() {
 // isBroken reports whether err means that a connection is dead, or that there was no answer.
 func isBroken(err error) bool {
 	return err != nil && !isReply(err) && !isGarbled(err) && !errors.Is(err, redis.ErrClosed)
+}
+
+// isLate reports whether err means that there was no answer in time.
+func isLate(err error) bool {
+	n, ok := errors.AsType[net.Error](err)
+	return ok && n.Timeout() || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, redis.ErrPoolTimeout)
 }
 
 // isGarbled reports whether err means that Redis has sent a reply of another type than the command has.

@@ -96,18 +96,13 @@ func (c *Redis) newStore(scope, poolKey string) (*redisStore, error) {
 	return s, nil
 }
 
-// beat sends heartbeats until the store is closed, and finds out whether Redis answers.
+// beat sends heartbeats until the store is closed, and finds out whether Redis answers. It does nothing else, because
+// another instance takes this one to be gone if its heartbeats are late.
 func (s *redisStore) beat() {
 	tick := time.NewTicker(beatInterval)
 	defer tick.Stop()
-	renewed := time.Now()
 	for s.ctx.Err() == nil {
 		_ = s.show() // the link notes a failure
-		if time.Since(renewed) > renewal {
-			renewed = time.Now()
-			s.replicator.renew()
-			s.readers.prune()
-		}
 		select {
 		case <-tick.C:
 		case <-s.ctx.Done():
