@@ -1,7 +1,6 @@
 package redisstore
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"runtime"
@@ -256,13 +255,15 @@ func TestClaimWithoutRedis(t *testing.T) {
 // If two instances have decided alone, the first one whose claim reaches Redis has the id. The other one keeps its
 // stream for itself.
 func TestTwoClaimsWithoutRedis(t *testing.T) {
-	config := at(redistest.Start(t).Socket)
-	here, there := openInstance(t, config), openInstance(t, config)
+	server := redistest.Start(t)
+	relay := redistest.StartRelay(t, server, 0)
+	config := at(server.Socket)
+	here, there := openInstance(t, at(relay.Address)), openInstance(t, config)
 	eventually(t, "Redis knows them", func() bool { return here.leased.Load() && there.leased.Load() })
-	here.link.shardOf("id").answered.Store(-int64(2 * claimTime)) // else a claim waits for Redis
-	here.link.shardOf("id").fail(errors.New("gone"))
+	relay.Pause()
 	mine, first := here.mustClaim(t, "id")
 	theirs, firstOfTheirs := there.mustClaim(t, "id")
+	relay.Resume()
 	for _, s := range []*source{mine, theirs} {
 		s.Open(http.Header{})
 	}
