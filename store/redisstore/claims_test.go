@@ -611,3 +611,63 @@ func TestIDLocks(t *testing.T) {
 		t.Errorf("%d locks are left", len(locks.locks))
 	}
 }
+
+// A listener of a stream that has failed may tell of itself late, when this instance has claimed the id again. The new
+// stream is not marked as lost.
+func TestLateCheckOfAnEarlierStream(t *testing.T) {
+	server := redistest.Start(t)
+	relay := redistest.StartRelay(t, server, 20*time.Millisecond)
+	here, there := openInstance(t, at(relay.Address)), openInstance(t, at(server.Socket))
+	eventually(t, "Redis knows them", func() bool { return here.leased.Load() && there.leased.Load() })
+	isChecked := func(id string) bool {
+		here.losses.mu.Lock()
+		defer here.losses.mu.Unlock()
+		_, waits := here.losses.waiting[id]
+		return !here.losses.checked[id].IsZero() && !waits
+	}
+	for i := range 5 {
+		id := fmt.Sprint("id", i)
+		earlier, _ := here.mustClaim(t, id)
+		earlier.Fail([]byte("a reason"))
+		select {
+		case <-earlier.replica.done:
+		case <-time.After(patience):
+			t.Fatal("Redis does not know the failure")
+		}
+		_, unlock := here.claims.lock(fmt.Sprint("busy", i)) // holds up the round of checks before
+		here.losses.check(fmt.Sprint("busy", i), writer{instance: here.instance})
+		eventually(t, "a check is on its way", func() bool { return isChecked(fmt.Sprint("busy", i)) })
+		here.readers.heard(there.instance, []string{id}, time.Minute)
+		again, _ := here.mustClaim(t, id)
+		unlock()
+		eventually(t, "the stream is checked", func() bool { return isChecked(id) })
+		here.losses.mark(id, writer{instance: here.instance}) // even then
+		if got := there.wantTaken(t, id); got.Meta() != (store.Meta{}) {
+			t.Errorf("got %+v", got.Meta())
+		}
+		if n := there.link.plain().XLen(t.Context(), there.keys.log(id)).Val(); n != 1 {
+			t.Errorf("Redis has %d entries", n)
+		}
+		again.Fail(nil)
+	}
+}
+
+// A check that is on its way holds up a claim of the same id until Redis has answered it.
+func TestCheckLocksTheID(t *testing.T) {
+	server := redistest.Start(t)
+	relay := redistest.StartRelay(t, server, 0)
+	s := openInstance(t, at(relay.Address))
+	eventually(t, "Redis knows it", s.leased.Load)
+	relay.Pause()
+	defer relay.Resume()
+	s.losses.check("id", writer{instance: s.instance})
+	eventually(t, "the id is locked", func() bool { return s.claims.isHeld("id") })
+	relay.Resume()
+	begun, _ := s.mustClaim(t, "id")
+	begun.Open(http.Header{})
+	eventually(t, "Redis has the header", begun.isSettled)
+	if got := s.claimIn(t, "id"); got != begun.replica.claim {
+		t.Errorf("Redis has the claim %q", got)
+	}
+	begun.Finish(store.Chunk{}, store.End{})
+}

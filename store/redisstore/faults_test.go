@@ -397,7 +397,7 @@ func TestWriterOfALostStreamComesBack(t *testing.T) {
 			begun := here.claim(t, "id")
 			begun.append(t, "data: 1\n\n")
 			eventually(t, "Redis has the event", begun.isSettled)
-			there.losses.check("id", here.instance)
+			there.losses.check("id", writer{here.instance, begun.replica.claim})
 			client, key := there.link.plain(), there.keys.log("id")
 			lastHas := func(field string) bool {
 				last := client.XRevRangeN(t.Context(), key, "+", "-", 1).Val()

@@ -587,7 +587,7 @@ func TestInstanceIsGoneBeforeTheHeader(t *testing.T) {
 	source.Fail(nil)
 }
 
-// Only the stream of the given instance is marked as lost, and only if it has no end.
+// Only the stream of the given instance and claim is marked as lost, and only if it has no end.
 func TestWhatIsMarkedAsLost(t *testing.T) {
 	_, here, there := twoInstances(t)
 	ended, live := here.claim(t, "ended"), here.claim(t, "live")
@@ -595,10 +595,10 @@ func TestWhatIsMarkedAsLost(t *testing.T) {
 	live.write(t, 1, 2)
 	ended.Finish(store.Chunk{}, store.End{})
 	<-ended.replica.done
-	lost := func(id, instance string) string {
+	lost := func(id, instance, claim string) string {
 		t.Helper()
 		key := here.keys.log(id)
-		if _, err := here.link.script(t.Context(), key, callTimeout, lostScript, []string{key}, instance); err != nil {
+		if _, err := here.link.script(t.Context(), key, callTimeout, lostScript, []string{key}, instance, claim); err != nil {
 			t.Fatal(err)
 		}
 		last, err := here.link.plain().XRevRangeN(t.Context(), key, "+", "-", 1).Result()
@@ -612,14 +612,15 @@ func TestWhatIsMarkedAsLost(t *testing.T) {
 		return fmt.Sprint(e.lost, " ", e.before())
 	}
 	entries := here.link.plain().XLen(t.Context(), here.keys.log("live")).Val()
-	for _, tc := range []struct{ id, instance, want string }{
-		{"live", there.instance, "false 1"},
-		{"ended", here.instance, "false 2"},
-		{"unknown", here.instance, ""},
-		{"live", here.instance, "true 2"},
-		{"live", here.instance, "true 2"},
+	for _, tc := range []struct{ id, instance, claim, want string }{
+		{"live", there.instance, "", "false 1"},
+		{"live", here.instance, "another", "false 1"},
+		{"ended", here.instance, "", "false 2"},
+		{"unknown", here.instance, "", ""},
+		{"live", here.instance, live.replica.claim, "true 2"},
+		{"live", here.instance, "", "true 2"},
 	} {
-		if got := lost(tc.id, tc.instance); got != tc.want {
+		if got := lost(tc.id, tc.instance, tc.claim); got != tc.want {
 			t.Errorf("%+v: got %q", tc, got)
 		}
 	}
