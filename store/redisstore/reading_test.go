@@ -719,3 +719,38 @@ func TestListenLater(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// An instance may begin to listen to a stream while an entry of it is on its way, in one pipeline with news for that
+// instance of another stream. It is told of both.
+func TestNewsForANewReader(t *testing.T) {
+	_, here, there := twoInstances(t)
+	eventually(t, "Redis knows it", here.leased.Load)
+	to := here.link.shardOf(here.keys.inbox(there.instance))
+	isTold := func(already announcements, ids ...string) map[string]struct{} {
+		here.announced(already, ids)
+		here.orders.mu.Lock()
+		defer here.orders.mu.Unlock()
+		if b := here.orders.boxes[address{there.instance, orderNews}]; b != nil {
+			return b.ids
+		}
+		return nil
+	}
+	here.orders.mu.Lock() // so that the outbox is not emptied
+	here.orders.boxes[address{there.instance, orderNews}] = &outbox{ids: make(map[string]struct{})}
+	here.orders.mu.Unlock()
+	until := time.Now().Add(time.Minute)
+	here.readers.add("known", there.instance, until)
+	news := here.announce(to, []string{"first", "known", "last"})
+	if len(news) != 1 {
+		t.Fatalf("there are %d announcements", len(news))
+	}
+	if told := isTold(news, "first", "known", "last"); len(told) > 0 {
+		t.Errorf("told again: %v", told)
+	}
+	here.readers.add("first", there.instance, until)
+	here.readers.add("last", there.instance, until)
+	told := isTold(news, "first", "known", "last")
+	if _, again := told["known"]; again || len(told) != 2 {
+		t.Errorf("told of %v", told)
+	}
+}
