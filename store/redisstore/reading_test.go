@@ -754,3 +754,36 @@ func TestNewsForANewReader(t *testing.T) {
 		t.Errorf("told of %v", told)
 	}
 }
+
+// While the shard of an instance's inbox is dead, its listeners get what the other shards have, soon.
+func TestNewsBesideADeadInbox(t *testing.T) {
+	c := redistest.StartCluster(t, 3, false, "--cluster-require-full-coverage", "no")
+	config := at(c.Masters[0].Address, c.Masters[1].Address, c.Masters[2].Address)
+	open := func(fits func(owner int) bool) (s *redisStore) {
+		for s = openInstance(t, config); !fits(c.Owner(s.keys.inbox(s.instance))); s = openInstance(t, config) {
+			_ = s.Destruct()
+		}
+		eventually(t, "Redis knows it", s.leased.Load)
+		return s
+	}
+	here, there := open(func(owner int) bool { return owner != 2 }), open(func(owner int) bool { return owner == 2 })
+	id := ""
+	for i := 0; id == "" || c.Owner(here.keys.log(id)) == 2; i++ {
+		id = fmt.Sprint("id", i)
+	}
+	source := here.claim(t, id)
+	listener := there.listen(t, id, 0)
+	source.append(t, "data: 0\n\n")
+	awaitEvent(t, listener, "data: 0\n\n")
+	c.Masters[2].Kill()
+	eventually(t, "the shard is down", func() bool { return there.link.down(there.keys.inbox(there.instance)) })
+	for n := range 5 {
+		event := fmt.Sprintf("data: %d\n\n", n+1)
+		began := time.Now()
+		source.append(t, event)
+		awaitEvent(t, listener, event)
+		if took := time.Since(began); took > deafLookTime+2*slack {
+			t.Errorf("an event takes %s", took)
+		}
+	}
+}
