@@ -261,6 +261,7 @@ func TestLeaseWhenTheClockGoesBack(t *testing.T) {
 	eventually(t, "Redis knows them", func() bool { return dead.leased.Load() && alive.leased.Load() })
 	open := dead.claim(t, "open")
 	dead.mustClaim(t, "claimed")
+	dead.mustClaim(t, "also claimed")
 	eventually(t, "Redis has the header", open.isSettled)
 	listener := alive.listen(t, "open", 0)
 	dead.cancel()
@@ -276,8 +277,10 @@ func TestLeaseWhenTheClockGoesBack(t *testing.T) {
 	if ttl := alive.link.plain().PTTL(t.Context(), dead.keys.lease(dead.instance)).Val(); ttl < time.Minute {
 		t.Errorf("the lease lives for %s, so this test proves nothing", ttl)
 	}
-	eventually(t, "the id of the dead one is free", func() bool {
-		begun, first, taken := alive.Claim("claimed", store.Meta{}, terms)
+	alive.mustClaim(t, "claimed") // the listener has told that the instance is dead
+	third := openInstance(t, at(server.Socket))
+	eventually(t, "another one finds out by itself", func() bool {
+		begun, first, taken := third.Claim("also claimed", store.Meta{}, terms)
 		if taken != nil {
 			return false
 		}
@@ -286,7 +289,6 @@ func TestLeaseWhenTheClockGoesBack(t *testing.T) {
 		return true
 	})
 	living, _ := alive.mustClaim(t, "living")
-	third := openInstance(t, at(server.Socket))
 	third.wantTaken(t, "living")
 	living.Fail(nil)
 }

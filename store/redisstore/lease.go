@@ -52,7 +52,10 @@ func (w *following) checkLeases() error {
 func (w *following) checkLease(instance string, l *lease) error {
 	asked := time.Now()
 	value, err := w.store.readLease(w.store.ctx, instance, callTimeout)
-	if !l.note(asked, value, err) {
+	if err != nil {
+		w.store.looks.forget(instance)
+	}
+	if !l.note(asked, err, err == nil && !w.store.looks.isAbsent(instance, asked, value)) {
 		return err
 	}
 	for _, f := range w.all() {
@@ -102,21 +105,17 @@ type lease struct {
 	streams int // that are followed; guarded by following.mu
 
 	mu     sync.Mutex
-	last   leaseValue
 	absent time.Time // since when there is none; zero: there is one
 	lost   bool      // it has been absent for absentAfter
 }
 
-// note notes what a look at the lease has found. It reports whether the lease has just been lost. A lease that cannot be
+// note notes whether there is a lease. It reports whether the lease has just been lost. A lease that cannot be
 // asked for is not absent, and a live instance needs a moment to renew it once Redis is back.
-func (l *lease) note(asked time.Time, value string, err error) (lost bool) {
+func (l *lease) note(asked time.Time, err error, exists bool) (lost bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err != nil {
-		l.last = leaseValue{}
-	}
 	switch {
-	case err != nil || !l.last.isAbsent(asked, value):
+	case err != nil || exists:
 		l.absent, l.lost = time.Time{}, false
 		return false
 	case l.absent.IsZero():
@@ -157,7 +156,7 @@ func (l *ownLease) isFresh() bool {
 // renews its lease meanwhile: within beatInterval, if Redis is back after an outage.
 const confirmTime = beatInterval + 250*time.Millisecond
 
-// leaseLooks holds what claims have seen of the leases of other instances. Its zero value is ready for use.
+// leaseLooks holds what this instance has seen of the leases of others. Its zero value is ready for use.
 type leaseLooks struct {
 	mu   sync.Mutex
 	seen map[string]*leaseLook // by instance
@@ -190,6 +189,13 @@ func (l *leaseLooks) isAbsent(instance string, asked time.Time, value string) bo
 	}
 	look.at = asked
 	return look.last.isAbsent(asked, value)
+}
+
+// forget forgets the looks at a lease. After an outage, its instance needs a moment to renew it.
+func (l *leaseLooks) forget(instance string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.seen, instance)
 }
 
 // isAbandoned reports whether an instance is dead: its lease is absent in two looks that are confirmTime apart, and its
