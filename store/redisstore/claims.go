@@ -124,32 +124,30 @@ func messageOf(reply any) (redis.XMessage, error) {
 	return m, nil
 }
 
-// isDead reports whether nobody will ever open a claimed stream: its instance has no lease, or is this one and knows
+// isDead reports whether nobody will ever open a claimed stream: its instance is dead, or is this one and knows
 // nothing of it. It returns false if it cannot find out.
 func (s *redisStore) isDead(ctx context.Context, id string, taken *extent) bool {
 	if taken.instance == s.instance {
 		r := s.replicator.find(id)
 		return r == nil || r.claim != taken.claim
 	}
-	lease := s.keys.lease(taken.instance)
-	var exists *redis.IntCmd
-	err := s.link.exec(ctx, lease, claimTime, func(ctx context.Context, p redis.Pipeliner) { exists = p.Exists(ctx, lease) })
-	return err == nil && exists.Err() == nil && exists.Val() == 0
+	return s.isAbandoned(ctx, taken.instance)
 }
 
-// ensureLease takes a lease before the first heartbeat has done so. Otherwise, another instance could replace a claim
-// of this one.
+// ensureLease renews the lease of this instance if the last heartbeats have not done so. Otherwise, another instance
+// could replace a claim of this one.
 func (s *redisStore) ensureLease(ctx context.Context) {
-	if s.leased.Load() {
+	if s.leased.isFresh() {
 		return
 	}
+	began := time.Now()
 	lease := s.keys.lease(s.instance)
 	var set *redis.StatusCmd
 	err := s.link.exec(ctx, lease, claimTime, func(ctx context.Context, p redis.Pipeliner) {
-		set = p.Set(ctx, lease, "", leaseTime)
+		set = p.Set(ctx, lease, s.leased.next(), leaseTime)
 	})
 	if err == nil && set.Err() == nil {
-		s.leased.Store(true)
+		s.leased.note(began)
 	}
 }
 

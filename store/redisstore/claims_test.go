@@ -1,7 +1,7 @@
 package redisstore
 
 import (
-	"errors"
+	"context"
 	"fmt"
 	"net/http"
 	"runtime"
@@ -172,25 +172,26 @@ func TestRepeatedClaim(t *testing.T) {
 // The id of an instance that has died while it asked is free again. If the instance was only slow, it writes nothing
 // into the new stream. A stream that was opened stays.
 func TestClaimOfADeadInstance(t *testing.T) {
-	config := at(redistest.Start(t).Socket)
-	here, there := openInstance(t, config), openInstance(t, config)
+	server := redistest.Start(t)
+	config := at(server.Socket)
+	relay := redistest.StartRelay(t, server, 0)
+	here, there := openInstance(t, config), openInstance(t, at(relay.Address))
 	slow, firstOfSlow := there.mustClaim(t, "asking")
 	opened, _ := there.mustClaim(t, "opened")
 	opened.Open(http.Header{})
 	eventually(t, "Redis has the header", opened.replica.isSettled)
 	here.wantTaken(t, "asking")
 
+	relay.Pause()
 	var begun store.Source
 	var first store.Listener
 	eventually(t, "its id is free", func() bool {
-		if err := there.link.plain().Del(t.Context(), there.keys.lease(there.instance)).Err(); err != nil {
-			t.Fatal(err)
-		}
-		begun, first, _ = here.Claim("asking", store.Meta{}, terms) // unless a heartbeat was faster
+		begun, first, _ = here.Claim("asking", store.Meta{}, terms)
 		return begun != nil
 	})
 	defer first.Close()
 	here.wantTaken(t, "opened")
+	relay.Resume()
 
 	slow.Open(http.Header{})
 	slow.add(t, "data: of the slow one\n\n")
@@ -214,6 +215,100 @@ func TestClaimOfADeadInstance(t *testing.T) {
 		t.Errorf("elsewhere, got %q", got)
 	}
 	here.wantExpiring(t)
+}
+
+// After an outage, the lease of a live instance may be gone until its next heartbeat. Its claim is not replaced meanwhile.
+func TestClaimOfALiveInstanceWithoutLease(t *testing.T) {
+	_, here, there := twoInstances(t)
+	eventually(t, "Redis knows them", func() bool { return here.leased.Load() && there.leased.Load() })
+	client := here.link.plain()
+	for i := range 3 {
+		id := fmt.Sprint("id", i)
+		mine, _ := here.mustClaim(t, id)
+		renewed := here.leased.renewed.Load()
+		eventually(t, "a heartbeat", func() bool { return here.leased.renewed.Load() != renewed })
+		if err := client.Del(t.Context(), here.keys.lease(here.instance)).Err(); err != nil {
+			t.Fatal(err)
+		}
+		there.wantTaken(t, id)
+		if got := there.claimIn(t, id); got != mine.replica.claim {
+			t.Errorf("Redis has the claim %q", got)
+		}
+		mine.Fail(nil)
+	}
+}
+
+// A claim renews a lease that the last heartbeats have not renewed.
+func TestClaimRenewsTheLease(t *testing.T) {
+	s := openInstance(t, at(redistest.Start(t).Socket))
+	eventually(t, "Redis knows it", s.leased.Load)
+	s.cancel() // no heartbeat any more
+	s.loops.Wait()
+	s.ctx = context.WithoutCancel(s.ctx)
+	lease := s.keys.lease(s.instance)
+	eventually(t, "the lease has expired", func() bool { return s.link.plain().Exists(t.Context(), lease).Val() == 0 })
+	s.mustClaim(t, "id")
+	if s.link.plain().Exists(t.Context(), lease).Val() == 0 {
+		t.Error("the claim has no lease")
+	}
+	_ = s.link.close()
+}
+
+// The clock of Redis may go back just after an instance has died. Its lease then lives on, but nobody waits for it.
+func TestLeaseWhenTheClockGoesBack(t *testing.T) {
+	server, clock := redistest.StartWithClock(t)
+	dead, alive := openInstance(t, at(server.Socket)), openInstance(t, at(server.Socket))
+	eventually(t, "Redis knows them", func() bool { return dead.leased.Load() && alive.leased.Load() })
+	open := dead.claim(t, "open")
+	dead.mustClaim(t, "claimed")
+	dead.mustClaim(t, "also claimed")
+	eventually(t, "Redis has the header", open.isSettled)
+	listener := alive.listen(t, "open", 0)
+	dead.cancel()
+	_ = dead.link.close()
+	clock.Shift(-time.Hour)
+	died := time.Now()
+	if got, err := readOn(t, listener); err != store.ErrLost {
+		t.Errorf("the listener gets %q and %v", got, err)
+	}
+	if took := time.Since(died); took > 5*time.Second {
+		t.Errorf("the listener has waited for %s", took)
+	}
+	if ttl := alive.link.plain().PTTL(t.Context(), dead.keys.lease(dead.instance)).Val(); ttl < time.Minute {
+		t.Errorf("the lease lives for %s, so this test proves nothing", ttl)
+	}
+	alive.mustClaim(t, "claimed") // the listener has told that the instance is dead
+	third := openInstance(t, at(server.Socket))
+	eventually(t, "another one finds out by itself", func() bool {
+		begun, first, taken := third.Claim("also claimed", store.Meta{}, terms)
+		if taken != nil {
+			return false
+		}
+		first.Close()
+		begun.Fail(nil)
+		return true
+	})
+	living, _ := alive.mustClaim(t, "living")
+	third.wantTaken(t, "living")
+	living.Fail(nil)
+}
+
+// A lease is absent if it does not exist or is not renewed. The lease of an older version has no value.
+func TestLeaseValues(t *testing.T) {
+	start := time.Now()
+	var v leaseValue
+	for i, look := range []struct {
+		at     time.Duration
+		value  string
+		absent bool
+	}{
+		{0, "1", false}, {leaseTime, "1", false}, {leaseTime + 1, "1", true}, {2 * leaseTime, "2", false},
+		{3 * leaseTime, noLease, true}, {4 * leaseTime, "3", false}, {5 * leaseTime, "", false}, {9 * leaseTime, "", false},
+	} {
+		if got := v.isAbsent(start.Add(look.at), look.value); got != look.absent {
+			t.Errorf("look %d: absent: %v", i, got)
+		}
+	}
 }
 
 // While Redis does not answer, an instance decides alone. A visitor waits for that at most once, for claimTime.
@@ -256,13 +351,15 @@ func TestClaimWithoutRedis(t *testing.T) {
 // If two instances have decided alone, the first one whose claim reaches Redis has the id. The other one keeps its
 // stream for itself.
 func TestTwoClaimsWithoutRedis(t *testing.T) {
-	config := at(redistest.Start(t).Socket)
-	here, there := openInstance(t, config), openInstance(t, config)
+	server := redistest.Start(t)
+	relay := redistest.StartRelay(t, server, 0)
+	config := at(server.Socket)
+	here, there := openInstance(t, at(relay.Address)), openInstance(t, config)
 	eventually(t, "Redis knows them", func() bool { return here.leased.Load() && there.leased.Load() })
-	here.link.shardOf("id").answered.Store(-int64(2 * claimTime)) // else a claim waits for Redis
-	here.link.shardOf("id").fail(errors.New("gone"))
+	relay.Pause()
 	mine, first := here.mustClaim(t, "id")
 	theirs, firstOfTheirs := there.mustClaim(t, "id")
+	relay.Resume()
 	for _, s := range []*source{mine, theirs} {
 		s.Open(http.Header{})
 	}
@@ -515,4 +612,64 @@ func TestIDLocks(t *testing.T) {
 	if len(locks.locks) > 0 {
 		t.Errorf("%d locks are left", len(locks.locks))
 	}
+}
+
+// A listener of a stream that has failed may tell of itself late, when this instance has claimed the id again. The new
+// stream is not marked as lost.
+func TestLateCheckOfAnEarlierStream(t *testing.T) {
+	server := redistest.Start(t)
+	relay := redistest.StartRelay(t, server, 20*time.Millisecond)
+	here, there := openInstance(t, at(relay.Address)), openInstance(t, at(server.Socket))
+	eventually(t, "Redis knows them", func() bool { return here.leased.Load() && there.leased.Load() })
+	isChecked := func(id string) bool {
+		here.losses.mu.Lock()
+		defer here.losses.mu.Unlock()
+		_, waits := here.losses.waiting[id]
+		return !here.losses.checked[id].IsZero() && !waits
+	}
+	for i := range 5 {
+		id := fmt.Sprint("id", i)
+		earlier, _ := here.mustClaim(t, id)
+		earlier.Fail([]byte("a reason"))
+		select {
+		case <-earlier.replica.done:
+		case <-time.After(patience):
+			t.Fatal("Redis does not know the failure")
+		}
+		_, unlock := here.claims.lock(fmt.Sprint("busy", i)) // holds up the round of checks before
+		here.losses.check(fmt.Sprint("busy", i), writer{instance: here.instance})
+		eventually(t, "a check is on its way", func() bool { return isChecked(fmt.Sprint("busy", i)) })
+		here.readers.heard(there.instance, []string{id}, time.Minute)
+		again, _ := here.mustClaim(t, id)
+		unlock()
+		eventually(t, "the stream is checked", func() bool { return isChecked(id) })
+		here.losses.mark(id, writer{instance: here.instance}) // even then
+		if got := there.wantTaken(t, id); got.Meta() != (store.Meta{}) {
+			t.Errorf("got %+v", got.Meta())
+		}
+		if n := there.link.plain().XLen(t.Context(), there.keys.log(id)).Val(); n != 1 {
+			t.Errorf("Redis has %d entries", n)
+		}
+		again.Fail(nil)
+	}
+}
+
+// A check that is on its way holds up a claim of the same id until Redis has answered it.
+func TestCheckLocksTheID(t *testing.T) {
+	server := redistest.Start(t)
+	relay := redistest.StartRelay(t, server, 0)
+	s := openInstance(t, at(relay.Address))
+	eventually(t, "Redis knows it", s.leased.Load)
+	relay.Pause()
+	defer relay.Resume()
+	s.losses.check("id", writer{instance: s.instance})
+	eventually(t, "the id is locked", func() bool { return s.claims.isHeld("id") })
+	relay.Resume()
+	begun, _ := s.mustClaim(t, "id")
+	begun.Open(http.Header{})
+	eventually(t, "Redis has the header", begun.isSettled)
+	if got := s.claimIn(t, "id"); got != begun.replica.claim {
+		t.Errorf("Redis has the claim %q", got)
+	}
+	begun.Finish(store.Chunk{}, store.End{})
 }

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -381,4 +383,94 @@ func heap() int {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return int(m.HeapAlloc)
+}
+
+// An instance that was taken for dead may come back. It adds nothing to a stream that was marked as lost meanwhile, and
+// does not take the mark for its own entry.
+func TestWriterOfALostStreamComesBack(t *testing.T) {
+	for name, next := range map[string]func(*testing.T, *source){
+		"an event": func(t *testing.T, s *source) { s.append(t, "data: 2\n\n") },
+		"the end":  func(_ *testing.T, s *source) { s.Finish(store.Chunk{}, store.End{Reason: "stop"}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, here, there := twoInstances(t)
+			begun := here.claim(t, "id")
+			begun.append(t, "data: 1\n\n")
+			eventually(t, "Redis has the event", begun.isSettled)
+			there.losses.check("id", writer{here.instance, begun.replica.claim})
+			client, key := there.link.plain(), there.keys.log("id")
+			lastHas := func(field string) bool {
+				last := client.XRevRangeN(t.Context(), key, "+", "-", 1).Val()
+				return len(last) == 1 && last[0].Values[field] != nil
+			}
+			eventually(t, "the stream is marked", func() bool { return lastHas(fieldLost) })
+			entries := client.XLen(t.Context(), key).Val()
+			givenUp := countOf(t, metrics.givenUp)
+			next(t, begun.source)
+			select {
+			case <-begun.replica.done:
+			case <-time.After(patience):
+				t.Fatal("the writer does not learn that its stream is lost")
+			}
+			if n := countOf(t, metrics.givenUp) - givenUp; n != 1 {
+				t.Errorf("%v streams were counted as given up", n)
+			}
+			if name == "an event" {
+				begun.append(t, "data: 3\n\n")
+				begun.Finish(store.Chunk{}, store.End{Reason: "stop"})
+				if got, err := readOn(t, begun.first); got != "data: 1\n\ndata: 2\n\ndata: 3\n\n" || err != io.EOF {
+					t.Errorf("a listener at the writer gets %q and %v", got, err)
+				}
+			}
+			if n := client.XLen(t.Context(), key).Val(); n != entries || !lastHas(fieldLost) {
+				t.Errorf("Redis has %d entries instead of %d", n, entries)
+			}
+			if got, err := readOn(t, there.listen(t, "id", 0)); got != "data: 1\n\n" || err != store.ErrLost {
+				t.Errorf("a listener elsewhere gets %q and %v", got, err)
+			}
+		})
+	}
+}
+
+// countOf returns the value of a counter.
+func countOf(t *testing.T, c prometheus.Counter) float64 {
+	t.Helper()
+	var m dto.Metric
+	if err := c.Write(&m); err != nil {
+		t.Fatal(err)
+	}
+	return m.GetCounter().GetValue()
+}
+
+// If Redis has an entry already because only the reply to it was lost, the stream goes on.
+func TestRepeatedEntry(t *testing.T) {
+	_, here, there := twoInstances(t)
+	begun := here.claim(t, "id")
+	begun.append(t, "data: 1\n\n")
+	eventually(t, "Redis has the event", begun.isSettled)
+	client, key := here.link.plain(), here.keys.log("id")
+	for n := 2; n <= 3; n++ {
+		event := fmt.Sprintf("data: %d\n\n", n)
+		begun.replica.mu.Lock()
+		id := fmt.Sprintf("%d-%d", begun.replica.events, begun.replica.sent+1)
+		begun.replica.mu.Unlock()
+		fields := []any{fieldData, event, fieldEnds, len(event)}
+		if n == 3 {
+			fields = append(fields, fieldReason, "stop", fieldCause, "")
+		}
+		if err := client.XAdd(t.Context(), &redis.XAddArgs{Stream: key, ID: id, Values: fields}).Err(); err != nil {
+			t.Fatal(err)
+		}
+		if n == 2 {
+			begun.append(t, event)
+			eventually(t, "Redis has the event", begun.isSettled)
+		} else {
+			begun.Finish(store.Chunk{Data: []byte(event), Ends: []int{len(event)}}, store.End{Reason: "stop"})
+		}
+	}
+	eventually(t, "Redis has the end", begun.isSettled)
+	if got, err := readOn(t, there.listen(t, "id", 0)); got != "data: 1\n\ndata: 2\n\ndata: 3\n\n" || err != io.EOF {
+		t.Errorf("a listener elsewhere gets %q and %v", got, err)
+	}
+	here.wantExpiring(t)
 }

@@ -15,6 +15,9 @@ const (
 	// lookInterval is about how often a stream is looked at although there is no news, because news can be lost.
 	lookInterval = 2 * time.Second
 
+	// deafLookTime is about how often all streams are looked at while this instance can get no news.
+	deafLookTime = 200 * time.Millisecond
+
 	// retryTime is the time after which a failed fetch is repeated.
 	retryTime = 100 * time.Millisecond
 
@@ -197,6 +200,7 @@ func (w *following) run() {
 	ctx := w.store.ctx
 	tick := time.NewTicker(tickTime)
 	defer tick.Stop()
+	var looked time.Time // when all streams were looked at because there is no news
 	for at, n := time.Now(), 0; ctx.Err() == nil; {
 		if w.isIdle() {
 			tick.Stop()
@@ -215,8 +219,20 @@ func (w *following) run() {
 			w.turn(n%int(retryTime/tickTime) == 0)
 			n++
 		}
+		if time.Since(looked) >= deafLookTime && w.isDeaf() {
+			looked = time.Now()
+			for _, f := range w.all() {
+				f.look(time.Time{})
+			}
+		}
 	}
 	w.close()
+}
+
+// isDeaf reports whether the shard of the inbox is down, so that no news comes, but another shard may have streams.
+func (w *following) isDeaf() bool {
+	s := w.store
+	return s.link.down(s.keys.inbox(s.instance)) && !s.link.allDown()
 }
 
 func (w *following) isIdle() bool {

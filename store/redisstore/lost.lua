@@ -1,12 +1,12 @@
--- Marks a stream as lost if a given instance has begun it and it has no end. The mark is the entry that would come next,
+-- Marks a stream as lost if a given writer has begun it and it has no end. The mark is the entry that would come next,
 -- so it does not hide an entry that Redis has.
 --
 -- KEYS: the stream
--- ARGV: the instance
+-- ARGV: the instance, and the claim ('': any claim of the instance)
 -- Returns 1 if the stream is marked now, else 0.
 
 local first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
-if not first or field(first, 'instance') ~= ARGV[1] then
+if not first or field(first, 'instance') ~= ARGV[1] or ARGV[2] ~= '' and field(first, 'claim') ~= ARGV[2] then
 	return 0
 end
 local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]

@@ -321,7 +321,7 @@ func (m *mirror) take(q *question) {
 		m.fail(store.ErrLost)
 	case !q.leased:
 		// The writing instance is gone, and what it has sent to Redis was read.
-		f.in.store.losses.check(f.id, f.instance)
+		f.in.store.losses.check(f.id, writer{f.instance, f.claim})
 		m.fail(store.ErrLost)
 	}
 	if q.header && f.header == nil {

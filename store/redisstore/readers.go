@@ -27,12 +27,13 @@ func (r *readers) init(s *redisStore) {
 func (r *readers) heard(from string, ids []string, last time.Duration) {
 	var begun []string
 	for _, id := range ids {
+		held := r.store.claims.isHeld(id) // asked first, because a claim that ends in between leaves a source
 		source := r.store.replicator.sourceOf(id)
-		if source == nil && r.store.claims.isHeld(id) {
+		if source == nil && held {
 			continue // the stream begins at this moment
 		}
 		if source == nil {
-			r.store.losses.check(id, r.store.instance)
+			r.store.losses.check(id, writer{instance: r.store.instance})
 			r.heardLocally(id)
 			begun = append(begun, id) // the listener may have missed the end
 			continue

@@ -587,7 +587,7 @@ func TestInstanceIsGoneBeforeTheHeader(t *testing.T) {
 	source.Fail(nil)
 }
 
-// Only the stream of the given instance is marked as lost, and only if it has no end.
+// Only the stream of the given instance and claim is marked as lost, and only if it has no end.
 func TestWhatIsMarkedAsLost(t *testing.T) {
 	_, here, there := twoInstances(t)
 	ended, live := here.claim(t, "ended"), here.claim(t, "live")
@@ -595,10 +595,10 @@ func TestWhatIsMarkedAsLost(t *testing.T) {
 	live.write(t, 1, 2)
 	ended.Finish(store.Chunk{}, store.End{})
 	<-ended.replica.done
-	lost := func(id, instance string) string {
+	lost := func(id, instance, claim string) string {
 		t.Helper()
 		key := here.keys.log(id)
-		if _, err := here.link.script(t.Context(), key, callTimeout, lostScript, []string{key}, instance); err != nil {
+		if _, err := here.link.script(t.Context(), key, callTimeout, lostScript, []string{key}, instance, claim); err != nil {
 			t.Fatal(err)
 		}
 		last, err := here.link.plain().XRevRangeN(t.Context(), key, "+", "-", 1).Result()
@@ -612,14 +612,15 @@ func TestWhatIsMarkedAsLost(t *testing.T) {
 		return fmt.Sprint(e.lost, " ", e.before())
 	}
 	entries := here.link.plain().XLen(t.Context(), here.keys.log("live")).Val()
-	for _, tc := range []struct{ id, instance, want string }{
-		{"live", there.instance, "false 1"},
-		{"ended", here.instance, "false 2"},
-		{"unknown", here.instance, ""},
-		{"live", here.instance, "true 2"},
-		{"live", here.instance, "true 2"},
+	for _, tc := range []struct{ id, instance, claim, want string }{
+		{"live", there.instance, "", "false 1"},
+		{"live", here.instance, "another", "false 1"},
+		{"ended", here.instance, "", "false 2"},
+		{"unknown", here.instance, "", ""},
+		{"live", here.instance, live.replica.claim, "true 2"},
+		{"live", here.instance, "", "true 2"},
 	} {
-		if got := lost(tc.id, tc.instance); got != tc.want {
+		if got := lost(tc.id, tc.instance, tc.claim); got != tc.want {
 			t.Errorf("%+v: got %q", tc, got)
 		}
 	}
@@ -716,5 +717,73 @@ func TestListenLater(t *testing.T) {
 	found.(*remote).known.Load().asked = time.Now().Add(-time.Hour)
 	if _, err := found.Listen(2); err != io.EOF {
 		t.Errorf("got %v", err)
+	}
+}
+
+// An instance may begin to listen to a stream while an entry of it is on its way, in one pipeline with news for that
+// instance of another stream. It is told of both.
+func TestNewsForANewReader(t *testing.T) {
+	_, here, there := twoInstances(t)
+	eventually(t, "Redis knows it", here.leased.Load)
+	to := here.link.shardOf(here.keys.inbox(there.instance))
+	isTold := func(already announcements, ids ...string) map[string]struct{} {
+		here.announced(already, ids)
+		here.orders.mu.Lock()
+		defer here.orders.mu.Unlock()
+		if b := here.orders.boxes[address{there.instance, orderNews}]; b != nil {
+			return b.ids
+		}
+		return nil
+	}
+	here.orders.mu.Lock() // so that the outbox is not emptied
+	here.orders.boxes[address{there.instance, orderNews}] = &outbox{ids: make(map[string]struct{})}
+	here.orders.mu.Unlock()
+	until := time.Now().Add(time.Minute)
+	here.readers.add("known", there.instance, until)
+	news := here.announce(to, []string{"first", "known", "last"})
+	if len(news) != 1 {
+		t.Fatalf("there are %d announcements", len(news))
+	}
+	if told := isTold(news, "first", "known", "last"); len(told) > 0 {
+		t.Errorf("told again: %v", told)
+	}
+	here.readers.add("first", there.instance, until)
+	here.readers.add("last", there.instance, until)
+	told := isTold(news, "first", "known", "last")
+	if _, again := told["known"]; again || len(told) != 2 {
+		t.Errorf("told of %v", told)
+	}
+}
+
+// While the shard of an instance's inbox is dead, its listeners get what the other shards have, soon.
+func TestNewsBesideADeadInbox(t *testing.T) {
+	c := redistest.StartCluster(t, 3, false, "--cluster-require-full-coverage", "no")
+	config := at(c.Masters[0].Address, c.Masters[1].Address, c.Masters[2].Address)
+	open := func(fits func(owner int) bool) (s *redisStore) {
+		for s = openInstance(t, config); !fits(c.Owner(s.keys.inbox(s.instance))); s = openInstance(t, config) {
+			_ = s.Destruct()
+		}
+		eventually(t, "Redis knows it", s.leased.Load)
+		return s
+	}
+	here, there := open(func(owner int) bool { return owner != 2 }), open(func(owner int) bool { return owner == 2 })
+	id := ""
+	for i := 0; id == "" || c.Owner(here.keys.log(id)) == 2; i++ {
+		id = fmt.Sprint("id", i)
+	}
+	source := here.claim(t, id)
+	listener := there.listen(t, id, 0)
+	source.append(t, "data: 0\n\n")
+	awaitEvent(t, listener, "data: 0\n\n")
+	c.Masters[2].Kill()
+	eventually(t, "the shard is down", func() bool { return there.link.down(there.keys.inbox(there.instance)) })
+	for n := range 5 {
+		event := fmt.Sprintf("data: %d\n\n", n+1)
+		began := time.Now()
+		source.append(t, event)
+		awaitEvent(t, listener, event)
+		if took := time.Since(began); took > deafLookTime+2*slack {
+			t.Errorf("an event takes %s", took)
+		}
 	}
 }

@@ -83,8 +83,8 @@ func (d *sender) fill() []redis.Cmder {
 		}
 	}
 	d.news = d.of.store.announce(d.shard, ids)
-	for _, command := range d.news {
-		d.commands = append(d.commands, command)
+	for _, news := range d.news {
+		d.commands = append(d.commands, news.command)
 	}
 	clear(queue)
 	d.mu.Lock()

@@ -65,7 +65,7 @@ type shipment struct {
 	failed  *store.Failed
 	ttl     time.Duration // 0: as before
 	first   bool          // the stream's first shipment, before which Redis had nothing of the stream
-	script  bool          // a script must do it, because a transaction was redirected
+	script  bool          // a script must do it: a transaction was redirected, or Redis has an entry with the id already
 	text    bool          // Redis does not know the script, so its text is sent
 
 	args     []any
@@ -127,14 +127,14 @@ func (s *shipment) prepare(renew bool) {
 		s.args = append(s.args, "xadd", r.keyArg, "0-1")
 		s.firstFields()
 		s.transact(r.keep + spare)
+	case s.what == guarded, (s.what == plain || s.what == last) && s.script:
+		s.run(appendScript, r.claim, s.ttl.Milliseconds(), &s.id)
+		s.fields()
+		s.add(redis.NewCmd(s.ctx(), s.args...))
 	case s.what == plain:
 		s.args = append(s.args, "xadd", r.keyArg, "nomkstream", &s.id)
 		s.fields()
 		s.add(redis.NewStringCmd(s.ctx(), s.args...))
-	case s.what == guarded, s.what == last && s.script:
-		s.run(appendScript, r.claim, s.ttl.Milliseconds(), &s.id)
-		s.fields()
-		s.add(redis.NewCmd(s.ctx(), s.args...))
 	case s.what == last:
 		s.args = append(s.args, "xadd", r.keyArg, "nomkstream", &s.id)
 		s.fields()
@@ -233,7 +233,7 @@ const (
 	unknown                   // it must be sent in another way
 	taken                     // Redis has it
 	gone                      // the key is gone
-	foreign                   // another claim has the stream
+	foreign                   // another claim has the stream, or another instance has marked it as lost
 )
 
 // outcome returns what has become of a shipment that has replies, and the error of a command that Redis refuses.
@@ -244,7 +244,9 @@ func (s *shipment) outcome() (outcome, error) {
 	var reply redis.Cmder
 	for _, reply = range s.commands {
 		switch err := reply.Err(); {
-		case err == nil, errors.Is(err, redis.Nil), isTaken(err):
+		case err == nil, errors.Is(err, redis.Nil):
+		case isTaken(err):
+			return s.repeated()
 		case isRedirection(err) && len(s.commands) > 1:
 			s.script = true // because a shard runs redirected commands one by one
 			return unknown, nil
@@ -264,9 +266,25 @@ func (s *shipment) outcome() (outcome, error) {
 			return gone, nil
 		}
 	case *redis.Cmd:
+		if entries, ok := c.Val().([]any); ok && len(entries) == 2 {
+			if err, ok := entries[0].(error); ok && isTaken(err) {
+				return s.repeated()
+			}
+		}
 		return outcomeOf(c.Val())
 	}
 	return taken, nil
+}
+
+// repeated returns the outcome of a shipment whose entry Redis refuses because of its id. An earlier attempt was
+// successful, but its reply was lost: or another instance took this one for dead, and has put its mark at that id. A
+// script finds out. Nobody marks the first entry.
+func (s *shipment) repeated() (outcome, error) {
+	if s.what == claim {
+		return taken, nil
+	}
+	s.script = true
+	return unknown, nil
 }
 
 // outcomeOf returns the outcome that the reply of a script or of a transaction means.
@@ -289,9 +307,6 @@ func outcomeOf(reply any) (outcome, error) {
 		case string: // the id of the entry
 			return taken, nil
 		case error:
-			if isTaken(added) {
-				return taken, nil
-			}
 			return refused, added
 		}
 	}
@@ -302,8 +317,7 @@ func isRedirection(err error) bool {
 	return err != nil && (redis.HasErrorPrefix(err, "MOVED") || redis.HasErrorPrefix(err, "ASK "))
 }
 
-// isTaken reports whether Redis refuses an entry because it has the entry already. Then an earlier attempt was
-// successful, but its reply was lost.
+// isTaken reports whether Redis refuses an entry because it has one with that id, or with a greater one.
 func isTaken(err error) bool {
 	return err != nil && strings.Contains(err.Error(), "equal or smaller than the target stream top item")
 }

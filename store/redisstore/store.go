@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -47,7 +46,8 @@ type redisStore struct {
 
 	replicator replicator
 	claims     idLocks
-	leased     atomic.Bool // the instance has had a lease
+	leased     ownLease
+	looks      leaseLooks
 	readers    readers
 	losses     losses
 	orders     orders
@@ -115,9 +115,10 @@ func (s *redisStore) show() error {
 	lease, instances := s.keys.lease(s.instance), s.keys.instances()
 	return s.link.beat(s.ctx, beatInterval,
 		pulse{key: lease, run: func(ctx context.Context, c *redis.Conn) error {
-			err := c.Set(ctx, lease, "", leaseTime).Err()
+			began := time.Now()
+			err := c.Set(ctx, lease, s.leased.next(), leaseTime).Err()
 			if err == nil {
-				s.leased.Store(true)
+				s.leased.note(began)
 			}
 			return err
 		}},
