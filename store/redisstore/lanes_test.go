@@ -323,7 +323,7 @@ func TestOnlyHeartbeatsDecide(t *testing.T) {
 			t.Errorf("a late call for %d decides", p)
 		}
 	}
-	shard.beating.Store(true) // so that no heartbeat decides
+	eventually(t, "no heartbeat can decide", func() bool { return shard.beating.CompareAndSwap(false, true) })
 	defer shard.beating.Store(false)
 	server.Pause()
 	_, err := s.Find(t.Context(), "id")
