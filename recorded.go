@@ -98,7 +98,7 @@ func (run *recordedRun) serve(ex *exchange, rec *recording.Recorder) (ended bool
 		case !run.beginSending():
 			return run.awaitSent(over)
 		case over:
-			stop() // there is nothing left to part
+			stop()                     // there is nothing left to part
 			run.follower.EndFlushing() // net/http flushes when the handler returns, which saves a short chat a write
 			return run.send()
 		}

@@ -145,8 +145,10 @@ func TestRepeatedClaim(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if !ask("a", "") || !ask("a", "") {
-		t.Error("its own claim is refused")
+	for range 2 {
+		if !ask("a", "") {
+			t.Error("its own claim is refused")
+		}
 	}
 	if ask("b", "") || ask("b", "c") {
 		t.Error("a claim is replaced")

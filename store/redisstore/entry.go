@@ -105,11 +105,6 @@ func (e *entry) number() int64 {
 	return n
 }
 
-// next returns the id of the next entry.
-func (e *entry) next() string {
-	return strconv.FormatInt(e.before()+int64(len(e.ends)), 10) + "-" + strconv.FormatInt(e.number()+1, 10)
-}
-
 // previous returns the greatest id that is smaller than the entry's.
 func (e *entry) previous() string {
 	return strconv.FormatInt(e.before(), 10) + "-" + strconv.FormatInt(e.number()-1, 10)

@@ -22,6 +22,7 @@ func (c *Redis) fingerprint() (string, error) {
 
 // trust returns a text that two TLS configs have in common if the contents of their certificate files are the same.
 func trust(t *reverseproxy.TLSConfig) string {
+	//lint:ignore SA1019 configs may still have the deprecated field
 	files := slices.Concat(t.RootCAPEMFiles, []string{t.ClientCertificateFile, t.ClientCertificateKeyFile})
 	known := t.ClientCertificateAutomate == "" && addFiles(&files, t.CARaw)
 	text := ""
