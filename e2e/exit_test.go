@@ -37,11 +37,14 @@ func TestExitDoesNotWaitForNobody(t *testing.T) {
 	u := sitetest.NewHandUpstream(t)
 	s := sitetest.New(t, "grace_period 9s")
 	caddy := sitetest.Run(t, s, sitetest.ChatToURL(u.URL, "resume"))
-	for _, stream := range sitetest.ConverseOverAll(t, s, u) {
+	streams := sitetest.ConverseOverAll(t, s, u)
+	for _, stream := range streams {
 		stream.Response.Body.Close()
-		stream.Upstream.Say(t, sitetest.Numbered(2)) // the handler of the visitor who asked may wait for that
 	}
 	sitetest.Eventually(t, "the visitors are gone", func() bool {
+		for _, stream := range streams { // the handler of a visitor who asked may wait for the next event
+			stream.Upstream.Say(t, sitetest.Numbered(2))
+		}
 		_, answer, _ := caddy.Ask(t, http.MethodGet, "/metrics", nil)
 		return strings.Contains(answer, `caddy_illumichat_requests_total{assistant="asst_demo",outcome="left"} 3`)
 	})
@@ -150,8 +153,8 @@ func TestExitWaitsForTheThirdListener(t *testing.T) {
 	second, third := s.GoOn(t, id, 0), s.GoOn(t, id, 1)
 	asked.Response.Body.Close()
 	second.Body.Close()
-	asked.Upstream.Say(t, sitetest.Numbered(2)) // the handler of the visitor who asked may wait for that
 	sitetest.Eventually(t, "two have left", func() bool {
+		asked.Upstream.Say(t, sitetest.Numbered(2)) // the handler of the visitor who asked may wait for the next event
 		_, text, _ := caddy.Ask(t, http.MethodGet, "/metrics", nil)
 		return strings.Contains(text, `caddy_illumichat_requests_total{assistant="asst_demo",outcome="left"} 2`)
 	})
