@@ -131,10 +131,11 @@ func (r *remote) Meta() store.Meta {
 	return store.Meta{Owner: meta.Owner, Assistant: meta.Assistant}
 }
 
-// Stop returns nil only once Redis has the order, or if the stream was over when it was found.
+// Stop returns nil only once Redis has the order, or if the stream had ended when it was found. A stream that is marked as
+// lost may still be written by an instance that was cut off from Redis, so that one gets the order, too.
 func (r *remote) Stop(ctx context.Context) error {
 	known := r.known.Load()
-	if known.isOver() {
+	if known.last.end != nil {
 		return nil
 	}
 	return r.store.orders.stop(ctx, known.instance, r.id)
