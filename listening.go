@@ -173,13 +173,7 @@ func (l *listening) writeJSON() error {
 // has named an event that there never was, or has the finish already.
 func (l *listening) finishAgain(end store.End) error {
 	l.record.Ended(end.Reason, end.Cause)
-	if err := l.Commit(); err != nil {
-		return l.leave(err)
-	}
-	if err := l.Finish(chat.FinishAgain(end.Reason)); err != nil {
-		return l.leave(err)
-	}
-	return nil
+	return l.writeFinish(chat.FinishAgain(end.Reason))
 }
 
 // noteEnd records the finish that the visitor got. ended reports whether nothing follows it.
@@ -201,7 +195,7 @@ func (l *listening) interrupt(reason *apierror.Interruption) error {
 	}
 	l.record.Ended(reason.FinishReason(), reason.Code.String())
 	l.exchanges.logInterruption(l.record, reason, "") // the answer may go on for others
-	return l.writeFinish(reason)
+	return l.writeFinish(chat.FinishEvent(reason))
 }
 
 // finishLost ends the response with a finish of our own, after the store lost the rest of the answer. If nothing was sent
@@ -223,17 +217,18 @@ func (l *listening) finishLost(err error) error {
 		Message: "the rest of an answer is lost",
 		Hint:    hint,
 	}, zap.NamedError("cause", err))
-	if err := l.Commit(); err != nil {
-		return l.leave(err)
-	}
-	return l.writeFinish(apierror.Lost)
+	return l.writeFinish(chat.FinishEvent(apierror.Lost))
 }
 
 // canCommit reports whether the visitor can get response headers of the answer.
 func (l *listening) canCommit() bool { return l.hasBegun && !l.isJSON }
 
-func (l *listening) writeFinish(reason *apierror.Interruption) error {
-	if err := l.Finish(chat.FinishEvent(reason)); err != nil {
+// writeFinish ends the response with a finish of our own, after the response headers if they are not sent yet.
+func (l *listening) writeFinish(finish []byte) error {
+	if err := l.Commit(); err != nil {
+		return l.leave(err)
+	}
+	if err := l.Finish(finish); err != nil {
 		return l.leave(err)
 	}
 	return nil
