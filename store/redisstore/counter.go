@@ -285,7 +285,7 @@ func number(reply any) (int64, error) {
 func (s *redisStore) Reserve(e store.Request) (store.Decision, error) {
 	reservation := newReservation(s, &e)
 	if !e.Listens && !reservation.counted && len(e.Limits) == 0 {
-		cools, err := s.hasCoolDown(reservation.coolDown)
+		cools, err := s.coolDowns.look(reservation.coolDown)
 		switch {
 		case err != nil:
 			return store.Decision{}, err
@@ -310,17 +310,6 @@ func (s *redisStore) Reserve(e store.Request) (store.Decision, error) {
 		s.counting.overLater(e.ID, reservation.coolDown, false, settled)
 	}
 	return store.Decision{}, err
-}
-
-// hasCoolDown reports whether Redis remembers a cool-down. If it does not, a request that counts nowhere may go upstream.
-// That is so for most requests, and a plain command costs Redis a fifth of what a script does.
-func (s *redisStore) hasCoolDown(key string) (bool, error) {
-	var exists *redis.IntCmd
-	err := s.link.run(s.ctx, key, s.counts(), func(ctx context.Context, p redis.Pipeliner) { exists = p.Exists(ctx, key) })
-	if err != nil {
-		return false, err
-	}
-	return exists.Val() > 0, causeOf(exists.Err())
 }
 
 // enter runs enter.lua.

@@ -58,10 +58,20 @@ func (s *source) write(t *testing.T, from, to int) {
 	}
 }
 
+// isSettled reports whether Redis has what there is. It has that sent at once, so that tests need not wait for it.
 func (r *replica) isSettled() bool {
+	r.of.sender(r.of.store.link.shardOf(r.key)).hasten()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.over || r.claimed && r.next.what == nothing && !r.queued && !r.busy
+}
+
+// hasten sends all that is queued at once.
+func (d *sender) hasten() {
+	d.mu.Lock()
+	d.awaited, d.since = true, time.Time{}
+	d.mu.Unlock()
+	d.start()
 }
 
 // listen waits until the store finds a stream, and listens to it.

@@ -26,6 +26,7 @@ func (r *readers) init(s *redisStore) {
 // checked in the background.
 func (r *readers) heard(from string, ids []string, last time.Duration) {
 	var begun []string
+	until := time.Now().Add(last)
 	for _, id := range ids {
 		held := r.store.claims.isHeld(id) // asked first, because a claim that ends in between leaves a source
 		source := r.store.replicator.sourceOf(id)
@@ -39,7 +40,8 @@ func (r *readers) heard(from string, ids []string, last time.Duration) {
 			continue
 		}
 		source.Heard()
-		if r.add(id, from, time.Now().Add(last)) {
+		r.store.replicator.heard(id, until)
+		if r.add(id, from, until) {
 			begun = append(begun, id)
 		}
 	}

@@ -47,6 +47,8 @@ type replica struct {
 	events  int64         // how many events end in those entries
 	behind  time.Time     // since when something has waited for Redis
 	grew    bool          // the local stream may have more than was read
+	more    bool          // there is more than the last entry could have
+	readers time.Time     // until when another instance listens
 	renewal bool          // the key's time to live must be renewed
 	over    bool          // nothing of the stream is sent any more
 	removal time.Time     // the key must be removed from Redis, unless it has expired by then; zero: it must not
@@ -70,7 +72,10 @@ func (r *replica) open(header http.Header) {
 	} else {
 		r.announce()
 	}
-	d := r.queue()
+	d := r.requeue()
+	if d == nil {
+		d = r.queue()
+	}
 	r.mu.Unlock()
 	d.start()
 }
@@ -168,6 +173,47 @@ func (r *replica) queue() *sender {
 	return r.of.enqueue(r)
 }
 
+// requeue queues the replica again if it waits in the queue, because it has become more urgent.
+func (r *replica) requeue() *sender {
+	if !r.queued {
+		return nil
+	}
+	return r.of.enqueue(r)
+}
+
+// urgency says how long a replica may wait in the queue.
+type urgency int
+
+const (
+	unread  urgency = iota // for unreadTime
+	read                   // for gatherTime
+	awaited                // not at all
+)
+
+func (r *replica) urgency() urgency {
+	switch {
+	case r.header != nil && !r.told:
+		return awaited
+	case r.over, !r.told, r.more, r.next.what != nothing, time.Now().Before(r.readers):
+		return read
+	default:
+		return unread
+	}
+}
+
+// heard notes until when another instance listens.
+func (r *replica) heard(until time.Time) {
+	r.mu.Lock()
+	was := r.urgency()
+	r.readers = until
+	var d *sender
+	if was == unread {
+		d = r.requeue()
+	}
+	r.mu.Unlock()
+	d.start()
+}
+
 // hasMore reports whether there may be something to send.
 func (r *replica) hasMore() bool {
 	if r.over {
@@ -179,10 +225,13 @@ func (r *replica) hasMore() bool {
 // isEnded reports whether the writer has ended the stream.
 func (r *replica) isEnded() bool { return r.end != nil || r.failed != nil }
 
-// ship returns what is to be sent next, or nil if there is nothing.
+// ship returns what is to be sent next, or nil if there is nothing. The replica may have been queued more than once.
 func (r *replica) ship() *shipment {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if !r.queued {
+		return nil
+	}
 	r.queued = false
 	s := &r.next
 	if !r.over && !r.isEnded() && !r.tail.Kept() {
@@ -255,7 +304,7 @@ func (r *replica) load() {
 func (r *replica) read() (chunk store.Chunk, last bool) {
 	if r.end == nil {
 		chunk, r.grew, _ = r.tail.Next(r.next.scratch[:0])
-		r.next.scratch = chunk.Ends
+		r.next.scratch, r.more = chunk.Ends, r.grew
 		return chunk, false
 	}
 	if len(r.rest) > 0 {
@@ -264,7 +313,8 @@ func (r *replica) read() (chunk store.Chunk, last bool) {
 		r.rest = r.rest[1:]
 		r.next.pinned = true
 	}
-	return chunk, len(r.rest) == 0
+	r.more = len(r.rest) > 0
+	return chunk, !r.more
 }
 
 // settle notes what has become of the shipment. It returns false if the shipment failed: the replica then counts as

@@ -137,10 +137,15 @@ func (p *replicator) isIdle() bool {
 // enqueue puts a replica into the queue of its shard. The caller must start the returned sender afterwards.
 func (p *replicator) enqueue(r *replica) *sender {
 	d := p.sender(p.store.link.shardOf(r.key))
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.queue = append(d.queue, r)
+	d.add(r, r.urgency())
 	return d
+}
+
+// heard notes until when another instance listens to a stream.
+func (p *replicator) heard(id string, until time.Time) {
+	if r := p.find(id); r != nil {
+		r.heard(until)
+	}
 }
 
 // sender returns the sender of a shard.

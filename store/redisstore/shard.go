@@ -59,6 +59,9 @@ const (
 // time for that, or too large replies. A heartbeat decides then.
 func (p purpose) decides() bool { return p == forClaims || p == forStreams }
 
+// isOfChats reports whether each chat has a call with the purpose.
+func (p purpose) isOfChats() bool { return p == forCounts || p == forClaims || p == forStreams }
+
 func newShard(l *link, address string, client *redis.Client) *shard {
 	s := &shard{link: l, address: address, client: client, pulse: wire{client: client}}
 	s.heard() // so that claims wait for a Redis that starts a moment later

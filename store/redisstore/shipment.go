@@ -131,19 +131,18 @@ func (s *shipment) prepare(renew bool) {
 		s.run(appendScript, r.claim, s.ttl.Milliseconds(), &s.id)
 		s.fields()
 		s.add(redis.NewCmd(s.ctx(), s.args...))
-	case s.what == plain:
+	case s.what == plain, s.what == last:
 		s.args = append(s.args, "xadd", r.keyArg, "nomkstream", &s.id)
 		s.fields()
 		s.add(redis.NewStringCmd(s.ctx(), s.args...))
-	case s.what == last:
-		s.args = append(s.args, "xadd", r.keyArg, "nomkstream", &s.id)
-		s.fields()
-		s.transact(s.ttl)
 	case s.what == removal:
 		s.run(removeScript, r.claim)
 		s.add(redis.NewCmd(s.ctx(), s.args...))
 	}
-	if renew {
+	switch {
+	case s.what == last:
+		s.expire = redis.NewBoolCmd(s.ctx(), "pexpire", r.keyArg, s.ttl.Milliseconds())
+	case renew:
 		s.expire = redis.NewBoolCmd(s.ctx(), "pexpire", r.keyArg, (r.keep + spare).Milliseconds())
 	}
 }

@@ -53,6 +53,7 @@ type redisStore struct {
 	orders     orders
 	inbox      inbox
 	following  following
+	coolDowns  coolDowns
 	counting   counting
 	countTime  time.Duration // the constant, except in tests
 }
@@ -87,6 +88,7 @@ func (c *Redis) newStore(scope, poolKey string) (*redisStore, error) {
 	s.orders.init(s)
 	s.inbox.store = s
 	s.following.init(s)
+	s.coolDowns.init(s)
 	s.loops.Go(s.beat)
 	s.loops.Go(s.tidy)
 	s.loops.Go(s.inbox.read)
