@@ -124,15 +124,17 @@ func (l *listening) WriteEvents(p []byte, whole, flush bool) error {
 // follow sends a stream to the visitor, until it ends, the visitor leaves, or the visitor's stream must end. It waits for
 // the stream to begin. An error means that nothing was sent.
 func (l *listening) follow(listener store.Listener) error {
-	follower := l.newFollower(listener)
+	var follower recording.Follower
+	l.start(&follower, listener)
 	defer follower.Stop()
 	_, err := l.conclude(listener, follower.Follow())
 	return err
 }
 
-func (l *listening) newFollower(listener store.Listener) *recording.Follower {
+// start starts a Follower of a stream.
+func (l *listening) start(f *recording.Follower, listener store.Listener) {
 	c := l.record
-	return recording.NewFollower(l.ctx, recording.Time{Start: c.Start, End: l.end, Cancel: l.cancel}, l, listener,
+	f.Init(l.ctx, recording.Time{Start: c.Start, End: l.end, Cancel: l.cancel}, l, listener,
 		recording.Progress{Events: &c.Events, FirstEvent: &c.FirstEvent})
 }
 

@@ -20,7 +20,7 @@ import (
 )
 
 // slowWrite is how long a write to the visitor who asked may take. After a longer one, the recording no longer waits for
-// the visitor. A write that blocks is noticed within a second.
+// the visitor. A write that blocks is noticed within some seconds, or as soon as another visitor listens.
 const slowWrite = 20 * time.Millisecond
 
 // recordedRun is the run of an exchange whose answer is recorded. It has two tasks: to relay the upstream's answer into
@@ -38,8 +38,8 @@ type recordedRun struct {
 	response *listening
 
 	ex       *exchange
-	rec      *recording.Recorder
-	follower *recording.Follower
+	rec      recording.Recorder
+	follower recording.Follower
 	asked    bool // the exchange has begun; only the goroutine that relays uses it
 	left     bool // leave was called; only the goroutine that sends uses it, and then the handler's
 
@@ -80,13 +80,13 @@ func (run *recordedRun) leave() {
 
 // serve runs the exchange and sends its answer to the visitor. ended reports whether the visitor got all of it. An error
 // means that nothing was sent. The exchange goes on if the visitor leaves.
-func (run *recordedRun) serve(ex *exchange, rec *recording.Recorder) (ended bool, err error) {
-	run.ex, run.rec = ex, rec
+func (run *recordedRun) serve(ex *exchange) (ended bool, err error) {
+	run.ex = ex
 	// A reload ends an HTTP/3 connection, so it must end the response, whatever the upstream does at the moment.
 	together := !run.response.http3
 	run.sending = !together
 	run.response.slow = run.makeWay
-	run.follower = run.response.newFollower(run.question.first)
+	run.response.start(&run.follower, run.question.first)
 	defer run.follower.Stop()
 	run.question.source.OnListener(run.makeWay)
 	stop := context.AfterFunc(run.response.ctx, run.part)
@@ -126,7 +126,7 @@ func (run *recordedRun) beginSending() bool {
 // sendHeld sends what the visitor does not have yet.
 func (run *recordedRun) sendHeld() error {
 	began := time.Now()
-	err := run.follower.SendHeld()
+	err := run.follower.SendHeld(slowWrite)
 	if time.Since(began) > slowWrite || !run.follower.HasBegun() {
 		run.makeWay()
 	}

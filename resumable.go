@@ -129,7 +129,7 @@ func (m *resumer) ask(w http.ResponseWriter, r *http.Request, header http.Header
 	c.Admitted = true
 	run := newRecordedRun(q, response)
 	defer run.leave()
-	rec := recording.New(recording.Config{
+	run.rec.Init(recording.Config{
 		ID:     q.id,
 		Source: q.source,
 		Shared: m.store.Shared,
@@ -138,12 +138,12 @@ func (m *resumer) ask(w http.ResponseWriter, r *http.Request, header http.Header
 		Opens:  run.part,
 		Waits:  run.part,
 	})
-	response.begun = func() { c.Tries, c.UpstreamStatus = rec.Asked() }
+	response.begun = func() { c.Tries, c.UpstreamStatus = run.rec.Asked() }
 	// The exchange may outlive the visitor's request: keep the context's values, not its cancellation.
-	ex := m.exchanges.open(context.WithoutCancel(r.Context()), rec, false, q.admission, newAnswerRecord(q.asked, c.Start))
-	rec.Attach(ex)
+	ex := m.exchanges.open(context.WithoutCancel(r.Context()), &run.rec, false, q.admission, newAnswerRecord(q.asked, c.Start))
+	run.rec.Attach(ex)
 
-	ended, err := run.serve(ex, rec)
+	ended, err := run.serve(ex)
 	switch {
 	case ended:
 		<-run.over // so that the slot is free before the visitor can ask again

@@ -57,15 +57,14 @@ type Follower struct {
 	ending   bool // nothing more needs to be flushed
 }
 
-// NewFollower returns a Follower that counts in p. It cancels ctx when the visitor's time is over, with the cause
-// apierror.MaxDuration, and when a heartbeat fails. The caller must call Stop.
-func NewFollower(ctx context.Context, t Time, visitor Visitor, listener store.Listener, p Progress) *Follower {
-	f := &Follower{ctx: ctx, time: t, visitor: visitor, listener: listener, progress: p}
+// Init prepares a Follower that counts in p. The Follower must not be copied afterwards. It cancels ctx when the visitor's
+// time is over, with the cause apierror.MaxDuration, and when a heartbeat fails. The caller must call Stop.
+func (f *Follower) Init(ctx context.Context, t Time, visitor Visitor, listener store.Listener, p Progress) {
+	f.ctx, f.time, f.visitor, f.listener, f.progress = ctx, t, visitor, listener, p
 	f.alarm.Init(t.Start, f.fire)
 	now := f.alarm.Now()
 	f.cancelIfOver(now) // so that nothing is sent then
 	f.alarm.NoLaterThan(min(now+visitor.Patience(), t.End))
-	return f
 }
 
 // Stop ends the heartbeats and the watch over writes.
@@ -83,6 +82,9 @@ func (f *Follower) EndFlushing() { f.ending = true }
 // progress and returns the cause.
 func (f *Follower) Follow() error {
 	for {
+		if f.ctx.Err() != nil {
+			return context.Cause(f.ctx)
+		}
 		more, err := f.passPiece()
 		if err == nil && !more {
 			err = f.wait()
@@ -99,13 +101,20 @@ func (f *Follower) Follow() error {
 
 // slowCheck is how soon the alarm looks at a write of SendHeld that blocks. It makes the alarm ring once in that time at
 // most, however many events there are.
-const slowCheck = time.Second
+const slowCheck = 5 * time.Second
 
-// SendHeld sends what there is of the stream, and does not wait for more. It returns io.EOF at the end of the stream. Any
-// other error is one of Follow. A caller with other work learns of a write that blocks by Visitor.EndStalled, which is
-// called within a second.
-func (f *Follower) SendHeld() error {
+// SendHeld sends what there is of the stream. It waits for nothing but the response headers, and for those no longer than
+// the given time. It returns io.EOF at the end of the stream. Any other error is one of Follow. A caller with other work
+// learns of a write that blocks by Visitor.EndStalled, which is called within slowCheck. Once the visitor has the response
+// headers, the caller has to notice that ctx has ended.
+func (f *Follower) SendHeld(patience time.Duration) error {
 	f.alarm.NoLaterThan(f.alarm.Now() + slowCheck)
+	if !f.begun {
+		f.awaitHeader(patience)
+		if f.ctx.Err() != nil {
+			return context.Cause(f.ctx)
+		}
+	}
 	for {
 		if more, err := f.passPiece(); err != nil || !more {
 			return err
@@ -137,9 +146,6 @@ func (f *Follower) cancelIfOver(now time.Duration) bool {
 
 // passPiece sends the next piece of the stream. It returns false if there is none yet, and io.EOF at the stream's end.
 func (f *Follower) passPiece() (more bool, err error) {
-	if f.ctx.Err() != nil {
-		return false, context.Cause(f.ctx)
-	}
 	piece, err := f.listener.Read()
 	if !f.begun {
 		f.begin()
@@ -176,4 +182,15 @@ func (f *Follower) wait() error {
 		}
 	}
 	return f.listener.Wait(f.ctx)
+}
+
+// awaitHeader waits until the stream is open, for the given time at most.
+func (f *Follower) awaitHeader(most time.Duration) {
+	if f.listener.Header() != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(f.ctx, most)
+	defer cancel()
+	for f.listener.Header() == nil && f.listener.Wait(ctx) == nil {
+	}
 }

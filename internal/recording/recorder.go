@@ -18,27 +18,28 @@ import (
 // reads that stream, as do visitors who come back. The stream is there from the beginning of the exchange. It opens when
 // the response headers would be sent. If the exchange fails before that, all who wait get the same error.
 type Recorder struct {
+	numberer sse.Numberer // only the exchange's goroutine uses it
+
+	mu      sync.Mutex
+	opened  bool
+	hasBody bool
+	head    http.Header // response headers
+
 	config   Config
 	exchange Exchange
 	unwatch  func() bool
 
-	mu      sync.Mutex
-	head    http.Header // response headers
-	opened  bool
-	hasBody bool
-
-	tries, status int // when the answer came
+	tries, status int // when the answer came; mu guards them
 
 	// Only the exchange's goroutine uses these.
-	numberer sse.Numberer
-	last     store.Chunk     // a finish of our own
-	failure  *apierror.Error // why there is no answer
+	last    *sse.Numbered   // a finish of our own; nil: there is none
+	failure *apierror.Error // why there is no answer
 }
 
 // Config holds the settings of a Recorder.
 type Config struct {
-	ID     string
 	Source store.Source
+	ID     string
 	Shared func() bool // reports whether visitors can come back through another instance
 	Until  time.Time   // the deadline of the server that the first visitor asked; zero: none
 	Slot   Slot
@@ -74,9 +75,10 @@ type Exchange interface {
 	HowAsked() (tries, status int)
 }
 
-// New returns a Recorder. The caller must call Attach before an exchange writes to it.
-func New(config Config) *Recorder {
-	return &Recorder{config: config, numberer: sse.NewNumberer(config.ID)}
+// Init prepares a Recorder, which must not be copied afterwards. The caller must call Attach before an exchange writes to
+// it.
+func (r *Recorder) Init(config Config) {
+	r.config, r.numberer = config, sse.NewNumberer(config.ID)
 }
 
 // Attach makes r the output of exchange, and cancels the exchange once no visitor wants the stream. It must be called
@@ -149,8 +151,9 @@ func (r *Recorder) HasSent() bool {
 func (r *Recorder) WriteEvents(p []byte, whole, _ bool) error {
 	p = r.beginWith(p)
 	before := r.numberer
-	numbered, ends := r.numberer.Number(p)
-	if err := r.append(store.Chunk{Data: numbered, Ends: ends, Torn: !whole}); err != nil {
+	numbered := r.numberer.Number(p)
+	defer numbered.Release()
+	if err := r.append(store.Chunk{Data: numbered.Data, Ends: numbered.Ends, Torn: !whole}); err != nil {
 		r.numberer = before // so that the finish gets the next number
 		return interruption(err)
 	}
@@ -209,7 +212,7 @@ func (r *Recorder) Finish(ev []byte) error {
 	if r.numberer.Within() {
 		ev = sse.CloseTorn(ev)
 	}
-	r.last.Data, r.last.Ends = r.numberer.Number(ev)
+	r.last = r.numberer.Number(ev)
 	return nil
 }
 
@@ -236,12 +239,20 @@ func (r *Recorder) Close(reason, cause string) (bytes int64) {
 	r.unwatch()
 	r.config.Slot.EndStream()
 	if r.IsCommitted() {
-		r.config.Source.Finish(r.last, store.End{Reason: reason, Cause: cause})
-		r.numberer.Release()
+		r.config.Source.Finish(r.finish(), store.End{Reason: reason, Cause: cause})
+		r.last.Release()
 	} else {
 		r.config.Source.Fail(r.failure.Encode())
 	}
 	return 0
+}
+
+// finish returns the last chunk of the stream, which is empty if the finish is the upstream's.
+func (r *Recorder) finish() store.Chunk {
+	if r.last == nil {
+		return store.Chunk{}
+	}
+	return store.Chunk{Data: r.last.Data, Ends: r.last.Ends}
 }
 
 // interruption returns the reason why an exchange ends, for the cause with which the store ended its stream.

@@ -91,7 +91,7 @@ func (v *fakeVisitor) Patience() time.Duration                       { return 10
 
 // recorder is a Recorder, with the listener of the visitor who asked.
 type recorder struct {
-	*Recorder
+	Recorder
 	first store.Listener
 }
 
@@ -110,7 +110,8 @@ func record(t *testing.T) (*recorder, *fakeExchange, *fakeSlot, store.Store) {
 	slot := new(fakeSlot)
 	terms := store.Terms{Grace: time.Second, Keep: time.Minute, MaxSize: 1 << 20, MaxTotal: 1 << 20}
 	source, first := kept.Create(testID, store.Meta{Owner: "owner", Assistant: "assistant"}, terms)
-	r := &recorder{New(Config{ID: testID, Source: source, Shared: kept.Shared, Slot: slot, Opens: func() {}, Waits: func() {}}), first}
+	r := &recorder{first: first}
+	r.Init(Config{ID: testID, Source: source, Shared: kept.Shared, Slot: slot, Opens: func() {}, Waits: func() {}})
 	exchange := newFakeExchange(t)
 	r.Attach(exchange)
 	return r, exchange, slot, kept
@@ -244,7 +245,8 @@ func TestFollow(t *testing.T) {
 func follow(ctx context.Context, start time.Time, visitor Visitor, listener store.Listener, p Progress) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	f := NewFollower(ctx, Time{Start: start, End: time.Hour, Cancel: cancel}, visitor, listener, p)
+	var f Follower
+	f.Init(ctx, Time{Start: start, End: time.Hour, Cancel: cancel}, visitor, listener, p)
 	defer f.Stop()
 	return f.Follow()
 }
@@ -449,7 +451,8 @@ func TestFollowEndsInTime(t *testing.T) {
 				time.AfterFunc(test.cancel, func() { cancel(shutdown) })
 				v := &slowVisitor{pause: test.pause}
 				start := time.Now()
-				f := NewFollower(ctx, Time{Start: start, End: test.end, Cancel: cancel}, v, listener, newProgress())
+				var f Follower
+				f.Init(ctx, Time{Start: start, End: test.end, Cancel: cancel}, v, listener, newProgress())
 				err = f.Follow()
 				f.Stop()
 				if took := time.Since(start); !errors.Is(err, test.want) || took != test.after {
@@ -475,4 +478,54 @@ type slowVisitor struct {
 func (v *slowVisitor) WriteEvents(p []byte, whole, flush bool) error {
 	time.Sleep(v.pause)
 	return v.fakeVisitor.WriteEvents(p, whole, flush)
+}
+
+// A store may give out the response headers a moment after the stream was opened. SendHeld waits for them, but not longer
+// than it may, and not for a visitor whose time is over.
+func TestSendHeldWaitsForTheHeaders(t *testing.T) {
+	const patience = 20 * time.Millisecond
+	over := errors.New("the time is over")
+	for name, test := range map[string]struct {
+		opens, ends time.Duration // 0: never
+		after       time.Duration
+		sends       bool
+		want        error
+	}{
+		"in time":  {opens: patience / 2, after: patience / 2, sends: true},
+		"too late": {opens: 2 * patience, after: patience},
+		"over":     {opens: patience, ends: patience / 2, after: patience / 2, want: over},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r, _, _, _ := record(t)
+				r.Prepare(nil, sse.MediaType)
+				ctx, cancel := context.WithCancelCause(t.Context())
+				defer cancel(nil)
+				v, p, start := new(fakeVisitor), newProgress(), time.Now()
+				var f Follower
+				f.Init(ctx, Time{Start: start, End: time.Hour, Cancel: cancel}, v, r.first, p)
+				defer f.Stop()
+				var done sync.WaitGroup
+				done.Go(func() {
+					time.Sleep(test.opens)
+					if err := r.WriteEvents([]byte("data: a\n\n"), true, true); err != nil {
+						t.Error(err)
+					}
+				})
+				if test.ends > 0 {
+					time.AfterFunc(test.ends, func() { cancel(over) })
+				}
+				err := f.SendHeld(patience)
+				if took := time.Since(start); err != test.want || took != test.after {
+					t.Errorf("it ended with %v after %s, want %v after %s", err, took, test.want, test.after)
+				}
+				if sent := *p.Events > 0; sent != test.sends || f.HasBegun() != test.sends {
+					t.Errorf("the event was sent: %v", sent)
+				}
+				done.Wait()
+				r.first.Close()
+				r.Close("stop", "")
+			})
+		})
+	}
 }

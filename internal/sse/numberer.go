@@ -20,22 +20,25 @@ type Numberer struct {
 
 	scanner Scanner
 	last    [2]byte // the last two bytes of the stream
-	out     []byte
-	ends    []int
 }
 
-// spareOutput holds memory for the results of Number that no stream uses at the moment.
-var spareOutput = sync.Pool{New: func() any { return new([]byte) }}
+// Numbered is a part of a stream with ids.
+type Numbered struct {
+	Data []byte
+	Ends []int // where events end in Data
+}
 
-// maxNumbered is how much memory is kept for other streams.
+// spare holds results of Number that are no longer used. Streams share it, so that a processor has it in its caches.
+var spare = sync.Pool{New: func() any { return new(Numbered) }}
+
+// maxNumbered is how large a result is at most that is used again.
 const maxNumbered = 16 << 10
 
-// Release ends the use of the Numberer, and of what Number has returned.
-func (n *Numberer) Release() {
-	if out := n.out; cap(out) <= maxNumbered {
-		spareOutput.Put(&out)
+// Release ends the use of the result. A nil one needs no Release.
+func (d *Numbered) Release() {
+	if d != nil && cap(d.Data) <= maxNumbered {
+		spare.Put(d)
 	}
-	n.out = nil
 }
 
 // NewNumberer returns a Numberer for the beginning of the stream with the given id.
@@ -44,28 +47,25 @@ func NewNumberer(stream string) Numberer { return Numberer{stream: stream} }
 // Within reports whether the bytes so far end within a block.
 func (n *Numberer) Within() bool { return n.within }
 
-// Number returns p with an id line for each event that ends in p. ends holds the offset of each such end in numbered.
-// The next call overwrites both results.
-func (n *Numberer) Number(p []byte) (numbered []byte, ends []int) {
-	if n.out == nil {
-		n.out = *spareOutput.Get().(*[]byte)
-	}
-	n.out, n.ends = slices.Grow(n.out[:0], len(p)+n.room(p)), n.ends[:0]
+// Number returns p with an id line for each event that ends in p. The caller should release the result.
+func (n *Numberer) Number(p []byte) *Numbered {
+	d := spare.Get().(*Numbered)
+	d.Data, d.Ends = slices.Grow(d.Data[:0], len(p)+n.room(p)), d.Ends[:0]
 	cr := HasCR(p)
 	for len(p) > 0 {
 		size, kind := n.scanner.Next(p, cr)
 		switch {
 		case kind == Event:
 			n.n++
-			n.copyWithID(p[:size])
-			n.ends = append(n.ends, len(n.out))
+			n.copyWithID(d, p[:size])
+			d.Ends = append(d.Ends, len(d.Data))
 		case kind == Comment && n.id.find(p[:size]):
-			n.copyWithID(p[:size])
+			n.copyWithID(d, p[:size])
 		default:
 			if kind == Torn {
 				n.id.find(p[:size])
 			}
-			n.copy(p[:size])
+			n.copy(d, p[:size])
 		}
 		n.within = kind == Torn
 		if kind != Torn {
@@ -73,7 +73,7 @@ func (n *Numberer) Number(p []byte) (numbered []byte, ends []int) {
 		}
 		p = p[size:]
 	}
-	return n.out, n.ends
+	return d
 }
 
 // room returns about how many bytes the ids of the events in p take up.
@@ -83,15 +83,15 @@ func (n *Numberer) room(p []byte) int {
 }
 
 // copyWithID appends the end of a block, with the id of the last event after its last line.
-func (n *Numberer) copyWithID(block []byte) {
+func (n *Numberer) copyWithID(d *Numbered, block []byte) {
 	blank := blankLine(block)
-	n.copy(block[:len(block)-blank])
-	n.out = append(n.out, "id: "...)
-	n.out = append(n.out, n.stream...)
-	n.out = append(n.out, ':')
-	n.out = strconv.AppendInt(n.out, n.n, 10)
-	n.out = append(n.out, n.lineEnd()...)
-	n.copy(block[len(block)-blank:])
+	n.copy(d, block[:len(block)-blank])
+	d.Data = append(d.Data, "id: "...)
+	d.Data = append(d.Data, n.stream...)
+	d.Data = append(d.Data, ':')
+	d.Data = strconv.AppendInt(d.Data, n.n, 10)
+	d.Data = append(d.Data, n.lineEnd()...)
+	n.copy(d, block[len(block)-blank:])
 }
 
 // idFinder finds an id field in a block that may arrive in pieces. Its zero value is ready for a block.
@@ -120,9 +120,9 @@ func (f *idFinder) find(p []byte) bool {
 	return f.found
 }
 
-// copy appends p to out and remembers its last bytes.
-func (n *Numberer) copy(p []byte) {
-	n.out = append(n.out, p...)
+// copy appends p to d and remembers its last bytes.
+func (n *Numberer) copy(d *Numbered, p []byte) {
+	d.Data = append(d.Data, p...)
 	for _, c := range p[max(0, len(p)-len(n.last)):] {
 		n.last = [2]byte{n.last[1], c}
 	}

@@ -32,14 +32,15 @@ func TestNumberer(t *testing.T) {
 			for rest := stream; rest != ""; {
 				piece := rest[:min(size, len(rest))]
 				rest = rest[len(piece):]
-				numbered, ends := n.Number([]byte(piece))
-				for _, end := range ends {
+				numbered := n.Number([]byte(piece))
+				for _, end := range numbered.Ends {
 					events++
-					if text := got.String() + string(numbered[:end]); len(ssetest.Data(text)) != events {
+					if text := got.String() + string(numbered.Data[:end]); len(ssetest.Data(text)) != events {
 						t.Errorf("%q in pieces of %d: event %d does not end with %q", stream, size, events, text)
 					}
 				}
-				got.Write(numbered)
+				got.Write(numbered.Data)
+				numbered.Release()
 			}
 			if got.String() != want {
 				t.Errorf("%q in pieces of %d: got %q, want %q", stream, size, got.String(), want)
