@@ -23,31 +23,36 @@ const (
 // log is a stream in memory. While it is kept, it holds all of its bytes, so that a visitor can come back. Afterwards
 // it holds only the bytes that a listener has yet to read.
 type log struct {
-	store  *memory
-	id     string
-	meta   Meta
-	terms  Terms
-	budget *Budget
-	joined func() // see OnListener; nil: nothing is called
-	ctx    context.Context
-	cancel context.CancelCauseFunc
-
+	// Each event needs the following fields. Many streams run at the same time, so they are together, in few cache lines.
+	terms     Terms
 	mu        sync.Mutex
 	kept      bool
-	header    http.Header // nil: the log is not open yet
-	failed    *Failed     // nil: it has not failed
+	givenUp   bool // ctx has ended, and its cause says why
 	done      bool
-	ended     End
 	segments  []segment // the bytes that are held
 	end       int64     // how many bytes were appended
 	ends      []int64   // the offsets at which the events end that are held
 	dropped   int64     // how many events are no longer held
-	cost      int64     // bytes of the budget, besides those of the segments
 	listeners []*logListener
-	first     logListener     // of the visitor who asked
-	one       [1]*logListener // memory for listeners, as long as there is only one
-	nobody    *time.Timer     // fires after Terms.Grace without a listener; nil until all listeners have left for the first time
-	room      chan struct{}   // has a value after a listener has read or left
+	first     logListener // of the visitor who asked
+	failed    *Failed     // nil: it has not failed
+	header    http.Header // nil: the log is not open yet
+	budget    *Budget     // does not change
+
+	cost   int64           // bytes of the budget, besides those of the segments
+	ended  End             // once done is true
+	nobody *time.Timer     // fires after Terms.Grace without a listener; nil until all listeners have left for the first time
+	room   chan struct{}   // has a value after a listener has read or left
+	joined func()          // see OnListener; nil: nothing is called
+	one    [1]*logListener // memory for listeners, as long as there is only one
+	few    [2]segment      // memory for segments, which is enough for most answers
+
+	// These do not change.
+	store  *memory
+	id     string
+	meta   Meta
+	ctx    context.Context
+	cancel context.CancelCauseFunc
 }
 
 // segment is a part of a log. Its bytes do not change, but more can be appended.
@@ -67,21 +72,33 @@ func newLog(m *memory, id string, meta Meta, terms Terms) (*log, *logListener) {
 	if l.kept = l.budget.Take(logCost, terms.MaxTotal); l.kept {
 		l.cost = logCost
 	}
-	l.listeners = l.one[:0]
+	l.listeners, l.segments = l.one[:0], l.few[:0]
 	l.begin(&l.first, 0, 0)
 	return l, &l.first
 }
 
 // begin adds a listener that has already read the given numbers of bytes and events.
 func (l *log) begin(r *logListener, at, events int64) *logListener {
-	*r = logListener{log: l, at: at, events: events, news: make(chan struct{}, 1)}
+	*r = logListener{log: l, at: at, events: events}
 	l.listeners = append(l.listeners, r)
 	return r
 }
 
-func (l *log) Meta() Meta                 { return l.meta }
-func (l *log) Context() context.Context   { return l.ctx }
-func (l *log) Stop(context.Context) error { l.cancel(ErrStopped); return nil }
+func (l *log) Meta() Meta               { return l.meta }
+func (l *log) Context() context.Context { return l.ctx }
+
+func (l *log) Stop(context.Context) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.giveUp(ErrStopped)
+	return nil
+}
+
+// giveUp ends the context, because nobody wants the rest of the log. The caller holds the lock.
+func (l *log) giveUp(cause error) {
+	l.givenUp = true
+	l.cancel(cause)
+}
 
 func (l *log) Open(header http.Header) {
 	l.mu.Lock()
@@ -113,7 +130,7 @@ func (l *log) Append(ctx context.Context, chunk Chunk) error {
 	cost := l.makeRoom(len(chunk.Data))
 	for {
 		l.mu.Lock()
-		if l.ctx.Err() != nil {
+		if l.givenUp {
 			l.mu.Unlock()
 			l.budget.GiveBack(cost)
 			return context.Cause(l.ctx)
@@ -167,6 +184,9 @@ func (l *log) add(chunk Chunk, cost int64) {
 	}
 	if size := l.fresh(len(chunk.Data)); size > 0 {
 		l.segments = append(l.segments, segment{start: l.end, data: make([]byte, 0, size)})
+		if len(l.segments) > len(l.few) {
+			clear(l.few[:]) // they have moved
+		}
 	}
 	last := &l.segments[len(l.segments)-1]
 	last.data = append(last.data, chunk.Data...)
@@ -183,7 +203,7 @@ func (l *log) add(chunk Chunk, cost int64) {
 // wake wakes all listeners, so that they read again.
 func (l *log) wake() {
 	for _, listener := range l.listeners {
-		signal(listener.news)
+		listener.wake()
 	}
 }
 
@@ -232,7 +252,7 @@ func (l *log) cutSlow(n int) (freed int64) {
 	l.listeners = slices.DeleteFunc(l.listeners, func(r *logListener) bool {
 		r.cut = r.at < l.end && l.end-r.at+int64(n) > window
 		if r.cut {
-			signal(r.news)
+			r.wake()
 		}
 		return r.cut
 	})
@@ -278,7 +298,7 @@ func (l *log) forget() (freed int64) {
 		l.store.remove(l)
 	}
 	if len(l.listeners) == 0 {
-		l.cancel(ErrAbandoned)
+		l.giveUp(ErrAbandoned)
 	}
 	return l.trim()
 }
@@ -336,7 +356,7 @@ func (l *log) abandon() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.listeners) == 0 {
-		l.cancel(ErrAbandoned)
+		l.giveUp(ErrAbandoned)
 	}
 }
 
@@ -376,7 +396,16 @@ type logListener struct {
 	events int64 // how many events the listener has read
 	opened bool  // the listener knows the header
 	cut    bool  // the listener was too far behind
+	waits  bool  // the listener waits for a value in news
 	news   chan struct{}
+}
+
+// wake wakes the listener if it waits. Most listeners never wait, and to find that out costs less than to use a channel.
+func (r *logListener) wake() {
+	if r.waits {
+		r.waits = false
+		signal(r.news)
+	}
 }
 
 func (r *logListener) Header() http.Header {
@@ -424,14 +453,17 @@ func (r *logListener) read() (p Piece, freed int64, err error) {
 }
 
 func (r *logListener) Wait(ctx context.Context) error {
-	for !r.ready() {
+	for {
+		news := r.prepare()
+		if news == nil {
+			return nil
+		}
 		select {
-		case <-r.news:
+		case <-news:
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
 	}
-	return nil
 }
 
 func (r *logListener) End() End {
@@ -440,11 +472,24 @@ func (r *logListener) End() End {
 	return r.log.ended
 }
 
-// ready reports whether there is something that the listener does not know.
-func (r *logListener) ready() bool {
+// prepare returns the channel that gets a value when there is something that the listener does not know. It returns nil if
+// there is already.
+func (r *logListener) prepare() <-chan struct{} {
+	r.log.mu.Lock()
+	defer r.log.mu.Unlock()
+	if r.isReady() {
+		return nil
+	}
+	if r.news == nil {
+		r.news = make(chan struct{}, 1)
+	}
+	r.waits = true
+	return r.news
+}
+
+// isReady reports whether there is something that the listener does not know. The caller holds the lock.
+func (r *logListener) isReady() bool {
 	l := r.log
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	switch {
 	case l.failed != nil, r.cut:
 		return true
@@ -473,7 +518,7 @@ func (r *logListener) close() (freed int64) {
 	case l.kept:
 		l.nobody = time.AfterFunc(l.terms.Grace, l.abandon)
 	default:
-		l.cancel(ErrAbandoned)
+		l.giveUp(ErrAbandoned)
 	}
 	if !l.kept {
 		freed = l.trim()
