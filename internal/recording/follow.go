@@ -82,9 +82,6 @@ func (f *Follower) EndFlushing() { f.ending = true }
 // progress and returns the cause.
 func (f *Follower) Follow() error {
 	for {
-		if f.ctx.Err() != nil {
-			return context.Cause(f.ctx)
-		}
 		more, err := f.passPiece()
 		if err == nil && !more {
 			err = f.wait()
@@ -105,15 +102,11 @@ const slowCheck = 5 * time.Second
 
 // SendHeld sends what there is of the stream. It waits for nothing but the response headers, and for those no longer than
 // the given time. It returns io.EOF at the end of the stream. Any other error is one of Follow. A caller with other work
-// learns of a write that blocks by Visitor.EndStalled, which is called within slowCheck. Once the visitor has the response
-// headers, the caller has to notice that ctx has ended.
+// learns of a write that blocks by Visitor.EndStalled, which is called within slowCheck.
 func (f *Follower) SendHeld(patience time.Duration) error {
 	f.alarm.NoLaterThan(f.alarm.Now() + slowCheck)
 	if !f.begun {
 		f.awaitHeader(patience)
-		if f.ctx.Err() != nil {
-			return context.Cause(f.ctx)
-		}
 	}
 	for {
 		if more, err := f.passPiece(); err != nil || !more {
@@ -146,6 +139,9 @@ func (f *Follower) cancelIfOver(now time.Duration) bool {
 
 // passPiece sends the next piece of the stream. It returns false if there is none yet, and io.EOF at the stream's end.
 func (f *Follower) passPiece() (more bool, err error) {
+	if f.ctx.Err() != nil {
+		return false, context.Cause(f.ctx)
+	}
 	piece, err := f.listener.Read()
 	if !f.begun {
 		f.begin()
