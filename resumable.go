@@ -50,7 +50,7 @@ func (m *resumer) post(w http.ResponseWriter, r *http.Request, owner string, ask
 
 // goOn serves a POST with the id of the last event that the visitor has.
 func (m *resumer) goOn(w http.ResponseWriter, r *http.Request, owner string, named recording.Question, c *telemetry.Record) error {
-	stream, err := m.lookUp(r, named.ID)
+	stream, err := lookUp(r, named.ID, m.store.Find)
 	switch {
 	case err != nil:
 	case stream.Meta().Owner == owner:

@@ -1,6 +1,7 @@
 package illumichat
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
@@ -190,7 +191,7 @@ func (m *resumer) resume(w http.ResponseWriter, r *http.Request, c *telemetry.Re
 	}
 	release := m.limiter.Use()
 	defer release()
-	stream, err := m.find(r, id)
+	stream, err := m.find(r, id, m.store.Find)
 	if err == nil {
 		// Without no-store, a cache could keep the answer to a GET for another visitor.
 		err = m.attach(w, r, c, attachment{stream: stream, id: id, after: after, cacheControl: "no-store, no-transform"})
@@ -264,7 +265,7 @@ func (m *resumer) stop(w http.ResponseWriter, r *http.Request, c *telemetry.Reco
 	if id == "" {
 		return recording.ErrStreamMissing
 	}
-	stream, err := m.find(r, id)
+	stream, err := m.find(r, id, m.store.FindToStop)
 	if err != nil {
 		return err
 	}
@@ -277,10 +278,13 @@ func (m *resumer) stop(w http.ResponseWriter, r *http.Request, c *telemetry.Reco
 	return nil
 }
 
+// look looks for a stream in the store.
+type look func(ctx context.Context, id string) (store.Stream, error)
+
 // find returns a stream, if r may resume or stop it. If not, it returns errStreamUnknown, as for a stream that does not
 // exist.
-func (m *resumer) find(r *http.Request, id string) (store.Stream, error) {
-	stream, err := m.lookUp(r, id)
+func (m *resumer) find(r *http.Request, id string, look look) (store.Stream, error) {
+	stream, err := lookUp(r, id, look)
 	if err != nil {
 		return nil, err
 	}
@@ -291,10 +295,10 @@ func (m *resumer) find(r *http.Request, id string) (store.Stream, error) {
 }
 
 // lookUp returns a stream, whoever owns it.
-func (m *resumer) lookUp(r *http.Request, id string) (store.Stream, error) {
+func lookUp(r *http.Request, id string, look look) (store.Stream, error) {
 	if !recording.ValidID(id) {
 		return nil, errStreamUnknown
 	}
-	stream, err := m.store.Find(r.Context(), id)
+	stream, err := look(r.Context(), id)
 	return stream, storeError(r, err)
 }

@@ -482,7 +482,7 @@ func TestAfterMoreThanThereIs(t *testing.T) {
 }
 
 // A question whose answer is too long to be kept is asked once, too: who sends it again learns that the answer cannot be
-// resumed.
+// resumed. It can still be stopped.
 func TestQuestionWithALongAnswerIsPaidOnce(t *testing.T) {
 	u := sitetest.NewHandUpstream(t)
 	s := sitetest.Serve(t, sitetest.ChatToURL(u.URL, "resume {\nmax_size 1KiB\nmax_total 64KiB\n}"))
@@ -495,7 +495,14 @@ func TestQuestionWithALongAnswerIsPaidOnce(t *testing.T) {
 			t.Errorf("got status %d: %s", again.status, again.body)
 		}
 	}
-	c.Finish(t)
+	q.stop(t, s)
+	rest, err := io.ReadAll(c.Visitor)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if last := sitetest.OnlyFinish(t, string(rest)); last.Code != "stopped:visitor" {
+		t.Errorf("got the finish %+v", last)
+	}
 	sitetest.Eventually(t, "nothing is left", func() bool { return openExchangeCount() == 0 && takenSlots() == 0 })
 }
 

@@ -125,6 +125,13 @@ func (m *memory) Find(_ context.Context, id string) (Stream, error) {
 	return nil, ErrNotFound
 }
 
+func (m *memory) FindToStop(_ context.Context, id string) (Stream, error) {
+	if l := m.find(id); l != nil {
+		return l, nil
+	}
+	return nil, ErrNotFound
+}
+
 // find returns the log with an id, or nil. The log may no longer be kept. Then its id stays taken until it ends.
 func (m *memory) find(id string) *log {
 	m.mu.Lock()

@@ -72,6 +72,10 @@ type Store interface {
 	// But Find sees it from the moment at which a listener gets its header.
 	Find(ctx context.Context, id string) (Stream, error)
 
+	// FindToStop is like Find, for a caller who only wants to stop the stream. It also finds a stream that is still being
+	// written, but is no longer kept. No crowd of other callers delays it.
+	FindToStop(ctx context.Context, id string) (Stream, error)
+
 	// Shared reports whether other instances can find the streams of this instance at the moment. If so, a stream may
 	// have listeners that this instance does not know.
 	Shared() bool

@@ -51,7 +51,7 @@ func (s *redisStore) claimID(id, meta string, terms store.Terms, c *claimed) (ta
 			s.link.refused(err)
 			return nil
 		}
-		if taken.claim == replaceable || taken.last.number() > 1 || !s.isDead(ctx, id, taken) {
+		if taken.claim == replaceable || taken.last.number() > 1 && !taken.last.unkept || !s.isDead(ctx, id, taken) {
 			return taken
 		}
 		replaceable = taken.claim

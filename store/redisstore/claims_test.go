@@ -350,6 +350,49 @@ func TestClaimWithoutRedis(t *testing.T) {
 	here.wantExpiring(t)
 }
 
+// The id of a stream that is no longer kept is taken while the stream goes on, but not by an instance that has died.
+func TestUnkeptClaimOfADeadInstance(t *testing.T) {
+	server := redistest.Start(t)
+	config := at(server.Socket)
+	relay := redistest.StartRelay(t, server, 0)
+	here, there := openInstance(t, config), openInstance(t, at(relay.Address))
+	small := terms
+	small.MaxSize = 100
+	dying, _, _ := there.Claim("id", store.Meta{}, small)
+	dying.Open(http.Header{})
+	for n := range 20 {
+		dying.(*source).add(t, fmt.Sprintf("data: %d\n\n", n))
+	}
+	eventually(t, "Redis has only the claim", func() bool { _, err := here.Find(t.Context(), "id"); return err != nil })
+	if ttl := here.link.plain().PTTL(t.Context(), here.keys.log("id")).Val(); ttl <= 0 || ttl > unkeptTime {
+		t.Errorf("the claim is kept for %s", ttl)
+	}
+	here.wantTaken(t, "id")
+	relay.Pause()
+	eventually(t, "its id is free", func() bool {
+		begun, first, _ := here.Claim("id", store.Meta{}, terms)
+		if begun == nil {
+			return false
+		}
+		first.Close()
+		begun.Open(http.Header{})
+		begun.Finish(store.Chunk{}, store.End{Reason: "stop"})
+		return true
+	})
+	relay.Resume()
+	dying.Finish(store.Chunk{}, store.End{}) // must not remove what is not its own
+	eventually(t, "the dead one has told Redis", func() bool {
+		dying.(*source).replica.mu.Lock()
+		defer dying.(*source).replica.mu.Unlock()
+		return dying.(*source).replica.rids == nothing
+	})
+	if stream, err := openInstance(t, config).Find(t.Context(), "id"); err != nil {
+		t.Errorf("the new stream is gone: %v", err)
+	} else if stream.(*remote).known.Load().last.end == nil {
+		t.Error("the new stream has no end")
+	}
+}
+
 // If two instances have decided alone, the first one whose claim reaches Redis has the id. The other one keeps its
 // stream for itself.
 func TestTwoClaimsWithoutRedis(t *testing.T) {
@@ -532,7 +575,7 @@ func TestStreamsBesideADeadShard(t *testing.T) {
 	for _, source := range sources {
 		source.Finish(store.Chunk{}, store.End{})
 		eventually(t, "Redis knows the end", source.isSettled)
-		if source.replica.end == nil || !source.replica.removal.IsZero() {
+		if source.replica.end == nil || source.replica.rids != nothing {
 			t.Error("a stream was given up")
 		}
 	}

@@ -28,6 +28,7 @@ type entry struct {
 	end      *store.End
 	failed   *store.Failed // the stream failed before it was opened, and nothing follows
 	lost     bool          // the stream has no end, and nothing follows
+	unkept   bool          // the stream goes on, but Redis keeps only its claim
 }
 
 // metaJSON describes a stream in its first entry.
@@ -53,6 +54,7 @@ const (
 	fieldEnds     = "ends" // comma-separated numbers
 	fieldTorn     = "torn"
 	fieldLost     = "lost"
+	fieldUnkept   = "unkept"
 	fieldReason   = "reason" // of the stream's end
 	fieldCause    = "cause"
 	fieldFailed   = "failed" // the reason of a failure
@@ -66,7 +68,7 @@ func decodeEntry(m redis.XMessage) (*entry, error) {
 	}
 	e := &entry{
 		id: m.ID, meta: field(fieldMeta), instance: field(fieldInstance), claim: field(fieldClaim),
-		data: []byte(field(fieldData)), torn: field(fieldTorn) != "", lost: field(fieldLost) != "",
+		data: []byte(field(fieldData)), torn: field(fieldTorn) != "", lost: field(fieldLost) != "", unkept: field(fieldUnkept) != "",
 	}
 	if ends := field(fieldEnds); ends != "" {
 		for _, word := range strings.Split(ends, ",") {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -262,6 +263,39 @@ func TestLargeRepliesOverANarrowLine(t *testing.T) {
 	}
 	if down {
 		t.Error("Redis was taken to be down")
+	}
+}
+
+// A crowd of visitors who look for streams does not delay one who stops a stream: the look takes one round trip.
+func TestFindToStopInACrowdOfLooks(t *testing.T) {
+	const delay = 40 * time.Millisecond
+	server := redistest.StartTCP(t)
+	relay := redistest.StartRelay(t, server, delay)
+	here, there := openInstance(t, at(server.Socket)), openInstance(t, at(relay.Address))
+	eventually(t, "Redis knows them", func() bool { return here.leased.Load() && there.leased.Load() })
+	here.claim(t, "id")
+	eventually(t, "it is found", func() bool { _, err := there.FindToStop(t.Context(), "id"); return err == nil })
+	leave := visitors(t, 6*maxCommands, func(ctx context.Context, i int) bool {
+		_, err := there.Find(ctx, fmt.Sprint("unknown", i))
+		return errors.Is(err, store.ErrNotFound)
+	})
+	defer leave()
+	eventually(t, "the crowd has to wait", func() bool {
+		began := time.Now()
+		_, _ = there.Find(t.Context(), "id")
+		return time.Since(began) > 6*delay
+	})
+	var took []time.Duration
+	for range 9 {
+		began := time.Now()
+		if _, err := there.FindToStop(t.Context(), "id"); err != nil {
+			t.Fatal(err)
+		}
+		took = append(took, time.Since(began))
+	}
+	slices.Sort(took)
+	if median := took[len(took)/2]; median > 4*delay {
+		t.Errorf("a look takes %s", median)
 	}
 }
 

@@ -10,7 +10,7 @@ if not first or field(first, 'instance') ~= ARGV[1] or ARGV[2] ~= '' and field(f
 	return 0
 end
 local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
-if field(last, 'reason') or field(last, 'failed') or field(last, 'lost') then
+if field(last, 'reason') or field(last, 'failed') or field(last, 'lost') or field(last, 'unkept') then
 	return 0
 end
 local events, number = string.match(last[1], '^(%d+)-(%d+)$')

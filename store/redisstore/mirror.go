@@ -379,8 +379,8 @@ func (m *mirror) push(e *entry) bool {
 		f.over = true
 		m.fail(e.failed)
 		return false
-	case e.lost, e.number() != m.number+1: // Redis has lost entries in a crash or a failover
-		f.over = f.over || e.lost
+	case e.lost, e.unkept, e.number() != m.number+1: // Redis has lost entries in a crash or a failover
+		f.over = f.over || e.lost || e.unkept
 		m.fail(store.ErrLost)
 		return false
 	}

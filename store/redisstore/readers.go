@@ -124,12 +124,7 @@ func (p *replicator) sourceOf(id string) store.Source {
 
 // stop stops a stream that this instance writes, even if Redis has not taken all of it.
 func (p *replicator) stop(id string) {
-	var stream store.Stream = p.sourceOf(id)
-	if stream == nil {
-		var err error
-		if stream, err = p.store.local.Find(p.store.ctx, id); err != nil {
-			return // the stream has ended
-		}
+	if stream := store.Taken(p.store.local, id); stream != nil { // else the stream has ended
+		_ = stream.Stop(context.WithoutCancel(p.store.ctx)) // never fails, because it is local
 	}
-	_ = stream.Stop(context.WithoutCancel(p.store.ctx)) // never fails, because it is local
 }

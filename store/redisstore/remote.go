@@ -37,11 +37,16 @@ type extent struct {
 // freshTime is how long an extent is taken for the current one.
 const freshTime = time.Second
 
-func (s *redisStore) findRemote(ctx context.Context, id string) (store.Stream, error) {
+// findRemote finds a stream in Redis. forStops is the purpose of a caller who only wants to stop the stream; forReads is
+// that of any other.
+func (s *redisStore) findRemote(ctx context.Context, id string, p purpose) (store.Stream, error) {
 	r := s.newRemote(id, nil)
-	known, err := r.look(ctx)
-	if err != nil {
+	known, err := r.look(ctx, p)
+	switch {
+	case err != nil:
 		return nil, err
+	case known.last.unkept && p != forStops:
+		return nil, store.ErrNotFound
 	}
 	r.known.Store(known)
 	return r, nil
@@ -55,10 +60,10 @@ func (s *redisStore) newRemote(id string, known *extent) *remote {
 
 // look asks Redis for the first and the last entry of the stream. It returns store.ErrNotFound if there is no such
 // stream, or if its id is free again.
-func (r *remote) look(ctx context.Context) (*extent, error) {
+func (r *remote) look(ctx context.Context, p purpose) (*extent, error) {
 	asked := time.Now()
 	var first, last *redis.XMessageSliceCmd
-	err := r.store.link.read(ctx, r.key, 0, func(ctx context.Context, p redis.Pipeliner) {
+	err := r.store.link.run(ctx, r.key, call{purpose: p, timeout: callTimeout}, func(ctx context.Context, p redis.Pipeliner) {
 		first = p.XRangeN(ctx, r.key, "-", "+", 1)
 		last = p.XRevRangeN(ctx, r.key, "+", "-", 1)
 	})
@@ -146,10 +151,13 @@ func (r *remote) Listen(after int64) (store.Listener, error) {
 	known := r.known.Load()
 	if time.Since(known.asked) > freshTime {
 		var err error
-		if known, err = r.look(r.store.ctx); err != nil {
+		if known, err = r.look(r.store.ctx, forReads); err != nil {
 			return nil, err
 		}
 		r.known.Store(known)
+	}
+	if known.last.unkept {
+		return nil, store.ErrNotFound
 	}
 	// A stream whose rest is lost ends where it breaks off for a visitor who has everything: there is nothing to wait for.
 	if known.isOver() && known.events() <= after {

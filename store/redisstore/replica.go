@@ -13,6 +13,10 @@ const (
 	// announceTime is how long listeners wait for the header until Redis has the stream's claim.
 	announceTime = 250 * time.Millisecond
 
+	// unkeptTime is how long Redis keeps the claim of a stream that goes on, but is no longer kept. It is longer than most
+	// streams last.
+	unkeptTime = time.Hour
+
 	// failedTime is how long Redis keeps a stream that has failed. Those who wait for it elsewhere get its reason.
 	failedTime = 10 * time.Second
 )
@@ -51,7 +55,9 @@ type replica struct {
 	readers time.Time     // until when another instance listens
 	renewal bool          // the key's time to live must be renewed
 	over    bool          // nothing of the stream is sent any more
-	removal time.Time     // the key must be removed from Redis, unless it has expired by then; zero: it must not
+	unkept  bool          // Redis keeps only the claim, or will
+	rids    what          // how Redis gets rid of what it has of the stream: unkeeping or removal; or nothing
+	expires time.Time     // when the key has expired anyway
 	queued  bool          // the replica is in its sender's queue
 	busy    bool          // the shipment is on its way
 	next    shipment
@@ -108,7 +114,9 @@ func (r *replica) grown() {
 // for others.
 func (r *replica) finish(end store.End) {
 	r.mu.Lock()
-	if !r.over {
+	if r.over {
+		r.remove()
+	} else {
 		r.end = &end
 		r.takeRest()
 	}
@@ -140,6 +148,7 @@ func (r *replica) fail(reason []byte) {
 	r.mu.Lock()
 	if r.over {
 		r.local = nil
+		r.remove()
 	} else {
 		r.failed, r.tail, r.behind = &store.Failed{Reason: reason}, nil, time.Now()
 		if !r.begun {
@@ -217,7 +226,7 @@ func (r *replica) heard(until time.Time) {
 // hasMore reports whether there may be something to send.
 func (r *replica) hasMore() bool {
 	if r.over {
-		return !r.removal.IsZero()
+		return r.rids != nothing
 	}
 	return r.next.what != nothing || r.renewal || !r.claimed || r.failed != nil || r.header != nil && (!r.opened || r.grew) || r.end != nil
 }
@@ -244,11 +253,12 @@ func (r *replica) ship() *shipment {
 		}
 		s.first = !r.begun && s.what != nothing
 		r.begun = r.begun || s.first
-	case r.removal.IsZero():
+	case r.rids == nothing:
 		return nil
-	case s.what != removal:
+	case s.what != r.rids:
 		s.reset()
-		s.what = removal
+		s.what = r.rids
+		s.number(r.events, r.sent+1)
 	}
 	if s.what == nothing && !r.renewal {
 		return nil
@@ -332,9 +342,11 @@ func (r *replica) settle(o outcome) (ok bool) {
 	}
 	switch {
 	case o == unknown:
-	case r.over && s.what == removal:
-		if o == taken || time.Now().After(r.removal) {
-			r.removal = time.Time{}
+	case r.over && s.what >= unkeeping:
+		if o == taken || time.Now().After(r.expires) {
+			if r.rids == s.what { // else the stream has ended meanwhile
+				r.rids = nothing
+			}
 			return true
 		}
 	case r.over:
@@ -399,13 +411,26 @@ func (r *replica) giveUp() {
 	r.abandon()
 }
 
-// abandon stops sending the stream. It removes what Redis has of the stream, because a listener would wait for the
-// rest. If Redis cannot be reached in time, the key expires by itself.
+// abandon stops sending the stream. Redis gets rid of what it has of the stream, because a listener would wait for the
+// rest. If the stream goes on, its claim stays, so that its question is not asked again. If Redis cannot be reached in
+// time, the key expires by itself.
 func (r *replica) abandon() {
 	if r.begun {
-		r.removal = time.Now().Add(r.keep + spare)
+		r.unkept = true
+		r.rids, r.expires = unkeeping, time.Now().Add(r.keep+spare)
+	}
+	if r.isEnded() {
+		r.remove()
 	}
 	r.close()
+}
+
+// remove removes the claim of a stream that was abandoned and has ended.
+func (r *replica) remove() {
+	if r.unkept {
+		r.unkept = false
+		r.rids, r.expires = removal, time.Now().Add(unkeptTime)
+	}
 }
 
 // close notes that nothing of the stream is sent any more.

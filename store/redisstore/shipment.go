@@ -22,10 +22,13 @@ var (
 	appendLua string
 	//go:embed remove.lua
 	removeLua string
+	//go:embed unkeep.lua
+	unkeepLua string
 
 	claimScript  = newScript(fieldLua + claimLua)
 	appendScript = newScript(fieldLua + appendLua)
 	removeScript = newScript(fieldLua + removeLua)
+	unkeepScript = newScript(fieldLua + unkeepLua)
 )
 
 // script is a script of Redis, and the commands that run it.
@@ -43,12 +46,13 @@ func newScript(text string) *script {
 type what int
 
 const (
-	nothing what = iota
-	claim        // adds the first entry, and sets the key's time to live
-	plain        // adds an entry
-	last         // adds the last entry, and sets the key's time to live
-	guarded      // adds an entry if the stream still has our claim, and may set the key's time to live
-	removal      // removes the key
+	nothing   what = iota
+	claim          // adds the first entry, and sets the key's time to live
+	plain          // adds an entry
+	last           // adds the last entry, and sets the key's time to live
+	guarded        // adds an entry if the stream still has our claim, and may set the key's time to live
+	unkeeping      // leaves only the claim
+	removal        // removes the key
 )
 
 // shipment is what one pipeline sends of one stream. It is used again for the stream's next entry.
@@ -135,6 +139,10 @@ func (s *shipment) prepare(renew bool) {
 		s.args = append(s.args, "xadd", r.keyArg, "nomkstream", &s.id)
 		s.fields()
 		s.add(redis.NewStringCmd(s.ctx(), s.args...))
+	case s.what == unkeeping:
+		s.run(unkeepScript, r.claim, unkeptTime.Milliseconds(), &s.id)
+		s.firstFields()
+		s.add(redis.NewCmd(s.ctx(), s.args...))
 	case s.what == removal:
 		s.run(removeScript, r.claim)
 		s.add(redis.NewCmd(s.ctx(), s.args...))
@@ -209,7 +217,7 @@ func (s *shipment) appendTo(commands []redis.Cmder) []redis.Cmder {
 	return commands
 }
 
-// isEntry reports whether the shipment adds an entry.
+// isEntry reports whether the shipment adds an entry, or a mark.
 func (s *shipment) isEntry() bool { return s.what != nothing && s.what != removal }
 
 // reset empties the shipment, and keeps its memory.

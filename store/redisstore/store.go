@@ -188,22 +188,40 @@ func (s *redisStore) Find(ctx context.Context, id string) (store.Stream, error) 
 	if found, err := s.findHere(ctx, id); err == nil {
 		return found, nil
 	}
-	return s.findRemote(ctx, id)
+	return s.findRemote(ctx, id, forReads)
 }
 
-// findHere returns a stream of this process's memory. After a reload, the store of the old config may still write streams
-// of the same scope.
-func (s *redisStore) findHere(ctx context.Context, id string) (found store.Stream, err error) {
-	if found, err = s.local.Find(ctx, id); err == nil {
-		return found, nil
+// FindToStop looks in Redis on the way that stops take, so no crowd of listeners delays it.
+func (s *redisStore) FindToStop(ctx context.Context, id string) (stream store.Stream, err error) {
+	s.ofScope(func(local store.Store) (found bool) {
+		stream = store.Taken(local, id)
+		return stream != nil
+	})
+	if stream != nil {
+		return stream, nil
+	}
+	return s.findRemote(ctx, id, forStops)
+}
+
+// findHere returns a stream of this process's memory.
+func (s *redisStore) findHere(ctx context.Context, id string) (stream store.Stream, err error) {
+	s.ofScope(func(local store.Store) (found bool) {
+		stream, err = local.Find(ctx, id)
+		return err == nil
+	})
+	return stream, err
+}
+
+// ofScope calls f with the streams of this scope in the process's memory, until f has found one. After a reload, the store
+// of the old config may still write streams.
+func (s *redisStore) ofScope(f func(local store.Store) (found bool)) {
+	if f(s.local) {
+		return
 	}
 	stores.Range(func(_, value any) bool {
-		if other := value.(*redisStore); other.keys == s.keys {
-			found, err = other.local.Find(ctx, id)
-		}
-		return err != nil
+		other := value.(*redisStore)
+		return other == s || other.keys != s.keys || !f(other.local)
 	})
-	return found, err
 }
 
 // Shared reports whether Redis can be reached.

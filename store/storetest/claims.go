@@ -124,30 +124,43 @@ func testClaim(t *testing.T, s, other store.Store) {
 	wantAll(t, listener, 1, 5)
 }
 
-// The id of a stream that is too long to be kept is taken as long as the stream is written, where it is written.
-func testClaimUnkept(t *testing.T, s, _ store.Store) {
+// The id of a stream that is too long to be kept is taken as long as the stream is written, and the stream can be stopped.
+func testClaimUnkept(t *testing.T, s, other store.Store) {
 	small := terms
 	small.MaxSize = 100
 	id := newID()
 	source, first, _ := s.Claim(id, store.Meta{Owner: "me"}, small)
 	source.Open(header)
 	appendEvents(t, source, 1, 100)
-	if _, _, taken := s.Claim(id, store.Meta{}, small); taken == nil || taken.Meta().Owner != "me" {
-		t.Fatal("the id is claimed again")
-	} else if _, err := taken.Listen(0); !errors.Is(err, store.ErrNotFound) {
-		t.Errorf("listening to it gets %v", err)
+	for name, at := range map[string]store.Store{"here": s, "elsewhere": other} {
+		eventually(t, name+", it cannot be resumed", func() bool { return isGone(t, at, id) })
+		if _, _, taken := at.Claim(id, store.Meta{}, small); taken == nil || taken.Meta().Owner != "me" {
+			t.Fatalf("%s, the id is claimed again", name)
+		} else if _, err := taken.Listen(0); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("%s, listening to it gets %v", name, err)
+		}
 	}
+	stream, err := other.FindToStop(t.Context(), id)
+	if err != nil || stream.Meta().Owner != "me" {
+		t.Fatalf("it cannot be stopped: %v", err)
+	}
+	if err := stream.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	wantCause(t, source, store.ErrStopped)
 	source.Finish(store.Chunk{}, store.End{})
 	wantAll(t, first, 1, 100)
-	eventually(t, "the id is free", func() bool {
-		source, first, taken := s.Claim(id, store.Meta{}, small)
-		if taken != nil {
-			return false
-		}
-		first.Close()
-		source.Fail(nil)
-		return true
-	})
+	for name, at := range map[string]store.Store{"here": s, "elsewhere": other} {
+		eventually(t, name+", the id is free", func() bool {
+			source, first, taken := at.Claim(id, store.Meta{}, small)
+			if taken != nil {
+				return false
+			}
+			first.Close()
+			source.Fail(nil)
+			return true
+		})
+	}
 }
 
 // Of many who claim an id at the same time, one begins the stream, and all others find it.
