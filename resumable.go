@@ -9,6 +9,7 @@ import (
 
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
 	"github.com/illumichat/caddy-illumichat/internal/chat"
+	"github.com/illumichat/caddy-illumichat/internal/keylock"
 	"github.com/illumichat/caddy-illumichat/internal/limit"
 	"github.com/illumichat/caddy-illumichat/internal/recording"
 	"github.com/illumichat/caddy-illumichat/internal/telemetry"
@@ -66,9 +67,10 @@ func (m *resumer) goOn(w http.ResponseWriter, r *http.Request, owner string, nam
 // askOnce serves a POST whose page chose the answer's id. It asks the upstream, unless the answer is known already.
 func (m *resumer) askOnce(w http.ResponseWriter, r *http.Request, owner, id string, asked chat.Chat, c *telemetry.Record) (err error) {
 	for range maxClaims {
-		source, first, taken := m.store.Claim(id, store.Meta{Owner: owner, Assistant: asked.Label}, m.terms)
+		q := question{asked: asked, id: id, chosen: true}
+		taken := m.claim(r, owner, &q)
 		if taken == nil {
-			return m.askClaimed(w, r, question{asked: asked, id: id, chosen: true, source: source, first: first}, c)
+			return m.askClaimed(w, r, q, c)
 		}
 		if taken.Meta().Owner != owner {
 			return errConflict
@@ -81,14 +83,28 @@ func (m *resumer) askOnce(w http.ResponseWriter, r *http.Request, owner, id stri
 	return err
 }
 
+// claims locks the ids that pages choose. All handlers share them, because they may share a store.
+var claims keylock.Locks[struct{}]
+
+// claim claims the id of a question. It returns the stream that has the id already, or nil. Another request with the id
+// waits until the limiter knows the stream: otherwise, it would need a slot of its own.
+func (m *resumer) claim(r *http.Request, owner string, q *question) (taken store.Stream) {
+	_, unlock := claims.Lock(q.id)
+	defer unlock()
+	q.source, q.first, taken = m.store.Claim(q.id, store.Meta{Owner: owner, Assistant: q.asked.Label}, m.terms)
+	if taken == nil {
+		q.announced = m.limiter.Announce(q.id, clientOf(r))
+	}
+	return taken
+}
+
 // askClaimed asks a question whose id was claimed. If there is no room for it, all who wait for the answer get the same
 // error.
 func (m *resumer) askClaimed(w http.ResponseWriter, r *http.Request, q question, c *telemetry.Record) error {
 	var failure *apierror.Error // nil, if admitting panics
-	announced := m.limiter.Announce(q.id, clientOf(r))
 	defer func() {
 		if q.admission == nil {
-			announced.Withdraw()
+			q.announced.Withdraw()
 			q.first.Close()
 			q.source.Fail(failure.Encode())
 		}
@@ -98,15 +114,16 @@ func (m *resumer) askClaimed(w http.ResponseWriter, r *http.Request, q question,
 		failure, _ = errors.AsType[*apierror.Error](err)
 		return err
 	}
-	q.admission.Announced(announced)
+	q.admission.Announced(q.announced)
 	return m.ask(w, r, header, q, c)
 }
 
 // question is a chat whose answer is recorded.
 type question struct {
 	asked     chat.Chat
-	id        string // of the answer's stream
-	chosen    bool   // the page chose the id, so it can come back before it has the response headers
+	id        string             // of the answer's stream
+	chosen    bool               // the page chose the id, so it can come back before it has the response headers
+	announced limit.Announcement // of a chosen id
 	admission *limit.Admission
 	source    store.Source
 	first     store.Listener // of the visitor who asked

@@ -4,10 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"runtime"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -627,35 +625,13 @@ func (s *source) add(t *testing.T, event string) {
 // A listener elsewhere may be faster than the reply to the claim. Its stream is not lost.
 func TestListenerBeforeTheReply(t *testing.T) {
 	s := openInstance(t, at(redistest.Start(t).Socket))
-	_, unlock := s.claims.lock("id")
+	_, unlock := s.claims.Lock("id")
 	s.readers.heard("another", []string{"id"}, time.Minute)
 	unlock()
 	s.losses.mu.Lock()
 	defer s.losses.mu.Unlock()
 	if len(s.losses.waiting)+len(s.losses.checked) > 0 {
 		t.Error("a stream that begins is taken for lost")
-	}
-}
-
-// One goroutine at a time has the lock of an id, and locks that nobody has are forgotten.
-func TestIDLocks(t *testing.T) {
-	var locks idLocks
-	var inside [2]atomic.Int32
-	var all sync.WaitGroup
-	for i := range 200 {
-		all.Go(func() {
-			_, unlock := locks.lock(fmt.Sprint(i % 2))
-			defer unlock()
-			if n := inside[i%2].Add(1); n != 1 {
-				t.Errorf("%d have the lock", n)
-			}
-			runtime.Gosched()
-			inside[i%2].Add(-1)
-		})
-	}
-	all.Wait()
-	if len(locks.locks) > 0 {
-		t.Errorf("%d locks are left", len(locks.locks))
 	}
 }
 
@@ -681,7 +657,7 @@ func TestLateCheckOfAnEarlierStream(t *testing.T) {
 		case <-time.After(patience):
 			t.Fatal("Redis does not know the failure")
 		}
-		_, unlock := here.claims.lock(fmt.Sprint("busy", i)) // holds up the round of checks before
+		_, unlock := here.claims.Lock(fmt.Sprint("busy", i)) // holds up the round of checks before
 		here.losses.check(fmt.Sprint("busy", i), writer{instance: here.instance})
 		eventually(t, "a check is on its way", func() bool { return isChecked(fmt.Sprint("busy", i)) })
 		here.readers.heard(there.instance, []string{id}, time.Minute)
@@ -708,7 +684,7 @@ func TestCheckLocksTheID(t *testing.T) {
 	relay.Pause()
 	defer relay.Resume()
 	s.losses.check("id", writer{instance: s.instance})
-	eventually(t, "the id is locked", func() bool { return s.claims.isHeld("id") })
+	eventually(t, "the id is locked", func() bool { return s.claims.IsHeld("id") })
 	relay.Resume()
 	begun, _ := s.mustClaim(t, "id")
 	begun.Open(http.Header{})

@@ -28,7 +28,7 @@ func (r *readers) heard(from string, ids []string, last time.Duration) {
 	var begun []string
 	until := time.Now().Add(last)
 	for _, id := range ids {
-		held := r.store.claims.isHeld(id) // asked first, because a claim that ends in between leaves a source
+		held := r.store.claims.IsHeld(id) // asked first, because a claim that ends in between leaves a source
 		source := r.store.replicator.sourceOf(id)
 		if source == nil && held {
 			continue // the stream begins at this moment

@@ -421,11 +421,9 @@ func (s *soak) wantNothingLeft(ids *sync.Map) {
 			defer instance.orders.mu.Unlock()
 			return len(instance.orders.boxes) == 0
 		})
-		instance.claims.mu.Lock()
-		if n := len(instance.claims.locks); n > 0 {
+		if n := instance.claims.Len(); n > 0 {
 			t.Errorf("instance %d has %d locks", i, n)
 		}
-		instance.claims.mu.Unlock()
 	}
 	eventually(t, "no slot is taken", func() bool { return len(s.keysLike("*:client:*")) == 0 })
 	for i := range soakClients {
