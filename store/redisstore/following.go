@@ -30,6 +30,7 @@ const (
 // for a single listener or stream. A few goroutines fetch what listeners wait for, and one turns a timer wheel.
 type following struct {
 	store *redisStore
+	room  room // for what mirrors hold
 
 	mu      sync.Mutex // taken after the locks of followed streams
 	closed  bool
@@ -44,6 +45,7 @@ type following struct {
 
 func (w *following) init(s *redisStore) {
 	w.store = s
+	w.room.budget = &s.budget
 	w.streams = make(map[string][]*followed)
 	w.leases = make(map[string]*lease)
 	w.begun = make(chan struct{}, 1)

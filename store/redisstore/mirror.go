@@ -144,7 +144,7 @@ func (m *mirror) drop() {
 		m.entries = nil
 	}
 	m.bytes -= len(first.data)
-	m.of.in.store.budget.GiveBack(first.cost)
+	m.of.in.room.giveBack(first.cost)
 	for i := len(m.listeners) - 1; i >= 0 && first.unread > 0; i-- {
 		l := m.listeners[i]
 		if l.place.after == 0 && l.place.number < first.number() {
@@ -400,10 +400,9 @@ func (m *mirror) push(e *entry) bool {
 	return true
 }
 
-// makeRoom takes room for an entry from the budget. If the budget has none, the mirror may still hold a single entry.
-// Listeners that are too far behind continue with another mirror.
+// makeRoom takes room for an entry. If there is none, the mirror may still hold a single entry. Listeners that are too far
+// behind continue with another mirror.
 func (m *mirror) makeRoom(e *entry) (cost int64, ok bool) {
-	s := m.of.in.store
 	for len(m.entries) > 0 && m.bytes+len(e.data) > window && m.isRead() {
 		m.drop()
 	}
@@ -411,7 +410,7 @@ func (m *mirror) makeRoom(e *entry) (cost int64, ok bool) {
 	if len(m.entries) > 0 && m.bytes+len(e.data) > window {
 		return 0, false
 	}
-	if s.budget.Take(cost, m.of.total) {
+	if m.of.in.room.take(cost, m.of.total) {
 		return cost, true
 	}
 	for len(m.entries) > 0 && m.isRead() {

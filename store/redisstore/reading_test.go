@@ -441,6 +441,36 @@ func TestListenersShareTheBudget(t *testing.T) {
 	}
 }
 
+// Listeners who do not read leave half of the budget for the answers that their instance writes.
+func TestSlowListenersLeaveRoom(t *testing.T) {
+	const streams, entries = 16, 6
+	_, here, there := twoInstances(t)
+	before := terms
+	defer func() { terms = before }()
+	terms.MaxTotal = 256 << 10
+	terms.MaxSize = terms.MaxTotal
+	event := "data: " + strings.Repeat("x", 10<<10) + "\n\n"
+	for i := range streams {
+		s := here.claim(t, fmt.Sprint("id", i))
+		for range entries {
+			s.append(t, event)
+			eventually(t, "Redis has it", s.replica.isSettled)
+		}
+		s.Finish(store.Chunk{}, store.End{})
+		eventually(t, "Redis has the end", s.replica.isSettled)
+		s.first.Close()
+	}
+	for i := range streams {
+		l := there.listen(t, fmt.Sprint("id", i), 0)
+		defer l.Close()
+		awaitEvent(t, l, event)
+	}
+	eventually(t, "nothing is fetched any more", func() bool { return !there.fetches() })
+	if !there.budget.Take(terms.MaxTotal/2, terms.MaxTotal) {
+		t.Error("there is no room for an answer")
+	}
+}
+
 // held returns how many bytes are held of a stream that is followed.
 func (s *redisStore) held(id string) (n int) {
 	for _, f := range s.following.all() {
