@@ -126,7 +126,7 @@ func (run *recordedRun) beginSending() bool {
 // sendHeld sends what the visitor does not have yet.
 func (run *recordedRun) sendHeld() error {
 	began := time.Now()
-	err := run.follower.SendHeld(slowWrite)
+	err := run.follower.SendHeld()
 	if time.Since(began) > slowWrite || !run.follower.HasBegun() {
 		run.makeWay()
 	}

@@ -100,13 +100,15 @@ func (f *Follower) Follow() error {
 // most, however many events there are.
 const slowCheck = 5 * time.Second
 
-// SendHeld sends what there is of the stream. It waits for nothing but the response headers, and for those no longer than
-// the given time. It returns io.EOF at the end of the stream. Any other error is one of Follow. A caller with other work
-// learns of a write that blocks by Visitor.EndStalled, which is called within slowCheck.
-func (f *Follower) SendHeld(patience time.Duration) error {
+// SendHeld sends what there is of the stream. It waits for nothing but the response headers, which a store may give out a
+// moment after the stream was opened. It returns io.EOF at the end of the stream. Any other error is one of Follow. A caller
+// with other work learns of a write that blocks by Visitor.EndStalled, which is called within slowCheck.
+func (f *Follower) SendHeld() error {
 	f.alarm.NoLaterThan(f.alarm.Now() + slowCheck)
 	if !f.begun {
-		f.awaitHeader(patience)
+		if err := f.listener.Wait(f.ctx); err != nil {
+			return err
+		}
 	}
 	for {
 		if more, err := f.passPiece(); err != nil || !more {
@@ -178,15 +180,4 @@ func (f *Follower) wait() error {
 		}
 	}
 	return f.listener.Wait(f.ctx)
-}
-
-// awaitHeader waits until the stream is open, for the given time at most.
-func (f *Follower) awaitHeader(most time.Duration) {
-	if f.listener.Header() != nil {
-		return
-	}
-	ctx, cancel := context.WithTimeout(f.ctx, most)
-	defer cancel()
-	for f.listener.Header() == nil && f.listener.Wait(ctx) == nil {
-	}
 }
