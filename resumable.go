@@ -9,7 +9,6 @@ import (
 
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
 	"github.com/illumichat/caddy-illumichat/internal/chat"
-	"github.com/illumichat/caddy-illumichat/internal/keylock"
 	"github.com/illumichat/caddy-illumichat/internal/limit"
 	"github.com/illumichat/caddy-illumichat/internal/recording"
 	"github.com/illumichat/caddy-illumichat/internal/telemetry"
@@ -83,16 +82,25 @@ func (m *resumer) askOnce(w http.ResponseWriter, r *http.Request, owner, id stri
 	return err
 }
 
-// claims locks the ids that pages choose. All handlers share them, because they may share a store.
-var claims keylock.Locks[struct{}]
+// claim is what the last claim of an id found out.
+type claim struct {
+	asked time.Time
+	taken store.Stream // nil: the id was free
+}
 
-// claim claims the id of a question. It returns the stream that has the id already, or nil. Another request with the id
-// waits until the limiter knows the stream: otherwise, it would need a slot of its own.
+// claim claims the id of a question. It returns the stream that has the id already, or nil. Another POST with the id waits
+// until the limiter knows the stream: otherwise, it would need a slot of its own. It does not ask the store again for what
+// was found out while it waited.
 func (m *resumer) claim(r *http.Request, owner string, q *question) (taken store.Stream) {
-	_, unlock := claims.Lock(q.id)
+	came := time.Now()
+	last, unlock := m.claims.Lock(q.id)
 	defer unlock()
+	if last.taken != nil && came.Before(last.asked) {
+		return last.taken
+	}
+	last.asked = time.Now()
 	q.source, q.first, taken = m.store.Claim(q.id, store.Meta{Owner: owner, Assistant: q.asked.Label}, m.terms)
-	if taken == nil {
+	if last.taken = taken; taken == nil {
 		q.announced = m.limiter.Announce(q.id, clientOf(r))
 	}
 	return taken

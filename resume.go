@@ -16,6 +16,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
+	"github.com/illumichat/caddy-illumichat/internal/keylock"
 	"github.com/illumichat/caddy-illumichat/internal/limit"
 	"github.com/illumichat/caddy-illumichat/internal/recording"
 	"github.com/illumichat/caddy-illumichat/internal/telemetry"
@@ -156,7 +157,8 @@ func (c *Resume) terms() store.Terms {
 type resumer struct {
 	store     store.Store
 	terms     store.Terms
-	owner     *values.Template // nil: none
+	owner     *values.Template     // nil: none
+	claims    keylock.Locks[claim] // by the ids that pages choose
 	limiter   *limit.Limiter
 	admit     func(header http.Header, r *http.Request, assistant, id string) (*limit.Admission, error)
 	exchanges *exchanges
@@ -283,8 +285,8 @@ type look func(ctx context.Context, id string) (store.Stream, error)
 
 // find returns a stream, if r may resume or stop it. If not, it returns errStreamUnknown, as for a stream that does not
 // exist.
-func (m *resumer) find(r *http.Request, id string, look look) (store.Stream, error) {
-	stream, err := lookUp(r, id, look)
+func (m *resumer) find(r *http.Request, id string, in look) (store.Stream, error) {
+	stream, err := lookUp(r, id, in)
 	if err != nil {
 		return nil, err
 	}
@@ -295,10 +297,10 @@ func (m *resumer) find(r *http.Request, id string, look look) (store.Stream, err
 }
 
 // lookUp returns a stream, whoever owns it.
-func lookUp(r *http.Request, id string, look look) (store.Stream, error) {
+func lookUp(r *http.Request, id string, in look) (store.Stream, error) {
 	if !recording.ValidID(id) {
 		return nil, errStreamUnknown
 	}
-	stream, err := look(r.Context(), id)
+	stream, err := in(r.Context(), id)
 	return stream, storeError(r, err)
 }

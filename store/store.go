@@ -73,7 +73,7 @@ type Store interface {
 	Find(ctx context.Context, id string) (Stream, error)
 
 	// FindToStop is like Find, for a caller who only wants to stop the stream. It also finds a stream that is still being
-	// written, but is no longer kept. No crowd of other callers delays it.
+	// written, but is no longer kept. No crowd of listeners delays it.
 	FindToStop(ctx context.Context, id string) (Stream, error)
 
 	// Shared reports whether other instances can find the streams of this instance at the moment. If so, a stream may
@@ -152,7 +152,8 @@ type Source interface {
 	// An error means that nothing was added. It is the cause of the context that has ended.
 	Append(context.Context, Chunk) error
 
-	// Finish adds a last chunk, which may be empty, and ends a stream that is open. The writer calls it once, and no
+	// Finish adds a last chunk, which may be empty, and ends a stream that is open. It keeps no reference to the slices of
+	// the chunk. The writer calls it once, and no
 	// other method of a writer afterwards. It must work, and add the chunk, even after the stream's context has ended.
 	// Listeners can still read everything that they have not read yet, and Finish does not wait for them. It may wait a
 	// moment for the place where the stream is kept, but only if the process is exiting.

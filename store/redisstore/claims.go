@@ -123,8 +123,8 @@ func messageOf(reply any) (redis.XMessage, error) {
 	return m, nil
 }
 
-// isDead reports whether nobody will ever open a claimed stream: its instance is dead, or is this one and knows
-// nothing of it. It returns false if it cannot find out.
+// isDead reports whether nobody writes a claimed stream any more: its instance is dead, or is this one and knows nothing
+// of it. It returns false if it cannot find out.
 func (s *redisStore) isDead(ctx context.Context, id string, taken *extent) bool {
 	if taken.instance == s.instance {
 		r := s.replicator.find(id)

@@ -362,7 +362,7 @@ func TestUnkeptClaimOfADeadInstance(t *testing.T) {
 		dying.(*source).add(t, fmt.Sprintf("data: %d\n\n", n))
 	}
 	eventually(t, "Redis has only the claim", func() bool { _, err := here.Find(t.Context(), "id"); return err != nil })
-	if ttl := here.link.plain().PTTL(t.Context(), here.keys.log("id")).Val(); ttl <= 0 || ttl > unkeptTime {
+	if ttl := here.link.plain().PTTL(t.Context(), here.keys.log("id")).Val(); ttl <= 0 || ttl > small.Keep+spare {
 		t.Errorf("the claim is kept for %s", ttl)
 	}
 	here.wantTaken(t, "id")
@@ -382,12 +382,44 @@ func TestUnkeptClaimOfADeadInstance(t *testing.T) {
 	eventually(t, "the dead one has told Redis", func() bool {
 		dying.(*source).replica.mu.Lock()
 		defer dying.(*source).replica.mu.Unlock()
-		return dying.(*source).replica.rids == nothing
+		return dying.(*source).replica.cleanup == nothing
 	})
 	if stream, err := openInstance(t, config).Find(t.Context(), "id"); err != nil {
 		t.Errorf("the new stream is gone: %v", err)
 	} else if stream.(*remote).known.Load().last.end == nil {
 		t.Error("the new stream has no end")
+	}
+}
+
+// A stream that is not kept from the beginning has only its claim in Redis, also if the reply to the claim was lost. The
+// claim expires, and goes with the stream.
+func TestUnkeptFromTheBeginning(t *testing.T) {
+	server := redistest.Start(t)
+	relay := redistest.StartRelay(t, server, 0)
+	here, there := openInstance(t, at(relay.Address)), openInstance(t, at(server.Socket))
+	eventually(t, "Redis knows them", func() bool { return here.leased.Load() && there.leased.Load() })
+	if !here.budget.Take(terms.MaxTotal, terms.MaxTotal) {
+		t.Fatal("there is no room")
+	}
+	relay.Pause()
+	source, first := here.mustClaim(t, "id")
+	defer first.Close()
+	relay.Resume()
+	source.Open(http.Header{})
+	eventually(t, "it is taken elsewhere", func() bool { return there.claimIn(t, "id") == source.replica.claim })
+	eventually(t, "Redis has the mark", func() bool {
+		known, err := there.newRemote("id", nil).look(t.Context(), forStops)
+		return err == nil && known.last.unkept
+	})
+	here.wantExpiring(t)
+	there.wantTaken(t, "id")
+	here.replicator.renew()
+	eventually(t, "Redis has done everything", here.replicator.isIdle)
+	here.wantExpiring(t)
+	source.Finish(store.Chunk{}, store.End{})
+	here.flush()
+	if claim := there.claimIn(t, "id"); claim != "" {
+		t.Errorf("after its end, Redis has the claim %s", claim)
 	}
 }
 
@@ -573,7 +605,7 @@ func TestStreamsBesideADeadShard(t *testing.T) {
 	for _, source := range sources {
 		source.Finish(store.Chunk{}, store.End{})
 		eventually(t, "Redis knows the end", source.isSettled)
-		if source.replica.end == nil || source.replica.rids != nothing {
+		if source.replica.end == nil || source.replica.cleanup != nothing {
 			t.Error("a stream was given up")
 		}
 	}

@@ -32,9 +32,10 @@ func (c *coolDowns) init(s *redisStore) {
 func (c *coolDowns) look(key string) (cools bool, err error) {
 	l, isFirst := c.join(key)
 	if isFirst {
+		defer close(l.done)
+		defer c.close(key, l)
 		l.cools, l.err = c.ask(key, func() { c.close(key, l) })
-		c.close(key, l)
-		close(l.done)
+		return l.cools, l.err
 	}
 	<-l.done
 	return l.cools, l.err

@@ -69,7 +69,9 @@ func (r *replica) isSettled() bool {
 // hasten sends all that is queued at once.
 func (d *sender) hasten() {
 	d.mu.Lock()
-	d.awaited, d.since = true, time.Time{}
+	if len(d.queue)+len(d.unread) > 0 {
+		d.awaited, d.since = true, time.Time{}
+	}
 	d.mu.Unlock()
 	d.start()
 }

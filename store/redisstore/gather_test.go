@@ -91,3 +91,26 @@ func TestSentLookIsNotShared(t *testing.T) {
 		t.Error("the next look is lost")
 	}
 }
+
+// While a look is on its way, those who come wait for the next one.
+func TestLookOnItsWayIsNotShared(t *testing.T) {
+	server := redistest.Start(t)
+	s := openInstance(t, at(server.Socket))
+	eventually(t, "Redis knows it", s.leased.Load)
+	server.Pause()
+	defer server.Resume()
+	var looking sync.WaitGroup
+	looking.Go(func() { _, _ = s.coolDowns.look(s.keys.coolDown(assistant)) })
+	defer looking.Wait()
+	eventually(t, "the look is on its way", func() bool {
+		n := s.link.shardOf(s.keys.coolDown(assistant)).lane(s.keys.coolDown(assistant), forCounts)
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		return n.served && len(n.queue) == 0
+	})
+	eventually(t, "nobody can join it", func() bool {
+		s.coolDowns.mu.Lock()
+		defer s.coolDowns.mu.Unlock()
+		return len(s.coolDowns.next) == 0
+	})
+}

@@ -169,7 +169,7 @@ func sizeOf(commands []redis.Cmder) (size int) {
 
 // replyTo returns about how many bytes to expect as the reply to a call. Most calls get far less than they may get.
 func (n *lane) replyTo(c *call) int {
-	if n.purpose != forReads {
+	if !n.purpose.reads() {
 		return 0
 	}
 	return max(n.reply*len(c.commands), c.most/4)
@@ -179,7 +179,7 @@ func (n *lane) replyTo(c *call) int {
 // one has half as many commands.
 func (n *lane) learn(commands []redis.Cmder, err error) {
 	switch {
-	case n.purpose != forReads:
+	case !n.purpose.reads():
 	case err == nil:
 		n.reply = max(repliesOf(commands)/len(commands), n.reply*7/8)
 	case isLate(err):

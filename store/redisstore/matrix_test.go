@@ -325,6 +325,7 @@ func TestFaultMatrix(t *testing.T) {
 		}
 	})
 	t.Logf("at most %d KiB more were in use, of %d rows at once", (int(live.Load())-used)>>10, atOnce.Load())
+	// The visitors of a row hold all that they have read, which is most of it.
 	if most := 40 << 20 * int(atOnce.Load()); int(live.Load())-used > most {
 		t.Errorf("that is more than %d KiB", most>>10)
 	}

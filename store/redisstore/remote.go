@@ -39,13 +39,13 @@ const freshTime = time.Second
 
 // findRemote finds a stream in Redis. forStops is the purpose of a caller who only wants to stop the stream; forReads is
 // that of any other.
-func (s *redisStore) findRemote(ctx context.Context, id string, p purpose) (store.Stream, error) {
+func (s *redisStore) findRemote(ctx context.Context, id string, why purpose) (store.Stream, error) {
 	r := s.newRemote(id, nil)
-	known, err := r.look(ctx, p)
+	known, err := r.look(ctx, why)
 	switch {
 	case err != nil:
 		return nil, err
-	case known.last.unkept && p != forStops:
+	case known.last.unkept && why != forStops:
 		return nil, store.ErrNotFound
 	}
 	r.known.Store(known)
@@ -60,10 +60,10 @@ func (s *redisStore) newRemote(id string, known *extent) *remote {
 
 // look asks Redis for the first and the last entry of the stream. It returns store.ErrNotFound if there is no such
 // stream, or if its id is free again.
-func (r *remote) look(ctx context.Context, p purpose) (*extent, error) {
+func (r *remote) look(ctx context.Context, why purpose) (*extent, error) {
 	asked := time.Now()
 	var first, last *redis.XMessageSliceCmd
-	err := r.store.link.run(ctx, r.key, call{purpose: p, timeout: callTimeout}, func(ctx context.Context, p redis.Pipeliner) {
+	err := r.store.link.run(ctx, r.key, call{purpose: why, timeout: callTimeout}, func(ctx context.Context, p redis.Pipeliner) {
 		first = p.XRangeN(ctx, r.key, "-", "+", 1)
 		last = p.XRevRangeN(ctx, r.key, "+", "-", 1)
 	})

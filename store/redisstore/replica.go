@@ -13,10 +13,6 @@ const (
 	// announceTime is how long listeners wait for the header until Redis has the stream's claim.
 	announceTime = 250 * time.Millisecond
 
-	// unkeptTime is how long Redis keeps the claim of a stream that goes on, but is no longer kept. It is longer than most
-	// streams last.
-	unkeptTime = time.Hour
-
 	// failedTime is how long Redis keeps a stream that has failed. Those who wait for it elsewhere get its reason.
 	failedTime = 10 * time.Second
 )
@@ -51,13 +47,13 @@ type replica struct {
 	events  int64         // how many events end in those entries
 	behind  time.Time     // since when something has waited for Redis
 	grew    bool          // the local stream may have more than was read
-	more    bool          // there is more than the last entry could have
+	more    bool          // there is more than fits into the last entry
 	readers time.Time     // until when another instance listens
 	renewal bool          // the key's time to live must be renewed
 	over    bool          // nothing of the stream is sent any more
-	unkept  bool          // Redis keeps only the claim, or will
-	rids    what          // how Redis gets rid of what it has of the stream: unkeeping or removal; or nothing
-	expires time.Time     // when the key has expired anyway
+	unkept  bool          // the stream goes on, and Redis keeps only its claim, or will
+	cleanup what          // what Redis has yet to do with an abandoned stream: unkeeping, removal or nothing
+	expires time.Time     // when the key of an abandoned stream has expired anyway
 	queued  bool          // the replica is in its sender's queue
 	busy    bool          // the shipment is on its way
 	next    shipment
@@ -79,9 +75,6 @@ func (r *replica) open(header http.Header) {
 		r.announce()
 	}
 	d := r.requeue()
-	if d == nil {
-		d = r.queue()
-	}
 	r.mu.Unlock()
 	d.start()
 }
@@ -120,7 +113,7 @@ func (r *replica) finish(end store.End) {
 		r.end = &end
 		r.takeRest()
 	}
-	d := r.queue()
+	d := r.requeue()
 	r.mu.Unlock()
 	d.start()
 }
@@ -163,7 +156,12 @@ func (r *replica) fail(reason []byte) {
 // renew renews the key's time to live.
 func (r *replica) renew() {
 	r.mu.Lock()
-	r.renewal = true
+	switch {
+	case !r.over:
+		r.renewal = true
+	case r.unkept:
+		r.clean(unkeeping)
+	}
 	d := r.queue()
 	r.mu.Unlock()
 	d.start()
@@ -182,12 +180,12 @@ func (r *replica) queue() *sender {
 	return r.of.enqueue(r)
 }
 
-// requeue queues the replica again if it waits in the queue, because it has become more urgent.
+// requeue is queue for a replica that has become more urgent. If it is in a queue already, it is put into another one.
 func (r *replica) requeue() *sender {
-	if !r.queued {
-		return nil
+	if r.queued {
+		return r.of.enqueue(r)
 	}
-	return r.of.enqueue(r)
+	return r.queue()
 }
 
 // urgency says how long a replica may wait in the queue.
@@ -203,7 +201,7 @@ func (r *replica) urgency() urgency {
 	switch {
 	case r.header != nil && !r.told:
 		return awaited
-	case r.over, !r.told, r.more, r.next.what != nothing, time.Now().Before(r.readers):
+	case r.over, r.isEnded(), !r.told, r.more, r.next.what != nothing, time.Now().Before(r.readers):
 		return read
 	default:
 		return unread
@@ -226,7 +224,7 @@ func (r *replica) heard(until time.Time) {
 // hasMore reports whether there may be something to send.
 func (r *replica) hasMore() bool {
 	if r.over {
-		return r.rids != nothing
+		return r.cleanup != nothing
 	}
 	return r.next.what != nothing || r.renewal || !r.claimed || r.failed != nil || r.header != nil && (!r.opened || r.grew) || r.end != nil
 }
@@ -253,18 +251,21 @@ func (r *replica) ship() *shipment {
 		}
 		s.first = !r.begun && s.what != nothing
 		r.begun = r.begun || s.first
-	case r.rids == nothing:
+	case r.cleanup == nothing:
 		return nil
-	case s.what != r.rids:
+	case s.what != r.cleanup:
 		s.reset()
-		s.what = r.rids
-		s.number(r.events, r.sent+1)
+		s.what = r.cleanup
+		s.number(r.events, max(r.sent, 1)+1)
+	}
+	if s.what == unkeeping {
+		r.expires = time.Now().Add(r.keep + spare)
 	}
 	if s.what == nothing && !r.renewal {
 		return nil
 	}
 	s.replica = r
-	s.prepare(r.renewal)
+	s.prepare(r.renewal && !r.over)
 	r.renewal, r.busy = false, true
 	return s
 }
@@ -344,9 +345,11 @@ func (r *replica) settle(o outcome) (ok bool) {
 	case o == unknown:
 	case r.over && s.what >= unkeeping:
 		if o == taken || time.Now().After(r.expires) {
-			if r.rids == s.what { // else the stream has ended meanwhile
-				r.rids = nothing
+			if r.cleanup == s.what { // else the stream has ended meanwhile
+				r.cleanup = nothing
+				r.of.cleaned(r)
 			}
+			s.reset()
 			return true
 		}
 	case r.over:
@@ -416,8 +419,8 @@ func (r *replica) giveUp() {
 // time, the key expires by itself.
 func (r *replica) abandon() {
 	if r.begun {
-		r.unkept = true
-		r.rids, r.expires = unkeeping, time.Now().Add(r.keep+spare)
+		r.unkept, r.expires = true, time.Now().Add(r.keep+spare)
+		r.clean(unkeeping)
 	}
 	if r.isEnded() {
 		r.remove()
@@ -429,8 +432,14 @@ func (r *replica) abandon() {
 func (r *replica) remove() {
 	if r.unkept {
 		r.unkept = false
-		r.rids, r.expires = removal, time.Now().Add(unkeptTime)
+		r.clean(removal)
 	}
+}
+
+// clean has Redis do something with an abandoned stream.
+func (r *replica) clean(how what) {
+	r.cleanup = how
+	r.of.cleaning(r, r.unkept)
 }
 
 // close notes that nothing of the stream is sent any more.

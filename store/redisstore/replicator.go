@@ -29,6 +29,8 @@ type replicator struct {
 
 	mu       sync.Mutex // taken after the locks of replicas
 	replicas map[string]*replica
+	unkept   map[*replica]struct{} // abandoned streams that go on
+	unclean  map[*replica]struct{} // abandoned streams of which Redis has yet to do something
 	senders  map[*shard]*sender
 	held     int // bytes that wait for Redis, of streams that have ended
 }
@@ -36,6 +38,7 @@ type replicator struct {
 func (p *replicator) init(s *redisStore) {
 	p.store = s
 	p.replicas = make(map[string]*replica)
+	p.unkept, p.unclean = make(map[*replica]struct{}), make(map[*replica]struct{})
 	p.senders = make(map[*shard]*sender)
 }
 
@@ -114,7 +117,7 @@ func (p *replicator) failing(id string) string {
 // renew renews the time to live of all keys.
 func (p *replicator) renew() {
 	p.mu.Lock()
-	all := slices.Collect(maps.Values(p.replicas))
+	all := slices.AppendSeq(slices.Collect(maps.Values(p.replicas)), maps.Keys(p.unkept))
 	p.mu.Unlock()
 	for _, r := range all {
 		r.renew()
@@ -131,7 +134,7 @@ func (p *replicator) flush(most time.Duration) {
 func (p *replicator) isIdle() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return len(p.replicas) == 0
+	return len(p.replicas)+len(p.unclean) == 0
 }
 
 // enqueue puts a replica into the queue of its shard. The caller must start the returned sender afterwards.
@@ -139,6 +142,25 @@ func (p *replicator) enqueue(r *replica) *sender {
 	d := p.sender(p.store.link.shardOf(r.key))
 	d.add(r, r.urgency())
 	return d
+}
+
+// cleaning notes that Redis has yet to do something with an abandoned stream. goesOn says whether the stream goes on.
+func (p *replicator) cleaning(r *replica, goesOn bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.unclean[r] = struct{}{}
+	if goesOn {
+		p.unkept[r] = struct{}{}
+	} else {
+		delete(p.unkept, r)
+	}
+}
+
+// cleaned notes that Redis has done that.
+func (p *replicator) cleaned(r *replica) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.unclean, r)
 }
 
 // heard notes until when another instance listens to a stream.

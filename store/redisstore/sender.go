@@ -38,7 +38,7 @@ type sender struct {
 	awaited bool       // the next pipeline must not wait
 	filled  time.Time  // when the last pipeline was filled
 	since   time.Time  // since when the first one in unread waits
-	due     time.Time  // when the timer fires; zero: it does not
+	due     time.Time  // the time for which the timer was set; zero: it is not needed
 	timer   *time.Timer
 
 	// Only the call uses these.
@@ -109,7 +109,7 @@ func (d *sender) gathered() {
 	d.start()
 }
 
-// take returns the replicas for the next pipeline, or all if another one is far.
+// take returns the replicas for the next pipeline, or all of them, also those that may wait longer.
 func (d *sender) take(all bool) []*replica {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -223,7 +223,7 @@ func (d *sender) fail(err error) {
 		return
 	}
 	if len(d.shipped) == 0 {
-		d.fill() // so that each stream notes that it waits
+		d.fill() // so that each stream in it notes that it waits
 	}
 	retries := slices.Clone(d.shipped)
 	o, pause := failed, pauseTime

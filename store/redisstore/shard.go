@@ -44,7 +44,7 @@ type purpose int
 const (
 	forCounts  purpose = iota // visitors' chats are counted
 	forClaims                 // claims, checks of leases, and other small calls whose number no crowd of visitors raises
-	forStops                  // orders to stop a stream
+	forStops                  // streams that are to be stopped, and orders to stop them
 	forStreams                // the streams that this instance writes
 	forReads                  // streams that other instances write, with replies of any size
 )
@@ -58,6 +58,9 @@ const (
 // decides reports whether a call without an answer in time means that the shard is down. Other calls have too little
 // time for that, or too large replies. A heartbeat decides then.
 func (p purpose) decides() bool { return p == forClaims || p == forStreams }
+
+// reads reports whether replies can be large, because calls read entries of streams.
+func (p purpose) reads() bool { return p == forReads || p == forStops }
 
 // isOfChats reports whether each chat has a call with the purpose.
 func (p purpose) isOfChats() bool { return p == forCounts || p == forClaims || p == forStreams }

@@ -113,9 +113,10 @@ func (s *shipment) addEnds(ends []int) {
 	}
 }
 
-// prepare makes the commands. An entry and its key's time to live are set in one step: if both came one after the other,
-// a connection that breaks in between could leave a key that never expires. A transaction costs Redis less than a
-// script, but cannot look whether another claim has the stream.
+// prepare makes the commands. The first entry and its key's time to live are set in one step: if both came one after the
+// other, a connection that breaks in between could leave a key that never expires. A transaction costs Redis less than a
+// script, but cannot look whether another claim has the stream. The last entry needs no transaction, because the key has a
+// time to live by then.
 func (s *shipment) prepare(renew bool) {
 	r := s.replica
 	if s.args == nil {
@@ -140,7 +141,7 @@ func (s *shipment) prepare(renew bool) {
 		s.fields()
 		s.add(redis.NewStringCmd(s.ctx(), s.args...))
 	case s.what == unkeeping:
-		s.run(unkeepScript, r.claim, unkeptTime.Milliseconds(), &s.id)
+		s.run(unkeepScript, r.claim, (r.keep + spare).Milliseconds(), &s.id)
 		s.firstFields()
 		s.add(redis.NewCmd(s.ctx(), s.args...))
 	case s.what == removal:
@@ -148,7 +149,7 @@ func (s *shipment) prepare(renew bool) {
 		s.add(redis.NewCmd(s.ctx(), s.args...))
 	}
 	switch {
-	case s.what == last:
+	case s.what == last && !s.script:
 		s.expire = redis.NewBoolCmd(s.ctx(), "pexpire", r.keyArg, s.ttl.Milliseconds())
 	case renew:
 		s.expire = redis.NewBoolCmd(s.ctx(), "pexpire", r.keyArg, (r.keep + spare).Milliseconds())
@@ -253,7 +254,7 @@ func (s *shipment) outcome() (outcome, error) {
 		switch err := reply.Err(); {
 		case err == nil, errors.Is(err, redis.Nil):
 		case isTaken(err):
-			return s.repeated()
+			return s.repeated(err)
 		case isRedirection(err) && len(s.commands) > 1:
 			s.script = true // because a shard runs redirected commands one by one
 			return unknown, nil
@@ -275,7 +276,7 @@ func (s *shipment) outcome() (outcome, error) {
 	case *redis.Cmd:
 		if entries, ok := c.Val().([]any); ok && len(entries) == 2 {
 			if err, ok := entries[0].(error); ok && isTaken(err) {
-				return s.repeated()
+				return s.repeated(err)
 			}
 		}
 		return outcomeOf(c.Val())
@@ -286,9 +287,12 @@ func (s *shipment) outcome() (outcome, error) {
 // repeated returns the outcome of a shipment whose entry Redis refuses because of its id. An earlier attempt was
 // successful, but its reply was lost: or another instance took this one for dead, and has put its mark at that id. A
 // script finds out. Nobody marks the first entry.
-func (s *shipment) repeated() (outcome, error) {
-	if s.what == claim {
+func (s *shipment) repeated(err error) (outcome, error) {
+	switch s.what {
+	case claim:
 		return taken, nil
+	case unkeeping:
+		return refused, err
 	}
 	s.script = true
 	return unknown, nil

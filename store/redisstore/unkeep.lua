@@ -14,6 +14,6 @@ if first[1] and field(first[1], 'claim') ~= claim then
 end
 redis.call('DEL', key)
 redis.call('XADD', key, '0-1', unpack(ARGV, 4))
-redis.call('XADD', key, ARGV[3], 'unkept', 1)
 redis.call('PEXPIRE', key, kept)
+redis.call('XADD', key, ARGV[3], 'unkept', 1)
 return 1
