@@ -2,13 +2,9 @@ package redisstore
 
 import (
 	"cmp"
-	"context"
 	_ "embed"
 	"errors"
-	"maps"
-	"slices"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -72,165 +68,6 @@ func (k keys) instances() string                { return k.shared("instances") }
 func (k keys) requests(client string) string    { return k.shared("client:" + hash(client)) }
 func (k keys) mark(name string) string          { return k.shared("request:" + name) }
 func (k keys) limit(key string) string          { return k.shared("limit:" + hash(key)) }
-
-// counting is what an instance remembers in order to count in Redis.
-type counting struct {
-	mu        sync.Mutex
-	beat      int64               // Redis's time at the last heartbeat, in microseconds; 0: there was none
-	beatAt    time.Time           // this instance's time at that heartbeat
-	leftovers map[field]time.Time // the fields to be removed from Redis, and the earliest time for that
-	turns     map[string]turnOver // ended turns that Redis does not know yet, by the requests' ids
-	leaving   int                 // requests that leave Redis at the moment
-}
-
-// turnOver is the end of a probe's turn that Redis does not know yet.
-type turnOver struct {
-	coolDown string    // the key of the cool-down
-	from     time.Time // the earliest time to tell Redis
-	answered bool
-}
-
-// field is one field of a Redis hash: a request among those of its client.
-type field struct{ key, name string }
-
-// heard notes Redis's time, which is the reply to a heartbeat.
-func (c *counting) heard(now int64) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.beat, c.beatAt = now, time.Now()
-}
-
-// now returns Redis's time in microseconds, as this instance knows it, or 0 if it is unknown.
-func (c *counting) now() int64 {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.beat == 0 {
-		return 0
-	}
-	return c.beat + time.Since(c.beatAt).Microseconds()
-}
-
-// leftOver notes a field that is to be removed from Redis, but not before the given time has passed.
-func (c *counting) leftOver(f field, after time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.leftovers == nil {
-		c.leftovers = make(map[field]time.Time)
-	}
-	c.leftovers[f] = time.Now().Add(after)
-}
-
-// overLater notes the end of a turn that a request may have had. This instance tells Redis of it, but not before the
-// given time has passed.
-func (c *counting) overLater(id, coolDown string, answered bool, after time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.turns == nil {
-		c.turns = make(map[string]turnOver)
-	}
-	c.turns[id] = turnOver{coolDown, time.Now().Add(after), answered}
-}
-
-// turnsOver returns the ended turns that this instance can tell Redis of now.
-func (c *counting) turnsOver() map[string]turnOver {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	over := make(map[string]turnOver)
-	for id, t := range c.turns {
-		if !time.Now().Before(t.from) {
-			over[id] = t
-		}
-	}
-	return over
-}
-
-func (c *counting) told(id string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.turns, id)
-}
-
-// due returns the fields that can be removed now.
-func (c *counting) due() (due []field) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for f, from := range c.leftovers {
-		if !time.Now().Before(from) {
-			due = append(due, f)
-		}
-	}
-	return due
-}
-
-func (c *counting) removed(f field) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.leftovers, f)
-}
-
-// tidy tells Redis what it could not be told when it happened, until the store is closed. It also renews the keys of
-// unfinished streams now and then, and forgets old readers. It has a goroutine of its own, because it may have much to
-// do, and the heartbeats must not wait for it.
-func (s *redisStore) tidy() {
-	tick := time.NewTicker(beatInterval)
-	defer tick.Stop()
-	renewed := time.Now()
-	for {
-		select {
-		case <-tick.C:
-			if time.Since(renewed) > renewal {
-				renewed = time.Now()
-				s.replicator.renew()
-				s.readers.prune()
-			}
-			s.removeLeftovers()
-		case <-s.ctx.Done():
-			return
-		}
-	}
-}
-
-// maxTold is how much tidy tells in one call.
-const maxTold = 100
-
-// removeLeftovers tells Redis of turns that have ended, and removes fields that could not be removed when their
-// requests ended. What fails stays for the next time.
-func (s *redisStore) removeLeftovers() {
-	key := s.keys.instances() // all keys are in its slot
-	over := s.counting.turnsOver()
-	for ids := range slices.Chunk(slices.Collect(maps.Keys(over)), maxTold) {
-		var replies []*redis.Cmd
-		err := s.link.exec(s.ctx, key, callTimeout, func(ctx context.Context, p redis.Pipeliner) {
-			for _, id := range ids {
-				replies = append(replies, s.link.topology.shardOf(key).evaluate(ctx, p, turnScript, []string{over[id].coolDown}, []any{id, over[id].answered}))
-			}
-		})
-		if err != nil {
-			return
-		}
-		for i, id := range ids {
-			if s.link.topology.shardOf(key).knows(turnScript, replies[i].Err()) && replies[i].Err() == nil {
-				s.counting.told(id)
-			}
-		}
-	}
-	for due := range slices.Chunk(s.counting.due(), maxTold) {
-		var removals []*redis.IntCmd
-		err := s.link.exec(s.ctx, key, callTimeout, func(ctx context.Context, p redis.Pipeliner) {
-			for _, f := range due {
-				removals = append(removals, p.HDel(ctx, f.key, f.name))
-			}
-		})
-		if err != nil {
-			return
-		}
-		for i, r := range removals {
-			if r.Err() == nil {
-				s.counting.removed(due[i])
-			}
-		}
-	}
-}
 
 // counts returns a call that counts.
 func (s *redisStore) counts() call { return call{purpose: forCounts, timeout: s.countTime} }
@@ -484,29 +321,6 @@ func (t *reservation) Release(reached bool) []store.Usage {
 	}
 	usage, _ := t.usage(reply) // nil if the reply is malformed
 	return usage
-}
-
-// leave removes a request from those of its client, without waiting for Redis.
-func (c *counting) leave(t *reservation) {
-	c.mu.Lock()
-	c.leaving++
-	c.mu.Unlock()
-	s := t.store
-	s.link.later(s.ctx, t.place.key, s.counts(), leaveScript, []string{t.place.key, t.mark}, []any{t.id}, func(err error) {
-		if err != nil {
-			c.leftOver(t.place, 0)
-		}
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.leaving--
-	})
-}
-
-// isIdle reports whether Redis knows of all requests that have left, or has failed.
-func (c *counting) isIdle() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.leaving == 0
 }
 
 // Interface guards

@@ -1,9 +1,3 @@
-// Package redisstore provides http.handlers.illumichat.stores.redis, which keeps streams in a Redis that several
-// instances share. A visitor can continue an answer at any of these instances, and the instances count visitors' chats
-// together.
-//
-// An instance also keeps the streams that it writes in its own memory. A visitor who reads such a stream at the same
-// instance does not wait for Redis.
 package redisstore
 
 import (
