@@ -310,6 +310,7 @@ func TestGETsThatLeave(t *testing.T) {
 	live.append(t, "data: 1\n\n")
 	ended.Finish(store.Chunk{}, store.End{})
 	<-ended.replica.done
+	eventually(t, "Redis has the event", live.isSettled) // which is an XADD, too
 	told := there.calls(t, "xadd")
 	for range n {
 		there.get(t, "ended", 0)
