@@ -118,8 +118,35 @@ func number(reply any) (int64, error) {
 	return 0, errReply
 }
 
-// Reserve asks Redis for room for a request, in one call.
+// leavingTime is how long a client that has too many streams waits, because one of them may have ended at another instance
+// a moment ago: that instance does not wait until Redis knows it.
+const leavingTime = 20 * time.Millisecond
+
+// Reserve asks Redis for room for a request, in one call. A client that has too many streams is asked about once more.
 func (s *redisStore) Reserve(e store.Request) (store.Decision, error) {
+	decision, err := s.reserve(e)
+	if err != nil || !hasTooMany(&e, &decision) {
+		return decision, err
+	}
+	time.Sleep(leavingTime)
+	return s.reserve(e)
+}
+
+// hasTooMany reports whether a request is refused because of its client's streams, and nothing else.
+func hasTooMany(e *store.Request, d *store.Decision) bool {
+	if d.Reservation != nil || d.CoolDown > 0 || d.Probe || e.MaxPerClient == 0 {
+		return false
+	}
+	for i, u := range d.Usage {
+		limit := &e.Limits[i]
+		if float64(u.Prev)*(1-float64(u.Elapsed)/float64(limit.Window))+float64(u.Now)+1 > float64(limit.Requests) {
+			return false
+		}
+	}
+	return true
+}
+
+func (s *redisStore) reserve(e store.Request) (store.Decision, error) {
 	reservation := newReservation(s, &e)
 	if !e.Listens && !reservation.counted && len(e.Limits) == 0 {
 		cools, err := s.coolDowns.look(reservation.coolDown)

@@ -14,8 +14,8 @@ const (
 	maxCommands = 256
 	maxPipeline = 1 << 20
 
-	// pipelineTime is the least time between two pipelines of a lane in which each chat has a call. Calls gather meanwhile,
-	// because a pipeline costs Redis and this instance ten times as much as one more call in it.
+	// pipelineTime is the least time between two pipelines of a lane whose calls gather, because a pipeline costs Redis and
+	// this instance ten times as much as one more call in it.
 	pipelineTime = time.Millisecond
 
 	// maxReplies is about how many bytes of replies one pipeline of reads has. Calls of other lanes come over the same
@@ -112,9 +112,9 @@ func (n *lane) serve() {
 	}
 }
 
-// gather waits until the last pipeline is pipelineTime old, if each chat has a call in the lane.
+// gather waits until the last pipeline is pipelineTime old, if the lane's calls may wait.
 func (n *lane) gather() {
-	if n.purpose.isOfChats() {
+	if n.purpose.gathers() {
 		time.Sleep(pipelineTime - time.Since(n.began))
 	}
 }

@@ -62,8 +62,8 @@ func (p purpose) decides() bool { return p == forClaims || p == forStreams }
 // reads reports whether replies can be large, because calls read entries of streams.
 func (p purpose) reads() bool { return p == forReads || p == forStops }
 
-// isOfChats reports whether each chat has a call with the purpose.
-func (p purpose) isOfChats() bool { return p == forCounts || p == forClaims || p == forStreams }
+// gathers reports whether calls with the purpose may wait a moment for others. Each chat has one of these.
+func (p purpose) gathers() bool { return p == forCounts || p == forClaims || p == forStreams }
 
 func newShard(l *link, address string, client *redis.Client) *shard {
 	s := &shard{link: l, address: address, client: client, pulse: wire{client: client}}
