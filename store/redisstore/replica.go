@@ -199,7 +199,7 @@ const (
 
 func (r *replica) urgency() urgency {
 	switch {
-	case r.header != nil && !r.told:
+	case r.header != nil && (!r.told || !r.opened): // without the header, the stream of a dead instance is not known as lost
 		return awaited
 	case r.over, r.isEnded(), !r.told, r.more, r.next.what != nothing, time.Now().Before(r.readers):
 		return read
