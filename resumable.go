@@ -82,27 +82,11 @@ func (m *resumer) askOnce(w http.ResponseWriter, r *http.Request, owner, id stri
 	return err
 }
 
-// claim is what the last claim of an id found out.
-type claim struct {
-	asked time.Time
-	taken store.Stream // nil: the id was free
-}
-
-// claim claims the id of a question. It returns the stream that has the id already, or nil. Another POST with the id waits
-// until the limiter knows the stream: otherwise, it would need a slot of its own. It does not ask the store again for what
-// was found out while it waited.
+// claim claims the id of a question. It returns the stream that has the id already, or nil. Whoever finds the stream shares
+// its slot, so the limiter must know it by then.
 func (m *resumer) claim(r *http.Request, owner string, q *question) (taken store.Stream) {
-	came := time.Now()
-	last, unlock := m.claims.Lock(q.id)
-	defer unlock()
-	if last.taken != nil && came.Before(last.asked) {
-		return last.taken
-	}
-	last.asked = time.Now()
-	q.source, q.first, taken = m.store.Claim(q.id, store.Meta{Owner: owner, Assistant: q.asked.Label}, m.terms)
-	if last.taken = taken; taken == nil {
-		q.announced = m.limiter.Announce(q.id, clientOf(r))
-	}
+	announce := func() { q.announced = m.limiter.Announce(q.id, clientOf(r)) }
+	q.source, q.first, taken = m.store.Claim(q.id, store.Meta{Owner: owner, Assistant: q.asked.Label}, m.terms, announce)
 	return taken
 }
 

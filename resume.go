@@ -16,7 +16,6 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
-	"github.com/illumichat/caddy-illumichat/internal/keylock"
 	"github.com/illumichat/caddy-illumichat/internal/limit"
 	"github.com/illumichat/caddy-illumichat/internal/recording"
 	"github.com/illumichat/caddy-illumichat/internal/telemetry"
@@ -157,8 +156,7 @@ func (c *Resume) terms() store.Terms {
 type resumer struct {
 	store     store.Store
 	terms     store.Terms
-	owner     *values.Template     // nil: none
-	claims    keylock.Locks[claim] // by the ids that pages choose
+	owner     *values.Template // nil: none
 	limiter   *limit.Limiter
 	admit     func(header http.Header, r *http.Request, assistant, id string) (*limit.Admission, error)
 	exchanges *exchanges

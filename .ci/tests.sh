@@ -2,8 +2,8 @@
 # The Go tests.
 
 # A skipped test proves nothing, so none may be skipped here, except that of Valkey, which this Debian does not have. The
-# soak test is the whole one. The suites that run a whole
-# Caddy come last and one at a time: some of their tests look at the time, and another suite beside them would disturb that.
+# soak test is the whole one. The suites that run a whole Caddy come last and one at a time: some of their tests look at the
+# time, and another suite beside them would disturb that.
 test_race() {
 	local units suites
 	suites=$(go list ./e2e/...)

@@ -21,14 +21,13 @@ const module = "github.com/illumichat/caddy-illumichat"
 // that a new package is a decision and not an accident. The root is ".".
 var walls = map[string][]string{
 	".": {
-		"internal/apierror", "internal/buffer", "internal/cause", "internal/chat", "internal/keylock", "internal/limit",
-		"internal/origin", "internal/recording", "internal/shutdown", "internal/sse", "internal/stdlog", "internal/telemetry", "internal/upstream",
+		"internal/apierror", "internal/buffer", "internal/cause", "internal/chat", "internal/limit", "internal/origin",
+		"internal/recording", "internal/shutdown", "internal/sse", "internal/stdlog", "internal/telemetry", "internal/upstream",
 		"internal/values", "internal/visitor", "internal/watchdog", "store",
 	},
 
 	"internal/sse":       {},
 	"internal/buffer":    {},
-	"internal/keylock":   {},
 	"internal/apierror":  {},
 	"internal/cause":     {},
 	"internal/stdlog":    {"internal/values"},
@@ -43,7 +42,7 @@ var walls = map[string][]string{
 	"internal/shutdown":  {"internal/apierror"},
 	"internal/values":    {},
 	"store":              {"internal/values"},
-	"store/redisstore":   {"internal/cause", "internal/keylock", "internal/values", "store"},
+	"store/redisstore":   {"internal/cause", "internal/values", "store"},
 
 	"cmd/caddy": {".", "sandbox", "store/redisstore"},
 	"sandbox":   {},
@@ -66,7 +65,7 @@ var testPackages = []string{
 }
 
 // standardOnly are the packages that import nothing but the standard library.
-var standardOnly = []string{"internal/buffer", "internal/cause", "internal/keylock", "internal/sse"}
+var standardOnly = []string{"internal/buffer", "internal/cause", "internal/sse"}
 
 // withoutCaddy are the packages that do not import Caddy.
 var withoutCaddy = []string{"internal/apierror", "internal/chat", "internal/origin", "internal/recording", "internal/watchdog"}

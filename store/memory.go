@@ -91,22 +91,30 @@ func (m *memory) Create(id string, meta Meta, terms Terms) (Source, Listener) {
 	return l, first
 }
 
-func (m *memory) Claim(id string, meta Meta, terms Terms) (Source, Listener, Stream) {
+func (m *memory) Claim(id string, meta Meta, terms Terms, begins func()) (Source, Listener, Stream) {
 	if taken := m.find(id); taken != nil {
 		return nil, nil, taken
 	}
 	l, first := newLog(m, id, meta, terms) // not under the lock, because it may have to remove another log
-	m.mu.Lock()
-	taken, isTaken := m.logs[id]
-	if !isTaken {
-		m.logs[id] = l
-	}
-	m.mu.Unlock()
-	if isTaken {
+	if taken := m.insert(l, begins); taken != nil {
 		l.discard()
 		return nil, nil, taken
 	}
 	return l, first, nil
+}
+
+// insert inserts a log, unless another one has its id, which insert returns. It calls begins before, if that is not nil.
+func (m *memory) insert(l *log, begins func()) (taken *log) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if taken = m.logs[l.id]; taken != nil {
+		return taken
+	}
+	if begins != nil {
+		begins()
+	}
+	m.logs[l.id] = l
+	return nil
 }
 
 // remove removes a log, unless another one has its id by now.

@@ -115,7 +115,7 @@ func TestFailedStreamsAreForgotten(t *testing.T) {
 	for range 8 {
 		wg.Go(func() {
 			for range 500 {
-				source, listener, taken := s.Claim("id", store.Meta{}, terms)
+				source, listener, taken := s.Claim("id", store.Meta{}, terms, nil)
 				if taken != nil {
 					continue
 				}
@@ -125,7 +125,7 @@ func TestFailedStreamsAreForgotten(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	source, listener, taken := s.Claim("id", store.Meta{}, terms)
+	source, listener, taken := s.Claim("id", store.Meta{}, terms, nil)
 	if taken != nil {
 		t.Fatal("the id is still taken")
 	}

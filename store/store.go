@@ -62,9 +62,12 @@ type Store interface {
 	// it is no longer kept, so that nobody can listen to it. If several callers claim one id at the same time,
 	// at whichever instances, only one of them begins the stream.
 	//
+	// If Claim begins the stream, it calls begins before another caller at this instance finds the stream; nil: nothing is
+	// called. begins must not call the store.
+	//
 	// Claim may wait a second for anything outside this process. If it gets no answer by then, it decides
 	// for this instance alone.
-	Claim(id string, meta Meta, terms Terms) (source Source, first Listener, taken Stream)
+	Claim(id string, meta Meta, terms Terms, begins func()) (source Source, first Listener, taken Stream)
 
 	// Find returns the stream with an id, whether it is still being written or has ended. It returns ErrNotFound if
 	// there is no such stream, if it has failed, or if it is no longer kept. Any other error means that the store could not look for the
@@ -153,8 +156,7 @@ type Source interface {
 	Append(context.Context, Chunk) error
 
 	// Finish adds a last chunk, which may be empty, and ends a stream that is open. It keeps no reference to the slices of
-	// the chunk. The writer calls it once, and no
-	// other method of a writer afterwards. It must work, and add the chunk, even after the stream's context has ended.
+	// the chunk. The writer calls it once, and no other method of a writer afterwards. It must work, and add the chunk, even after the stream's context has ended.
 	// Listeners can still read everything that they have not read yet, and Finish does not wait for them. It may wait a
 	// moment for the place where the stream is kept, but only if the process is exiting.
 	Finish(Chunk, End)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -148,4 +149,47 @@ func (s *redisStore) ensureLease(ctx context.Context) {
 	if err == nil && set.Err() == nil {
 		s.leased.note(began)
 	}
+}
+
+// idLocks lets one goroutine at a time claim an id. Its zero value is ready for use.
+type idLocks struct {
+	mu    sync.Mutex
+	locks map[string]*idLock
+}
+
+type idLock struct {
+	sync.Mutex
+	users int
+	taken *extent // what Redis has told of the stream that has the id; nil: nothing yet
+}
+
+// lock locks an id. The returned function unlocks it.
+func (k *idLocks) lock(id string) (l *idLock, unlock func()) {
+	k.mu.Lock()
+	if k.locks == nil {
+		k.locks = make(map[string]*idLock)
+	}
+	l = k.locks[id]
+	if l == nil {
+		l = new(idLock)
+		k.locks[id] = l
+	}
+	l.users++
+	k.mu.Unlock()
+	l.Lock()
+	return l, func() {
+		l.Unlock()
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		if l.users--; l.users == 0 {
+			delete(k.locks, id)
+		}
+	}
+}
+
+// isHeld reports whether an id is locked.
+func (k *idLocks) isHeld(id string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.locks[id] != nil
 }

@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,7 +21,7 @@ const slack = 200 * time.Millisecond
 // mustClaim claims an id that must be free.
 func (s *redisStore) mustClaim(t *testing.T, id string) (*source, store.Listener) {
 	t.Helper()
-	begun, first, taken := s.Claim(id, store.Meta{}, terms)
+	begun, first, taken := s.Claim(id, store.Meta{}, terms, nil)
 	if taken != nil {
 		t.Fatalf("%s is taken", id)
 	}
@@ -30,7 +32,7 @@ func (s *redisStore) mustClaim(t *testing.T, id string) (*source, store.Listener
 // wantTaken checks that an id is taken.
 func (s *redisStore) wantTaken(t *testing.T, id string) store.Stream {
 	t.Helper()
-	_, _, taken := s.Claim(id, store.Meta{}, terms)
+	_, _, taken := s.Claim(id, store.Meta{}, terms, nil)
 	if taken == nil {
 		t.Fatalf("%s is not taken", id)
 	}
@@ -75,7 +77,7 @@ func TestClaimsFarAway(t *testing.T) {
 		var claims sync.WaitGroup
 		for i := range 20 {
 			claims.Go(func() {
-				source, first, taken := instances[i%2].Claim(id, store.Meta{Owner: "me"}, terms)
+				source, first, taken := instances[i%2].Claim(id, store.Meta{Owner: "me"}, terms, nil)
 				if taken != nil {
 					if taken.Meta().Owner != "me" {
 						t.Errorf("got the owner %q", taken.Meta().Owner)
@@ -186,7 +188,7 @@ func TestClaimOfADeadInstance(t *testing.T) {
 	var begun store.Source
 	var first store.Listener
 	eventually(t, "its id is free", func() bool {
-		begun, first, _ = here.Claim("asking", store.Meta{}, terms)
+		begun, first, _ = here.Claim("asking", store.Meta{}, terms, nil)
 		return begun != nil
 	})
 	defer first.Close()
@@ -280,7 +282,7 @@ func TestLeaseWhenTheClockGoesBack(t *testing.T) {
 	alive.mustClaim(t, "claimed") // the listener has told that the instance is dead
 	third := openInstance(t, at(server.Socket))
 	eventually(t, "another one finds out by itself", func() bool {
-		begun, first, taken := third.Claim("also claimed", store.Meta{}, terms)
+		begun, first, taken := third.Claim("also claimed", store.Meta{}, terms, nil)
 		if taken != nil {
 			return false
 		}
@@ -356,7 +358,7 @@ func TestUnkeptClaimOfADeadInstance(t *testing.T) {
 	here, there := openInstance(t, config), openInstance(t, at(relay.Address))
 	small := terms
 	small.MaxSize = 100
-	dying, _, _ := there.Claim("id", store.Meta{}, small)
+	dying, _, _ := there.Claim("id", store.Meta{}, small, nil)
 	dying.Open(http.Header{})
 	for n := range 20 {
 		dying.(*source).add(t, fmt.Sprintf("data: %d\n\n", n))
@@ -368,7 +370,7 @@ func TestUnkeptClaimOfADeadInstance(t *testing.T) {
 	here.wantTaken(t, "id")
 	relay.Pause()
 	eventually(t, "its id is free", func() bool {
-		begun, first, _ := here.Claim("id", store.Meta{}, terms)
+		begun, first, _ := here.Claim("id", store.Meta{}, terms, nil)
 		if begun == nil {
 			return false
 		}
@@ -657,13 +659,35 @@ func (s *source) add(t *testing.T, event string) {
 // A listener elsewhere may be faster than the reply to the claim. Its stream is not lost.
 func TestListenerBeforeTheReply(t *testing.T) {
 	s := openInstance(t, at(redistest.Start(t).Socket))
-	_, unlock := s.claims.Lock("id")
+	_, unlock := s.claims.lock("id")
 	s.readers.heard("another", []string{"id"}, time.Minute)
 	unlock()
 	s.losses.mu.Lock()
 	defer s.losses.mu.Unlock()
 	if len(s.losses.waiting)+len(s.losses.checked) > 0 {
 		t.Error("a stream that begins is taken for lost")
+	}
+}
+
+// One goroutine at a time has the lock of an id, and locks that nobody has are forgotten.
+func TestIDLocks(t *testing.T) {
+	var locks idLocks
+	var inside [2]atomic.Int32
+	var all sync.WaitGroup
+	for i := range 200 {
+		all.Go(func() {
+			_, unlock := locks.lock(fmt.Sprint(i % 2))
+			defer unlock()
+			if n := inside[i%2].Add(1); n != 1 {
+				t.Errorf("%d have the lock", n)
+			}
+			runtime.Gosched()
+			inside[i%2].Add(-1)
+		})
+	}
+	all.Wait()
+	if len(locks.locks) > 0 {
+		t.Errorf("%d locks are left", len(locks.locks))
 	}
 }
 
@@ -689,7 +713,7 @@ func TestLateCheckOfAnEarlierStream(t *testing.T) {
 		case <-time.After(patience):
 			t.Fatal("Redis does not know the failure")
 		}
-		_, unlock := here.claims.Lock(fmt.Sprint("busy", i)) // holds up the round of checks before
+		_, unlock := here.claims.lock(fmt.Sprint("busy", i)) // holds up the round of checks before
 		here.losses.check(fmt.Sprint("busy", i), writer{instance: here.instance})
 		eventually(t, "a check is on its way", func() bool { return isChecked(fmt.Sprint("busy", i)) })
 		here.readers.heard(there.instance, []string{id}, time.Minute)
@@ -716,7 +740,7 @@ func TestCheckLocksTheID(t *testing.T) {
 	relay.Pause()
 	defer relay.Resume()
 	s.losses.check("id", writer{instance: s.instance})
-	eventually(t, "the id is locked", func() bool { return s.claims.IsHeld("id") })
+	eventually(t, "the id is locked", func() bool { return s.claims.isHeld("id") })
 	relay.Resume()
 	begun, _ := s.mustClaim(t, "id")
 	begun.Open(http.Header{})

@@ -53,6 +53,7 @@ const (
 	verdictTaken
 	verdictAdmitted
 	verdictAlone
+	verdictFull
 )
 
 var (
@@ -119,53 +120,39 @@ func number(reply any) (int64, error) {
 }
 
 // leavingTime is how long a client that has too many streams waits, because one of them may have ended at another instance
-// a moment ago: that instance does not wait until Redis knows it.
+// a moment ago. An instance does not wait until Redis knows of the end.
 const leavingTime = 20 * time.Millisecond
 
 // Reserve asks Redis for room for a request, in one call. A client that has too many streams is asked about once more.
 func (s *redisStore) Reserve(e store.Request) (store.Decision, error) {
-	decision, err := s.reserve(e)
-	if err != nil || !hasTooMany(&e, &decision) {
-		return decision, err
+	decision, isFull, err := s.reserve(e)
+	if isFull {
+		time.Sleep(leavingTime)
+		decision, _, err = s.reserve(e)
 	}
-	time.Sleep(leavingTime)
-	return s.reserve(e)
+	return decision, err
 }
 
-// hasTooMany reports whether a request is refused because of its client's streams, and nothing else.
-func hasTooMany(e *store.Request, d *store.Decision) bool {
-	if d.Reservation != nil || d.CoolDown > 0 || d.Probe || e.MaxPerClient == 0 {
-		return false
-	}
-	for i, u := range d.Usage {
-		limit := &e.Limits[i]
-		if float64(u.Prev)*(1-float64(u.Elapsed)/float64(limit.Window))+float64(u.Now)+1 > float64(limit.Requests) {
-			return false
-		}
-	}
-	return true
-}
-
-func (s *redisStore) reserve(e store.Request) (store.Decision, error) {
+// reserve asks Redis once. isFull reports whether only the client's other streams leave no room.
+func (s *redisStore) reserve(e store.Request) (d store.Decision, isFull bool, err error) {
 	reservation := newReservation(s, &e)
 	if !e.Listens && !reservation.counted && len(e.Limits) == 0 {
 		cools, err := s.coolDowns.look(reservation.coolDown)
 		switch {
 		case err != nil:
-			return store.Decision{}, err
+			return d, false, err
 		case !cools:
-			return store.Decision{Reservation: reservation}, nil
+			return store.Decision{Reservation: reservation}, false, nil
 		}
 	}
 	reply, err := s.enter(reservation, &e)
 	if err == nil {
-		var decision store.Decision
-		if decision, err = reservation.decide(reply); err == nil {
-			return decision, nil
+		if d, err = reservation.decide(reply); err == nil {
+			return d, reply[0] == verdictFull, nil
 		}
 	}
 	if errors.Is(err, errDown) || errors.Is(err, errLate) {
-		return store.Decision{}, err
+		return store.Decision{}, false, err
 	}
 	if reservation.counted {
 		s.counting.leftOver(reservation.place, settled)
@@ -173,7 +160,7 @@ func (s *redisStore) reserve(e store.Request) (store.Decision, error) {
 	if !e.Listens {
 		s.counting.overLater(e.ID, reservation.coolDown, false, settled)
 	}
-	return store.Decision{}, err
+	return store.Decision{}, false, err
 }
 
 // enter runs enter.lua.
@@ -255,7 +242,7 @@ func (t *reservation) decide(reply []int64) (r store.Decision, err error) {
 	if r, cooling := coolDownDecision(reply); cooling {
 		return r, nil
 	}
-	if r.Usage, err = t.usage(reply[2:]); err != nil || verdict == verdictRefused {
+	if r.Usage, err = t.usage(reply[2:]); err != nil || verdict == verdictRefused || verdict == verdictFull {
 		return r, err
 	}
 	t.alone = verdict == verdictAlone

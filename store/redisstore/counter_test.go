@@ -547,6 +547,14 @@ func TestLateCall(t *testing.T) {
 	}
 }
 
+// A visitor whose answer has just ended at another instance is not refused, although Redis does not know the end yet.
+func TestClientThatIsLeaving(t *testing.T) {
+	_, here, there := twoInstances(t)
+	leaving := here.wantIn(t, newEntry("client", 1))
+	time.AfterFunc(leavingTime/4, func() { leaving.Release(true) })
+	leave(t, there.wantIn(t, newEntry("client", 1)))
+}
+
 // A chat costs one call, and a second one only if there is something to free.
 func TestCallsPerRequest(t *testing.T) {
 	server := redistest.Start(t)

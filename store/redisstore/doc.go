@@ -17,8 +17,8 @@
 // that its listeners have yet to read. following fetches for all mirrors, and watches the leases of the writing instances.
 // losses marks the streams of instances that have died.
 //
-// Instances tell each other by messages: orders sends them, inbox reads them, and news rides with the entries that it
-// tells of. readers knows which instances listen to the streams of this one.
+// Instances tell each other by messages: orders sends them, inbox reads them, and news goes in one pipeline with the
+// entries that it tells of. readers knows which instances listen to the streams of this one.
 //
 // The counter counts visitors' chats, by reservations, and shares the cool-downs of assistants.
 //

@@ -8,7 +8,7 @@
 -- the requests
 -- Returns one of the verdicts, how long the cool-down lasts, and what was counted for each limit.
 
-local LATE, REFUSED = 0, 1 -- besides those of the cool-down
+local LATE, REFUSED, FULL = 0, 1, 6 -- besides those of the cool-down; FULL is for the client's other requests alone
 
 local LATEST = 2000000    -- how old a call may be: whoever has sent it has given up waiting, and taken back what it might do
 local KEPT = 24 * 3600000 -- milliseconds that requests of a client are kept, which are removed if all goes well
@@ -92,7 +92,7 @@ if stream == '' then
 end
 
 local usages = {}
-local room = true
+local room, refusal = true, REFUSED
 for i = 5, #KEYS do
 	local length, requests = tonumber(ARGV[2 * i - 4]), tonumber(ARGV[2 * i - 3])
 	local u = read(KEYS[i], length)
@@ -101,10 +101,10 @@ for i = 5, #KEYS do
 end
 if room and most > 0 then
 	show(KEYS[2], instance) -- as it may not have had a beat yet
-	room = hasRoom()
+	room, refusal = hasRoom(), FULL
 end
 
-local reply = {room and verdict or REFUSED, 0}
+local reply = {room and verdict or refusal, 0}
 for _, u in ipairs(usages) do
 	if room then
 		u.now = u.now + 1

@@ -89,7 +89,7 @@ func (l *losses) run() {
 // id again meanwhile, and lose what it has just begun.
 func (l *losses) mark(id string, by writer) {
 	if by.claim == "" {
-		_, unlock := l.store.claims.Lock(id)
+		_, unlock := l.store.claims.lock(id)
 		defer unlock()
 		if l.store.replicator.sourceOf(id) != nil {
 			return

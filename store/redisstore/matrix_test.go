@@ -552,7 +552,7 @@ func (r *trial) ask(ctx context.Context) {
 // claimAt sends a question to an instance.
 func (r *trial) claimAt(i int, q *posed, decided func(), random *rand.Rand) {
 	began := time.Now()
-	source, first, taken := r.instances[i].Claim(q.id, store.Meta{}, rigTerms)
+	source, first, taken := r.instances[i].Claim(q.id, store.Meta{}, rigTerms, nil)
 	r.note("a claim", began)
 	raise(&q.longest, int64(time.Since(began)))
 	if source == nil {

@@ -1,7 +1,6 @@
 package redisstore
 
 import (
-	"context"
 	"sync"
 	"time"
 
@@ -28,7 +27,7 @@ func (r *readers) heard(from string, ids []string, last time.Duration) {
 	var begun []string
 	until := time.Now().Add(last)
 	for _, id := range ids {
-		held := r.store.claims.IsHeld(id) // asked first, because a claim that ends in between leaves a source
+		held := r.store.claims.isHeld(id) // asked first, because a claim that ends in between leaves a source
 		source := r.store.replicator.sourceOf(id)
 		if source == nil && held {
 			continue // the stream begins at this moment
@@ -40,9 +39,9 @@ func (r *readers) heard(from string, ids []string, last time.Duration) {
 			continue
 		}
 		source.Heard()
-		r.store.replicator.heard(id, until)
 		if r.add(id, from, until) {
 			begun = append(begun, id)
+			r.store.replicator.hasten(id)
 		}
 	}
 	if len(begun) > 0 {
@@ -73,6 +72,19 @@ func (r *readers) add(id, from string, until time.Time) bool {
 	known := time.Now().Before(of[from])
 	of[from] = until
 	return !known
+}
+
+// read reports whether another instance listens to a stream.
+func (r *readers) read(id string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	for _, until := range r.until[id] {
+		if now.Before(until) {
+			return true
+		}
+	}
+	return false
 }
 
 // news returns which streams each instance is to be told of, if entries of the given streams were sent to Redis.
@@ -109,22 +121,5 @@ func (r *readers) prune() {
 		if len(of) == 0 {
 			delete(r.until, id)
 		}
-	}
-}
-
-// sourceOf returns a stream that this instance writes and replicates, or nil.
-func (p *replicator) sourceOf(id string) store.Source {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if r := p.replicas[id]; r != nil {
-		return r.local
-	}
-	return nil
-}
-
-// stop stops a stream that this instance writes, even if Redis has not taken all of it.
-func (p *replicator) stop(id string) {
-	if stream := store.Taken(p.store.local, id); stream != nil { // else the stream has ended
-		_ = stream.Stop(context.WithoutCancel(p.store.ctx)) // never fails, because it is local
 	}
 }

@@ -34,6 +34,15 @@ func (s *source) append(t *testing.T, event string) {
 	}
 }
 
+// appendEach appends an event some times. Each time, it becomes an entry in Redis.
+func (s *source) appendEach(t *testing.T, event string, times int) {
+	t.Helper()
+	for range times {
+		s.append(t, event)
+		eventually(t, "Redis has it", s.replica.isSettled)
+	}
+}
+
 // await reads until something is there, and returns it.
 func await(ctx context.Context, listener store.Listener) (string, error) {
 	for {
@@ -339,10 +348,7 @@ func TestMemoryOfStalledListeners(t *testing.T) {
 	event := "data: " + strings.Repeat("x", 30<<10) + "\n\n"
 	for i := range streams {
 		s := here.claim(t, fmt.Sprint("id", i))
-		for range entries {
-			s.append(t, event)
-			eventually(t, "Redis has it", s.replica.isSettled)
-		}
+		s.appendEach(t, event, entries)
 	}
 	before := heap()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -412,10 +418,7 @@ func TestListenersShareTheBudget(t *testing.T) {
 	_, here, there := twoInstances(t)
 	s := here.claim(t, "id")
 	event := "data: " + strings.Repeat("x", 10<<10) + "\n\n"
-	for range entries {
-		s.append(t, event)
-		eventually(t, "Redis has it", s.replica.isSettled)
-	}
+	s.appendEach(t, event, entries)
 	s.Finish(store.Chunk{}, store.End{})
 	// Another use has taken everything.
 	total := terms.MaxTotal
@@ -453,10 +456,7 @@ func TestSlowListenersLeaveRoom(t *testing.T) {
 	event := "data: " + strings.Repeat("x", 10<<10) + "\n\n"
 	for i := range streams {
 		s := here.claim(t, fmt.Sprint("id", i))
-		for range entries {
-			s.append(t, event)
-			eventually(t, "Redis has it", s.replica.isSettled)
-		}
+		s.appendEach(t, event, entries)
 		s.Finish(store.Chunk{}, store.End{})
 		eventually(t, "Redis has the end", s.replica.isSettled)
 		s.first.Close()
@@ -610,7 +610,7 @@ func TestInstanceIsGoneBeforeTheHeader(t *testing.T) {
 		_, err := there.Find(t.Context(), "id")
 		return err == store.ErrNotFound
 	})
-	source, second, taken := there.Claim("id", store.Meta{}, terms)
+	source, second, taken := there.Claim("id", store.Meta{}, terms, nil)
 	if taken != nil {
 		t.Fatal("the id is taken")
 	}

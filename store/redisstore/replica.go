@@ -48,7 +48,6 @@ type replica struct {
 	behind  time.Time     // since when something has waited for Redis
 	grew    bool          // the local stream may have more than was read
 	more    bool          // there is more than fits into the last entry
-	readers time.Time     // until when another instance listens
 	renewal bool          // the key's time to live must be renewed
 	over    bool          // nothing of the stream is sent any more
 	unkept  bool          // the stream goes on, and Redis keeps only its claim, or will
@@ -201,22 +200,17 @@ func (r *replica) urgency() urgency {
 	switch {
 	case r.header != nil && (!r.told || !r.opened): // without the header, the stream of a dead instance is not known as lost
 		return awaited
-	case r.over, r.isEnded(), !r.told, r.more, r.next.what != nothing, time.Now().Before(r.readers):
+	case r.over, r.isEnded(), !r.told, r.more, r.next.what != nothing, r.of.store.readers.read(r.id):
 		return read
 	default:
 		return unread
 	}
 }
 
-// heard notes until when another instance listens.
-func (r *replica) heard(until time.Time) {
+// hasten sends what waits, because another instance has begun to listen.
+func (r *replica) hasten() {
 	r.mu.Lock()
-	was := r.urgency()
-	r.readers = until
-	var d *sender
-	if was == unread {
-		d = r.requeue()
-	}
+	d := r.requeue()
 	r.mu.Unlock()
 	d.start()
 }

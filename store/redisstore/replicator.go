@@ -1,6 +1,7 @@
 package redisstore
 
 import (
+	"context"
 	"maps"
 	"slices"
 	"sync"
@@ -100,6 +101,23 @@ func (p *replicator) find(id string) *replica {
 	return p.replicas[id]
 }
 
+// sourceOf returns a stream that this instance writes and replicates, or nil.
+func (p *replicator) sourceOf(id string) store.Source {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if r := p.replicas[id]; r != nil {
+		return r.local
+	}
+	return nil
+}
+
+// stop stops a stream that this instance writes, even if Redis has not taken all of it.
+func (p *replicator) stop(id string) {
+	if stream := store.Taken(p.store.local, id); stream != nil { // else the stream has ended
+		_ = stream.Stop(context.WithoutCancel(p.store.ctx)) // never fails, because it is local
+	}
+}
+
 // failing returns the claim of a stream that has failed, which Redis may not know yet. It returns "" if there is none.
 func (p *replicator) failing(id string) string {
 	r := p.find(id)
@@ -163,10 +181,10 @@ func (p *replicator) cleaned(r *replica) {
 	delete(p.unclean, r)
 }
 
-// heard notes until when another instance listens to a stream.
-func (p *replicator) heard(id string, until time.Time) {
+// hasten sends what waits of a stream, because another instance has begun to listen.
+func (p *replicator) hasten(id string) {
 	if r := p.find(id); r != nil {
-		r.heard(until)
+		r.hasten()
 	}
 }
 

@@ -385,11 +385,11 @@ func (r *rig) worksWith(id string) error {
 		}
 		a, b = b, a
 	}
-	source, first, taken := a.Claim(id, store.Meta{}, rigTerms)
+	source, first, taken := a.Claim(id, store.Meta{}, rigTerms, nil)
 	if taken != nil {
 		return errors.New("an id is taken")
 	}
-	other, firstOfOther, taken := b.Claim(id, store.Meta{}, rigTerms)
+	other, firstOfOther, taken := b.Claim(id, store.Meta{}, rigTerms, nil)
 	if other != nil {
 		other.Fail(nil)
 		firstOfOther.Close()

@@ -50,7 +50,7 @@ type sender struct {
 func newSender(p *replicator, s *shard) *sender {
 	d := &sender{of: p, shard: s}
 	d.call = call{ctx: p.store.ctx, timeout: callTimeout, fill: d.fill, done: d.done}
-	d.timer = time.AfterFunc(time.Hour, d.gathered)
+	d.timer = time.AfterFunc(time.Hour, d.gathered) // mustSend sets the time
 	d.timer.Stop()
 	return d
 }
@@ -85,11 +85,7 @@ func (d *sender) mustSend() bool {
 	if d.sending || len(d.queue)+len(d.unread) == 0 {
 		return false
 	}
-	now := time.Now()
-	due := d.since.Add(unreadTime)
-	if gathered := d.filled.Add(gatherTime); len(d.queue) > 0 && (len(d.unread) == 0 || gathered.Before(due)) {
-		due = gathered
-	}
+	now, due := time.Now(), d.sendAt()
 	if d.sending = d.awaited || !due.After(now); d.sending {
 		d.due = time.Time{}
 		return true
@@ -99,6 +95,15 @@ func (d *sender) mustSend() bool {
 		d.timer.Reset(due.Sub(now))
 	}
 	return false
+}
+
+// sendAt returns when the next pipeline may be sent, unless it must not wait. The caller holds the lock.
+func (d *sender) sendAt() time.Time {
+	gathered, late := d.filled.Add(gatherTime), d.since.Add(unreadTime)
+	if len(d.queue) == 0 || len(d.unread) > 0 && late.Before(gathered) {
+		return late
+	}
+	return gathered
 }
 
 // gathered is what the timer calls.
@@ -140,7 +145,7 @@ func (d *sender) fill() []redis.Cmder {
 			d.shipped = append(d.shipped, r)
 			d.commands = s.appendTo(d.commands)
 			size += len(s.data)
-			if s.isEntry() {
+			if s.isNews() {
 				ids = append(ids, r.id)
 			}
 		}
@@ -175,7 +180,7 @@ func (d *sender) done(err error) {
 		if err != nil {
 			refusal = err
 		}
-		if o == taken && r.next.isEntry() {
+		if o == taken && r.next.isNews() {
 			sent = append(sent, r.id)
 		}
 		if !r.settle(o) {
@@ -264,7 +269,7 @@ func (d *sender) follow(r *replica) {
 		switch {
 		case o == redirected:
 			o = failed
-		case o == taken && r.next.isEntry():
+		case o == taken && r.next.isNews():
 			d.of.store.announced(nil, []string{r.id})
 		}
 	}

@@ -218,8 +218,8 @@ func (s *shipment) appendTo(commands []redis.Cmder) []redis.Cmder {
 	return commands
 }
 
-// isEntry reports whether the shipment adds an entry, or a mark.
-func (s *shipment) isEntry() bool { return s.what != nothing && s.what != removal }
+// isNews reports whether listeners at other instances must be told of the shipment: it adds an entry or a mark.
+func (s *shipment) isNews() bool { return s.what != nothing && s.what != removal }
 
 // reset empties the shipment, and keeps its memory.
 func (s *shipment) reset() {

@@ -208,7 +208,7 @@ func (s *soak) answer(random *rand.Rand, n int) string {
 		}()
 		var taken store.Stream
 		began := time.Now()
-		source, first, taken = s.instances[at].Claim(a.id, store.Meta{}, soakTerms)
+		source, first, taken = s.instances[at].Claim(a.id, store.Meta{}, soakTerms, nil)
 		s.note("a claim", began)
 		raise(&c.longest, int64(time.Since(began)))
 		if taken != nil {
@@ -225,7 +225,7 @@ func (s *soak) answer(random *rand.Rand, n int) string {
 func (s *soak) rival(random *rand.Rand, id string, c *contest) {
 	began := time.Now()
 	at := random.IntN(2)
-	source, first, taken := s.instances[at].Claim(id, store.Meta{}, soakTerms)
+	source, first, taken := s.instances[at].Claim(id, store.Meta{}, soakTerms, nil)
 	s.note("a claim", began)
 	raise(&c.longest, int64(time.Since(began)))
 	if taken == nil {
@@ -421,9 +421,11 @@ func (s *soak) wantNothingLeft(ids *sync.Map) {
 			defer instance.orders.mu.Unlock()
 			return len(instance.orders.boxes) == 0
 		})
-		if n := instance.claims.Len(); n > 0 {
+		instance.claims.mu.Lock()
+		if n := len(instance.claims.locks); n > 0 {
 			t.Errorf("instance %d has %d locks", i, n)
 		}
+		instance.claims.mu.Unlock()
 	}
 	eventually(t, "no slot is taken", func() bool { return len(s.keysLike("*:client:*")) == 0 })
 	for i := range soakClients {

@@ -11,7 +11,6 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
-	"github.com/illumichat/caddy-illumichat/internal/keylock"
 	"github.com/illumichat/caddy-illumichat/store"
 )
 
@@ -46,7 +45,7 @@ type redisStore struct {
 	loops  sync.WaitGroup
 
 	replicator replicator
-	claims     keylock.Locks[*extent] // by id: what Redis has told of the stream that has it; nil: nothing yet
+	claims     idLocks
 	leased     ownLease
 	looks      leaseLooks
 	readers    readers
@@ -154,9 +153,9 @@ func (s *redisStore) Create(id string, meta store.Meta, terms store.Terms) (stor
 }
 
 // Claim decides among all instances who begins a stream. Its caller waits for Redis, but not longer than claimTime.
-func (s *redisStore) Claim(id string, meta store.Meta, terms store.Terms) (store.Source, store.Listener, store.Stream) {
+func (s *redisStore) Claim(id string, meta store.Meta, terms store.Terms, begins func()) (store.Source, store.Listener, store.Stream) {
 	came := time.Now()
-	told, unlock := s.claims.Lock(id)
+	lock, unlock := s.claims.lock(id)
 	defer unlock()
 	if stream, err := s.findHere(s.ctx, id); err == nil {
 		return nil, nil, stream
@@ -164,16 +163,16 @@ func (s *redisStore) Claim(id string, meta store.Meta, terms store.Terms) (store
 	if taken := store.Taken(s.local, id); taken != nil {
 		return nil, nil, taken
 	}
-	if *told != nil && came.Before((*told).asked) { // while this call waited for the lock
-		return nil, nil, s.newRemote(id, *told)
+	if lock.taken != nil && came.Before(lock.taken.asked) { // Redis has told that meanwhile
+		return nil, nil, s.newRemote(id, lock.taken)
 	}
 	c := claimed{claim: newInstance(), chosen: true, replaces: s.replicator.failing(id)}
 	encoded := encodeMeta(meta, terms)
 	if taken := s.claimID(id, encoded, terms, &c); taken != nil {
-		*told = taken
+		lock.taken = taken
 		return nil, nil, s.newRemote(id, taken)
 	}
-	local, first, taken := s.local.Claim(id, meta, terms)
+	local, first, taken := s.local.Claim(id, meta, terms, begins)
 	if taken != nil {
 		return nil, nil, taken
 	}

@@ -92,7 +92,7 @@ func TestClaimsWaitTogether(t *testing.T) {
 	var claims sync.WaitGroup
 	for range 10 {
 		claims.Go(func() {
-			if _, _, taken := far.Claim("another", store.Meta{}, terms); taken == nil {
+			if _, _, taken := far.Claim("another", store.Meta{}, terms, nil); taken == nil {
 				t.Error("the id is not taken")
 			}
 		})

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -61,7 +62,7 @@ func testOpen(t *testing.T, s, other store.Store) {
 // If a stream fails, all who wait get the reason, and another stream may have its id.
 func testFail(t *testing.T, s, other store.Store) {
 	id := newID()
-	source, first, taken := s.Claim(id, store.Meta{}, terms)
+	source, first, taken := s.Claim(id, store.Meta{}, terms, nil)
 	if taken != nil {
 		t.Fatal("a new id is taken")
 	}
@@ -76,7 +77,7 @@ func testFail(t *testing.T, s, other store.Store) {
 		t.Error("its context goes on")
 	}
 	eventually(t, "it is forgotten", func() bool { return isGone(t, s, id) && isGone(t, other, id) })
-	again, second, taken := other.Claim(id, store.Meta{}, terms)
+	again, second, taken := other.Claim(id, store.Meta{}, terms, nil)
 	if taken != nil {
 		t.Fatal("the id of a stream that has failed is taken")
 	}
@@ -91,14 +92,14 @@ func testFail(t *testing.T, s, other store.Store) {
 // A claim of an id finds the stream that has it, in each of its phases.
 func testClaim(t *testing.T, s, other store.Store) {
 	id := newID()
-	source, first, taken := s.Claim(id, store.Meta{Owner: "me"}, terms)
+	source, first, taken := s.Claim(id, store.Meta{Owner: "me"}, terms, nil)
 	if taken != nil {
 		t.Fatal("a new id is taken")
 	}
 	wantTaken := func(phase string) {
 		t.Helper()
 		for _, at := range []store.Store{s, other} {
-			source, first, taken := at.Claim(id, store.Meta{Owner: "you"}, terms)
+			source, first, taken := at.Claim(id, store.Meta{Owner: "you"}, terms, nil)
 			if taken == nil {
 				t.Fatalf("%s, the id is claimed again", phase)
 			}
@@ -108,7 +109,7 @@ func testClaim(t *testing.T, s, other store.Store) {
 		}
 	}
 	wantTaken("before the header")
-	_, _, taken = other.Claim(id, store.Meta{}, terms)
+	_, _, taken = other.Claim(id, store.Meta{}, terms, nil)
 	listener, err := taken.Listen(0)
 	if err != nil {
 		t.Fatal(err)
@@ -129,12 +130,12 @@ func testClaimUnkept(t *testing.T, s, other store.Store) {
 	small := terms
 	small.MaxSize = 100
 	id := newID()
-	source, first, _ := s.Claim(id, store.Meta{Owner: "me"}, small)
+	source, first, _ := s.Claim(id, store.Meta{Owner: "me"}, small, nil)
 	source.Open(header)
 	appendEvents(t, source, 1, 100)
 	for name, at := range map[string]store.Store{"here": s, "elsewhere": other} {
 		eventually(t, name+", it cannot be resumed", func() bool { return isGone(t, at, id) })
-		if _, _, taken := at.Claim(id, store.Meta{}, small); taken == nil || taken.Meta().Owner != "me" {
+		if _, _, taken := at.Claim(id, store.Meta{}, small, nil); taken == nil || taken.Meta().Owner != "me" {
 			t.Fatalf("%s, the id is claimed again", name)
 		} else if _, err := taken.Listen(0); !errors.Is(err, store.ErrNotFound) {
 			t.Errorf("%s, listening to it gets %v", name, err)
@@ -152,7 +153,7 @@ func testClaimUnkept(t *testing.T, s, other store.Store) {
 	wantAll(t, first, 1, 100)
 	for name, at := range map[string]store.Store{"here": s, "elsewhere": other} {
 		eventually(t, name+", the id is free", func() bool {
-			source, first, taken := at.Claim(id, store.Meta{}, small)
+			source, first, taken := at.Claim(id, store.Meta{}, small, nil)
 			if taken != nil {
 				return false
 			}
@@ -160,6 +161,33 @@ func testClaimUnkept(t *testing.T, s, other store.Store) {
 			source.Fail(nil)
 			return true
 		})
+	}
+}
+
+// Whoever finds the stream of a claim at the same instance finds it after begins was called, which is called once.
+func testBegins(t *testing.T, s, _ store.Store) {
+	for range 20 {
+		id := newID()
+		var calls atomic.Int32
+		var begun store.Source
+		var all sync.WaitGroup
+		for range 8 {
+			all.Go(func() {
+				source, first, taken := s.Claim(id, store.Meta{}, terms, func() {
+					runtime.Gosched() // so that others come meanwhile
+					calls.Add(1)
+				})
+				if n := calls.Load(); n != 1 {
+					t.Errorf("when the claim is known, begins was called %d times", n)
+				}
+				if taken == nil {
+					begun = source
+					first.Close()
+				}
+			})
+		}
+		all.Wait()
+		begun.Fail(nil)
 	}
 }
 
@@ -171,7 +199,7 @@ func testClaimAtOnce(t *testing.T, s, other store.Store) {
 		var wg sync.WaitGroup
 		for i := range 8 {
 			wg.Go(func() {
-				source, listener, taken := []store.Store{s, other}[i%2].Claim(id, store.Meta{}, terms)
+				source, listener, taken := []store.Store{s, other}[i%2].Claim(id, store.Meta{}, terms, nil)
 				if taken != nil {
 					var err error
 					if listener, err = taken.Listen(0); err != nil {

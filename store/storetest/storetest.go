@@ -44,6 +44,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		"failing":                   testFail,
 		"a chosen id":               testClaim,
 		"one id at the same time":   testClaimAtOnce,
+		"what begins with a claim":  testBegins,
 		"an id that is not kept":    testClaimUnkept,
 		"stopping before it opens":  testStopBeforeOpen,
 		"leaving before it opens":   testGraceBeforeOpen,
