@@ -21,7 +21,8 @@ const module = "github.com/illumichat/caddy-illumichat"
 // that a new package is a decision and not an accident. The root is ".".
 var walls = map[string][]string{
 	".": {
-		"internal/apierror", "internal/buffer", "internal/cause", "internal/chat", "internal/limit", "internal/origin",
+		"internal/apierror", "internal/buffer", "internal/cause", "internal/chat", "internal/doctor", "internal/doctor/config",
+		"internal/doctor/site", "internal/limit", "internal/origin",
 		"internal/recording", "internal/shutdown", "internal/sse", "internal/stdlog", "internal/telemetry", "internal/upstream",
 		"internal/values", "internal/visitor", "internal/watchdog", "store",
 	},
@@ -41,8 +42,13 @@ var walls = map[string][]string{
 	"internal/recording": {"internal/apierror", "internal/sse", "internal/watchdog", "store"},
 	"internal/shutdown":  {"internal/apierror"},
 	"internal/values":    {},
-	"store":              {"internal/values"},
-	"store/redisstore":   {"internal/cause", "internal/values", "store"},
+
+	"internal/doctor":        {},
+	"internal/doctor/config": {"internal/doctor", "internal/values"},
+	"internal/doctor/site":   {"internal/doctor", "internal/sse", "internal/values"},
+
+	"store":            {"internal/values"},
+	"store/redisstore": {"internal/cause", "internal/values", "store"},
 
 	"cmd/caddy": {".", "sandbox", "store/redisstore"},
 	"sandbox":   {},

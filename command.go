@@ -1,0 +1,106 @@
+package illumichat
+
+import (
+	"errors"
+	"os"
+	"os/signal"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+
+	"github.com/illumichat/caddy-illumichat/internal/doctor"
+	"github.com/illumichat/caddy-illumichat/internal/doctor/config"
+	"github.com/illumichat/caddy-illumichat/internal/doctor/site"
+)
+
+func init() {
+	caddycmd.RegisterCommand(caddycmd.Command{
+		Name:      "illumichat",
+		Short:     "Checks chats of the illumichat directive",
+		CobraFunc: func(c *cobra.Command) { c.AddCommand(newCheckCommand()) },
+	})
+}
+
+// checkFlags are the flags of `caddy illumichat check`.
+type checkFlags struct {
+	config, adapter string
+	site            site.Options
+	json            bool
+}
+
+func newCheckCommand() *cobra.Command {
+	var flags checkFlags
+	c := &cobra.Command{
+		Use:   "check <url> | check --config <file>",
+		Short: "Reports what is wrong with a chat, at a running site or in a config",
+		Long: `
+With a URL, sends requests to a running site as browsers and strangers would, and
+reports what it found, why it matters and what to do. It sends one chat, or two if
+the site has a limit, and these cost as much as a visitor's; --no-chat leaves them
+out. With --insecure, it accepts any certificate. With --admin, it also asks Caddy's
+admin API whether the upstream request ends when a visitor leaves.
+
+With --config, reads a config as Caddy would, and reports what keeps requests from
+the chat, what is open to strangers and what is missing. It starts nothing and sends
+nothing.
+
+It never sends or prints the API token. The exit status is 1 if something is wrong,
+and 0 if all is well or there are only warnings.`,
+		Example: `  caddy illumichat check --config /etc/caddy/Caddyfile
+  caddy illumichat check https://example.com/api/chat-proxy --no-chat`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			c.SilenceUsage = true
+			return flags.run(c, args)
+		},
+	}
+	f := c.Flags()
+	f.StringVarP(&flags.config, "config", "c", "", "Check this config file instead of a site")
+	f.StringVarP(&flags.adapter, "adapter", "a", "", "The config adapter, if the config file is neither JSON nor a Caddyfile")
+	f.StringVar(&flags.site.Assistant, "assistant", "", "The id or alias of the assistant to ask; the default is that of a page that names none")
+	f.StringVar(&flags.site.Question, "question", "Say hello in three sentences.", "What to ask")
+	f.StringVar(&flags.site.Origin, "origin", "", "An origin whose pages should be allowed, such as https://www.example.com")
+	f.BoolVar(&flags.site.NoChat, "no-chat", false, "Send no chat, so nothing is paid")
+	f.BoolVar(&flags.site.Insecure, "insecure", false, "Accept any certificate")
+	f.StringVar(&flags.site.Admin, "admin", "", "The address of the site's admin API, such as localhost:2019")
+	f.BoolVar(&flags.json, "json", false, "Print a JSON object a line")
+	return c
+}
+
+// errUnhealthy lets Caddy exit with status 1. The findings say what is wrong, so it has no text of its own.
+var errUnhealthy = errors.New("")
+
+func (f *checkFlags) run(c *cobra.Command, args []string) error {
+	printer := doctor.NewPrinter(c.OutOrStdout(), f.json, term.IsTerminal(int(os.Stdout.Fd())))
+	switch {
+	case f.config != "" && len(args) == 0:
+		if err := f.checkConfig(printer); err != nil {
+			return err
+		}
+	case f.config == "" && len(args) == 1:
+		ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt)
+		defer stop()
+		if err := site.Check(ctx, args[0], f.site, printer); err != nil {
+			return err
+		}
+	default:
+		return errors.New("check takes a site's URL, such as https://example.com/api/chat-proxy, or --config <file>")
+	}
+	if !printer.Close() {
+		c.SilenceErrors = true
+		return errUnhealthy
+	}
+	return nil
+}
+
+// checkConfig checks a config file.
+func (f *checkFlags) checkConfig(report doctor.Report) error {
+	adapted, _, _, err := caddycmd.LoadConfig(f.config, f.adapter)
+	if err != nil {
+		return err
+	}
+	config.Check(adapted, report)
+	return nil
+}
