@@ -1,8 +1,12 @@
 package illumichat
 
 import (
+	"cmp"
+	"maps"
 	"math"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/dustin/go-humanize"
 
@@ -34,10 +38,11 @@ func parseCaddyfile(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 // UnmarshalCaddyfile sets up the handler from Caddyfile tokens. Syntax:
 //
 //	illumichat [<matcher>] {
-//		token            <token>
-//		assistants       <id...> | *
-//		alias            <name> <assistant_id>
-//		endpoint         <url>
+//		token             <token>
+//		assistants        <id...> | *
+//		alias             <name> <assistant_id>
+//		default_assistant <name>
+//		endpoint          <url>
 //
 //		max_body_size    <size>
 //		max_messages     <n>
@@ -86,12 +91,16 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 
 func (h *Handler) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the directive's name
-	if err := values.NoArgs(d); err != nil {
-		return err
+	if d.NextArg() {
+		return values.Surplus(d, d.Val(), matcherInstead(d.Val()))
 	}
 	seen := make(specified)
+	var byDefault caddyfile.Dispenser // at default_assistant, for the line in an error
 	for d.NextBlock(0) {
 		name := d.Val()
+		if name == "default_assistant" {
+			byDefault = *d
+		}
 		if err := seen.add(d); err != nil && name != "alias" && name != "limit" {
 			return err
 		}
@@ -99,13 +108,29 @@ func (h *Handler) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			return err
 		}
 	}
+	if len(seen) == 0 {
+		return d.Errf("%s needs a block with token and assistants", directive)
+	}
 	if !seen["token"] {
-		return d.Errf("%s: a token is needed", directive)
+		return d.Errf("%s: a token is needed, such as: %s", directive, examples["token"])
 	}
 	if len(h.Assistants) == 0 && len(h.Aliases) == 0 {
 		return d.WrapErr(chat.ErrNoAssistants)
 	}
+	if seen["default_assistant"] { // the assistants may follow it
+		if err := chat.CheckDefault(h.DefaultAssistant, h.Assistants, h.Aliases); err != nil {
+			return byDefault.Errf("default_assistant: %w", err)
+		}
+	}
 	return nil
+}
+
+// matcherInstead says what to write instead of a word behind the directive that is not a matcher.
+func matcherInstead(word string) string {
+	if strings.HasPrefix(word, "/") {
+		return "several paths need a named matcher, such as: @chat path /chat /help"
+	}
+	return "a path matcher begins with a slash, such as /api/chat-proxy"
 }
 
 // specified is the set of subdirectives that a block has had so far.
@@ -136,8 +161,10 @@ func (h *Handler) unmarshalSubdirective(d *caddyfile.Dispenser, name string) err
 		return h.unmarshalAssistants(d)
 	case "alias":
 		return h.unmarshalAlias(d)
+	case "default_assistant":
+		return h.unmarshalDefaultAssistant(d)
 	case "max_body_size":
-		return unmarshalSize(d, &h.MaxBodySize)
+		return h.unmarshalMaxBodySize(d)
 	case "max_messages":
 		return unmarshalCount(d, &h.MaxMessages)
 	case "roles":
@@ -156,7 +183,7 @@ func (h *Handler) unmarshalSubdirective(d *caddyfile.Dispenser, name string) err
 		return h.Retry.unmarshalCaddyfile(d)
 	case "propagate_trace":
 		h.PropagateTrace = true
-		return values.NoArgs(d)
+		return values.NoArgs(d, "propagate_trace takes none; leave it out to turn it off")
 	case "transport":
 		return h.unmarshalTransport(d)
 	case "resume":
@@ -168,7 +195,7 @@ func (h *Handler) unmarshalSubdirective(d *caddyfile.Dispenser, name string) err
 	if values.Printable(name) != name {
 		return d.Errf("unrecognized subdirective '%s'; a token is written: token {env.NAME}", values.Printable(name))
 	}
-	return d.Errf("unrecognized subdirective '%s'", name)
+	return d.Errf("unrecognized subdirective '%s'%s", name, values.DidYouMean(name, slices.Sorted(maps.Keys(examples))...))
 }
 
 // unmarshalToken must not return errors that print the current word, as d.ArgErr does: the word is part of the
@@ -176,7 +203,8 @@ func (h *Handler) unmarshalSubdirective(d *caddyfile.Dispenser, name string) err
 func (h *Handler) unmarshalToken(d *caddyfile.Dispenser) error {
 	args := d.RemainingArgs()
 	if len(args) != 1 {
-		return d.Err("token takes exactly one argument")
+		return d.Errf("token takes exactly one argument, without the word Bearer; an example is: %s; {$NAME} leaves no argument if NAME is not set",
+			examples["token"])
 	}
 	h.Token = args[0]
 	if err := upstream.CheckTokenOption(h.Token); err != nil {
@@ -218,9 +246,9 @@ func (h *Handler) unmarshalAssistants(d *caddyfile.Dispenser) error {
 }
 
 func (h *Handler) unmarshalAlias(d *caddyfile.Dispenser) error {
-	args := d.RemainingArgs()
-	if len(args) != 2 {
-		return d.Err("alias takes a name and an assistant's id")
+	args, err := fewArgs(d, 2, 2)
+	if err != nil {
+		return err
 	}
 	name, id := args[0], args[1]
 	if _, ok := h.Aliases[name]; ok {
@@ -236,6 +264,28 @@ func (h *Handler) unmarshalAlias(d *caddyfile.Dispenser) error {
 	return nil
 }
 
+func (h *Handler) unmarshalDefaultAssistant(d *caddyfile.Dispenser) error {
+	name, err := oneArg(d)
+	if err != nil {
+		return err
+	}
+	if name == "" {
+		return d.Err("default_assistant: the name is empty")
+	}
+	h.DefaultAssistant = name
+	return nil
+}
+
+func (h *Handler) unmarshalMaxBodySize(d *caddyfile.Dispenser) error {
+	if err := unmarshalSize(d, &h.MaxBodySize); err != nil {
+		return err
+	}
+	if err := checkBodySize(h.MaxBodySize); err != nil {
+		return d.Errf("max_body_size: %w", err)
+	}
+	return nil
+}
+
 func unmarshalSize(d *caddyfile.Dispenser, bytes *int64) error {
 	name := d.Val()
 	word, err := oneArg(d)
@@ -244,10 +294,10 @@ func unmarshalSize(d *caddyfile.Dispenser, bytes *int64) error {
 	}
 	size, err := humanize.ParseBytes(word)
 	if err != nil {
-		return d.Errf("%s: '%s' is not a size", name, values.Printable(word))
+		return d.Errf("%s: '%s' is not a size, such as 1MiB", name, values.Printable(word))
 	}
 	if size == 0 || size > math.MaxInt64 {
-		return d.Errf("%s: '%s' is out of range", name, values.Printable(word))
+		return d.Errf("%s: '%s' is out of range; write a size such as 1MiB", name, values.Printable(word))
 	}
 	*bytes = int64(size)
 	return nil
@@ -259,14 +309,13 @@ func checkAllowedOrigin(word string) error {
 }
 
 func (h *Handler) unmarshalLimit(d *caddyfile.Dispenser) error {
-	args := d.RemainingArgs()
-	if len(args) < 2 || len(args) > 3 {
-		return d.Err("limit takes a number of requests, a window of time and optionally a key")
+	args, err := fewArgs(d, 2, 3)
+	if err != nil {
+		return err
 	}
 	var l Limit
-	var err error
 	if l.Requests, err = strconv.Atoi(args[0]); err != nil {
-		return d.Errf("limit: '%s' is not a whole number", values.Printable(args[0]))
+		return d.Errf("limit: '%s' is not a whole number; %s", values.Printable(args[0]), exampleOf("limit"))
 	}
 	if err := parseDuration(d, "limit", args[1], &l.Window); err != nil {
 		return err
@@ -287,7 +336,7 @@ func (h *Handler) unmarshalLimit(d *caddyfile.Dispenser) error {
 }
 
 func (c *Retry) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	if err := values.NoArgs(d); err != nil {
+	if err := values.NoArgs(d, "retry takes a block, and attempts, backoff and on stand in it"); err != nil {
 		return err
 	}
 	seen := make(specified)
@@ -305,7 +354,7 @@ func (c *Retry) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		case "on":
 			err = c.unmarshalOn(d)
 		default:
-			err = d.Errf("unrecognized subdirective '%s' of retry", values.Printable(name))
+			err = d.Errf("unrecognized subdirective '%s' of retry%s", values.Printable(name), values.DidYouMean(name, "attempts", "backoff", "on"))
 		}
 		if err != nil {
 			return err
@@ -323,15 +372,15 @@ func (c *Retry) unmarshalAttempts(d *caddyfile.Dispenser) error {
 		return err
 	}
 	if c.Attempts, err = strconv.Atoi(word); err != nil || c.Attempts < 1 {
-		return d.Errf("attempts: '%s' is not a whole number from 1", values.Printable(word))
+		return d.Errf("attempts: '%s' is not a whole number from 1; %s", values.Printable(word), exampleOf("attempts"))
 	}
 	return nil
 }
 
 func (c *Retry) unmarshalBackoff(d *caddyfile.Dispenser) error {
-	args := d.RemainingArgs()
-	if len(args) < 1 || len(args) > 2 {
-		return d.Err("backoff takes the first pause and optionally the longest")
+	args, err := fewArgs(d, 1, 2)
+	if err != nil {
+		return err
 	}
 	for i, value := range []*caddy.Duration{&c.Backoff, &c.BackoffCap}[:len(args)] {
 		if err := parseDuration(d, "backoff", args[i], value); err != nil {
@@ -350,7 +399,7 @@ func (c *Retry) unmarshalOn(d *caddyfile.Dispenser) error {
 	for d.NextArg() {
 		status, err := strconv.Atoi(d.Val())
 		if err != nil {
-			return d.Errf("on: '%s' is not a status", values.Printable(d.Val()))
+			return d.Errf("on: '%s' is not a status; write each, such as 500 502 503", values.Printable(d.Val()))
 		}
 		if err := checkRetryStatus(status); err != nil {
 			return d.Errf("on: %w", err)
@@ -358,13 +407,13 @@ func (c *Retry) unmarshalOn(d *caddyfile.Dispenser) error {
 		c.On = append(c.On, status)
 	}
 	if len(c.On) == 0 {
-		return d.ArgErr()
+		return values.Missing(d, nestedExamples["on"])
 	}
 	return nil
 }
 
 func (c *Resume) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	if err := values.NoArgs(d); err != nil {
+	if err := values.NoArgs(d, "resume takes a block or nothing; leave resume out if answers should not be resumed"); err != nil {
 		return err
 	}
 	seen := make(specified)
@@ -385,7 +434,8 @@ func (c *Resume) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		case "owner":
 			err = c.unmarshalOwner(d)
 		default:
-			err = d.Errf("unrecognized subdirective '%s' of resume", values.Printable(name))
+			err = d.Errf("unrecognized subdirective '%s' of resume%s", values.Printable(name),
+				values.DidYouMean(name, "grace", "keep", "max_size", "max_total", "owner"))
 		}
 		if err != nil {
 			return err
@@ -411,11 +461,11 @@ const storeNamespace = "http.handlers.illumichat.stores"
 
 func (h *Handler) unmarshalStore(d *caddyfile.Dispenser) error {
 	if !d.NextArg() {
-		return d.ArgErr()
+		return values.Missing(d, examples[d.Val()])
 	}
 	name := d.Val()
 	if values.Printable(name) != name {
-		return d.Err("unrecognized store")
+		return d.Err("unrecognized store; an example is: store redis")
 	}
 	here := *d // for the line in an error: UnmarshalModule moves d to the block's end
 	module, err := caddyfile.UnmarshalModule(d, storeNamespace+"."+name)
@@ -431,16 +481,16 @@ func (h *Handler) unmarshalStore(d *caddyfile.Dispenser) error {
 
 func (h *Handler) unmarshalTransport(d *caddyfile.Dispenser) error {
 	if !d.NextArg() {
-		return d.ArgErr()
+		return values.Missing(d, examples[d.Val()])
 	}
 	name := d.Val()
 	if name == "http" { // its parser would skip arguments without an error; other transports may take some
-		if err := values.NoArgs(d); err != nil {
+		if err := values.NoArgs(d, "transport http takes a block, and its options stand in it"); err != nil {
 			return err
 		}
 	}
 	if values.Printable(name) != name {
-		return d.Err("unrecognized transport")
+		return d.Err("unrecognized transport; an example is: transport http")
 	}
 	here := *d // for the line in an error: UnmarshalModule moves d to the block's end
 	module, err := caddyfile.UnmarshalModule(d, upstream.TransportNamespace+"."+name)
@@ -463,7 +513,7 @@ func unmarshalCount(d *caddyfile.Dispenser, count *int) error {
 	}
 	n, err := strconv.Atoi(word)
 	if err != nil || n < 0 {
-		return d.Errf("%s: '%s' is not a whole number from 0", name, values.Printable(word))
+		return d.Errf("%s: '%s' is not a whole number from 0; %s", name, values.Printable(word), exampleOf(name))
 	}
 	*count = n
 	return nil
@@ -485,10 +535,10 @@ func unmarshalDuration(d *caddyfile.Dispenser, option duration) error {
 func parseDuration(d *caddyfile.Dispenser, name, word string, duration *caddy.Duration) error {
 	value, err := caddy.ParseDuration(word)
 	if err != nil {
-		return d.Errf("%s: '%s' is not a duration", name, values.Printable(word))
+		return d.Errf("%s: '%s' is not a duration, such as 30s", name, values.Printable(word))
 	}
 	if value <= 0 {
-		return d.Errf("%s: '%s' is not a positive duration", name, values.Printable(word))
+		return d.Errf("%s: '%s' is not a positive duration, such as 30s", name, values.Printable(word))
 	}
 	if err := checkDuration(caddy.Duration(value)); err != nil {
 		return d.Errf("%s: %w", name, err)
@@ -507,18 +557,74 @@ func unmarshalWords(d *caddyfile.Dispenser, words *[]string, check func(string) 
 		*words = append(*words, d.Val())
 	}
 	if len(*words) == 0 {
-		return d.ArgErr()
+		return values.Missing(d, examples[name])
 	}
 	return nil
 }
 
-// oneArg reads exactly one argument.
+// oneArg reads the only argument of the option at d.
 func oneArg(d *caddyfile.Dispenser) (string, error) {
-	if !d.NextArg() {
-		return "", d.ArgErr()
+	return values.OneArg(d, exampleLine(d.Val()))
+}
+
+// fewArgs reads the arguments of the option at d. It returns an error if there are fewer than least or more than most.
+func fewArgs(d *caddyfile.Dispenser, least, most int) ([]string, error) {
+	name := d.Val()
+	args := d.RemainingArgs()
+	switch {
+	case len(args) < least:
+		return nil, d.Errf("%s has too few arguments; %s", name, exampleOf(name))
+	case len(args) > most:
+		return nil, values.Surplus(d, args[most], exampleOf(name))
 	}
-	word := d.Val()
-	return word, values.NoArgs(d)
+	return args, nil
+}
+
+// exampleOf returns the end of an error, which shows how an option is written.
+func exampleOf(name string) string { return "an example is: " + exampleLine(name) }
+
+// exampleLine returns a line of the Caddyfile with an option of any block.
+func exampleLine(name string) string { return cmp.Or(examples[name], nestedExamples[name]) }
+
+// examples has a line for each option of the block. Its keys are the options' names.
+var examples = map[string]string{
+	"token":                  "token {file./etc/caddy/illumichat_token}",
+	"assistants":             "assistants asst_abc123",
+	"alias":                  "alias support asst_abc123",
+	"default_assistant":      "default_assistant support",
+	"endpoint":               "endpoint " + upstream.DefaultEndpoint,
+	"max_body_size":          "max_body_size 2MiB",
+	"max_messages":           "max_messages 50",
+	"roles":                  "roles user assistant",
+	"pass_fields":            "pass_fields temperature",
+	"allow_origins":          "allow_origins https://www.example.com",
+	"limit":                  "limit 20 1h",
+	"max_streams":            "max_streams 500",
+	"max_streams_per_client": "max_streams_per_client 3",
+	"body_timeout":           "body_timeout 30s",
+	"response_timeout":       "response_timeout 60s",
+	"commit_after":           "commit_after 5s",
+	"idle_timeout":           "idle_timeout 60s",
+	"write_timeout":          "write_timeout 30s",
+	"max_duration":           "max_duration 5m",
+	"heartbeat":              "heartbeat 15s",
+	"retry":                  "retry",
+	"propagate_trace":        "propagate_trace",
+	"transport":              "transport http",
+	"resume":                 "resume",
+	"store":                  "store memory",
+}
+
+// nestedExamples has a line for each option of the blocks of retry and resume.
+var nestedExamples = map[string]string{
+	"attempts":  "attempts 3",
+	"backoff":   "backoff 1s 8s",
+	"on":        "on 429 500 502 503 504",
+	"grace":     "grace 30s",
+	"keep":      "keep 5m",
+	"max_size":  "max_size 1MiB",
+	"max_total": "max_total 64MiB",
+	"owner":     "owner {http.auth.user.id}",
 }
 
 // Interface guard

@@ -133,6 +133,7 @@ const everySubdirective = `illumichat {
 	token {env.ILLUMICHAT_API_TOKEN}
 	assistants asst_demo {env.ILLUMICHAT_ASSISTANT}
 	alias help asst_help
+	default_assistant help
 	endpoint https://chat.example.com/api/chat
 	max_body_size 2MiB
 	max_messages 50
@@ -220,7 +221,7 @@ func directiveOf(lines ...string) string {
 // Every subdirective refuses the mistakes that are possible with all of them. The golden files have those of a single one.
 func TestEverySubdirectiveIsStrict(t *testing.T) {
 	const token, assistants = "token {env.ILLUMICHAT_API_TOKEN}", "assistants asst_demo"
-	subdirectives := []struct {
+	tests := []struct {
 		name, example string
 		takesMore     bool // a further word is valid
 		takesNone     bool // the name alone is valid
@@ -230,6 +231,7 @@ func TestEverySubdirectiveIsStrict(t *testing.T) {
 		{name: "token", example: token, surplus: "token"}, // the surplus word may be a piece of the token
 		{name: "assistants", example: assistants, takesMore: true},
 		{name: "alias", example: "alias help asst_help", surplus: "alias"},
+		{name: "default_assistant", example: "default_assistant asst_demo"},
 		{name: "endpoint", example: "endpoint https://example.com"},
 		{name: "max_body_size", example: "max_body_size 1MiB"},
 		{name: "max_messages", example: "max_messages 5"},
@@ -254,10 +256,13 @@ func TestEverySubdirectiveIsStrict(t *testing.T) {
 		{name: "resume", example: "resume", takesNone: true, takesBlock: true},
 		{name: "store", example: "store memory", takesBlock: true},
 	}
-	if want := len(options()); len(subdirectives) != want {
-		t.Errorf("%d subdirectives are looked at, want %d", len(subdirectives), want)
+	if want := len(options()); len(tests) != want || len(examples) != want {
+		t.Errorf("%d subdirectives are looked at, and %d have an example, want %d", len(tests), len(examples), want)
 	}
-	for _, s := range subdirectives {
+	for _, s := range tests {
+		if !strings.HasPrefix(examples[s.name], s.name) {
+			t.Errorf("%s: its example is %q", s.name, examples[s.name])
+		}
 		for _, test := range []struct {
 			what, faulty string
 			names        string // what the error names

@@ -72,13 +72,14 @@ func TestConfigIsRefused(t *testing.T) {
 		want   []string // what the error names
 	}{
 		{`"asistants": ["asst_demo"]`, []string{`unknown field "asistants"`}},
-		{`"limit": []`, []string{`unknown field "limit"`}},
+		{`"limit": []`, []string{`unknown field "limit"; did you mean limits?`}},
+		{`"alias": {}`, []string{`unknown field "alias"; did you mean aliases?`}},
 
 		{`"token": null`, []string{"token", "empty"}},
 		{`"token": ""`, []string{"token", "empty"}},
 		{`"token": "{env.NOPE}"`, []string{"token", "{env.NOPE}"}},
 		{`"token": "{env.TEST_EMPTY}"`, []string{"token", "{env.TEST_EMPTY}"}},
-		{`"token": "{file.` + quoted(missing) + `}"`, []string{"token", "{file." + missing + "}"}},
+		{`"token": "{file.` + quoted(filepath.Dir(missing)) + `}"`, []string{"token", "{file." + filepath.Dir(missing) + "}", "regular file"}},
 		{`"token": "{file.` + quoted(emptyFile) + `}"`, []string{"token", "{file." + emptyFile + "}", "empty"}},
 		{`"token": "{evn.ILLUMICHAT_API_TOKEN}"`, []string{"token", "{evn.ILLUMICHAT_API_TOKEN}", "{env.*}"}},
 		{`"token": "{http.request.host}"`, []string{"token", "{http.request.host}"}},
@@ -132,9 +133,14 @@ func TestConfigIsRefused(t *testing.T) {
 		{`"endpoint": "https://example.com/%zz"`, []string{"endpoint", "begins no escape"}},
 
 		{`"max_body_size": -1`, []string{"max_body_size", "-1"}},
-		{`"max_body_size": "1MiB"`, []string{"max_body_size"}},
+		{`"max_body_size": 64`, []string{"max_body_size", "64 bytes", "65536"}},
+		{`"default_assistant": "sales"`, []string{"default_assistant", `"sales"`, "alias"}},
+		{`"default_assistant": "{env.NOPE}"`, []string{"default_assistant", "{env.NOPE}"}},
+		{`"default_assistant": "{env.TEST_ASSISTANT}"`, []string{"default_assistant", "{env.TEST_ASSISTANT}", "alias"}},
+		{`"default_assistant": "*"`, []string{"default_assistant", "*"}},
+		{`"max_body_size": "1MiB"`, []string{"max_body_size: a text stands where a whole number, such as 65536, is expected"}},
 		{`"max_messages": -1`, []string{"max_messages", "-1"}},
-		{`"max_messages": 1.5`, []string{"max_messages"}},
+		{`"max_messages": 1.5`, []string{"max_messages: another number stands where a whole number"}},
 		{`"roles": [""]`, []string{"roles", "empty"}},
 		{`"pass_fields": [""]`, []string{"pass_fields", "empty"}},
 		{`"pass_fields": ["temperature", "messages"]`, []string{"pass_fields", `"messages"`}},
@@ -157,9 +163,9 @@ func TestConfigIsRefused(t *testing.T) {
 		{`"allow_origins": ["{env.TEST_FTP}"]`, []string{"allow_origins", "{env.TEST_FTP}"}},
 		{`"allow_origins": ["http://[fe80::1%25eth0]"]`, []string{"allow_origins", "eth0"}},
 		{`"allow_origins": ["wss://www.example.com"]`, []string{"allow_origins", "wss"}},
-		{`"allow_origins": "https://www.example.com"`, []string{"allow_origins"}},
+		{`"allow_origins": "https://www.example.com"`, []string{"allow_origins: a text stands where a list"}},
 
-		{`"limits": {}`, []string{"limits"}},
+		{`"limits": {}`, []string{"limits: an object stands where a list"}},
 		{`"limits": [{}]`, []string{"limits[0]", "requests, 0,"}},
 		{`"limits": [{"requests": 20}]`, []string{"limits[0]", "window of 0s"}},
 		{`"limits": [{"requests": 20, "window": "1h"}, {"requests": 0, "window": "1h", "key": "site"}]`, []string{"limits[1]", "requests, 0,"}},
@@ -188,7 +194,7 @@ func TestConfigIsRefused(t *testing.T) {
 		{`"resume": {"grace": 1}`, []string{"resume", "grace", "1ms"}},
 		{`"resume": {"keep": "400d"}`, []string{"resume", "keep", "366d"}},
 
-		{`"resume": 5`, []string{"resume"}},
+		{`"resume": 5`, []string{"resume: another number stands where an object"}},
 		{`"resume": {"grace": -1}`, []string{"resume", "grace"}},
 		{`"resume": {"keep": -1}`, []string{"resume", "keep"}},
 		{`"resume": {"max_size": -1}`, []string{"resume", "max_size", "-1"}},
@@ -221,6 +227,7 @@ func TestConfigIsRefused(t *testing.T) {
 		{`"endpoint": "{env.ILLUMICHAT_API_TOKEN}"`, []string{"endpoint", "{env.ILLUMICHAT_API_TOKEN}", "URL"}},
 		{`"{token}": 5`, []string{"unknown field"}},
 		{`"heartbeat": "{token}"`, []string{"heartbeat", "not a duration"}},
+		{`"heartbeat": "off"`, []string{"heartbeat", "not a duration", "or -1 to turn it off"}},
 		{`"max_messages": "{token}"`, []string{"max_messages"}},
 		{`"retry": {"backoff": "{token}"}`, []string{"retry", "not a duration"}},
 		{`"idle_timeout": "hidden"`, []string{"idle_timeout", "not a duration"}},
@@ -297,7 +304,7 @@ func TestDefaults(t *testing.T) {
 func TestConfigIsTakenAsItIs(t *testing.T) {
 	setConfigEnv(t)
 	h, err := provision(t, `"commit_after": -1, "heartbeat": -1, "idle_timeout": "1ms", "max_duration": "1d", "roles": ["system"],
-		"max_body_size": 1, "max_messages": 7`)
+		"max_body_size": 1024, "max_messages": 7`)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -307,7 +314,7 @@ func TestConfigIsTakenAsItIs(t *testing.T) {
 	if h.IdleTimeout != caddy.Duration(time.Millisecond) || h.MaxDuration != caddy.Duration(24*time.Hour) {
 		t.Errorf("got idle_timeout %d and max_duration %d", h.IdleTimeout, h.MaxDuration)
 	}
-	if len(h.Roles) != 1 || h.MaxBodySize != 1 || h.MaxMessages != 7 {
+	if len(h.Roles) != 1 || h.MaxBodySize != 1024 || h.MaxMessages != 7 {
 		t.Errorf("got roles %q, max_body_size %d, max_messages %d", h.Roles, h.MaxBodySize, h.MaxMessages)
 	}
 }

@@ -8,6 +8,7 @@ package illumichat
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"slices"
@@ -92,7 +93,7 @@ type Handler struct {
 
 	// The ids of the assistants that pages may talk to. A single `*` allows any assistant, and the handler logs
 	// a warning. Ids may be `{env.*}` and `{file.*}` placeholders. If exactly one assistant is configured, ids and
-	// aliases together, a page may omit `assistantId`. An id with a comma or quotation marks is refused, and so is the
+	// aliases together, or if there is a `default_assistant`, a page may omit `assistantId`. An id with a comma or quotation marks is refused, and so is the
 	// API token, an id of its form, and `other`. Required, unless there are aliases.
 	Assistants []string `json:"assistants,omitempty"`
 
@@ -101,7 +102,11 @@ type Handler struct {
 	// quotation marks. With `*`, no name may be `other`, the metrics label of all assistants that are not listed.
 	Aliases map[string]string `json:"aliases,omitempty"`
 
-	// The largest request body, in bytes. Default: 1048576 (1 MiB).
+	// The assistant for pages that name none: an alias or a listed id, or with `*` any id. It may be a placeholder if the
+	// listed id is one. Default: the only assistant. If there are several, a page must name one.
+	DefaultAssistant string `json:"default_assistant,omitempty"`
+
+	// The largest request body, in bytes, from 1024. Default: 1048576 (1 MiB).
 	MaxBodySize int64 `json:"max_body_size,omitempty"`
 
 	// The maximum number of messages in one request. Default: 0, no limit except the body's size.
@@ -301,6 +306,20 @@ func checkDuration(d caddy.Duration) error {
 	return nil
 }
 
+// minBodySize is the smallest limit of a body. A smaller one is a number of another unit.
+const minBodySize = 1 << 10
+
+// checkBodySize returns an error for a limit of bodies that cannot be meant.
+func checkBodySize(size int64) error {
+	switch {
+	case size < 0:
+		return fmt.Errorf("%d is negative", size)
+	case size < minBodySize:
+		return fmt.Errorf("%d bytes are too few for a chat; write a number and a unit, such as 64KiB, or in JSON the number of bytes, such as 65536", size)
+	}
+	return nil
+}
+
 // newExchanges returns the settings of exchanges that come from the config alone. Provision adds the token, the
 // endpoint and the client.
 func (h *Handler) newExchanges() exchanges {
@@ -366,6 +385,7 @@ func (h *Handler) chatConfig() chat.Config {
 	return chat.Config{
 		Assistants:  h.Assistants,
 		Aliases:     h.Aliases,
+		Default:     h.DefaultAssistant,
 		MaxBodySize: h.MaxBodySize,
 		MaxMessages: h.MaxMessages,
 		Roles:       h.Roles,
@@ -385,7 +405,9 @@ func (h *Handler) warn() {
 	if !values.IsPlaceholder(h.Token) {
 		logger.Warn("the token is part of the config, where the admin API and debug logs show it; use {env.NAME} or {file.PATH} instead")
 	}
-	if !h.exchanges.token.HasDocumentedForm() {
+	if _, err := h.exchanges.token.Get(); err != nil {
+		logger.Error("there is no token yet, so each chat fails until the file exists", zap.Error(values.PrintableError(err)))
+	} else if !h.exchanges.token.HasDocumentedForm() {
 		logger.Warn("the token is not of the documented form, ic_ and 40 letters and digits")
 	}
 	if h.rules.AllowsAny() {
@@ -393,6 +415,18 @@ func (h *Handler) warn() {
 	}
 	if h.exchanges.endpoint.URL.Scheme == "http" && !isLoopback(h.exchanges.endpoint.URL.Hostname()) {
 		logger.Warn("the endpoint is not encrypted, so the token can be read on the way to it")
+	}
+	if h.ResponseTimeout > h.MaxDuration {
+		logger.Warn("response_timeout is longer than max_duration, which ends a chat before; raise max_duration or leave response_timeout out",
+			zap.Duration("response_timeout", time.Duration(h.ResponseTimeout)), zap.Duration("max_duration", time.Duration(h.MaxDuration)))
+	}
+	if path := h.exchanges.endpoint.URL.Path; path == "" || path == "/" {
+		logger.Warn("the endpoint has no path, so it is hardly the chat API; write the whole URL, such as " + upstream.DefaultEndpoint)
+	}
+	for _, name := range slices.Sorted(maps.Keys(h.Aliases)) {
+		if chat.LooksLikeID(name) {
+			logger.Warn("the name of an alias looks like an assistant's id; the name comes first, as in: alias support asst_1", zap.String("alias", name))
+		}
 	}
 	if len(h.Limits) == 0 {
 		logger.Info("no limit is set, so whoever finds the chat can spend the token's quota")
@@ -413,8 +447,13 @@ func (h *Handler) Validate() error {
 	if len(h.Assistants) > 1 && slices.Contains(h.Assistants, chat.Any) {
 		return chat.ErrAnyAmongOthers
 	}
-	if h.MaxBodySize < 0 {
-		return fmt.Errorf("max_body_size: %d is negative", h.MaxBodySize)
+	if h.DefaultAssistant != "" {
+		if err := chat.CheckDefault(h.DefaultAssistant, h.Assistants, h.Aliases); err != nil {
+			return fmt.Errorf("default_assistant: %w", err)
+		}
+	}
+	if err := checkBodySize(h.MaxBodySize); err != nil {
+		return fmt.Errorf("max_body_size: %w", err)
 	}
 	if h.MaxMessages < 0 {
 		return fmt.Errorf("max_messages: %d is negative", h.MaxMessages)

@@ -2,54 +2,12 @@ package illumichat
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"maps"
-	"slices"
-	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/illumichat/caddy-illumichat/internal/values"
 )
-
-// plainHandler is a Handler without UnmarshalJSON.
-type plainHandler Handler
-
-// UnmarshalJSON reads the handler's config. It returns an error for a field that is not known, and names the field whose
-// value is wrong.
-func (h *Handler) UnmarshalJSON(config []byte) error {
-	err := caddy.StrictUnmarshalJSON(config, (*plainHandler)(h))
-	if err == nil {
-		return nil
-	}
-	var fields map[string]json.RawMessage
-	if json.Unmarshal(config, &fields) != nil {
-		return values.PrintableError(err)
-	}
-	for _, name := range slices.Sorted(maps.Keys(fields)) {
-		if err := checkField(name, fields[name]); err != nil {
-			return values.PrintableError(err)
-		}
-	}
-	return values.PrintableError(err)
-}
-
-// checkField returns an error if a field of the config is not known, or has a value of another type. Caddy's error for a
-// bad duration quotes the value, which may be a secret in the wrong place. So checkField replaces that error.
-func checkField(name string, value json.RawMessage) error {
-	field, err := json.Marshal(map[string]json.RawMessage{name: value})
-	if err != nil {
-		return err
-	}
-	err = caddy.StrictUnmarshalJSON(field, new(plainHandler))
-	_, otherType := errors.AsType[*json.UnmarshalTypeError](err)
-	switch {
-	case err == nil, otherType, strings.Contains(err.Error(), "unknown field"):
-		return err
-	}
-	return fmt.Errorf("%s: a value is not a duration; write a number and a unit, such as \"30s\"", name)
-}
 
 // checkTokenIsNowhereElse returns an error if an option that is not secret holds the API token. Ids and aliases are checked
 // with their placeholders replaced, by chat.NewRules.

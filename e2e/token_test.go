@@ -8,6 +8,7 @@ import (
 	"net/http/httputil"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -68,6 +69,26 @@ func TestRotatedTokenNeedsNoReload(t *testing.T) {
 	if got := len(server.Requests()); got != len(tokens) {
 		t.Errorf("the upstream got %d requests, want %d", got, len(tokens))
 	}
+}
+
+// A site whose token file does not exist yet loads, and the log says so. Its chat works as soon as the file is there.
+func TestTokenFileComesLater(t *testing.T) {
+	server := sandboxtest.NewServer(t, sandbox.Options{})
+	file := filepath.Join(t.TempDir(), "token")
+	s := sitetest.Serve(t, fmt.Sprintf(`illumichat %s {
+		token {file.%s}
+		assistants %s
+		endpoint %s
+	}`, sitetest.ChatPath, file, sandbox.Assistant, server.URL))
+	lines := logLines(t, s.Log())
+	if !slices.ContainsFunc(lines, func(l logLine) bool {
+		return l.Level == "error" && strings.Contains(l.raw, "there is no token yet") && strings.Contains(l.raw, file)
+	}) {
+		t.Errorf("the log does not say that there is no token: %+v", lines)
+	}
+	sitetest.WantError(t, s.Ask(sitetest.Hello), http.StatusBadGateway, "unauthorized:upstream")
+	sitetest.WriteFile(t, file, sandbox.Token)
+	sitetest.OnlyFinish(t, sitetest.ReadAll(t, s.Ask(sitetest.Hello)))
 }
 
 // If the token file cannot be used, no older token takes its place, and the upstream is not asked. The log says so

@@ -29,11 +29,11 @@ func (*Memory) CaddyModule() caddy.ModuleInfo {
 // UnmarshalCaddyfile reads `store memory`, which has no options.
 func (*Memory) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the module's name
-	if err := values.NoArgs(d); err != nil {
+	if err := values.NoArgs(d, "memory takes none"); err != nil {
 		return err
 	}
 	if d.NextBlock(d.Nesting()) {
-		return d.Errf("memory has no subdirective '%s'", values.Printable(d.Val()))
+		return d.Errf("memory has no subdirective '%s'; leave its block out", values.Printable(d.Val()))
 	}
 	return nil
 }

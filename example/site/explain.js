@@ -14,6 +14,7 @@ const wordsByCode = new Map([
 	['rate_limit', tooMany],
 	['overloaded', busy],
 	['too_large', tooLong],
+	['too_many_messages', tooLong],
 	['unauthorized', notAllowed],
 	['forbidden', notAllowed],
 	['blocked', blocked],

@@ -29,6 +29,7 @@ var (
 	CodeMethodNotAllowed     = newCode("method_not_allowed:chat")
 	CodeTimeout              = newCode("timeout:chat")
 	CodeTooLarge             = newCode("too_large:chat")
+	CodeTooManyMessages      = newCode("too_many_messages:chat")
 	CodeUnsupportedMediaType = newCode("unsupported_media_type:chat")
 	CodeRateLimit            = newCode("rate_limit:chat")
 	CodeOverloaded           = newCode("overloaded:chat")

@@ -17,6 +17,7 @@ const maxBodyCost = 32
 
 var hostileRules = Rules{
 	assistants: map[string]string{"asst_demo": "asst_demo"},
+	byDefault:  "asst_demo",
 	roles:      []string{"user", "assistant"},
 	passFields: []string{"model"},
 }

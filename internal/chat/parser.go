@@ -161,7 +161,7 @@ func (p *parser) messages() error {
 	n := 0
 	for ; p.in.PeekKind() != ']'; n++ {
 		if p.rules.maxMessages > 0 && n == p.rules.maxMessages {
-			return errTooLarge("%s has more than %d entries", fieldMessages, p.rules.maxMessages)
+			return errTooManyMessages(p.rules.maxMessages)
 		}
 		if err := p.message(n); err != nil {
 			return err

@@ -38,6 +38,13 @@ func errTooLarge(format string, args ...any) *apierror.Error {
 	}
 }
 
+func errTooManyMessages(most int) *apierror.Error {
+	return &apierror.Error{
+		Status: http.StatusRequestEntityTooLarge, Code: apierror.CodeTooManyMessages,
+		Text: fmt.Sprintf("%s has more than %d entries", fieldMessages, most),
+	}
+}
+
 func errBadRequest(format string, args ...any) *apierror.Error {
 	return &apierror.Error{
 		Status: http.StatusBadRequest, Code: apierror.CodeBadRequest,

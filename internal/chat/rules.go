@@ -23,13 +23,15 @@ var (
 	ErrNoAssistants    = errors.New("assistants: at least one assistant is needed, or an alias of one")
 	errOther           = errors.New("other is the metrics label of all assistants that are not listed; write another name, such as that of an alias")
 	ErrAnyAmongOthers  = errors.New("assistants: * allows any assistant, so none can be named beside it")
+	errNoDefault       = errors.New("it is neither a listed id nor an alias; write one of these")
 	errPassFieldIsOurs = errors.New("assistantId, messages and chatId are always forwarded")
 )
 
-// Config configures Rules. NewRules replaces the placeholders in Assistants and in the ids of Aliases.
+// Config configures Rules. NewRules replaces the placeholders in Assistants, in the ids of Aliases and in Default.
 type Config struct {
 	Assistants  []string
 	Aliases     map[string]string // name → the assistant's id
+	Default     string            // an alias, or an id as in Assistants, for pages that name no assistant; "": none
 	MaxBodySize int64             // bytes
 	MaxMessages int               // 0 means no limit
 	Roles       []string
@@ -44,6 +46,7 @@ type Config struct {
 type Rules struct {
 	assistants  map[string]string // name that a page may use → the assistant's id
 	any         bool
+	byDefault   string            // the name for pages that use none; "": there must be one
 	holdsToken  func(string) bool // reports whether a text holds the API token
 	maxBodySize int64
 	maxMessages int
@@ -95,7 +98,40 @@ func NewRules(config Config) (*Rules, error) {
 		}
 		rules.assistants[name] = id
 	}
+	var err error
+	if rules.byDefault, err = config.resolveDefault(rules); err != nil {
+		return nil, fmt.Errorf("default_assistant: %w", err)
+	}
 	return rules, nil
+}
+
+// resolveDefault returns the name of the assistant for pages that name none, or "" if they must name one.
+func (c *Config) resolveDefault(rules *Rules) (name string, err error) {
+	if _, isAlias := c.Aliases[c.Default]; isAlias {
+		return c.Default, nil
+	}
+	if c.Default == "" {
+		return rules.only(), nil
+	}
+	id, err := c.resolveID(c.Default)
+	if err != nil {
+		return "", err
+	}
+	if _, listed := rules.assistants[id]; !listed && !rules.any {
+		return "", aboutID(c.Default, errNoDefault)
+	}
+	return id, nil
+}
+
+// only returns the name of the only assistant, or "" if pages can choose.
+func (c *Rules) only() string {
+	if len(c.assistants) != 1 || c.any {
+		return ""
+	}
+	for name := range c.assistants {
+		return name
+	}
+	return ""
 }
 
 // resolveID replaces the placeholders of an id and checks the result. An error names the placeholders and not their
@@ -175,6 +211,12 @@ func checkSpelling(configured string) error {
 	return nil
 }
 
+// idBeginning is how the vendor's ids begin.
+const idBeginning = "asst_"
+
+// LooksLikeID reports whether a name has the form of the vendor's ids.
+func LooksLikeID(name string) bool { return strings.HasPrefix(name, idBeginning) }
+
 // checkID checks an assistant's id. It refuses a * from a placeholder, because that would be an id. The operator may
 // have meant to allow any assistant. Its errors do not show the id.
 func checkID(id string) error {
@@ -201,6 +243,21 @@ func isSpaceOrControl(r rune) bool { return unicode.IsSpace(r) || unicode.IsCont
 
 // quotationMarks are those of keyboards and of word processors.
 const quotationMarks = "\"'`“”„‘’«»"
+
+// CheckDefault checks the assistant for pages that name none, as it is configured, against the listed ids and the aliases.
+// If any of them has a placeholder, the rest can be checked only when they are replaced.
+func CheckDefault(configured string, listed []string, aliases map[string]string) error {
+	if _, isAlias := aliases[configured]; isAlias || slices.Contains(listed, configured) && configured != Any {
+		return nil
+	}
+	if err := CheckAssistant(configured); err != nil {
+		return err
+	}
+	if slices.Contains(listed, Any) || values.HasPlaceholder(configured) || slices.ContainsFunc(listed, values.HasPlaceholder) {
+		return nil
+	}
+	return aboutID(configured, errNoDefault)
+}
 
 // CheckAlias checks the name and the configured id of an alias. It refuses a name that is the id of a listed assistant,
 // because the name would mean two assistants. It also refuses the metrics label of unlisted assistants if listed has Any.
@@ -263,15 +320,12 @@ func CheckPassField(name string) error {
 	return nil
 }
 
-// allowed returns the configured name and the id of the assistant that a page names. An empty name means the only
-// configured assistant. It returns an error if there is no such assistant, or if the page may not use it.
+// allowed returns the configured name and the id of the assistant that a page names. An empty name means the default
+// assistant. It returns an error if there is no such assistant, or if the page may not use it.
 func (c *Rules) allowed(name string) (configured, id string, err error) {
 	if name == "" {
-		if len(c.assistants) != 1 || c.any {
-			return "", "", errBadRequest("%s is missing", fieldAssistant)
-		}
-		for configured, id := range c.assistants {
-			return configured, id, nil
+		if name = c.byDefault; name == "" {
+			return "", "", errBadRequest("%s is missing, and this chat has more than one assistant", fieldAssistant)
 		}
 	}
 	if id, ok := c.assistants[name]; ok {

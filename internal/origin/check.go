@@ -11,7 +11,7 @@ import (
 
 var errOrigin = &apierror.Error{
 	Status: http.StatusForbidden, Code: apierror.CodeForbiddenOrigin,
-	Text: "pages of this origin may not use this chat",
+	Text: "pages of this origin may not use this chat; its owner can list the origin in allow_origins",
 }
 
 // The hints for the operator, by why a page was refused. Hints do not quote the request: the log counts by hint.

@@ -69,7 +69,7 @@ func TestCheck(t *testing.T) {
 				if refused && (!strings.Contains(e.Cause.Error(), test.header["Origin"]) || !strings.Contains(e.Cause.Error(), test.header["Host"])) {
 					t.Errorf("%s: the cause does not name the hosts: %v", method, e.Cause)
 				}
-				if refused && len(e.Text) > 60 {
+				if refused && len(e.Text) > 100 {
 					t.Errorf("the visitor gets a long text: %s", e.Text)
 				}
 			}

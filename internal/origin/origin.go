@@ -76,6 +76,10 @@ func Parse(s string) (string, error) {
 	if s == "null" {
 		return "", errNullOrigin
 	}
+	if values.HasPlaceholder(s) {
+		return "", fmt.Errorf("'%s' is no origin, and placeholders do not work here; write the origin, or {$NAME} in a Caddyfile, which Caddy replaces as it "+
+			"reads the file", values.Printable(s))
+	}
 	_, authority, _ := strings.Cut(s, "://")
 	u, err := url.Parse(strings.ToLower(s))
 	if err != nil || u.Scheme == "" || u.Hostname() == "" || !values.ValidPort(u) || strings.ContainsAny(authority, `/?#@\%${}`) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 
 	"github.com/illumichat/caddy-illumichat/internal/values"
@@ -87,12 +88,16 @@ type TokenSource struct {
 	path  string // of the file, which is read for each request; "" if the token is fixed
 }
 
-// NewTokenSource resolves the configured token. It returns an error if there is no usable token now. The error names
+// NewTokenSource resolves the configured token. It returns an error if there is no usable token now, unless the token is
+// that of a file that does not exist yet: the secret of one chat must not take down all sites of a Caddy. The error names
 // the placeholder, if there is one, and never holds the token.
 func NewTokenSource(configured string) (TokenSource, error) {
 	if path, ok := values.File(configured); ok {
+		if values.HoldsToken(path) {
+			return TokenSource{}, errors.New("the token stands where the path of a file is expected")
+		}
 		source := TokenSource{path: path}
-		if _, err := source.Get(); err != nil {
+		if _, err := source.Get(); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return source, fmt.Errorf("%s: %w", values.Printable(configured), values.PrintableError(err))
 		}
 		return source, nil
@@ -145,6 +150,31 @@ func (s TokenSource) HasDocumentedForm() bool {
 	return err == nil && values.APIToken.Match(token.value)
 }
 
+// checkBytes returns an error if the token has a byte that no header value may have, or a space. The error says where the
+// byte is, and does not show it.
+func checkBytes(token string) error {
+	wrong := strings.IndexFunc(token, func(r rune) bool { return r <= ' ' || r >= 0x7f })
+	switch {
+	case wrong < 0:
+		return nil
+	case strings.HasPrefix(strings.ToLower(token), "bearer "):
+		return errors.New("the token begins with the word Bearer; leave it out")
+	case strings.TrimRight(token, "\r\n") == token[:wrong]:
+		return errors.New("the token ends with a line end; leave it out")
+	case strings.TrimRight(token, " \t") == token[:wrong]:
+		return errors.New("the token ends with a space; leave it out")
+	case wrong == 0 && token[0] == ' ':
+		return errors.New("the token begins with a space; leave it out")
+	case token[wrong] == '\n' || token[wrong] == '\r':
+		return errors.New("the token has a line end in it; write one token and nothing else")
+	case token[wrong] == ' ':
+		return fmt.Errorf("the token has a space after %d characters; write one token and nothing else", wrong)
+	case token[wrong] > 0x7f:
+		return fmt.Errorf("the token has a character that is not ASCII after %d others; copy it again", wrong)
+	}
+	return fmt.Errorf("the token has a control character after %d others; copy it again", wrong)
+}
+
 // CheckToken returns an error if token cannot be an API token. The error does not show the token.
 func CheckToken(token []byte) error {
 	switch {
@@ -155,10 +185,8 @@ func CheckToken(token []byte) error {
 	case len(token) > maxTokenLength:
 		return fmt.Errorf("the token is longer than %d bytes", maxTokenLength)
 	}
-	for _, c := range token {
-		if c <= ' ' || c >= 0x7f {
-			return errors.New("the token holds a space, a control character or a byte that is not ASCII")
-		}
+	if err := checkBytes(string(token)); err != nil {
+		return err
 	}
 	if strings.ContainsRune("\"'`", rune(token[0])) {
 		return errors.New("the token has quotation marks around it; leave them out")

@@ -13,7 +13,6 @@ import (
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 )
 
 // only matches a value that is one placeholder and nothing else.
@@ -66,12 +65,19 @@ func Expand(s string) (string, error) {
 // config.
 func Replace(s string, check func(name, value string) error) (string, error) {
 	return caddy.NewReplacer().ReplaceFunc(s, func(name string, value any) (any, error) {
+		if file, ok := strings.CutPrefix(name, shorthandOfFile); ok {
+			return nil, fmt.Errorf("%s needs an absolute path, such as {file./etc/caddy/%s}, because Caddy reads it as a part of the request's path",
+				Printable("{file."+file+"}"), Printable(file))
+		}
 		if !strings.HasPrefix(name, "env.") && !strings.HasPrefix(name, "file.") {
 			return nil, fmt.Errorf("%s is not supported here, only {env.*} and {file.*} are", Printable("{"+name+"}"))
 		}
 		return value, check(name, caddy.ToString(value))
 	})
 }
+
+// shorthandOfFile is what Caddy makes of "file." in a placeholder of a Caddyfile, unless a path with a slash follows.
+const shorthandOfFile = "http.request.uri.path.file."
 
 // ReadSecret returns the content of a regular file, without the line end that editors append. If the secret is longer
 // than most bytes, the result is too, so that the caller can refuse it.
@@ -100,12 +106,4 @@ func ValidPort(u *url.URL) bool {
 	}
 	port, err := strconv.ParseUint(u.Port(), 10, 16)
 	return err == nil && port > 0
-}
-
-// NoArgs returns an error if the line of the Caddyfile has a further argument.
-func NoArgs(d *caddyfile.Dispenser) error {
-	if d.NextArg() {
-		return d.Errf("unexpected argument '%s'", Printable(d.Val()))
-	}
-	return nil
 }

@@ -33,7 +33,7 @@ func TestErrorsPrintNoSecret(t *testing.T) {
 		"a surplus word": func() error {
 			d := caddyfile.NewTestDispenser("directive " + secret)
 			d.Next()
-			return NoArgs(d)
+			return NoArgs(d, "leave it out")
 		},
 	} {
 		if err := fail(); err == nil || strings.Contains(err.Error(), secret) {

@@ -29,7 +29,7 @@ import (
 //	}
 func (c *Redis) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the module's name
-	if err := values.NoArgs(d); err != nil {
+	if err := values.NoArgs(d, "redis takes a block; write in it, for example: "+examples["address"]); err != nil {
 		return err
 	}
 	seen := make(map[string]bool)
@@ -61,7 +61,7 @@ func (c *Redis) unmarshalSubdirective(d *caddyfile.Dispenser, name string) error
 	switch name {
 	case "address":
 		if c.Address = d.RemainingArgs(); len(c.Address) == 0 {
-			return d.ArgErr()
+			return values.Missing(d, examples["address"])
 		}
 		for _, address := range c.Address {
 			if err := values.CheckBraces(address); err != nil {
@@ -79,7 +79,7 @@ func (c *Redis) unmarshalSubdirective(d *caddyfile.Dispenser, name string) error
 		return unmarshalWord(d, &c.MasterName)
 	case "cluster":
 		c.Cluster = true
-		return values.NoArgs(d)
+		return values.NoArgs(d, "cluster takes none; leave it out to turn it off")
 	case "username":
 		if err := unmarshalWord(d, &c.Username); err != nil {
 			return err
@@ -100,7 +100,8 @@ func (c *Redis) unmarshalSubdirective(d *caddyfile.Dispenser, name string) error
 		}
 		return nil
 	}
-	return d.Errf("unrecognized subdirective '%s' of redis", values.Printable(name))
+	return d.Errf("unrecognized subdirective '%s' of redis%s", values.Printable(name),
+		values.DidYouMean(name, "address", "master_name", "cluster", "username", "password", "db", "tls", "prefix"))
 }
 
 // unmarshalPassword reads the password. Its errors must not print the Caddyfile's current token, which is a part of the
@@ -108,7 +109,7 @@ func (c *Redis) unmarshalSubdirective(d *caddyfile.Dispenser, name string) error
 func (c *Redis) unmarshalPassword(d *caddyfile.Dispenser) error {
 	args := d.RemainingArgs()
 	if len(args) != 1 || args[0] == "" {
-		return d.Err("password takes exactly one argument")
+		return d.Err("password takes exactly one argument; an example is: " + examples["password"])
 	}
 	c.Password = args[0]
 	if err := checkPassword(c.Password); err != nil {
@@ -124,14 +125,14 @@ func (c *Redis) unmarshalDB(d *caddyfile.Dispenser) error {
 	}
 	n, err := strconv.Atoi(word)
 	if err != nil || n < 0 {
-		return d.Errf("db: '%s' is not a whole number from 0", values.Printable(word))
+		return d.Errf("db: '%s' is not a whole number from 0; an example is: %s", values.Printable(word), examples["db"])
 	}
 	c.DB = n
 	return nil
 }
 
 func (c *Redis) unmarshalTLS(d *caddyfile.Dispenser) error {
-	if err := values.NoArgs(d); err != nil {
+	if err := values.NoArgs(d, "tls takes a block or nothing; leave tls out to turn it off"); err != nil {
 		return err
 	}
 	c.TLS = new(reverseproxy.TLSConfig)
@@ -144,7 +145,7 @@ func (c *Redis) unmarshalTLS(d *caddyfile.Dispenser) error {
 		case "client_auth":
 			args := d.RemainingArgs()
 			if len(args) != 2 {
-				return d.Err("client_auth takes the file of a certificate and that of its key")
+				return d.Err("client_auth takes the file of a certificate and that of its key; an example is: " + examples["client_auth"])
 			}
 			c.TLS.ClientCertificateFile, c.TLS.ClientCertificateKeyFile = args[0], args[1]
 		case "server_name":
@@ -152,7 +153,8 @@ func (c *Redis) unmarshalTLS(d *caddyfile.Dispenser) error {
 				return err
 			}
 		default:
-			return d.Errf("unrecognized subdirective '%s' of tls", values.Printable(name))
+			return d.Errf("unrecognized subdirective '%s' of tls%s", values.Printable(name),
+				values.DidYouMean(name, "trust_pool", "client_auth", "server_name"))
 		}
 		if err := c.checkWords(); err != nil {
 			return d.WrapErr(err)
@@ -163,11 +165,11 @@ func (c *Redis) unmarshalTLS(d *caddyfile.Dispenser) error {
 
 func (c *Redis) unmarshalTrustPool(d *caddyfile.Dispenser) error {
 	if !d.NextArg() {
-		return d.ArgErr()
+		return values.Missing(d, examples["trust_pool"])
 	}
 	name := d.Val()
 	if values.Printable(name) != name {
-		return d.Err("unrecognized trust pool")
+		return d.Errf("unrecognized trust pool; an example is: %s", examples["trust_pool"])
 	}
 	module, err := caddyfile.UnmarshalModule(d, "tls.ca_pool.source."+name)
 	if err != nil {
@@ -180,16 +182,27 @@ func (c *Redis) unmarshalTrustPool(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-// unmarshalWord reads exactly one argument.
-func unmarshalWord(d *caddyfile.Dispenser, word *string) error {
-	if !d.NextArg() {
-		return d.ArgErr()
+// unmarshalWord reads exactly one argument, which must not be empty.
+func unmarshalWord(d *caddyfile.Dispenser, word *string) (err error) {
+	name := d.Val()
+	*word, err = values.OneArg(d, examples[name])
+	if err == nil && *word == "" {
+		err = d.Errf("%s is empty; an example is: %s", name, examples[name])
 	}
-	*word = d.Val()
-	if *word == "" {
-		return d.ArgErr()
-	}
-	return values.NoArgs(d)
+	return err
+}
+
+// examples has a line of the Caddyfile for each option that has arguments.
+var examples = map[string]string{
+	"address":     "address redis.example.com:6379",
+	"master_name": "master_name mymaster",
+	"username":    "username caddy",
+	"password":    "password {file./etc/caddy/redis_password}",
+	"db":          "db 1",
+	"trust_pool":  "trust_pool file /etc/ssl/redis-ca.pem",
+	"client_auth": "client_auth /etc/ssl/caddy.pem /etc/ssl/caddy.key",
+	"server_name": "server_name redis.example.com",
+	"prefix":      "prefix chat",
 }
 
 // Interface guard

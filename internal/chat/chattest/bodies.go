@@ -93,14 +93,14 @@ func AskedFor(chat, id string) string {
 func padded(chat string, size int) string { return chat + strings.Repeat(" ", size-len(chat)) }
 
 // smallBody is the max_body_size of the site /small, in bytes.
-const smallBody = 200
+const smallBody = 1 << 10
 
-// Refused lists bodies that are refused. The error has Status, or 400 if that is 0, and the code that Codes has for the
-// status. Its text contains Want.
+// Refused lists bodies that are refused. The error has Status, or 400 if that is 0, and Code, or the one that Codes has for
+// the status. Its text contains Want.
 var Refused = []struct {
 	Name, Site, Body string
 	Status           int
-	Want             string
+	Code, Want       string
 }{
 	{Name: "nothing", Body: ``, Want: "body is empty"},
 	{Name: "white space", Body: " \r\n\t", Want: "body is empty"},
@@ -210,7 +210,7 @@ var Refused = []struct {
 	{Name: "content an object", Body: ContentOf(`{"text":"Hi"}`), Want: "messages[0].content"},
 	{Name: "content a number", Body: ContentOf(`1`), Want: "messages[0].content"},
 	{Name: "content true", Body: ContentOf(`true`), Want: "messages[0].content"},
-	{Name: "too many messages", Body: ChatOf(Hi + "," + Hi + "," + Hi + "," + Hi), Status: 413, Want: "messages"},
+	{Name: "too many messages", Body: ChatOf(Hi + "," + Hi + "," + Hi + "," + Hi), Status: 413, Code: TooManyMessages, Want: "messages"},
 
 	// chatId.
 	{Name: "chatId empty", Body: ChatWith(`,"chatId":""`), Want: "chatId"},
@@ -234,7 +234,7 @@ var Refused = []struct {
 	{Name: "the star that allows any elsewhere", Body: ChatWith(`,"assistantId":"*"`), Status: 403},
 
 	// Size.
-	{Name: "a byte too large", Site: "/small", Body: padded(ChatWith(""), smallBody+1), Status: 413, Want: "200"},
+	{Name: "a byte too large", Site: "/small", Body: padded(ChatWith(""), smallBody+1), Status: 413, Want: "1024"},
 }
 
 // Accepted lists bodies that are accepted. The upstream gets Want. If Want is empty, it gets the body itself with the
@@ -312,7 +312,10 @@ var Accepted = []struct {
 	{Name: "exactly as large as allowed", Site: "/small", Body: padded(ChatWith(""), smallBody), Want: AskedFor(ChatWith(""), "asst_demo")},
 }
 
-// Codes maps the status with which a body is refused to the error code.
+// TooManyMessages is the code of a body that is refused because of max_messages.
+const TooManyMessages = "too_many_messages:chat"
+
+// Codes maps the status with which a body is refused to the error code, unless that is TooManyMessages.
 var Codes = map[int]string{
 	400: "bad_request:chat",
 	403: "forbidden:assistant",

@@ -1,0 +1,32 @@
+package values
+
+import "testing"
+
+func TestDidYouMean(t *testing.T) {
+	names := []string{"token", "assistants", "alias", "max_body_size", "max_messages", "allow_origins", "limit", "retry"}
+	for word, want := range map[string]string{
+		"assistant":       "assistants",
+		"asistants":       "assistants",
+		"Assistants":      "assistants",
+		"allowed_origins": "allow_origins",
+		"allow_origin":    "allow_origins",
+		"max_body":        "max_body_size",
+		"rate_limit":      "limit",
+		"api_token":       "token",
+		"tokne":           "token",
+		"retries":         "retry",
+		"max":             "", // several names begin like this
+		"origins":         "allow_origins",
+		"ic":              "",
+		"x":               "",
+		"":                "",
+		"reverse_proxy":   "",
+	} {
+		if want != "" {
+			want = "; did you mean " + want + "?"
+		}
+		if got := DidYouMean(word, names...); got != want {
+			t.Errorf("%q: got %q, want %q", word, got, want)
+		}
+	}
+}
