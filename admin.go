@@ -19,7 +19,11 @@ func init() {
 	caddy.RegisterModule(adminAPI{})
 }
 
-const adminPath = "/illumichat/"
+// The paths of the list. Without the second one, Caddy would redirect a request for it.
+const (
+	adminPath             = "/illumichat/"
+	adminPathWithoutSlash = "/illumichat"
+)
 
 // adminAPI extends Caddy's admin API: `GET /illumichat/` lists the handlers of the running config and their status.
 type adminAPI struct{}
@@ -32,13 +36,14 @@ func (adminAPI) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// Routes returns the only route, `/illumichat/`.
+// Routes returns the routes of the list.
 func (a adminAPI) Routes() []caddy.AdminRoute {
-	return []caddy.AdminRoute{{Pattern: adminPath, Handler: caddy.AdminHandlerFunc(a.list)}}
+	list := caddy.AdminHandlerFunc(a.list)
+	return []caddy.AdminRoute{{Pattern: adminPath, Handler: list}, {Pattern: adminPathWithoutSlash, Handler: list}}
 }
 
 func (adminAPI) list(w http.ResponseWriter, r *http.Request) error {
-	if r.URL.Path != adminPath {
+	if r.URL.Path != adminPath && r.URL.Path != adminPathWithoutSlash {
 		return caddy.APIError{HTTPStatus: http.StatusNotFound, Err: fmt.Errorf("there is nothing at %s", r.URL.Path)}
 	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
@@ -53,6 +58,7 @@ func (adminAPI) list(w http.ResponseWriter, r *http.Request) error {
 
 // handlerStatus is a handler as the admin API shows it. None of its fields can hold a secret.
 type handlerStatus struct {
+	place
 	Endpoint   string            `json:"endpoint"` // without the parts that could be secret
 	Assistants []string          `json:"assistants"`
 	Aliases    map[string]string `json:"aliases,omitempty"` // name → assistant
@@ -129,6 +135,7 @@ func (l *handlerList) status() []handlerStatus {
 
 func (h *Handler) status() handlerStatus {
 	status := handlerStatus{
+		place:      h.place,
 		Endpoint:   h.exchanges.endpoint.Public,
 		Assistants: []string{},
 		Token:      newTokenOrigin(h.Token),

@@ -189,6 +189,8 @@ type Handler struct {
 	exchanges exchanges
 	resumer   *resumer  // nil without resume
 	running   sync.Once // runs announce
+	places    *placeMap // of the handler's config; nil if no HTTP app provisions the handler
+	place     place     // known once announce has run
 }
 
 // CaddyModule returns the Caddy module information.
@@ -215,7 +217,6 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.join(ctx); err != nil {
 		return values.PrintableError(err)
 	}
-	h.warn()
 	return nil
 }
 
@@ -427,9 +428,6 @@ func (h *Handler) warn() {
 		if chat.LooksLikeID(name) {
 			logger.Warn("the name of an alias looks like an assistant's id; the name comes first, as in: alias support asst_1", zap.String("alias", name))
 		}
-	}
-	if len(h.Limits) == 0 {
-		logger.Info("no limit is set, so whoever finds the chat can spend the token's quota")
 	}
 }
 

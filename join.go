@@ -37,6 +37,7 @@ func (h *Handler) join(ctx caddy.Context) error {
 	}
 	h.limiter = limit.New(h.limiterConfig())
 	h.resumer = h.newResumer()
+	h.places = joinPlaces(ctx)
 	h.announceWhenStarted(ctx)
 	shutdown.Watch(ctx, shutdown.Options{MaxDuration: time.Duration(h.MaxDuration), EndsAtReload: h.exchanges.endsAtReload})
 	return nil
@@ -106,10 +107,20 @@ func (l startedListener) Handle(context.Context, caddy.Event) error {
 // String keeps the handler out of Caddy's debug log, which prints each listener of an event.
 func (startedListener) String() string { return "http.handlers.illumichat" }
 
-// announce shows a handler whose config runs in the admin API, and creates the metrics of its assistants.
+// announce shows a handler whose config runs in the admin API, and creates the metrics of its assistants. From now on, the
+// handler's log lines say of which site they are.
 func (h *Handler) announce() {
+	h.notePlace()
 	runningHandlers.add(h)
 	telemetry.BeginAssistants(h.rules.Labels())
+}
+
+// notePlace finds the handler's site, and logs what the operator should check. Caddy has no complete config before, in which
+// the site could be found. A config that is only validated never runs: the handler logs that when it is cleaned up.
+func (h *Handler) notePlace() {
+	h.place = h.places.of(h)
+	h.log.AddFields(h.place.fields()...)
+	h.warn()
 }
 
 // Cleanup releases the handler's reference to the state that handlers share. Open chats keep theirs until they end.
@@ -119,8 +130,9 @@ func (h *Handler) Cleanup() error {
 	if h.limiter == nil { // the handler has not joined
 		return nil
 	}
-	h.running.Do(func() {}) // a late request must not list the handler again
+	h.running.Do(h.notePlace) // a late request must not list the handler again
 	runningHandlers.remove(h)
+	h.places.leave()
 	return h.limiter.Close()
 }
 

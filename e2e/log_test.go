@@ -32,6 +32,9 @@ func TestWarnings(t *testing.T) {
 		"a literal token":             {"token " + sandbox.Token + "\n" + assistants, "the token is part of the config", ""},
 		"a token of another form":     {"token {env.TEST_ODD_TOKEN}\n" + assistants, "documented form", ""},
 		"no limit":                    {token + "\nassistants asst_demo\nmax_streams 10", "no limit is set", "info"},
+		"a response_timeout":          {token + "\n" + assistants + "\nresponse_timeout 3m", "response_timeout is longer than max_duration", ""},
+		"an endpoint without a path":  {token + "\n" + assistants + "\nendpoint https://chat.example.com", "no path", ""},
+		"a swapped alias":             {token + "\n" + assistants + "\nalias asst_help support", "looks like an assistant's id", ""},
 		"any assistant":               {token + "\nassistants *\nlimit 20 1h", "every assistant", ""},
 		"an endpoint in the clear":    {token + "\n" + assistants + "\nendpoint http://chat.example.com/api/chat", "not encrypted", ""},
 		"an endpoint on 127.0.0.1":    {token + "\n" + assistants + "\nendpoint http://127.0.0.1:8081/api/chat", "", ""},
@@ -45,7 +48,7 @@ func TestWarnings(t *testing.T) {
 	for what, test := range tests {
 		t.Run(what, func(t *testing.T) {
 			before := len(s.Log())
-			s.Reload("illumichat {\n" + test.lines + "\n}")
+			s.Reload("illumichat /chat {\n" + test.lines + "\n}")
 			var got []string
 			for _, line := range logLines(t, s.Log()[before:]) {
 				if line.Logger != "http.handlers.illumichat" {
@@ -72,6 +75,8 @@ type logLine struct {
 	Level, Logger, Msg, Code, Hint, Cause string
 
 	Endpoint, Assistant, Token string
+	Server                     string
+	Hosts, Paths, Sites        []string
 	Repeated                   int
 	Lasted                     float64 // seconds
 
@@ -202,35 +207,92 @@ func askAt(t *testing.T, s *sitetest.Site, path, chat string) {
 	_, _ = io.Copy(io.Discard, s.Send(sitetest.OneShot, req).Body)
 }
 
-// The log tells one of several sites from the others: by the endpoint without secrets, the assistant, and the token's
-// placeholder. This holds for each line, at load and of a chat.
+// The log tells one of several sites from the others: by the endpoint without secrets, the assistant, the token's
+// placeholder, the server, and the hosts and paths of the matchers.
 func TestLogNamesTheSite(t *testing.T) {
 	upstream := sitetest.NewUpstream(t, sitetest.Answering(500, ""))
 	t.Setenv("TEST_SHOP_TOKEN", sandbox.Token)
 	file := filepath.Join(t.TempDir(), "token")
 	sitetest.WriteFile(t, file, sandbox.Token)
 	const secret = "a-secret-key-of-the-endpoint"
-	s := sitetest.Serve(t, chatFor("/shop", "{env.TEST_SHOP_TOKEN}", "asst_shop", upstream.URL+"/shop?key="+secret)+
-		chatFor("/forum", "{file."+file+"}", "asst_forum", upstream.URL+"/forum"))
-	askAt(t, s, "/shop", chatWith("asst_shop", "Hello"))
-	askAt(t, s, "/forum", chatWith("asst_forum", "Hello"))
-	var got []string
-	for _, line := range wantTold(t, s, "error", "the chat failed", 2) {
-		endpoint, _, _ := strings.Cut(strings.TrimPrefix(line.Endpoint, upstream.URL), "?")
-		got = append(got, fmt.Sprintf("%s %s %s", endpoint, line.Assistant, line.Token))
-	}
-	if want := []string{"/shop asst_shop {env.TEST_SHOP_TOKEN}", "/forum asst_forum {file." + file + "}"}; !slices.Equal(got, want) {
-		t.Errorf("got %q, want %q", got, want)
-	}
-	for _, line := range wantTold(t, s, "info", "no limit is set", 4) { // the site has two servers
-		if !strings.HasPrefix(line.Endpoint, upstream.URL) || !strings.HasPrefix(line.Token, "{") {
-			t.Errorf("a line of the load does not say which site it is about: %s", line.raw)
+	s := sitetest.Serve(t, `
+		@shop {
+			host 127.0.0.1 www.localhost
+			path /shop*
 		}
+		handle @shop {
+			`+chatFor("/shop/chat", "{env.TEST_SHOP_TOKEN}", "asst_shop", upstream.URL+"/shop?key="+secret)+`
+		}
+		handle /forum/* {
+			`+chatFor("", "{file."+file+"}", "asst_forum", upstream.URL+"/forum")+`
+		}`)
+	askAt(t, s, "/shop/chat", chatWith("asst_shop", "Hello"))
+	askAt(t, s, "/forum/chat", chatWith("asst_forum", "Hello"))
+	var got []string
+	lines := wantTold(t, s, "error", "the chat failed", 2)
+	server := lines[0].Server
+	if server == "" {
+		t.Errorf("a line has no server: %s", lines[0].raw)
+	}
+	for _, line := range lines {
+		endpoint, _, _ := strings.Cut(strings.TrimPrefix(line.Endpoint, upstream.URL), "?")
+		got = append(got, fmt.Sprintf("%s %s %s %s %q %q", endpoint, line.Assistant, line.Token, line.Server, line.Hosts, line.Paths))
+	}
+	if want := []string{
+		`/shop asst_shop {env.TEST_SHOP_TOKEN} ` + server + ` ["127.0.0.1" "www.localhost"] ["/shop/chat"]`,
+		`/forum asst_forum {file.` + file + `} ` + server + ` ["127.0.0.1"] ["/forum/*"]`,
+	}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 	for _, line := range logLines(t, s.Log()) {
 		if line.Logger == "http.handlers.illumichat" && (strings.Contains(line.raw, secret) || strings.Contains(line.raw, sandbox.Token)) {
 			t.Errorf("the line has a secret: %s", line.raw)
 		}
+	}
+}
+
+// What concerns many sites of a config alike is one line, which names them.
+func TestOneLineNamesAllSites(t *testing.T) {
+	t.Setenv("TEST_SHOP_TOKEN", sandbox.Token)
+	s := sitetest.Serve(t, `
+		@shop host shop.localhost www.localhost
+		handle @shop {
+			illumichat /chat {
+				token {env.TEST_SHOP_TOKEN}
+				assistants asst_shop
+			}
+		}
+		@forum host forum.localhost
+		handle @forum {
+			illumichat {
+				token {env.TEST_SHOP_TOKEN}
+				assistants asst_forum
+			}
+		}
+		illumichat /limited {
+			token {env.TEST_SHOP_TOKEN}
+			assistants asst_limited
+			limit 20 1h
+		}`)
+	for piece, want := range map[string][]string{
+		"no limit is set": {"forum.localhost", "shop.localhost,www.localhost /chat"},
+		"no path is set":  {"forum.localhost"},
+	} {
+		if line := wantTold(t, s, "info", piece, 1)[0]; !slices.Equal(line.Sites, want) {
+			t.Errorf("%s: got the sites %q, want %q", piece, line.Sites, want)
+		}
+	}
+}
+
+// A config that is only validated logs its warnings, too.
+func TestWarningsOfAValidation(t *testing.T) {
+	t.Setenv("ILLUMICHAT_API_TOKEN", sandbox.Token)
+	s := sitetest.Serve(t, "respond 404")
+	if err := sitetest.Validate(t, s.Adapt(chatFor("/chat", "{env.ILLUMICHAT_API_TOKEN}", "*", "https://chat.example.com/api/chat"))); err != nil {
+		t.Fatal(err)
+	}
+	if log := s.Log(); !strings.Contains(log, "every assistant") || !strings.Contains(log, "no limit is set") {
+		t.Errorf("the log has no warning: %s", log)
 	}
 }
 
