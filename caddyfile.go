@@ -456,9 +456,6 @@ func (c *Resume) unmarshalOwner(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-// storeNamespace is where the modules of `store` are registered.
-const storeNamespace = "http.handlers.illumichat.stores"
-
 func (h *Handler) unmarshalStore(d *caddyfile.Dispenser) error {
 	if !d.NextArg() {
 		return values.Missing(d, examples[d.Val()])
@@ -466,6 +463,9 @@ func (h *Handler) unmarshalStore(d *caddyfile.Dispenser) error {
 	name := d.Val()
 	if values.Printable(name) != name {
 		return d.Err("unrecognized store; an example is: store redis")
+	}
+	if err := checkStoreName(name); err != nil {
+		return d.WrapErr(err)
 	}
 	here := *d // for the line in an error: UnmarshalModule moves d to the block's end
 	module, err := caddyfile.UnmarshalModule(d, storeNamespace+"."+name)

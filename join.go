@@ -1,7 +1,6 @@
 package illumichat
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -13,8 +12,6 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/shutdown"
 	"github.com/illumichat/caddy-illumichat/internal/stdlog"
 	"github.com/illumichat/caddy-illumichat/internal/telemetry"
-	"github.com/illumichat/caddy-illumichat/internal/upstream"
-	"github.com/illumichat/caddy-illumichat/store"
 )
 
 // This file has the steps by which a handler joins and leaves the state that handlers share. A handler takes its
@@ -46,42 +43,6 @@ func (h *Handler) join(ctx caddy.Context) error {
 // openChats returns how many chats are open. A chat is open while its answer is written, so a visitor who asked counts
 // once. A visitor who only listens does not count.
 func openChats() int { return shutdown.Count(shutdown.Exchange) }
-
-// loadStore loads the module of the store that keeps answers. It returns nil if neither resume nor a store is
-// configured.
-func (h *Handler) loadStore(ctx caddy.Context) (store.Module, error) {
-	if h.StoreRaw == nil {
-		if h.Resume == nil {
-			return nil, nil
-		}
-		return new(store.Memory), nil
-	}
-	if err := checkModuleName(h.StoreRaw, "module"); err != nil {
-		return nil, err
-	}
-	loaded, err := ctx.LoadModule(h, "StoreRaw")
-	if err != nil {
-		return nil, err
-	}
-	module, ok := loaded.(store.Module)
-	if !ok {
-		return nil, fmt.Errorf("%T is no store", loaded)
-	}
-	return module, nil
-}
-
-// openStore opens the store of a module; nil: there is none. A store may also count requests for all instances together
-// (store.Counter).
-func (h *Handler) openStore(module store.Module) error {
-	if module == nil {
-		return nil
-	}
-	// The key has the configured endpoint, not the resolved one: other instances may reach the endpoint by another URL.
-	key := limit.NewKey(cmp.Or(h.Endpoint, upstream.DefaultEndpoint), h.Token)
-	var err error
-	h.store, err = module.Open(key.Scope())
-	return err
-}
 
 // announceWhenStarted lets Caddy call announce when it has started the whole config. If Caddy cannot, the handler's first
 // request does that.

@@ -294,18 +294,20 @@ func checkName(name string, listed []string) error {
 	return nil
 }
 
-// CheckRole returns an error if a role is empty or a placeholder.
+// CheckRole returns an error if a role is empty, a placeholder or a list.
 func CheckRole(role string) error {
 	switch {
 	case role == "":
 		return errors.New("a role is empty")
+	case strings.Contains(role, ","):
+		return fmt.Errorf("%q holds a comma; separate roles by spaces", values.Printable(role))
 	case values.CheckNoPlaceholder(role) != nil:
 		return fmt.Errorf("%q: %w", values.Printable(role), values.CheckNoPlaceholder(role))
 	}
 	return nil
 }
 
-// CheckPassField returns an error if name is empty, a placeholder, or assistantId, messages or chatId in any letter case. An
+// CheckPassField returns an error if name is empty, a placeholder, a list, or assistantId, messages or chatId in any letter case. An
 // upstream that ignores case would take such a field for the real one.
 func CheckPassField(name string) error {
 	if name == "" {
@@ -313,6 +315,9 @@ func CheckPassField(name string) error {
 	}
 	if err := values.CheckNoPlaceholder(name); err != nil {
 		return fmt.Errorf("%q: %w", values.Printable(name), err)
+	}
+	if strings.Contains(name, ",") {
+		return fmt.Errorf("%q holds a comma; separate fields by spaces", values.Printable(name))
 	}
 	if slices.ContainsFunc(chatFields, func(field string) bool { return strings.EqualFold(field, name) }) {
 		return fmt.Errorf("%q: %w", name, errPassFieldIsOurs)

@@ -80,6 +80,9 @@ func Parse(s string) (string, error) {
 		return "", fmt.Errorf("'%s' is no origin, and placeholders do not work here; write the origin, or {$NAME} in a Caddyfile, which Caddy replaces as it "+
 			"reads the file", values.Printable(s))
 	}
+	if strings.Contains(s, ",") {
+		return "", fmt.Errorf("'%s' is no origin: it holds a comma; separate origins by spaces", values.Printable(s))
+	}
 	_, authority, _ := strings.Cut(s, "://")
 	u, err := url.Parse(strings.ToLower(s))
 	if err != nil || u.Scheme == "" || u.Hostname() == "" || !values.ValidPort(u) || strings.ContainsAny(authority, `/?#@\%${}`) {

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
 	"strings"
 	"time"
 
@@ -181,7 +182,9 @@ func (c *Redis) resolveAddress(configured string) (string, error) {
 	case strings.Contains(address, "@"): // no host holds one, and the text before it may be a password
 		return "", errors.New("one holds a user; say host:port, and who to log in as by username and password")
 	case strings.Contains(address, "://"):
-		return "", fmt.Errorf("%s is a URL, not host:port", shown)
+		return "", fmt.Errorf("%s is a URL, not host:port, such as redis.example.com:6379", shown)
+	case strings.Contains(address, ","):
+		return "", fmt.Errorf("%s holds a comma; separate addresses by spaces", shown)
 	}
 	port := defaultPort
 	if c.MasterName != "" {
@@ -191,8 +194,8 @@ func (c *Redis) resolveAddress(configured string) (string, error) {
 	if err != nil {
 		host, given = strings.Trim(address, "[]"), port
 	}
-	if host == "" || given == "" || strings.ContainsAny(host, "/ ") {
-		return "", fmt.Errorf("%s is not host:port", shown)
+	if number, err := strconv.ParseUint(given, 10, 16); err != nil || number == 0 || host == "" || strings.ContainsAny(host, "/ ") {
+		return "", fmt.Errorf("%s is not host:port, such as redis.example.com:6379", shown)
 	}
 	return net.JoinHostPort(host, given), nil
 }
