@@ -1,9 +1,11 @@
 package e2e
 
 import (
+	"fmt"
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
@@ -74,5 +76,36 @@ func TestChat(t *testing.T) {
 	}
 	if got := slices.Sorted(maps.Keys(upstream.Header)); len(got) != 7 {
 		t.Errorf("the upstream got the headers %q, want ours and the length alone", got)
+	}
+}
+
+// A page that names no assistant gets the default one, so a second assistant does not break the pages that are there.
+func TestDefaultAssistant(t *testing.T) {
+	t.Setenv("TEST_ASSISTANT", "asst_env")
+	upstream := sitetest.NewUpstream(t, sitetest.Finishing)
+	s := sitetest.Serve(t, "respond 404")
+	for _, row := range []struct{ options, want string }{
+		{"assistants asst_1", "asst_1"},
+		{"alias support asst_1\nalias sales asst_2\ndefault_assistant sales", "asst_2"},
+		{"default_assistant asst_1\nassistants asst_1 asst_2", "asst_1"}, // before the list
+		{"assistants asst_1 {env.TEST_ASSISTANT}\ndefault_assistant {env.TEST_ASSISTANT}", "asst_env"},
+		{"assistants *\ndefault_assistant asst_9", "asst_9"},
+		{"assistants asst_1 asst_2", ""},
+		{"assistants *", ""},
+	} {
+		t.Run(row.options, func(t *testing.T) {
+			s.Reload(fmt.Sprintf("illumichat %s {\ntoken %s\nendpoint %s\n%s\n}", sitetest.ChatPath, sandbox.Token, upstream.URL, row.options))
+			for _, chat := range []string{`{"messages":[{"role":"user","content":"Hi"}]}`, `{"assistantId":null,"messages":[{"role":"user","content":"Hi"}]}`} {
+				resp := s.Send(sitetest.OneShot, sitetest.ChatRequest(t, s.Plain, chat))
+				if row.want == "" {
+					sitetest.WantError(t, resp, http.StatusBadRequest, "bad_request:chat")
+					continue
+				}
+				sitetest.OnlyFinish(t, sitetest.ReadAll(t, resp))
+				if asked := upstream.Take(); len(asked) != 1 || !strings.Contains(asked[0].Body, `"assistantId":"`+row.want+`"`) {
+					t.Errorf("%s: the upstream got %+v, want a chat with %s", chat, asked, row.want)
+				}
+			}
+		})
 	}
 }

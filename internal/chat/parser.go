@@ -89,10 +89,10 @@ func (p *parser) chat() error {
 			return err
 		}
 		switch field := name.String(); {
+		case (field == fieldAssistant || field == fieldChat) && p.in.PeekKind() == 'n':
+			err = p.copyValue(nil) // null counts as omitted
 		case field == fieldAssistant:
 			p.assistant, err = p.nonEmptyString(fieldAssistant)
-		case field == fieldChat && p.in.PeekKind() == 'n':
-			err = p.copyValue(nil) // null counts as missing
 		case field == fieldChat:
 			err = p.chatID()
 		case field == fieldMessages:

@@ -221,7 +221,7 @@ var Refused = []struct {
 	{Name: "chatId of 129 letters in 258 bytes", Body: ChatWith(`,"chatId":"` + strings.Repeat("ü", 129) + `"`), Want: "chatId"},
 
 	// assistantId.
-	{Name: "assistantId null", Body: ChatWith(`,"assistantId":null`), Want: "assistantId"},
+	{Name: "assistantId null, several assistants", Site: "/several", Body: ChatWith(`,"assistantId":null`), Want: "assistantId is missing"},
 	{Name: "assistantId empty", Body: ChatWith(`,"assistantId":""`), Want: "assistantId"},
 	{Name: "assistantId a list", Body: ChatWith(`,"assistantId":["asst_demo"]`), Want: "assistantId"},
 	{Name: "assistantId missing among several", Site: "/several", Body: ChatWith(""), Want: "assistantId"},
@@ -300,6 +300,7 @@ var Accepted = []struct {
 	{Name: "a passed field where it is not configured", Site: "/any", Body: ChatWith(`,"model":"large","assistantId":"a"`), Want: AskedFor(ChatWith(""), "a")},
 
 	// chatId.
+	{Name: "assistantId null", Body: ChatWith(`,"assistantId":null`), Want: AskedFor(ChatWith(""), "asst_demo")},
 	{Name: "chatId null", Body: ChatWith(`,"chatId":null`), Want: AskedFor(ChatWith(""), "asst_demo")},
 	{Name: "chatId of 256 bytes", Body: ChatWith(`,"chatId":"` + strings.Repeat("c", 256) + `"`)},
 
