@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"strconv"
 	"strings"
@@ -119,6 +120,9 @@ func (c *Redis) Provision(ctx caddy.Context) error {
 	if err := c.checkWords(); err != nil {
 		return err
 	}
+	if _, err := c.password.get(); err != nil {
+		c.logger.Error("there is no password yet, so Redis is not used until the file exists", zap.Error(values.PrintableError(err)))
+	}
 	if c.Password != "" && !values.IsPlaceholder(c.Password) {
 		c.logger.Warn("the password is part of the config, where the admin API shows it; use {env.NAME} or {file.PATH} instead")
 	}
@@ -206,7 +210,8 @@ type password struct {
 	path  string // of the file, which is read for each connection; "" if the password is fixed
 }
 
-// newPassword resolves the configured password. Its errors never show the password.
+// newPassword resolves the configured password. It returns an error if there is no usable password now, unless the password is
+// that of a file that does not exist yet: without Redis, chats are still answered. Its errors never show the password.
 func newPassword(configured string) (password, error) {
 	var p password
 	var err error
@@ -216,7 +221,10 @@ func newPassword(configured string) (password, error) {
 		return p, err
 	}
 	value, err := p.get()
-	if err != nil {
+	switch {
+	case p.path != "" && errors.Is(err, fs.ErrNotExist):
+		return p, nil
+	case err != nil:
 		return p, err
 	}
 	return p, values.CheckNoToken(value)

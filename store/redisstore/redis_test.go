@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -130,6 +131,20 @@ func TestPasswordIsReplaced(t *testing.T) {
 	eventually(t, "the new password is used", func() bool { return s.link.plain().Ping(t.Context()).Err() == nil })
 }
 
+// A store whose password file does not exist yet can be opened, and works as soon as the file is there.
+func TestPasswordFileComesLater(t *testing.T) {
+	server := redistest.Start(t, "--requirepass", "secret")
+	file := filepath.Join(t.TempDir(), "password")
+	s := openInstance(t, fmt.Sprintf(`{"address": [%q], "password": "{file.%s}"}`, server.Socket, file))
+	if err := s.link.plain().Ping(t.Context()).Err(); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("without the file, a connection gets %v", err)
+	}
+	if err := os.WriteFile(file, []byte("secret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the password is used", func() bool { return s.link.plain().Ping(t.Context()).Err() == nil })
+}
+
 func TestConfig(t *testing.T) {
 	t.Setenv("EMPTY", "")
 	empty := filepath.Join(t.TempDir(), "empty")
@@ -144,7 +159,7 @@ func TestConfig(t *testing.T) {
 		"a user by placeholder":     {`{"username": "{http.auth.user.id}", "password": "p"}`, "username: {http.auth.user.id} is not supported"},
 		"a user without a password": {`{"username": "caddy"}`, "username: a password is needed"},
 		"no password in a file":     {`{"password": "{file.` + empty + `}"}`, "password: " + empty + " is empty"},
-		"no file":                   {`{"password": "{file./nowhere}"}`, "password: stat /nowhere"},
+		"a folder as the password":  {`{"password": "{file./}"}`, "password: / is no regular file"},
 		"a negative database":       {`{"db": -1}`, "db: -1 is negative"},
 		"a database of a cluster":   {`{"db": 1, "address": ["a", "b"]}`, "has only database 0"},
 		"a cluster's database":      {`{"db": 1, "cluster": true}`, "has only database 0"},
