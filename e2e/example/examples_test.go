@@ -21,15 +21,17 @@ import (
 var testedExamples = map[string]func(*testing.T){
 	"Caddyfile":               TestExampleServesItsPageAndAChat,
 	"cluster/Caddyfile":       TestExampleOfACluster,
+	composeCaddyfile:          TestExampleOfCompose,
 	"existing-site/Caddyfile": TestExampleOfAnExistingSite,
 	"json/caddy.json":         TestExampleInJSON,
+	kubernetesCaddyfile:       TestExampleOfKubernetes,
 	"login/Caddyfile":         TestExampleOfALogin,
 	"other-origin/Caddyfile":  TestExampleOfAnotherOrigin,
 	"production/Caddyfile":    TestExampleOfProduction,
 	"several-sites/Caddyfile": TestExampleOfSeveralSites,
 }
 
-// Each example has a test that runs it, and a row in example/README.md.
+// Each example has a test that runs it, and a row in example/README.md: for its file, or for the folder of a deployment.
 func TestExamplesAreTestedAndListed(t *testing.T) {
 	index, err := os.ReadFile("example/README.md")
 	if err != nil {
@@ -44,8 +46,12 @@ func TestExamplesAreTestedAndListed(t *testing.T) {
 		if testedExamples[file] == nil {
 			t.Errorf("no test runs example/%s", file)
 		}
-		if row := fmt.Sprintf("\n| [`example/%s`](%[1]s) |", file); !strings.Contains(string(index), row) {
-			t.Errorf("example/README.md has no row for example/%s", file)
+		row := fmt.Sprintf("\n| [`example/%s`](%[1]s) |", file)
+		if folder, _, _ := strings.Cut(file, "/"); file == composeCaddyfile || file == kubernetesCaddyfile {
+			row = fmt.Sprintf("\n| [`%s/`](%[1]s) |", folder)
+		}
+		if !strings.Contains(string(index), row) {
+			t.Errorf("example/README.md has no row %q", row)
 		}
 		return err
 	})

@@ -52,26 +52,10 @@ func RunExample(t *testing.T, file string, options sandbox.Options) *RunningExam
 // RunEdited is like RunExample, but changes the file's text with edit first.
 func RunEdited(t *testing.T, file string, options sandbox.Options, edit func(text string) string) *RunningExample {
 	t.Helper()
-	e := &RunningExample{
-		Upstream: sandboxtest.NewServer(t, options),
-		logs:     filepath.Join(t.TempDir(), "caddy.log"),
-	}
-	t.Setenv("ILLUMICHAT_API_TOKEN", sandbox.Token)
-	t.Setenv("ILLUMICHAT_ASSISTANT", sandbox.Assistant)
-	t.Setenv("ILLUMICHAT_ENDPOINT", e.Upstream.URL)
-
 	text := ReadExample(t, file)
-	e.Ports = FreePortsFor(t, text)
-	edited := e.Ports.Replace(edit(text))
 	header := text
 	if path.Ext(file) == ".json" {
 		header = ReadExample(t, path.Dir(file)+"/README.md")
-		e.Config = []byte(edited)
-	} else {
-		e.Config = AdaptSilently(t, edited)
-	}
-	if strings.Contains(string(e.Config), sandbox.Token) {
-		t.Error("the config holds the token")
 	}
 	if command := "go run ./cmd/caddy run --config example/" + file + "\n"; !strings.Contains(header, command) {
 		t.Errorf("the header does not say %q", command)
@@ -81,8 +65,40 @@ func RunEdited(t *testing.T, file string, options sandbox.Options, edit func(tex
 			t.Errorf("the header tells of %s, which is no site of the example", match[1])
 		}
 	}
+	e := runText(t, file, edit(text), options)
 	for _, command := range commandOfExample.FindAllStringSubmatch(header, -1) {
 		e.commands = append(e.commands, e.Ports.Replace(command[1]))
+	}
+	return e
+}
+
+// RunDeployed is like RunEdited, for a file that is not for this machine, such as that of a container. With edit, the test puts
+// the sandbox, addresses and paths of this machine into it. Such a file has no commands in its header.
+func RunDeployed(t *testing.T, file string, options sandbox.Options, edit func(text string) string) *RunningExample {
+	t.Helper()
+	return runText(t, file, edit(ReadExample(t, file)), options)
+}
+
+// runText serves the text of a file below example/ until the test ends.
+func runText(t *testing.T, file, text string, options sandbox.Options) *RunningExample {
+	t.Helper()
+	e := &RunningExample{
+		Upstream: sandboxtest.NewServer(t, options),
+		Ports:    FreePortsFor(t, text),
+		logs:     filepath.Join(t.TempDir(), "caddy.log"),
+	}
+	t.Setenv("ILLUMICHAT_API_TOKEN", sandbox.Token)
+	t.Setenv("ILLUMICHAT_ASSISTANT", sandbox.Assistant)
+	t.Setenv("ILLUMICHAT_ENDPOINT", e.Upstream.URL)
+
+	text = e.Ports.Replace(text)
+	if path.Ext(file) == ".json" {
+		e.Config = []byte(text)
+	} else {
+		e.Config = AdaptSilently(t, text)
+	}
+	if strings.Contains(string(e.Config), sandbox.Token) {
+		t.Error("the config holds the token")
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
