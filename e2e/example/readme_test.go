@@ -73,6 +73,29 @@ func TestReadmeJSONLoads(t *testing.T) {
 	}
 }
 
+// The commands in example/README.md work as they are. Each is one line, with the variables that it needs.
+func TestCommandsThatCheckAnExample(t *testing.T) {
+	blocks := regexp.MustCompile("(?ms)^```sh\n(.*?)^```$").FindAllStringSubmatch(sitetest.ReadExample(t, "README.md"), -1)
+	if len(blocks) != 1 {
+		t.Fatalf("example/README.md has %d blocks of commands", len(blocks))
+	}
+	for _, name := range []string{"ILLUMICHAT_API_TOKEN", "ILLUMICHAT_ASSISTANT", "ILLUMICHAT_ENDPOINT"} {
+		t.Setenv(name, "")
+	}
+	dir := t.TempDir()
+	commands := strings.Split(strings.TrimSpace(blocks[0][1]), "\n")
+	for i, want := range []string{" validate --config example/Caddyfile", " illumichat check --config example/Caddyfile"} {
+		if len(commands) != 2 || !strings.HasSuffix(commands[i], want) || !strings.Contains(commands[i], "="+sandbox.Token+" ") {
+			t.Fatalf("the commands are %q, want one that ends with %q", commands, want)
+		}
+		run := exec.CommandContext(t.Context(), "sh", "-c", commands[i])
+		run.Env = append(os.Environ(), "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir)
+		if output, err := run.CombinedOutput(); err != nil {
+			t.Errorf("%s: %v\n%s", commands[i], err, output)
+		}
+	}
+}
+
 // The README's script works in a page as it is.
 func TestReadmeScriptChats(t *testing.T) {
 	node := require.Program(t, "node")
