@@ -101,6 +101,5 @@ func (f *checkFlags) checkConfig(report doctor.Report) error {
 	if err != nil {
 		return err
 	}
-	config.Check(adapted, report)
-	return nil
+	return config.Check(adapted, inspect, report)
 }

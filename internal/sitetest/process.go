@@ -24,9 +24,13 @@ import (
 // caddyConfig is the environment variable that makes Main run Caddy. Its value is the path of the config file.
 const caddyConfig = "ILLUMICHAT_TEST_CADDY_CONFIG"
 
-// Main is the TestMain of a package. In a process that Run or Start has started, it runs Caddy. Otherwise it changes to the
-// module's top directory and runs the tests there.
+// Main is the TestMain of a package. In a process that Run or Start has started, it runs Caddy, and in one of Command, that
+// command. Otherwise it changes to the module's top directory and runs the tests there.
 func Main(m *testing.M) {
+	if args := os.Getenv(caddyArgs); args != "" {
+		runCommand(args, caddycmd.Main)
+		return
+	}
 	if config := os.Getenv(caddyConfig); config != "" {
 		os.Args = []string{"caddy", "run", "--config", config}
 		caddycmd.Main()

@@ -1,12 +1,185 @@
-// Package config finds what is wrong in a config: what keeps requests from the chat, what is open, and what is missing. It
-// reads the config's JSON. It starts nothing and sends nothing.
 package config
 
 import (
+	"encoding/json"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
 	"github.com/illumichat/caddy-illumichat/internal/doctor"
 )
 
+// Options are the options of one of our handlers, with defaults in place of those that the operator left out.
+type Options struct {
+	// The errors of its token, of its assistants and of anything else, as the handler itself would return them.
+	Token, Assistants, Other error
+
+	LiteralToken bool // the token is part of the config
+	AnyAssistant bool // visitors may talk to all assistants of the workspace
+	AllowOrigins []string
+	Limits       []Limit
+	MaxDuration  time.Duration
+	Resume       bool
+
+	MaxStreamsPerClient int
+}
+
+// Limit is a limit of a handler.
+type Limit struct {
+	ByClient bool // each client has a count
+	ForMany  bool // many visitors share a count
+}
+
+// Inspect returns the options of a handler whose config is given. It sends nothing and joins nothing.
+type Inspect func(json.RawMessage) Options
+
 // Check reports what it finds in a config in Caddy's JSON.
-func Check(config []byte, report doctor.Report) {
-	_, _ = config, report
+func Check(config []byte, inspect Inspect, report doctor.Report) error {
+	app, servers, err := decode(config)
+	if err != nil {
+		return err
+	}
+	all, local := 0, true
+	var notes notes
+	for _, s := range servers {
+		chats, hidden := find(s)
+		for _, c := range chats {
+			e := newExamination(c, inspect(c.handler.raw), report, &notes)
+			e.run()
+			all, local = all+1, local && e.local
+		}
+		for _, h := range hidden {
+			report.Add(doctor.Finding{
+				Level: doctor.Skipped, Check: "chat", Where: s.place(),
+				Found: "there is an `illumichat` inside `" + h.directive() + "`, where this check cannot follow a request",
+				Do:    "Check the running site: caddy illumichat check <url>",
+			})
+			all, local = all+1, false
+		}
+		for _, name := range uninvoked(s, chats) {
+			report.Add(doctor.Finding{
+				Level: doctor.Wrong, Check: "reachable", Where: s.place(),
+				Found: "the chat in the named route `&(" + name + ")` is not reached, because no site invokes the route",
+				Do:    "Write `invoke " + name + "` in the site.",
+			})
+			all, local = all+1, false
+		}
+	}
+	if all == 0 {
+		report.Add(doctor.Finding{
+			Level: doctor.Wrong, Check: "chat", Found: "the config has no illumichat directive",
+			Why: "No site of it has a chat.",
+			Do:  "Write it in the block of the site, for example:\nillumichat /api/chat-proxy {\n\ttoken {file./etc/caddy/illumichat_token}\n\tassistants asst_abc123\n}",
+		})
+		return nil
+	}
+	notes.report(report)
+	checkGracePeriod(app, local, report)
+	return nil
+}
+
+// notes collects findings that many chats have in common, so that each is reported once.
+type notes []note
+
+// note is a finding about several places.
+type note struct {
+	places  []string
+	finding doctor.Finding
+}
+
+func (n *notes) add(place string, f doctor.Finding) {
+	i := slices.IndexFunc(*n, func(other note) bool { return other.finding == f })
+	if i < 0 {
+		i = len(*n)
+		*n = append(*n, note{finding: f})
+	}
+	(*n)[i].places = appendNew((*n)[i].places, place)
+}
+
+func (n notes) report(report doctor.Report) {
+	for _, each := range n {
+		each.finding.Where = some(each.places, ", ")
+		report.Add(each.finding)
+	}
+}
+
+// examination is the check of one chat.
+type examination struct {
+	*chat
+	options Options
+	report  doctor.Report
+	notes   *notes
+	where   string
+	local   bool // only this machine's own names lead to it, as to a demo's
+	found   []candidate
+	whole   bool // all candidates were found
+
+	arrivals []arrival // of the candidates that reach the chat
+}
+
+func newExamination(c *chat, options Options, report doctor.Report, notes *notes) *examination {
+	e := &examination{chat: c, options: options, report: report, notes: notes}
+	e.found, e.whole = c.candidates()
+	var hosts, paths []string
+	e.local = true
+	for _, one := range e.found {
+		hosts = appendNew(hosts, one.host.written)
+		paths = appendNew(paths, one.path.written)
+		e.local = e.local && isLocal(one.host.written)
+	}
+	e.where = c.server.where(hosts, paths)
+	return e
+}
+
+func (e *examination) run() {
+	e.report.Progress(e.where)
+	e.checkReachable()
+	e.checkOptions()
+	e.checkLimits()
+	e.checkServer()
+	e.checkWay()
+	e.checkPreflight()
+	e.checkResume()
+}
+
+// add adds a finding about the chat.
+func (e *examination) add(level doctor.Level, check, found, why, do string) {
+	e.report.Add(doctor.Finding{Level: level, Check: check, Where: e.where, Found: found, Why: why, Do: do})
+}
+
+// atMostNote returns the level of a finding that does not matter on a demo.
+func (e *examination) atMostNote(level doctor.Level) doctor.Level {
+	if e.local {
+		return doctor.Note
+	}
+	return level
+}
+
+// isLocal reports whether a host is a name or an address of this machine.
+func isLocal(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || strings.HasSuffix(host, ".localhost") || ip != nil && ip.IsLoopback()
+}
+
+func appendNew(list []string, text string) []string {
+	if slices.Contains(list, text) {
+		return list
+	}
+	return append(list, text)
+}
+
+// first returns the way of a request that reaches the chat; nil if none does.
+func (e *examination) first() *state {
+	if len(e.arrivals) == 0 {
+		return nil
+	}
+	return e.arrivals[0].reached()[0]
+}
+
+// reaches returns the ways on which requests of a method reach the chat at a candidate.
+func (e *examination) reaches(method string, to candidate, header http.Header) []*state {
+	a, _ := e.send(method, to, header)
+	return a.reached()
 }

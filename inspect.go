@@ -1,0 +1,92 @@
+package illumichat
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/illumichat/caddy-illumichat/internal/chat"
+	"github.com/illumichat/caddy-illumichat/internal/doctor/config"
+	"github.com/illumichat/caddy-illumichat/internal/origin"
+	"github.com/illumichat/caddy-illumichat/internal/upstream"
+	"github.com/illumichat/caddy-illumichat/internal/values"
+)
+
+// inspect returns the options of a handler whose config is given, for `caddy illumichat check --config`. It checks them as
+// Provision does, except for the transport and the store, which are other modules. It joins nothing that handlers share.
+func inspect(raw json.RawMessage) config.Options {
+	var h Handler
+	if err := decodeHandler(raw, &h); err != nil {
+		return config.Options{Other: err}
+	}
+	h.setDefaults()
+	checked := config.Options{
+		LiteralToken:        !values.IsPlaceholder(h.Token),
+		AllowOrigins:        h.AllowOrigins,
+		MaxDuration:         time.Duration(h.MaxDuration),
+		Resume:              h.Resume != nil,
+		MaxStreamsPerClient: h.MaxStreamsPerClient,
+	}
+	for i := range h.Limits {
+		checked.Limits = append(checked.Limits, config.Limit{ByClient: h.Limits[i].byClient(), ForMany: h.Limits[i].forMany()})
+	}
+	checked.Token = h.inspectToken()
+	checked.Assistants = h.inspectAssistants()
+	checked.AnyAssistant = h.rules != nil && h.rules.AllowsAny()
+	checked.Other = values.PrintableError(h.inspectOthers(checked.Assistants))
+	return checked
+}
+
+// decodeHandler decodes a handler's config as Caddy does, without the field that names the module.
+func decodeHandler(raw json.RawMessage, h *Handler) error {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &fields); err != nil {
+		return err
+	}
+	delete(fields, "handler")
+	own, err := json.Marshal(fields)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(own, h)
+}
+
+// inspectToken returns an error if there is no usable token now.
+func (h *Handler) inspectToken() error {
+	var err error
+	if h.exchanges.token, err = upstream.NewTokenSource(h.Token); err == nil {
+		_, err = h.exchanges.token.Get()
+	}
+	return values.PrintableError(err)
+}
+
+// inspectAssistants returns an error if an assistant does not resolve, or is none.
+func (h *Handler) inspectAssistants() error {
+	if len(h.Assistants) == 0 && len(h.Aliases) == 0 {
+		return chat.ErrNoAssistants
+	}
+	var err error
+	h.rules, err = chat.NewRules(h.chatConfig())
+	return values.PrintableError(err)
+}
+
+// inspectOthers returns an error of the options beside the token and the assistants. Some errors of assistants have been
+// found before.
+func (h *Handler) inspectOthers(assistants error) error {
+	if err := h.Validate(); err != nil {
+		if assistants != nil {
+			return nil
+		}
+		return err
+	}
+	var err error
+	if h.exchanges.endpoint, err = upstream.ResolveEndpoint(h.Endpoint); err != nil {
+		return fmt.Errorf("endpoint: %w", err)
+	}
+	_, err = origin.New(h.AllowOrigins)
+	if err != nil {
+		err = fmt.Errorf("allow_origins: %w", err)
+	}
+	return cmp.Or(h.checkTokenIsNowhereElse(), err)
+}

@@ -1,0 +1,282 @@
+package config
+
+import (
+	"encoding/json"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+// anything fills the place of a wildcard in a made-up request.
+const anything = "any"
+
+// anyHost is the host of a made-up request to a server for all hosts. No site can have that name (RFC 6761).
+const anyHost = anything + ".invalid"
+
+// maxCandidates is how many requests are made up for one chat at most.
+const maxCandidates = 2000
+
+// pattern is a host or a path that the config names.
+type pattern struct {
+	written string // as the config names it
+	sample  string // a host or a path that it matches
+	guess   bool   // sample may be none that the config means
+}
+
+// candidate is a request that the config seems to send to a chat.
+type candidate struct{ host, path pattern }
+
+// exactly returns the pattern of one host or path.
+func exactly(text string) pattern { return pattern{written: text, sample: text} }
+
+// isExact reports whether the pattern is for one host or path only.
+func (p pattern) isExact() bool { return p.written == p.sample && !p.guess }
+
+// candidates returns the requests that the config seems to send to a chat, one for each host and path that it names.
+// complete is false if some could not be made up.
+func (c *chat) candidates() (found []candidate, complete bool) {
+	complete = true
+	for _, sets := range c.combinations() {
+		hosts, ok := hostsOf(sets)
+		complete = complete && ok
+		paths, ok := c.pathsOf(sets)
+		complete = complete && ok
+		for _, host := range hosts {
+			for _, path := range paths {
+				if len(found) == maxCandidates {
+					return found, false
+				}
+				if one := (candidate{host, path}); !slices.Contains(found, one) {
+					found = append(found, one)
+				}
+			}
+		}
+	}
+	return found, complete
+}
+
+// combinations returns all ways to choose one set of matchers of each route around the chat. A route without matchers has
+// an empty set.
+func (c *chat) combinations() [][]matcherSet {
+	all := [][]matcherSet{nil}
+	for _, r := range c.chain {
+		sets := r.sets
+		if len(sets) == 0 {
+			sets = []matcherSet{nil}
+		}
+		var longer [][]matcherSet
+		for _, chosen := range all {
+			for _, set := range sets {
+				if len(longer) < maxCandidates {
+					longer = append(longer, append(slices.Clip(chosen), set))
+				}
+			}
+		}
+		all = longer
+	}
+	return all
+}
+
+// hostsOf returns the hosts that sets of matchers name: those of the innermost set with a `host`, because it is about a
+// part of the site around it.
+func hostsOf(sets []matcherSet) (hosts []pattern, complete bool) {
+	exact := exactTexts(sets, "host")
+	for _, set := range slices.Backward(sets) {
+		written, ok := set.named("host")
+		if !ok {
+			continue
+		}
+		for _, host := range written {
+			known, ok := expand(host)
+			switch {
+			case !ok:
+				return hosts, false
+			case !strings.Contains(known, "*"):
+				hosts = append(hosts, exactly(strings.ToLower(known)))
+				continue
+			}
+			hosts = append(hosts, narrower(host, known, "host", exact)...)
+		}
+		return hosts, true
+	}
+	return []pattern{{sample: anyHost}}, true
+}
+
+// pathsOf returns the paths that sets of matchers name. A path of an inner route lacks the prefixes that `handle_path` has
+// removed. If it has them nevertheless, the operator has written the whole path, and means it.
+func (c *chat) pathsOf(sets []matcherSet) (paths []pattern, complete bool) {
+	exact := exactTexts(sets, "path")
+	for level, set := range slices.Backward(sets) {
+		prefix := c.prefix(level)
+		if written, ok := set.named("path"); ok {
+			for _, path := range written {
+				known, ok := expand(path)
+				if !ok {
+					return paths, false
+				}
+				whole := withPrefix(prefix, known)
+				if !strings.Contains(known, "*") {
+					paths = append(paths, exactly(whole))
+					continue
+				}
+				paths = append(paths, narrower(whole, whole, "path", exact)...)
+			}
+			return paths, true
+		}
+		samples, described, ok := set.samplePaths()
+		if !described {
+			continue
+		}
+		for _, sample := range samples {
+			path := withPrefix(prefix, sample)
+			paths = append(paths, pattern{path, path, true})
+		}
+		return paths, ok
+	}
+	return []pattern{{"*", "/" + anything, true}, {"*", "/", true}}, true
+}
+
+// named returns the texts of the set's matcher with a name.
+func (set matcherSet) named(name string) (texts []string, ok bool) {
+	for _, m := range set {
+		if m.name == name {
+			return m.texts(), true
+		}
+	}
+	return nil, false
+}
+
+// pathLiteral matches a path in a CEL expression.
+var pathLiteral = regexp.MustCompile("[\"'`](/[^\"'`*]*)[\"'`]")
+
+// samplePaths returns paths that the set's other matchers may match: a regular expression, or an expression. described is
+// false if it has none.
+func (set matcherSet) samplePaths() (paths []string, described, complete bool) {
+	for _, m := range set {
+		switch m.name {
+		case "path_regexp":
+			var config struct {
+				Pattern string `json:"pattern"`
+			}
+			if json.Unmarshal(m.raw, &config) != nil {
+				return nil, true, false
+			}
+			sample, ok := sampleOf(config.Pattern)
+			if !ok || !strings.HasPrefix(sample, "/") {
+				return nil, true, false
+			}
+			return []string{sample}, true, true
+		case "expression":
+			for _, match := range pathLiteral.FindAllStringSubmatch(expressionOf(m.raw), -1) {
+				paths = append(paths, match[1])
+			}
+			if len(paths) > 0 {
+				return paths, true, true
+			}
+		}
+	}
+	return nil, false, true
+}
+
+// expressionOf returns a CEL expression, which is a text in JSON or the `expr` of an object.
+func expressionOf(raw json.RawMessage) string {
+	var text string
+	if json.Unmarshal(raw, &text) == nil {
+		return text
+	}
+	var object struct {
+		Expr string `json:"expr"`
+	}
+	_ = json.Unmarshal(raw, &object)
+	return object.Expr
+}
+
+// expand replaces the placeholders that Caddy knows while a config loads. It returns false if others remain.
+func expand(text string) (string, bool) {
+	known := caddy.NewReplacer().ReplaceKnown(text, "")
+	return known, !hasBrace(known)
+}
+
+// exactTexts returns the hosts or paths without a wildcard in all sets.
+func exactTexts(sets []matcherSet, name string) []string {
+	var exact []string
+	for _, set := range sets {
+		texts, _ := set.named(name)
+		for _, text := range texts {
+			if known, ok := expand(text); ok && !strings.Contains(known, "*") {
+				exact = append(exact, known)
+			}
+		}
+	}
+	return exact
+}
+
+// narrower returns the exact hosts or paths that a pattern with a wildcard matches. If there are none, it returns the
+// pattern, with something in the place of the wildcard.
+func narrower(written, known, matcher string, exact []string) []pattern {
+	raw, err := json.Marshal([]string{known})
+	if err != nil {
+		return nil
+	}
+	eval := newCaddyMatcher(matcher, raw)
+	var matched []pattern
+	for _, text := range exact {
+		p := probe{host: anyHost, path: "/"}
+		if matcher == "host" {
+			p.host = text
+		} else {
+			p.path = text
+		}
+		if eval.match(newState(p)) == yes {
+			matched = append(matched, exactly(text))
+		}
+	}
+	if len(matched) > 0 {
+		return matched
+	}
+	sample := strings.ReplaceAll(strings.ReplaceAll(known, "%*", anything), "*", anything)
+	if matcher == "path" && !strings.HasPrefix(sample, "/") {
+		sample = "/" + sample
+	}
+	return []pattern{{written: written, sample: sample}}
+}
+
+// prefix returns what the directives before a route of the chain remove from the beginning of each path.
+func (c *chat) prefix(level int) string {
+	var prefix string
+	for i, list := range c.lists[:level+1] {
+		for _, r := range list[:slices.Index(list, c.chain[i])] {
+			if len(r.sets) == 0 {
+				prefix += stripped(r.handlers)
+			}
+		}
+		if i < level {
+			prefix += stripped(c.chain[i].handlers)
+		}
+	}
+	return prefix
+}
+
+// stripped returns what handlers remove from the beginning of each path.
+func stripped(handlers []*handler) string {
+	var prefix string
+	for _, h := range handlers {
+		if h.module != "rewrite" {
+			continue
+		}
+		if config := h.rewriter(); config != nil {
+			prefix += config.StripPathPrefix
+		}
+	}
+	return prefix
+}
+
+// withPrefix returns the whole path of an inner one.
+func withPrefix(prefix, path string) string {
+	if prefix == "" || path == prefix || strings.HasPrefix(path, strings.TrimSuffix(prefix, "/")+"/") {
+		return path
+	}
+	return strings.TrimSuffix(prefix, "/") + path
+}

@@ -1,0 +1,161 @@
+package config
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// chatModule is the name of our handler in JSON.
+const chatModule = "illumichat"
+
+// server is a server of the config, with its routes as a tree.
+type server struct {
+	*caddyhttp.Server
+	name   string
+	app    *caddyhttp.App
+	routes []*route
+	named  map[string]*route // for `invoke`
+	errors []*route          // of `handle_errors`
+}
+
+// route is caddyhttp.Route with its matchers and handlers decoded.
+type route struct {
+	group    string
+	sets     []matcherSet // any of them has to match; none: every request matches
+	handlers []*handler
+	terminal bool
+}
+
+// handler is a handler of a route.
+type handler struct {
+	module string // its name in JSON, such as `static_response`
+	raw    json.RawMessage
+	routes []*route // of a `subroute`
+	errors []*route // its error routes
+	name   string   // of the named route that `invoke` runs
+}
+
+// decode returns the HTTP app of a config and its servers, sorted by name.
+func decode(config []byte) (*caddyhttp.App, []*server, error) {
+	var root struct {
+		Apps struct {
+			HTTP *caddyhttp.App `json:"http"`
+		} `json:"apps"`
+	}
+	if err := json.Unmarshal(config, &root); err != nil {
+		return nil, nil, fmt.Errorf("the config's JSON: %w", err)
+	}
+	app := root.Apps.HTTP
+	if app == nil {
+		return new(caddyhttp.App), nil, nil
+	}
+	var servers []*server
+	for _, name := range slices.Sorted(maps.Keys(app.Servers)) {
+		if app.Servers[name] == nil {
+			continue
+		}
+		s, err := newServer(app, name)
+		if err != nil {
+			return nil, nil, fmt.Errorf("server %s: %w", name, err)
+		}
+		servers = append(servers, s)
+	}
+	return app, servers, nil
+}
+
+func newServer(app *caddyhttp.App, name string) (*server, error) {
+	config := app.Servers[name]
+	s := &server{Server: config, name: name, app: app, named: make(map[string]*route)}
+	var err error
+	if s.routes, err = newRoutes(config.Routes); err != nil {
+		return nil, err
+	}
+	if config.Errors != nil {
+		if s.errors, err = newRoutes(config.Errors.Routes); err != nil {
+			return nil, err
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(config.NamedRoutes)) {
+		if config.NamedRoutes[name] == nil {
+			continue
+		}
+		if s.named[name], err = newRoute(*config.NamedRoutes[name]); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+func newRoutes(configs caddyhttp.RouteList) ([]*route, error) {
+	routes := make([]*route, len(configs))
+	for i, config := range configs {
+		var err error
+		if routes[i], err = newRoute(config); err != nil {
+			return nil, err
+		}
+	}
+	return routes, nil
+}
+
+func newRoute(config caddyhttp.Route) (*route, error) {
+	r := &route{group: config.Group, terminal: config.Terminal}
+	for _, set := range config.MatcherSetsRaw {
+		r.sets = append(r.sets, newMatcherSet(set))
+	}
+	for _, raw := range config.HandlersRaw {
+		h, err := newHandler(raw)
+		if err != nil {
+			return nil, err
+		}
+		r.handlers = append(r.handlers, h)
+	}
+	return r, nil
+}
+
+func newHandler(raw json.RawMessage) (*handler, error) {
+	var config struct {
+		Handler string `json:"handler"`
+	}
+	if err := json.Unmarshal(raw, &config); err != nil {
+		return nil, err
+	}
+	h := &handler{module: config.Handler, raw: raw}
+	switch h.module {
+	case "subroute":
+		var nested caddyhttp.Subroute
+		err := json.Unmarshal(raw, &nested)
+		if err != nil {
+			return nil, err
+		}
+		if h.routes, err = newRoutes(nested.Routes); err != nil {
+			return nil, err
+		}
+		if nested.Errors != nil {
+			h.errors, err = newRoutes(nested.Errors.Routes)
+		}
+		return h, err
+	case "invoke":
+		var invoke caddyhttp.Invoke
+		err := json.Unmarshal(raw, &invoke)
+		h.name = invoke.Name
+		return h, err
+	}
+	return h, nil
+}
+
+// nested returns the routes that a handler runs, if it is one that runs routes.
+func (s *server) nested(h *handler) []*route {
+	if h.module == "invoke" {
+		if named := s.named[h.name]; named != nil {
+			return []*route{named}
+		}
+	}
+	return h.routes
+}
+
+// config decodes the handler's own config into target. It reports whether that succeeds.
+func (h *handler) config(target any) bool { return json.Unmarshal(h.raw, target) == nil }

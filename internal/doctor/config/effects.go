@@ -1,0 +1,118 @@
+package config
+
+import (
+	"encoding/json"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/rewrite"
+)
+
+// effect is how a handler treats a request of a chat. The path of a chat is no file.
+type effect int
+
+const (
+	passes     effect = iota // to the next handler
+	answers                  // itself
+	mayAnswer                // or pass the request
+	changesURI               // and passes the request
+	runsRoutes
+)
+
+// passing are the handlers of Caddy that pass each chat to the next handler. An ACME server passes all paths but its own.
+var passing = []string{
+	"acme_server", "copy_response_headers", "encode", "headers", "intercept", "log_append", "map", "push", "request_body", "templates", "timeouts",
+	"tracing", "vars",
+}
+
+// answering are the handlers that answer each request.
+var answering = []string{chatModule, "copy_response", "error", "metrics"}
+
+// effect returns how the handler treats a request of a chat. A handler that this package does not know may answer.
+func (h *handler) effect(s *state) effect {
+	switch {
+	case h.module == "subroute" || h.module == "invoke":
+		return runsRoutes
+	case h.module == "rewrite":
+		return changesURI
+	case slices.Contains(passing, h.module):
+		return passes
+	case slices.Contains(answering, h.module):
+		return answers
+	}
+	switch h.module {
+	case "static_response":
+		var response struct {
+			StatusCode json.RawMessage `json:"status_code"`
+		}
+		if h.config(&response) && strings.Trim(string(response.StatusCode), `"`) == "103" {
+			return passes
+		}
+		return answers
+	case "file_server":
+		var server struct {
+			PassThru bool `json:"pass_thru"`
+		}
+		if h.config(&server) && server.PassThru && (s.file == "" || s.file != s.req.URL.Path) {
+			return passes
+		}
+		return answers
+	case "reverse_proxy":
+		if h.asksUpstreamFirst() {
+			return mayAnswer
+		}
+		return answers
+	}
+	return mayAnswer
+}
+
+// asksUpstreamFirst reports whether a `reverse_proxy` can pass a request on after the upstream's answer, as `forward_auth`
+// does.
+func (h *handler) asksUpstreamFirst() bool {
+	var proxy struct {
+		HandleResponse []struct {
+			Routes []json.RawMessage `json:"routes"`
+		} `json:"handle_response"`
+	}
+	return h.config(&proxy) && len(proxy.HandleResponse) > 0
+}
+
+// refuses reports whether the handler asks for a login.
+func (h *handler) refuses() bool {
+	return h.module == "authentication" || h.module == "reverse_proxy" && h.asksUpstreamFirst()
+}
+
+// rewriter returns the rewrite of a handler; nil if it cannot be known.
+func (h *handler) rewriter() *rewrite.Rewrite {
+	config := new(rewrite.Rewrite)
+	if !h.config(config) {
+		return nil
+	}
+	ctx, cancel := newContext()
+	defer cancel()
+	if config.Provision(ctx) != nil {
+		return nil
+	}
+	return config
+}
+
+// ofTheRequest matches the placeholders that a made-up request has.
+var ofTheRequest = regexp.MustCompile(`^\{(?:env\.|file\.|http\.matchers\.file\.|http\.regexp\.|http\.request\.(?:orig_)?uri|http\.request\.(?:host|method|scheme))`)
+
+var placeholders = regexp.MustCompile(`\{[^{}"]+\}`)
+
+// rewrite changes the request as the handler does. It reports whether the result is certain.
+func (h *handler) rewrite(s *state) (certain bool) {
+	config := h.rewriter()
+	if config == nil {
+		return false
+	}
+	config.Rewrite(s.req, s.replacer())
+	for _, name := range placeholders.FindAllString(string(h.raw), -1) {
+		if !ofTheRequest.MatchString(name) && hasBrace(config.URI+config.Method+config.StripPathPrefix+config.StripPathSuffix) {
+			return false
+		}
+	}
+	return true
+}

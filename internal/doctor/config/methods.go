@@ -1,0 +1,69 @@
+package config
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+
+	"github.com/illumichat/caddy-illumichat/internal/doctor"
+	"github.com/illumichat/caddy-illumichat/internal/values"
+)
+
+// checkPreflight reports what keeps a browser from asking whether a page of another origin may chat.
+func (e *examination) checkPreflight() {
+	if len(e.options.AllowOrigins) == 0 || len(e.arrivals) == 0 {
+		return
+	}
+	preflight := http.Header{
+		"Origin":                         {e.options.AllowOrigins[0]},
+		"Access-Control-Request-Method":  {post},
+		"Access-Control-Request-Headers": {"content-type"},
+	}
+	const why = "Before a page of another origin may chat, its browser sends an OPTIONS request without a login. If that fails, the page cannot chat."
+	for _, a := range e.arrivals {
+		path := values.Printable(a.path.sample)
+		asked, _ := e.send(http.MethodOptions, a.candidate, preflight)
+		reached := asked.reached()
+		if len(reached) == 0 {
+			e.add(doctor.Wrong, "preflight", fmt.Sprintf("an OPTIONS request to %s does not reach it, though it has `allow_origins`%s", path, e.taker(asked)),
+				why, "Let OPTIONS through to the chat: leave it out of the other directive's matcher, or the method out of the chat's.")
+			return
+		}
+		for _, p := range reached[0].passed {
+			if !p.sure || !p.handler.refuses() {
+				continue
+			}
+			directive := p.handler.directive()
+			e.add(doctor.Wrong, "preflight", fmt.Sprintf("`%s` comes before it and refuses OPTIONS requests, though it has `allow_origins`", directive),
+				why, fmt.Sprintf("Leave OPTIONS out by a matcher:\n@login not method OPTIONS\n%s @login …", directive))
+			return
+		}
+	}
+	e.add(doctor.OK, "preflight", "an OPTIONS request reaches it", "", "")
+}
+
+// taker says which directive takes a request that does not reach the chat.
+func (e *examination) taker(a arrival) string {
+	end := a.end()
+	if end.by == nil {
+		return ""
+	}
+	return ": " + e.place(end.by, end.at) + " answers first"
+}
+
+// checkResume reports that requests that resume or stop an answer do not reach the chat.
+func (e *examination) checkResume() {
+	if !e.options.Resume || len(e.arrivals) == 0 {
+		return
+	}
+	var lost []string
+	for _, method := range []string{http.MethodGet, http.MethodDelete} {
+		if slices.ContainsFunc(e.arrivals, func(a arrival) bool { return len(e.reaches(method, a.candidate, nil)) == 0 }) {
+			lost = append(lost, method)
+		}
+	}
+	if len(lost) > 0 {
+		e.add(doctor.Wrong, "resume", fmt.Sprintf("it has `resume`, but %s requests do not reach it", list(lost)),
+			"A page resumes an answer with GET, and stops it with DELETE.", "Leave the method out of the chat's matcher.")
+	}
+}

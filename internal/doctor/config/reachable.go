@@ -1,0 +1,160 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/illumichat/caddy-illumichat/internal/doctor"
+	"github.com/illumichat/caddy-illumichat/internal/values"
+)
+
+// askTheSite is what to do if the config does not show enough.
+const askTheSite = "Check the running site: caddy illumichat check <url>"
+
+// checkReachable reports which hosts and paths lead to the chat, and what is in the way.
+func (e *examination) checkReachable() {
+	if e.inError {
+		e.add(doctor.Warning, "reachable", "it is in `handle_errors`, so a request reaches it only after an error",
+			"Something else may have read the request's body by then.", "Move it out of `handle_errors`.")
+		return
+	}
+	complete := e.whole
+	var lost []arrival
+	for _, one := range e.found {
+		a, ok := e.send(post, one, contentType)
+		complete = complete && ok
+		switch {
+		case len(a.reached()) > 0:
+			e.arrivals = append(e.arrivals, a)
+		case ok:
+			lost = append(lost, a)
+		}
+	}
+	e.addReached()
+	e.addLost(lost)
+	if !complete {
+		e.add(doctor.Skipped, "reachable", "not every request to it can be made up from its matchers", "", askTheSite)
+	}
+	e.checkSlash()
+	e.checkWholeSite()
+}
+
+// addReached reports that requests reach the chat, and what they pass before it.
+func (e *examination) addReached() {
+	s := e.first()
+	if s == nil {
+		return
+	}
+	found := "a POST reaches it"
+	var conditions []string
+	for _, r := range s.depends {
+		conditions = appendNew(conditions, "`"+r.describe()+"`")
+	}
+	if len(conditions) > 0 {
+		found += " if it matches " + list(conditions)
+	}
+	e.add(doctor.OK, "reachable", found, "", "")
+	e.addOrder(s)
+}
+
+// addOrder reports which directives a request passes before the chat, and which of them may keep it.
+func (e *examination) addOrder(s *state) {
+	var before, keep []string
+	for _, p := range s.passed {
+		before = appendNew(before, "`"+p.handler.directive()+"`")
+	}
+	for _, o := range e.arrivals[0].outcomes {
+		if !o.reached && o.by != nil && len(o.state.depends) == len(s.depends) && o.state.missed == nil {
+			keep = appendNew(keep, e.place(o.by, o.at))
+		}
+	}
+	var found []string
+	if len(before) > 0 {
+		found = append(found, "before it come "+list(before))
+	}
+	if len(keep) > 0 {
+		found = append(found, list(keep)+" may answer first")
+	}
+	if len(found) > 0 {
+		e.add(doctor.OK, "order", strings.Join(found, "; "), "", "")
+	}
+}
+
+// addLost reports requests that do not reach the chat. Several hosts to which the same happens have one finding.
+func (e *examination) addLost(lost []arrival) {
+	type failure struct {
+		hosts, paths []string
+		finding      doctor.Finding
+	}
+	var failures []failure
+	for _, a := range lost {
+		if a.path.guess && (len(e.arrivals) > 0 || len(failures) > 0) {
+			continue
+		}
+		f := e.unreachable(a)
+		i := slices.IndexFunc(failures, func(other failure) bool { return other.finding == f })
+		if i < 0 {
+			i = len(failures)
+			failures = append(failures, failure{finding: f})
+		}
+		failures[i].hosts = appendNew(failures[i].hosts, a.host.written)
+		failures[i].paths = appendNew(failures[i].paths, a.path.written)
+	}
+	for _, f := range failures {
+		f.finding.Where = e.server.where(f.hosts, f.paths)
+		e.report.Add(f.finding)
+	}
+}
+
+// checkSlash notes which paths lead to the chat, but not with a slash more or less at their end. Only the page shows which
+// of them it posts to.
+func (e *examination) checkSlash() {
+	var paths, others []string
+	var gets string
+	for _, a := range e.arrivals {
+		path := a.path.written
+		if !a.path.isExact() || path == "/" || slices.Contains(paths, path) {
+			continue
+		}
+		other := toggleSlash(path)
+		b, ok := e.send(post, candidate{a.host, exactly(other)}, contentType)
+		if end := b.end(); ok && len(b.reached()) == 0 && (end.by == nil || end.by.module != chatModule) {
+			paths, others = append(paths, path), append(others, values.Printable(other))
+			gets = e.instead(end)
+		}
+	}
+	if len(paths) == 0 {
+		return
+	}
+	e.notes.add(e.where, doctor.Finding{
+		Level: doctor.Note, Check: "trailing_slash", Found: fmt.Sprintf("a POST to %s does not reach it", some(others, " or ")), Why: gets,
+		Do: fmt.Sprintf("If a page posts there, write both paths:\n@chat path %s %s\nillumichat @chat {\n\t…\n}", values.Printable(paths[0]), others[0]),
+	})
+}
+
+// toggleSlash returns a path with a slash more, or less, at its end.
+func toggleSlash(path string) string {
+	if without, ok := strings.CutSuffix(path, "/"); ok {
+		return without
+	}
+	return path + "/"
+}
+
+// checkWholeSite reports that the chat takes the requests of other directives.
+func (e *examination) checkWholeSite() {
+	var idle []string
+	for _, a := range e.arrivals {
+		if a.path.written != "*" && a.path.written != "/*" {
+			continue
+		}
+		for _, o := range e.shadows(a.candidate) {
+			idle = appendNew(idle, e.place(o.by, o.at))
+		}
+	}
+	if len(idle) == 0 {
+		return
+	}
+	e.add(doctor.Wrong, "whole_site", fmt.Sprintf("it takes every request of the site, so %s gets none", list(idle)),
+		"Visitors who open the site's pages get a 405 of the chat.", "Write a path behind the directive:\nillumichat /api/chat-proxy {\n\t…\n}")
+}
