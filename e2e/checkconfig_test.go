@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -86,6 +87,7 @@ func lines(found []doctor.Finding) []string {
 // placement is a site, and where a POST to a path of it goes.
 type placement struct {
 	name, directives, path string
+	site                   string   // its address below .test; "": the name
 	fault                  string   // what the check finds; "": a request reaches the chat
 	do                     []string // what it says to write
 }
@@ -281,6 +283,20 @@ var placements = []placement{
 		path:       "/",
 	},
 	{
+		name:       "one.shop",
+		site:       "*.shop",
+		directives: "@one host one.shop.test\nhandle @one {\nhandle /chat {\nimport chat_here\n}\nrespond shop\n}",
+		path:       "/chat",
+	},
+	{
+		name:       "no-such.mild",
+		site:       "*.wild",
+		directives: "@one host no-such.mild.test\nhandle @one {\nimport chat /chat\n}",
+		path:       "/chat",
+		fault:      "a POST to /chat does not reach it: a route around it matches only `host *.wild.test`",
+		do:         []string{"the block of the site that has its host"},
+	},
+	{
 		name:       "not-excluded",
 		directives: "@others not path /api/chat-proxy /health\nrespond @others 404\nimport chat /api/chat-proxy",
 		path:       "/api/chat-proxy",
@@ -301,7 +317,7 @@ func sitesOf(t *testing.T, port int) string {
 	fmt.Fprintf(&text, "{\nadmin off\npersist_config off\nstorage file_system %s\nauto_https off\ndefault_bind 127.0.0.1\ngrace_period 1s\nservers {\ntrusted_proxies static private_ranges\n}\n}\n", t.TempDir())
 	text.WriteString(chatSnippets + "&(named) {\nimport chat /named\n}\n")
 	for _, p := range placements {
-		fmt.Fprintf(&text, "http://%s.test:%d {\n%s\n}\n", p.name, port, strings.ReplaceAll(p.directives, "ROOT", root))
+		fmt.Fprintf(&text, "http://%s.test:%d {\n%s\n}\n", cmp.Or(p.site, p.name), port, strings.ReplaceAll(p.directives, "ROOT", root))
 	}
 	return text.String()
 }
@@ -360,4 +376,217 @@ func reachesChat(t *testing.T, port int, host, path string) bool {
 		t.Fatal(err)
 	}
 	return strings.Contains(string(body), `"bad_request:chat"`)
+}
+
+// The check finds nothing to change in the examples.
+func TestCheckFindsExamplesClean(t *testing.T) {
+	examples, err := filepath.Glob("example/*/Caddyfile")
+	if err != nil || len(examples) < 5 {
+		t.Fatalf("there are %d examples, %v", len(examples), err)
+	}
+	for _, file := range append(examples, "example/Caddyfile", "example/json/caddy.json") {
+		found, status := checkConfig(t, tokenInEnv, file)
+		for _, f := range faults(found) {
+			t.Errorf("%s: %+v", file, f)
+		}
+		if status != 0 || !slices.ContainsFunc(found, func(f doctor.Finding) bool { return f.Check == "reachable" && f.Level == doctor.OK }) {
+			t.Errorf("%s: exit status %d, %q", file, status, lines(found))
+		}
+	}
+}
+
+// sound is a site in which the check finds nothing wrong. Each case of TestCheckFindsFaults has a fault more.
+const sound = `{
+	grace_period 10s
+	<global>
+}
+<site> {
+	<directives>
+	illumichat <matcher> {
+		token <token>
+		assistants <assistants>
+		<limits>
+		<options>
+	}
+	file_server
+}
+`
+
+// soundly returns the sound site with other words in some places: names of places and words in turn.
+func soundly(words ...string) string {
+	places := map[string]string{
+		"global": "", "site": "example.com", "directives": "", "matcher": "/chat", "token": "{env.ILLUMICHAT_API_TOKEN}",
+		"assistants": "asst_1", "limits": "limit 20 1h\nlimit 2000 24h everyone", "options": "",
+	}
+	for pair := range slices.Chunk(words, 2) {
+		places[pair[0]] = pair[1]
+	}
+	var replacements []string
+	for name, words := range places {
+		replacements = append(replacements, "<"+name+">", words)
+	}
+	return strings.NewReplacer(replacements...).Replace(sound)
+}
+
+// Each fault of a config has its finding, and no other.
+func TestCheckFindsFaults(t *testing.T) {
+	const allow = "allow_origins https://www.example.org"
+	const login = "alice $2a$04$02taKPwyyHPh/hXdAd94/Oa8Y2pCKCHivQm/8GJPTa1CQWG8yhQ8q"
+	for _, test := range []struct {
+		name, caddyfile string
+		want            string // "": nothing
+		words           string // which the reason or the remedy has
+	}{
+		{"nothing", soundly(), "", ""},
+		{"no chat", "example.com {\n\tfile_server\n}\n", "wrong chat: the config has no illumichat directive", "illumichat /api/chat-proxy {"},
+		{"order last", soundly("global", "order illumichat last"), "wrong reachable: a POST to /chat does not reach it: `file_server` answers first", "Remove `order illumichat …`"},
+		{"whole site", soundly("matcher", ""), "wrong whole_site: it takes every request of the site, so `file_server` gets none", "illumichat /api/chat-proxy {"},
+		{"star", soundly("matcher", "*"), "wrong whole_site: it takes every request of the site, so `file_server` gets none", ""},
+		{"two chats", soundly("directives", "illumichat /chat {\ntoken {env.ILLUMICHAT_API_TOKEN}\nassistants asst_2\nlimit 20 1h\nlimit 9 1d all\n}"),
+			"wrong reachable: a POST to /chat does not reach it: another `illumichat` answers first", "different paths"},
+
+		{"empty token", soundly("token", "{env.NO_SUCH_VARIABLE}"), "wrong token: {env.NO_SUCH_VARIABLE} is empty or cannot be read", "the variables of the service"},
+		{"no token file", soundly("token", "{file./no/such/file}"), "wrong token: {file./no/such/file}: stat /no/such/file: no such file or directory", "Put the token into the file"},
+		{"literal token", soundly("token", sitetest.FakeToken("1")), "warning token: the token is part of the config", "{file./etc/caddy/illumichat_token}"},
+		{"empty assistant", soundly("assistants", "{env.NO_SUCH_VARIABLE}"), "wrong assistants: assistants: {env.NO_SUCH_VARIABLE} is empty or cannot be read", "the variables of the service"},
+		{"any assistant", soundly("assistants", "*"), "warning assistants: visitors may talk to every assistant of the token's workspace", "asst_abc123"},
+		{"endpoint", soundly("options", "endpoint https://{env.NO_SUCH_VARIABLE}/chat"), "wrong options: endpoint: {env.NO_SUCH_VARIABLE} is empty or cannot be read", ""},
+
+		{"no limit", soundly("limits", ""), "warning limit: there is no limit", "limit 2000 24h everyone"},
+		{"no limit for all", soundly("limits", "limit 20 1h"), "warning limit: no limit counts all visitors together", "limit 2000 24h everyone"},
+		{"a limit of a host", soundly("limits", "limit 20 1h\nlimit 2000 24h {host}"), "", ""},
+		{"a limit of users", soundly("limits", "limit 20 1h {http.auth.user.id}"), "warning limit: no limit counts all visitors together", ""},
+		{"no limit on a demo", soundly("site", "http://localhost:8080", "limits", ""), "", ""},
+
+		{"plain", soundly("site", "http://example.com"), "warning trusted_proxies: the site is plain HTTP, and there is no `trusted_proxies`", "trusted_proxies static"},
+		{"plain at a port", soundly("site", ":8080"), "warning trusted_proxies: the site is plain HTTP, and there is no `trusted_proxies`", ""},
+		{"plain at another port", soundly("site", "http://example.com:8080"), "warning trusted_proxies: the site is plain HTTP, and there is no `trusted_proxies`", ""},
+		{"HTTPS at a port", soundly("site", "example.com:8443"), "", ""},
+		{"private", soundly("directives", "bind 10.1.2.3"), "warning trusted_proxies: the site binds the private address 10.1.2.3, and there is no `trusted_proxies`", ""},
+		{"private, and known", soundly("directives", "bind 10.1.2.3", "global", "servers {\ntrusted_proxies static private_ranges\n}"), "", ""},
+		{"a socket", soundly("site", "http://example.com", "directives", "bind unix//run/caddy.sock"),
+			"warning trusted_proxies: the server listens at a Unix socket, and `trusted_proxies_unix` is missing", "trusted_proxies_unix"},
+		{"no grace period", strings.Replace(soundly(), "grace_period 10s", "", 1), "warning grace_period: there is no `grace_period`", "grace_period 10s"},
+		{"write timeout", soundly("global", "servers {\ntimeouts {\nwrite 30s\n}\n}"),
+			"warning write_timeout: the server's `write` timeout, 30s, is shorter than the chat's `max_duration`, 2m0s", "write 3m0s"},
+		{"long write timeout", soundly("global", "servers {\ntimeouts {\nwrite 3m\n}\n}"), "", ""},
+
+		{"request logged", soundly("directives", "log_append asked {http.request.body}"), "warning logging: `log_append` logs the body of each request", "what visitors write"},
+		{"response logged", soundly("directives", "log_append answered {http.response.body}"), "warning logging: `log_append` logs the body of each response", "held back to its end"},
+		{"others logged", soundly("directives", "@others not path /chat\nlog_append @others asked {http.request.body}"), "", ""},
+		{"header of all origins", soundly("directives", "header Access-Control-Allow-Origin *"),
+			"warning cors: a `header` directive writes `Access-Control-Allow-Origin` on the chat's answers, too", "allow_origins https://www.example.com"},
+		{"header that is replaced", soundly("directives", "header Access-Control-Allow-Origin *", "options", allow), "", ""},
+		{"header of another origin, last", soundly("directives", "header >Access-Control-Allow-Origin https://example.net", "options", allow),
+			"wrong cors: a `header` directive writes `Access-Control-Allow-Origin` on the chat's answers, too, and runs after the chat", "by a matcher"},
+		{"header of all origins, last", soundly("directives", "header >Access-Control-Allow-Origin *", "options", allow), "", ""},
+		{"header deleted", soundly("directives", "header -Access-Control-Allow-Origin", "options", allow),
+			"wrong cors: a `header` directive writes `Access-Control-Allow-Origin` on the chat's answers, too, and runs after the chat", ""},
+
+		{"login", soundly("directives", "basic_auth {\n"+login+"\n}"), "", ""},
+		{"login before a preflight", soundly("directives", "basic_auth {\n"+login+"\n}", "options", allow),
+			"wrong preflight: `basic_auth` comes before it and refuses OPTIONS requests, though it has `allow_origins`", "@login not method OPTIONS\nbasic_auth @login …"},
+		{"login service before a preflight", soundly("directives", "forward_auth localhost:9091 {\nuri /check\n}", "options", allow),
+			"wrong preflight: `forward_auth` comes before it and refuses OPTIONS requests, though it has `allow_origins`", "forward_auth @login …"},
+		{"login without preflights", soundly("directives", "@login not method OPTIONS\nbasic_auth @login {\n"+login+"\n}", "options", allow), "", ""},
+		{"preflights answered", soundly("directives", "@preflight method OPTIONS\nrespond @preflight 204", "options", allow),
+			"wrong preflight: an OPTIONS request to /chat does not reach it, though it has `allow_origins`: `respond (method OPTIONS)` answers first", ""},
+		{"only POST", soundly("directives", "@chat {\nmethod POST\npath /chat\n}", "matcher", "@chat", "options", allow),
+			"wrong preflight: an OPTIONS request to /chat does not reach it, though it has `allow_origins`: `file_server` answers first", ""},
+		{"only POST, but resume", soundly("directives", "@chat {\nmethod POST\npath /chat\n}", "matcher", "@chat", "options", "resume"),
+			"wrong resume: it has `resume`, but GET and DELETE requests do not reach it", "Leave the method out"},
+		{"handles errors", soundly("directives", "handle_errors {\nillumichat {\ntoken {env.ILLUMICHAT_API_TOKEN}\nassistants asst_1\nlimit 2 1h all\n}\n}"),
+			"warning reachable: it is in `handle_errors`, so a request reaches it only after an error", ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			faults := faults(checkCaddyfile(t, test.caddyfile))
+			switch {
+			case test.want == "":
+				if len(faults) > 0 {
+					t.Errorf("found %q", lines(faults))
+				}
+			case len(faults) != 1 || line(faults[0]) != test.want:
+				t.Errorf("found %q, want %q", lines(faults), test.want)
+			case !strings.Contains(faults[0].Why+"\n"+faults[0].Do, test.words):
+				t.Errorf("it says %q, %q, want %q", faults[0].Why, faults[0].Do, test.words)
+			}
+		})
+	}
+}
+
+// A path that needs a slash at its end, or none, has a note: only the page shows which of them it posts to.
+func TestCheckNotesTrailingSlash(t *testing.T) {
+	for matcher, want := range map[string]string{
+		"/chat":   "note trailing_slash: a POST to /chat/ does not reach it",
+		"/chat/":  "note trailing_slash: a POST to /chat does not reach it",
+		"/chat*":  "",
+		"/chat/*": "",
+		"@both":   "",
+	} {
+		found := checkCaddyfile(t, soundly("directives", "@both path /chat /chat/", "matcher", matcher))
+		var got []string
+		for _, f := range found {
+			if f.Check == "trailing_slash" {
+				got = append(got, line(f))
+				if !strings.Contains(f.Do, "@chat path /chat") || !strings.Contains(f.Why, "`file_server`") {
+					t.Errorf("%s: it says %q, %q", matcher, f.Why, f.Do)
+				}
+			}
+		}
+		if strings.Join(got, "\n") != want {
+			t.Errorf("%s: got %q, want %q", matcher, got, want)
+		}
+	}
+}
+
+// The check says which hosts and paths lead to a chat, and what comes before it.
+func TestCheckSaysWhatLeadsToAChat(t *testing.T) {
+	for _, test := range []struct{ caddyfile, where, order string }{
+		{soundly(), "example.com /chat", ""},
+		{soundly("site", "example.com, www.example.com:443, http://example.org:8080"), "example.com, www.example.com /chat", ""},
+		{soundly("site", ":8080", "matcher", "/chat/*"), "server srv0 (:8080) /chat/*", ""},
+		{soundly("site", "*.example.com"), "*.example.com /chat", ""},
+		{soundly("site", "a.test, b.test, c.test, d.test, e.test"), "a.test, b.test, c.test and 2 more /chat", ""},
+		{soundly("directives", "@chat path_regexp ^/v[12]/chat$", "matcher", "@chat"), "example.com /v1/chat", ""},
+		{soundly("directives", "encode\nheader X-Site a\nabort @strangers\n@strangers not remote_ip 10.0.0.0/8\nroot /srv"), "example.com /chat",
+			"ok order: before it come `root`, `header` and `encode`; `abort (not remote_ip 10.0.0.0/8)` may answer first"},
+	} {
+		found := checkCaddyfile(t, test.caddyfile)
+		if !slices.ContainsFunc(found, func(f doctor.Finding) bool {
+			return f.Where == test.where && line(f) == "ok reachable: a POST reaches it"
+		}) {
+			t.Errorf("no POST to %s reaches a chat: %+v", test.where, found)
+		}
+		if test.order != "" && !slices.Contains(lines(found), test.order) {
+			t.Errorf("got %q, want %q", lines(found), test.order)
+		}
+	}
+}
+
+// The check prints no secret, even one in a wrong place. It exits with status 1 if something is wrong.
+func TestCheckPrintsNoSecret(t *testing.T) {
+	secret := sitetest.FakeToken("2")
+	file := filepath.Join(t.TempDir(), "Caddyfile")
+	sitetest.WriteFile(t, file, soundly("token", secret, "site", "http://example.com", "matcher", "/chat-"+secret,
+		"directives", "respond /chat-"+secret+" \"no\"\nheader Access-Control-Allow-"+secret+" *"))
+	for _, args := range [][]string{nil, {"--json"}} {
+		stdout, stderr, status := sitetest.Command(t, nil, append([]string{"illumichat", "check", "--config", file}, args...)...)
+		if strings.Contains(stdout+stderr, secret) || !strings.Contains(stdout, "wrong") {
+			t.Errorf("it prints %s%s", stdout, stderr)
+		}
+		if status != 1 {
+			t.Errorf("the exit status is %d", status)
+		}
+	}
+}
+
+// A config that Caddy cannot read is an error, as it is for `caddy run`.
+func TestCheckRefusesWhatCaddyCannotRead(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "Caddyfile")
+	sitetest.WriteFile(t, file, "example.com {\n\tillumichat {\n\t\tassistant asst_1\n\t}\n}\n")
+	_, stderr, status := sitetest.Command(t, nil, "illumichat", "check", "--config", file)
+	if status != 1 || !strings.Contains(stderr, "Caddyfile:3") {
+		t.Errorf("exit status %d, %s", status, stderr)
+	}
 }

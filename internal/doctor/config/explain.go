@@ -39,7 +39,7 @@ func (c *chat) unreachable(a arrival) doctor.Finding {
 		f.Found = fmt.Sprintf("a POST to %s does not reach it: `%s` takes it, and has no directive that answers", path, blockOr(missed.taken))
 		f.Do = ownHandle(path, "…")
 	default:
-		f.Found = fmt.Sprintf("a POST to %s does not reach it", path)
+		f.Found = fmt.Sprintf("a POST to %s does not reach it: nothing answers it", path)
 	}
 	return f
 }
@@ -131,6 +131,9 @@ func (c *chat) mismatched(missed *miss, path string) (found, do string) {
 	found = fmt.Sprintf("a POST to %s does not reach it: a route around it matches only `%s`", path, missed.route.describe())
 	if missed.route.names("method") {
 		return found, "Leave the method out of the matcher. The chat itself refuses the methods that it does not have."
+	}
+	if missed.route.names("host") {
+		return found, "Write the chat into the block of the site that has its host."
 	}
 	return found, "Let the matchers around `illumichat` agree. In a `handle` block for the path, it needs none:\n" + handleBlock(path)
 }

@@ -3,7 +3,7 @@ package config
 import "slices"
 
 // maxStates is how many different ways a request may be on at once.
-const maxStates = 512
+const maxStates = 128
 
 // outcome is one end of a request's way.
 type outcome struct {

@@ -1,0 +1,165 @@
+package config
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	_ "github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/illumichat/caddy-illumichat/internal/doctor"
+)
+
+// findings collects findings.
+type findings []doctor.Finding
+
+func (f *findings) Add(found doctor.Finding) { *f = append(*f, found) }
+func (*findings) Progress(string)            {}
+
+// lines returns the findings of some levels, with their places.
+func (f findings) lines(levels ...doctor.Level) []string {
+	var lines []string
+	for _, each := range f {
+		if slices.Contains(levels, each.Level) {
+			lines = append(lines, fmt.Sprintf("%s: %s %s: %s", each.Where, each.Level, each.Check, each.Found))
+		}
+	}
+	return lines
+}
+
+// wellSet returns options in which nothing is wrong.
+func wellSet(json.RawMessage) Options {
+	return Options{Limits: []Limit{{ByClient: true}, {ForMany: true}}, MaxDuration: 2 * time.Minute}
+}
+
+// check checks a server with routes, and other fields before them.
+func check(t *testing.T, fields, routes string) findings {
+	t.Helper()
+	var found findings
+	config := fmt.Sprintf(`{"apps": {"http": {"grace_period": "10s", "servers": {"main": {"listen": [":443"], %s "routes": %s}}}}}`, fields, routes)
+	if err := Check([]byte(config), wellSet, &found); err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+const chatRoute = `{"handle": [{"handler": "illumichat"}]}`
+
+// at returns the route of a chat at a path.
+func at(path string) string {
+	return fmt.Sprintf(`{"match": [{"path": [%q]}], "handle": [{"handler": "illumichat"}]}`, path)
+}
+
+func TestJSON(t *testing.T) {
+	const respond = `{"handle": [{"handler": "static_response"}]}`
+	for _, test := range []struct {
+		name, fields, routes string
+		want                 []string // wrong, warnings and skipped
+	}{
+		{"a chat", "", "[" + at("/chat") + "]", nil},
+		{"sets of hosts with paths", "", `[{"match": [{"host": ["a.test"], "path": ["/a"]}, {"host": ["b.test"], "path": ["/b"]}], "handle": [{"handler": "illumichat"}]}]`, nil},
+		{"one of two hosts", "", `[
+			{"match": [{"host": ["b.test"]}], "handle": [{"handler": "static_response"}], "terminal": true},
+			{"match": [{"host": ["a.test", "b.test"], "path": ["/chat"]}], "handle": [{"handler": "illumichat"}]}]`,
+			[]string{"b.test /chat: wrong reachable: a POST to /chat does not reach it: `respond (host b.test)` answers first"}},
+		{"one of two paths", "", `[
+			{"match": [{"path": ["/b"]}], "handle": [{"handler": "static_response"}]},
+			{"match": [{"path": ["/a", "/b"]}], "handle": [{"handler": "illumichat"}]}]`,
+			[]string{"server main (:443) /b: wrong reachable: a POST to /b does not reach it: `respond /b` answers first"}},
+		{"a terminal route", "", `[{"match": [{"path": ["/c*"]}], "terminal": true}, ` + at("/chat") + "]",
+			[]string{"server main (:443) /chat: wrong reachable: a POST to /chat does not reach it: nothing answers it"}},
+		{"an unknown handler", "", `[{"handle": [{"handler": "of_another_module"}]}, ` + at("/chat") + "]", nil},
+		{"an unknown matcher", "", `[{"match": [{"of_another_module": {}}], "handle": [{"handler": "static_response"}]}, ` + at("/chat") + "]", nil},
+		{"all but an unknown matcher", "", `[{"match": [{"not": [{"of_another_module": {}}]}], "handle": [{"handler": "static_response"}]}, ` + at("/chat") + "]", nil},
+		{"rewrites on conditions", "", "[" + strings.Repeat(`{"match": [{"remote_ip": {"ranges": ["10.0.0.0/8"]}}], "handle": [{"handler": "rewrite", "strip_path_suffix": "x"}]},`, 40) + at("/chat") + "]", nil},
+		{"different rewrites on conditions", "", "[" + func() (routes string) {
+			for i := range 20 {
+				routes += fmt.Sprintf(`{"match": [{"remote_ip": {"ranges": ["10.0.0.0/8"]}}], "handle": [{"handler": "rewrite", "uri": "{http.request.uri.path}/%d"}]},`, i)
+			}
+			return routes
+		}() + at("/chat") + "]", []string{"server main (:443) /chat: skipped reachable: not every request to it can be made up from its matchers"}},
+		{"a path of the request", "", "[" + at("/{http.request.host}") + "]",
+			[]string{"server main (:443): skipped reachable: not every request to it can be made up from its matchers"}},
+		{"a named route", `"named_routes": {"n": ` + at("/chat") + `},`, `[{"handle": [{"handler": "invoke", "name": "n"}]}]`, nil},
+		{"a named route twice", `"named_routes": {"n": ` + chatRoute + `},`, `[
+			{"match": [{"path": ["/a"]}], "handle": [{"handler": "invoke", "name": "n"}]},
+			{"match": [{"path": ["/b"]}], "handle": [{"handler": "invoke", "name": "n"}]}]`, nil},
+		{"a named route that is not invoked", `"named_routes": {"n": ` + chatRoute + `},`, "[" + respond + "]",
+			[]string{"server main (:443): wrong reachable: the chat in the named route `&(n)` is not reached, because no site invokes the route"}},
+		{"a named route that invokes itself", `"named_routes": {"n": {"handle": [{"handler": "invoke", "name": "n"}]}},`,
+			`[` + at("/chat") + `, {"handle": [{"handler": "invoke", "name": "n"}]}]`, nil},
+		{"inside another handler", "", `[{"handle": [{"handler": "reverse_proxy", "handle_response": [{"routes": [` + chatRoute + `]}]}]}]`,
+			[]string{"server main (:443): skipped chat: there is an `illumichat` inside `reverse_proxy`, where this check cannot follow a request"}},
+		{"two in one route", "", `[{"match": [{"path": ["/chat"]}], "handle": [{"handler": "illumichat"}, {"handler": "illumichat"}]}]`,
+			[]string{"server main (:443) /chat: wrong reachable: a POST to /chat does not reach it: another `illumichat` answers first"}},
+		{"no config at all", "", "[]", []string{": wrong chat: the config has no illumichat directive"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if got := check(t, test.fields, test.routes).lines(doctor.Wrong, doctor.Warning, doctor.Skipped); !slices.Equal(got, test.want) {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
+		})
+	}
+}
+
+// A config that is no JSON is an error, and one without an HTTP app has no chat.
+func TestNoHTTP(t *testing.T) {
+	var found findings
+	if err := Check([]byte("{"), wellSet, &found); err == nil || len(found) > 0 {
+		t.Errorf("got %v, %q", err, found)
+	}
+	for _, config := range []string{"{}", `{"apps": {"tls": {}}}`, `{"apps": {"http": {"servers": {"main": null}}}}`} {
+		found = nil
+		if err := Check([]byte(config), wellSet, &found); err != nil || len(found.lines(doctor.Wrong)) != 1 {
+			t.Errorf("%s: got %v, %q", config, err, found)
+		}
+	}
+}
+
+// The handler's own errors are findings.
+func TestOptionsOfTheHandler(t *testing.T) {
+	var found findings
+	refused := func(raw json.RawMessage) Options {
+		if !strings.Contains(string(raw), `"roles"`) {
+			t.Errorf("the handler's config is %s", raw)
+		}
+		return Options{Token: errors.New("token error"), Assistants: errors.New("assistants error"), Other: errors.New("other error")}
+	}
+	config := `{"apps": {"http": {"grace_period": "1s", "servers": {"main": {"routes": [{"handle": [{"handler": "illumichat", "roles": []}]}]}}}}}`
+	if err := Check([]byte(config), refused, &found); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		"server main () (every path): wrong token: token error",
+		"server main () (every path): wrong assistants: assistants error",
+		"server main () (every path): wrong options: other error",
+	}
+	if got := found.lines(doctor.Wrong); !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestSampleOfRegularExpression(t *testing.T) {
+	for expression, want := range map[string]string{
+		`^/api/chat$`:                `/api/chat`,
+		`^/api/v[12]/(?:chat|talk)$`: `/api/v1/chat`,
+		`/chat/?$`:                   `/chat`,
+		`^/[a-z]{3,}/\d+$`:           `/aaa/0`,
+		`chat`:                       `/chat`,
+		`^/a*b.c$`:                   `/bac`,
+		`^/(`:                        "",
+		`^chat$`:                     "",
+	} {
+		got, ok := sampleOf(expression)
+		if !ok {
+			got = ""
+		}
+		if got != want {
+			t.Errorf("%s: got %q, want %q", expression, got, want)
+		}
+	}
+}
