@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/net/idna"
+
 	"github.com/caddyserver/caddy/v2"
 )
 
@@ -18,21 +20,27 @@ const anyHost = anything + ".invalid"
 // maxCandidates is how many requests are made up for one chat at most.
 const maxCandidates = 2000
 
-// pattern is a host or a path that the config names.
+// everyPath is the pattern of a chat that has no path.
+const everyPath = "*"
+
+// pattern is a host or a path that the config names, and one that it matches.
 type pattern struct {
-	written string // as the config names it
-	sample  string // a host or a path that it matches
-	guess   bool   // sample may be none that the config means
+	written string // as the config names it, with its placeholders
+	sample  string
+	kind    kind
 }
+
+// kind says what a pattern and its sample have to do with each other.
+type kind int
+
+const (
+	exact kind = iota // the pattern has no wildcard, so the sample is all that it matches
+	wild              // the sample has something in the place of a wildcard
+	guess             // the sample is taken from a matcher that may match others
+)
 
 // candidate is a request that the config seems to send to a chat.
 type candidate struct{ host, path pattern }
-
-// exactly returns the pattern of one host or path.
-func exactly(text string) pattern { return pattern{written: text, sample: text} }
-
-// isExact reports whether the pattern is for one host or path only.
-func (p pattern) isExact() bool { return p.written == p.sample && !p.guess }
 
 // candidates returns the requests that the config seems to send to a chat, one for each host and path that it names.
 // complete is false if some could not be made up.
@@ -82,7 +90,7 @@ func (c *chat) combinations() [][]matcherSet {
 // hostsOf returns the hosts that sets of matchers name: those of the innermost set with a `host`, because it is about a
 // part of the site around it.
 func hostsOf(sets []matcherSet) (hosts []pattern, complete bool) {
-	exact := exactTexts(sets, "host")
+	named := exactTexts(sets, "host")
 	for _, set := range slices.Backward(sets) {
 		written, ok := set.named("host")
 		if !ok {
@@ -94,20 +102,20 @@ func hostsOf(sets []matcherSet) (hosts []pattern, complete bool) {
 			case !ok:
 				return hosts, false
 			case !strings.Contains(known, "*"):
-				hosts = append(hosts, exactly(strings.ToLower(known)))
-				continue
+				hosts = append(hosts, pattern{host, requestHost(known), exact})
+			default:
+				hosts = append(hosts, narrower(host, known, "host", named)...)
 			}
-			hosts = append(hosts, narrower(host, known, "host", exact)...)
 		}
 		return hosts, true
 	}
-	return []pattern{{sample: anyHost}}, true
+	return []pattern{{sample: anyHost, kind: wild}}, true
 }
 
 // pathsOf returns the paths that sets of matchers name. A path of an inner route lacks the prefixes that `handle_path` has
 // removed. If it has them nevertheless, the operator has written the whole path, and means it.
 func (c *chat) pathsOf(sets []matcherSet) (paths []pattern, complete bool) {
-	exact := exactTexts(sets, "path")
+	named := exactTexts(sets, "path")
 	for level, set := range slices.Backward(sets) {
 		prefix := c.prefix(level)
 		if written, ok := set.named("path"); ok {
@@ -116,12 +124,12 @@ func (c *chat) pathsOf(sets []matcherSet) (paths []pattern, complete bool) {
 				if !ok {
 					return paths, false
 				}
-				whole := withPrefix(prefix, known)
-				if !strings.Contains(known, "*") {
-					paths = append(paths, exactly(whole))
-					continue
+				written, whole := withPrefix(prefix, path), withPrefix(prefix, known)
+				if strings.Contains(known, "*") {
+					paths = append(paths, narrower(written, whole, "path", named)...)
+				} else {
+					paths = append(paths, pattern{written, whole, exact})
 				}
-				paths = append(paths, narrower(whole, whole, "path", exact)...)
 			}
 			return paths, true
 		}
@@ -131,11 +139,11 @@ func (c *chat) pathsOf(sets []matcherSet) (paths []pattern, complete bool) {
 		}
 		for _, sample := range samples {
 			path := withPrefix(prefix, sample)
-			paths = append(paths, pattern{path, path, true})
+			paths = append(paths, pattern{path, path, guess})
 		}
 		return paths, ok
 	}
-	return []pattern{{"*", "/" + anything, true}, {"*", "/", true}}, true
+	return []pattern{{everyPath, "/" + anything, guess}, {everyPath, "/", guess}}, true
 }
 
 // named returns the texts of the set's matcher with a name.
@@ -199,40 +207,45 @@ func expand(text string) (string, bool) {
 	return known, !hasBrace(known)
 }
 
+// requestHost returns a host as a request has it.
+func requestHost(host string) string {
+	if ascii, err := idna.ToASCII(host); err == nil {
+		host = ascii
+	}
+	return strings.ToLower(host)
+}
+
 // exactTexts returns the hosts or paths without a wildcard in all sets.
-func exactTexts(sets []matcherSet, name string) []string {
-	var exact []string
+func exactTexts(sets []matcherSet, name string) []pattern {
+	var found []pattern
 	for _, set := range sets {
 		texts, _ := set.named(name)
 		for _, text := range texts {
 			if known, ok := expand(text); ok && !strings.Contains(known, "*") {
-				exact = append(exact, known)
+				found = append(found, pattern{text, known, exact})
 			}
 		}
 	}
-	return exact
+	return found
 }
 
-// narrower returns the exact hosts or paths that a pattern with a wildcard matches. If there are none, it returns the
-// pattern, with something in the place of the wildcard.
-func narrower(written, known, matcher string, exact []string) []pattern {
+// narrower returns those of the exact hosts or paths that a pattern with a wildcard matches. If there are none, it returns
+// the pattern, with something in the place of the wildcard.
+func narrower(written, known, matcher string, named []pattern) []pattern {
 	raw, err := json.Marshal([]string{known})
 	if err != nil {
 		return nil
 	}
 	eval := newCaddyMatcher(matcher, raw)
-	var matched []pattern
-	for _, text := range exact {
-		p := probe{host: anyHost, path: "/"}
+	matched := slices.DeleteFunc(slices.Clone(named), func(p pattern) bool {
+		request := probe{host: anyHost, path: "/"}
 		if matcher == "host" {
-			p.host = text
+			request.host = p.sample
 		} else {
-			p.path = text
+			request.path = p.sample
 		}
-		if eval.match(newState(p)) == yes {
-			matched = append(matched, exactly(text))
-		}
-	}
+		return eval.match(newState(request)) != yes
+	})
 	if len(matched) > 0 {
 		return matched
 	}
@@ -240,7 +253,7 @@ func narrower(written, known, matcher string, exact []string) []pattern {
 	if matcher == "path" && !strings.HasPrefix(sample, "/") {
 		sample = "/" + sample
 	}
-	return []pattern{{written: written, sample: sample}}
+	return []pattern{{written, sample, wild}}
 }
 
 // prefix returns what the directives before a route of the chain remove from the beginning of each path.

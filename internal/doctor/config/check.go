@@ -123,7 +123,7 @@ func newExamination(c *chat, options Options, report doctor.Report, notes *notes
 	e := &examination{chat: c, options: options, report: report, notes: notes}
 	e.found, e.whole = c.candidates()
 	var hosts, paths []string
-	e.local = true
+	e.local = len(e.found) > 0
 	for _, one := range e.found {
 		hosts = appendNew(hosts, one.host.written)
 		paths = appendNew(paths, one.path.written)

@@ -54,7 +54,13 @@ func at(path string) string {
 	return fmt.Sprintf(`{"match": [{"path": [%q]}], "handle": [{"handler": "illumichat"}]}`, path)
 }
 
+// respondAt returns the beginning of a list of routes, with one that answers at a path.
+func respondAt(path string) string {
+	return fmt.Sprintf(`[{"match": [{"path": [%q]}], "handle": [{"handler": "static_response"}]}, `, path)
+}
+
 func TestJSON(t *testing.T) {
+	t.Setenv("ILLUMICHAT_TEST_PATH", "hidden-path")
 	const respond = `{"handle": [{"handler": "static_response"}]}`
 	for _, test := range []struct {
 		name, fields, routes string
@@ -82,6 +88,26 @@ func TestJSON(t *testing.T) {
 			}
 			return routes
 		}() + at("/chat") + "]", []string{"server main (:443) /chat: skipped reachable: not every request to it can be made up from its matchers"}},
+		{"a host that is not ASCII", "", `[{"match": [{"host": ["münchen.test", "Äpfel.test"]}], "handle": [{"handler": "illumichat"}]}]`, nil},
+		{"an escaped path", "", "[" + at("/a%2Fb%20c") + "]", nil},
+		{"a path with a placeholder", "", respondAt("/*") + at("/{env.ILLUMICHAT_TEST_PATH}") + "]",
+			[]string{"server main (:443) /{env.ILLUMICHAT_TEST_PATH}: wrong reachable: a POST to /{env.ILLUMICHAT_TEST_PATH} does not reach it: `respond /*` answers first"}},
+		{"another site", "", `[
+			{"match": [{"host": ["*.test"]}], "handle": [{"handler": "subroute", "routes": [` + respond + `]}], "terminal": true},
+			{"match": [{"host": ["a.test"]}], "handle": [{"handler": "subroute", "routes": [` + at("/chat") + `]}], "terminal": true}]`,
+			[]string{"a.test /chat: wrong reachable: a POST to /chat does not reach it: `respond` in the site of `host *.test` answers first"}},
+		{"a path and a method that change", "", `[{"handle": [{"handler": "rewrite", "uri": "/x"}]}, {"handle": [{"handler": "rewrite", "method": "GET"}]}, ` + at("/chat") + "]",
+			[]string{"server main (:443) /chat: wrong reachable: a POST to /chat does not reach it: `rewrite` changes the path to /x first"}},
+		{"a host that is not there", "", `[{"match": [{"host": ["a.test"]}], "handle": [{"handler": "subroute", "routes": [
+			{"handle": [{"handler": "rewrite", "strip_path_suffix": "y"}]},
+			{"match": [{"host": ["b.test"], "path": ["/x"]}], "handle": [{"handler": "illumichat"}]}]}]}]`,
+			[]string{"b.test /x: wrong reachable: a POST to /x does not reach it: a route around it matches only `host a.test`"}},
+		{"either of two matchers", "", `[{"match": [{"remote_ip": {}}, {"method": ["POST"]}], "handle": [{"handler": "static_response"}]}, ` + at("/chat") + "]",
+			[]string{"server main (:443) /chat: wrong reachable: a POST to /chat does not reach it: `respond (remote_ip, or method POST)` answers first"}},
+		{"a rewrite to an unknown path", "", `[{"handle": [{"handler": "rewrite", "uri": "{http.vars.path}"}]}, ` + at("/chat") + "]",
+			[]string{"server main (:443) /chat: skipped reachable: not every request to it can be made up from its matchers"}},
+		{"a rewrite to a known path", "", `[{"handle": [{"handler": "rewrite", "uri": "/{http.request.host}{http.request.uri}"}]}, ` + at("/chat") + "]",
+			[]string{"server main (:443) /chat: wrong reachable: a POST to /chat does not reach it: `rewrite` changes the path to /any.invalid/chat first"}},
 		{"a path of the request", "", "[" + at("/{http.request.host}") + "]",
 			[]string{"server main (:443): skipped reachable: not every request to it can be made up from its matchers"}},
 		{"a named route", `"named_routes": {"n": ` + at("/chat") + `},`, `[{"handle": [{"handler": "invoke", "name": "n"}]}]`, nil},
@@ -99,8 +125,12 @@ func TestJSON(t *testing.T) {
 		{"no config at all", "", "[]", []string{": wrong chat: the config has no illumichat directive"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if got := check(t, test.fields, test.routes).lines(doctor.Wrong, doctor.Warning, doctor.Skipped); !slices.Equal(got, test.want) {
+			found := check(t, test.fields, test.routes)
+			if got := found.lines(doctor.Wrong, doctor.Warning, doctor.Skipped); !slices.Equal(got, test.want) {
 				t.Errorf("got %q, want %q", got, test.want)
+			}
+			if text := fmt.Sprint(found); strings.Contains(text, "hidden-path") {
+				t.Errorf("a value of a placeholder is in %s", text)
 			}
 		})
 	}

@@ -100,19 +100,18 @@ func (h *handler) rewriter() *rewrite.Rewrite {
 // ofTheRequest matches the placeholders that a made-up request has.
 var ofTheRequest = regexp.MustCompile(`^\{(?:env\.|file\.|http\.matchers\.file\.|http\.regexp\.|http\.request\.(?:orig_)?uri|http\.request\.(?:host|method|scheme))`)
 
+// placeholders matches the placeholders of a piece of JSON.
 var placeholders = regexp.MustCompile(`\{[^{}"]+\}`)
 
-// rewrite changes the request as the handler does. It reports whether the result is certain.
+// rewrite changes the request as the handler does. It reports whether the result is certain: it is not if it depends on
+// something that a made-up request does not have.
 func (h *handler) rewrite(s *state) (certain bool) {
 	config := h.rewriter()
 	if config == nil {
 		return false
 	}
 	config.Rewrite(s.req, s.replacer())
-	for _, name := range placeholders.FindAllString(string(h.raw), -1) {
-		if !ofTheRequest.MatchString(name) && hasBrace(config.URI+config.Method+config.StripPathPrefix+config.StripPathSuffix) {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(placeholders.FindAllString(string(h.raw), -1), func(name string) bool {
+		return !ofTheRequest.MatchString(name)
+	})
 }

@@ -19,27 +19,27 @@ var behindUs = []string{"reverse_proxy", "php_fastcgi", "file_server"}
 func (c *chat) unreachable(a arrival) doctor.Finding {
 	end := a.end()
 	f := doctor.Finding{Level: doctor.Wrong, Check: "reachable", Why: c.instead(end) + " Only an access log shows it."}
-	path := values.Printable(a.path.sample)
+	path, request := a.path.example(), a.path.request()
 	missed := end.state.missed
 	switch {
 	case missed != nil && missed.after != nil && missed.taken == nil:
-		f.Found, f.Do = c.changed(a, missed.after, path)
+		f.Found, f.Do = c.changed(a, missed.after)
 	case missed != nil && missed.taken == nil:
-		f.Found, f.Do = c.mismatched(missed, path)
+		f.Found, f.Do = c.mismatched(missed, a)
 	case end.by != nil && end.by.module == chatModule:
-		f.Found = fmt.Sprintf("a POST to %s does not reach it: %s answers first", path, c.place(end.by, end.at))
+		f.Found = fmt.Sprintf("%s does not reach it: %s answers first", request, c.place(end.by, end.at))
 		f.Do = "Remove one of the two, or give them different paths."
 	case end.by != nil:
-		f.Found = fmt.Sprintf("a POST to %s does not reach it: %s answers first", path, c.place(end.by, end.at))
+		f.Found = fmt.Sprintf("%s does not reach it: %s answers first", request, c.place(end.by, end.at))
 		f.Do = c.before(end, path)
 	case end.at != nil:
-		f.Found = fmt.Sprintf("a POST to %s does not reach it: `try_files` refuses it, because no such file exists", path)
+		f.Found = fmt.Sprintf("%s does not reach it: `try_files` refuses it, because no such file exists", request)
 		f.Do = ownHandle(path, tryFiles(end.at[len(end.at)-1]), "file_server")
 	case missed != nil:
-		f.Found = fmt.Sprintf("a POST to %s does not reach it: `%s` takes it, and has no directive that answers", path, blockOr(missed.taken))
+		f.Found = fmt.Sprintf("%s does not reach it: `%s` takes it, and has no directive that answers", request, blockOr(missed.taken))
 		f.Do = ownHandle(path, "…")
 	default:
-		f.Found = fmt.Sprintf("a POST to %s does not reach it: nothing answers it", path)
+		f.Found = fmt.Sprintf("%s does not reach it: nothing answers it", request)
 	}
 	return f
 }
@@ -74,20 +74,21 @@ func (c *chat) instead(end outcome) string {
 }
 
 // changed explains that the path, or the method, is no longer the one that the chat's matcher has.
-func (c *chat) changed(a arrival, by *change, path string) (found, do string) {
+func (c *chat) changed(a arrival, by *change) (found, do string) {
+	path, request := a.path.example(), a.path.request()
 	to := values.Printable(by.to)
 	own := by.at[len(by.at)-1]
 	block := c.handlePathAround(by)
 	switch directive := by.handler.directive(); {
 	case by.method:
-		return fmt.Sprintf("a POST to %s does not reach it: `%s` makes it a %s first", path, directive, to),
+		return fmt.Sprintf("%s does not reach it: `%s` makes it a %s first", request, directive, to),
 			"Let `method` leave out the chat's path:\n@others not path " + path + "\nmethod @others " + to
 	case directive == "try_files":
-		return fmt.Sprintf("a POST to %s does not reach it: `%s` changes the path to %s first", path, tryFiles(own), to),
+		return fmt.Sprintf("%s does not reach it: `%s` changes the path to %s first", request, tryFiles(own), to),
 			ownHandle(path, tryFiles(own), "file_server")
 	case block != nil:
-		found = fmt.Sprintf("a POST to %s does not reach it: `%s` changes the path to %s, which the matcher in it does not match",
-			path, block.block(), to)
+		found = fmt.Sprintf("%s does not reach it: `%s` changes the path to %s, which the matcher in it does not match",
+			request, block.block(), to)
 		if whole, ok := c.twice(a, by); ok {
 			found += fmt.Sprintf("; only a POST to %s would", values.Printable(whole))
 		}
@@ -96,7 +97,7 @@ func (c *chat) changed(a arrival, by *change, path string) (found, do string) {
 		}
 		return found, fmt.Sprintf("In `%[1]s`, write the path without its beginning:\n%[1]s {\n\tillumichat %[2]s {\n\t\t…\n\t}\n}", block.block(), to)
 	default:
-		return fmt.Sprintf("a POST to %s does not reach it: `%s` changes the path to %s first", path, directive, to),
+		return fmt.Sprintf("%s does not reach it: `%s` changes the path to %s first", request, directive, to),
 			ownHandle(path, directive+" …")
 	}
 }
@@ -113,29 +114,30 @@ func (c *chat) handlePathAround(by *change) *route {
 	return nil
 }
 
-// twice returns the path with its prefix twice, if a POST to it reaches the chat.
-func (c *chat) twice(a arrival, by *change) (whole string, ok bool) {
+// twice returns the path with its prefix twice, as the config names it, if a POST to it reaches the chat.
+func (c *chat) twice(a arrival, by *change) (written string, ok bool) {
 	var config struct {
 		StripPathPrefix string `json:"strip_path_prefix"`
 	}
 	if !by.handler.config(&config) {
 		return "", false
 	}
-	whole = strings.TrimSuffix(config.StripPathPrefix, "/") + a.path.sample
-	other, _ := c.send(post, candidate{a.host, exactly(whole)}, contentType)
-	return whole, len(other.reached()) > 0
+	prefix := strings.TrimSuffix(config.StripPathPrefix, "/")
+	whole := pattern{prefix + a.path.written, prefix + a.path.sample, a.path.kind}
+	other, _ := c.send(post, candidate{a.host, whole}, chatHeader)
+	return whole.written, len(other.reached()) > 0
 }
 
 // mismatched explains that a matcher around the chat does not match.
-func (c *chat) mismatched(missed *miss, path string) (found, do string) {
-	found = fmt.Sprintf("a POST to %s does not reach it: a route around it matches only `%s`", path, missed.route.describe())
-	if missed.route.names("method") {
+func (c *chat) mismatched(missed *miss, a arrival) (found, do string) {
+	found = fmt.Sprintf("%s does not reach it: a route around it matches only `%s`", a.path.request(), missed.route.describe())
+	switch {
+	case slices.Contains(missed.matchers, "host"):
+		return found, "Write the chat into the block of the site that has its host."
+	case slices.Contains(missed.matchers, "method"):
 		return found, "Leave the method out of the matcher. The chat itself refuses the methods that it does not have."
 	}
-	if missed.route.names("host") {
-		return found, "Write the chat into the block of the site that has its host."
-	}
-	return found, "Let the matchers around `illumichat` agree. In a `handle` block for the path, it needs none:\n" + handleBlock(path)
+	return found, "Let the matchers around `illumichat` agree. In a `handle` block for the path, it needs none:\n" + handleBlock(a.path.example())
 }
 
 // before says how the chat comes before the directive that answers now.

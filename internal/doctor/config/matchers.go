@@ -176,13 +176,10 @@ func (m *fileMatcher) match(s *state) verdict {
 func anyOf(sets []matcherSet, s *state) verdict {
 	best := no
 	for _, set := range sets {
-		switch v := set.match(s); v {
-		case yes, fails:
-			if best == maybe {
-				return maybe
-			}
+		switch v := set.match(s); {
+		case v == yes, v == fails && best == no:
 			return v
-		case maybe:
+		case v != no:
 			best = maybe
 		}
 	}
@@ -203,6 +200,19 @@ func (r *route) match(s *state) verdict {
 		return yes
 	}
 	return anyOf(r.sets, s)
+}
+
+// mismatching returns the names of the route's matchers that do not match.
+func (r *route) mismatching(s *state) []string {
+	var names []string
+	for _, set := range r.sets {
+		for _, m := range set {
+			if m.eval.match(s) == no {
+				names = append(names, m.name)
+			}
+		}
+	}
+	return names
 }
 
 func hasBrace(file string) bool { return strings.Contains(file, "{") }

@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/illumichat/caddy-illumichat/internal/doctor"
-	"github.com/illumichat/caddy-illumichat/internal/values"
 )
 
 // checkPreflight reports what keeps a browser from asking whether a page of another origin may chat.
@@ -21,11 +20,10 @@ func (e *examination) checkPreflight() {
 	}
 	const why = "Before a page of another origin may chat, its browser sends an OPTIONS request without a login. If that fails, the page cannot chat."
 	for _, a := range e.arrivals {
-		path := values.Printable(a.path.sample)
 		asked, _ := e.send(http.MethodOptions, a.candidate, preflight)
 		reached := asked.reached()
 		if len(reached) == 0 {
-			e.add(doctor.Wrong, "preflight", fmt.Sprintf("an OPTIONS request to %s does not reach it, though it has `allow_origins`%s", path, e.taker(asked)),
+			e.add(doctor.Wrong, "preflight", "an OPTIONS request does not reach it, though it has `allow_origins`"+e.taker(asked),
 				why, "Let OPTIONS through to the chat: leave it out of the other directive's matcher, or the method out of the chat's.")
 			return
 		}
@@ -35,7 +33,8 @@ func (e *examination) checkPreflight() {
 			}
 			directive := p.handler.directive()
 			e.add(doctor.Wrong, "preflight", fmt.Sprintf("`%s` comes before it and refuses OPTIONS requests, though it has `allow_origins`", directive),
-				why, fmt.Sprintf("Leave OPTIONS out by a matcher:\n@login not method OPTIONS\n%s @login …", directive))
+				why, fmt.Sprintf("Leave OPTIONS out by a matcher:\n@login not method OPTIONS\n%s @login …\nThe page has to send its login itself, in a header: "+
+					"a browser sends no cookie to another origin's chat.", directive))
 			return
 		}
 	}

@@ -56,6 +56,6 @@ func (e *examination) checkLimits() {
 		e.add(e.atMostNote(doctor.Warning), "limit", "no limit counts all visitors together",
 			"A stranger with many addresses has as many limits.", "Add a limit with a fixed word as its key:\nlimit 2000 24h everyone")
 	default:
-		e.add(doctor.OK, "limit", "there is one, also for all visitors together", "", "")
+		e.add(doctor.OK, "limit", "all visitors together have one", "", "")
 	}
 }

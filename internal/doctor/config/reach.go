@@ -14,8 +14,8 @@ type arrival struct {
 // post is the method of a chat.
 const post = http.MethodPost
 
-// contentType is the media type of a page's chats.
-var contentType = http.Header{"Content-Type": {"application/json"}, "Accept": {"text/event-stream"}}
+// chatHeader has the fields that each chat has.
+var chatHeader = http.Header{"Content-Type": {"application/json"}}
 
 // send sends a candidate with a method to the chat's server.
 func (c *chat) send(method string, to candidate, header http.Header) (a arrival, complete bool) {
@@ -47,6 +47,11 @@ func (a arrival) reached() []*state {
 	return reached
 }
 
+// isLost reports whether nobody knows where the request ends.
+func (a arrival) isLost() bool {
+	return slices.ContainsFunc(a.outcomes, func(o outcome) bool { return o.state.lost })
+}
+
 // end returns where a request ends that does not reach the chat. It prefers an end that does not depend on a matcher.
 func (a arrival) end() outcome {
 	for _, o := range a.outcomes {
@@ -60,6 +65,6 @@ func (a arrival) end() outcome {
 
 // shadows returns where requests of a candidate would end if the chat did not take them.
 func (c *chat) shadows(to candidate) []outcome {
-	outcomes, _ := walk(c, c.probe(post, to, contentType), true)
+	outcomes, _ := walk(c, c.probe(post, to, chatHeader), true)
 	return slices.DeleteFunc(outcomes, func(o outcome) bool { return o.reached || o.by == nil || !o.state.behind })
 }

@@ -22,11 +22,13 @@ func (e *examination) checkReachable() {
 	complete := e.whole
 	var lost []arrival
 	for _, one := range e.found {
-		a, ok := e.send(post, one, contentType)
+		a, ok := e.send(post, one, chatHeader)
 		complete = complete && ok
 		switch {
 		case len(a.reached()) > 0:
 			e.arrivals = append(e.arrivals, a)
+		case a.isLost():
+			complete = false
 		case ok:
 			lost = append(lost, a)
 		}
@@ -65,7 +67,7 @@ func (e *examination) addOrder(s *state) {
 		before = appendNew(before, "`"+p.handler.directive()+"`")
 	}
 	for _, o := range e.arrivals[0].outcomes {
-		if !o.reached && o.by != nil && len(o.state.depends) == len(s.depends) && o.state.missed == nil {
+		if !o.reached && o.by != nil && o.state.missed == nil {
 			keep = appendNew(keep, e.place(o.by, o.at))
 		}
 	}
@@ -89,7 +91,7 @@ func (e *examination) addLost(lost []arrival) {
 	}
 	var failures []failure
 	for _, a := range lost {
-		if a.path.guess && (len(e.arrivals) > 0 || len(failures) > 0) {
+		if a.path.kind == guess && (len(e.arrivals) > 0 || len(failures) > 0) {
 			continue
 		}
 		f := e.unreachable(a)
@@ -114,11 +116,11 @@ func (e *examination) checkSlash() {
 	var gets string
 	for _, a := range e.arrivals {
 		path := a.path.written
-		if !a.path.isExact() || path == "/" || slices.Contains(paths, path) {
+		if a.path.kind != exact || path == "/" || slices.Contains(paths, path) {
 			continue
 		}
 		other := toggleSlash(path)
-		b, ok := e.send(post, candidate{a.host, exactly(other)}, contentType)
+		b, ok := e.send(post, candidate{a.host, pattern{other, toggleSlash(a.path.sample), exact}}, chatHeader)
 		if end := b.end(); ok && len(b.reached()) == 0 && (end.by == nil || end.by.module != chatModule) {
 			paths, others = append(paths, path), append(others, values.Printable(other))
 			gets = e.instead(end)
@@ -141,13 +143,14 @@ func toggleSlash(path string) string {
 	return path + "/"
 }
 
-// checkWholeSite reports that the chat takes the requests of other directives.
+// checkWholeSite reports that the chat takes the requests of other directives. A chat that has any matcher but one of hosts
+// leaves them some.
 func (e *examination) checkWholeSite() {
+	if slices.ContainsFunc(e.chain, (*route).leavesSome) {
+		return
+	}
 	var idle []string
 	for _, a := range e.arrivals {
-		if a.path.written != "*" && a.path.written != "/*" {
-			continue
-		}
 		for _, o := range e.shadows(a.candidate) {
 			idle = appendNew(idle, e.place(o.by, o.at))
 		}
@@ -157,4 +160,15 @@ func (e *examination) checkWholeSite() {
 	}
 	e.add(doctor.Wrong, "whole_site", fmt.Sprintf("it takes every request of the site, so %s gets none", list(idle)),
 		"Visitors who open the site's pages get a 405 of the chat.", "Write a path behind the directive:\nillumichat /api/chat-proxy {\n\t…\n}")
+}
+
+// leavesSome reports whether the route does not match all requests to a host.
+func (r *route) leavesSome() bool {
+	matchesAll := func(m matcher) bool {
+		texts := m.texts()
+		return m.name == "host" || m.name == "path" && (slices.Contains(texts, "*") || slices.Contains(texts, "/*"))
+	}
+	return len(r.sets) > 0 && !slices.ContainsFunc(r.sets, func(set matcherSet) bool {
+		return !slices.ContainsFunc(set, func(m matcher) bool { return !matchesAll(m) })
+	})
 }

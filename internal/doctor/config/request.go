@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"path"
 	"slices"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -21,10 +22,14 @@ type probe struct {
 
 // newRequest returns the request as Caddy has it before the first route.
 func (p probe) newRequest() *http.Request {
+	location := &url.URL{Path: p.path}
+	if parsed, err := url.ParseRequestURI(p.path); err == nil && strings.Contains(p.path, "%") {
+		location = parsed // a matcher can ask for an escape
+	}
 	r := &http.Request{
 		Method:     p.method,
 		Host:       p.host,
-		URL:        &url.URL{Path: p.path},
+		URL:        location,
 		RequestURI: p.path,
 		Proto:      "HTTP/1.1",
 		ProtoMajor: 1,
@@ -42,6 +47,7 @@ type state struct {
 	probe  probe
 	req    *http.Request
 	sure   bool              // no matcher on the way has said "maybe"
+	lost   bool              // a rewrite depends on what it does not have, so its path is not known
 	groups map[string]*route // group → its route that has matched
 	file   string            // which a `file` matcher has found last, "" if none
 
@@ -55,24 +61,23 @@ type state struct {
 // passed is a handler that a request has passed, or may have passed.
 type passed struct {
 	handler *handler
-	route   *route
 	sure    bool
 }
 
 // change is a change of a request's path or method.
 type change struct {
-	from, to string
-	method   bool // of the method, and not of the path
-	handler  *handler
-	at       []*route // the routes around the handler
+	to      string
+	method  bool // of the method, and not of the path
+	handler *handler
+	at      []*route // the routes around the handler
 }
 
 // miss is a route around the chat that a request did not match.
 type miss struct {
-	route *route
-	path  string  // which the request had then
-	after *change // the last change before; nil if there was none
-	taken *route  // the route of the same group that matched before; nil if there was none
+	route    *route
+	matchers []string // the names of those that did not match
+	after    *change  // the change before that caused it; nil if there was none
+	taken    *route   // the route of the same group that matched before; nil if there was none
 }
 
 func newState(p probe) *state {
@@ -109,16 +114,19 @@ func (s *state) isFile(name string) bool {
 	return s.file != "" && path.Clean("/"+s.replacer().ReplaceAll(name, "")) == s.file
 }
 
-// lastChange returns the last change of the request; nil if there was none.
-func (s *state) lastChange() *change {
-	if len(s.changes) == 0 {
-		return nil
+// causeOf returns the last change that matchers with these names can have been lost by; nil if there was none.
+func (s *state) causeOf(matchers []string) *change {
+	for i, c := range slices.Backward(s.changes) {
+		isCause := func(matcher string) bool { return matcher != "host" && c.method == (matcher == "method") }
+		if slices.ContainsFunc(matchers, isCause) {
+			return &s.changes[i]
+		}
 	}
-	return &s.changes[len(s.changes)-1]
+	return nil
 }
 
 // same reports whether two requests will go the same way from here.
 func (s *state) same(other *state) bool {
 	return s.req.Method == other.req.Method && *s.req.URL == *other.req.URL && s.file == other.file &&
-		maps.Equal(s.groups, other.groups) && s.missed == other.missed && s.behind == other.behind
+		maps.Equal(s.groups, other.groups) && s.missed == other.missed && s.behind == other.behind && s.lost == other.lost
 }

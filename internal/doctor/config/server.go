@@ -34,7 +34,7 @@ func (s *server) where(hosts, paths []string) string {
 	}
 	var printablePaths []string
 	for _, path := range paths {
-		if path == "*" {
+		if path == everyPath {
 			path = "(every path)"
 		}
 		printablePaths = append(printablePaths, values.Printable(path))

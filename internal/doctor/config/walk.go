@@ -70,7 +70,7 @@ func (w *walker) route(r *route, s *state) []*state {
 	case maybe:
 		if r.onlyPasses() {
 			for _, h := range r.handlers {
-				s.passed = append(s.passed, passed{h, r, false})
+				s.passed = append(s.passed, passed{h, false})
 			}
 			return []*state{s}
 		}
@@ -95,7 +95,7 @@ func (w *walker) enter(r *route, s *state) []*state {
 	for _, h := range r.handlers {
 		var out []*state
 		for _, s := range states {
-			out = append(out, w.handle(h, r, s)...)
+			out = append(out, w.handle(h, s)...)
 		}
 		states = w.merge(out)
 	}
@@ -109,7 +109,7 @@ func (w *walker) enter(r *route, s *state) []*state {
 }
 
 // handle sends a request to a handler.
-func (w *walker) handle(h *handler, r *route, s *state) []*state {
+func (w *walker) handle(h *handler, s *state) []*state {
 	effect := h.effect(s)
 	switch {
 	case h == w.target.handler && slices.Equal(w.stack, w.target.chain):
@@ -132,7 +132,7 @@ func (w *walker) handle(h *handler, r *route, s *state) []*state {
 	case effect == changesURI:
 		w.rewrite(h, s)
 	}
-	s.passed = append(s.passed, passed{h, r, true})
+	s.passed = append(s.passed, passed{h, true})
 	return []*state{s}
 }
 
@@ -140,20 +140,21 @@ func (w *walker) handle(h *handler, r *route, s *state) []*state {
 func (w *walker) rewrite(h *handler, s *state) {
 	method, path := s.req.Method, s.req.URL.Path
 	if !h.rewrite(s) {
-		s.sure = false
+		s.sure, s.lost = false, true
 	}
 	if s.req.URL.Path != path {
-		s.changes = append(s.changes, change{path, s.req.URL.Path, false, h, slices.Clone(w.stack)})
+		s.changes = append(s.changes, change{s.req.URL.Path, false, h, slices.Clone(w.stack)})
 	}
 	if s.req.Method != method {
-		s.changes = append(s.changes, change{method, s.req.Method, true, h, slices.Clone(w.stack)})
+		s.changes = append(s.changes, change{s.req.Method, true, h, slices.Clone(w.stack)})
 	}
 }
 
 // miss notes that a request did not match a route around the chat.
 func (w *walker) miss(r *route, s *state, taken *route) {
 	if s.missed == nil && w.isOnTheWay(r) {
-		s.missed = &miss{r, s.req.URL.Path, s.lastChange(), taken}
+		matchers := r.mismatching(s)
+		s.missed = &miss{r, matchers, s.causeOf(matchers), taken}
 	}
 }
 

@@ -171,12 +171,32 @@ func (c *chat) place(h *handler, at []*route) string {
 	if h.module == chatModule {
 		text = "another " + text
 	}
-	for _, r := range slices.Backward(at[c.shared(at):]) {
+	other := at[c.shared(at):]
+	for _, r := range slices.Backward(other) {
 		if block := r.block(); block != "" {
 			return text + " in `" + block + "`"
 		}
 	}
+	if len(other) > 1 && other[0].terminal && other[0].names("host") {
+		return text + " in the site of `" + other[0].describe() + "`"
+	}
 	return text
+}
+
+// request names a chat's request to the path.
+func (p pattern) request() string {
+	if p.written == everyPath {
+		return "a POST"
+	}
+	return "a POST to " + values.Printable(p.written)
+}
+
+// example returns the path as an example of a Caddyfile has it.
+func (p pattern) example() string {
+	if p.written == everyPath {
+		return "/api/chat-proxy"
+	}
+	return values.Printable(p.written)
 }
 
 // list joins names: "a, b and c".
