@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"path/filepath"
 	"slices"
@@ -192,6 +193,12 @@ var placements = []placement{
 		path:       "/api/chat-proxy",
 		fault:      "a POST to /api/chat-proxy does not reach it: `method` makes it a GET first",
 		do:         []string{"@others not path /api/chat-proxy\nmethod @others GET"},
+	},
+	{
+		name:       "method-changed-anyway",
+		directives: "method GET\nimport chat /api/chat-proxy",
+		path:       "/api/chat-proxy",
+		fault:      "a POST to /api/chat-proxy does not reach it: `method` makes it a GET first",
 	},
 	{
 		name:       "regexp",
@@ -590,5 +597,113 @@ func TestCheckRefusesWhatCaddyCannotRead(t *testing.T) {
 	_, stderr, status := sitetest.Command(t, nil, "illumichat", "check", "--config", file)
 	if status != 1 || !strings.Contains(stderr, "Caddyfile:3") {
 		t.Errorf("exit status %d, %s", status, stderr)
+	}
+}
+
+// randomSite writes the directives of a site by chance, with one chat in it.
+type randomSite struct {
+	*rand.Rand
+	root string
+	text strings.Builder
+	chat int // how many directives are written before the chat
+}
+
+func (r *randomSite) pick(words ...string) string { return words[r.IntN(len(words))] }
+
+// path returns a path that the chat, or another directive, may have.
+func (r *randomSite) path() string {
+	return r.pick("/a", "/a/b", "/a/b/c", "/b", "/b/c", "/c")
+}
+
+// pattern returns a path, or a pattern that may match it.
+func (r *randomSite) pattern() string {
+	return r.pick(r.path(), r.path()+"*", r.path()+"/*", "/*")
+}
+
+// directives writes some directives, as deep as depth.
+func (r *randomSite) directives(depth int) {
+	for range 1 + r.IntN(3) {
+		if r.chat--; r.chat == 0 {
+			r.text.WriteString("import chat " + r.pick(r.path(), r.path(), r.path()+"*", "") + "\n")
+		}
+		if depth > 0 && r.IntN(2) == 0 {
+			r.block(depth - 1)
+			continue
+		}
+		r.text.WriteString(r.pick(
+			"respond "+r.pattern()+" other",
+			"redir "+r.pattern()+" https://example.com",
+			"reverse_proxy "+r.pattern()+" 127.0.0.1:1",
+			"header X-Site a",
+			"encode",
+			"rewrite "+r.pattern()+" "+r.path(),
+			"uri strip_prefix "+r.path(),
+			"uri strip_suffix "+r.pick("/b", "/c"),
+			"uri replace /b /c",
+			"try_files {path} "+r.pick("/index.html", "=404", "{path}/"),
+			"file_server",
+			"method "+r.pattern()+" "+r.pick("GET", "POST"),
+			"error "+r.path()+" 404",
+		) + "\n")
+	}
+}
+
+// block writes a block of directives.
+func (r *randomSite) block(depth int) {
+	r.text.WriteString(r.pick("handle "+r.pattern(), "handle", "handle_path "+r.path()+"/*", "handle_path "+r.path(), "route", "route "+r.pattern()) + " {\n")
+	r.directives(depth)
+	r.text.WriteString("}\n")
+}
+
+// The check says of sites by chance where requests go, and a running Caddy agrees.
+func TestCheckAgreesWithCaddy(t *testing.T) {
+	t.Setenv("ILLUMICHAT_API_TOKEN", sandbox.Token)
+	const sites, seed = 400, 1
+	port, root := localhost.Ports(t, 1)[0], t.TempDir()
+	sitetest.WriteFile(t, filepath.Join(root, "index.html"), "<!doctype html>")
+	var text strings.Builder
+	fmt.Fprintf(&text, "{\nadmin off\npersist_config off\nstorage file_system %s\nauto_https off\ndefault_bind 127.0.0.1\n}\n", t.TempDir())
+	text.WriteString(chatSnippets)
+	bodies := make(map[string]string)
+	chance := rand.New(rand.NewPCG(seed, seed))
+	for i := range sites {
+		site := randomSite{Rand: chance, root: root, chat: 1 + chance.IntN(4)}
+		site.directives(2)
+		if !strings.Contains(site.text.String(), "import chat") {
+			site.text.WriteString("import chat " + site.path() + "\n")
+		}
+		host := fmt.Sprintf("s%d.test:%d", i, port)
+		bodies[host] = site.text.String()
+		fmt.Fprintf(&text, "http://%s {\nroot %s\n%s}\n", host, root, site.text.String())
+	}
+	found := checkCaddyfile(t, text.String())
+	sitetest.Load(t, sitetest.Adapt(t, text.String()))
+	t.Cleanup(func() { _ = caddy.Stop() })
+
+	claims := map[bool]int{}
+	for _, f := range found {
+		if f.Check != "reachable" || f.Level == doctor.Skipped {
+			continue
+		}
+		host, paths, _ := strings.Cut(f.Where, " ")
+		if paths == "(every path)" {
+			continue // which is said if any path leads to the chat
+		}
+		// A chat with some paths that do not lead to it has a finding for these.
+		lost := func(path string) bool {
+			return slices.ContainsFunc(found, func(other doctor.Finding) bool {
+				return other.Check == "reachable" && other.Level == doctor.Wrong && other.Where == host+" "+path
+			})
+		}
+		for path := range strings.FieldsSeq(paths) {
+			claim := f.Level == doctor.OK && !lost(path)
+			claims[claim]++
+			if got := reachesChat(t, port, host, strings.ReplaceAll(path, "*", "any")); got != claim {
+				t.Errorf("a POST to %s%s reaches the chat: %t, but the check says %+v of\n%s", host, path, got, f, bodies[host])
+			}
+		}
+	}
+	if claims[true] < sites/10 || claims[false] < sites/10 {
+		t.Errorf("the check claims too little: %v", claims)
 	}
 }

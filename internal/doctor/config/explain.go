@@ -59,6 +59,9 @@ func (c *chat) instead(end outcome) string {
 		}
 		return "Nothing answers such a request, so pages get an empty 200."
 	}
+	if end.by == c.handler {
+		return "The chat refuses it with a 405."
+	}
 	switch directive := end.by.directive(); directive {
 	case "file_server":
 		return "Pages get a 404 or 405 of `file_server`."

@@ -113,13 +113,7 @@ func (w *walker) handle(h *handler, s *state) []*state {
 	effect := h.effect(s)
 	switch {
 	case h == w.target.handler && slices.Equal(w.stack, w.target.chain):
-		w.outcomes = append(w.outcomes, outcome{reached: true, by: h, at: slices.Clone(w.stack), state: s})
-		if !w.through {
-			return nil
-		}
-		behind := s.fork()
-		behind.behind = true
-		return []*state{behind}
+		return w.arrive(s)
 	case effect == runsRoutes:
 		return w.routes(w.server.nested(h), []*state{s})
 	case effect == answers:
@@ -134,6 +128,22 @@ func (w *walker) handle(h *handler, s *state) []*state {
 	}
 	s.passed = append(s.passed, passed{h, true})
 	return []*state{s}
+}
+
+// arrive ends a request at the chat. The chat refuses one whose method has become another.
+func (w *walker) arrive(s *state) []*state {
+	if s.req.Method != s.probe.method {
+		s.missed = &miss{route: w.stack[len(w.stack)-1], after: s.causeOf([]string{"method"})}
+		w.end(w.target.handler, w.stack, s)
+		return nil
+	}
+	w.outcomes = append(w.outcomes, outcome{reached: true, by: w.target.handler, at: slices.Clone(w.stack), state: s})
+	if !w.through {
+		return nil
+	}
+	behind := s.fork()
+	behind.behind = true
+	return []*state{behind}
 }
 
 // rewrite changes a request as a handler does, and notes how.
