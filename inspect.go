@@ -56,7 +56,7 @@ func decodeHandler(raw json.RawMessage, h *Handler) error {
 func (h *Handler) inspectToken() error {
 	var err error
 	if h.exchanges.token, err = upstream.NewTokenSource(h.Token); err == nil {
-		_, err = h.exchanges.token.Get()
+		_, err = h.exchanges.token.Get() // the file of a token may appear, or go, after the config has loaded
 	}
 	return values.PrintableError(err)
 }

@@ -475,6 +475,7 @@ func TestCheckFindsFaults(t *testing.T) {
 		{"private, and known", soundly("directives", "bind 10.1.2.3", "global", "servers {\ntrusted_proxies static private_ranges\n}"), "", ""},
 		{"a socket", soundly("site", "http://example.com", "directives", "bind unix//run/caddy.sock"),
 			"warning trusted_proxies: the server listens at a Unix socket, and `trusted_proxies_unix` is missing", "trusted_proxies_unix"},
+		{"a known socket", soundly("site", "http://example.com", "directives", "bind unix//run/caddy.sock", "global", "servers {\ntrusted_proxies_unix\n}"), "", ""},
 		{"no grace period", strings.Replace(soundly(), "grace_period 10s", "", 1), "warning grace_period: there is no `grace_period`", "grace_period 10s"},
 		{"write timeout", soundly("global", "servers {\ntimeouts {\nwrite 30s\n}\n}"),
 			"warning write_timeout: the server's `write` timeout, 30s, is shorter than the chat's `max_duration`, 2m0s", "write 3m0s"},

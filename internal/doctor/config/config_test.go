@@ -96,6 +96,9 @@ func TestJSON(t *testing.T) {
 			{"match": [{"host": ["*.test"]}], "handle": [{"handler": "subroute", "routes": [` + respond + `]}], "terminal": true},
 			{"match": [{"host": ["a.test"]}], "handle": [{"handler": "subroute", "routes": [` + at("/chat") + `]}], "terminal": true}]`,
 			[]string{"a.test /chat: wrong reachable: a POST to /chat does not reach it: `respond` in the site of `host *.test` answers first"}},
+		{"a fallback of the request", "", `[{"match": [{"file": {"try_files": ["{http.request.uri.path}.html"], "try_policy": "first_exist_fallback"}}],
+			"handle": [{"handler": "rewrite", "uri": "{http.matchers.file.relative}"}]}, ` + at("/chat") + "]",
+			[]string{"server main (:443) /chat: wrong reachable: a POST to /chat does not reach it: `try_files {path}.html` changes the path to /chat.html first"}},
 		{"a path and a method that change", "", `[{"handle": [{"handler": "rewrite", "uri": "/x"}]}, {"handle": [{"handler": "rewrite", "method": "GET"}]}, ` + at("/chat") + "]",
 			[]string{"server main (:443) /chat: wrong reachable: a POST to /chat does not reach it: `rewrite` changes the path to /x first"}},
 		{"a host that is not there", "", `[{"match": [{"host": ["a.test"]}], "handle": [{"handler": "subroute", "routes": [

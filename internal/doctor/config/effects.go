@@ -30,7 +30,7 @@ var passing = []string{
 var answering = []string{chatModule, "copy_response", "error", "metrics"}
 
 // effect returns how the handler treats a request of a chat. A handler that this package does not know may answer.
-func (h *handler) effect(s *state) effect {
+func (h *handler) effect() effect {
 	switch {
 	case h.module == "subroute" || h.module == "invoke":
 		return runsRoutes
@@ -54,7 +54,7 @@ func (h *handler) effect(s *state) effect {
 		var server struct {
 			PassThru bool `json:"pass_thru"`
 		}
-		if h.config(&server) && server.PassThru && (s.file == "" || s.file != s.req.URL.Path) {
+		if h.config(&server) && server.PassThru {
 			return passes
 		}
 		return answers

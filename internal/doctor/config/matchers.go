@@ -161,7 +161,7 @@ func (m *fileMatcher) match(s *state) verdict {
 		case strings.HasPrefix(file, "=") && i == len(files)-1:
 			return fails
 		case m.TryPolicy == "first_exist_fallback" && i == len(files)-1:
-		case hasBrace(file) && !s.isFile(file):
+		case hasBrace(file):
 			continue
 		case !fallback:
 			return maybe

@@ -27,11 +27,11 @@ func (e *examination) checkPreflight() {
 				why, "Let OPTIONS through to the chat: leave it out of the other directive's matcher, or the method out of the chat's.")
 			return
 		}
-		for _, p := range reached[0].passed {
-			if !p.sure || !p.handler.refuses() {
+		for _, h := range reached[0].passed {
+			if !h.refuses() {
 				continue
 			}
-			directive := p.handler.directive()
+			directive := h.directive()
 			e.add(doctor.Wrong, "preflight", fmt.Sprintf("`%s` comes before it and refuses OPTIONS requests, though it has `allow_origins`", directive),
 				why, fmt.Sprintf("Leave OPTIONS out by a matcher:\n@login not method OPTIONS\n%s @login …\nThe page has to send its login itself, in a header: "+
 					"a browser sends no cookie to another origin's chat.", directive))

@@ -63,8 +63,8 @@ func (e *examination) addReached() {
 // addOrder reports which directives a request passes before the chat, and which of them may keep it.
 func (e *examination) addOrder(s *state) {
 	var before, keep []string
-	for _, p := range s.passed {
-		before = appendNew(before, "`"+p.handler.directive()+"`")
+	for _, h := range s.passed {
+		before = appendNew(before, "`"+h.directive()+"`")
 	}
 	for _, o := range e.arrivals[0].outcomes {
 		if !o.reached && o.by != nil && o.state.missed == nil {

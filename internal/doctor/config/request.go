@@ -51,17 +51,11 @@ type state struct {
 	groups map[string]*route // group → its route that has matched
 	file   string            // which a `file` matcher has found last, "" if none
 
-	passed  []passed // the handlers that the request has passed
-	changes []change // how its path or method was changed
-	missed  *miss    // where it first left the way to the chat; nil if it is on the way
-	depends []*route // the routes around the chat that it may not match
-	behind  bool     // it has passed the chat; see walker.through
-}
-
-// passed is a handler that a request has passed, or may have passed.
-type passed struct {
-	handler *handler
-	sure    bool
+	passed  []*handler // those that the request has passed
+	changes []change   // how its path or method was changed
+	missed  *miss      // where it first left the way to the chat; nil if it is on the way
+	depends []*route   // the routes around the chat that it may not match
+	behind  bool       // it has passed the chat; see walker.through
 }
 
 // change is a change of a request's path or method.
@@ -107,11 +101,6 @@ func (s *state) setFile(name string) {
 	s.file = path.Clean("/" + s.replacer().ReplaceAll(name, ""))
 	s.replacer().Set("http.matchers.file.relative", s.file)
 	s.replacer().Set("http.matchers.file.remainder", "")
-}
-
-// isFile reports whether a name with placeholders is the file that was found before.
-func (s *state) isFile(name string) bool {
-	return s.file != "" && path.Clean("/"+s.replacer().ReplaceAll(name, "")) == s.file
 }
 
 // causeOf returns the last change that matchers with these names can have been lost by; nil if there was none.

@@ -68,12 +68,6 @@ func (w *walker) route(r *route, s *state) []*state {
 		w.end(nil, w.stack, s)
 		return nil
 	case maybe:
-		if r.onlyPasses() {
-			for _, h := range r.handlers {
-				s.passed = append(s.passed, passed{h, false})
-			}
-			return []*state{s}
-		}
 		matching := s.fork()
 		matching.sure = false
 		if w.isOnTheWay(r) {
@@ -110,7 +104,7 @@ func (w *walker) enter(r *route, s *state) []*state {
 
 // handle sends a request to a handler.
 func (w *walker) handle(h *handler, s *state) []*state {
-	effect := h.effect(s)
+	effect := h.effect()
 	switch {
 	case h == w.target.handler && slices.Equal(w.stack, w.target.chain):
 		return w.arrive(s)
@@ -126,7 +120,7 @@ func (w *walker) handle(h *handler, s *state) []*state {
 	case effect == changesURI:
 		w.rewrite(h, s)
 	}
-	s.passed = append(s.passed, passed{h, true})
+	s.passed = append(s.passed, h)
 	return []*state{s}
 }
 
@@ -170,16 +164,12 @@ func (w *walker) miss(r *route, s *state, taken *route) {
 
 func (w *walker) isOnTheWay(r *route) bool { return slices.Contains(w.target.chain, r) }
 
-// merge drops requests that go the same way as another one. The sure one stays.
+// merge drops requests that go the same way as one before.
 func (w *walker) merge(states []*state) []*state {
 	var kept []*state
 	for _, s := range states {
-		i := slices.IndexFunc(kept, s.same)
-		switch {
-		case i < 0:
+		if !slices.ContainsFunc(kept, s.same) {
 			kept = append(kept, s)
-		case s.sure && !kept[i].sure:
-			kept[i] = s
 		}
 	}
 	if len(kept) > maxStates {
@@ -187,10 +177,4 @@ func (w *walker) merge(states []*state) []*state {
 		kept = kept[:maxStates]
 	}
 	return kept
-}
-
-// onlyPasses reports whether the route's handlers neither answer nor change a request, so that it goes the same way
-// whether it matches or not.
-func (r *route) onlyPasses() bool {
-	return r.group == "" && !r.terminal && !slices.ContainsFunc(r.handlers, func(h *handler) bool { return !slices.Contains(passing, h.module) })
 }

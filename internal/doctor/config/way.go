@@ -17,9 +17,9 @@ func (e *examination) checkWay() {
 	var handlers []*handler
 	for _, a := range e.arrivals {
 		for _, s := range a.reached() {
-			for _, p := range s.passed {
-				if !slices.Contains(handlers, p.handler) {
-					handlers = append(handlers, p.handler)
+			for _, h := range s.passed {
+				if !slices.Contains(handlers, h) {
+					handlers = append(handlers, h)
 				}
 			}
 		}
