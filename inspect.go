@@ -18,7 +18,7 @@ import (
 func inspect(raw json.RawMessage) config.Options {
 	var h Handler
 	if err := decodeHandler(raw, &h); err != nil {
-		return config.Options{Other: err}
+		return config.Options{Undecodable: values.PrintableError(err)}
 	}
 	h.setDefaults()
 	checked := config.Options{

@@ -493,6 +493,8 @@ func TestCheckFindsFaults(t *testing.T) {
 		{"header deleted", soundly("directives", "header -Access-Control-Allow-Origin", "options", allow),
 			"wrong cors: a `header` directive writes `Access-Control-Allow-Origin` on the chat's answers, too, and runs after the chat", ""},
 
+		{"another field, last", soundly("directives", "header >Access-Control-Max-Age 5", "options", allow),
+			"warning cors: a `header` directive writes `Access-Control-Max-Age` on the chat's answers, too, and runs after the chat", ""},
 		{"login", soundly("directives", "basic_auth {\n"+login+"\n}"), "", ""},
 		{"login before a preflight", soundly("directives", "basic_auth {\n"+login+"\n}", "options", allow),
 			"wrong preflight: `basic_auth` comes before it and refuses OPTIONS requests, though it has `allow_origins`", "@login not method OPTIONS\nbasic_auth @login …"},

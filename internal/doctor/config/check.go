@@ -3,16 +3,19 @@ package config
 import (
 	"encoding/json"
 	"net"
-	"net/http"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/illumichat/caddy-illumichat/internal/doctor"
+	"github.com/illumichat/caddy-illumichat/internal/values"
 )
 
 // Options are the options of one of our handlers, with defaults in place of those that the operator left out.
 type Options struct {
+	// The error of a config that the handler cannot decode. If there is one, all else is empty.
+	Undecodable error
+
 	// The errors of its token, of its assistants and of anything else, as the handler itself would return them.
 	Token, Assistants, Other error
 
@@ -35,49 +38,62 @@ type Limit struct {
 // Inspect returns the options of a handler whose config is given. It sends nothing and joins nothing.
 type Inspect func(json.RawMessage) Options
 
-// Check reports what it finds in a config in Caddy's JSON.
+// Check reports what it finds in a config in Caddy's JSON. It returns an error if it cannot read the config.
 func Check(config []byte, inspect Inspect, report doctor.Report) error {
 	app, servers, err := decode(config)
 	if err != nil {
 		return err
 	}
-	all, local := 0, true
-	var notes notes
+	c := checkup{inspect: inspect, report: report, local: true}
 	for _, s := range servers {
-		chats, hidden := find(s)
-		for _, c := range chats {
-			e := newExamination(c, inspect(c.handler.raw), report, &notes)
-			e.run()
-			all, local = all+1, local && e.local
-		}
-		for _, h := range hidden {
-			report.Add(doctor.Finding{
-				Level: doctor.Skipped, Check: "chat", Where: s.place(),
-				Found: "there is an `illumichat` inside `" + h.directive() + "`, where this check cannot follow a request",
-				Do:    "Check the running site: caddy illumichat check <url>",
-			})
-			all, local = all+1, false
-		}
-		for _, name := range uninvoked(s, chats) {
-			report.Add(doctor.Finding{
-				Level: doctor.Wrong, Check: "reachable", Where: s.place(),
-				Found: "the chat in the named route `&(" + name + ")` is not reached, because no site invokes the route",
-				Do:    "Write `invoke " + name + "` in the site.",
-			})
-			all, local = all+1, false
-		}
+		c.server(s)
 	}
-	if all == 0 {
+	if c.chats == 0 {
 		report.Add(doctor.Finding{
-			Level: doctor.Wrong, Check: "chat", Found: "the config has no illumichat directive",
-			Why: "No site of it has a chat.",
-			Do:  "Write it in the block of the site, for example:\nillumichat /api/chat-proxy {\n\ttoken {file./etc/caddy/illumichat_token}\n\tassistants asst_abc123\n}",
+			Level: doctor.Wrong, Check: "chat", Found: "the config has no illumichat directive", Why: "No site of it has a chat.",
+			Do: "Write it in the block of the site, for example:\nillumichat /api/chat-proxy {\n\ttoken {file./etc/caddy/illumichat_token}\n\tassistants asst_abc123\n}",
 		})
 		return nil
 	}
-	notes.report(report)
-	checkGracePeriod(app, local, report)
+	c.notes.report(report)
+	checkGracePeriod(app, c.local, report)
 	return nil
+}
+
+// checkup is the check of a whole config.
+type checkup struct {
+	inspect Inspect
+	report  doctor.Report
+	notes   notes
+	chats   int  // how many there are
+	local   bool // all of them are demos on this machine
+}
+
+// server checks the chats of a server.
+func (c *checkup) server(s *server) {
+	chats, hidden := find(s)
+	unused := uninvoked(s, chats)
+	c.chats += len(chats) + len(hidden) + len(unused)
+	for _, found := range chats {
+		e := newExamination(found, c.inspect(found.handler.raw), c.report, &c.notes)
+		e.run()
+		c.local = c.local && e.local
+	}
+	for _, h := range hidden {
+		c.report.Add(doctor.Finding{
+			Level: doctor.Skipped, Check: "chat", Where: s.place(), Do: askTheSite,
+			Found: "there is an `illumichat` inside `" + h.directive() + "`, where this check cannot follow a request",
+		})
+		c.local = false
+	}
+	for _, name := range unused {
+		name = values.Printable(name)
+		c.report.Add(doctor.Finding{
+			Level: doctor.Wrong, Check: "reachable", Where: s.place(),
+			Found: "the chat in the named route `&(" + name + ")` is not reached, because no site invokes the route",
+			Do:    "Write `invoke " + name + "` in the site.",
+		})
+	}
 }
 
 // notes collects findings that many chats have in common, so that each is reported once.
@@ -122,20 +138,18 @@ type examination struct {
 func newExamination(c *chat, options Options, report doctor.Report, notes *notes) *examination {
 	e := &examination{chat: c, options: options, report: report, notes: notes}
 	e.found, e.whole = c.candidates()
-	var hosts, paths []string
-	e.local = len(e.found) > 0
-	for _, one := range e.found {
-		hosts = appendNew(hosts, one.host.written)
-		paths = appendNew(paths, one.path.written)
-		e.local = e.local && isLocal(one.host.written)
-	}
-	e.where = c.server.where(hosts, paths)
+	e.where = c.server.where(e.found)
+	e.local = len(e.found) > 0 && !slices.ContainsFunc(e.found, func(one candidate) bool { return !isLocal(one.host.written) })
 	return e
 }
 
 func (e *examination) run() {
 	e.report.Progress(e.where)
 	e.checkReachable()
+	if err := e.options.Undecodable; err != nil {
+		e.addRefused(err)
+		return
+	}
 	e.checkOptions()
 	e.checkLimits()
 	e.checkServer()
@@ -176,10 +190,4 @@ func (e *examination) first() *state {
 		return nil
 	}
 	return e.arrivals[0].reached()[0]
-}
-
-// reaches returns the ways on which requests of a method reach the chat at a candidate.
-func (e *examination) reaches(method string, to candidate, header http.Header) []*state {
-	a, _ := e.send(method, to, header)
-	return a.reached()
 }

@@ -176,6 +176,23 @@ func TestOptionsOfTheHandler(t *testing.T) {
 	}
 }
 
+// If the handler cannot decode its options, nothing is said of them.
+func TestUndecodableOptions(t *testing.T) {
+	var found findings
+	undecodable := func(json.RawMessage) Options { return Options{Undecodable: errors.New("no such option")} }
+	config := `{"apps": {"http": {"grace_period": "1s", "servers": {"main": {"listen": [":443"], "routes": [` + at("/chat") + `]}}}}}`
+	if err := Check([]byte(config), undecodable, &found); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		"server main (:443) /chat: ok reachable: a POST reaches it",
+		"server main (:443) /chat: wrong options: no such option",
+	}
+	if got := found.lines(doctor.Wrong, doctor.Warning, doctor.OK); !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 func TestSampleOfRegularExpression(t *testing.T) {
 	for expression, want := range map[string]string{
 		`^/api/chat$`:                `/api/chat`,

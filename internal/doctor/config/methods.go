@@ -57,7 +57,11 @@ func (e *examination) checkResume() {
 	}
 	var lost []string
 	for _, method := range []string{http.MethodGet, http.MethodDelete} {
-		if slices.ContainsFunc(e.arrivals, func(a arrival) bool { return len(e.reaches(method, a.candidate, nil)) == 0 }) {
+		isLost := func(a arrival) bool {
+			asked, _ := e.send(method, a.candidate, nil)
+			return len(asked.reached()) == 0
+		}
+		if slices.ContainsFunc(e.arrivals, isLost) {
 			lost = append(lost, method)
 		}
 	}

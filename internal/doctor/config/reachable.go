@@ -56,7 +56,11 @@ func (e *examination) addReached() {
 	if len(conditions) > 0 {
 		found += " if it matches " + list(conditions)
 	}
-	e.add(doctor.OK, "reachable", found, "", "")
+	var arrived []candidate
+	for _, a := range e.arrivals {
+		arrived = append(arrived, a.candidate)
+	}
+	e.report.Add(doctor.Finding{Level: doctor.OK, Check: "reachable", Where: e.server.where(arrived), Found: found})
 	e.addOrder(s)
 }
 
@@ -86,8 +90,8 @@ func (e *examination) addOrder(s *state) {
 // addLost reports requests that do not reach the chat. Several hosts to which the same happens have one finding.
 func (e *examination) addLost(lost []arrival) {
 	type failure struct {
-		hosts, paths []string
-		finding      doctor.Finding
+		candidates []candidate
+		finding    doctor.Finding
 	}
 	var failures []failure
 	for _, a := range lost {
@@ -100,11 +104,10 @@ func (e *examination) addLost(lost []arrival) {
 			i = len(failures)
 			failures = append(failures, failure{finding: f})
 		}
-		failures[i].hosts = appendNew(failures[i].hosts, a.host.written)
-		failures[i].paths = appendNew(failures[i].paths, a.path.written)
+		failures[i].candidates = append(failures[i].candidates, a.candidate)
 	}
 	for _, f := range failures {
-		f.finding.Where = e.server.where(f.hosts, f.paths)
+		f.finding.Where = e.server.where(f.candidates)
 		e.report.Add(f.finding)
 	}
 }
@@ -159,7 +162,7 @@ func (e *examination) checkWholeSite() {
 		return
 	}
 	e.add(doctor.Wrong, "whole_site", fmt.Sprintf("it takes every request of the site, so %s gets none", list(idle)),
-		"Visitors who open the site's pages get a 405 of the chat.", "Write a path behind the directive:\nillumichat /api/chat-proxy {\n\t…\n}")
+		"Visitors who open the site's pages get an error of the chat.", "Write a path behind the directive:\nillumichat /api/chat-proxy {\n\t…\n}")
 }
 
 // leavesSome reports whether the route does not match all requests to a host.

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -19,27 +18,24 @@ func (s *server) place() string {
 	return values.Printable(fmt.Sprintf("server %s (%s)", s.name, some(s.Listen, " ")))
 }
 
-// where returns a name for hosts and paths of the server.
-func (s *server) where(hosts, paths []string) string {
-	var printable []string
-	for _, host := range hosts {
-		if host == "" {
-			printable = append(printable, s.place())
-			continue
+// where returns a name for the hosts and paths of candidates.
+func (s *server) where(candidates []candidate) string {
+	var hosts, paths []string
+	for _, one := range candidates {
+		host := s.place()
+		if one.host.written != "" {
+			host = values.Printable(one.host.written) + s.port()
 		}
-		printable = append(printable, values.Printable(host)+s.port())
-	}
-	if len(printable) == 0 {
-		printable = []string{s.place()}
-	}
-	var printablePaths []string
-	for _, path := range paths {
+		path := values.Printable(one.path.written)
 		if path == everyPath {
 			path = "(every path)"
 		}
-		printablePaths = append(printablePaths, values.Printable(path))
+		hosts, paths = appendNew(hosts, host), appendNew(paths, path)
 	}
-	return strings.TrimSpace(some(printable, ", ") + " " + some(printablePaths, " "))
+	if len(hosts) == 0 {
+		return s.place()
+	}
+	return some(hosts, ", ") + " " + some(paths, " ")
 }
 
 // addresses returns the addresses that the server listens at.
@@ -124,7 +120,7 @@ func (e *examination) checkServer() {
 	if write > 0 && write < longest {
 		e.add(doctor.Warning, "write_timeout",
 			fmt.Sprintf("the server's `write` timeout, %s, is shorter than the chat's `max_duration`, %s", write, longest),
-			"It bounds a whole answer, so a long one ends early.", fmt.Sprintf("Leave it out, or make it longer:\ntimeouts {\n\twrite %s\n}", longest+time.Minute))
+			"It bounds a whole answer, so a long one ends early.", fmt.Sprintf("Leave it out, or make it longer in the global options:\nservers {\n\ttimeouts {\n\t\twrite %s\n\t}\n}", longest+time.Minute))
 	}
 }
 

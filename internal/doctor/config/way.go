@@ -4,7 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"net/http"
+	"net/textproto"
 	"slices"
 	"strings"
 
@@ -33,7 +33,9 @@ func (e *examination) checkWay() {
 		}
 	}
 	if logs := e.server.Logs; logs != nil && logs.ShouldLogCredentials {
-		e.add(doctor.Note, "logging", "`log_credentials` is on, so the access log has visitors' cookies and passwords", "", "")
+		e.notes.add(e.server.place(), doctor.Finding{
+			Level: doctor.Note, Check: "logging", Found: "`log_credentials` is on, so the access log has visitors' cookies and passwords",
+		})
 	}
 }
 
@@ -55,46 +57,70 @@ func (e *examination) checkLog(h *handler) {
 	}
 }
 
-// corsPrefix begins the names of the header fields that let pages of other origins read a response.
-const corsPrefix = "access-control-"
-
 // checkHeader reports that a `header` writes the fields that the chat writes for pages of other origins.
 func (e *examination) checkHeader(h *handler) {
-	var config struct {
-		Response struct {
-			Add, Set http.Header
-			Delete   []string
-			Replace  map[string]json.RawMessage
-			Deferred bool
-		}
-	}
-	if !h.config(&config) {
+	fields, last := h.corsFields()
+	if len(fields) == 0 {
 		return
 	}
-	response := config.Response
-	names := slices.Concat(slices.Collect(maps.Keys(response.Add)), slices.Collect(maps.Keys(response.Set)), response.Delete,
-		slices.Collect(maps.Keys(response.Replace)))
-	names = slices.DeleteFunc(names, func(name string) bool { return !strings.HasPrefix(strings.ToLower(name), corsPrefix) })
-	if len(names) == 0 {
-		return
+	var names []string
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		names = append(names, "`"+values.Printable(name)+"`")
 	}
-	slices.Sort(names)
-	for i := range names {
-		names[i] = "`" + values.Printable(names[i]) + "`"
-	}
-	last := response.Deferred || len(response.Delete) > 0 || len(response.Replace) > 0
-	found := fmt.Sprintf("a `header` directive writes %s on the chat's answers, too", list(slices.Compact(names)))
+	found := fmt.Sprintf("a `header` directive writes %s on the chat's answers, too", list(names))
+	const keepAway = "Keep the directive from the chat's path by a matcher."
+	origin, writesOrigin := fields[allowOrigin]
 	switch {
 	case len(e.options.AllowOrigins) == 0:
 		e.add(doctor.Warning, "cors", found, "It lets no other page use the chat, which refuses pages of other origins.",
-			"Keep the directive from the chat's path by a matcher. If pages of another origin may chat, name it:\nallow_origins https://www.example.com")
-	case last && !allowsAll(response.Set):
-		e.add(doctor.Wrong, "cors", found+", and runs after the chat",
-			"Browsers refuse answers whose fields do not fit the page's origin.", "Keep the directive from the chat's path by a matcher. The chat writes these fields itself.")
+			keepAway+" If pages of another origin may chat, name it:\nallow_origins https://www.example.com")
+	case !last: // the chat replaces them
+	case writesOrigin && !slices.Equal(origin, []string{"*"}): // * does no harm
+		e.add(doctor.Wrong, "cors", found+", and runs after the chat", "Browsers keep an answer from a page that it does not name.",
+			keepAway+" The chat writes these fields itself.")
+	case !writesOrigin:
+		e.add(doctor.Warning, "cors", found+", and runs after the chat", "The chat's own values are lost.",
+			keepAway+" The chat writes these fields itself.")
 	}
 }
 
-// allowsAll reports whether the fields are a single * for all origins, which does no harm.
-func allowsAll(fields http.Header) bool {
-	return len(fields) > 0 && slices.Equal(fields["Access-Control-Allow-Origin"], []string{"*"})
+// allowOrigin is the field that names the origin whose pages may read a response.
+const allowOrigin = "Access-Control-Allow-Origin"
+
+// corsFields returns those fields of responses, with their values, that a `headers` writes and that are about pages of other
+// origins. A field that it deletes or edits has no value. last reports whether it writes them after the chat.
+func (h *handler) corsFields() (fields map[string][]string, last bool) {
+	var config struct {
+		Response struct {
+			Add      map[string][]string        `json:"add"`
+			Set      map[string][]string        `json:"set"`
+			Delete   []string                   `json:"delete"`
+			Replace  map[string]json.RawMessage `json:"replace"`
+			Require  json.RawMessage            `json:"require"`
+			Deferred bool                       `json:"deferred"`
+		} `json:"response"`
+	}
+	if !h.config(&config) {
+		return nil, false
+	}
+	fields = make(map[string][]string)
+	note := func(name string, values []string) {
+		if canonical := textproto.CanonicalMIMEHeaderKey(name); strings.HasPrefix(canonical, "Access-Control-") {
+			fields[canonical] = append(fields[canonical], values...)
+		}
+	}
+	response := config.Response
+	for name, values := range response.Add {
+		note(name, values)
+	}
+	for name, values := range response.Set {
+		note(name, values)
+	}
+	for _, name := range response.Delete {
+		note(name, nil)
+	}
+	for name := range response.Replace {
+		note(name, nil)
+	}
+	return fields, response.Deferred || response.Require != nil
 }

@@ -13,57 +13,81 @@ import (
 
 // directive returns the name of the directive that makes a handler.
 func (h *handler) directive() string {
-	var config struct {
-		Abort     bool                `json:"abort"`
-		Headers   map[string][]string `json:"headers"`
-		Transport struct {
-			Protocol string `json:"protocol"`
-		} `json:"transport"`
-		Rewrite         *struct{} `json:"rewrite"`
-		URI             string    `json:"uri"`
-		Method          string    `json:"method"`
-		StripPathPrefix string    `json:"strip_path_prefix"`
-		Providers       map[string]json.RawMessage
-		Root            json.RawMessage `json:"root"`
-	}
-	_ = json.Unmarshal(h.raw, &config) // what is not decoded is not needed
 	switch h.module {
 	case "static_response":
-		switch {
-		case config.Abort:
-			return "abort"
-		case len(config.Headers["Location"]) > 0:
-			return "redir"
-		}
-		return "respond"
+		return h.response()
 	case "reverse_proxy":
-		switch {
-		case config.Rewrite != nil && h.asksUpstreamFirst():
-			return "forward_auth"
-		case config.Transport.Protocol == "fastcgi":
-			return "php_fastcgi"
-		}
+		return h.proxy()
 	case "rewrite":
-		switch {
-		case strings.Contains(config.URI, "{http.matchers.file."):
-			return "try_files"
-		case config.URI == "" && config.Method != "":
-			return "method"
-		case config.URI == "":
-			return "uri"
-		}
+		return h.rewriting()
 	case "authentication":
-		if _, ok := config.Providers["http_basic"]; ok {
+		var config struct {
+			Providers map[string]json.RawMessage `json:"providers"`
+		}
+		if h.config(&config) && config.Providers["http_basic"] != nil {
 			return "basic_auth"
 		}
 	case "headers":
 		return "header"
 	case "vars":
-		if config.Root != nil {
+		var config map[string]json.RawMessage
+		if h.config(&config) && config["root"] != nil {
 			return "root"
 		}
 	}
 	return h.module
+}
+
+// response returns the directive of a `static_response`.
+func (h *handler) response() string {
+	var config struct {
+		Abort   bool                `json:"abort"`
+		Headers map[string][]string `json:"headers"`
+	}
+	switch {
+	case !h.config(&config):
+	case config.Abort:
+		return "abort"
+	case len(config.Headers["Location"]) > 0:
+		return "redir"
+	}
+	return "respond"
+}
+
+// proxy returns the directive of a `reverse_proxy`.
+func (h *handler) proxy() string {
+	var config struct {
+		Rewrite   *struct{} `json:"rewrite"`
+		Transport struct {
+			Protocol string `json:"protocol"`
+		} `json:"transport"`
+	}
+	switch {
+	case !h.config(&config):
+	case config.Rewrite != nil && h.asksUpstreamFirst():
+		return "forward_auth"
+	case config.Transport.Protocol == "fastcgi":
+		return "php_fastcgi"
+	}
+	return "reverse_proxy"
+}
+
+// rewriting returns the directive of a `rewrite`.
+func (h *handler) rewriting() string {
+	var config struct {
+		URI    string `json:"uri"`
+		Method string `json:"method"`
+	}
+	switch {
+	case !h.config(&config):
+	case strings.Contains(config.URI, "{http.matchers.file."):
+		return "try_files"
+	case config.URI == "" && config.Method != "":
+		return "method"
+	case config.URI == "":
+		return "uri"
+	}
+	return "rewrite"
 }
 
 // describe returns a matcher as a Caddyfile has it, such as "path /api/*".
