@@ -96,6 +96,11 @@ func TestJSON(t *testing.T) {
 			{"match": [{"host": ["*.test"]}], "handle": [{"handler": "subroute", "routes": [` + respond + `]}], "terminal": true},
 			{"match": [{"host": ["a.test"]}], "handle": [{"handler": "subroute", "routes": [` + at("/chat") + `]}], "terminal": true}]`,
 			[]string{"a.test /chat: wrong reachable: a POST to /chat does not reach it: `respond` in the site of `host *.test` answers first"}},
+		{"a proxy that replaces errors", "", `[{"handle": [{"handler": "reverse_proxy", "handle_response": [{"match": {"status_code": [5]}, "routes": [
+			{"handle": [{"handler": "subroute", "routes": [{"handle": [{"handler": "static_response"}]}]}]}]}]}]}, ` + at("/chat") + "]",
+			[]string{"server main (:443) /chat: wrong reachable: a POST to /chat does not reach it: `reverse_proxy` answers first"}},
+		{"a proxy that asks another server first", "", `[{"handle": [{"handler": "reverse_proxy", "handle_response": [{"match": {"status_code": [2]}, "routes": [
+			{"handle": [{"handler": "headers"}]}]}]}]}, ` + at("/chat") + "]", nil},
 		{"a fallback of the request", "", `[{"match": [{"file": {"try_files": ["{http.request.uri.path}.html"], "try_policy": "first_exist_fallback"}}],
 			"handle": [{"handler": "rewrite", "uri": "{http.matchers.file.relative}"}]}, ` + at("/chat") + "]",
 			[]string{"server main (:443) /chat: wrong reachable: a POST to /chat does not reach it: `try_files {path}.html` changes the path to /chat.html first"}},

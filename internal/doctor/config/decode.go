@@ -37,6 +37,8 @@ type handler struct {
 	routes []*route // of a `subroute`
 	errors []*route // its error routes
 	name   string   // of the named route that `invoke` runs
+
+	responses [][]*route // the routes of each `handle_response` of a `reverse_proxy`
 }
 
 // decode returns the HTTP app of a config and its servers, sorted by name.
@@ -124,27 +126,48 @@ func newHandler(raw json.RawMessage) (*handler, error) {
 		return nil, err
 	}
 	h := &handler{module: config.Handler, raw: raw}
+	var err error
 	switch h.module {
 	case "subroute":
-		var nested caddyhttp.Subroute
-		err := json.Unmarshal(raw, &nested)
-		if err != nil {
-			return nil, err
-		}
-		if h.routes, err = newRoutes(nested.Routes); err != nil {
-			return nil, err
-		}
-		if nested.Errors != nil {
-			h.errors, err = newRoutes(nested.Errors.Routes)
-		}
-		return h, err
+		err = h.decodeSubroute()
 	case "invoke":
 		var invoke caddyhttp.Invoke
-		err := json.Unmarshal(raw, &invoke)
+		err = json.Unmarshal(raw, &invoke)
 		h.name = invoke.Name
-		return h, err
+	case "reverse_proxy":
+		err = h.decodeResponses()
 	}
-	return h, nil
+	return h, err
+}
+
+func (h *handler) decodeSubroute() error {
+	var config caddyhttp.Subroute
+	err := json.Unmarshal(h.raw, &config)
+	if err != nil {
+		return err
+	}
+	if h.routes, err = newRoutes(config.Routes); err != nil || config.Errors == nil {
+		return err
+	}
+	h.errors, err = newRoutes(config.Errors.Routes)
+	return err
+}
+
+func (h *handler) decodeResponses() error {
+	var config struct {
+		HandleResponse []caddyhttp.ResponseHandler `json:"handle_response"`
+	}
+	if err := json.Unmarshal(h.raw, &config); err != nil {
+		return err
+	}
+	for _, response := range config.HandleResponse {
+		routes, err := newRoutes(response.Routes)
+		if err != nil {
+			return err
+		}
+		h.responses = append(h.responses, routes)
+	}
+	return nil
 }
 
 // nested returns the routes that a handler runs, if it is one that runs routes.

@@ -68,14 +68,18 @@ func (h *handler) effect() effect {
 }
 
 // asksUpstreamFirst reports whether a `reverse_proxy` can pass a request on after the upstream's answer, as `forward_auth`
-// does.
+// does: it handles an answer, and sends none itself.
 func (h *handler) asksUpstreamFirst() bool {
-	var proxy struct {
-		HandleResponse []struct {
-			Routes []json.RawMessage `json:"routes"`
-		} `json:"handle_response"`
-	}
-	return h.config(&proxy) && len(proxy.HandleResponse) > 0
+	return slices.ContainsFunc(h.responses, func(routes []*route) bool { return !alwaysAnswer(routes) })
+}
+
+// alwaysAnswer reports whether routes answer each request.
+func alwaysAnswer(routes []*route) bool {
+	return slices.ContainsFunc(routes, func(r *route) bool {
+		return len(r.sets) == 0 && slices.ContainsFunc(r.handlers, func(h *handler) bool {
+			return h.effect() == answers || alwaysAnswer(h.routes)
+		})
+	})
 }
 
 // refuses reports whether the handler asks for a login.
