@@ -25,18 +25,15 @@ import (
 // tokenInEnv is the environment of a check in which the token of the tests' configs resolves.
 var tokenInEnv = []string{"ILLUMICHAT_API_TOKEN=" + sandbox.Token, "ILLUMICHAT_ASSISTANT=" + sandbox.Assistant}
 
-// chatSnippets are imported as `chat /path` and, inside of a block for a path, as `chat_here`.
-const chatSnippets = `
-(chat_here) {
+// chatSnippet is imported with the chat's path, or without one inside a block for the path.
+const chatSnippet = `
+(chat) {
 	illumichat {args[:]} {
 		token {env.ILLUMICHAT_API_TOKEN}
 		assistants asst_1
 		limit 20 1h
 		limit 2000 24h everyone
 	}
-}
-(chat) {
-	import chat_here {args[:]}
 }
 `
 
@@ -221,7 +218,7 @@ var placements = []placement{
 	},
 	{
 		name:       "single-page",
-		directives: "root ROOT\nencode\nhandle /api/chat-proxy {\nimport chat_here\n}\nhandle {\ntry_files {path} /index.html\nfile_server\n}",
+		directives: "root ROOT\nencode\nhandle /api/chat-proxy {\nimport chat\n}\nhandle {\ntry_files {path} /index.html\nfile_server\n}",
 		path:       "/api/chat-proxy",
 	},
 	{
@@ -231,7 +228,7 @@ var placements = []placement{
 	},
 	{
 		name:       "handle-path-without-matcher",
-		directives: "handle_path /api/chat-proxy {\nimport chat_here\n}",
+		directives: "handle_path /api/chat-proxy {\nimport chat\n}",
 		path:       "/api/chat-proxy",
 	},
 	{
@@ -286,13 +283,13 @@ var placements = []placement{
 	},
 	{
 		name:       "whole-host",
-		directives: "import chat_here",
+		directives: "import chat",
 		path:       "/",
 	},
 	{
 		name:       "one.shop",
 		site:       "*.shop",
-		directives: "@one host one.shop.test\nhandle @one {\nhandle /chat {\nimport chat_here\n}\nrespond shop\n}",
+		directives: "@one host one.shop.test\nhandle @one {\nhandle /chat {\nimport chat\n}\nrespond shop\n}",
 		path:       "/chat",
 	},
 	{
@@ -315,14 +312,14 @@ var placements = []placement{
 	},
 }
 
-// sites returns the Caddyfile of the placements. Each is a host of its own.
-func sitesOf(t *testing.T, port int) string {
+// placedSites returns the Caddyfile of the placements. Each is a host of its own.
+func placedSites(t *testing.T, port int) string {
 	t.Helper()
 	root := t.TempDir()
 	sitetest.WriteFile(t, filepath.Join(root, "index.html"), "<!doctype html>")
 	var text strings.Builder
 	fmt.Fprintf(&text, "{\nadmin off\npersist_config off\nstorage file_system %s\nauto_https off\ndefault_bind 127.0.0.1\ngrace_period 1s\nservers {\ntrusted_proxies static private_ranges\n}\n}\n", t.TempDir())
-	text.WriteString(chatSnippets + "&(named) {\nimport chat /named\n}\n")
+	text.WriteString(chatSnippet + "&(named) {\nimport chat /named\n}\n")
 	for _, p := range placements {
 		fmt.Fprintf(&text, "http://%s.test:%d {\n%s\n}\n", cmp.Or(p.site, p.name), port, strings.ReplaceAll(p.directives, "ROOT", root))
 	}
@@ -334,7 +331,7 @@ func sitesOf(t *testing.T, port int) string {
 func TestCheckKnowsWhereRequestsGo(t *testing.T) {
 	t.Setenv("ILLUMICHAT_API_TOKEN", sandbox.Token)
 	port := localhost.Ports(t, 1)[0]
-	caddyfile := sitesOf(t, port)
+	caddyfile := placedSites(t, port)
 	found := checkCaddyfile(t, caddyfile)
 	sitetest.Load(t, sitetest.Adapt(t, caddyfile))
 	t.Cleanup(func() { _ = caddy.Stop() })
@@ -666,7 +663,7 @@ func TestCheckAgreesWithCaddy(t *testing.T) {
 	sitetest.WriteFile(t, filepath.Join(root, "index.html"), "<!doctype html>")
 	var text strings.Builder
 	fmt.Fprintf(&text, "{\nadmin off\npersist_config off\nstorage file_system %s\nauto_https off\ndefault_bind 127.0.0.1\n}\n", t.TempDir())
-	text.WriteString(chatSnippets)
+	text.WriteString(chatSnippet)
 	bodies := make(map[string]string)
 	chance := rand.New(rand.NewPCG(seed, seed))
 	for i := range sites {

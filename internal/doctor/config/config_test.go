@@ -114,6 +114,8 @@ func TestJSON(t *testing.T) {
 			[]string{"server main (:443) /chat: wrong reachable: a POST to /chat does not reach it: `respond (remote_ip, or method POST)` answers first"}},
 		{"a rewrite to an unknown path", "", `[{"handle": [{"handler": "rewrite", "uri": "{http.vars.path}"}]}, ` + at("/chat") + "]",
 			[]string{"server main (:443) /chat: skipped reachable: not every request to it can be made up from its matchers"}},
+		{"a rewrite by a regular expression", "", `[{"handle": [{"handler": "rewrite", "path_regexp": [{"find": "/v\\d{2}/", "replace": "/"}]}]}, ` + at("/v12/chat") + "]",
+			[]string{"server main (:443) /v12/chat: wrong reachable: a POST to /v12/chat does not reach it: `uri` changes the path to /chat first"}},
 		{"a rewrite to a known path", "", `[{"handle": [{"handler": "rewrite", "uri": "/{http.request.host}{http.request.uri}"}]}, ` + at("/chat") + "]",
 			[]string{"server main (:443) /chat: wrong reachable: a POST to /chat does not reach it: `rewrite` changes the path to /any.invalid/chat first"}},
 		{"a path of the request", "", "[" + at("/{http.request.host}") + "]",

@@ -105,7 +105,7 @@ func (h *handler) rewriter() *rewrite.Rewrite {
 var ofTheRequest = regexp.MustCompile(`^\{(?:env\.|file\.|http\.matchers\.file\.|http\.regexp\.|http\.request\.(?:orig_)?uri|http\.request\.(?:host|method|scheme))`)
 
 // placeholders matches the placeholders of a piece of JSON.
-var placeholders = regexp.MustCompile(`\{[^{}"]+\}`)
+var placeholders = regexp.MustCompile(`\{[a-z][^{}"]*\}`)
 
 // rewrite changes the request as the handler does. It reports whether the result is certain: it is not if it depends on
 // something that a made-up request does not have.
