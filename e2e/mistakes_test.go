@@ -231,7 +231,7 @@ func TestMistakesInTheLog(t *testing.T) {
 			s.Reload("illumichat " + sitetest.ChatPath + " {\n" + row.block + "\n}")
 			if row.message == "the chat failed" {
 				chat := strings.Replace(sitetest.Hello, `"assistantId":"asst_demo",`, "", 1)
-				sitetest.ReadAll(t, s.Ask(chat))
+				sitetest.ReadAll(t, s.Send(sitetest.OneShot, sitetest.ChatRequest(t, s.Plain, chat)))
 			}
 			if lines := logLines(t, s.Log()[before:]); !slices.ContainsFunc(lines, func(l logLine) bool {
 				return l.Level == row.level && strings.Contains(l.Msg, row.message) && strings.Contains(l.Hint, row.hint) && strings.Contains(l.Cause, row.cause)
