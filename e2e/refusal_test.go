@@ -7,15 +7,10 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/illumichat/caddy-illumichat/internal/localhost"
-	"github.com/illumichat/caddy-illumichat/internal/require"
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 )
 
@@ -304,11 +299,10 @@ func TestSmallRefusalKeepsTheConnection(t *testing.T) {
 
 // A refusal arrives through nginx, whether nginx buffers requests or not.
 func TestRefusalArrivesThroughNginx(t *testing.T) {
-	nginx := require.Program(t, "nginx")
 	upstream := sitetest.NewUpstream(t, sitetest.Finishing)
 	s := sitetest.Serve(t, sitetest.ChatToURL(upstream.URL, "max_body_size 64KiB"))
 	for _, buffering := range []string{"on", "off"} {
-		url := serveNginx(t, nginx, fmt.Sprintf("proxy_pass %s; proxy_request_buffering %s;", s.Plain, buffering))
+		url := sitetest.ServeNginx(t, fmt.Sprintf("location / { proxy_pass %s; proxy_request_buffering %s; }", s.Plain, buffering))
 		for _, size := range []int{100 << 10, 300 << 10, 1500 << 10, 6 << 20} {
 			for range 4 {
 				resp := s.Send(sitetest.OneShot, sitetest.ChatRequest(t, url, strings.Repeat("x", size)))
@@ -316,37 +310,4 @@ func TestRefusalArrivesThroughNginx(t *testing.T) {
 			}
 		}
 	}
-}
-
-// serveNginx runs nginx with one location until the test ends, and returns its URL.
-func serveNginx(t *testing.T, program, location string) string {
-	t.Helper()
-	dir := t.TempDir()
-	address := fmt.Sprintf("127.0.0.1:%d", localhost.Ports(t, 1)[0])
-	var paths strings.Builder
-	for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
-		fmt.Fprintf(&paths, "%s_temp_path %s; ", kind, filepath.Join(dir, kind))
-	}
-	config := filepath.Join(dir, "nginx.conf")
-	if err := os.WriteFile(config, fmt.Appendf(nil, `daemon off; master_process off; pid %[1]s/pid; error_log %[1]s/error.log; events {}
-		http { access_log off; client_max_body_size 0; proxy_http_version 1.1; proxy_set_header Host $http_host; %[2]s
-		server { listen %[3]s; location / { %[4]s } } }`, dir, paths.String(), address, location), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	command := exec.Command(program, "-p", dir, "-c", config)
-	if err := command.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = command.Process.Kill()
-		_ = command.Wait()
-	})
-	sitetest.Eventually(t, "nginx listens", func() bool {
-		conn, err := net.Dial("tcp", address)
-		if err == nil {
-			conn.Close()
-		}
-		return err == nil
-	})
-	return "http://" + address
 }
