@@ -37,10 +37,11 @@ func newCheckCommand() *cobra.Command {
 		Short: "Reports what is wrong with a chat, at a running site or in a config",
 		Long: `
 With a URL, sends requests to a running site as browsers and strangers would, and
-reports what it found, why it matters and what to do. It sends one chat, or two if
-the site has a limit, and these cost as much as a visitor's; --no-chat leaves them
-out. With --insecure, it accepts any certificate. With --admin, it also asks Caddy's
-admin API whether the upstream request ends when a visitor leaves.
+reports what it found, why it matters and what to do. It sends one chat, another one
+with forged addresses if the site shows a limit, and with resume or --admin one that
+it cuts off. They cost as much as a visitor's; --no-chat leaves them out. With
+--insecure, it accepts any certificate. With --admin, it also asks Caddy's admin API
+when answers begin, and whether the upstream request ends when a visitor disconnects.
 
 With --config, reads a config as Caddy would, and reports what keeps requests from
 the chat, what is open to strangers and what is missing. It starts nothing and sends

@@ -45,7 +45,7 @@ var walls = map[string][]string{
 
 	"internal/doctor":        {},
 	"internal/doctor/config": {"internal/doctor", "internal/values"},
-	"internal/doctor/site":   {"internal/doctor", "internal/sse", "internal/values"},
+	"internal/doctor/site":   {"internal/cause", "internal/doctor", "internal/origin", "internal/sse", "internal/values"},
 
 	"store":            {"internal/values"},
 	"store/redisstore": {"internal/cause", "internal/values", "store"},

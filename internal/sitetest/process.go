@@ -86,6 +86,9 @@ func (o *output) String() string {
 // Output returns what the process has written to its standard output and its standard error so far.
 func (p *Process) Output() string { return p.output.String() }
 
+// Admin returns the address of the process's admin API.
+func (p *Process) Admin() string { return "unix/" + p.admin }
+
 // Run serves the site with the given directives in a process of its own, and waits until it accepts connections. The process
 // ends with the test.
 func Run(tb testing.TB, s *Site, directives string) *Process {

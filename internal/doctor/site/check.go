@@ -1,24 +1,83 @@
-// Package site finds what is wrong with a running site. It sends the site requests as browsers and strangers would.
 package site
 
 import (
 	"context"
+	"errors"
 
 	"github.com/illumichat/caddy-illumichat/internal/doctor"
 )
 
-// Options say how a site is checked.
-type Options struct {
-	Assistant string // "": the page names none
-	Question  string
-	Origin    string // of a page that should be allowed; "": none
-	NoChat    bool   // send no chat, so that nothing is paid
-	Insecure  bool   // accept any certificate
-	Admin     string // the address of Caddy's admin API; "": do not ask it
+// Check reports what it finds at the chat's URL. It returns an error if an option or the URL cannot be used, or if ctx
+// ends. What is wrong with the site is a finding and no error.
+func Check(ctx context.Context, url string, options Options, report doctor.Report) error {
+	target, err := parseTarget(url)
+	if err != nil {
+		return err
+	}
+	if err := options.check(); err != nil {
+		return err
+	}
+	c := newChecker(target, options, report)
+	defer c.client.close()
+	return c.run(ctx)
 }
 
-// Check reports what it finds at the chat's URL.
-func Check(ctx context.Context, url string, options Options, report doctor.Report) error {
-	_, _, _, _ = ctx, url, options, report
+// checker checks one site. Each step leaves in it what later steps need.
+type checker struct {
+	target  target
+	options Options
+	report  doctor.Report
+	client  *client
+	admin   *adminAPI // nil: it is not to be asked
+
+	probes    map[protocol]*answer // to an invalid chat, by the protocols that work
+	protocol  protocol             // the best that works over TCP, which all further requests use
+	resumable bool                 // the chat has resume
+}
+
+func newChecker(target target, options Options, report doctor.Report) *checker {
+	c := &checker{target: target, options: options, report: report, client: newClient(target, options.Insecure)}
+	if options.Admin != "" {
+		c.admin = newAdminAPI(options.Admin)
+	}
+	return c
+}
+
+var errInterrupted = errors.New("the check was interrupted, so the findings are not complete")
+
+// run takes the steps in order. A step returns false if the later ones have nothing to check.
+func (c *checker) run(ctx context.Context) error {
+	for _, step := range []func(context.Context) (goOn bool){
+		c.checkConnection,
+		c.checkHandler,
+		c.checkRefusals,
+		c.checkOrigins,
+		c.checkChats,
+	} {
+		goOn := step(ctx)
+		if ctx.Err() != nil {
+			return errInterrupted
+		}
+		if !goOn {
+			break
+		}
+	}
+	c.reportToken()
 	return nil
+}
+
+// add reports a finding about the site.
+func (c *checker) add(f doctor.Finding) {
+	f.Where = c.target.String()
+	c.report.Add(f)
+}
+
+// ok reports that a check has found nothing wrong.
+func (c *checker) ok(check, found string) {
+	c.add(doctor.Finding{Level: doctor.OK, Check: check, Found: found})
+}
+
+// skip reports that something could not be checked.
+func (c *checker) skip(check, found, do string) {
+	c.add(doctor.Finding{Level: doctor.Skipped, Check: check, Found: found, Do: do})
 }

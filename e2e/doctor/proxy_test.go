@@ -1,0 +1,169 @@
+package doctor
+
+import (
+	"testing"
+	"time"
+
+	"github.com/illumichat/caddy-illumichat/internal/doctor"
+	"github.com/illumichat/caddy-illumichat/internal/doctor/site"
+	"github.com/illumichat/caddy-illumichat/internal/sitetest"
+	"github.com/illumichat/caddy-illumichat/sandbox"
+	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
+)
+
+// behindNginx serves a site behind nginx, with these directives for the server, and returns nginx's URL.
+func behindNginx(t *testing.T, s *sitetest.Site, directives string) string {
+	t.Helper()
+	return sitetest.ServeNginx(t, "location / { proxy_pass "+s.Plain+"; } "+directives)
+}
+
+// buffering lets nginx hold answers back: over HTTP/1.0, which was its default for long, it cannot see where a chunk ends.
+const buffering = "proxy_http_version 1.0; proxy_buffering on; proxy_ignore_headers X-Accel-Buffering;"
+
+// A proxy without a fault gives no warning.
+func TestHealthyProxy(t *testing.T) {
+	s := sitetest.Serve(t, sitetest.ChatTo(paced(t), everything))
+	url := behindNginx(t, s, "")
+	found := check(t, url+sitetest.ChatPath, site.Options{Origin: "https://www.example.com"})
+	found.wantNothingElse(t)
+	found.wantOK(t, `reachable handler refusals own-page foreign-page form text-plain allowed-page chat events compression headers bytes finish
+		limit forged-address resume token`)
+}
+
+// A proxy that holds events back is found and named.
+func TestBufferingProxy(t *testing.T) {
+	for name, tc := range map[string]struct {
+		pace     time.Duration
+		question string
+		words    string
+	}{
+		"to the end": {40 * time.Millisecond, "/events 30", "all 31 events arrive at once"},
+		"in batches": {15 * time.Millisecond, "/events 200", "201 events arrive in"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := sandboxtest.NewServer(t, sandbox.Options{Pace: tc.pace})
+			s := sitetest.Serve(t, sitetest.ChatTo(server, "limit 20 1h"))
+			url := behindNginx(t, s, buffering+"proxy_buffer_size 4k; proxy_buffers 8 4k; proxy_busy_buffers_size 4k;")
+			found := check(t, url+sitetest.ChatPath, site.Options{Question: tc.question})
+			found.want(t, "events", doctor.Wrong, tc.words, "nginx", "proxy_buffering off")
+			found.wantNothingElse(t, "events")
+		})
+	}
+}
+
+// A proxy that rewrites Host makes the site's own pages look foreign.
+func TestProxyThatRewritesHost(t *testing.T) {
+	s := sitetest.Serve(t, sitetest.ChatTo(paced(t), everything))
+	url := behindNginx(t, s, "proxy_set_header Host $proxy_host;")
+	found := check(t, url+sitetest.ChatPath, site.Options{NoChat: true})
+	found.want(t, "own-page", doctor.Wrong, "403 forbidden:origin", "proxy_set_header Host", "allow_origins http://127.0.0.1:")
+	found.wantNothingElse(t, "own-page")
+}
+
+// A proxy that replaces error pages is found by a chat that fails.
+func TestProxyThatReplacesErrors(t *testing.T) {
+	server := sandboxtest.NewServer(t, sandbox.Options{})
+	s := sitetest.Serve(t, sitetest.ChatTo(server, everything+"\n"+sitetest.Once))
+	replacing := behindNginx(t, s, "proxy_intercept_errors on; error_page 502 504 /sorry.html; location = /sorry.html { return 502; }")
+	keeping := behindNginx(t, s, "")
+
+	found := check(t, replacing+sitetest.ChatPath, site.Options{Question: "/status 502"})
+	found.want(t, "error-pages", doctor.Wrong, "HTML page from nginx", "proxy_intercept_errors off")
+	found.wantNothingElse(t, "error-pages", "chat")
+
+	found = check(t, keeping+sitetest.ChatPath, site.Options{Question: "/status 502"})
+	found.want(t, "error-pages", doctor.OK, "502")
+	found.want(t, "chat", doctor.Wrong, "502 bad_gateway:upstream", "Caddy's log")
+	found.wantNothingElse(t, "chat")
+}
+
+// A proxy that replaces the pages of other errors is found without a chat.
+func TestProxyThatReplacesRefusals(t *testing.T) {
+	s := sitetest.Serve(t, sitetest.ChatTo(paced(t), everything))
+	url := behindNginx(t, s, "proxy_intercept_errors on; error_page 415 /sorry.html; location = /sorry.html { return 415; }")
+	found := check(t, url+sitetest.ChatPath, site.Options{NoChat: true})
+	var replaced []doctor.Finding
+	for _, f := range found {
+		if f.Check == "refusals" && f.Level == doctor.Wrong {
+			replaced = append(replaced, f)
+		}
+	}
+	findings(replaced).want(t, "refusals", doctor.Wrong, "not labelled as JSON", "HTML page from nginx", "proxy_intercept_errors off")
+	found.wantNothingElse(t, "refusals")
+}
+
+// A proxy that compresses answers is found.
+func TestCompressingProxy(t *testing.T) {
+	s := sitetest.Serve(t, sitetest.ChatTo(paced(t), everything))
+	url := behindNginx(t, s, "gzip on; gzip_proxied any; gzip_min_length 1; gzip_types text/event-stream;")
+	found := check(t, url+sitetest.ChatPath, site.Options{})
+	found.want(t, "compression", doctor.Warning, "gzip")
+	found.want(t, "bytes", doctor.OK)
+	found.wantNothingElse(t, "compression")
+}
+
+// A proxy that adds CORS headers of its own makes browsers refuse answers. A site that does not allow the origin is found, too.
+func TestAllowedPage(t *testing.T) {
+	s := sitetest.Serve(t, sitetest.ChatTo(paced(t), everything))
+	url := behindNginx(t, s, "add_header Access-Control-Allow-Origin * always;")
+	found := check(t, url+sitetest.ChatPath, site.Options{NoChat: true, Origin: "https://www.example.com"})
+	found.want(t, "allowed-page", doctor.Wrong, "more than one Access-Control-Allow-Origin")
+	found.want(t, "foreign-page", doctor.Note, "Access-Control-Allow-Origin")
+	found.wantNothingElse(t, "allowed-page")
+
+	found = check(t, s.Secure+sitetest.ChatPath, site.Options{NoChat: true, Origin: "https://shop.example.com"})
+	found.want(t, "allowed-page", doctor.Wrong, "refused", "allow_origins https://shop.example.com")
+	found.wantNothingElse(t, "allowed-page")
+}
+
+// A proxy that hides who asks lets pages of any origin in.
+func TestProxyThatHidesOrigins(t *testing.T) {
+	s := sitetest.Serve(t, sitetest.ChatTo(paced(t), everything))
+	url := behindNginx(t, s, `proxy_set_header Host $http_host; proxy_set_header Origin ""; proxy_set_header Sec-Fetch-Site ""; proxy_set_header Content-Type application/json;`)
+	found := check(t, url+sitetest.ChatPath, site.Options{NoChat: true})
+	found.want(t, "foreign-page", doctor.Wrong, "400 bad_request:chat", "Sec-Fetch-Site")
+	found.want(t, "form", doctor.Wrong)
+	found.want(t, "text-plain", doctor.Wrong)
+	found.wantNothingElse(t, "foreign-page", "form", "text-plain", "refusals")
+}
+
+// A proxy that cuts answers off is found, before the first event and after it.
+func TestProxyThatCuts(t *testing.T) {
+	server := sandboxtest.NewServer(t, sandbox.Options{})
+	s := sitetest.Serve(t, sitetest.ChatTo(server, "limit 20 1h"))
+	url := behindNginx(t, s, "proxy_read_timeout 1s;") + sitetest.ChatPath
+
+	found := check(t, url, site.Options{Question: "/silent"})
+	found.want(t, "chat", doctor.Wrong, "504 with an HTML page from nginx")
+	found.want(t, "error-pages", doctor.Wrong)
+	found.wantNothingElse(t, "chat", "error-pages")
+
+	found = check(t, url, site.Options{Question: "/stall 3"})
+	found.want(t, "finish", doctor.Wrong, "no finish", "unexpected EOF", "which proxy cuts it off")
+	found.wantNothingElse(t, "finish")
+}
+
+// An upstream that thinks and then writes its answer in one piece is no buffering proxy.
+func TestUpstreamThatWritesInOnePiece(t *testing.T) {
+	server := sandboxtest.NewServer(t, sandbox.Options{})
+	s := sitetest.New(t, "grace_period 1ms")
+	p := sitetest.Run(t, s, sitetest.ChatTo(server, "limit 20 1h"))
+	const question = "/slow-first 1200ms /burst 31 /events 30"
+
+	found := check(t, s.Secure+sitetest.ChatPath, site.Options{Question: question})
+	found.want(t, "events", doctor.Warning, "all 31 events arrive at once", "--admin")
+
+	found = check(t, s.Secure+sitetest.ChatPath, site.Options{Question: question, Admin: p.Admin()})
+	found.want(t, "events", doctor.Note, "all 31 events arrive at once")
+	found.wantNothingElse(t)
+}
+
+// Caddy's metrics prove that a proxy holds events back.
+func TestBufferingProxyAndMetrics(t *testing.T) {
+	s := sitetest.New(t, "grace_period 1ms")
+	p := sitetest.Run(t, s, sitetest.ChatTo(slow(t), "limit 20 1h"))
+	url := behindNginx(t, s, buffering)
+	found := check(t, url+sitetest.ChatPath, site.Options{Admin: p.Admin()})
+	found.want(t, "events", doctor.Wrong, "all 31 events arrive at once", "although the chat sent the first one after")
+	found.wantNothingElse(t, "events")
+}

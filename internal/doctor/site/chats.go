@@ -1,0 +1,186 @@
+package site
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/illumichat/caddy-illumichat/internal/doctor"
+)
+
+// transcript is a whole answer.
+type transcript struct {
+	*stream
+	events []event
+	ended  time.Time
+	err    error // why the stream ended; nil: as it should
+
+	// sentFirst is how long the chat took to send its first event, as Caddy's metrics say; 0 means that this is unknown.
+	sentFirst time.Duration
+}
+
+// arrivals returns when the events arrived.
+func (t *transcript) arrivals() []time.Time {
+	var times []time.Time
+	for _, e := range t.events {
+		times = append(times, e.at)
+	}
+	return times
+}
+
+// duration returns how long the chat took, from the request to the end of the answer.
+func (t *transcript) duration() time.Duration { return t.ended.Sub(t.sent) }
+
+// checkChats sends chats, unless the operator wants none.
+func (c *checker) checkChats(ctx context.Context) (goOn bool) {
+	if c.options.NoChat {
+		c.skip("chat", "no chat is sent, because of --no-chat",
+			"Without --no-chat, this command also checks how answers arrive, the limit, and disconnects.")
+		return true
+	}
+	c.announceCost()
+	c.report.Progress("waiting for the answer to a chat")
+	t := c.checkChat(ctx)
+	if t == nil || ctx.Err() != nil {
+		return true
+	}
+	c.checkEvents(t)
+	c.checkDelivery(t)
+	c.checkFinish(t)
+	c.checkLimit(ctx, t)
+	c.checkResume(ctx, t)
+	c.checkDisconnect(ctx, t)
+	return true
+}
+
+// announceCost says what the check costs, before it sends a chat.
+func (c *checker) announceCost() {
+	found := "this check sends one chat, and another one with forged addresses if the site shows a limit"
+	if c.resumable || c.admin != nil {
+		found += "; a further one is cut off"
+	}
+	c.add(doctor.Finding{
+		Level: doctor.Note, Check: "cost", Found: found,
+		Why: "They cost as much as a visitor's, and count in the site's limits. --no-chat sends none.",
+	})
+}
+
+// checkChat sends a chat and returns its answer. It returns nil if there is no event stream.
+func (c *checker) checkChat(ctx context.Context) *transcript {
+	var before firstEvents
+	if c.admin != nil {
+		before, _ = c.admin.firstEvents(ctx)
+	}
+	s, a, err := c.open(ctx, c.chat())
+	switch {
+	case err != nil:
+		c.add(doctor.Finding{
+			Level: doctor.Wrong, Check: "chat", Found: "the chat gets no answer: " + err.Error(),
+			Why: "The chat itself always answers, at the latest after max_duration.",
+			Do:  "See which proxy between this machine and Caddy cuts connections, and allow more than two minutes there, or as much as max_duration.",
+		})
+		return nil
+	case s == nil:
+		c.reportNoStream(a)
+		if a.status >= http.StatusInternalServerError {
+			c.checkErrorPages(a)
+		}
+		return nil
+	}
+	defer s.close()
+	t := s.readAll()
+	if c.admin != nil {
+		t.sentFirst = c.sentFirst(ctx, before)
+	}
+	if len(t.events) > 0 {
+		c.ok("chat", fmt.Sprintf("the chat is answered over %s: response headers after %s, the first event after %s, the end after %s",
+			t.proto, seconds(t.started.Sub(t.sent)), seconds(t.events[0].at.Sub(t.sent)), seconds(t.duration())))
+	}
+	c.checkErrorPages(nil)
+	return t
+}
+
+// readAll reads a stream to its end.
+func (s *stream) readAll() *transcript {
+	t := &transcript{stream: s}
+	for {
+		e, err := s.next()
+		if err != nil {
+			t.ended = time.Now()
+			if err != io.EOF {
+				t.err = err
+			}
+			return t
+		}
+		t.events = append(t.events, e)
+	}
+}
+
+// reportNoStream reports an answer to a chat that is no event stream.
+func (c *checker) reportNoStream(a *answer) {
+	f := doctor.Finding{Level: doctor.Wrong, Check: "chat", Found: "the chat gets " + a.describe(), Why: "Visitors get no answer."}
+	r, ours := a.refusal()
+	after := a.retryAfter()
+	switch {
+	case !ours && a.status == http.StatusOK && strings.HasPrefix(a.header.Get("Content-Type"), "application/json"):
+		f.Level, f.Found = doctor.Note, "the chat is answered in JSON and not by an event stream"
+		f.Why, f.Do = "The upstream answers so, and the chat passes it on. How events arrive cannot be checked.", ""
+	case !ours:
+		f.Do = "See which server sends this answer, and let it pass chats to Caddy."
+	case r.Code == codeBadRequest && strings.Contains(r.Error, "assistantId"):
+		f.Level, f.Why = doctor.Skipped, "The site has several assistants, so a chat names one."
+		f.Do = "Write --assistant <name>."
+	case r.Code == codeAssistant:
+		f.Do = "Write --assistant with a name or an id that the site allows."
+	case r.Code == codeRateLimit:
+		f.Level, f.Why = doctor.Skipped, "This machine has used up its limit, or the assistant is cooling down, so no answer can be checked."
+		f.Do = "Check again later" + after + "."
+	case a.status == http.StatusServiceUnavailable:
+		f.Do = "Check again in a moment" + after + ". If it happens often, see Caddy's log."
+	case a.status >= http.StatusInternalServerError:
+		f.Do = "See Caddy's log: its line on the failed chat has the cause and a hint."
+	default:
+		f.Do = "See Caddy's log, and whether --assistant and --question are what the site expects."
+	}
+	c.add(f)
+}
+
+// retryAfter returns when to ask again, as the end of a sentence, or "" if the answer does not say.
+func (a *answer) retryAfter() string {
+	seconds, err := strconv.ParseUint(a.header.Get("Retry-After"), 10, 32)
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprintf(", in %d seconds", seconds)
+}
+
+// checkErrorPages reports whether an error 502 or 504 arrives as the chat writes it. failed is the error that a chat got; nil
+// means that it got none.
+func (c *checker) checkErrorPages(failed *answer) {
+	const check = "error-pages"
+	proxies := c.proxies()
+	keep := settings(proxies, func(p product) string { return p.keepErrors },
+		"Turn off the error pages of the proxy for the chat's path. Or let Caddy answer 503 instead, as the README shows with intercept.")
+	switch {
+	case failed == nil && strings.Contains(names(proxies), "Cloudflare"):
+		c.add(doctor.Finding{
+			Level: doctor.Note, Check: check, Found: "Cloudflare is in front, which can replace errors 502 and 504 by its own pages",
+			Why: "A page cannot read those, so it cannot tell its visitor what is wrong.", Do: keep,
+		})
+	case failed == nil:
+		c.skip(check, "no chat has failed, so it is unknown whether a proxy replaces errors 502 and 504", "Check again while the upstream fails, or with an endpoint that does not exist.")
+	default:
+		if _, ours := failed.refusal(); ours {
+			c.ok(check, fmt.Sprintf("an error %d arrives as the chat writes it", failed.status))
+			return
+		}
+		c.add(doctor.Finding{
+			Level: doctor.Wrong, Check: check, Found: "an error arrives as " + failed.describe() + ", and not as the chat writes it",
+			Why: "The page cannot read it, so it cannot tell its visitor what is wrong, or when to try again.", Do: keep,
+		})
+	}
+}
