@@ -63,10 +63,10 @@ func (c *checker) checkCertificate() (goOn bool) {
 	case t.leaf == nil:
 		return true
 	case t.problem == nil:
-		c.ok("certificate", "the certificate is valid until "+t.leaf.NotAfter.UTC().Format(time.DateOnly))
+		c.ok(checkCertificate, "the certificate is valid until "+t.leaf.NotAfter.UTC().Format(time.DateOnly))
 		return true
 	}
-	f := doctor.Finding{Check: "certificate", Why: "Browsers do not open such a site, so no page of it can chat."}
+	f := doctor.Finding{Check: checkCertificate, Why: "Browsers do not open such a site, so no page of it can chat."}
 	f.Found, f.Do = t.describe()
 	if t.insecure {
 		f.Level, f.Why = doctor.Note, "--insecure accepts it here. Browsers do not."

@@ -38,7 +38,7 @@ func (t *transcript) duration() time.Duration { return t.ended.Sub(t.sent) }
 // checkChats sends chats, unless the operator wants none.
 func (c *checker) checkChats(ctx context.Context) (goOn bool) {
 	if c.options.NoChat {
-		c.skip("chat", "no chat is sent, because of --no-chat",
+		c.skip(checkChat, "no chat is sent, because of --no-chat",
 			"Without --no-chat, this command also checks how answers arrive, the limit, and disconnects.")
 		return true
 	}
@@ -64,7 +64,7 @@ func (c *checker) announceCost() {
 		found += "; a further one is cut off"
 	}
 	c.add(doctor.Finding{
-		Level: doctor.Note, Check: "cost", Found: found,
+		Level: doctor.Note, Check: checkCost, Found: found,
 		Why: "They cost as much as a visitor's, and count in the site's limits. --no-chat sends none.",
 	})
 }
@@ -79,7 +79,7 @@ func (c *checker) checkChat(ctx context.Context) *transcript {
 	switch {
 	case err != nil:
 		c.add(doctor.Finding{
-			Level: doctor.Wrong, Check: "chat", Found: "the chat gets no answer: " + err.Error(),
+			Level: doctor.Wrong, Check: checkChat, Found: "the chat gets no answer: " + err.Error(),
 			Why: "The chat itself always answers, at the latest after max_duration.",
 			Do:  "See which proxy between this machine and Caddy cuts connections, and allow more than two minutes there, or as much as max_duration.",
 		})
@@ -91,13 +91,17 @@ func (c *checker) checkChat(ctx context.Context) *transcript {
 		}
 		return nil
 	}
-	defer s.close()
 	t := s.readAll()
+	if ctx.Err() != nil {
+		c.stop(ctx, s)
+		return nil
+	}
+	s.close()
 	if c.admin != nil {
 		t.sentFirst = c.sentFirst(ctx, before)
 	}
 	if len(t.events) > 0 {
-		c.ok("chat", fmt.Sprintf("the chat is answered over %s: response headers after %s, the first event after %s, the end after %s",
+		c.ok(checkChat, fmt.Sprintf("the chat is answered over %s: response headers after %s, the first event after %s, the end after %s",
 			t.proto, seconds(t.started.Sub(t.sent)), seconds(t.events[0].at.Sub(t.sent)), seconds(t.duration())))
 	}
 	c.checkErrorPages(nil)
@@ -122,7 +126,7 @@ func (s *stream) readAll() *transcript {
 
 // reportNoStream reports an answer to a chat that is no event stream.
 func (c *checker) reportNoStream(a *answer) {
-	f := doctor.Finding{Level: doctor.Wrong, Check: "chat", Found: "the chat gets " + a.describe(), Why: "Visitors get no answer."}
+	f := doctor.Finding{Level: doctor.Wrong, Check: checkChat, Found: "the chat gets " + a.describe(), Why: "Visitors get no answer."}
 	r, ours := a.refusal()
 	after := a.retryAfter()
 	switch {
@@ -161,25 +165,24 @@ func (a *answer) retryAfter() string {
 // checkErrorPages reports whether an error 502 or 504 arrives as the chat writes it. failed is the error that a chat got; nil
 // means that it got none.
 func (c *checker) checkErrorPages(failed *answer) {
-	const check = "error-pages"
 	proxies := c.proxies()
 	keep := settings(proxies, func(p product) string { return p.keepErrors },
 		"Turn off the error pages of the proxy for the chat's path. Or let Caddy answer 503 instead, as the README shows with intercept.")
 	switch {
 	case failed == nil && strings.Contains(names(proxies), "Cloudflare"):
 		c.add(doctor.Finding{
-			Level: doctor.Note, Check: check, Found: "Cloudflare is in front, which can replace errors 502 and 504 by its own pages",
+			Level: doctor.Note, Check: checkErrorPages, Found: "Cloudflare is in front, which can replace errors 502 and 504 by its own pages",
 			Why: "A page cannot read those, so it cannot tell its visitor what is wrong.", Do: keep,
 		})
 	case failed == nil:
-		c.skip(check, "no chat has failed, so it is unknown whether a proxy replaces errors 502 and 504", "Check again while the upstream fails, or with an endpoint that does not exist.")
+		c.skip(checkErrorPages, "no chat has failed, so it is unknown whether a proxy replaces errors 502 and 504", "Check again while the upstream fails, or with an endpoint that does not exist.")
 	default:
 		if _, ours := failed.refusal(); ours {
-			c.ok(check, fmt.Sprintf("an error %d arrives as the chat writes it", failed.status))
+			c.ok(checkErrorPages, fmt.Sprintf("an error %d arrives as the chat writes it", failed.status))
 			return
 		}
 		c.add(doctor.Finding{
-			Level: doctor.Wrong, Check: check, Found: "an error arrives as " + failed.describe() + ", and not as the chat writes it",
+			Level: doctor.Wrong, Check: checkErrorPages, Found: "an error arrives as " + failed.describe() + ", and not as the chat writes it",
 			Why: "The page cannot read it, so it cannot tell its visitor what is wrong, or when to try again.", Do: keep,
 		})
 	}

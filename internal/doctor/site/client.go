@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -30,9 +31,6 @@ const (
 // String returns the usual name of the protocol.
 func (p protocol) String() string { return strings.TrimSuffix(string(p), ".0") }
 
-// check returns the name of the check for the protocol.
-func (p protocol) check() string { return strings.ToLower(p.String()) }
-
 const (
 	userAgent = "caddy-illumichat-check"
 
@@ -49,7 +47,7 @@ type client struct {
 	pin    pin
 
 	mu   sync.Mutex
-	kept map[protocol]*connection // for requests that cost nothing
+	kept map[protocol]*connection // for requests that cost nothing; those that need one of their own call connect
 }
 
 func newClient(t target, insecure bool) *client {
@@ -118,12 +116,15 @@ func (p *pin) get(address string) string {
 
 func (p *pin) dialTCP(ctx context.Context, network, address string) (net.Conn, error) {
 	conn, err := new(net.Dialer).DialContext(ctx, network, p.get(address))
-	if err == nil {
-		p.mu.Lock()
-		p.address = conn.RemoteAddr().String()
-		p.mu.Unlock()
+	if err != nil {
+		return nil, err
 	}
-	return conn, err
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.address == "" {
+		p.address = conn.RemoteAddr().String()
+	}
+	return conn, nil
 }
 
 func (p *pin) dialQUIC(ctx context.Context, address string, tlsConfig *tls.Config, config *quic.Config) (*quic.Conn, error) {
@@ -186,14 +187,13 @@ type answer struct {
 
 // ask sends a request that costs nothing over p, and reads its answer.
 func (c *client) ask(ctx context.Context, p protocol, r request) (*answer, error) {
-	return c.askOver(ctx, c.keep(p), r)
-}
-
-func (c *client) askOver(ctx context.Context, over http.RoundTripper, r request) (*answer, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	limited, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	resp, err := c.send(ctx, over, r)
+	resp, err := c.send(limited, c.keep(p), r)
 	if err != nil {
+		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+			err = cause.As(fmt.Sprintf("no answer within %s", requestTimeout), err)
+		}
 		return nil, err
 	}
 	defer resp.Body.Close()

@@ -53,11 +53,11 @@ func (c *checker) probe(ctx context.Context, p protocol) error {
 // checkReachable reports whether the site answers at all. err is that of the first probe.
 func (c *checker) checkReachable(err error) bool {
 	if err == nil && len(c.probes) > 0 {
-		c.ok("reachable", "the site answers at "+c.client.pin.get(c.target.url.Host))
+		c.ok(checkReachable, "the site answers at "+c.client.pin.get(c.target.url.Host))
 		return true
 	}
 	f := doctor.Finding{
-		Level: doctor.Wrong, Check: "reachable", Found: "the site does not answer over HTTP/1.1",
+		Level: doctor.Wrong, Check: checkReachable, Found: "the site does not answer over HTTP/1.1",
 		Why: "Nothing else can be checked.",
 		Do:  "See whether the host and the port are right, whether Caddy runs, and whether a firewall lets this machine in.",
 	}
@@ -74,13 +74,13 @@ func (c *checker) checkReachable(err error) bool {
 // checkUnencrypted reports a site without TLS.
 func (c *checker) checkUnencrypted() bool {
 	f := doctor.Finding{
-		Level: doctor.Warning, Check: "certificate", Found: "the site is plain HTTP",
+		Level: doctor.Warning, Check: checkCertificate, Found: "the site is plain HTTP",
 		Why: "Anyone on the way can read and change what visitors and the assistant write.",
 		Do:  "Give the site a public name without http://, and Caddy gets a certificate by itself. Then check the https URL.",
 	}
 	host := c.target.url.Hostname()
 	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
-		f = doctor.Finding{Level: doctor.Note, Check: "certificate", Found: "the site is plain HTTP, on this machine alone"}
+		f = doctor.Finding{Level: doctor.Note, Check: checkCertificate, Found: "the site is plain HTTP, on this machine alone"}
 	}
 	c.add(f)
 	return true
@@ -89,11 +89,11 @@ func (c *checker) checkUnencrypted() bool {
 // checkHTTP1 reports whether the site speaks HTTP/1.1.
 func (c *checker) checkHTTP1() {
 	if c.probes[http1Protocol] != nil {
-		c.ok(http1Protocol.check(), "the site speaks HTTP/1.1")
+		c.ok(checkHTTP1, "the site speaks HTTP/1.1")
 		return
 	}
 	c.add(doctor.Finding{
-		Level: doctor.Note, Check: http1Protocol.check(), Found: "the site does not speak HTTP/1.1",
+		Level: doctor.Note, Check: checkHTTP1, Found: "the site does not speak HTTP/1.1",
 		Why: "Browsers do not need it, but some other clients do.",
 	})
 }
@@ -101,7 +101,7 @@ func (c *checker) checkHTTP1() {
 // checkHTTP2 reports whether the site speaks HTTP/2. err is the probe's.
 func (c *checker) checkHTTP2(err error) {
 	if c.probes[http2Protocol] != nil {
-		c.ok(http2Protocol.check(), "the site speaks HTTP/2")
+		c.ok(checkHTTP2, "the site speaks HTTP/2")
 		return
 	}
 	found := "the site does not speak HTTP/2"
@@ -109,7 +109,7 @@ func (c *checker) checkHTTP2(err error) {
 		found += ": " + err.Error()
 	}
 	c.add(doctor.Finding{
-		Level: doctor.Warning, Check: http2Protocol.check(), Found: found,
+		Level: doctor.Warning, Check: checkHTTP2, Found: found,
 		Why: "Over HTTP/1.1 a browser opens about six connections to a site, and each open answer occupies one of them.",
 		Do:  "Turn HTTP/2 on where TLS ends: it is on by default in Caddy, and `http2 on;` turns it on in nginx.",
 	})
@@ -118,9 +118,8 @@ func (c *checker) checkHTTP2(err error) {
 // checkHTTP3 reports whether the site speaks HTTP/3, if it announces it. Browsers do not try it otherwise. Later requests use
 // TCP all the same, because that is how proxies pass them on.
 func (c *checker) checkHTTP3(ctx context.Context) {
-	check := http3Protocol.check()
 	if !c.announcesHTTP3() {
-		c.add(doctor.Finding{Level: doctor.Note, Check: check, Found: "no Alt-Svc header announces HTTP/3, so browsers do not use it"})
+		c.add(doctor.Finding{Level: doctor.Note, Check: checkHTTP3, Found: "no Alt-Svc header announces HTTP/3, so browsers do not use it"})
 		return
 	}
 	c.report.Progress("connecting over " + http3Protocol.String())
@@ -130,11 +129,11 @@ func (c *checker) checkHTTP3(ctx context.Context) {
 	err := c.probe(ctx, http3Protocol)
 	c.protocol = overTCP
 	if c.probes[http3Protocol] != nil {
-		c.ok(check, "the site speaks HTTP/3")
+		c.ok(checkHTTP3, "the site speaks HTTP/3")
 		return
 	}
 	f := doctor.Finding{
-		Level: doctor.Warning, Check: check, Found: "an Alt-Svc header announces HTTP/3, but the site cannot be reached over it",
+		Level: doctor.Warning, Check: checkHTTP3, Found: "an Alt-Svc header announces HTTP/3, but the site cannot be reached over it",
 		Why: "Browsers try HTTP/3 first, and lose time before they fall back to TCP.",
 		Do:  "Open the port for UDP as well, in the firewall and in Docker (443:443/udp). Or turn HTTP/3 off: servers { protocols h1 h2 }",
 	}

@@ -16,32 +16,30 @@ func (c *checker) checkDelivery(t *transcript) {
 }
 
 func (c *checker) checkCompression(t *transcript) {
-	const check = "compression"
 	switch encoding := t.header.Get("Content-Encoding"); strings.ToLower(encoding) {
 	case "", "identity":
-		c.ok(check, "the answer is not compressed")
+		c.ok(checkCompression, "the answer is not compressed")
 	case "gzip":
 		c.add(doctor.Finding{
-			Level: doctor.Warning, Check: check, Found: "something on the way compresses the answer with gzip",
+			Level: doctor.Warning, Check: checkCompression, Found: "something on the way compresses the answer with gzip",
 			Why: "A compressor holds events back until a block is full, unless it flushes after each one.",
 			Do:  "Do not compress text/event-stream, or let the proxy honour the no-transform of Cache-Control.",
 		})
 	default:
 		c.add(doctor.Finding{
-			Level: doctor.Wrong, Check: check, Found: "the answer has a Content-Encoding that was not asked for",
+			Level: doctor.Wrong, Check: checkCompression, Found: "the answer has a Content-Encoding that was not asked for",
 			Why: "A browser may not be able to read it.", Do: "See which proxy encodes responses, and keep it from the chat's path.",
 		})
 	}
 }
 
 func (c *checker) checkHeaders(t *transcript) {
-	const check = "headers"
 	if hasDirective(t.header, "no-cache") && hasDirective(t.header, "no-transform") {
-		c.ok(check, "the answer has the headers that the chat sets")
+		c.ok(checkHeaders, "the answer has the headers that the chat sets")
 		return
 	}
 	c.add(doctor.Finding{
-		Level: doctor.Warning, Check: check, Found: "Cache-Control does not say no-cache and no-transform, as the chat's does",
+		Level: doctor.Warning, Check: checkHeaders, Found: "Cache-Control does not say no-cache and no-transform, as the chat's does",
 		Why: "A proxy on the way may keep the answer for others, or compress it.",
 		Do:  "Let proxies, CDN rules and `header` directives leave Cache-Control alone on the chat's path.",
 	})
@@ -49,9 +47,8 @@ func (c *checker) checkHeaders(t *transcript) {
 
 // checkBytes reports whether the answer consists of whole events. The chat sends no others.
 func (c *checker) checkBytes(t *transcript) {
-	const check = "bytes"
 	f := doctor.Finding{
-		Level: doctor.Wrong, Check: check,
+		Level: doctor.Wrong, Check: checkBytes,
 		Why: "The chat sends whole events only, so something on the way changes or cuts the answer.",
 		Do:  "Check the chat at Caddy itself, and then through each proxy, to see which one it is.",
 	}
@@ -66,7 +63,7 @@ func (c *checker) checkBytes(t *transcript) {
 		f.Found = "the answer ends within an event"
 	}
 	if f.Found == "" {
-		c.ok(check, fmt.Sprintf("all %d events are whole", len(t.events)))
+		c.ok(checkBytes, fmt.Sprintf("all %d events are whole", len(t.events)))
 		return
 	}
 	c.add(f)
@@ -74,7 +71,6 @@ func (c *checker) checkBytes(t *transcript) {
 
 // checkFinish reports whether the answer has exactly one finish.
 func (c *checker) checkFinish(t *transcript) {
-	const check = "finish"
 	finishes := 0
 	var last *event
 	for i := range t.events {
@@ -84,7 +80,7 @@ func (c *checker) checkFinish(t *transcript) {
 			last = e
 		}
 	}
-	f := doctor.Finding{Level: doctor.Wrong, Check: check, Why: "The chat sends exactly one finish, and a page takes an answer without one for incomplete."}
+	f := doctor.Finding{Level: doctor.Wrong, Check: checkFinish, Why: "The chat sends exactly one finish, and a page takes an answer without one for incomplete."}
 	switch {
 	case finishes == 0:
 		f.Found = fmt.Sprintf("the answer has no finish, and ends after %s", seconds(t.duration()))
@@ -106,7 +102,7 @@ func (c *checker) checkFinish(t *transcript) {
 		}
 		f.Do = "See Caddy's log: its line on the broken answer has the cause."
 	default:
-		c.ok(check, "the answer has exactly one finish")
+		c.ok(checkFinish, "the answer has exactly one finish")
 		return
 	}
 	c.add(f)

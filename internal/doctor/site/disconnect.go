@@ -19,30 +19,29 @@ const (
 // checkDisconnect reports whether the upstream request ends when the visitor disconnects. t is an earlier answer, whose
 // duration tells an end by disconnect from one by itself.
 func (c *checker) checkDisconnect(ctx context.Context, t *transcript) {
-	const check = "disconnect"
 	switch {
 	case c.admin == nil:
-		c.skip(check, "whether an answer ends when the visitor disconnects can only be seen at Caddy", "Write --admin with the address of Caddy's admin API, such as localhost:2019.")
+		c.skip(checkDisconnect, "whether an answer ends when the visitor disconnects can only be seen at Caddy", "Write --admin with the address of Caddy's admin API, such as localhost:2019.")
 		return
 	case t.header.Get(streamHeader) != "":
 		c.add(doctor.Finding{
-			Level: doctor.Note, Check: check, Found: "with resume, an answer continues for a while after its visitor has disconnected, so that the visitor can come back",
+			Level: doctor.Note, Check: checkDisconnect, Found: "with resume, an answer continues for a while after its visitor has disconnected, so that the visitor can come back",
 			Why: "Your quota pays for it until `grace` is over, or until the page stops it.",
 		})
 		return
 	case t.duration() < shortAnswer:
-		c.skip(check, "the answer is too short to be cut", "Ask for a longer answer with --question.")
+		c.skip(checkDisconnect, "the answer is too short to be cut", "Ask for a longer answer with --question.")
 		return
 	}
 	c.report.Progress("disconnecting in the middle of an answer")
 	before, err := c.settled(ctx)
 	if err != nil {
-		c.skip(check, "the admin API cannot be used: "+err.Error(), "Write --admin with the address of the Caddy that has the chat, such as localhost:2019.")
+		c.skip(checkDisconnect, "the admin API cannot be used: "+err.Error(), "Write --admin with the address of the Caddy that has the chat, such as localhost:2019.")
 		return
 	}
 	f := c.disconnect(ctx, before, t)
 	if ctx.Err() == nil {
-		f.Check = check
+		f.Check = checkDisconnect
 		c.add(f)
 	}
 }

@@ -6,7 +6,9 @@
 //
 //	reachable       the site accepts connections
 //	certificate     browsers accept its certificate
-//	http/1.1        it speaks this version of HTTP; so do http/2 and http/3
+//	http/1.1        it speaks HTTP/1.1
+//	http/2          it speaks HTTP/2
+//	http/3          it speaks HTTP/3
 //	handler         the chat answers, and nothing in front of it
 //	refusals        refusals arrive in the shape that a page reads
 //	own-page        the site's own pages may use the chat

@@ -9,16 +9,15 @@ import (
 
 // checkEvents reports whether the events of an answer arrive one by one.
 func (c *checker) checkEvents(t *transcript) {
-	const check = "events"
 	p := paceOf(t.sent, t.arrivals())
 	r := p.rhythm()
-	f := doctor.Finding{Check: check, Why: "Visitors wait for a long time and then see much at once, instead of reading along."}
+	f := doctor.Finding{Check: checkEvents, Why: "Visitors wait for a long time and then see much at once, instead of reading along."}
 	switch r {
 	case oneByOne:
-		c.ok(check, fmt.Sprintf("%d events arrive one by one, over %s", p.events, seconds(p.span)))
+		c.ok(checkEvents, fmt.Sprintf("%d events arrive one by one, over %s", p.events, seconds(p.span)))
 		return
 	case unclear:
-		c.skip(check, fmt.Sprintf("the answer is too short to tell: %d events within %s, after %s", p.events, seconds(p.span), seconds(p.wait)),
+		c.skip(checkEvents, fmt.Sprintf("the answer is too short to tell: %d events within %s, after %s", p.events, seconds(p.span), seconds(p.wait)),
 			"Ask for a longer answer with --question.")
 		return
 	case allAtOnce:

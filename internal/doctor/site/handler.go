@@ -16,7 +16,7 @@ func (c *checker) checkHandler(context.Context) (goOn bool) {
 	a := c.probes[c.protocol]
 	if !a.isRefusal(codeBadRequest) {
 		f := c.explain(a)
-		f.Check = "handler"
+		f.Check = checkHandler
 		c.add(f)
 		return false
 	}
@@ -28,13 +28,13 @@ func (c *checker) checkHandler(context.Context) (goOn bool) {
 			reached = append(reached, p.String())
 		default:
 			c.add(doctor.Finding{
-				Level: doctor.Wrong, Check: "handler", Found: fmt.Sprintf("over %s, something else than the chat answers: %s", p, other.describe()),
+				Level: doctor.Wrong, Check: checkHandler, Found: fmt.Sprintf("over %s, something else than the chat answers: %s", p, other.describe()),
 				Why: "Browsers choose the version of HTTP by themselves, so the chat fails for some visitors.",
 				Do:  "Serve the same site over all versions of HTTP that the server offers.",
 			})
 		}
 	}
-	c.ok("handler", "the chat answers over "+strings.Join(reached, ", "))
+	c.ok(checkHandler, "the chat answers over "+strings.Join(reached, ", "))
 	return true
 }
 

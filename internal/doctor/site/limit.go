@@ -16,14 +16,14 @@ func (c *checker) checkLimit(ctx context.Context, t *transcript) {
 	first, ok := allowanceOf(t.header)
 	if !ok {
 		c.add(doctor.Finding{
-			Level: doctor.Warning, Check: "limit", Found: "no limit for each client shows: the answer has no RateLimit header of the chat",
+			Level: doctor.Warning, Check: checkLimit, Found: "no limit for each client shows: the answer has no RateLimit header of the chat",
 			Why: "Strangers can spend your quota. A limit that all visitors share does not show, and lets one of them spend it all.",
 			Do:  "Write in the block of illumichat, for example:\nlimit 20 1h\nlimit 2000 24h site\nIf there is such a limit, see which proxy removes RateLimit.",
 		})
-		c.skip("forged-address", "no limit shows, so none can be bypassed", "")
+		c.skip(checkForgedAddress, "no limit shows, so none can be bypassed", "")
 		return
 	}
-	c.ok("limit", fmt.Sprintf("a client may send %d chats in %s", first.quota, first.window))
+	c.ok(checkLimit, fmt.Sprintf("a client may send %d chats in %s", first.quota, first.window))
 	c.report.Progress("sending a chat with forged addresses")
 	c.checkForgedAddress(ctx, t.started, first)
 }
@@ -35,8 +35,8 @@ var forgeries = [][]string{
 	{"X-Forwarded-For", "Forwarded"},
 }
 
-// forge returns headers that name an address. It is one of those that nobody has (RFC 5737, RFC 2544), and differs from run
-// to run, so that no earlier run has used its limit.
+// forge returns headers that name an address. It is one that nobody has (RFC 2544), and differs from run to run, so
+// that no earlier run has used its limit.
 func forge(names []string) []string {
 	address := fmt.Sprintf("198.%d.%d.%d", 18+rand.IntN(2), rand.IntN(256), 1+rand.IntN(254))
 	var header []string
@@ -53,11 +53,10 @@ func forge(names []string) []string {
 // checkForgedAddress reports whether a chat with forged addresses counts as another client's. It reads no more than the
 // response headers.
 func (c *checker) checkForgedAddress(ctx context.Context, asked time.Time, first allowance) {
-	const check = "forged-address"
 	for _, names := range forgeries {
 		s, a, err := c.open(ctx, c.chat(forge(names)...))
 		if err != nil {
-			c.skip(check, "the chat with forged addresses gets no answer: "+err.Error(), "Check again.")
+			c.skip(checkForgedAddress, "the chat with forged addresses gets no answer: "+err.Error(), "Check again.")
 			return
 		}
 		if s != nil {
@@ -69,31 +68,30 @@ func (c *checker) checkForgedAddress(ctx context.Context, asked time.Time, first
 			continue
 		}
 		if a.isRefusal(codeRateLimit) && first.left == 0 {
-			c.ok(check, "a chat with forged addresses is refused as well, because this machine has used up its limit")
+			c.ok(checkForgedAddress, "a chat with forged addresses is refused as well, because this machine has used up its limit")
 			return
 		}
-		c.skip(check, "the chat with forged addresses gets "+a.describe(), "Check again later.")
+		c.skip(checkForgedAddress, "the chat with forged addresses gets "+a.describe(), "Check again later.")
 		return
 	}
-	c.ok(check, "something in front of the chat refuses requests with forged addresses")
+	c.ok(checkForgedAddress, "something in front of the chat refuses requests with forged addresses")
 }
 
 // reportForgery reports whether a chat with forged addresses was counted as this machine's. header is that of its answer.
 func (c *checker) reportForgery(first allowance, header map[string][]string, elapsed time.Duration) {
-	const check = "forged-address"
 	second, ok := allowanceOf(header)
 	if !ok {
-		c.skip(check, "the answer to the chat with forged addresses shows no limit", "See which proxy removes RateLimit.")
+		c.skip(checkForgedAddress, "the answer to the chat with forged addresses shows no limit", "See which proxy removes RateLimit.")
 		return
 	}
 	switch compare(first, second, elapsed) {
 	case countedTogether:
-		c.ok(check, "X-Forwarded-For, Forwarded, CF-Connecting-IP and True-Client-IP of a stranger do not bypass the limit")
+		c.ok(checkForgedAddress, "X-Forwarded-For, Forwarded, CF-Connecting-IP and True-Client-IP of a stranger do not bypass the limit")
 	case cannotTell:
-		c.skip(check, "the count of the limit changes too fast to tell whether a forged address bypasses it", "Check again later, when this machine has not chatted for a while.")
+		c.skip(checkForgedAddress, "the count of the limit changes too fast to tell whether a forged address bypasses it", "Check again later, when this machine has not chatted for a while.")
 	case countedApart:
 		f := doctor.Finding{
-			Level: doctor.Wrong, Check: check,
+			Level: doctor.Wrong, Check: checkForgedAddress,
 			Found: "a stranger bypasses the limit with a forged X-Forwarded-For, Forwarded, CF-Connecting-IP or True-Client-IP",
 			Why:   "Each forged address has a quota of its own, so the limit does not keep anyone from spending yours.",
 			Do: "List in trusted_proxies only the addresses of your CDN or proxy, and add trusted_proxies_strict. With no proxy, remove trusted_proxies.\n" +
@@ -114,12 +112,4 @@ func (c *checker) reportForgery(first allowance, header map[string][]string, ela
 func isPrivate(address string) bool {
 	remote, err := netip.ParseAddrPort(address)
 	return err == nil && (remote.Addr().Unmap().IsLoopback() || remote.Addr().Unmap().IsPrivate() || remote.Addr().IsLinkLocalUnicast())
-}
-
-// stop ends a chat whose rest is of no interest, so that it costs as little as possible.
-func (c *checker) stop(ctx context.Context, s *stream) {
-	if id := s.header.Get(streamHeader); id != "" {
-		_, _ = c.client.ask(ctx, c.protocol, stopRequest(id))
-	}
-	s.close()
 }

@@ -15,16 +15,22 @@ const foreignOrigin = "https://illumichat-check.invalid"
 
 // checkOrigins reports which pages may use the chat. No request has a valid chat, so one that is let in costs nothing.
 func (c *checker) checkOrigins(ctx context.Context) (goOn bool) {
-	for _, check := range []func(context.Context) error{
-		c.checkOwnPage, c.checkForeignPage, c.checkForm, c.checkTextPlain, c.checkAllowedPage,
+	c.report.Progress("asking as pages of several origins")
+	for _, check := range []struct {
+		name string
+		run  func(context.Context) error
+	}{
+		{checkOwnPage, c.checkOwnPage}, {checkForeignPage, c.checkForeignPage}, {checkForm, c.checkForm}, {checkTextPlain, c.checkTextPlain}, {checkAllowedPage, c.checkAllowedPage},
 	} {
-		c.report.Progress("asking as pages of several origins")
-		if err := check(ctx); err != nil && ctx.Err() == nil {
-			c.add(doctor.Finding{
-				Level: doctor.Wrong, Check: "foreign-page", Found: "a request of a page gets no answer: " + err.Error(),
-				Why: "Browsers send such requests, too.", Do: "See whether a firewall in front of Caddy cuts such connections.",
-			})
+		err := check.run(ctx)
+		if ctx.Err() != nil {
 			return false
+		}
+		if err != nil {
+			c.add(doctor.Finding{
+				Level: doctor.Wrong, Check: check.name, Found: "the request gets no answer: " + err.Error(),
+				Why: "Browsers send such requests.", Do: "See whether a firewall in front of Caddy cuts such connections.",
+			})
 		}
 	}
 	return true
@@ -42,7 +48,6 @@ func fromPage(origin, site string) request {
 
 // checkOwnPage reports whether the site's own pages may use the chat, in browsers with and without Sec-Fetch-Site.
 func (c *checker) checkOwnPage(ctx context.Context) error {
-	const check = "own-page"
 	modern, err := c.client.ask(ctx, c.protocol, fromPage(c.target.origin, "same-origin"))
 	if err != nil {
 		return err
@@ -54,12 +59,12 @@ func (c *checker) checkOwnPage(ctx context.Context) error {
 	switch {
 	case !modern.isRefusal(codeBadRequest):
 		c.add(doctor.Finding{
-			Level: doctor.Wrong, Check: check, Found: fmt.Sprintf("a page of %s itself is refused: %s", c.target.origin, modern.describe()),
+			Level: doctor.Wrong, Check: checkOwnPage, Found: fmt.Sprintf("a page of %s itself is refused: %s", c.target.origin, modern.describe()),
 			Why: "The site's own pages cannot chat.", Do: "Let proxies pass Origin and Sec-Fetch-Site unchanged.\n" + c.keepHost(modern),
 		})
 	case !old.isRefusal(codeBadRequest):
 		f := doctor.Finding{
-			Level: doctor.Warning, Check: check,
+			Level: doctor.Warning, Check: checkOwnPage,
 			Found: "a page of the site itself is refused if the browser sends no Sec-Fetch-Site: " + old.describe(),
 			Why:   "Browsers before 2023 send none. For them, Origin and Host must name the same host, and a proxy seems to rewrite Host.",
 			Do:    c.keepHost(old),
@@ -70,7 +75,7 @@ func (c *checker) checkOwnPage(ctx context.Context) error {
 		}
 		c.add(f)
 	default:
-		c.ok(check, "pages of "+c.target.origin+" may use the chat")
+		c.ok(checkOwnPage, "pages of "+c.target.origin+" may use the chat")
 	}
 	return nil
 }
@@ -83,7 +88,6 @@ func (c *checker) keepHost(a *answer) string {
 
 // checkForeignPage reports whether a page of another origin is refused.
 func (c *checker) checkForeignPage(ctx context.Context) error {
-	const check = "foreign-page"
 	for _, site := range []string{"cross-site", ""} {
 		a, err := c.client.ask(ctx, c.protocol, fromPage(foreignOrigin, site))
 		if err != nil {
@@ -91,7 +95,7 @@ func (c *checker) checkForeignPage(ctx context.Context) error {
 		}
 		if !a.isRefusal(codeOrigin) {
 			f := doctor.Finding{
-				Level: doctor.Wrong, Check: check, Found: fmt.Sprintf("a page of another origin is not refused as such, but gets %s", a.describe()),
+				Level: doctor.Wrong, Check: checkForeignPage, Found: fmt.Sprintf("a page of another origin is not refused as such, but gets %s", a.describe()),
 				Why: "Any page of the web can make its visitors' browsers spend your quota.",
 				Do:  "Let proxies pass Origin and Sec-Fetch-Site unchanged, and do not remove them with request_header.",
 			}
@@ -103,14 +107,14 @@ func (c *checker) checkForeignPage(ctx context.Context) error {
 		}
 		if shared := a.header["Access-Control-Allow-Origin"]; len(shared) > 0 {
 			c.add(doctor.Finding{
-				Level: doctor.Note, Check: check,
+				Level: doctor.Note, Check: checkForeignPage,
 				Found: "the refusal has an Access-Control-Allow-Origin, which the chat does not send to this origin",
 				Why:   "A site-wide `header` directive or a proxy adds it. Pages of other origins can read the refusal, but still not chat.",
 			})
 			return nil
 		}
 	}
-	c.ok(check, "a page of another origin is refused")
+	c.ok(checkForeignPage, "a page of another origin is refused")
 	return nil
 }
 
@@ -139,16 +143,15 @@ func (c *checker) refusedForeign(ctx context.Context, check, what string, r requ
 func (c *checker) checkForm(ctx context.Context) error {
 	r := fromPage(foreignOrigin, "cross-site").with("Content-Type", "application/x-www-form-urlencoded", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document")
 	r.body = "messages=1"
-	return c.refusedForeign(ctx, "form", "a form", r)
+	return c.refusedForeign(ctx, checkForm, "a form", r)
 }
 
 func (c *checker) checkTextPlain(ctx context.Context) error {
-	return c.refusedForeign(ctx, "text-plain", "a text/plain request", fromPage(foreignOrigin, "cross-site").with("Content-Type", "text/plain;charset=UTF-8"))
+	return c.refusedForeign(ctx, checkTextPlain, "a text/plain request", fromPage(foreignOrigin, "cross-site").with("Content-Type", "text/plain;charset=UTF-8"))
 }
 
 // checkAllowedPage reports whether a page of the origin that the operator named may use the chat and read its answers.
 func (c *checker) checkAllowedPage(ctx context.Context) error {
-	const check = "allowed-page"
 	origin := c.options.Origin
 	if origin == "" {
 		return nil
@@ -163,7 +166,7 @@ func (c *checker) checkAllowedPage(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	f := doctor.Finding{Level: doctor.Wrong, Check: check, Why: "Browsers keep the chat from pages of this origin."}
+	f := doctor.Finding{Level: doctor.Wrong, Check: checkAllowedPage, Why: "Browsers keep the chat from pages of this origin."}
 	switch {
 	case a.isRefusal(codeOrigin):
 		f.Found = "pages of " + origin + " are refused"
@@ -185,7 +188,7 @@ func (c *checker) checkAllowedPage(ctx context.Context) error {
 		}
 	}
 	if f.Found == "" {
-		c.ok(check, "pages of "+origin+" may use the chat and read its answers")
+		c.ok(checkAllowedPage, "pages of "+origin+" may use the chat and read its answers")
 		return nil
 	}
 	c.add(f)

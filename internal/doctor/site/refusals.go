@@ -42,14 +42,11 @@ func (c *checker) checkRefusals(ctx context.Context) (goOn bool) {
 	good := 0
 	for _, p := range provokedRefusals {
 		a, err := c.client.ask(ctx, c.protocol, p.request)
-		switch {
-		case ctx.Err() != nil:
+		if ctx.Err() != nil {
 			return false
-		case err != nil:
-			c.add(doctor.Finding{
-				Level: doctor.Wrong, Check: "refusals", Found: fmt.Sprintf("%s gets no answer: %s", p.name, err),
-				Why: "A page cannot tell its visitor what is wrong.", Do: "See whether a firewall in front of Caddy cuts such connections.",
-			})
+		}
+		if err != nil {
+			c.add(p.unanswered(err))
 			continue
 		}
 		c.resumable = c.resumable || a.isRefusal(codeBadRequestStream)
@@ -60,22 +57,37 @@ func (c *checker) checkRefusals(ctx context.Context) (goOn bool) {
 		}
 	}
 	if good > 0 {
-		c.ok("refusals", fmt.Sprintf("%d of %d refusals arrive as the chat writes them", good, len(provokedRefusals)))
+		c.ok(checkRefusals, fmt.Sprintf("%d of %d refusals arrive as the chat writes them", good, len(provokedRefusals)))
 	}
 	return true
 }
 
+// unanswered returns the finding that a request gets no answer.
+func (p *provoked) unanswered(err error) doctor.Finding {
+	f := doctor.Finding{
+		Level: doctor.Wrong, Check: checkRefusals, Found: fmt.Sprintf("%s gets no answer: %s", p.name, err),
+		Why: "A page cannot tell its visitor what is wrong.", Do: "See whether a firewall in front of Caddy cuts such connections.",
+	}
+	if p.rare {
+		f.Level, f.Why = doctor.Note, rareWhy
+	}
+	return f
+}
+
+// rareWhy is why it may matter that a request which pages rarely send does not reach the chat.
+const rareWhy = "Pages send only POST, unless the chat has resume. Then they send GET and DELETE as well."
+
 // judge returns a finding if an answer is not what the chat sends.
 func (p *provoked) judge(a *answer) (f doctor.Finding, wrong bool) {
 	f = doctor.Finding{
-		Level: doctor.Wrong, Check: "refusals", Found: fmt.Sprintf("%s gets %s", p.name, a.describe()),
+		Level: doctor.Wrong, Check: checkRefusals, Found: fmt.Sprintf("%s gets %s", p.name, a.describe()),
 		Why: "A page reads the JSON of a refusal to tell its visitor what is wrong. It cannot read this.",
 	}
 	r, ok := a.refusal()
 	switch {
 	case !ok && p.rare:
 		f.Level = doctor.Note
-		f.Why = "Pages send only POST, unless the chat has resume. Then they send GET and DELETE as well."
+		f.Why = rareWhy
 		f.Do = "With resume, match the chat by its path alone and not by a method."
 		return f, true
 	case !ok:

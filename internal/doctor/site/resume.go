@@ -15,8 +15,10 @@ import (
 // streamHeader is the header with the id of an answer that can be resumed.
 const streamHeader = "Illumichat-Stream"
 
-// stopPatience is how long an answer may take to end after it was stopped.
-const stopPatience = 10 * time.Second
+const (
+	stopPatience = 10 * time.Second // how long an answer may take to end after it was stopped
+	lastPatience = 5 * time.Second  // how long a request may take that only saves cost
+)
 
 // newStreamID returns an id as a page chooses it: 128 random bits.
 func newStreamID() string {
@@ -30,25 +32,35 @@ func stopRequest(id string) request {
 	return request{method: http.MethodDelete, header: map[string]string{streamHeader: id}}
 }
 
+// stop ends a chat whose rest is of no interest, so that it costs as little as possible. It does so after an interruption as
+// well: with resume, the answer would go on for a while.
+func (c *checker) stop(ctx context.Context, s *stream) {
+	defer s.close()
+	if id := s.header.Get(streamHeader); id != "" {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastPatience)
+		defer cancel()
+		_, _ = c.client.ask(ctx, c.protocol, stopRequest(id))
+	}
+}
+
 // checkResume reports whether an answer continues over another connection without a gap or a repeat, and stops when asked
 // to. t is an answer, which shows whether the chat has resume.
 func (c *checker) checkResume(ctx context.Context, t *transcript) {
-	const check = "resume"
 	shown := t.header.Get(streamHeader) != ""
 	switch {
 	case !shown && !c.resumable:
-		c.add(doctor.Finding{Level: doctor.Note, Check: check, Found: "the chat has no resume, so an answer is lost with its connection"})
+		c.add(doctor.Finding{Level: doctor.Note, Check: checkResume, Found: "the chat has no resume, so an answer is lost with its connection"})
 		return
 	case !shown:
 		c.add(doctor.Finding{
-			Level: doctor.Warning, Check: check, Found: "the chat has resume, but its answer has no " + streamHeader + " header",
+			Level: doctor.Warning, Check: checkResume, Found: "the chat has resume, but its answer has no " + streamHeader + " header",
 			Why: "A page that loses its connection cannot continue the answer.",
 			Do:  "If resume has an owner, this is right for visitors who are not logged in. Otherwise, let proxies pass " + streamHeader + ".",
 		})
 		return
 	case !c.resumable:
 		c.add(doctor.Finding{
-			Level: doctor.Wrong, Check: check, Found: "the chat has resume, but a GET does not reach it",
+			Level: doctor.Wrong, Check: checkResume, Found: "the chat has resume, but a GET does not reach it",
 			Why: "A page that loses its connection cannot continue the answer.",
 			Do:  "Match the chat by its path alone and not by a method, and let proxies pass GET and DELETE.",
 		})
@@ -56,7 +68,7 @@ func (c *checker) checkResume(ctx context.Context, t *transcript) {
 	}
 	c.report.Progress("cutting an answer and continuing it")
 	if f := c.cutAndContinue(ctx); ctx.Err() == nil {
-		f.Check = check
+		f.Check = checkResume
 		c.add(f)
 	}
 }
@@ -82,15 +94,14 @@ func (c *checker) cutAndContinue(ctx context.Context) doctor.Finding {
 	case s == nil:
 		return doctor.Finding{Level: doctor.Skipped, Found: "the chat gets " + a.describe(), Do: "Check again later."}
 	}
+	defer c.stop(ctx, s) // if a step fails
 	id := s.header.Get(streamHeader)
 	first, err := s.next()
 	s.close()
 	if id != chosen {
-		c.stop(ctx, s)
 		return wrongResume("the answer does not have the id that the page chose",
 			"Let proxies pass the request header "+streamHeader+" unchanged. A page needs it to send a lost question again.")
 	}
-	defer func() { _, _ = c.client.ask(ctx, c.protocol, stopRequest(id)) }() // in case that a step fails
 	switch {
 	case err != nil:
 		return wrongResume("the answer broke before its first event: "+err.Error(), "See Caddy's log.")

@@ -27,9 +27,10 @@ type stream struct {
 	sent    time.Time // when the request was sent
 	started time.Time // when the response headers arrived
 
-	response *http.Response
-	watch    *tokenWatch
-	release  func() // ends the request and closes the connection
+	response   *http.Response
+	connection *connection
+	cancel     func() // ends the request
+	watch      *tokenWatch
 
 	scanner sse.Scanner
 	buffer  []byte
@@ -91,35 +92,29 @@ func (c *checker) chat(header ...string) request {
 // the whole answer. The caller closes the stream.
 func (c *checker) open(ctx context.Context, r request) (*stream, *answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, chatTimeout)
-	over := c.client.connect(c.protocol)
-	release := func() {
-		cancel()
-		over.close()
-	}
-	sent := time.Now()
-	resp, err := c.client.send(ctx, over, r)
+	s := &stream{sent: time.Now(), connection: c.client.connect(c.protocol), cancel: cancel, watch: &c.client.watch}
+	resp, err := c.client.send(ctx, s.connection, r)
 	if err != nil {
-		release()
+		s.close()
 		return nil, nil, err
 	}
-	started := time.Now()
+	s.response, s.header, s.proto, s.started = resp, resp.Header, protocol(resp.Proto), time.Now()
 	if media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); resp.StatusCode != http.StatusOK || media != sse.MediaType {
-		defer release()
-		defer resp.Body.Close()
+		defer s.close()
 		a, err := c.client.read(resp)
 		return nil, a, err
 	}
-	return &stream{
-		header: resp.Header, proto: protocol(resp.Proto), sent: sent, started: started,
-		response: resp, watch: &c.client.watch, release: release,
-		buffer: make([]byte, 64<<10),
-	}, nil, nil
+	s.buffer = make([]byte, 64<<10)
+	return s, nil, nil
 }
 
 // close cuts the connection, as a visitor who disconnects does.
 func (s *stream) close() {
-	s.release()
-	s.response.Body.Close()
+	s.cancel()
+	if s.response != nil {
+		s.response.Body.Close()
+	}
+	s.connection.close()
 }
 
 var errTooLong = errors.New("the answer is longer than this check reads")

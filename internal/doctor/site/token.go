@@ -42,11 +42,11 @@ func (c *checker) reportToken() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.where == "" {
-		c.ok("token", "nothing that arrived has the form of an API token")
+		c.ok(checkToken, "nothing that arrived has the form of an API token")
 		return
 	}
 	c.add(doctor.Finding{
-		Level: doctor.Wrong, Check: "token",
+		Level: doctor.Wrong, Check: checkToken,
 		Found: w.where + " holds a text that has the form of an API token",
 		Why:   "A token gives access to the whole workspace. The chat never sends its own, so this one is another's, or something else sends it.",
 		Do:    "Find out where the text comes from. If it is a real token, delete the token in IllumiChat and create a new one.",

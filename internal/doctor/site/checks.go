@@ -1,0 +1,30 @@
+package site
+
+// The names of the checks. The package's documentation says what each one finds.
+const (
+	checkReachable     = "reachable"
+	checkCertificate   = "certificate"
+	checkHTTP1         = "http/1.1"
+	checkHTTP2         = "http/2"
+	checkHTTP3         = "http/3"
+	checkHandler       = "handler"
+	checkRefusals      = "refusals"
+	checkOwnPage       = "own-page"
+	checkForeignPage   = "foreign-page"
+	checkForm          = "form"
+	checkTextPlain     = "text-plain"
+	checkAllowedPage   = "allowed-page"
+	checkCost          = "cost"
+	checkChat          = "chat"
+	checkEvents        = "events"
+	checkCompression   = "compression"
+	checkHeaders       = "headers"
+	checkBytes         = "bytes"
+	checkFinish        = "finish"
+	checkErrorPages    = "error-pages"
+	checkLimit         = "limit"
+	checkForgedAddress = "forged-address"
+	checkDisconnect    = "disconnect"
+	checkResume        = "resume"
+	checkToken         = "token"
+)
