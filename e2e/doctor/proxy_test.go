@@ -20,14 +20,27 @@ func behindNginx(t *testing.T, s *sitetest.Site, directives string) string {
 // buffering lets nginx hold answers back: over HTTP/1.0, which was its default for long, it cannot see where a chunk ends.
 const buffering = "proxy_http_version 1.0; proxy_buffering on; proxy_ignore_headers X-Accel-Buffering;"
 
+// healthy are the checks that find nothing wrong at a site with everything.
+const healthy = `reachable handler refusals own-page foreign-page form text-plain allowed-page chat events compression headers bytes finish
+	limit forged-address resume token`
+
 // A proxy without a fault gives no warning.
 func TestHealthyProxy(t *testing.T) {
-	s := sitetest.Serve(t, sitetest.ChatTo(paced(t), everything))
-	url := behindNginx(t, s, "")
-	found := check(t, url+sitetest.ChatPath, site.Options{Origin: "https://www.example.com"})
-	found.wantNothingElse(t)
-	found.wantOK(t, `reachable handler refusals own-page foreign-page form text-plain allowed-page chat events compression headers bytes finish
-		limit forged-address resume token`)
+	options := site.Options{Origin: "https://www.example.com"}
+	t.Run("nginx", func(t *testing.T) {
+		s := sitetest.Serve(t, sitetest.ChatTo(paced(t), everything))
+		found := check(t, behindNginx(t, s, "")+sitetest.ChatPath, options)
+		found.wantNothingElse(t)
+		found.wantOK(t, healthy)
+	})
+	t.Run("Caddy", func(t *testing.T) {
+		behind := sitetest.New(t, "grace_period 1ms")
+		sitetest.Run(t, behind, sitetest.ChatTo(paced(t), everything))
+		s := sitetest.Serve(t, "encode\nreverse_proxy "+behind.Plain)
+		found := check(t, s.Plain+sitetest.ChatPath, options)
+		found.wantNothingElse(t)
+		found.wantOK(t, healthy)
+	})
 }
 
 // A proxy that holds events back is found and named.

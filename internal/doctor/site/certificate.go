@@ -66,7 +66,7 @@ func (c *checker) checkCertificate() (goOn bool) {
 		c.ok(checkCertificate, "the certificate is valid until "+t.leaf.NotAfter.UTC().Format(time.DateOnly))
 		return true
 	}
-	f := doctor.Finding{Check: checkCertificate, Why: "Browsers do not open such a site, so no page of it can chat."}
+	f := doctor.Finding{Check: checkCertificate, Why: "Browsers refuse to open such a site, so its pages cannot chat."}
 	f.Found, f.Do = t.describe()
 	if t.insecure {
 		f.Level, f.Why = doctor.Note, "--insecure accepts it here. Browsers do not."

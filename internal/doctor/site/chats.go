@@ -86,9 +86,7 @@ func (c *checker) checkChat(ctx context.Context) *transcript {
 		return nil
 	case s == nil:
 		c.reportNoStream(a)
-		if a.status >= http.StatusInternalServerError {
-			c.checkErrorPages(a)
-		}
+		c.checkErrorPages(a)
 		return nil
 	}
 	t := s.readAll()
@@ -104,7 +102,7 @@ func (c *checker) checkChat(ctx context.Context) *transcript {
 		c.ok(checkChat, fmt.Sprintf("the chat is answered over %s: response headers after %s, the first event after %s, the end after %s",
 			t.proto, seconds(t.started.Sub(t.sent)), seconds(t.events[0].at.Sub(t.sent)), seconds(t.duration())))
 	}
-	c.checkErrorPages(nil)
+	c.checkErrorPages(&answer{status: http.StatusOK})
 	return t
 }
 
@@ -155,34 +153,33 @@ func (c *checker) reportNoStream(a *answer) {
 
 // retryAfter returns when to ask again, as the end of a sentence, or "" if the answer does not say.
 func (a *answer) retryAfter() string {
-	seconds, err := strconv.ParseUint(a.header.Get("Retry-After"), 10, 32)
+	after, err := strconv.ParseUint(a.header.Get("Retry-After"), 10, 32)
 	if err != nil {
 		return ""
 	}
-	return fmt.Sprintf(", in %d seconds", seconds)
+	return fmt.Sprintf(", in %d seconds", after)
 }
 
-// checkErrorPages reports whether an error 502 or 504 arrives as the chat writes it. failed is the error that a chat got; nil
-// means that it got none.
-func (c *checker) checkErrorPages(failed *answer) {
+// checkErrorPages reports whether an error such as 502 and 504 arrives as the chat writes it. a is the answer to a chat.
+func (c *checker) checkErrorPages(a *answer) {
 	proxies := c.proxies()
 	keep := settings(proxies, func(p product) string { return p.keepErrors },
 		"Turn off the error pages of the proxy for the chat's path. Or let Caddy answer 503 instead, as the README shows with intercept.")
+	failed := a.status >= http.StatusInternalServerError
+	_, ours := a.refusal()
 	switch {
-	case failed == nil && strings.Contains(names(proxies), "Cloudflare"):
+	case !failed && strings.Contains(names(proxies), "Cloudflare"):
 		c.add(doctor.Finding{
 			Level: doctor.Note, Check: checkErrorPages, Found: "Cloudflare is in front, which can replace errors 502 and 504 by its own pages",
 			Why: "A page cannot read those, so it cannot tell its visitor what is wrong.", Do: keep,
 		})
-	case failed == nil:
+	case !failed:
 		c.skip(checkErrorPages, "no chat has failed, so it is unknown whether a proxy replaces errors 502 and 504", "Check again while the upstream fails, or with an endpoint that does not exist.")
+	case ours:
+		c.ok(checkErrorPages, fmt.Sprintf("an error %d arrives as the chat writes it", a.status))
 	default:
-		if _, ours := failed.refusal(); ours {
-			c.ok(checkErrorPages, fmt.Sprintf("an error %d arrives as the chat writes it", failed.status))
-			return
-		}
 		c.add(doctor.Finding{
-			Level: doctor.Wrong, Check: checkErrorPages, Found: "an error arrives as " + failed.describe() + ", and not as the chat writes it",
+			Level: doctor.Wrong, Check: checkErrorPages, Found: "an error arrives as " + a.describe() + ", and not as the chat writes it",
 			Why: "The page cannot read it, so it cannot tell its visitor what is wrong, or when to try again.", Do: keep,
 		})
 	}

@@ -14,7 +14,7 @@ func Check(ctx context.Context, url string, options Options, report doctor.Repor
 	if err != nil {
 		return err
 	}
-	if err := options.check(); err != nil {
+	if err := options.normalize(); err != nil {
 		return err
 	}
 	c := newChecker(target, options, report)

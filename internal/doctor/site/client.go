@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"strings"
@@ -144,10 +145,7 @@ var invalidChat = request{method: http.MethodPost, header: map[string]string{"Co
 
 // with returns the request with further headers, which are names and values in turn.
 func (r request) with(header ...string) request {
-	all := make(map[string]string, len(r.header)+len(header)/2)
-	for name, value := range r.header {
-		all[name] = value
-	}
+	all := maps.Clone(r.header)
 	for i := 0; i < len(header); i += 2 {
 		all[header[i]] = header[i+1]
 	}

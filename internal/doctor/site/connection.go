@@ -2,10 +2,10 @@ package site
 
 import (
 	"context"
+	"crypto/tls"
+	"errors"
 	"net"
-	"net/http"
 	"regexp"
-	"strings"
 	"time"
 
 	"github.com/illumichat/caddy-illumichat/internal/doctor"
@@ -18,24 +18,21 @@ const quicTimeout = 4 * time.Second
 func (c *checker) checkConnection(ctx context.Context) (goOn bool) {
 	c.probes = make(map[protocol]*answer)
 	c.report.Progress("connecting over " + http1Protocol.String())
-	err := c.probe(ctx, http1Protocol)
+	overHTTP1 := c.probe(ctx, http1Protocol)
 	if !c.target.isSecure() {
-		return c.checkReachable(err) && c.checkUnencrypted()
+		return c.checkReachable(overHTTP1) && c.checkUnencrypted()
 	}
 	c.report.Progress("connecting over " + http2Protocol.String())
-	err2 := c.probe(ctx, http2Protocol)
-	if err2 == nil {
-		err = nil // the site can be reached
-	}
+	overHTTP2 := c.probe(ctx, http2Protocol)
 	if c.client.trust.refuses() {
 		return c.checkCertificate()
 	}
-	if !c.checkReachable(err) {
+	if !c.checkReachable(overHTTP1) {
 		return false
 	}
 	c.checkCertificate()
 	c.checkHTTP1()
-	c.checkHTTP2(err2)
+	c.checkHTTP2(overHTTP2)
 	c.checkHTTP3(ctx)
 	return true
 }
@@ -50,9 +47,9 @@ func (c *checker) probe(ctx context.Context, p protocol) error {
 	return err
 }
 
-// checkReachable reports whether the site answers at all. err is that of the first probe.
+// checkReachable reports whether the site answers over any protocol. err is that of the first probe.
 func (c *checker) checkReachable(err error) bool {
-	if err == nil && len(c.probes) > 0 {
+	if len(c.probes) > 0 {
 		c.ok(checkReachable, "the site answers at "+c.client.pin.get(c.target.url.Host))
 		return true
 	}
@@ -64,7 +61,7 @@ func (c *checker) checkReachable(err error) bool {
 	if err != nil {
 		f.Found = "the site cannot be reached: " + err.Error()
 	}
-	if strings.Contains(f.Found, "does not speak TLS") {
+	if _, plain := errors.AsType[tls.RecordHeaderError](err); plain {
 		f.Do = "The port speaks plain HTTP: write http://, or list the site's address in the Caddyfile with https:// or without a scheme."
 	}
 	c.add(f)
@@ -156,7 +153,7 @@ func (c *checker) announcesHTTP3() bool {
 		if c.probes[p] == nil {
 			continue
 		}
-		for _, field := range c.probes[p].header[http.CanonicalHeaderKey("Alt-Svc")] {
+		for _, field := range c.probes[p].header.Values("Alt-Svc") {
 			for _, service := range altSvcHTTP3.FindAllStringSubmatch(field, -1) {
 				if service[1] == "" && service[2] == port {
 					return true

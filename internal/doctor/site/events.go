@@ -42,13 +42,16 @@ func (c *checker) blame(f *doctor.Finding, t *transcript, r rhythm) {
 	}
 	switch {
 	case len(proxies) > 0:
-		f.Found += ", on a way through " + names(proxies)
+		f.Found += ", through " + names(proxies)
 	case t.header.Get("X-Accel-Buffering") == "":
 		f.Found += ", and something on the way removes X-Accel-Buffering, as nginx does"
 	default:
 		f.Level = doctor.Warning
 	}
-	f.Do += "\nIf the assistant itself writes its answers so, nothing is wrong. With --admin, this command compares."
+	f.Do += "\nIf the assistant itself writes its answers so, nothing is wrong."
+	if c.admin == nil {
+		f.Do += " With --admin, this command finds out."
+	}
 }
 
 // compareWithMetrics completes a finding about an answer that arrived at once, by when the chat sent its first event.

@@ -28,7 +28,7 @@ func (c *checker) checkHandler(context.Context) (goOn bool) {
 			reached = append(reached, p.String())
 		default:
 			c.add(doctor.Finding{
-				Level: doctor.Wrong, Check: checkHandler, Found: fmt.Sprintf("over %s, something else than the chat answers: %s", p, other.describe()),
+				Level: doctor.Wrong, Check: checkHandler, Found: fmt.Sprintf("over %s, something other than the chat answers: %s", p, other.describe()),
 				Why: "Browsers choose the version of HTTP by themselves, so the chat fails for some visitors.",
 				Do:  "Serve the same site over all versions of HTTP that the server offers.",
 			})
@@ -46,7 +46,7 @@ func (c *checker) explain(a *answer) doctor.Finding {
 		f.Do = "See whether a proxy changes the request's method, Content-Type or body on the way to Caddy."
 		return f
 	}
-	f.Found = "something else than the chat answers: " + a.describe()
+	f.Found = "something other than the chat answers: " + a.describe()
 	switch {
 	case a.status >= 300 && a.status < 400:
 		c.explainRedirect(&f, a)

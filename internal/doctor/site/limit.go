@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"net/netip"
 	"time"
 
@@ -16,11 +17,11 @@ func (c *checker) checkLimit(ctx context.Context, t *transcript) {
 	first, ok := allowanceOf(t.header)
 	if !ok {
 		c.add(doctor.Finding{
-			Level: doctor.Warning, Check: checkLimit, Found: "no limit for each client shows: the answer has no RateLimit header of the chat",
-			Why: "Strangers can spend your quota. A limit that all visitors share does not show, and lets one of them spend it all.",
+			Level: doctor.Warning, Check: checkLimit, Found: "no limit per client is visible: the answer has no RateLimit header from the chat",
+			Why: "Strangers can spend your quota. A limit that all visitors share is not visible here, and one visitor can use it up for all.",
 			Do:  "Write in the block of illumichat, for example:\nlimit 20 1h\nlimit 2000 24h site\nIf there is such a limit, see which proxy removes RateLimit.",
 		})
-		c.skip(checkForgedAddress, "no limit shows, so none can be bypassed", "")
+		c.skip(checkForgedAddress, "no limit is visible, so none can be bypassed", "")
 		return
 	}
 	c.ok(checkLimit, fmt.Sprintf("a client may send %d chats in %s", first.quota, first.window))
@@ -64,7 +65,7 @@ func (c *checker) checkForgedAddress(ctx context.Context, asked time.Time, first
 			c.reportForgery(first, s.header, s.started.Sub(asked))
 			return
 		}
-		if _, ours := a.refusal(); !ours {
+		if _, ours := a.refusal(); !ours && a.status >= http.StatusBadRequest && a.status < http.StatusInternalServerError {
 			continue
 		}
 		if a.isRefusal(codeRateLimit) && first.left == 0 {
@@ -78,7 +79,7 @@ func (c *checker) checkForgedAddress(ctx context.Context, asked time.Time, first
 }
 
 // reportForgery reports whether a chat with forged addresses was counted as this machine's. header is that of its answer.
-func (c *checker) reportForgery(first allowance, header map[string][]string, elapsed time.Duration) {
+func (c *checker) reportForgery(first allowance, header http.Header, elapsed time.Duration) {
 	second, ok := allowanceOf(header)
 	if !ok {
 		c.skip(checkForgedAddress, "the answer to the chat with forged addresses shows no limit", "See which proxy removes RateLimit.")

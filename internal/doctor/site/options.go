@@ -22,13 +22,14 @@ type Options struct {
 	Admin     string // the address of Caddy's admin API; "": do not ask it
 }
 
-// check returns an error for a value that cannot be used. Nothing that may be a token is sent.
-func (o *Options) check() error {
-	for name, value := range map[string]string{
-		"assistant": o.Assistant, "question": o.Question, "origin": o.Origin, "admin": o.Admin,
+// normalize writes Origin and Admin as they are used. It returns an error for a value that cannot be used, or that may be a
+// token, because a token is never sent.
+func (o *Options) normalize() error {
+	for _, option := range []struct{ name, value string }{
+		{"assistant", o.Assistant}, {"question", o.Question}, {"origin", o.Origin}, {"admin", o.Admin},
 	} {
-		if err := values.CheckNoToken(value); err != nil {
-			return fmt.Errorf("--%s: %w", name, err)
+		if err := values.CheckNoToken(option.value); err != nil {
+			return fmt.Errorf("--%s: %w", option.name, err)
 		}
 	}
 	if o.Question == "" && !o.NoChat {

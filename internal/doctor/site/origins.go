@@ -105,7 +105,7 @@ func (c *checker) checkForeignPage(ctx context.Context) error {
 			c.add(f)
 			return nil
 		}
-		if shared := a.header["Access-Control-Allow-Origin"]; len(shared) > 0 {
+		if shared := a.header.Values("Access-Control-Allow-Origin"); len(shared) > 0 {
 			c.add(doctor.Finding{
 				Level: doctor.Note, Check: checkForeignPage,
 				Found: "the refusal has an Access-Control-Allow-Origin, which the chat does not send to this origin",
@@ -199,7 +199,7 @@ func (c *checker) checkAllowedPage(ctx context.Context) error {
 // does.
 func unshared(origin, what string, h http.Header) (found, do string) {
 	const only = "Let the chat alone set Access-Control-Allow-Origin: remove it from `header` directives and proxies on its path."
-	switch got := h["Access-Control-Allow-Origin"]; {
+	switch got := h.Values("Access-Control-Allow-Origin"); {
 	case len(got) == 0:
 		return what + " has no Access-Control-Allow-Origin", "Let proxies pass the chat's Access-Control-* headers."
 	case len(got) > 1, strings.Contains(got[0], ","):
@@ -213,7 +213,7 @@ func unshared(origin, what string, h http.Header) (found, do string) {
 // allows reports whether a preflight's answer allows a POST of JSON.
 func allows(h http.Header) bool {
 	lists := func(field, want string) bool {
-		members := strings.Split(strings.Join(h[field], ","), ",")
+		members := strings.Split(strings.Join(h.Values(field), ","), ",")
 		return slices.ContainsFunc(members, func(member string) bool {
 			member = strings.TrimSpace(member)
 			return member == "*" || strings.EqualFold(member, want)

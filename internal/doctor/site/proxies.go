@@ -55,13 +55,13 @@ func isServer(h http.Header, name string) bool {
 }
 
 func isVia(h http.Header, name string) bool {
-	return strings.Contains(strings.ToLower(strings.Join(h["Via"], ",")), strings.ToLower(name))
+	return strings.Contains(strings.ToLower(strings.Join(h.Values("Via"), ",")), strings.ToLower(name))
 }
 
 // inFront returns the products that the headers reveal between Caddy and this machine.
 func inFront(h http.Header) []product {
 	found := slices.DeleteFunc(slices.Clone(products), func(p product) bool { return !p.isIn(h) })
-	if len(found) == 0 && len(h["Via"]) > 0 {
+	if len(found) == 0 && h.Get("Via") != "" {
 		found = append(found, product{name: "a proxy (it adds Via)"})
 	}
 	return found

@@ -22,14 +22,14 @@ var ownLimit = regexp.MustCompile(`^client(-\d+)?$`)
 // has no limit of the chat.
 func allowanceOf(h http.Header) (longest allowance, ok bool) {
 	limits := make(map[string]allowance)
-	eachItem(h["Ratelimit-Policy"], func(name string, params *httpsfv.Params) {
+	eachItem(h.Values("RateLimit-Policy"), func(name string, params *httpsfv.Params) {
 		quota, hasQuota := number(params, "q")
 		window, hasWindow := number(params, "w")
 		if hasQuota && hasWindow {
 			limits[name] = allowance{quota: quota, window: time.Duration(window) * time.Second}
 		}
 	})
-	eachItem(h["Ratelimit"], func(name string, params *httpsfv.Params) {
+	eachItem(h.Values("RateLimit"), func(name string, params *httpsfv.Params) {
 		limit, known := limits[name]
 		left, hasLeft := number(params, "r")
 		if known && hasLeft && limit.window > longest.window {

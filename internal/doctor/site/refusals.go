@@ -131,7 +131,7 @@ func (p *provoked) changes(a *answer, r refusal) string {
 
 // hasDirective reports whether Cache-Control has a directive.
 func hasDirective(h http.Header, directive string) bool {
-	for field := range strings.SplitSeq(strings.Join(h["Cache-Control"], ","), ",") {
+	for field := range strings.SplitSeq(strings.Join(h.Values("Cache-Control"), ","), ",") {
 		if strings.EqualFold(strings.TrimSpace(field), directive) {
 			return true
 		}

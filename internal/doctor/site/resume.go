@@ -77,7 +77,7 @@ func (c *checker) checkResume(ctx context.Context, t *transcript) {
 func wrongResume(found, do string) doctor.Finding {
 	return doctor.Finding{
 		Level: doctor.Wrong, Found: found, Do: do,
-		Why: "A visitor who loses the connection loses the answer, and asks and pays for the question again.",
+		Why: "A visitor who loses the connection loses the answer, and asking again costs you a second chat.",
 	}
 }
 
@@ -85,7 +85,7 @@ func wrongResume(found, do string) doctor.Finding {
 var tooShort = doctor.Finding{Level: doctor.Skipped, Found: "the answer is too short to be cut and continued", Do: "Ask for a longer answer with --question."}
 
 // cutAndContinue cuts an answer after its first event, continues it over another connection and stops it.
-func (c *checker) cutAndContinue(ctx context.Context) doctor.Finding {
+func (c *checker) cutAndContinue(ctx context.Context) (f doctor.Finding) {
 	chosen := newStreamID()
 	s, a, err := c.open(ctx, c.chat(streamHeader, chosen))
 	switch {
@@ -94,7 +94,11 @@ func (c *checker) cutAndContinue(ctx context.Context) doctor.Finding {
 	case s == nil:
 		return doctor.Finding{Level: doctor.Skipped, Found: "the chat gets " + a.describe(), Do: "Check again later."}
 	}
-	defer c.stop(ctx, s) // if a step fails
+	defer func() {
+		if f.Level != doctor.OK {
+			c.stop(ctx, s)
+		}
+	}()
 	id := s.header.Get(streamHeader)
 	first, err := s.next()
 	s.close()
@@ -118,7 +122,7 @@ func (c *checker) continueAndStop(ctx context.Context, id string) doctor.Finding
 	s, a, err := c.open(ctx, request{method: http.MethodGet, header: map[string]string{"Last-Event-ID": id + ":1", "Accept": "text/event-stream"}})
 	switch {
 	case err != nil:
-		return wrongResume("the request that continues the answer gets none: "+err.Error(), "See which proxy cuts the connection.")
+		return wrongResume("the request that continues the answer gets no answer: "+err.Error(), "See which proxy cuts the connection.")
 	case s == nil && a.isRefusal(codeUnknownStream):
 		return wrongResume("an answer that was cut cannot be found again",
 			"If several instances of Caddy serve the site, let them share a `store redis`, or send each visitor to the same instance. "+
@@ -127,18 +131,16 @@ func (c *checker) continueAndStop(ctx context.Context, id string) doctor.Finding
 		return wrongResume("the request that continues the answer gets "+a.describe(), "Let proxies pass GET requests with Last-Event-ID to the chat.")
 	}
 	defer s.close()
-	n := 2
-	e, err := s.next()
-	if err == nil && e.id() == fmt.Sprintf("%s:%d", id, n) && !e.isFinish() {
-		return c.stopWhileListening(ctx, id, s)
-	}
+	second, err := s.next()
 	switch {
 	case err != nil:
-		return wrongResume("the answer that was continued brings no event", "See whether a proxy holds the response to a GET back.")
-	case e.id() != fmt.Sprintf("%s:%d", id, n):
-		return wrongResume("the answer that was continued does not begin with the event that follows", "See whether a cache answers GET requests on the chat's path.")
+		return wrongResume("the continued answer has no further event", "See whether a proxy holds the response to a GET back.")
+	case second.id() != id+":2":
+		return wrongResume("the continued answer does not begin with the event that follows", "See whether a cache answers GET requests on the chat's path.")
+	case second.isFinish():
+		return tooShort
 	}
-	return tooShort
+	return c.stopWhileListening(ctx, id, s)
 }
 
 // stopWhileListening stops an answer, and checks that the listener gets each further event once, and then its finish.

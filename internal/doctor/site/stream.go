@@ -37,7 +37,7 @@ type stream struct {
 	unread  []byte // received, but not yet scanned; part of buffer
 	block   []byte // the beginning of the current event
 	at      time.Time
-	events  int
+	seen    int // how many events there have been
 	size    int
 }
 
@@ -154,8 +154,8 @@ func (s *stream) next() (event, error) {
 // event returns a block as an event.
 func (s *stream) event(block []byte) event {
 	s.watch.see("an event of the answer", block)
-	e := event{raw: block, data: sse.AppendData(nil, block, s.events == 0), at: s.at}
-	s.events++
+	e := event{raw: block, data: sse.AppendData(nil, block, s.seen == 0), at: s.at}
+	s.seen++
 	_ = json.Unmarshal(e.data, &e) // data that is no JSON is an event as well
 	return e
 }
