@@ -64,13 +64,24 @@ func TestBufferingProxy(t *testing.T) {
 	}
 }
 
-// A proxy that rewrites Host makes the site's own pages look foreign.
+// A proxy that rewrites Host makes the site's own pages look foreign. Caddy does so by default if its upstream is https.
 func TestProxyThatRewritesHost(t *testing.T) {
-	s := sitetest.Serve(t, sitetest.ChatTo(paced(t), everything))
-	url := behindNginx(t, s, "proxy_set_header Host $proxy_host;")
-	found := check(t, url+sitetest.ChatPath, site.Options{NoChat: true})
-	found.want(t, "own-page", doctor.Wrong, "403 forbidden:origin", "proxy_set_header Host", "allow_origins http://127.0.0.1:")
-	found.wantNothingElse(t, "own-page")
+	behind := sitetest.New(t, "grace_period 1ms")
+	sitetest.Run(t, behind, sitetest.ChatTo(paced(t), everything))
+	front := sitetest.Serve(t, "reverse_proxy "+behind.Secure+" {\ntransport http {\ntls_insecure_skip_verify\n}\n}")
+	nginx := behindNginx(t, behind, "proxy_set_header Host $proxy_host;")
+	for _, tc := range []struct {
+		url, setting string
+		level        doctor.Level
+	}{
+		{nginx, "proxy_set_header Host", doctor.Wrong},
+		{front.Plain, "header_up Host", doctor.Wrong},
+		{front.Secure, "header_up Host", doctor.Warning}, // only browsers that send no Sec-Fetch-Site are concerned
+	} {
+		found := check(t, tc.url+sitetest.ChatPath, site.Options{NoChat: true})
+		found.want(t, "own-page", tc.level, "403 forbidden:origin", tc.setting, "allow_origins "+tc.url)
+		found.wantNothingElse(t, "own-page")
+	}
 }
 
 // A proxy that replaces error pages is found by a chat that fails.

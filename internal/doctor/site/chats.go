@@ -45,7 +45,7 @@ func (c *checker) checkChats(ctx context.Context) (goOn bool) {
 	c.announceCost()
 	c.report.Progress("waiting for the answer to a chat")
 	t := c.checkChat(ctx)
-	if t == nil || ctx.Err() != nil {
+	if t == nil {
 		return true
 	}
 	c.checkEvents(t)
@@ -90,7 +90,7 @@ func (c *checker) checkChat(ctx context.Context) *transcript {
 		return nil
 	}
 	t := s.readAll()
-	if ctx.Err() != nil {
+	if c.interrupted() {
 		c.stop(ctx, s)
 		return nil
 	}

@@ -30,13 +30,19 @@ type checker struct {
 	client  *client
 	admin   *adminAPI // nil: it is not to be asked
 
+	// interrupted reports whether the check was interrupted. A request that fails for that reason says nothing about the site.
+	interrupted func() bool
+
 	probes    map[protocol]*answer // to an invalid chat, by the protocols that work
 	protocol  protocol             // the best that works over TCP, which all further requests use
 	resumable bool                 // the chat has resume
 }
 
 func newChecker(target target, options Options, report doctor.Report) *checker {
-	c := &checker{target: target, options: options, report: report, client: newClient(target, options.Insecure)}
+	c := &checker{
+		target: target, options: options, report: report, client: newClient(target, options.Insecure),
+		interrupted: func() bool { return false },
+	}
 	if options.Admin != "" {
 		c.admin = newAdminAPI(options.Admin)
 	}
@@ -47,6 +53,7 @@ var errInterrupted = errors.New("the check was interrupted, so the findings are 
 
 // run takes the steps in order. A step returns false if the later ones have nothing to check.
 func (c *checker) run(ctx context.Context) error {
+	c.interrupted = func() bool { return ctx.Err() != nil }
 	for _, step := range []func(context.Context) (goOn bool){
 		c.checkConnection,
 		c.checkHandler,
@@ -55,7 +62,7 @@ func (c *checker) run(ctx context.Context) error {
 		c.checkChats,
 	} {
 		goOn := step(ctx)
-		if ctx.Err() != nil {
+		if c.interrupted() {
 			return errInterrupted
 		}
 		if !goOn {
@@ -68,6 +75,9 @@ func (c *checker) run(ctx context.Context) error {
 
 // add reports a finding about the site.
 func (c *checker) add(f doctor.Finding) {
+	if c.interrupted() {
+		return
+	}
 	f.Where = c.target.String()
 	c.report.Add(f)
 }

@@ -40,10 +40,8 @@ func (c *checker) checkDisconnect(ctx context.Context, t *transcript) {
 		return
 	}
 	f := c.disconnect(ctx, before, t)
-	if ctx.Err() == nil {
-		f.Check = checkDisconnect
-		c.add(f)
-	}
+	f.Check = checkDisconnect
+	c.add(f)
 }
 
 // cutChat is a chat whose visitor disconnects.

@@ -22,11 +22,7 @@ func (c *checker) checkOrigins(ctx context.Context) (goOn bool) {
 	}{
 		{checkOwnPage, c.checkOwnPage}, {checkForeignPage, c.checkForeignPage}, {checkForm, c.checkForm}, {checkTextPlain, c.checkTextPlain}, {checkAllowedPage, c.checkAllowedPage},
 	} {
-		err := check.run(ctx)
-		if ctx.Err() != nil {
-			return false
-		}
-		if err != nil {
+		if err := check.run(ctx); err != nil {
 			c.add(doctor.Finding{
 				Level: doctor.Wrong, Check: check.name, Found: "the request gets no answer: " + err.Error(),
 				Why: "Browsers send such requests.", Do: "See whether a firewall in front of Caddy cuts such connections.",

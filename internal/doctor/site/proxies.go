@@ -46,7 +46,11 @@ var products = []product{
 	{name: "Envoy", isIn: func(h http.Header) bool { return isServer(h, "envoy") || h.Get("X-Envoy-Upstream-Service-Time") != "" }},
 	{name: "IIS", isIn: func(h http.Header) bool { return isServer(h, "Microsoft-IIS") }},
 	{name: "LiteSpeed", isIn: func(h http.Header) bool { return isServer(h, "LiteSpeed") }},
-	{name: "another Caddy", isIn: func(h http.Header) bool { return isVia(h, "Caddy") }},
+	{
+		name:     "another Caddy",
+		isIn:     func(h http.Header) bool { return isVia(h, "Caddy") },
+		keepHost: "Caddy: write `header_up Host {host}` in reverse_proxy. To an https upstream, it sends the upstream's own name otherwise.",
+	},
 	{name: "a cache", isIn: func(h http.Header) bool { return h.Get("X-Cache") != "" || h.Get("Age") != "" }},
 }
 

@@ -42,9 +42,6 @@ func (c *checker) checkRefusals(ctx context.Context) (goOn bool) {
 	good := 0
 	for _, p := range provokedRefusals {
 		a, err := c.client.ask(ctx, c.protocol, p.request)
-		if ctx.Err() != nil {
-			return false
-		}
 		if err != nil {
 			c.add(p.unanswered(err))
 			continue

@@ -67,10 +67,9 @@ func (c *checker) checkResume(ctx context.Context, t *transcript) {
 		return
 	}
 	c.report.Progress("cutting an answer and continuing it")
-	if f := c.cutAndContinue(ctx); ctx.Err() == nil {
-		f.Check = checkResume
-		c.add(f)
-	}
+	f := c.cutAndContinue(ctx)
+	f.Check = checkResume
+	c.add(f)
 }
 
 // wrongResume returns a finding about something that resume should do.
