@@ -83,7 +83,7 @@ func TestCommand(t *testing.T) {
 		}
 		found.Add(f)
 	}
-	found.want(t, "allowed-page", doctor.Wrong, "allow_origins https://other.example.com")
+	found.want(t, "allowed_page", doctor.Wrong, "allow_origins https://other.example.com")
 	if got := lines[len(lines)-1]; got != `{"wrong":1,"warnings":0}` {
 		t.Errorf("the summary is %s", got)
 	}

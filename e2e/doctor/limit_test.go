@@ -17,7 +17,7 @@ func TestNoLimit(t *testing.T) {
 		s := sitetest.Serve(t, sitetest.ChatTo(server, limit))
 		found := check(t, s.Secure+sitetest.ChatPath, site.Options{})
 		found.want(t, "limit", doctor.Warning, "limit 20 1h")
-		found.want(t, "forged-address", doctor.Skipped)
+		found.want(t, "forged_address", doctor.Skipped)
 		found.wantNothingElse(t, "limit")
 	}
 }
@@ -52,10 +52,10 @@ func TestForgedAddress(t *testing.T) {
 			}
 			found := check(t, url+sitetest.ChatPath, site.Options{})
 			found.want(t, "limit", doctor.OK, "chats in 1h0m0s")
-			found.want(t, "forged-address", tc.level)
-			found.wantNothingElse(t, "forged-address")
+			found.want(t, "forged_address", tc.level)
+			found.wantNothingElse(t, "forged_address")
 			if tc.level == doctor.Warning {
-				found.want(t, "forged-address", tc.level, "this machine bypasses the limit", "from a machine outside", "trusted_proxies_strict")
+				found.want(t, "forged_address", tc.level, "this machine bypasses the limit", "from a machine outside", "trusted_proxies_strict")
 			}
 		})
 	}

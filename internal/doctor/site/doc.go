@@ -11,11 +11,11 @@
 //	http/3          it speaks HTTP/3
 //	handler         the chat answers, and nothing in front of it
 //	refusals        refusals arrive in the shape that a page reads
-//	own-page        the site's own pages may use the chat
-//	foreign-page    a page of another origin may not
+//	own_page        the site's own pages may use the chat
+//	foreign_page    a page of another origin may not
 //	form            nor may its form
-//	text-plain      nor may its text/plain request, which needs no preflight
-//	allowed-page    a page of the origin that the operator names may
+//	text_plain      nor may its text/plain request, which needs no preflight
+//	allowed_page    a page of the origin that the operator names may
 //	cost            how many chats the check sends
 //	chat            a chat gets an answer
 //	events          the answer's events arrive one by one
@@ -23,13 +23,13 @@
 //	headers         the answer has the headers that the chat sets
 //	bytes           the answer consists of whole events
 //	finish          it has exactly one finish
-//	error-pages     errors 502 and 504 are not replaced
+//	error_pages     errors 502 and 504 are not replaced
 //	limit           there is a limit for each client
-//	forged-address  a forged address does not bypass it
+//	forged_address  a forged address does not bypass it
 //	disconnect      the upstream request ends when the visitor disconnects
 //	resume          an answer continues over another connection, and stops when asked to
 //	token           nothing that arrived has the form of an API token
 //
-// No request that costs nothing gets a 502 or a 504 from the chat. So error-pages judges those that a chat happens to get,
+// No request that costs nothing gets a 502 or a 504 from the chat. So error_pages judges those that a chat happens to get,
 // and the pages that arrive in place of other refusals belong to refusals.
 package site

@@ -35,7 +35,7 @@ func TestForgedAddressOfStranger(t *testing.T) {
 		header.Set("RateLimit-Policy", `"client";q=20;w=3600`)
 		header.Set("RateLimit", `"client";r=19;t=60`)
 		c.reportForgery(allowance{20, time.Hour, 19}, header, time.Second)
-		if len(found) != 1 || found[0].Level != want || found[0].Check != "forged-address" {
+		if len(found) != 1 || found[0].Level != want || found[0].Check != "forged_address" {
 			t.Errorf("%s: got %+v, want %s", address, found, want)
 		}
 	}
