@@ -12,22 +12,22 @@ import (
 func TestDisconnect(t *testing.T) {
 	server := slow(t)
 	s := sitetest.New(t, "grace_period 1ms")
-	p := sitetest.Run(t, s, sitetest.ChatTo(server, "limit 20 1h"))
+	p := sitetest.Run(t, s, sitetest.ChatTo(server, ""))
 	keeping := behindNginx(t, s, buffering+"proxy_ignore_client_abort on;")
 
 	found := check(t, s.Secure+sitetest.ChatPath, site.Options{Admin: p.Admin()})
 	found.want(t, "disconnect", doctor.OK)
-	found.wantNothingElse(t)
+	found.wantNothingElse(t, "limit")
 	if requests := server.Requests(); !requests[len(requests)-1].Canceled() {
 		t.Error("the upstream request was not cancelled")
 	}
 
 	found = check(t, keeping+sitetest.ChatPath, site.Options{Admin: p.Admin()})
 	found.want(t, "disconnect", doctor.Wrong, "proxy_ignore_client_abort off")
-	found.wantNothingElse(t, "disconnect", "events")
+	found.wantNothingElse(t, "disconnect", "events", "limit")
 
 	found = check(t, s.Secure+sitetest.ChatPath, site.Options{Admin: p.Admin(), Question: "/events 3"})
 	found.want(t, "disconnect", doctor.Skipped, "too short")
-	found = check(t, s.Secure+sitetest.ChatPath, site.Options{Admin: "127.0.0.1:1"})
+	found = check(t, s.Secure+sitetest.ChatPath, site.Options{Admin: "127.0.0.1:1", Question: "/events 15"})
 	found.want(t, "disconnect", doctor.Skipped, "connection refused", "--admin")
 }
