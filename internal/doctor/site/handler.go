@@ -42,8 +42,8 @@ func (c *checker) checkHandler(context.Context) (goOn bool) {
 func (c *checker) explain(a *answer) doctor.Finding {
 	f := doctor.Finding{Level: doctor.Wrong, Why: "A page that posts its chats here gets no answer."}
 	if r, ok := a.refusal(); ok {
-		f.Found = fmt.Sprintf("the chat answers a request that no proxy should change with %d %s (%s)", a.status, r.Code, printable(r.Error))
-		f.Do = "See whether a proxy changes the request's method, Content-Type or body on the way to Caddy."
+		f.Found = fmt.Sprintf("the chat answers an invalid chat with %d %s (%s), and not with 400 %s", a.status, r.Code, printable(r.Error), codeBadRequest)
+		f.Do = "See whether a proxy changes the method, the Content-Type or the body of requests. After a 503, check again in a moment."
 		return f
 	}
 	f.Found = "something other than the chat answers: " + a.describe()

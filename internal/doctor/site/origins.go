@@ -178,7 +178,7 @@ func (c *checker) checkAllowedPage(ctx context.Context) error {
 		if f.Found == "" {
 			f.Found, f.Do = unshared(origin, "the answer", a.header)
 		}
-		if f.Found == "" && !allows(preflight.header) {
+		if f.Found == "" && !allowsJSON(preflight.header) {
 			f.Found = "the preflight does not allow a POST with Content-Type"
 			f.Do = "Let the chat set the Access-Control-* headers: remove them from `header` directives and proxies on its path."
 		}
@@ -206,15 +206,12 @@ func unshared(origin, what string, h http.Header) (found, do string) {
 	return "", ""
 }
 
-// allows reports whether a preflight's answer allows a POST of JSON.
-func allows(h http.Header) bool {
-	lists := func(field, want string) bool {
-		members := strings.Split(strings.Join(h.Values(field), ","), ",")
-		return slices.ContainsFunc(members, func(member string) bool {
-			member = strings.TrimSpace(member)
-			return member == "*" || strings.EqualFold(member, want)
-		})
-	}
-	// POST needs no permission (Fetch Standard, § 2.2.1).
-	return lists("Access-Control-Allow-Headers", "content-type")
+// allowsJSON reports whether a preflight's answer allows a POST of JSON. POST itself needs no permission (Fetch Standard,
+// § 2.2.1).
+func allowsJSON(h http.Header) bool {
+	headers := strings.Split(strings.Join(h.Values("Access-Control-Allow-Headers"), ","), ",")
+	return slices.ContainsFunc(headers, func(name string) bool {
+		name = strings.TrimSpace(name)
+		return name == "*" || strings.EqualFold(name, "Content-Type")
+	})
 }

@@ -82,7 +82,7 @@ func compare(first, second allowance, elapsed time.Duration) verdict {
 	gained := second.left - (first.left - 1)
 	expired := int64(0)
 	if first.left < first.quota-1 { // there were earlier requests
-		expired = 1 + first.quota*int64(elapsed)/int64(first.window)
+		expired = 1 + int64(float64(first.quota)*elapsed.Seconds()/first.window.Seconds())
 	}
 	switch {
 	case gained <= 0:

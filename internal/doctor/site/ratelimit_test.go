@@ -57,3 +57,11 @@ func TestCompare(t *testing.T) {
 		}
 	}
 }
+
+// A limit of the largest numbers does not overflow.
+func TestCompareLarge(t *testing.T) {
+	const year = 366 * 24 * time.Hour
+	if got := compare(allowance{1 << 40, year, 1 << 39}, allowance{1 << 40, year, 1<<40 - 1}, 3*time.Minute); got != countedApart {
+		t.Errorf("got %d", got)
+	}
+}
