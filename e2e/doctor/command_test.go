@@ -43,6 +43,7 @@ func (c command) check(t *testing.T, args ...string) (stdout, stderr string, sta
 
 // The command prints plain lines into a pipe, or JSON, and exits with 1 only if something is wrong.
 func TestCommand(t *testing.T) {
+	trustLocalhost(t)
 	caddy := buildCommand(t)
 	s := sitetest.Serve(t, sitetest.ChatTo(paced(t), "resume"))
 	url := s.Secure + sitetest.ChatPath

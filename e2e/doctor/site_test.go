@@ -7,6 +7,7 @@ import (
 
 	"github.com/illumichat/caddy-illumichat/internal/doctor"
 	"github.com/illumichat/caddy-illumichat/internal/doctor/site"
+	"github.com/illumichat/caddy-illumichat/internal/localhost"
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
@@ -18,9 +19,18 @@ type findings []doctor.Finding
 func (f *findings) Add(found doctor.Finding) { *f = append(*f, found) }
 func (*findings) Progress(string)            {}
 
+// trustLocalhost makes this process, and those that it starts, trust the certificate of the tests' sites. crypto/x509 reads
+// the file once.
+func trustLocalhost(t *testing.T) {
+	t.Helper()
+	certificate, _ := localhost.Certificate(t)
+	t.Setenv("SSL_CERT_FILE", certificate)
+}
+
 // check checks a site and returns the findings.
 func check(t *testing.T, url string, options site.Options) findings {
 	t.Helper()
+	trustLocalhost(t)
 	var found findings
 	if options.Question == "" {
 		options.Question = "/events 30"
