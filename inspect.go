@@ -55,8 +55,11 @@ func decodeHandler(raw json.RawMessage, h *Handler) error {
 // inspectToken returns an error if there is no usable token now.
 func (h *Handler) inspectToken() error {
 	var err error
-	if h.exchanges.token, err = upstream.NewTokenSource(h.Token); err == nil {
-		_, err = h.exchanges.token.Get() // the file of a token may appear, or go, after the config has loaded
+	if h.exchanges.token, err = upstream.NewTokenSource(h.Token); err != nil {
+		return values.PrintableError(err)
+	}
+	if _, err = h.exchanges.token.Get(); err != nil { // its file does not exist yet
+		err = fmt.Errorf("%s: %w", values.Printable(h.Token), err)
 	}
 	return values.PrintableError(err)
 }

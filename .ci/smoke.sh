@@ -77,6 +77,11 @@ smoke_xcaddy() {
 	ILLUMICHAT_API_TOKEN=$sandbox_token ILLUMICHAT_ASSISTANT=asst_demo ILLUMICHAT_ENDPOINT=$sandbox/api/chat \
 		serve_example xcaddy "$port" "$bin/xcaddy-caddy"
 	chat "http://localhost:$port/api/chat-proxy"
+
+	# The build has the command, too.
+	quietly "$bin/xcaddy-caddy" illumichat check "http://localhost:$port/api/chat-proxy"
+	ILLUMICHAT_API_TOKEN=$sandbox_token ILLUMICHAT_ASSISTANT=asst_demo \
+		quietly "$bin/xcaddy-caddy" illumichat check --config "$tmp/xcaddy.Caddyfile" --adapter caddyfile
 	stop_servers
 }
 

@@ -96,6 +96,29 @@ func TestCommandsThatCheckAnExample(t *testing.T) {
 	}
 }
 
+// What README.md shows of a report is what the command reports, and the command is as README.md has it.
+func TestReadmeShowsAReport(t *testing.T) {
+	t.Setenv("ILLUMICHAT_API_TOKEN", sandbox.Token)
+	file := filepath.Join(t.TempDir(), "Caddyfile")
+	sitetest.WriteFile(t, file, `example.com {
+		root /srv/www
+		try_files {path} /index.html
+		file_server
+
+		illumichat /api/chat-proxy {
+			token {env.ILLUMICHAT_API_TOKEN}
+			assistants asst_abc123
+		}
+	}`)
+	want := fenced(t, "text")
+	if len(want) != 1 {
+		t.Fatalf("README.md has %d reports", len(want))
+	}
+	if report, _, status := sitetest.Command(t, nil, "illumichat", "check", "--config", file); status != 1 || !strings.HasPrefix(report, want[0]) {
+		t.Errorf("the exit status is %d and the report\n%s\nwant it to begin\n%s", status, report, want[0])
+	}
+}
+
 // The README's script works in a page as it is.
 func TestReadmeScriptChats(t *testing.T) {
 	node := require.Program(t, "node")

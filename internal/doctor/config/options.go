@@ -43,7 +43,7 @@ func tokenRemedy(err error) string {
 	case strings.Contains(text, "{env."):
 		return serviceEnvironment
 	case strings.Contains(text, "{file."):
-		return "Put the token into the file, and let Caddy's user read it. Run the check as that user."
+		return "Put the token into the file, and let Caddy's user read it. Run the check as that user, on the machine or in the container of the service."
 	}
 	return "Write `token {file./etc/caddy/illumichat_token}`, or `token {env.ILLUMICHAT_API_TOKEN}` with the variable set."
 }
