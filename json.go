@@ -1,8 +1,8 @@
 package illumichat
 
 import (
+	"cmp"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"reflect"
@@ -15,7 +15,7 @@ import (
 )
 
 // This file reads the handler's JSON. It replaces the errors of encoding/json, which name Go's types, and Caddy's error
-// for a bad duration, which quotes the value: that may be a secret in the wrong place.
+// for a bad duration, which does not name the field and quotes the value: that may be a secret in the wrong place.
 
 // plainHandler is a Handler without UnmarshalJSON.
 type plainHandler Handler
@@ -24,85 +24,169 @@ type plainHandler Handler
 // value is wrong.
 func (h *Handler) UnmarshalJSON(config []byte) error {
 	err := caddy.StrictUnmarshalJSON(config, (*plainHandler)(h))
-	if err == nil {
-		return nil
+	if err == nil { // the configs of other modules are not decoded yet
+		return cmp.Or(checkModuleJSON("transport", h.TransportRaw), checkModuleJSON("store", h.StoreRaw))
 	}
-	var fields map[string]json.RawMessage
-	if json.Unmarshal(config, &fields) != nil {
-		return values.PrintableError(err)
-	}
-	for _, name := range slices.Sorted(maps.Keys(fields)) {
-		if err := h.checkField(name, fields[name]); err != nil {
-			return values.PrintableError(err)
-		}
-	}
-	return values.PrintableError(err)
+	return values.PrintableError(cmp.Or(checkJSON("", reflect.TypeFor[plainHandler](), config), err))
 }
 
-// checkField returns an error if a field of the config is not known, or has a value of another type.
-func (h *Handler) checkField(name string, value json.RawMessage) error {
-	field, err := json.Marshal(map[string]json.RawMessage{name: value})
-	if err != nil {
-		return err
+// checkJSON returns an error for the first part of a config that does not fit its type. name is the field's; "" means the
+// handler itself.
+func checkJSON(name string, t reflect.Type, value json.RawMessage) error {
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
 	}
-	err = caddy.StrictUnmarshalJSON(field, new(plainHandler))
-	otherType, isOtherType := errors.AsType[*json.UnmarshalTypeError](err)
 	switch {
-	case err == nil:
+	case string(value) == "null":
 		return nil
-	case isOtherType:
-		return fmt.Errorf("%s: %s stands where %s is expected", otherType.Field, kindOfJSON(otherType.Value), expected(otherType.Type))
-	case strings.Contains(err.Error(), "unknown field"):
-		return fmt.Errorf("%w%s", err, values.DidYouMean(name, fieldNames()...))
-	case h.mayBeOff(name):
-		return fmt.Errorf("%s: a value is not a duration; write a number and a unit, such as \"30s\", or -1 to turn it off", name)
+	case t == reflect.TypeFor[caddy.Duration]():
+		return checkJSONDuration(name, value)
+	case t == reflect.TypeFor[json.RawMessage]():
+		return checkModuleJSON(name, value)
 	}
-	return fmt.Errorf("%s: a value is not a duration; write a number and a unit, such as \"30s\"", name)
-}
-
-// mayBeOff reports whether an option is a duration that can be turned off.
-func (h *Handler) mayBeOff(name string) bool {
-	return slices.ContainsFunc(h.durations(), func(d duration) bool { return d.name == name && d.mayBeOff })
-}
-
-// kindOfJSON returns what encoding/json calls a value, without the value itself.
-func kindOfJSON(found string) string {
-	kind, _, _ := strings.Cut(found, " ") // such as "number 1.5"
-	switch kind {
-	case "array":
-		return "a list"
-	case "object":
-		return "an object"
-	case "bool":
-		return "true or false"
-	case "string":
-		return "a text"
-	}
-	return "another " + kind
-}
-
-// expected says what to write for a field of a type.
-func expected(t reflect.Type) string {
 	switch t.Kind() {
+	case reflect.Struct:
+		return checkJSONObject(name, t, value)
 	case reflect.Slice:
-		return "a list, such as [\"…\"],"
-	case reflect.Map, reflect.Struct:
-		return "an object, such as {\"…\": …},"
+		return checkJSONList(name, t, value)
+	case reflect.Map:
+		return mustBe(name, value, '{', "an object, such as "+exampleOfJSON(name))
 	case reflect.Bool:
-		return "true or false"
+		return mustDecode(name, t, value, "true or false")
 	case reflect.String:
-		return "a text in quotation marks"
+		return mustDecode(name, t, value, "a text in quotation marks")
 	}
-	return "a whole number, such as 65536,"
+	return mustDecode(name, t, value, "a whole number, such as 65536")
 }
 
-// fieldNames returns the names of all fields of the handler's config.
-func fieldNames() []string {
-	var names []string
-	for _, field := range reflect.VisibleFields(reflect.TypeFor[Handler]()) {
-		if name, _, _ := strings.Cut(field.Tag.Get("json"), ","); name != "" {
-			names = append(names, name)
+// checkModuleJSON returns an error unless the config of another module is an object, or missing.
+func checkModuleJSON(name string, value json.RawMessage) error {
+	if value == nil {
+		return nil
+	}
+	return mustBe(name, value, '{', "an object, such as "+exampleOfJSON(name))
+}
+
+func checkJSONObject(name string, t reflect.Type, value json.RawMessage) error {
+	var object map[string]json.RawMessage
+	if json.Unmarshal(value, &object) != nil {
+		return mustBe(name, value, '{', "an object, such as "+exampleOfJSON(name))
+	}
+	fields := jsonFields(t)
+	for _, key := range slices.Sorted(maps.Keys(object)) {
+		field, ok := fields[key]
+		if !ok {
+			of := ""
+			if name != "" {
+				of = " of " + name
+			}
+			return fmt.Errorf("unknown field %q%s%s", values.Printable(key), of, values.DidYouMean(key, slices.Sorted(maps.Keys(fields))...))
+		}
+		inner := key
+		if name != "" {
+			inner = name + ": " + key
+		}
+		if err := checkJSON(inner, field, object[key]); err != nil {
+			return err
 		}
 	}
-	return names
+	return nil
+}
+
+func checkJSONList(name string, t reflect.Type, value json.RawMessage) error {
+	var list []json.RawMessage
+	if json.Unmarshal(value, &list) != nil {
+		return mustBe(name, value, '[', "a list, such as "+exampleOfJSON(name))
+	}
+	for i, each := range list {
+		if err := checkJSON(fmt.Sprintf("%s[%d]", name, i), t.Elem(), each); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkJSONDuration returns an error for a duration that Caddy cannot read. A number is one in nanoseconds.
+func checkJSONDuration(name string, value json.RawMessage) error {
+	var d caddy.Duration
+	if json.Unmarshal(value, &d) == nil {
+		return nil
+	}
+	var text string
+	shown := kindOfJSON(value)
+	if json.Unmarshal(value, &text) == nil {
+		shown = fmt.Sprintf("%q", values.Printable(text))
+	}
+	orOff := ""
+	if slices.ContainsFunc(new(Handler).durations(), func(d duration) bool { return d.name == name && d.mayBeOff }) {
+		orOff = ", or -1 to turn it off"
+	}
+	return fmt.Errorf("%s: %s is not a duration; write a number and a unit, such as \"30s\"%s", name, shown, orOff)
+}
+
+// mustBe returns an error unless a value begins as it should.
+func mustBe(name string, value json.RawMessage, first byte, what string) error {
+	if value[0] == first {
+		return nil
+	}
+	return fmt.Errorf("%s is %s, but must be %s", name, kindOfJSON(value), what)
+}
+
+// mustDecode returns an error unless a value is of a type.
+func mustDecode(name string, t reflect.Type, value json.RawMessage, what string) error {
+	if json.Unmarshal(value, reflect.New(t).Interface()) == nil {
+		return nil
+	}
+	return fmt.Errorf("%s is %s, but must be %s", name, kindOfJSON(value), what)
+}
+
+// kindOfJSON says what a value is, without the value.
+func kindOfJSON(value json.RawMessage) string {
+	switch value[0] {
+	case '[':
+		return "a list"
+	case '{':
+		return "an object"
+	case '"':
+		return "a text"
+	case 't', 'f':
+		return string(value)
+	}
+	return "another number"
+}
+
+// exampleOfJSON returns an example of a field's list or object.
+func exampleOfJSON(name string) string {
+	switch name {
+	case "":
+		return `{"token": "{env.NAME}", "assistants": ["asst_abc123"]}`
+	case "aliases":
+		return `{"support": "asst_abc123"}`
+	case "limits":
+		return `[{"requests": 20, "window": "1h"}]`
+	case "retry":
+		return `{"attempts": 3}`
+	case "retry: on":
+		return "[429, 503]"
+	case "resume":
+		return `{"grace": "30s"}`
+	case "store":
+		return `{"module": "memory"}`
+	case "transport":
+		return `{"protocol": "http"}`
+	case "allow_origins":
+		return `["https://www.example.com"]`
+	}
+	return `["…"]`
+}
+
+// jsonFields returns the types of a struct's fields by their names in JSON.
+func jsonFields(t reflect.Type) map[string]reflect.Type {
+	fields := make(map[string]reflect.Type)
+	for _, field := range reflect.VisibleFields(t) {
+		if name, _, _ := strings.Cut(field.Tag.Get("json"), ","); name != "" {
+			fields[name] = field.Type
+		}
+	}
+	return fields
 }

@@ -166,10 +166,10 @@ func TestMistakesInJSON(t *testing.T) {
 	for field, want := range map[string]string{
 		`"limit": [{"requests": 20, "window": "1h"}]`: `unknown field "limit"; did you mean limits?`,
 		`"alias": {"support": "asst_1"}`:              `unknown field "alias"; did you mean aliases?`,
-		`"heartbeat": "off"`:                          `heartbeat: a value is not a duration; write a number and a unit, such as "30s", or -1 to turn it off`,
+		`"heartbeat": "off"`:                          `heartbeat: "off" is not a duration; write a number and a unit, such as "30s", or -1 to turn it off`,
 		`"idle_timeout": 30`:                          "idle_timeout: 30ns is shorter than 1ms; write a number and a unit, such as 30s",
-		`"max_body_size": "64KiB"`:                    "max_body_size: a text stands where a whole number, such as 65536, is expected",
-		`"allow_origins": "https://www.example.com"`:  `allow_origins: a text stands where a list, such as ["…"], is expected`,
+		`"max_body_size": "64KiB"`:                    "max_body_size is a text, but must be a whole number, such as 65536",
+		`"allow_origins": "https://www.example.com"`:  `allow_origins is a text, but must be a list, such as ["https://www.example.com"]`,
 	} {
 		t.Run(field, func(t *testing.T) {
 			config := fmt.Sprintf(`{"apps": {"http": {"servers": {"srv0": {"routes": [{"handle": [
