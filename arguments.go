@@ -30,6 +30,9 @@ func unmarshalSize(d *caddyfile.Dispenser, bytes *int64) error {
 	if size == 0 || size > math.MaxInt64 {
 		return d.Errf("%s: '%s' is out of range; write a size such as 1MiB", name, values.Printable(word))
 	}
+	if err := checkSize(int64(size)); err != nil {
+		return d.Errf("%s: %w", name, err)
+	}
 	*bytes = int64(size)
 	return nil
 }

@@ -160,7 +160,7 @@ func (h *Handler) unmarshalSubdirective(d *caddyfile.Dispenser, name string) err
 	case "default_assistant":
 		return h.unmarshalDefaultAssistant(d)
 	case "max_body_size":
-		return h.unmarshalMaxBodySize(d)
+		return unmarshalSize(d, &h.MaxBodySize)
 	case "max_messages":
 		return unmarshalCount(d, &h.MaxMessages)
 	case "roles":
@@ -269,16 +269,6 @@ func (h *Handler) unmarshalDefaultAssistant(d *caddyfile.Dispenser) error {
 		return d.Err("default_assistant: the name is empty")
 	}
 	h.DefaultAssistant = name
-	return nil
-}
-
-func (h *Handler) unmarshalMaxBodySize(d *caddyfile.Dispenser) error {
-	if err := unmarshalSize(d, &h.MaxBodySize); err != nil {
-		return err
-	}
-	if err := checkBodySize(h.MaxBodySize); err != nil {
-		return d.Errf("max_body_size: %w", err)
-	}
 	return nil
 }
 
@@ -440,14 +430,11 @@ func (h *Handler) unmarshalStore(d *caddyfile.Dispenser) error {
 		return values.Missing(d, examples[d.Val()])
 	}
 	name := d.Val()
-	if values.Printable(name) != name {
-		return d.Err("unrecognized store; an example is: store redis")
-	}
-	if err := checkStoreName(name); err != nil {
+	if err := storeModules.checkName(name); err != nil {
 		return d.WrapErr(err)
 	}
 	here := *d // for the line in an error: UnmarshalModule moves d to the block's end
-	module, err := caddyfile.UnmarshalModule(d, storeNamespace+"."+name)
+	module, err := caddyfile.UnmarshalModule(d, storeModules.namespace+"."+name)
 	if err != nil {
 		return err
 	}
@@ -468,11 +455,11 @@ func (h *Handler) unmarshalTransport(d *caddyfile.Dispenser) error {
 			return err
 		}
 	}
-	if values.Printable(name) != name {
-		return d.Err("unrecognized transport; an example is: transport http")
+	if err := transportModules.checkName(name); err != nil {
+		return d.WrapErr(err)
 	}
 	here := *d // for the line in an error: UnmarshalModule moves d to the block's end
-	module, err := caddyfile.UnmarshalModule(d, upstream.TransportNamespace+"."+name)
+	module, err := caddyfile.UnmarshalModule(d, transportModules.namespace+"."+name)
 	if err != nil {
 		return err
 	}

@@ -186,9 +186,10 @@ type Handler struct {
 	limiter   *limit.Limiter
 	exchanges exchanges
 	resumer   *resumer  // nil without resume
-	running   sync.Once // runs announce
+	running   sync.Once // runs announce, or noteValidation
 	places    *placeMap // of the handler's config; nil if no HTTP app provisions the handler
-	place     place     // known once announce has run
+	place     place     // known once running is done
+	endCause  func() error
 }
 
 // CaddyModule returns the Caddy module information.
@@ -206,17 +207,24 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.log = telemetry.NewLog(ctx.Logger())
 	h.log.AddFields(zap.String("token", string(newTokenOrigin(h.Token))))
 	h.setDefaults()
-	if err := h.Validate(); err != nil { // Caddy calls it later, when the handler has joined
-		return values.PrintableError(err)
-	}
-	if err := h.resolve(ctx); err != nil {
-		return values.PrintableError(err)
-	}
-	if err := h.join(ctx); err != nil {
-		return values.PrintableError(err)
+	for _, step := range []func(caddy.Context) error{h.validate, h.resolve, h.join} {
+		if err := step(ctx); err != nil {
+			return h.ofThisChat(err)
+		}
 	}
 	return nil
 }
+
+// ofThisChat returns an error that names the handler's assistants, because Caddy does not say which of its sites is wrong.
+func (h *Handler) ofThisChat(err error) error {
+	if names := h.shownAssistants(); names != "" {
+		err = fmt.Errorf("the chat with %s: %w", names, err)
+	}
+	return values.PrintableError(err)
+}
+
+// validate is Validate. Caddy calls that later, when the handler has joined.
+func (h *Handler) validate(caddy.Context) error { return h.Validate() }
 
 // resolve replaces the placeholders of the config, and creates the parts of the handler that it shares with no other.
 func (h *Handler) resolve(ctx caddy.Context) error {
@@ -305,16 +313,16 @@ func checkDuration(d caddy.Duration) error {
 	return nil
 }
 
-// minBodySize is the smallest limit of a body. A smaller one is a number of another unit.
-const minBodySize = 1 << 10
+// minSize is the smallest size of an option, in bytes. A smaller one is a number of another unit.
+const minSize = 1 << 10
 
-// checkBodySize returns an error for a limit of bodies that cannot be meant.
-func checkBodySize(size int64) error {
+// checkSize returns an error for a size that cannot be meant.
+func checkSize(size int64) error {
 	switch {
 	case size < 0:
 		return fmt.Errorf("%d is negative", size)
-	case size < minBodySize:
-		return fmt.Errorf("%d bytes are too few for a chat; write a number and a unit, such as 64KiB, or in JSON the number of bytes, such as 65536", size)
+	case size < minSize:
+		return fmt.Errorf("%d bytes are too few; write a number and a unit, such as 64KiB, or in JSON the number of bytes, such as 65536", size)
 	}
 	return nil
 }
@@ -349,7 +357,7 @@ func (h *Handler) newClient(ctx caddy.Context) (*upstream.Client, error) {
 	if h.TransportRaw, err = upstream.TransportDefaults(h.TransportRaw); err != nil {
 		return nil, err
 	}
-	if err := checkModuleName(h.TransportRaw, "protocol"); err != nil {
+	if err := transportModules.check(h.TransportRaw); err != nil {
 		return nil, err
 	}
 	module, err := ctx.LoadModule(h, "TransportRaw")
@@ -411,7 +419,7 @@ func (h *Handler) Validate() error {
 			return fmt.Errorf("default_assistant: %w", err)
 		}
 	}
-	if err := checkBodySize(h.MaxBodySize); err != nil {
+	if err := checkSize(h.MaxBodySize); err != nil {
 		return fmt.Errorf("max_body_size: %w", err)
 	}
 	if h.MaxMessages < 0 {

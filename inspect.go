@@ -14,7 +14,8 @@ import (
 )
 
 // inspect returns the options of a handler whose config is given, for `caddy illumichat check --config`. It checks them as
-// Provision does, except for the transport and the store, which are other modules. It joins nothing that handlers share.
+// Provision does, except for the options of the transport and the store, which are other modules. It joins nothing that
+// handlers share.
 func inspect(raw json.RawMessage) config.Options {
 	var h Handler
 	if err := decodeHandler(raw, &h); err != nil {
@@ -35,6 +36,11 @@ func inspect(raw json.RawMessage) config.Options {
 	checked.Assistants = h.inspectAssistants()
 	checked.AnyAssistant = h.rules != nil && h.rules.AllowsAny()
 	checked.Other = values.PrintableError(h.inspectOthers(checked.Assistants))
+	if h.exchanges.endpoint != nil {
+		for _, w := range h.warnings() {
+			checked.Warnings = append(checked.Warnings, config.Warning{Found: w.found, Do: w.do})
+		}
+	}
 	return checked
 }
 
@@ -91,5 +97,16 @@ func (h *Handler) inspectOthers(assistants error) error {
 	if err != nil {
 		err = fmt.Errorf("allow_origins: %w", err)
 	}
-	return cmp.Or(h.checkTokenIsNowhereElse(), err)
+	return cmp.Or(h.checkTokenIsNowhereElse(), err, h.inspectModules())
+}
+
+// inspectModules returns an error for a transport or a store that this build of Caddy does not have. It does not load them.
+func (h *Handler) inspectModules() error {
+	if err := storeModules.check(h.StoreRaw); err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	if err := transportModules.check(h.TransportRaw); err != nil {
+		return fmt.Errorf("transport: %w", err)
+	}
+	return nil
 }

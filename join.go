@@ -35,6 +35,7 @@ func (h *Handler) join(ctx caddy.Context) error {
 	h.limiter = limit.New(h.limiterConfig())
 	h.resumer = h.newResumer()
 	h.places = joinPlaces(ctx)
+	h.endCause = func() error { return context.Cause(ctx) }
 	h.announceWhenStarted(ctx)
 	shutdown.Watch(ctx, shutdown.Options{MaxDuration: time.Duration(h.MaxDuration), EndsAtReload: h.exchanges.endsAtReload})
 	return nil
@@ -76,8 +77,19 @@ func (h *Handler) announce() {
 	telemetry.BeginAssistants(h.rules.Labels())
 }
 
+// noteValidation logs what the operator should check in a config that is only validated, as it never runs. A config that
+// Caddy has refused, or could not start, logs nothing of it: Caddy has said why.
+func (h *Handler) noteValidation() {
+	if cause := h.endCause(); cause != nil && cause.Error() == validated {
+		h.notePlace()
+	}
+}
+
+// validated is the cause with which Caddy ends a config that it has validated.
+const validated = "validation complete"
+
 // notePlace finds the handler's site, and logs what the operator should check. Caddy has no complete config before, in which
-// the site could be found. A config that is only validated never runs: the handler logs that when it is cleaned up.
+// the site could be found.
 func (h *Handler) notePlace() {
 	h.place = h.places.of(h)
 	h.log.AddFields(h.place.fields()...)
@@ -91,7 +103,7 @@ func (h *Handler) Cleanup() error {
 	if h.limiter == nil { // the handler has not joined
 		return nil
 	}
-	h.running.Do(h.notePlace) // a late request must not list the handler again
+	h.running.Do(h.noteValidation) // a late request must not list the handler again
 	runningHandlers.remove(h)
 	h.places.leave()
 	return h.limiter.Close()

@@ -10,38 +10,61 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/intercept"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 )
 
-// This file says where in a config a handler is, so that logs and the admin API tell the chats of many sites apart. Caddy
-// does not tell a handler that, so the routes of the HTTP app are searched, once they are complete.
+// This file finds out where in a config a handler is, so that logs and the admin API tell the chats of many sites apart.
+// Caddy does not pass that to a handler. So this file searches the routes of the HTTP app once they are complete.
 
 // place is where in a config a handler is: its site.
 type place struct {
 	Server string   `json:"server,omitempty"` // the name in the config's servers
 	Hosts  []string `json:"hosts,omitempty"`  // of the innermost matcher that has some
-	Paths  []string `json:"paths,omitempty"`  // of the innermost matcher that has some
+	Paths  []string `json:"paths,omitempty"`  // of the innermost matcher that has some, behind those around it
+
+	narrowed bool // a matcher other than one of hosts is on the way
 }
 
-// within returns the place behind the matchers of a route.
-func (p place) within(sets caddyhttp.MatcherSets) place {
+// within returns the place inside a route.
+func (p place) within(route caddyhttp.Route) place {
 	var hosts, paths []string
-	for _, set := range sets {
+	for _, set := range route.MatcherSets {
 		for _, matcher := range set {
 			switch m := matcher.(type) {
 			case *caddyhttp.MatchHost:
 				hosts = append(hosts, *m...)
+				continue
 			case *caddyhttp.MatchPath:
 				paths = append(paths, *m...)
 			}
+			p.narrowed = true
 		}
 	}
 	if len(hosts) > 0 {
 		p.Hosts = hosts
 	}
 	if len(paths) > 0 {
-		p.Paths = paths
+		p.Paths = nested(p.Paths, paths)
 	}
 	return p
+}
+
+// nested returns the paths of a matcher inside another one. Behind a handle_path, an inner path lacks the beginning of the
+// outer one, so both are needed to tell two places apart.
+func nested(outer, inner []string) []string {
+	if len(outer) == 0 {
+		return inner
+	}
+	around := strings.Join(shortened(outer), ",")
+	names := make([]string, len(inner))
+	for i, path := range inner {
+		names[i] = path
+		if !slices.ContainsFunc(outer, func(o string) bool { return strings.HasPrefix(path, strings.TrimRight(o, "*/")) }) {
+			names[i] = around + " " + path
+		}
+	}
+	return names
 }
 
 // mostNames bounds how many hosts or paths a line of the log has.
@@ -94,7 +117,7 @@ func findPlaces(app *caddyhttp.App, found func(*Handler, place)) {
 
 func findInRoutes(routes caddyhttp.RouteList, at place, found func(*Handler, place)) {
 	for _, route := range routes {
-		here := at.within(route.MatcherSets)
+		here := at.within(route)
 		for _, handler := range route.Handlers {
 			switch h := handler.(type) {
 			case *Handler:
@@ -104,8 +127,18 @@ func findInRoutes(routes caddyhttp.RouteList, at place, found func(*Handler, pla
 				if h.Errors != nil {
 					findInRoutes(h.Errors.Routes, here, found)
 				}
+			case *intercept.Intercept:
+				findInResponses(h.HandleResponse, here, found)
+			case *reverseproxy.Handler:
+				findInResponses(h.HandleResponse, here, found)
 			}
 		}
+	}
+}
+
+func findInResponses(responses []caddyhttp.ResponseHandler, at place, found func(*Handler, place)) {
+	for _, response := range responses {
+		findInRoutes(response.Routes, at, found)
 	}
 }
 
@@ -176,8 +209,8 @@ func (m *placeMap) logOnce() {
 	if sites := m.names(func(h *Handler, _ place) bool { return len(h.Limits) == 0 }); len(sites) > 0 {
 		m.log.Info(msgNoLimit, zap.Strings("sites", sites))
 	}
-	if sites := m.names(func(_ *Handler, at place) bool { return len(at.Paths) == 0 }); len(sites) > 0 {
-		m.log.Info("no path is set, so the chat answers every request that reaches it; to limit it to a path, write one behind the directive, such as "+
+	if sites := m.names(func(_ *Handler, at place) bool { return !at.narrowed }); len(sites) > 0 {
+		m.log.Info("no path is set, so the chat answers every request that reaches it; to limit it to a path, write one after the directive, such as "+
 			"illumichat /api/chat-proxy", zap.Strings("sites", sites))
 	}
 }
@@ -185,14 +218,24 @@ func (m *placeMap) logOnce() {
 // msgNoLimit is logged when the config loads.
 const msgNoLimit = "no limit is set, so whoever finds the chat can spend the token's quota"
 
-// names returns the sites of the handlers that match, sorted.
+// names returns the places of the handlers that match, sorted. Places with equal names have their servers with them.
 func (m *placeMap) names(match func(*Handler, place) bool) []string {
-	var names []string
+	servers := make(map[string][]string)
 	for h, at := range m.places {
 		if match(h, at) {
-			names = append(names, at.String())
+			servers[at.String()] = append(servers[at.String()], at.Server)
+		}
+	}
+	var names []string
+	for name, all := range servers {
+		for _, server := range all {
+			if len(all) > 1 {
+				names = append(names, name+" ("+server+")")
+				continue
+			}
+			names = append(names, name)
 		}
 	}
 	slices.Sort(names)
-	return slices.Compact(names)
+	return names
 }

@@ -95,12 +95,13 @@ func (c *Resume) validate() error {
 	if err := checkDuration(c.Keep); err != nil {
 		return fmt.Errorf("keep: %w", err)
 	}
-	switch {
-	case c.MaxTotal < 0:
-		return fmt.Errorf("max_total: %d is negative", c.MaxTotal)
-	case c.MaxSize < 0:
-		return fmt.Errorf("max_size: %d is negative", c.MaxSize)
-	case c.MaxSize > c.MaxTotal:
+	if err := checkSize(c.MaxTotal); err != nil {
+		return fmt.Errorf("max_total: %w", err)
+	}
+	if err := checkSize(c.MaxSize); err != nil {
+		return fmt.Errorf("max_size: %w", err)
+	}
+	if c.MaxSize > c.MaxTotal {
 		return fmt.Errorf("max_size: one answer of %d bytes is more than max_total, %d", c.MaxSize, c.MaxTotal)
 	}
 	if c.Owner == "" {

@@ -85,22 +85,3 @@ func (h *Handler) owners() []string {
 	}
 	return []string{h.Resume.Owner}
 }
-
-// checkModuleName returns an error if the name of another module, which config has under key, may be a secret. Caddy's
-// error for a name that it does not know prints the name.
-func checkModuleName(config json.RawMessage, key string) error {
-	if name := moduleName(config, key); values.Printable(name) != name {
-		return fmt.Errorf("%s: %s is no name of a module", key, values.Printable(name))
-	}
-	return nil
-}
-
-// moduleName returns the name of another module, which config has under key, or "" if it has none. Caddy reports that.
-func moduleName(config json.RawMessage, key string) string {
-	var fields map[string]json.RawMessage
-	var name string
-	if json.Unmarshal(config, &fields) != nil || json.Unmarshal(fields[key], &name) != nil {
-		return ""
-	}
-	return name
-}

@@ -269,14 +269,43 @@ func TestOneLineNamesAllSites(t *testing.T) {
 				assistants asst_forum
 			}
 		}
+		@inner host inner.localhost
+		handle @inner {
+			handle_path /a/* {
+				illumichat /chat {
+					token {env.TEST_SHOP_TOKEN}
+					assistants asst_inner
+				}
+			}
+		}
+		@pattern path_regexp ^/pattern$
+		illumichat @pattern {
+			token {env.TEST_SHOP_TOKEN}
+			assistants asst_pattern
+			limit 20 1h
+		}
+		intercept {
+			@missing status 404
+			handle_response @missing {
+				illumichat /response {
+					token {env.TEST_SHOP_TOKEN}
+					assistants asst_response
+					limit 20 1h
+				}
+			}
+		}
 		illumichat /limited {
 			token {env.TEST_SHOP_TOKEN}
 			assistants asst_limited
 			limit 20 1h
 		}`)
 	for piece, want := range map[string][]string{
-		"no limit is set": {"forum.localhost", "shop.localhost,www.localhost /chat"},
-		"no path is set":  {"forum.localhost"},
+		// The site has two servers.
+		"no limit is set": {
+			"forum.localhost (srv0)", "forum.localhost (srv1)", "inner.localhost /a/* /chat (srv0)", "inner.localhost /a/* /chat (srv1)",
+			"shop.localhost,www.localhost /chat (srv0)", "shop.localhost,www.localhost /chat (srv1)",
+		},
+		"no path is set": {"forum.localhost (srv0)", "forum.localhost (srv1)"},
 	} {
 		if line := wantTold(t, s, "info", piece, 1)[0]; !slices.Equal(line.Sites, want) {
 			t.Errorf("%s: got the sites %q, want %q", piece, line.Sites, want)

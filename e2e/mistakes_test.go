@@ -85,7 +85,8 @@ func TestMistakesInConfigs(t *testing.T) {
 		// Durations, sizes and numbers.
 		{"a duration without a unit", good + "heartbeat 30", []string{"heartbeat: '30' is not a duration, such as 30s", "Caddyfile:"}},
 		{"24 hours without a unit", good + "limit 20 24", []string{"limit: '24' is not a duration, such as 30s"}},
-		{"a size of a few bytes", good + "max_body_size 64", []string{"64 bytes are too few for a chat", "64KiB", "Caddyfile:"}},
+		{"a size of a few bytes", good + "max_body_size 64", []string{"max_body_size: 64 bytes are too few", "64KiB", "Caddyfile:"}},
+		{"an answer of a few bytes", good + "resume {\nmax_size 10\n}", []string{"max_size: 10 bytes are too few", "64KiB", "Caddyfile:"}},
 		{"statuses as a class", good + "retry {\non 5xx\n}", []string{"'5xx' is not a status; write each, such as 500 502 503"}},
 		{"a limit the other way round", good + "limit 1h 20", []string{"limit: '1h' is not a whole number; an example is: limit 20 1h", "Caddyfile:"}},
 		{"a limit of four words", good + "limit 5 1h x y", []string{"unexpected argument 'y'; an example is: limit 20 1h", "Caddyfile:"}},
@@ -209,7 +210,7 @@ func TestMistakesInTheLog(t *testing.T) {
 	}{
 		// When the config loads.
 		{"{$TOKEN}", "token " + sandbox.Token + "\n" + goodAssistants, "warn", "use {env.NAME} or {file.PATH} instead", "", ""},
-		{"a file that is missing", "token {file." + dir + "/missing}\n" + goodAssistants, "error", "there is no token yet", "", ""},
+		{"a file that is missing", "token {file." + dir + "/missing}\n" + goodAssistants, "error", "there is no token, so", "", ""},
 		{"a swapped alias", good + "alias asst_2 support", "warn", "the name comes first, as in: alias support asst_1", "", ""},
 		{"a response_timeout that is never reached", good + "response_timeout 5m", "warn", "response_timeout is longer than max_duration", "", ""},
 		{"an endpoint without a path", good + "endpoint https://beta.illumichat.com", "warn", "the endpoint has no path", "", ""},

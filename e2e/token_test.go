@@ -82,7 +82,7 @@ func TestTokenFileComesLater(t *testing.T) {
 	}`, sitetest.ChatPath, file, sandbox.Assistant, server.URL))
 	lines := logLines(t, s.Log())
 	if !slices.ContainsFunc(lines, func(l logLine) bool {
-		return l.Level == "error" && strings.Contains(l.raw, "there is no token yet") && strings.Contains(l.raw, file)
+		return l.Level == "error" && strings.Contains(l.raw, "there is no token, so") && strings.Contains(l.raw, file)
 	}) {
 		t.Errorf("the log does not say that there is no token: %+v", lines)
 	}

@@ -11,18 +11,25 @@ func DidYouMean(word string, names ...string) string {
 }
 
 // mostChanges bounds how many letters of a misspelled name differ.
-const mostChanges = 4
+const mostChanges = 3
 
-// like returns the name with the fewest letters that differ from a word, if these are less than half of the word.
-// Otherwise it returns the only name that the word is a part of, or has as a part; or "".
+// like returns the name with the fewest letters that differ from a word, if these are less than half of the word, and no
+// other name has as few. Otherwise it returns the only name that the word is a part of, or has as a part; or "".
 func like(word string, names []string) (name string) {
 	least := min((len(word)+1)/2, mostChanges+1)
+	tie := false
 	for _, candidate := range names {
-		if d := distance(word, candidate); d < least {
-			name, least = candidate, d
+		switch d := distance(word, candidate); {
+		case d < least:
+			name, least, tie = candidate, d, false
+		case d == least && name != "":
+			tie = true
 		}
 	}
-	if name != "" {
+	switch {
+	case tie:
+		return ""
+	case name != "":
 		return name
 	}
 	for _, candidate := range names {

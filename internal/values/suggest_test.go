@@ -3,7 +3,8 @@ package values
 import "testing"
 
 func TestDidYouMean(t *testing.T) {
-	names := []string{"token", "assistants", "alias", "max_body_size", "max_messages", "allow_origins", "limit", "retry"}
+	names := []string{"token", "assistants", "alias", "max_body_size", "max_messages", "allow_origins", "limit", "retry",
+		"body_timeout", "response_timeout", "idle_timeout", "write_timeout"}
 	for word, want := range map[string]string{
 		"assistant":       "assistants",
 		"asistants":       "assistants",
@@ -17,6 +18,8 @@ func TestDidYouMean(t *testing.T) {
 		"retries":         "retry",
 		"max":             "", // several names begin like this
 		"origins":         "allow_origins",
+		"read_timeout":    "", // as like to one as to another
+		"respons_timeout": "response_timeout",
 		"ic":              "",
 		"x":               "",
 		"":                "",

@@ -19,6 +19,9 @@ type Options struct {
 	// The errors of its token, of its assistants and of anything else, as the handler itself would return them.
 	Token, Assistants, Other error
 
+	// Warnings are about values that the handler accepts, though they can hardly be meant.
+	Warnings []Warning
+
 	LiteralToken bool // the token is part of the config
 	AnyAssistant bool // visitors may talk to all assistants of the workspace
 	AllowOrigins []string
@@ -28,6 +31,9 @@ type Options struct {
 
 	MaxStreamsPerClient int
 }
+
+// Warning says what is the case, and what to write.
+type Warning struct{ Found, Do string }
 
 // Limit is a limit of a handler.
 type Limit struct {

@@ -17,6 +17,9 @@ func (e *examination) checkOptions() {
 	if err := e.options.Other; err != nil {
 		e.addRefused(err)
 	}
+	for _, w := range e.options.Warnings {
+		e.add(doctor.Warning, "options", w.Found, "", w.Do)
+	}
 }
 
 // addRefused reports an option that the handler refuses.
