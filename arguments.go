@@ -3,7 +3,9 @@ package illumichat
 import (
 	"cmp"
 	"math"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/dustin/go-humanize"
 
@@ -61,17 +63,25 @@ func unmarshalDuration(d *caddyfile.Dispenser, option duration) error {
 		*option.value = off
 		return nil
 	}
-	return parseDuration(d, option.name, word, option.value)
+	if word == "off" {
+		return d.Errf("%s: 'off' is not possible here; %s", option.name, exampleOf(option.name))
+	}
+	no := "not a duration, such as 30s"
+	if option.mayBeOff {
+		no = "neither a duration, such as 30s, nor off"
+	}
+	return parseDuration(d, option.name, word, no, option.value)
 }
 
-// parseDuration reads a positive duration. It refuses 0, because in JSON 0 means the default.
-func parseDuration(d *caddyfile.Dispenser, name, word string, duration *caddy.Duration) error {
+// parseDuration reads a positive duration. It refuses 0, because in JSON 0 means the default. no says what a wrong word is
+// not.
+func parseDuration(d *caddyfile.Dispenser, name, word, no string, duration *caddy.Duration) error {
 	value, err := caddy.ParseDuration(word)
 	if err != nil {
-		return d.Errf("%s: '%s' is not a duration, such as 30s", name, values.Printable(word))
+		return d.Errf("%s: '%s' is %s", name, values.Printable(word), no)
 	}
 	if value <= 0 {
-		return d.Errf("%s: '%s' is not a positive duration, such as 30s", name, values.Printable(word))
+		return d.Errf("%s: '%s' is %s", name, values.Printable(word), strings.Replace(no, "a duration", "a positive duration", 1))
 	}
 	if err := checkDuration(caddy.Duration(value)); err != nil {
 		return d.Errf("%s: %w", name, err)
@@ -146,6 +156,32 @@ var examples = map[string]string{
 	"transport":              "transport http",
 	"resume":                 "resume",
 	"store":                  "store memory",
+}
+
+// The options of the blocks of retry and resume.
+var (
+	retryOptions  = []string{"attempts", "backoff", "on"}
+	resumeOptions = []string{"grace", "keep", "max_size", "max_total", "owner"}
+)
+
+// blockOf returns the block in which an option belongs; "" if it belongs in none.
+func blockOf(name string) string {
+	switch {
+	case slices.Contains(retryOptions, name):
+		return "retry"
+	case slices.Contains(resumeOptions, name):
+		return "resume"
+	}
+	return ""
+}
+
+// unknownIn returns the error for the option at d, which a block does not have.
+func unknownIn(d *caddyfile.Dispenser, block string, options []string) error {
+	name := d.Val()
+	if _, ok := examples[name]; ok {
+		return d.Errf("unrecognized subdirective '%s' of %s; it belongs outside of this block", name, block)
+	}
+	return d.Errf("unrecognized subdirective '%s' of %s%s", values.Printable(name), block, values.DidYouMean(name, options...))
 }
 
 // nestedExamples has a line for each option of the blocks of retry and resume.

@@ -191,6 +191,9 @@ func (h *Handler) unmarshalSubdirective(d *caddyfile.Dispenser, name string) err
 	if values.Printable(name) != name {
 		return d.Errf("unrecognized subdirective '%s'; a token is written: token {env.NAME}", values.Printable(name))
 	}
+	if block := blockOf(name); block != "" {
+		return d.Errf("unrecognized subdirective '%s'; it belongs into the block of %s", name, block)
+	}
 	return d.Errf("unrecognized subdirective '%s'%s", name, values.DidYouMean(name, slices.Sorted(maps.Keys(examples))...))
 }
 
@@ -286,7 +289,7 @@ func (h *Handler) unmarshalLimit(d *caddyfile.Dispenser) error {
 	if l.Requests, err = strconv.Atoi(args[0]); err != nil {
 		return d.Errf("limit: '%s' is not a whole number; %s", values.Printable(args[0]), exampleOf("limit"))
 	}
-	if err := parseDuration(d, "limit", args[1], &l.Window); err != nil {
+	if err := parseDuration(d, "limit", args[1], "not a duration, such as 1h; "+exampleOf("limit"), &l.Window); err != nil {
 		return err
 	}
 	if len(args) == 3 {
@@ -323,7 +326,7 @@ func (c *Retry) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		case "on":
 			err = c.unmarshalOn(d)
 		default:
-			err = d.Errf("unrecognized subdirective '%s' of retry%s", values.Printable(name), values.DidYouMean(name, "attempts", "backoff", "on"))
+			err = unknownIn(d, "retry", retryOptions)
 		}
 		if err != nil {
 			return err
@@ -352,7 +355,7 @@ func (c *Retry) unmarshalBackoff(d *caddyfile.Dispenser) error {
 		return err
 	}
 	for i, value := range []*caddy.Duration{&c.Backoff, &c.BackoffCap}[:len(args)] {
-		if err := parseDuration(d, "backoff", args[i], value); err != nil {
+		if err := parseDuration(d, "backoff", args[i], "not a duration, such as 1s", value); err != nil {
 			return err
 		}
 	}
@@ -403,8 +406,7 @@ func (c *Resume) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		case "owner":
 			err = c.unmarshalOwner(d)
 		default:
-			err = d.Errf("unrecognized subdirective '%s' of resume%s", values.Printable(name),
-				values.DidYouMean(name, "grace", "keep", "max_size", "max_total", "owner"))
+			err = unknownIn(d, "resume", resumeOptions)
 		}
 		if err != nil {
 			return err

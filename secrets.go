@@ -3,6 +3,7 @@ package illumichat
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 
 	"github.com/caddyserver/caddy/v2"
 
@@ -55,6 +56,9 @@ func configTexts(config json.RawMessage) []string {
 	collect = func(value any) {
 		switch v := value.(type) {
 		case string:
+			if path, ok := values.File(v); ok && !exists(path) {
+				return // Caddy would log an error
+			}
 			texts = append(texts, repl.ReplaceKnown(v, ""))
 		case []any:
 			for _, each := range v {
@@ -69,6 +73,11 @@ func configTexts(config json.RawMessage) []string {
 	}
 	collect(root)
 	return texts
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 func (h *Handler) limitKeys() []string {

@@ -53,11 +53,12 @@ func TestMistakesInConfigs(t *testing.T) {
 		{"{env:TOKEN}", "token {env:TEST_TOKEN}\n" + goodAssistants, []string{"{env:TEST_TOKEN} is not supported here"}},
 		{"a folder", "token {file." + dir + "}\n" + goodAssistants, []string{dir + " is no regular file"}},
 		{"a file without a path", "token {file.token}\n" + goodAssistants, []string{"{file.token} needs an absolute path, such as {file./etc/caddy/token}"}},
+		{"a file that is missing at a relative path", "token {file.secrets/token}\n" + goodAssistants, []string{"{file.secrets/token}: there is no such file; write an absolute path"}},
 		{"a path", "token /run/secrets/illumichat_token\n" + goodAssistants, []string{"{file.PATH}", "Caddyfile:"}},
 		{"quotation marks from an env file", "token {env.TEST_QUOTED}\n" + goodAssistants, []string{"{env.TEST_QUOTED}: the token has quotation marks around it; leave them out"}},
 		{"Bearer in the variable", "token {env.TEST_BEARER}\n" + goodAssistants, []string{"{env.TEST_BEARER}: the token begins with the word Bearer; leave it out"}},
 		{"a line end in the variable", "token {env.TEST_LINE_END}\n" + goodAssistants, []string{"{env.TEST_LINE_END}: the token ends with a line end; leave it out"}},
-		{"a space in the variable", "token {env.TEST_SPACE}\n" + goodAssistants, []string{"{env.TEST_SPACE}: the token ends with a space; leave it out"}},
+		{"a space in the variable", "token {env.TEST_SPACE}\n" + goodAssistants, []string{"{env.TEST_SPACE}: the token ends with white space; leave it out"}},
 		{"a second token", good + goodToken, []string{"token is already specified", "Caddyfile:"}},
 
 		// The assistants.
@@ -83,8 +84,8 @@ func TestMistakesInConfigs(t *testing.T) {
 		{"an option of resume", good + "resume {\nmaxsize 1MiB\n}", []string{"'maxsize' of resume; did you mean max_size?"}},
 
 		// Durations, sizes and numbers.
-		{"a duration without a unit", good + "heartbeat 30", []string{"heartbeat: '30' is not a duration, such as 30s", "Caddyfile:"}},
-		{"24 hours without a unit", good + "limit 20 24", []string{"limit: '24' is not a duration, such as 30s"}},
+		{"a duration without a unit", good + "heartbeat 30", []string{"heartbeat: '30' is neither a duration, such as 30s, nor off", "Caddyfile:"}},
+		{"24 hours without a unit", good + "limit 20 24", []string{"limit: '24' is not a duration, such as 1h; an example is: limit 20 1h"}},
 		{"a size of a few bytes", good + "max_body_size 64", []string{"max_body_size: 64 bytes are too few", "64KiB", "Caddyfile:"}},
 		{"an answer of a few bytes", good + "resume {\nmax_size 10\n}", []string{"max_size: 10 bytes are too few", "64KiB", "Caddyfile:"}},
 		{"statuses as a class", good + "retry {\non 5xx\n}", []string{"'5xx' is not a status; write each, such as 500 502 503"}},

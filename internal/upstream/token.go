@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"strings"
 
 	"github.com/illumichat/caddy-illumichat/internal/values"
@@ -97,7 +98,10 @@ func NewTokenSource(configured string) (TokenSource, error) {
 			return TokenSource{}, errors.New("the token stands where the path of a file is expected")
 		}
 		source := TokenSource{path: path}
-		if _, err := source.Get(); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		// A relative path that does not exist may be one that is wrong from this working directory.
+		if _, err := source.Get(); errors.Is(err, fs.ErrNotExist) && !filepath.IsAbs(path) {
+			return source, fmt.Errorf("%s: there is no such file; write an absolute path, such as {file./etc/caddy/illumichat_token}", values.Printable(configured))
+		} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return source, fmt.Errorf("%s: %w", values.Printable(configured), values.PrintableError(err))
 		}
 		return source, nil
@@ -150,6 +154,9 @@ func (s TokenSource) HasDocumentedForm() bool {
 	return err == nil && values.APIToken.Match(token.value)
 }
 
+// byteOrderMark is U+FEFF in UTF-8.
+const byteOrderMark = "\xef\xbb\xbf"
+
 // checkBytes returns an error if the token has a byte that no header value may have, or a space. The error says where the
 // byte is, and does not show it.
 func checkBytes(token string) error {
@@ -162,9 +169,11 @@ func checkBytes(token string) error {
 	case strings.TrimRight(token, "\r\n") == token[:wrong]:
 		return errors.New("the token ends with a line end; leave it out")
 	case strings.TrimRight(token, " \t") == token[:wrong]:
-		return errors.New("the token ends with a space; leave it out")
-	case wrong == 0 && token[0] == ' ':
-		return errors.New("the token begins with a space; leave it out")
+		return errors.New("the token ends with white space; leave it out")
+	case strings.TrimLeft(token, " \t") != token:
+		return errors.New("the token begins with white space; leave it out")
+	case strings.HasPrefix(token, byteOrderMark):
+		return errors.New("the token begins with a byte order mark, as some editors write it; save the file without one")
 	case token[wrong] == '\n' || token[wrong] == '\r':
 		return errors.New("the token has a line end in it; write one token and nothing else")
 	case token[wrong] == ' ':
@@ -181,6 +190,9 @@ func CheckToken(token []byte) error {
 	case len(token) == 0:
 		return errors.New("the token is empty")
 	case len(token) < minTokenLength:
+		if err := checkNoReference(string(token)); err != nil {
+			return err
+		}
 		return fmt.Errorf("the token is shorter than %d bytes", minTokenLength)
 	case len(token) > maxTokenLength:
 		return fmt.Errorf("the token is longer than %d bytes", maxTokenLength)

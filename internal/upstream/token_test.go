@@ -40,9 +40,9 @@ func TestTokenIsChecked(t *testing.T) {
 		{what: "longest with CR LF", value: longest + "\r\n", lineEnd: true},
 		{what: "ending with two LF", value: sandbox.Token + "\n\n", refused: "ends with a line end"},
 		{what: "ending with two CR LF", value: sandbox.Token + "\r\n\r\n", refused: "ends with a line end"},
-		{what: "ending with a space", value: sandbox.Token + " ", refused: "ends with a space"},
+		{what: "ending with a space", value: sandbox.Token + " ", refused: "ends with white space"},
 
-		{what: "beginning with a space", value: " " + sandbox.Token, refused: "begins with a space"},
+		{what: "beginning with a space", value: " " + sandbox.Token, refused: "begins with white space"},
 		{what: "with the word Bearer", value: "Bearer " + sandbox.Token, refused: "Bearer"},
 
 		{what: "empty", value: "", refused: "empty"},
@@ -61,7 +61,10 @@ func TestTokenIsChecked(t *testing.T) {
 		{what: "a relative path", value: "./secrets/illumichat_token", refused: "{file.PATH}"},
 		{what: "a path of Windows", value: `C:\secrets\illumichat_token`, refused: "{file.PATH}"},
 		{what: "with a slash within", value: "0123456789/0123456789"},
-		{what: "byte order mark", value: "\ufeff" + sandbox.Token, refused: "not ASCII"},
+		{what: "byte order mark", value: "\ufeff" + sandbox.Token, refused: "byte order mark"},
+		{what: "a short path", value: "/etc/token", refused: "{file.PATH}"},
+		{what: "the name of a file", value: "illumichat_token.txt", refused: "{file.PATH}"},
+		{what: "a line of an env file", value: "ILLUMICHAT_API_TOKEN=" + sandbox.Token, refused: "behind the equals sign"},
 	}
 	file := filepath.Join(t.TempDir(), "token")
 	for _, test := range tests {

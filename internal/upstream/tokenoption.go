@@ -15,6 +15,7 @@ var (
 	errTokenOfParts = errors.New("the token is put together from a placeholder and other text; " +
 		"write one {env.NAME} or {file.PATH} alone, and put the whole token into that variable or file")
 	errTokenIsPath        = errors.New("the token is a path; write {file.PATH} to read it from a file")
+	errTokenIsAssignment  = errors.New("the token begins with the name of a variable; write only what is behind the equals sign")
 	errTokenIsURL         = errors.New("the token is a URL; write {file.PATH} to read it from a file")
 	errTokenIsPlaceholder = errors.New("the token begins like a placeholder; one is written {env.NAME} or {file.PATH}")
 )
@@ -43,6 +44,8 @@ func checkNoReference(token string) error {
 		return errTokenIsURL
 	case isPath(token):
 		return errTokenIsPath
+	case assignment.MatchString(token):
+		return errTokenIsAssignment
 	}
 	return nil
 }
@@ -50,6 +53,12 @@ func checkNoReference(token string) error {
 var (
 	// placeholderName matches the name of a placeholder without its braces. A token may have a dot, but not there.
 	placeholderName = regexp.MustCompile(`(?i)^(?:env|file)[.:]`)
+
+	// assignment matches a line that sets a variable, as in an env file. A token may end with equals signs.
+	assignment = regexp.MustCompile(`^[A-Z][A-Z0-9_]{3,}=[^=]`)
+
+	// fileName matches the name of a file of text.
+	fileName = regexp.MustCompile(`(?i)^[a-z_-]+\.(?:txt|token|secret|key|env)$`)
 
 	// windowsPath matches the path of a drive or of a network share.
 	windowsPath = regexp.MustCompile(`^(?:[A-Za-z]:[/\\]|\\\\)`)
@@ -61,7 +70,7 @@ var (
 // isPath reports whether a token is the path of a file: an absolute one, one that begins with a dot, or names with slashes
 // between them. A token may hold slashes, but the texts between them are hardly ever names.
 func isPath(token string) bool {
-	if windowsPath.MatchString(token) {
+	if windowsPath.MatchString(token) || fileName.MatchString(token) {
 		return true
 	}
 	for _, beginning := range []string{"/", "./", "../", "~/"} {
