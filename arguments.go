@@ -158,6 +158,14 @@ var examples = map[string]string{
 	"store":                  "store memory",
 }
 
+// synonyms maps names that options of other software have to ours.
+var synonyms = map[string]string{
+	"api_key": "token", "apikey": "token", "key": "token", "secret": "token", "bearer": "token",
+	"url": "endpoint", "upstream": "endpoint", "to": "endpoint", "model": "assistants", "agent": "assistants",
+	"cors": "allow_origins", "origins": "allow_origins", "timeout": "max_duration", "read_timeout": "response_timeout",
+	"retries": "retry", "max_connections": "max_streams", "quota": "limit",
+}
+
 // The options of the blocks of retry and resume.
 var (
 	retryOptions  = []string{"attempts", "backoff", "on"}

@@ -179,7 +179,7 @@ func (h *Handler) unmarshalSubdirective(d *caddyfile.Dispenser, name string) err
 		return h.Retry.unmarshalCaddyfile(d)
 	case "propagate_trace":
 		h.PropagateTrace = true
-		return values.NoArgs(d, "propagate_trace takes none; leave it out to turn it off")
+		return values.NoArgs(d, "propagate_trace takes no argument; leave it out to turn it off")
 	case "transport":
 		return h.unmarshalTransport(d)
 	case "resume":
@@ -194,6 +194,9 @@ func (h *Handler) unmarshalSubdirective(d *caddyfile.Dispenser, name string) err
 	if block := blockOf(name); block != "" {
 		return d.Errf("unrecognized subdirective '%s'; it belongs into the block of %s", name, block)
 	}
+	if meant := synonyms[strings.ToLower(name)]; meant != "" {
+		return d.Errf("unrecognized subdirective '%s'; did you mean %s?", name, meant)
+	}
 	return d.Errf("unrecognized subdirective '%s'%s", name, values.DidYouMean(name, slices.Sorted(maps.Keys(examples))...))
 }
 
@@ -201,9 +204,11 @@ func (h *Handler) unmarshalSubdirective(d *caddyfile.Dispenser, name string) err
 // secret.
 func (h *Handler) unmarshalToken(d *caddyfile.Dispenser) error {
 	args := d.RemainingArgs()
-	if len(args) != 1 {
-		return d.Errf("token takes exactly one argument, without the word Bearer; an example is: %s; {$NAME} leaves no argument if NAME is not set",
-			examples["token"])
+	switch {
+	case len(args) == 0:
+		return d.Errf("token has no argument; {$NAME} leaves none if the variable NAME is not set; an example is: %s", examples["token"])
+	case len(args) > 1:
+		return d.Errf("token takes exactly one argument, without the word Bearer; an example is: %s", examples["token"])
 	}
 	h.Token = args[0]
 	if err := upstream.CheckTokenOption(h.Token); err != nil {
@@ -308,7 +313,7 @@ func (h *Handler) unmarshalLimit(d *caddyfile.Dispenser) error {
 }
 
 func (c *Retry) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	if err := values.NoArgs(d, "retry takes a block, and attempts, backoff and on stand in it"); err != nil {
+	if err := values.NoArgs(d, "retry takes a block; write attempts, backoff and on in it"); err != nil {
 		return err
 	}
 	seen := make(specified)
@@ -453,7 +458,7 @@ func (h *Handler) unmarshalTransport(d *caddyfile.Dispenser) error {
 	}
 	name := d.Val()
 	if name == "http" { // its parser would skip arguments without an error; other transports may take some
-		if err := values.NoArgs(d, "transport http takes a block, and its options stand in it"); err != nil {
+		if err := values.NoArgs(d, "transport http takes a block; write its options in it"); err != nil {
 			return err
 		}
 	}

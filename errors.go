@@ -22,6 +22,10 @@ var (
 		Status: http.StatusMethodNotAllowed, Code: apierror.CodeMethodNotAllowed,
 		Text: "use POST to send a chat", Header: http.Header{"Allow": {"POST, OPTIONS"}},
 	}
+	errLoop = &apierror.Error{
+		Status: http.StatusLoopDetected, Code: apierror.CodeBadGateway,
+		Text: "the endpoint of this chat leads back to the chat itself", Hint: apierror.HintLoop,
+	}
 	errMethodOfResumable = &apierror.Error{
 		Status: http.StatusMethodNotAllowed, Code: apierror.CodeMethodNotAllowed,
 		Text:   "use POST to send a chat, GET to go on with an answer and DELETE to stop one",

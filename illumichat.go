@@ -100,8 +100,8 @@ type Handler struct {
 	// quotation marks. With `*`, no name may be `other`, the metrics label of all assistants that are not listed.
 	Aliases map[string]string `json:"aliases,omitempty"`
 
-	// The assistant for pages that name none: an alias or a listed id, or with `*` any id. It may be a placeholder if the
-	// listed id is one. Default: the only assistant. If there are several, a page must name one.
+	// The assistant for pages that name none: an alias or a listed id, or with `*` any id. It may be a placeholder.
+	// Default: the only assistant. If there are several, a page must name one.
 	DefaultAssistant string `json:"default_assistant,omitempty"`
 
 	// The largest request body, in bytes, from 1024. Default: 1048576 (1 MiB).
@@ -304,9 +304,9 @@ const (
 func checkDuration(d caddy.Duration) error {
 	switch {
 	case d < 0:
-		return fmt.Errorf("%s is negative", time.Duration(d))
+		return fmt.Errorf("%s is negative; write a number and a unit, such as 30s (in JSON, -1 turns heartbeat and commit_after off)", time.Duration(d))
 	case d < minDuration:
-		return fmt.Errorf("%s is shorter than 1ms; write a number and a unit, such as 30s", time.Duration(d))
+		return fmt.Errorf("%s is shorter than 1ms; write a number and a unit, such as 30s (in JSON \"30s\")", time.Duration(d))
 	case d > maxDuration:
 		return fmt.Errorf("%s is longer than 366d", time.Duration(d))
 	}
@@ -500,6 +500,9 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request, body *visitor.B
 // serve checks whether the page may send chats, whether the chat is valid, and whether there is room. Then it asks the
 // upstream and relays the answer. It returns an error only if nothing was sent to the visitor yet.
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, body *visitor.Body, c *telemetry.Record) error {
+	if upstream.IsOwn(r, h.exchanges.token) {
+		return errLoop
+	}
 	resumable := h.resumer != nil
 	switch {
 	case r.Method == http.MethodPost:

@@ -10,7 +10,7 @@ import (
 
 // clientWords are fixed words that readers of a config take for each client, in lower case and without hyphens.
 var clientWords = []string{
-	"account", "accounts", "address", "addresses", "addr", "client", "clientaddr", "clientaddress", "clientip", "clients", "customer", "customers", "each",
+	"account", "accounts", "cookie", "cookies", "ipv4", "ipv6", "address", "addresses", "addr", "client", "clientaddr", "clientaddress", "clientip", "clients", "customer", "customers", "each",
 	"ip", "ipaddr", "ipaddress", "ips", "person", "persons", "remote", "remoteaddr", "remoteaddress", "remotehost", "remoteip", "session", "sessionid",
 	"sessions", "user", "userid", "username", "users", "visitor", "visitorid", "visitors",
 }

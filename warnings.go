@@ -29,6 +29,9 @@ func (h *Handler) warn() {
 	for _, w := range h.warnings() {
 		logger.Warn(strings.TrimSuffix(w.found+"; "+w.do, "; "), w.fields...)
 	}
+	if h.exchanges.endpoint.Fallback {
+		logger.Info("the placeholder of endpoint is empty, so the default endpoint is used", zap.String("placeholder", values.Printable(h.Endpoint)))
+	}
 	if h.place.Server == "" && len(h.Limits) == 0 { // the line for the whole config does not name it
 		logger.Info(msgNoLimit, zap.String("assistants", h.shownAssistants()))
 	}

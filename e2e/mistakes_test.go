@@ -46,11 +46,11 @@ func TestMistakesInConfigs(t *testing.T) {
 		{"no token", goodAssistants, []string{"a token is needed, such as: token {file./", "Caddyfile:"}},
 		{"an empty block", "", []string{"illumichat needs a block with token and assistants", "Caddyfile:"}},
 		{"the name of another variable", "token {env.TEST_TOKK}\n" + goodAssistants, []string{"{env.TEST_TOKK} is empty or cannot be read"}},
-		{"{$TOKEN} that is not set", "token {$TEST_UNSET}\n" + goodAssistants, []string{"token takes exactly one argument, without the word Bearer", "{$NAME} leaves no argument if NAME is not set", "Caddyfile:"}},
+		{"{$TOKEN} that is not set", "token {$TEST_UNSET}\n" + goodAssistants, []string{"token has no argument; {$NAME} leaves none if the variable NAME is not set", "Caddyfile:"}},
 		{"the word Bearer", "token Bearer {env.ILLUMICHAT_API_TOKEN}\n" + goodAssistants, []string{"without the word Bearer", "Caddyfile:"}},
-		{"{TOKEN}", "token {TEST_TOKEN}\n" + goodAssistants, []string{"{TEST_TOKEN} is not supported here, only {env.*} and {file.*} are"}},
+		{"{TOKEN}", "token {TEST_TOKEN}\n" + goodAssistants, []string{"{TEST_TOKEN} is not supported here; did you mean {env.TEST_TOKEN}?", "Caddyfile:"}},
 		{"${TOKEN}", "token ${TEST_TOKEN}\n" + goodAssistants, []string{"{env.NAME}", "Caddyfile:"}},
-		{"{env:TOKEN}", "token {env:TEST_TOKEN}\n" + goodAssistants, []string{"{env:TEST_TOKEN} is not supported here"}},
+		{"{env:TOKEN}", "token {env:TEST_TOKEN}\n" + goodAssistants, []string{"{env:TEST_TOKEN} is not supported here; did you mean {env.TEST_TOKEN}?", "Caddyfile:"}},
 		{"a folder", "token {file." + dir + "}\n" + goodAssistants, []string{dir + " is no regular file"}},
 		{"a file without a path", "token {file.token}\n" + goodAssistants, []string{"{file.token} needs an absolute path, such as {file./etc/caddy/token}"}},
 		{"a file that is missing at a relative path", "token {file.secrets/token}\n" + goodAssistants, []string{"{file.secrets/token}: there is no such file; write an absolute path"}},
@@ -69,10 +69,12 @@ func TestMistakesInConfigs(t *testing.T) {
 		{"a comma in the variable", goodToken + "assistants {env.TEST_LIST}", []string{"the value of {env.TEST_LIST}", "a comma"}},
 		{"quotation marks in the variable", goodToken + "assistants {env.TEST_QUOTED_ID}", []string{"the value of {env.TEST_QUOTED_ID}", "quotation marks; leave them out"}},
 		{"a second list", good + goodAssistants, []string{"assistants is already specified", "Caddyfile:"}},
+		{"a semicolon", goodToken + "assistants asst_1;asst_2", []string{"spaces between them", "Caddyfile:"}},
+		{"the URL of an assistant", goodToken + "assistants https://illumichat.com/a/asst_1", []string{"it is a URL; write the id alone", "Caddyfile:"}},
 		{"an alias without an id", good + "alias support", []string{"alias has too few arguments; an example is: alias support asst_abc123", "Caddyfile:"}},
 		{"an alias of three words", good + "alias support asst_2 asst_3", []string{"unexpected argument 'asst_3'; an example is: alias support asst_abc123", "Caddyfile:"}},
 		{"an alias by a placeholder", good + "alias {env.TEST_A} x", []string{"alias: the name \"{env.TEST_A}\" is a placeholder", "Caddyfile:"}},
-		{"a default that is not listed", good + "default_assistant sales", []string{`default_assistant: "sales"`, "write one of these", "Caddyfile:"}},
+		{"a default that is not listed", good + "default_assistant sales", []string{`default_assistant: "sales": it is neither a listed id nor an alias; write one of: asst_1`, "Caddyfile:"}},
 
 		// Misspelled names, with the ones that were meant.
 		{"assistant", goodToken + "assistant asst_1", []string{"'assistant'; did you mean assistants?", "Caddyfile:"}},
@@ -82,6 +84,11 @@ func TestMistakesInConfigs(t *testing.T) {
 		{"api_token", "api_token {env.ILLUMICHAT_API_TOKEN}", []string{"'api_token'; did you mean token?"}},
 		{"max_body", good + "max_body 1MiB", []string{"'max_body'; did you mean max_body_size?"}},
 		{"an option of resume", good + "resume {\nmaxsize 1MiB\n}", []string{"'maxsize' of resume; did you mean max_size?"}},
+
+		{"an owner outside of resume", good + "owner {http.auth.user.id}", []string{"unrecognized subdirective 'owner'; it belongs into the block of resume"}},
+		{"a limit within resume", good + "resume {\nlimit 20 1h\n}", []string{"unrecognized subdirective 'limit' of resume; it belongs outside of this block"}},
+		{"api_key", "api_key {env.ILLUMICHAT_API_TOKEN}", []string{"'api_key'; did you mean token?"}},
+		{"timeout", good + "timeout 60s", []string{"'timeout'; did you mean max_duration?"}},
 
 		// Durations, sizes and numbers.
 		{"a duration without a unit", good + "heartbeat 30", []string{"heartbeat: '30' is neither a duration, such as 30s, nor off", "Caddyfile:"}},
@@ -98,7 +105,7 @@ func TestMistakesInConfigs(t *testing.T) {
 
 		// What takes no argument.
 		{"resume off", good + "resume off", []string{"unexpected argument 'off'; resume takes a block or nothing; leave resume out"}},
-		{"retry 3", good + "retry 3", []string{"unexpected argument '3'; retry takes a block, and attempts, backoff and on stand in it"}},
+		{"retry 3", good + "retry 3", []string{"unexpected argument '3'; retry takes a block; write attempts, backoff and on in it"}},
 		{"store redis localhost", good + "store redis localhost:6379", []string{"unexpected argument 'localhost:6379'; redis takes a block", "address redis.example.com:6379"}},
 
 		// The endpoint.
@@ -108,10 +115,11 @@ func TestMistakesInConfigs(t *testing.T) {
 		{"another scheme", good + "endpoint h2c://example.com/", []string{"h2c://example.com: not an http or https URL", "Caddyfile:"}},
 
 		// Origins and owners.
-		{"an origin with a path", good + "allow_origins https://www.example.com/chat", []string{"'https://www.example.com/chat' is no origin", "such as https://www.example.com", "Caddyfile:"}},
+		{"an origin with a path", good + "allow_origins https://www.example.com/chat", []string{"'https://www.example.com/chat' is no origin", "did you mean https://www.example.com?", "Caddyfile:"}},
 		{"an origin with a slash", good + "allow_origins https://www.example.com/", []string{"'https://www.example.com/' is no origin"}},
 		{"any origin", good + "allow_origins *", []string{"list the origins"}},
-		{"an origin without a scheme", good + "allow_origins www.example.com", []string{"'www.example.com' is no origin"}},
+		{"an origin without a scheme", good + "allow_origins www.example.com", []string{"'www.example.com' is no origin", "did you mean https://www.example.com?"}},
+		{"a wildcard", good + "allow_origins https://*.example.com", []string{"'https://*.example.com': wildcards are not supported; list each origin"}},
 		{"origins with a comma", good + "allow_origins https://a.example, https://b.example", []string{"'https://a.example,' is no origin: it holds a comma; separate origins by spaces"}},
 		{"roles with a comma", good + "roles user, assistant", []string{`"user," holds a comma; separate roles by spaces`}},
 		{"fields with a comma", good + "pass_fields temperature,model", []string{`"temperature,model" holds a comma; separate fields by spaces`}},

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
+
 	"github.com/illumichat/caddy-illumichat/internal/localhost"
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 	"github.com/illumichat/caddy-illumichat/sandbox"
@@ -589,5 +591,30 @@ func answerOnce(conn net.Conn, asked chan<- int) {
 		if n == 1 {
 			_, _ = fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(sitetest.Finish), sitetest.Finish)
 		}
+	}
+}
+
+// An endpoint that leads back to the chat is found out at the second request, and the log says what to write.
+func TestEndpointLeadsBack(t *testing.T) {
+	for _, way := range []string{"directly", "through another site"} {
+		t.Run(way, func(t *testing.T) {
+			s := sitetest.New(t, "grace_period 1ms")
+			endpoint, proxy := s.Plain+sitetest.ChatPath, ""
+			if way != "directly" {
+				endpoint = s.Plain + "/proxy" + sitetest.ChatPath
+				proxy = "handle_path /proxy/* {\nreverse_proxy " + strings.TrimPrefix(s.Plain, "http://") + "\n}\n"
+			}
+			t.Cleanup(func() { _ = caddy.Stop() })
+			s.Reload(proxy + sitetest.ChatToURL(endpoint, ""))
+			sitetest.WantError(t, s.Ask(sitetest.Hello), http.StatusLoopDetected, "bad_gateway:upstream")
+			for _, line := range wantTold(t, s, "error", "the chat failed", 2) { // the second request, and the visitor's
+				if !strings.Contains(line.Hint, "leads back to this chat") {
+					t.Errorf("the log does not say what is wrong: %+v", line)
+				}
+			}
+			if got := strings.Count(s.Log(), `"msg":"the chat failed"`); got != 2 {
+				t.Errorf("%d requests have failed", got)
+			}
+		})
 	}
 }

@@ -29,7 +29,7 @@ func (*Memory) CaddyModule() caddy.ModuleInfo {
 // UnmarshalCaddyfile reads `store memory`, which has no options.
 func (*Memory) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the module's name
-	if err := values.NoArgs(d, "memory takes none"); err != nil {
+	if err := values.NoArgs(d, "memory takes no argument"); err != nil {
 		return err
 	}
 	if d.NextBlock(d.Nesting()) {

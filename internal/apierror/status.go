@@ -46,6 +46,8 @@ func hintFor(status int) string {
 		return "the upstream knows no such chat API or no such assistant; check endpoint and the assistant's id"
 	case http.StatusMethodNotAllowed:
 		return "see whether endpoint is the URL of the chat API"
+	case http.StatusLoopDetected:
+		return HintLoop
 	}
 	if status < 500 {
 		return "check endpoint and the assistant's id; if roles or pass_fields is set, see whether the API allows what it adds"
@@ -56,6 +58,7 @@ func hintFor(status int) string {
 // Hints at reasons that an upstream can give with several statuses.
 const (
 	HintTokenRefused = "the upstream refused the API token; check that it was not revoked and may use this assistant"
+	HintLoop         = "the endpoint leads back to this chat; write the URL of IllumiChat's API, and not the one that your pages use"
 	HintAccount      = "check the plan and the balance of the IllumiChat account to which the token belongs"
 )
 

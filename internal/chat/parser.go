@@ -194,7 +194,7 @@ func (p *parser) message(n int) error {
 	if err := p.begin('{', place{n, ""}); err != nil {
 		return err
 	}
-	var seenRole, seenContent bool
+	var seenRole, seenContent, seenParts bool
 	for p.in.PeekKind() != '}' {
 		token, err := p.token()
 		if err != nil {
@@ -214,6 +214,7 @@ func (p *parser) message(n int) error {
 		case strings.EqualFold(name, fieldRole), strings.EqualFold(name, fieldContent):
 			return errBadRequest("%s must be written in lower case", place{n, name})
 		default:
+			seenParts = seenParts || name == "parts" || name == "text"
 			err = p.copyValue(p.out)
 		}
 		if err != nil {
@@ -221,6 +222,8 @@ func (p *parser) message(n int) error {
 		}
 	}
 	switch {
+	case !seenContent && seenParts: // as some libraries write messages
+		return errBadRequest("%s is missing; send the text of parts or text as content", place{n, fieldContent})
 	case !seenRole:
 		return errBadRequest("%s is missing", place{n, fieldRole})
 	case !seenContent:

@@ -1,6 +1,7 @@
 package chat
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -8,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 
 	"github.com/illumichat/caddy-illumichat/internal/apierror"
 	"github.com/illumichat/caddy-illumichat/internal/cause"
@@ -24,6 +26,10 @@ var (
 	errBodyTimeout = &apierror.Error{
 		Status: http.StatusRequestTimeout, Code: apierror.CodeTimeout,
 		Text: "the request body took too long",
+	}
+	errCoding = &apierror.Error{
+		Status: http.StatusUnsupportedMediaType, Code: apierror.CodeUnsupportedMediaType,
+		Text: "the request body is compressed; send it without Content-Encoding",
 	}
 	errAssistant = &apierror.Error{
 		Status: http.StatusForbidden, Code: apierror.CodeForbiddenAssistant,
@@ -52,6 +58,9 @@ func errBadRequest(format string, args ...any) *apierror.Error {
 	}
 }
 
+// byteOrderMark is U+FEFF in UTF-8. RFC 8259, § 8.1, forbids it at the beginning of JSON.
+var byteOrderMark = []byte("\xef\xbb\xbf")
+
 // Chat is a visitor's request after it was checked.
 type Chat struct {
 	Body      []byte // sent upstream; rewritten from the checked request
@@ -66,6 +75,9 @@ type Chat struct {
 func (c *Rules) Read(r *http.Request, body io.Reader) (Chat, error) {
 	if !isJSON(r.Header.Get("Content-Type")) {
 		return Chat{}, errMediaType
+	}
+	if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
+		return Chat{}, errCoding
 	}
 	read, err := c.readBody(r, body)
 	if err != nil {
@@ -116,6 +128,9 @@ func bodyError(r *http.Request, err error) error {
 
 // parse checks a body and rewrites it. It may change body.
 func (c *Rules) parse(body []byte) (Chat, error) {
+	if bytes.HasPrefix(body, byteOrderMark) {
+		return Chat{}, errBadRequest("the body begins with a byte order mark; send it without one")
+	}
 	replaceHalfPairs(body)
 	p := newParser(c, body)
 	defer p.release()

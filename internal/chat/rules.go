@@ -23,7 +23,6 @@ var (
 	ErrNoAssistants    = errors.New("assistants: at least one assistant is needed, or an alias of one")
 	errOther           = errors.New("other is the metrics label of all assistants that are not listed; write another name, such as that of an alias")
 	ErrAnyAmongOthers  = errors.New("assistants: * allows any assistant, so none can be named beside it")
-	errNoDefault       = errors.New("it is neither a listed id nor an alias; write one of these")
 	errPassFieldIsOurs = errors.New("assistantId, messages and chatId are always forwarded")
 )
 
@@ -118,7 +117,7 @@ func (c *Config) resolveDefault(rules *Rules) (name string, err error) {
 		return "", err
 	}
 	if _, listed := rules.assistants[id]; !listed && !rules.any {
-		return "", aboutID(c.Default, errNoDefault)
+		return "", aboutID(c.Default, errNoDefault(c.Default, c.Assistants, c.Aliases))
 	}
 	return id, nil
 }
@@ -186,7 +185,7 @@ func CheckAssistant(configured string) error {
 		return err
 	}
 	if values.HasPlaceholder(configured) {
-		return nil
+		return values.CheckSources(configured)
 	}
 	return aboutID(configured, checkID(configured))
 }
@@ -235,6 +234,10 @@ func checkID(id string) error {
 		return errors.New("it is no assistant's id: it holds a comma; separate ids by spaces")
 	case strings.ContainsAny(id, quotationMarks):
 		return errors.New("it is no assistant's id: it holds quotation marks; leave them out")
+	case strings.ContainsAny(id, ";[]="):
+		return errors.New("it is no assistant's id: it holds one of ; [ ] =; write ids alone, and spaces between them")
+	case strings.Contains(id, "://"):
+		return errors.New("it is no assistant's id: it is a URL; write the id alone, such as asst_abc123")
 	}
 	return nil
 }
@@ -256,7 +259,23 @@ func CheckDefault(configured string, listed []string, aliases map[string]string)
 	if slices.Contains(listed, Any) || values.HasPlaceholder(configured) || slices.ContainsFunc(listed, values.HasPlaceholder) {
 		return nil
 	}
-	return aboutID(configured, errNoDefault)
+	return aboutID(configured, errNoDefault(configured, listed, aliases))
+}
+
+// mostNamed bounds how many assistants an error names.
+const mostNamed = 8
+
+// errNoDefault returns the error for a default assistant that is not configured. It names those that are.
+func errNoDefault(configured string, listed []string, aliases map[string]string) error {
+	names := slices.Concat(listed, slices.Sorted(maps.Keys(aliases)))
+	if meant := values.DidYouMean(configured, names...); meant != "" {
+		return errors.New("it is neither a listed id nor an alias" + meant)
+	}
+	names = names[:min(len(names), mostNamed)]
+	for i := range names {
+		names[i] = values.Printable(names[i])
+	}
+	return errors.New("it is neither a listed id nor an alias; write one of: " + strings.Join(names, " "))
 }
 
 // CheckAlias checks the name and the configured id of an alias. It refuses a name that is the id of a listed assistant,

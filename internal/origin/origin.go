@@ -21,6 +21,7 @@ import (
 const preflightMaxAge = 2 * time.Hour
 
 var (
+	errWildcard   = errors.New("wildcards are not supported; list each origin that may use the chat")
 	errAnyOrigin  = errors.New("* would let any page of the web spend the token's quota; list the origins that may")
 	errNullOrigin = errors.New("null is the origin of any page in a sandbox, and of files; it says nothing about whose page it is")
 )
@@ -70,8 +71,11 @@ func New(allowed []string) (*Policy, error) {
 // Parse returns the origin s as browsers serialize it (RFC 6454, § 6.2). It returns an error if s is "null", holds a
 // "*", or is not a page's origin.
 func Parse(s string) (string, error) {
-	if strings.Contains(s, "*") {
+	switch {
+	case s == "*":
 		return "", errAnyOrigin
+	case strings.Contains(s, "*"):
+		return "", fmt.Errorf("'%s': %w", values.Printable(s), errWildcard)
 	}
 	if s == "null" {
 		return "", errNullOrigin
@@ -83,10 +87,21 @@ func Parse(s string) (string, error) {
 	if strings.Contains(s, ",") {
 		return "", fmt.Errorf("'%s' is no origin: it holds a comma; separate origins by spaces", values.Printable(s))
 	}
+	origin, err := parse(s)
+	if errors.Is(err, errNoOrigin) {
+		err = fmt.Errorf("%w%s", err, suggest(s))
+	}
+	return origin, err
+}
+
+var errNoOrigin = errors.New("no origin; one is a scheme, a host and maybe a port, and nothing else")
+
+// parse is Parse for a text without a wildcard.
+func parse(s string) (string, error) {
 	_, authority, _ := strings.Cut(s, "://")
 	u, err := url.Parse(strings.ToLower(s))
 	if err != nil || u.Scheme == "" || u.Hostname() == "" || !values.ValidPort(u) || strings.ContainsAny(authority, `/?#@\%${}`) {
-		return "", fmt.Errorf("'%s' is no origin; one is a scheme, a host and maybe a port, and nothing else, such as https://www.example.com", values.Printable(s))
+		return "", fmt.Errorf("'%s' is %w", values.Printable(s), errNoOrigin)
 	}
 	switch u.Scheme {
 	case "ftp", "file", "ws", "wss": // other schemes may be an app's
@@ -104,6 +119,20 @@ func Parse(s string) (string, error) {
 		host += ":" + port
 	}
 	return u.Scheme + "://" + host, nil
+}
+
+// suggest returns the end of an error about a text that is no origin: the origin that may be meant, or an example.
+func suggest(s string) string {
+	scheme, rest, ok := strings.Cut(s, "://")
+	if !ok {
+		scheme, rest = "https", s
+	}
+	host, _, _ := strings.Cut(rest, "/")
+	meant := scheme + "://" + host
+	if _, err := parse(meant); meant == s || err != nil || values.Printable(meant) != meant || !strings.Contains(host, ".") {
+		return ", such as https://www.example.com"
+	}
+	return "; did you mean " + meant + "?"
 }
 
 var defaultPorts = map[string]string{"http": "80", "https": "443"}

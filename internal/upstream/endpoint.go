@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/url"
@@ -16,17 +17,20 @@ const DefaultEndpoint = "https://beta.illumichat.com/api/chat"
 type Endpoint struct {
 	URL    *url.URL
 	Public string // the URL without the parts that could hold a secret
+
+	// Fallback says that a placeholder is configured and empty, so that this is the default endpoint.
+	Fallback bool
 }
 
 // ResolveEndpoint replaces the placeholders of the configured URL and returns the endpoint. It returns the default
 // endpoint if the result is empty. It returns an error if only a part of the URL is an empty placeholder, or if
 // ParseEndpoint returns one.
 func ResolveEndpoint(configured string) (*Endpoint, error) {
-	u, err := resolveURL(configured)
+	u, fallback, err := resolveURL(configured)
 	if err != nil {
 		return nil, err
 	}
-	return &Endpoint{URL: u, Public: publicURL(u, configured)}, nil
+	return &Endpoint{URL: u, Public: publicURL(u, configured), Fallback: fallback}, nil
 }
 
 // publicURL returns the part of an endpoint that anybody may see. A query could hold a key, and so could the value of a
@@ -39,39 +43,41 @@ func publicURL(u *url.URL, configured string) string {
 	return public.String()
 }
 
-func resolveURL(configured string) (*url.URL, error) {
+// resolveURL returns the URL of an endpoint. fallback says that it is the default one, because a placeholder is empty.
+func resolveURL(configured string) (u *url.URL, fallback bool, err error) {
 	if err := values.CheckBraces(configured); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if !values.HasPlaceholder(configured) {
-		if configured == "" {
-			configured = DefaultEndpoint
-		}
-		return ParseEndpoint(configured)
+		u, err := ParseEndpoint(cmp.Or(configured, DefaultEndpoint))
+		return u, false, err
 	}
 	value, err := values.Replace(configured, func(string, string) error { return nil })
 	switch {
 	case err != nil:
-		return nil, err
+		return nil, false, err
 	case value == "":
-		return ParseEndpoint(DefaultEndpoint)
+		u, err := ParseEndpoint(DefaultEndpoint)
+		return u, true, err
 	}
 	// If only a part of the URL is an empty placeholder, that is a mistake.
 	if value, err = values.Expand(configured); err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	u, err := parseURL(value)
-	if err != nil {
-		return nil, fmt.Errorf("the value of %s: %w", values.Placeholders(configured), err)
+	if u, err = parseURL(value); err != nil {
+		return nil, false, fmt.Errorf("the value of %s: %w", values.Placeholders(configured), err)
 	}
-	return u, nil
+	return u, false, nil
 }
 
 // CheckEndpoint checks the URL of a chat API as it is configured. Of a URL with placeholders, it checks how they are
 // written: the rest can be checked only when they are replaced.
 func CheckEndpoint(configured string) error {
-	if err := values.CheckBraces(configured); err != nil || values.HasPlaceholder(configured) {
+	if err := values.CheckBraces(configured); err != nil {
 		return err
+	}
+	if values.HasPlaceholder(configured) {
+		return values.CheckSources(configured)
 	}
 	_, err := ParseEndpoint(configured)
 	return err

@@ -25,7 +25,7 @@ var (
 func CheckTokenOption(configured string) error {
 	switch {
 	case values.IsPlaceholder(configured):
-		return nil
+		return values.CheckSources(configured)
 	case values.Placeholders(configured) != "":
 		return fmt.Errorf("%s: %w", values.Placeholders(configured), errTokenOfParts)
 	case strings.ContainsAny(configured, "{}"):

@@ -70,10 +70,39 @@ func Replace(s string, check func(name, value string) error) (string, error) {
 				Printable("{file."+file+"}"), Printable(file))
 		}
 		if !strings.HasPrefix(name, "env.") && !strings.HasPrefix(name, "file.") {
-			return nil, fmt.Errorf("%s is not supported here, only {env.*} and {file.*} are", Printable("{"+name+"}"))
+			return nil, unsupported(name)
 		}
 		return value, check(name, caddy.ToString(value))
 	})
+}
+
+// CheckSources returns an error if s has a placeholder other than {env.*} and {file.*}. It does not replace them.
+func CheckSources(s string) error {
+	for _, found := range placeholder.FindAllString(s, -1) {
+		name := found[1 : len(found)-1]
+		if !strings.HasPrefix(name, "env.") && !strings.HasPrefix(name, "file.") && !strings.HasPrefix(name, shorthandOfFile) {
+			return unsupported(name)
+		}
+	}
+	return nil
+}
+
+// variable matches the name of an environment variable.
+var variable = regexp.MustCompile(`^[A-Z][A-Z0-9_]*$`)
+
+// unsupported returns the error for a placeholder of another kind. It shows the one that may be meant.
+func unsupported(name string) error {
+	meant := ""
+	if source, rest, ok := strings.Cut(name, ":"); ok && (source == "env" || source == "file") {
+		meant = source + "." + rest
+	} else if variable.MatchString(name) {
+		meant = "env." + name
+	}
+	shown := Printable("{" + name + "}")
+	if suggestion := "{" + meant + "}"; meant != "" && Printable(suggestion) == suggestion {
+		return fmt.Errorf("%s is not supported here; did you mean %s?", shown, suggestion)
+	}
+	return fmt.Errorf("%s is not supported here, only {env.*} and {file.*} are", shown)
 }
 
 // shorthandOfFile is what Caddy makes of "file." in a placeholder of a Caddyfile, unless a path with a slash follows.

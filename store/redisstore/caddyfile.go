@@ -79,7 +79,7 @@ func (c *Redis) unmarshalSubdirective(d *caddyfile.Dispenser, name string) error
 		return unmarshalWord(d, &c.MasterName)
 	case "cluster":
 		c.Cluster = true
-		return values.NoArgs(d, "cluster takes none; leave it out to turn it off")
+		return values.NoArgs(d, "cluster takes no argument; leave it out to turn it off")
 	case "username":
 		if err := unmarshalWord(d, &c.Username); err != nil {
 			return err

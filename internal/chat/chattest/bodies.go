@@ -112,7 +112,7 @@ var Refused = []struct {
 	{Name: "an empty object", Body: `{}`, Want: "messages"},
 
 	// Syntax.
-	{Name: "a byte order mark", Body: "\uFEFF" + ChatWith(""), Want: "not valid JSON"},
+	{Name: "a byte order mark", Body: "\uFEFF" + ChatWith(""), Want: "byte order mark"},
 	{Name: "UTF-16", Body: "{\x00}\x00", Want: "not valid JSON"},
 	{Name: "torn in the object", Body: `{"messages":[` + Hi + `]`, Want: "not valid JSON"},
 	{Name: "torn in a string", Body: `{"messages":[{"role":"user","content":"H`, Want: "not valid JSON"},
@@ -204,6 +204,7 @@ var Refused = []struct {
 	{Name: "role with half a pair", Body: ChatOf(`{"role":"user\ud800","content":"Hi"}`), Want: "messages[0].role"},
 	{Name: "a usual role that is not configured", Site: "/several", Body: `{"assistantId":"asst_demo","messages":[{"role":"assistant","content":"Hi"}]}`, Want: "messages[0].role"},
 	{Name: "content missing", Body: ChatOf(Hi + `,{"role":"user"}`), Want: "messages[1].content"},
+	{Name: "parts in place of content", Body: ChatOf(`{"role":"user","parts":[{"type":"text","text":"Hi"}]}`), Want: "send the text of parts or text as content"},
 	{Name: "content null", Body: ContentOf(`null`), Want: "messages[0].content"},
 	{Name: "content empty", Body: ContentOf(`""`), Want: "messages[0].content"},
 	{Name: "content an empty array", Body: ContentOf(`[]`), Want: "messages[0].content"},
