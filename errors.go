@@ -69,13 +69,21 @@ func noteError(log *telemetry.Log, c *telemetry.Record, e *apierror.Error) {
 // logError logs a failed chat, with its assistant. Failures that the operator should know of are not repeated for each
 // chat. All others are logged at debug level.
 func logError(log *telemetry.Log, c *telemetry.Record, e *apierror.Error) {
-	problem := telemetry.Problem{Level: levelOf(c, e), Kind: kindOf(e), Message: "the chat failed", Hint: e.Hint}
+	problem := telemetry.Problem{Level: levelOf(c, e), Kind: kindOf(e), Message: messageOf(e), Hint: e.Hint}
 	if _, unusable := errors.AsType[tokenUnusable](e); unusable {
 		problem.Breaks = telemetry.Token
 	} else if c.Admitted {
 		problem.Breaks = telemetry.Answers
 	}
 	log.ReportChat(c, problem, zap.Int("status", e.Status), zap.String("code", e.LoggedCode()), zap.NamedError("cause", e.Cause))
+}
+
+// messageOf returns what the log says of an error.
+func messageOf(e *apierror.Error) string {
+	if e.Code == apierror.CodeForbiddenOrigin {
+		return "a page of another origin was refused"
+	}
+	return "the chat failed"
 }
 
 // levelOf returns the log level of an error. An upstream that refuses an admitted chat has a reason that the operator can

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -47,16 +48,8 @@ type listedLimit struct {
 	Left     *int   `json:"left"`
 }
 
-// countHosts returns how many of the listed handlers have a host.
-func countHosts(list []listedHandler, host string) int {
-	n := 0
-	for _, h := range list {
-		if slices.Contains(h.Hosts, host) {
-			n++
-		}
-	}
-	return n
-}
+// hostsOfSites matches the lists of the sites' own hosts.
+var hostsOfSites = regexp.MustCompile(`(?s)"hosts": \[.*?\]`)
 
 // adminList returns the handlers that the admin API lists. It fails the test if the answer holds the token, a hidden
 // part of the endpoint or a client's address.
@@ -70,9 +63,11 @@ func adminList(t *testing.T, p *sitetest.Process) []listedHandler {
 	if err := json.Unmarshal([]byte(body), &list); err != nil {
 		t.Fatalf("%v: %s", err, body)
 	}
-	hosts := strings.Count(body, `"127.0.0.1"`) - countHosts(list, "127.0.0.1")
-	if strings.Contains(body, sandbox.Token) || strings.Contains(body, "hidden") || hosts != 0 {
-		t.Errorf("the answer holds a secret: %s", body)
+	withoutHosts := hostsOfSites.ReplaceAllString(body, "")
+	for _, secret := range []string{sandbox.Token, "hidden", `"127.0.0.1"`} {
+		if strings.Contains(withoutHosts, secret) {
+			t.Errorf("the answer holds %s: %s", secret, body)
+		}
 	}
 	return list
 }

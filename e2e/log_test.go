@@ -72,7 +72,7 @@ func TestWarnings(t *testing.T) {
 
 // logLine is a line of Caddy's log.
 type logLine struct {
-	Level, Logger, Msg, Code, Hint, Cause string
+	Level, Logger, Msg, Code, Hint, Cause, Error string
 
 	Endpoint, Assistant, Token string
 	Server                     string
@@ -322,6 +322,19 @@ func TestWarningsOfAValidation(t *testing.T) {
 	}
 	if log := s.Log(); !strings.Contains(log, "every assistant") || !strings.Contains(log, "no limit is set") {
 		t.Errorf("the log has no warning: %s", log)
+	}
+}
+
+// A config that Caddy refuses, for another reason, never answers a chat. So nothing of it is a warning.
+func TestRefusedConfigWarnsOfNothing(t *testing.T) {
+	t.Setenv("ILLUMICHAT_API_TOKEN", sandbox.Token)
+	s := sitetest.Serve(t, "respond 404")
+	if err := sitetest.Validate(t, s.Adapt(chatFor("/chat", "{env.ILLUMICHAT_API_TOKEN}", "*", "https://chat.example.com/api/chat")+
+		chatFor("/other", "{env.TEST_NO_SUCH_TOKEN}", "asst_1", "https://chat.example.com/api/chat"))); err == nil || !strings.Contains(err.Error(), "the chat with asst_1: token: {env.TEST_NO_SUCH_TOKEN} is empty") {
+		t.Fatalf("got %v", err)
+	}
+	if log := s.Log(); strings.Contains(log, "every assistant") || strings.Contains(log, "no limit is set") {
+		t.Errorf("the log has a warning: %s", log)
 	}
 }
 

@@ -19,7 +19,8 @@ import (
 )
 
 // These tests are the table of the mistakes that people make when they set up a chat: each row has a mistake and the
-// message that it gives. The mistakes by which a request never reaches the chat are those of the doctor's tests.
+// message that it gives. TestCheckKnowsWhereRequestsGo has the mistakes by which a request never reaches the chat: a
+// slash at the end, try_files, respond, route, handle_path, order, and two chats on one path.
 
 const (
 	goodToken      = "token {env.ILLUMICHAT_API_TOKEN}\n"
@@ -49,12 +50,12 @@ func TestMistakesInConfigs(t *testing.T) {
 		{"{$TOKEN} that is not set", "token {$TEST_UNSET}\n" + goodAssistants, []string{"token has no argument; {$NAME} leaves none if the variable NAME is not set", "Caddyfile:"}},
 		{"the word Bearer", "token Bearer {env.ILLUMICHAT_API_TOKEN}\n" + goodAssistants, []string{"without the word Bearer", "Caddyfile:"}},
 		{"{TOKEN}", "token {TEST_TOKEN}\n" + goodAssistants, []string{"{TEST_TOKEN} is not supported here; did you mean {env.TEST_TOKEN}?", "Caddyfile:"}},
-		{"${TOKEN}", "token ${TEST_TOKEN}\n" + goodAssistants, []string{"{env.NAME}", "Caddyfile:"}},
+		{"${TOKEN}", "token ${TEST_TOKEN}\n" + goodAssistants, []string{"the token is put together from a placeholder and other text", "Caddyfile:"}},
 		{"{env:TOKEN}", "token {env:TEST_TOKEN}\n" + goodAssistants, []string{"{env:TEST_TOKEN} is not supported here; did you mean {env.TEST_TOKEN}?", "Caddyfile:"}},
 		{"a folder", "token {file." + dir + "}\n" + goodAssistants, []string{dir + " is no regular file"}},
 		{"a file without a path", "token {file.token}\n" + goodAssistants, []string{"{file.token} needs an absolute path, such as {file./etc/caddy/token}"}},
 		{"a file that is missing at a relative path", "token {file.secrets/token}\n" + goodAssistants, []string{"{file.secrets/token}: there is no such file; write an absolute path"}},
-		{"a path", "token /run/secrets/illumichat_token\n" + goodAssistants, []string{"{file.PATH}", "Caddyfile:"}},
+		{"a path", "token /run/secrets/illumichat_token\n" + goodAssistants, []string{"the token is a path; write {file.PATH} to read it from a file", "Caddyfile:"}},
 		{"quotation marks from an env file", "token {env.TEST_QUOTED}\n" + goodAssistants, []string{"{env.TEST_QUOTED}: the token has quotation marks around it; leave them out"}},
 		{"Bearer in the variable", "token {env.TEST_BEARER}\n" + goodAssistants, []string{"{env.TEST_BEARER}: the token begins with the word Bearer; leave it out"}},
 		{"a line end in the variable", "token {env.TEST_LINE_END}\n" + goodAssistants, []string{"{env.TEST_LINE_END}: the token ends with a line end; leave it out"}},
@@ -226,6 +227,8 @@ func TestMistakesInTheLog(t *testing.T) {
 		{"an endpoint in the clear", good + "endpoint http://chat.example.com/api/chat", "warn", "the token can be read on the way to it", "", ""},
 		{"any assistant", goodToken + "assistants *", "warn", "list the ones that are meant for them", "", ""},
 		{"no limit", good, "info", "no limit is set", "", ""},
+		{"a store that refuses connections", good + "store redis {\naddress " + closed + "\n}", "warn", "Redis cannot be reached", "", "connection refused"},
+		{"a store whose host does not exist", good + "store redis {\naddress nowhere.invalid:6379\n}", "warn", "Redis cannot be reached", "", "no such host"},
 
 		// When a visitor sends a chat.
 		{"a host that does not exist", at("https://nowhere.invalid/api/chat"), "error", "the chat failed", "endpoint", "no such host"},
@@ -243,13 +246,22 @@ func TestMistakesInTheLog(t *testing.T) {
 				chat := strings.Replace(sitetest.Hello, `"assistantId":"asst_demo",`, "", 1)
 				sitetest.ReadAll(t, s.Send(sitetest.OneShot, sitetest.ChatRequest(t, s.Plain, chat)))
 			}
-			if lines := logLines(t, s.Log()[before:]); !slices.ContainsFunc(lines, func(l logLine) bool {
-				return l.Level == row.level && strings.Contains(l.Msg, row.message) && strings.Contains(l.Hint, row.hint) && strings.Contains(l.Cause, row.cause)
-			}) {
-				t.Errorf("no line is %s, %q with a hint of %q and a cause of %q: %s", row.level, row.message, row.hint, row.cause, s.Log()[before:])
-			}
+			sitetest.Eventually(t, "the log says so", func() bool { // a store is reached only afterwards
+				return slices.ContainsFunc(logLines(t, s.Log()[before:]), func(l logLine) bool {
+					return l.Level == row.level && strings.Contains(l.Msg, row.message) && strings.Contains(l.Hint, row.hint) && strings.Contains(l.Cause+l.Error, row.cause)
+				})
+			})
 		})
 	}
+	t.Run("the whole site is the chat's", func(t *testing.T) {
+		before := len(s.Log())
+		s.Reload("file_server\nillumichat * {\n" + good + "\n}")
+		if lines := logLines(t, s.Log()[before:]); !slices.ContainsFunc(lines, func(l logLine) bool {
+			return l.Level == "info" && strings.Contains(l.Msg, "no path is set, so the chat answers every request that reaches it")
+		}) {
+			t.Errorf("no line says so: %s", s.Log()[before:])
+		}
+	})
 	if os.Geteuid() != 0 { // root reads any file
 		t.Run("a file that cannot be read", func(t *testing.T) {
 			file := filepath.Join(dir, "unreadable")

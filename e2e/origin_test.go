@@ -259,7 +259,7 @@ func TestRewrittenHost(t *testing.T) {
 				}
 			})
 		}
-		for _, line := range wantTold(t, s, "warn", "the chat failed", map[bool]int{true: 2, false: 3}[global == sitetest.BehindProxy]) {
+		for _, line := range wantTold(t, s, "warn", "a page of another origin was refused", map[bool]int{true: 2, false: 3}[global == sitetest.BehindProxy]) {
 			host := strings.TrimPrefix(s.Plain, "http://")
 			if line.Code != "forbidden:origin" || !strings.Contains(line.Hint, "allow_origins") ||
 				!strings.Contains(line.Cause, host) || !strings.Contains(line.Cause, "http://192.168.1.5:5173") {
@@ -278,7 +278,7 @@ func TestRefusedPagesDoNotFloodTheLog(t *testing.T) {
 		sitetest.ReadAll(t, s.Send(http.DefaultTransport, preflight(t, s, page)))
 		sitetest.ReadAll(t, s.Send(http.DefaultTransport, fromPage(t, s, page, sitetest.Hello)))
 	}
-	for _, line := range wantTold(t, s, "warn", "the chat failed", 1) {
+	for _, line := range wantTold(t, s, "warn", "a page of another origin was refused", 1) {
 		if len(line.Cause) > 500 || !strings.Contains(line.Hint, "allow_origins") {
 			t.Errorf("the log says %s", line.raw)
 		}
@@ -308,7 +308,7 @@ func TestRefusedPreflightIsRecorded(t *testing.T) {
 			if got := grown(preflight(t, s, "https://else.example")); !slices.Equal(got, want) {
 				t.Errorf("got %q, want %q", got, want)
 			}
-			for _, line := range wantTold(t, s, "warn", "the chat failed", 1) {
+			for _, line := range wantTold(t, s, "warn", "a page of another origin was refused", 1) {
 				if line.Code != "forbidden:origin" || !strings.Contains(line.Cause, "https://else.example") || !strings.Contains(line.Hint, "allow_origins") {
 					t.Errorf("the log says %s", line.raw)
 				}
