@@ -146,7 +146,7 @@ func TestExampleOfProduction(t *testing.T) {
 	}
 
 	sitetest.WantError(t, e.Chat(t, site, `{"messages":[`+strings.Repeat(`{"role":"user","content":"x"},`, 50)+`{"role":"user","content":"x"}]}`),
-		http.StatusRequestEntityTooLarge, "too_large:chat")
+		http.StatusRequestEntityTooLarge, "too_many_messages:chat")
 	// Over HTTP/1.1, the server would close the connection, and a reset could arrive before the client has read the answer.
 	large := e.Request(t, http.MethodPost, site+sitetest.ChatPath, sitetest.Saying(strings.Repeat("x", 64<<10)), "Content-Type: application/json")
 	sitetest.WantError(t, sitetest.RoundTrip(t, transports["HTTP/2.0"], large), http.StatusRequestEntityTooLarge, "too_large:chat")
