@@ -2,12 +2,17 @@
 #
 #	docker build --tag caddy-illumichat .
 #
-# The image has the newest release of the module. For another release, append its version to the module's path: @v1.2.3.
+# "latest" is the module's newest release, or its newest commit as long as there is no release. Docker keeps the result, so
+# only --no-cache looks for a newer one. For a build that you can repeat, name a release or a commit:
+#
+#	docker build --build-arg ILLUMICHAT_VERSION=v1.2.3 --tag caddy-illumichat:2.11.9-v1.2.3 .
+#
 # example/compose has the same with the Redis store, and a Compose file that runs it.
 
 FROM caddy:2.11.9-builder AS builder
 
-RUN xcaddy build --with github.com/illumichat/caddy-illumichat
+ARG ILLUMICHAT_VERSION=latest
+RUN xcaddy build --with github.com/illumichat/caddy-illumichat@${ILLUMICHAT_VERSION}
 
 FROM caddy:2.11.9
 

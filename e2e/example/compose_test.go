@@ -17,9 +17,11 @@ import (
 // composeFile has the keys of a compose.yaml that the example uses.
 type composeFile struct {
 	Services map[string]composeService
-	Secrets  map[string]struct{ File string }
-	Networks map[string]struct{ Internal bool }
-	Volumes  map[string]struct{}
+	Networks map[string]struct {
+		Internal   bool
+		EnableIPv6 bool `yaml:"enable_ipv6"`
+	}
+	Volumes map[string]struct{}
 }
 
 type composeService struct {
@@ -29,7 +31,6 @@ type composeService struct {
 	DependsOn             []string      `yaml:"depends_on"`
 	Ports                 []string
 	Volumes               []string
-	Secrets               []string
 	Networks              []string
 	Command               []string
 }
@@ -37,7 +38,7 @@ type composeService struct {
 // readCompose returns the services of Caddy and of Redis, and the whole file.
 func readCompose(t *testing.T) (caddy, redis composeService, whole composeFile) {
 	t.Helper()
-	decodeYAML(t, sitetest.ReadExample(t, "compose/compose.yaml"), &whole)
+	decodeYAML(t, sitetest.ReadExample(t, composeYAML), &whole)
 	for _, name := range []string{"caddy", "redis"} {
 		if _, ok := whole.Services[name]; !ok || len(whole.Services) != 2 {
 			t.Fatalf("the services are not caddy and redis: %v", whole.Services)
@@ -46,7 +47,10 @@ func readCompose(t *testing.T) (caddy, redis composeService, whole composeFile) 
 	return whole.Services["caddy"], whole.Services["redis"], whole
 }
 
-const composeCaddyfile = "compose/conf/Caddyfile"
+const (
+	composeYAML      = "compose/compose.yaml"
+	composeCaddyfile = "compose/conf/Caddyfile"
+)
 
 // What compose.yaml gives to Caddy's container is what the Caddyfile expects there.
 func TestComposeFitsTheCaddyfile(t *testing.T) {
@@ -60,33 +64,20 @@ func TestComposeFitsTheCaddyfile(t *testing.T) {
 		t.Errorf("the ports are %q, want %q", caddy.Ports, want)
 	}
 
-	// Docker mounts a secret at /run/secrets and its name. The file must not get into a repository or an image.
-	if len(caddy.Secrets) != 1 {
-		t.Fatalf("Caddy has the secrets %q", caddy.Secrets)
-	}
-	secret := caddy.Secrets[0]
-	if got, want := option(t, caddyfile, "token"), "{file./run/secrets/"+secret+"}"; got != want {
-		t.Errorf("the token is %s, want %s", got, want)
-	}
-	if got, want := whole.Secrets[secret].File, "./"+secret; got != want || len(whole.Secrets) != 1 {
-		t.Errorf("the secret is in %q, want %q", got, want)
-	}
-	if ignored := sitetest.ReadExample(t, "compose/.gitignore"); !strings.Contains(ignored, "\n/"+secret+"\n") {
-		t.Errorf("git does not ignore the secret: %q", ignored)
-	}
-	if ignored := sitetest.ReadExample(t, "compose/.dockerignore"); !strings.HasSuffix(ignored, "\n*\n") {
-		t.Errorf("Docker does not ignore the secret when it builds the image: %q", ignored)
-	}
-
 	mounted := make(map[string]string) // sources by target
 	for _, volume := range caddy.Volumes {
 		source, target, _ := strings.Cut(volume, ":")
+		target, mode, _ := strings.Cut(target, ":")
 		mounted[target] = source
 		if _, ok := whole.Volumes[source]; ok {
 			continue
 		}
-		if _, err := os.Stat(path.Join("example/compose", source)); err != nil || !strings.HasPrefix(source, ".") {
-			t.Errorf("%s is neither a volume nor a path: %v", source, err)
+		// A container keeps the old one of a single file that an editor replaces.
+		if info, err := os.Stat(path.Join("example/compose", source)); err != nil || !info.IsDir() || !strings.HasPrefix(source, ".") {
+			t.Errorf("%s is neither a volume nor a folder: %v", source, err)
+		}
+		if mode != "ro" {
+			t.Errorf("Caddy can write to %s", source)
 		}
 	}
 	// The image reads /etc/caddy/Caddyfile, and stores in /data and /config.
@@ -97,6 +88,19 @@ func TestComposeFitsTheCaddyfile(t *testing.T) {
 		t.Errorf("nothing is mounted at the site's root %s", root)
 	}
 
+	// The token's file is where the header says. It must not get into a repository or an image.
+	token := strings.TrimSuffix(strings.TrimPrefix(option(t, caddyfile, "token"), "{file."), "}")
+	folder := strings.TrimPrefix(mounted[path.Dir(token)], "./")
+	if file := path.Join(folder, path.Base(token)); folder == "" || !strings.Contains(header(t, composeYAML), "into the file "+file+",") {
+		t.Errorf("Caddy reads the token from %s, and compose.yaml does not say to write it into %q", token, file)
+	}
+	if ignored := sitetest.ReadExample(t, path.Join("compose", folder, ".gitignore")); !strings.HasSuffix(ignored, "\n*\n!.gitignore\n") {
+		t.Errorf("git does not ignore the token: %q", ignored)
+	}
+	if ignored := sitetest.ReadExample(t, "compose/.dockerignore"); !strings.HasSuffix(ignored, "\n*\n") {
+		t.Errorf("Docker does not ignore the token when it builds the image: %q", ignored)
+	}
+
 	// Only Caddy reaches Redis.
 	host, port, _ := strings.Cut(option(t, caddyfile, "address"), ":")
 	if _, ok := whole.Services[host]; !ok || host != "redis" || port != "6379" {
@@ -105,11 +109,20 @@ func TestComposeFitsTheCaddyfile(t *testing.T) {
 	if len(redis.Networks) != 1 || !slices.Contains(caddy.Networks, redis.Networks[0]) || !whole.Networks[redis.Networks[0]].Internal || len(redis.Ports) > 0 {
 		t.Errorf("Redis is in the networks %q, of %v, with the ports %q", redis.Networks, whole.Networks, redis.Ports)
 	}
-	if !slices.Contains(caddy.Networks, "default") {
+	if !slices.Contains(caddy.Networks, "default") || whole.Networks["default"].Internal {
 		t.Error("Caddy does not reach the internet")
+	}
+	// Otherwise all visitors with IPv6 have the address of Docker's proxy.
+	if !whole.Networks["default"].EnableIPv6 {
+		t.Error("Caddy has no IPv6")
 	}
 	if !slices.Equal(caddy.DependsOn, []string{"redis"}) {
 		t.Errorf("Caddy does not stop before Redis, but depends on %q", caddy.DependsOn)
+	}
+
+	wantCheckOfURL(t, composeYAML, "https://example.com"+sitetest.ChatPath)
+	if !strings.Contains(caddyfile, "\nexample.com {\n") || !strings.Contains(caddyfile, "\tillumichat "+sitetest.ChatPath+" {\n") {
+		t.Error("the Caddyfile has another site or path than the check in compose.yaml")
 	}
 }
 
@@ -121,8 +134,9 @@ func TestComposeBuildsCaddyWithRedis(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, want, _ := strings.Cut(string(top), "\n\n")
-	const module = "--with github.com/illumichat/caddy-illumichat"
-	want = replaceEach(t, want, module, module+" "+module+"/store/redisstore")
+	// Without a version of its own, the second package would take the module to its newest release.
+	const module, version = "--with github.com/illumichat/caddy-illumichat", "@${ILLUMICHAT_VERSION}"
+	want = replaceEach(t, want, module+version, module+version+" "+module+"/store/redisstore"+version)
 	_, got, _ := strings.Cut(sitetest.ReadExample(t, path.Join("compose", caddy.Build, "Dockerfile")), "\n\n")
 	if got != want {
 		t.Errorf("the Dockerfile is %q, want %q", got, want)

@@ -31,6 +31,24 @@ func decodeYAML(t *testing.T, document string, into any) {
 	}
 }
 
+// header returns the comment at the top of an example's file, which has the steps.
+func header(t *testing.T, file string) string {
+	t.Helper()
+	text, _, ok := strings.Cut(sitetest.ReadExample(t, file), "\n\n")
+	if !ok || !strings.HasPrefix(text, "# ") {
+		t.Fatalf("%s does not begin with a comment", file)
+	}
+	return text + "\n"
+}
+
+// wantCheckOfURL checks that the steps of an example include a check of the running site from outside.
+func wantCheckOfURL(t *testing.T, file, url string) {
+	t.Helper()
+	if want := "#      caddy illumichat check " + url + "\n"; !strings.Contains(header(t, file), want) {
+		t.Errorf("the steps of %s do not include %q", file, want)
+	}
+}
+
 // option returns the only argument of an option that a Caddyfile has once.
 func option(t *testing.T, caddyfile, name string) string {
 	t.Helper()
@@ -56,12 +74,12 @@ func parseDuration(t *testing.T, text string) time.Duration {
 	return d
 }
 
-// defaultMaxDuration returns the default of max_duration, as the README states it.
-func defaultMaxDuration(t *testing.T) time.Duration {
+// defaultDuration returns the default of an option, as the README states it.
+func defaultDuration(t *testing.T, option string) time.Duration {
 	t.Helper()
-	found := regexp.MustCompile("\n\\| `max_duration` \\| `(\\w+)` \\|").FindStringSubmatch(sitetest.Readme(t))
+	found := regexp.MustCompile("\n\\| `" + option + "` \\| `(\\w+)` \\|").FindStringSubmatch(sitetest.Readme(t))
 	if found == nil {
-		t.Fatal("README.md has no default of max_duration")
+		t.Fatalf("README.md has no default of %s", option)
 	}
 	return parseDuration(t, found[1])
 }

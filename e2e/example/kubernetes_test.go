@@ -3,6 +3,7 @@ package example
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
@@ -27,9 +28,12 @@ type (
 		APIVersion string `yaml:"apiVersion"`
 		Kind       string
 		Metadata   struct {
-			Name        string
-			Annotations map[string]string
+			Name string
 		}
+	}
+
+	labelSelector struct {
+		MatchLabels map[string]string `yaml:"matchLabels"`
 	}
 
 	deployment struct {
@@ -37,9 +41,7 @@ type (
 		Spec       struct {
 			Replicas int
 			Strategy struct{ Type string }
-			Selector struct {
-				MatchLabels map[string]string `yaml:"matchLabels"`
-			}
+			Selector labelSelector
 			Template struct {
 				Metadata struct{ Labels map[string]string }
 				Spec     podSpec
@@ -48,6 +50,12 @@ type (
 	}
 
 	podSpec struct {
+		TopologySpreadConstraints []struct {
+			MaxSkew           int           `yaml:"maxSkew"`
+			TopologyKey       string        `yaml:"topologyKey"`
+			WhenUnsatisfiable string        `yaml:"whenUnsatisfiable"`
+			LabelSelector     labelSelector `yaml:"labelSelector"`
+		} `yaml:"topologySpreadConstraints"`
 		TerminationGracePeriodSeconds int   `yaml:"terminationGracePeriodSeconds"`
 		AutomountServiceAccountToken  *bool `yaml:"automountServiceAccountToken"`
 		Containers                    []container
@@ -84,6 +92,7 @@ type (
 			AllowPrivilegeEscalation *bool `yaml:"allowPrivilegeEscalation"`
 			ReadOnlyRootFilesystem   bool  `yaml:"readOnlyRootFilesystem"`
 			Capabilities             struct{ Drop, Add []string }
+			SeccompProfile           struct{ Type string } `yaml:"seccompProfile"`
 		} `yaml:"securityContext"`
 		VolumeMounts []struct {
 			Name      string
@@ -104,28 +113,28 @@ type (
 		}
 	}
 
-	ingress struct {
+	disruptionBudget struct {
 		objectHead `yaml:",inline"`
 		Spec       struct {
-			IngressClassName string `yaml:"ingressClassName"`
-			TLS              []struct {
-				Hosts      []string
-				SecretName string `yaml:"secretName"`
-			}
-			Rules []struct {
-				Host string
-				HTTP struct {
-					Paths []struct {
-						Path     string
-						PathType string `yaml:"pathType"`
-						Backend  struct {
-							Service struct {
-								Name string
-								Port struct{ Name string }
-							}
-						}
-					}
+			MaxUnavailable int `yaml:"maxUnavailable"`
+			Selector       labelSelector
+		}
+	}
+
+	httpRoute struct {
+		objectHead `yaml:",inline"`
+		Spec       struct {
+			ParentRefs []struct{ Name, Namespace string } `yaml:"parentRefs"`
+			Hostnames  []string
+			Rules      []struct {
+				Matches []struct {
+					Path struct{ Type, Value string }
 				}
+				BackendRefs []struct {
+					Name string
+					Port int
+				} `yaml:"backendRefs"`
+				Timeouts struct{ Request time.Duration }
 			}
 		}
 	}
@@ -145,11 +154,18 @@ type cluster struct {
 	kustomization kustomization
 	deployments   map[string]deployment
 	services      map[string]service
-	ingress       ingress
+	budget        disruptionBudget
+	route         httpRoute
 	caddyfile     string
 }
 
-const kubernetesCaddyfile = "kubernetes/Caddyfile"
+const (
+	kubernetesCaddyfile     = "kubernetes/Caddyfile"
+	kubernetesKustomization = "kubernetes/kustomization.yaml"
+
+	caddyName = "illumichat"
+	redisName = "illumichat-redis"
+)
 
 func readCluster(t *testing.T) cluster {
 	t.Helper()
@@ -176,14 +192,21 @@ func readCluster(t *testing.T) cluster {
 				decodeYAML(t, document, &s)
 				head, want = s.objectHead, "v1"
 				c.services[s.Metadata.Name] = s
-			case "Ingress":
-				decodeYAML(t, document, &c.ingress)
-				head, want = c.ingress.objectHead, "networking.k8s.io/v1"
+			case "PodDisruptionBudget":
+				decodeYAML(t, document, &c.budget)
+				head, want = c.budget.objectHead, "policy/v1"
+			case "HTTPRoute":
+				decodeYAML(t, document, &c.route)
+				head, want = c.route.objectHead, "gateway.networking.k8s.io/v1"
 			default:
 				t.Fatalf("%s has an object of the kind %q", file, kind)
 			}
-			if head.APIVersion != want || head.Metadata.Name == "" {
+			if head.APIVersion != want {
 				t.Errorf("%s: the object is %+v, want one of %s", file, head, want)
+			}
+			// A plain "redis" or "chat" could replace an object that the namespace already has.
+			if !strings.HasPrefix(head.Metadata.Name, caddyName) {
+				t.Errorf("%s: the name of %+v does not begin with %s", file, head, caddyName)
 			}
 		}
 	}
@@ -253,7 +276,7 @@ func TestKustomizationHasAllFiles(t *testing.T) {
 		t.Errorf("the kustomization is %+v", c.kustomization.objectHead)
 	}
 	generated := c.kustomization.ConfigMapGenerator
-	if len(generated) != 1 || !slices.Equal(generated[0].Files, []string{"Caddyfile"}) || generated[0].Name != c.source(t, "chat", "/etc/caddy") {
+	if len(generated) != 1 || !slices.Equal(generated[0].Files, []string{"Caddyfile"}) || generated[0].Name != c.source(t, caddyName, "/etc/caddy") {
 		t.Errorf("the ConfigMap of the Caddyfile is not mounted, but %+v", generated)
 	}
 }
@@ -261,23 +284,45 @@ func TestKustomizationHasAllFiles(t *testing.T) {
 // A pod gets no new chats when it stops, and then has the time to complete every answer.
 func TestPodsStopGently(t *testing.T) {
 	c := readCluster(t)
-	grace, longest := duration(t, c.caddyfile, "grace_period"), defaultMaxDuration(t)
+	grace, longest := duration(t, c.caddyfile, "grace_period"), defaultDuration(t, "max_duration")
 	// Caddy ends open streams a second before the end of the grace period.
 	if grace-time.Second <= longest {
 		t.Errorf("the grace period is %s, and an answer may take %s", grace, longest)
 	}
-	stop := c.container(t, "chat").Lifecycle.PreStop.Exec.Command
+	stop := c.container(t, caddyName).Lifecycle.PreStop.Exec.Command
 	if len(stop) != 2 || stop[0] != "sleep" {
 		t.Fatalf("preStop is %q", stop)
 	}
 	before := parseDuration(t, stop[1]+"s")
-	if wait := time.Duration(c.deployments["chat"].Spec.Template.Spec.TerminationGracePeriodSeconds) * time.Second; before < 5*time.Second || wait < before+grace+time.Second {
+	if wait := time.Duration(c.deployments[caddyName].Spec.Template.Spec.TerminationGracePeriodSeconds) * time.Second; before < 5*time.Second || wait < before+grace+time.Second {
 		t.Errorf("Kubernetes kills a pod after %s, which are to include %s of preStop and %s of grace period", wait, before, grace)
 	}
-	// An answer that has not begun sends nothing, for as long as it may take.
-	const timeout = "nginx.ingress.kubernetes.io/proxy-read-timeout"
-	if got := parseDuration(t, c.ingress.Metadata.Annotations[timeout]+"s"); got <= longest {
-		t.Errorf("%s is %s, and an answer may begin after %s", timeout, got, longest)
+}
+
+// The Gateway waits for the longest answer, which may follow the slowest upload of a question.
+func TestGatewayWaitsForAnswers(t *testing.T) {
+	c := readCluster(t)
+	for _, rule := range c.route.Spec.Rules {
+		if got, longest := rule.Timeouts.Request, defaultDuration(t, "body_timeout")+defaultDuration(t, "max_duration"); got <= longest {
+			t.Errorf("the Gateway ends a request after %s, and one may take %s", got, longest)
+		}
+	}
+}
+
+// Drained or failing nodes leave most Caddys running. The only Redis may move, because chats go on without it.
+func TestPodsSurviveLostNodes(t *testing.T) {
+	c := readCluster(t)
+	labels := c.deployments[caddyName].Spec.Template.Metadata.Labels
+	if budget := c.budget.Spec; budget.MaxUnavailable != 1 || !maps.Equal(budget.Selector.MatchLabels, labels) {
+		t.Errorf("the budget is %+v, for pods with the labels %v", budget, labels)
+	}
+	spread := c.deployments[caddyName].Spec.Template.Spec.TopologySpreadConstraints
+	if len(spread) != 1 || spread[0].MaxSkew != 1 || spread[0].TopologyKey != "kubernetes.io/hostname" || !maps.Equal(spread[0].LabelSelector.MatchLabels, labels) {
+		t.Errorf("pods with the labels %v are spread by %+v", labels, spread)
+	}
+	// A cluster of one node gets all pods.
+	if len(spread) > 0 && spread[0].WhenUnsatisfiable != "ScheduleAnyway" {
+		t.Errorf("pods that cannot be spread are handled by %s", spread[0].WhenUnsatisfiable)
 	}
 }
 
@@ -294,15 +339,15 @@ func TestPortsOfPods(t *testing.T) {
 			t.Fatalf("the Service %s has %d ports", name, len(s.Spec.Ports))
 		}
 	}
-	caddy, redis := c.container(t, "chat"), c.container(t, "redis")
-	if site := "http://:" + caddy.port(t, c.services["chat"].Spec.Ports[0].TargetPort) + " {\n\tillumichat "; strings.Count(c.caddyfile, site) != 1 {
+	caddy, redis := c.container(t, caddyName), c.container(t, redisName)
+	if site := "http://:" + caddy.port(t, c.services[caddyName].Spec.Ports[0].TargetPort) + " {\n\tillumichat "; strings.Count(c.caddyfile, site) != 1 {
 		t.Errorf("the Caddyfile has no %q", site)
 	}
 	probe := caddy.ReadinessProbe.HTTPGet
 	if site := "http://:" + caddy.port(t, probe.Port) + " {\n\trespond " + probe.Path + " OK\n"; strings.Count(c.caddyfile, site) != 1 {
 		t.Errorf("the Caddyfile has no %q", site)
 	}
-	if c.services["chat"].Spec.Ports[0].TargetPort == probe.Port {
+	if c.services[caddyName].Spec.Ports[0].TargetPort == probe.Port {
 		t.Error("the Service leads to the port of the probe")
 	}
 
@@ -313,27 +358,28 @@ func TestPortsOfPods(t *testing.T) {
 	}
 	redis.port(t, redis.ReadinessProbe.TCPSocket.Port)
 
-	rules := c.ingress.Spec.Rules
-	if len(rules) != 1 || len(rules[0].HTTP.Paths) != 1 || len(c.ingress.Spec.TLS) != 1 || !slices.Equal(c.ingress.Spec.TLS[0].Hosts, []string{rules[0].Host}) {
-		t.Fatalf("the Ingress is %+v", c.ingress.Spec)
+	route := c.route.Spec
+	if len(route.ParentRefs) != 1 || len(route.Hostnames) != 1 || len(route.Rules) != 1 || len(route.Rules[0].Matches) != 1 || len(route.Rules[0].BackendRefs) != 1 {
+		t.Fatalf("the HTTPRoute is %+v", route)
 	}
-	route := rules[0].HTTP.Paths[0]
-	if backend := route.Backend.Service; backend.Name != "chat" || backend.Port.Name != c.services["chat"].Spec.Ports[0].Name {
-		t.Errorf("the Ingress leads to %+v", backend)
+	if backend := route.Rules[0].BackendRefs[0]; backend.Name != caddyName || backend.Port != c.services[caddyName].Spec.Ports[0].Port {
+		t.Errorf("the HTTPRoute leads to %+v", backend)
 	}
-	if route.PathType != "Exact" || !strings.Contains(c.caddyfile, "\tillumichat "+route.Path+" {\n") {
-		t.Errorf("the Ingress has the path %+v", route)
+	match := route.Rules[0].Matches[0].Path
+	if match.Type != "Exact" || !strings.Contains(c.caddyfile, "\tillumichat "+match.Value+" {\n") {
+		t.Errorf("the HTTPRoute has the path %+v", match)
 	}
+	wantCheckOfURL(t, kubernetesKustomization, "https://"+route.Hostnames[0]+match.Value)
 }
 
 // Each Secret is mounted where the Caddyfile and the command of Redis read it, and the commands at the top create it.
 func TestSecretsOfPods(t *testing.T) {
 	c := readCluster(t)
-	header := sitetest.ReadExample(t, "kubernetes/kustomization.yaml")
+	steps := header(t, kubernetesKustomization)
 	for _, secret := range []struct{ deployment, placeholder, create string }{
-		{"chat", option(t, c.caddyfile, "token"), "kubectl create secret generic illumichat --from-file=token="},
-		{"chat", option(t, c.caddyfile, "password"), "kubectl create secret generic redis --from-literal=password="},
-		{"redis", strings.NewReplacer("$(cat ", "{file.", ")", "}").Replace(redisPassword(t, c)), "kubectl create secret generic redis --from-literal=password="},
+		{caddyName, option(t, c.caddyfile, "token"), "kubectl create secret generic illumichat --from-file=token="},
+		{caddyName, option(t, c.caddyfile, "password"), "kubectl create secret generic illumichat-redis --from-literal=password="},
+		{redisName, strings.NewReplacer("$(cat ", "{file.", ")", "}").Replace(redisPassword(t, c)), "kubectl create secret generic illumichat-redis --from-literal=password="},
 	} {
 		file, ok := strings.CutPrefix(strings.TrimSuffix(secret.placeholder, "}"), "{file.")
 		if !ok {
@@ -341,7 +387,7 @@ func TestSecretsOfPods(t *testing.T) {
 		}
 		source := c.source(t, secret.deployment, path.Dir(file))
 		created := fmt.Sprintf("kubectl create secret generic %s --from-", source)
-		if !strings.HasPrefix(secret.create, created) || !strings.HasSuffix(secret.create, "="+path.Base(file)+"=") || !strings.Contains(header, "#      "+secret.create) {
+		if !strings.HasPrefix(secret.create, created) || !strings.HasSuffix(secret.create, "="+path.Base(file)+"=") || !strings.Contains(steps, "#      "+secret.create) {
 			t.Errorf("%s is from the Secret %s, and the header should say %q", file, source, secret.create)
 		}
 	}
@@ -352,12 +398,16 @@ func TestSecretsOfPods(t *testing.T) {
 			}
 		}
 	}
+	// Redis reads the password only when it starts, so the header of its file says how to restart it.
+	if restart := "#      kubectl rollout restart deployment/" + redisName + "\n"; !strings.Contains(header(t, "kubernetes/redis.yaml"), restart) {
+		t.Errorf("redis.yaml does not say %q", restart)
+	}
 }
 
 // redisPassword returns the words by which the command of Redis reads its password.
 func redisPassword(t *testing.T, c cluster) string {
 	t.Helper()
-	command := c.container(t, "redis").Command
+	command := c.container(t, redisName).Command
 	_, words, _ := strings.Cut(command[len(command)-1], "\nrequirepass ")
 	words, _, ok := strings.Cut(words, "\n")
 	if !ok {
@@ -366,15 +416,15 @@ func redisPassword(t *testing.T, c cluster) string {
 	return words
 }
 
-// Pods may do only what they need: no root, no files to write but in their volumes, no access to Kubernetes. The versions of the
-// images are those of the Compose example.
+// Pods may do only what they need: no root, no files to write but in their volumes, no access to Kubernetes. That is Kubernetes'
+// restricted Pod Security Standard, and more. The versions of the images are those of the Compose example.
 func TestPodsAreConfined(t *testing.T) {
 	c := readCluster(t)
 	for name, d := range c.deployments {
 		pod, container := d.Spec.Template.Spec, c.container(t, name)
 		security := container.SecurityContext
 		if !security.RunAsNonRoot || security.RunAsUser == 0 || !security.ReadOnlyRootFilesystem || !slices.Equal(security.Capabilities.Drop, []string{"ALL"}) ||
-			security.AllowPrivilegeEscalation == nil || *security.AllowPrivilegeEscalation {
+			security.AllowPrivilegeEscalation == nil || *security.AllowPrivilegeEscalation || security.SeccompProfile.Type != "RuntimeDefault" {
 			t.Errorf("%s may do more than it needs: %+v", name, security)
 		}
 		if pod.AutomountServiceAccountToken == nil || *pod.AutomountServiceAccountToken {
@@ -387,29 +437,32 @@ func TestPodsAreConfined(t *testing.T) {
 		}
 	}
 	// Caddy's image has this file capability, so the kernel does not start it without.
-	if add := c.container(t, "chat").SecurityContext.Capabilities.Add; !slices.Equal(add, []string{"NET_BIND_SERVICE"}) {
+	if add := c.container(t, caddyName).SecurityContext.Capabilities.Add; !slices.Equal(add, []string{"NET_BIND_SERVICE"}) {
 		t.Errorf("Caddy gets the capabilities %q", add)
 	}
 	for _, mountPath := range []string{"/data", "/config"} {
-		if c.source(t, "chat", mountPath) != "emptyDir" {
+		if c.source(t, caddyName, mountPath) != "emptyDir" {
 			t.Errorf("Caddy cannot write to %s", mountPath)
 		}
 	}
-	if c.deployments["chat"].Spec.Replicas < 2 || c.deployments["redis"].Spec.Replicas != 1 || c.deployments["redis"].Spec.Strategy.Type != "Recreate" {
+	if c.deployments[caddyName].Spec.Replicas < 2 || c.deployments[redisName].Spec.Replicas != 1 || c.deployments[redisName].Spec.Strategy.Type != "Recreate" {
 		t.Error("there are not several Caddys with one Redis")
 	}
 
 	_, redis, _ := readCompose(t)
-	if image := c.container(t, "redis").Image; image != redis.Image {
+	if image := c.container(t, redisName).Image; image != redis.Image {
 		t.Errorf("the image of Redis is %s, and %s with Compose", image, redis.Image)
 	}
-	image := c.container(t, "chat").Image
-	if version := caddyVersion(t, sitetest.ReadExample(t, "compose/Dockerfile")); !strings.HasSuffix(image, ":"+version) {
-		t.Errorf("the image of Caddy is %s, and the Dockerfile has %s", image, version)
+	image := c.container(t, caddyName).Image
+	_, tag, _ := strings.Cut(image, ":")
+	version, module, ok := strings.Cut(tag, "-")
+	if want := caddyVersion(t, sitetest.ReadExample(t, "compose/Dockerfile")); version != want || !ok {
+		t.Errorf("the image of Caddy is %s, and the Dockerfile has %s", image, want)
 	}
-	header := sitetest.ReadExample(t, "kubernetes/kustomization.yaml")
-	for _, command := range []string{"docker build --tag " + image + " example/compose", "docker push " + image} {
-		if !strings.Contains(header, "#      "+command+"\n") {
+	build := "docker build --build-arg ILLUMICHAT_VERSION=" + module + " --tag " + image + " example/compose"
+	exec := "kubectl exec deployment/" + caddyName + " -- caddy illumichat check --config /etc/caddy/Caddyfile"
+	for _, command := range []string{build, "docker push " + image, exec} {
+		if !strings.Contains(header(t, kubernetesKustomization), "#      "+command+"\n") {
 			t.Errorf("kustomization.yaml does not say %q", command)
 		}
 	}
@@ -420,7 +473,7 @@ func TestPodsAreConfined(t *testing.T) {
 func startAsInPod(t *testing.T, c cluster, passwordFile string) (address string, stop func()) {
 	t.Helper()
 	require.Program(t, "redis-server")
-	command := slices.Clone(c.container(t, "redis").Command)
+	command := slices.Clone(c.container(t, redisName).Command)
 	port := localhost.Port(t)
 	script := &command[len(command)-1]
 	*script = replaceEach(t, *script, redisPassword(t, c), fmt.Sprintf("$(cat %s)\nport %d\nbind 127.0.0.1", passwordFile, port))
@@ -448,7 +501,7 @@ func startAsInPod(t *testing.T, c cluster, passwordFile string) (address string,
 }
 
 // Pods with the Caddyfile of the Kubernetes example count together, continue the answers of one another, know the visitors behind
-// an Ingress, are ready without asking anybody, and complete their answers when they stop.
+// a Gateway, are ready without asking anybody, and complete their answers when they stop.
 func TestExampleOfKubernetes(t *testing.T) {
 	const site, probe = "http://127.0.0.1:8080", "http://127.0.0.1:9180"
 	c := readCluster(t)
@@ -458,19 +511,19 @@ func TestExampleOfKubernetes(t *testing.T) {
 	run := func() *sitetest.RunningExample {
 		return sitetest.RunDeployed(t, kubernetesCaddyfile, sandbox.Options{}, func(text string) string {
 			return replaceEach(t, toSandbox(t, text, token),
-				"address redis:6379", "address "+address,
+				"address "+redisName+":6379", "address "+address,
 				option(t, text, "password"), "{file."+passwordFile+"}")
 		})
 	}
 	pods := []*sitetest.RunningExample{run(), run()}
-	path := c.container(t, "chat").ReadinessProbe.HTTPGet.Path
+	path := c.container(t, caddyName).ReadinessProbe.HTTPGet.Path
 	for _, pod := range pods {
 		wantReady(t, pod, probe+path)
 		pod.WantLimits(t, "5/30s 20/1h 2000/24h:site, 200 open, 3 a client")
 		sitetest.Eventually(t, "Redis lets the pod in", func() bool { return isUp(t, pod, probe) == "1" })
 	}
 
-	// An Ingress controller, which has a private address, states the visitor's. A visitor cannot claim another one.
+	// A Gateway, which has a private address, states the visitor's. A visitor cannot claim another one.
 	alice := "X-Forwarded-For: 203.0.113.7"
 	first := pods[0].Chat(t, site, sitetest.Anyone, alice)
 	wantLeft(t, first, 19)

@@ -166,7 +166,7 @@ func TestDockerfileBuildsThisModule(t *testing.T) {
 	}
 	path := regexp.MustCompile(`(?m)^module (\S+)$`).FindSubmatch(module)
 	caddy := regexp.MustCompile(`(?m)^\tgithub.com/caddyserver/caddy/v2 v(\S+)$`).FindSubmatch(module)
-	want := fmt.Sprintf("FROM caddy:%[1]s-builder AS builder\n\nRUN xcaddy build --with %[2]s\n\n"+
+	want := fmt.Sprintf("FROM caddy:%[1]s-builder AS builder\n\nARG ILLUMICHAT_VERSION=latest\nRUN xcaddy build --with %[2]s@${ILLUMICHAT_VERSION}\n\n"+
 		"FROM caddy:%[1]s\n\nCOPY --from=builder /usr/bin/caddy /usr/bin/caddy\n", caddy[1], path[1])
 	if instructions != want {
 		t.Errorf("the Dockerfile is %q, want %q", instructions, want)
