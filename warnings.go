@@ -78,14 +78,17 @@ func isLoopback(host string) bool {
 // mostShown bounds how many assistants an error or a line of the log names.
 const mostShown = 3
 
-// shownAssistants returns the assistants as they are configured, to tell one of many handlers from the others.
+// shownAssistants returns the assistants as they are configured, to tell one of many handlers from the others. It leaves out
+// what does not look like an assistant, because that may be the token in the wrong place.
 func (h *Handler) shownAssistants() string {
-	names := slices.Concat(h.Assistants, slices.Sorted(maps.Keys(h.Aliases)))
+	var names []string
+	for _, name := range slices.Concat(h.Assistants, slices.Sorted(maps.Keys(h.Aliases))) {
+		if name = values.Printable(name); chat.LooksLikeID(name) || values.IsPlaceholder(name) {
+			names = append(names, name)
+		}
+	}
 	if len(names) > mostShown {
 		names = append(names[:mostShown:mostShown], "…")
-	}
-	for i, name := range names {
-		names[i] = values.Printable(name)
 	}
 	return strings.Join(names, " ")
 }

@@ -284,7 +284,10 @@ func CheckAlias(name, configured string, listed []string) error {
 	if err := checkName(name, listed); err != nil {
 		return err
 	}
-	return CheckAssistant(configured)
+	if err := CheckAssistant(configured); err != nil {
+		return fmt.Errorf("%s: %w", values.Printable(name), err)
+	}
+	return nil
 }
 
 func checkName(name string, listed []string) error {
