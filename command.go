@@ -1,9 +1,12 @@
 package illumichat
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -17,10 +20,22 @@ import (
 
 func init() {
 	caddycmd.RegisterCommand(caddycmd.Command{
-		Name:      "illumichat",
-		Short:     "Checks chats of the illumichat directive",
-		CobraFunc: func(c *cobra.Command) { c.AddCommand(newCheckCommand()) },
+		Name:  "illumichat",
+		Short: "Checks chats of the illumichat directive",
+		CobraFunc: func(c *cobra.Command) {
+			c.AddCommand(newCheckCommand())
+			c.RunE = helpUnlessMisspelled
+		},
 	})
+}
+
+// helpUnlessMisspelled prints the help of a command, or returns an error if there are arguments. Without it, cobra takes a
+// misspelled subcommand for success.
+func helpUnlessMisspelled(c *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return errors.New("illumichat has the subcommand `check` and no other: caddy illumichat check https://example.com/api/chat-proxy")
+	}
+	return c.Help()
 }
 
 // checkFlags are the flags of `caddy illumichat check`.
@@ -63,7 +78,7 @@ and 0 if all is well or there are only warnings.`,
 	f.StringVar(&flags.site.Assistant, "assistant", "", "The id or alias of the assistant to ask; the default is that of a page that names none")
 	f.StringVar(&flags.site.Question, "question", "Say hello in three sentences.", "What to ask")
 	f.StringVar(&flags.site.Origin, "origin", "", "An origin whose pages should be allowed, such as https://www.example.com")
-	f.BoolVar(&flags.site.NoChat, "no-chat", false, "Send no chat, so nothing is paid")
+	f.BoolVar(&flags.site.NoChat, "no-chat", false, "Send no chat, so that the check costs nothing")
 	f.BoolVar(&flags.site.Insecure, "insecure", false, "Accept any certificate")
 	f.StringVar(&flags.site.Admin, "admin", "", "The address of the site's admin API, such as localhost:2019")
 	f.BoolVar(&flags.json, "json", false, "Print a JSON object a line")
@@ -74,26 +89,61 @@ and 0 if all is well or there are only warnings.`,
 var errUnhealthy = errors.New("")
 
 func (f *checkFlags) run(c *cobra.Command, args []string) error {
-	printer := doctor.NewPrinter(c.OutOrStdout(), f.json, term.IsTerminal(int(os.Stdout.Fd())))
-	switch {
-	case f.config != "" && len(args) == 0:
-		if err := f.checkConfig(printer); err != nil {
-			return err
-		}
-	case f.config == "" && len(args) == 1:
-		ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt)
-		defer stop()
-		if err := site.Check(ctx, args[0], f.site, printer); err != nil {
-			return err
-		}
-	default:
-		return errors.New("check takes a site's URL, such as https://example.com/api/chat-proxy, or --config <file>")
+	if err := f.checkUse(c, args); err != nil {
+		return err
 	}
-	if !printer.Close() {
+	printer := doctor.NewPrinter(c.OutOrStdout(), f.json, term.IsTerminal(int(os.Stdout.Fd())))
+	var err error
+	if f.config != "" {
+		err = f.checkConfig(printer)
+	} else {
+		err = f.checkSite(c.Context(), args[0], printer)
+	}
+	if err != nil && !errors.Is(err, site.ErrInterrupted) {
+		return err
+	}
+	healthy, notWritten := printer.Close()
+	switch {
+	case err != nil:
+		return err
+	case notWritten != nil:
+		return notWritten
+	case !healthy:
 		c.SilenceErrors = true
 		return errUnhealthy
 	}
 	return nil
+}
+
+// Flags that belong to one of the two kinds of check.
+var (
+	configFlags = []string{"adapter"}
+	siteFlags   = []string{"assistant", "question", "origin", "no-chat", "insecure", "admin"}
+)
+
+// checkUse returns an error unless the command has either a URL or a config, and only flags that belong to it.
+func (f *checkFlags) checkUse(c *cobra.Command, args []string) error {
+	if (f.config == "") != (len(args) == 1) {
+		return errors.New("check takes either a site's URL, such as https://example.com/api/chat-proxy, or --config <file>")
+	}
+	others, belong := siteFlags, "a site's URL; with --config, leave it out"
+	if f.config == "" {
+		others, belong = configFlags, "--config; with a site's URL, leave it out"
+	}
+	for _, name := range others {
+		if c.Flags().Changed(name) {
+			return fmt.Errorf("--%s belongs to %s", name, belong)
+		}
+	}
+	return nil
+}
+
+// checkSite checks a running site. An interruption ends it, and so does a request to terminate, as a service manager or a
+// container's stop sends it.
+func (f *checkFlags) checkSite(ctx context.Context, url string, report doctor.Report) error {
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	return site.Check(ctx, url, f.site, report)
 }
 
 // checkConfig checks a config file.

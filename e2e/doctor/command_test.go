@@ -1,54 +1,31 @@
 package doctor
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
-	"os/exec"
-	"path/filepath"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/illumichat/caddy-illumichat/internal/doctor"
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 )
 
-// command is the built command.
-type command string
-
-// buildCommand builds cmd/caddy.
-func buildCommand(t *testing.T) command {
+// runCheck runs `caddy illumichat check` and returns its output and its exit status.
+func runCheck(t *testing.T, args ...string) (stdout, stderr string, status int) {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "caddy")
-	if output, err := exec.CommandContext(t.Context(), "go", "build", "-o", file, "./cmd/caddy").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, output)
-	}
-	return command(file)
-}
-
-// check runs `caddy illumichat check` and returns what it prints and its exit status.
-func (c command) check(t *testing.T, args ...string) (stdout, stderr string, status int) {
-	t.Helper()
-	var out, problems bytes.Buffer
-	run := exec.CommandContext(t.Context(), string(c), append([]string{"illumichat", "check"}, args...)...)
-	run.Stdout, run.Stderr = &out, &problems
-	err := run.Run()
-	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-		status = exit.ExitCode()
-	} else if err != nil {
-		t.Fatal(err)
-	}
-	return out.String(), problems.String(), status
+	return sitetest.Command(t, nil, append([]string{"illumichat", "check"}, args...)...)
 }
 
 // The command prints plain lines into a pipe, or JSON, and exits with 1 only if something is wrong.
 func TestCommand(t *testing.T) {
 	trustLocalhost(t)
-	caddy := buildCommand(t)
 	s := sitetest.Serve(t, sitetest.ChatTo(paced(t), "resume"))
 	url := s.Secure + sitetest.ChatPath
 
-	stdout, stderr, status := caddy.check(t, url, "--question", "/events 30")
+	stdout, stderr, status := runCheck(t, url, "--question", "/events 30")
 	if status != 0 || stderr != "" {
 		t.Errorf("a healthy site: status %d: %s", status, stderr)
 	}
@@ -66,12 +43,12 @@ func TestCommand(t *testing.T) {
 		t.Errorf("the cost is not announced before the chat:\n%s", stdout)
 	}
 
-	stdout, stderr, status = caddy.check(t, s.Secure+"/other", "--no-chat")
+	stdout, stderr, status = runCheck(t, s.Secure+"/other", "--no-chat")
 	if status != 1 || stderr != "" || !strings.Contains(stdout, "  wrong    handler: ") || !strings.HasSuffix(stdout, "\n1 wrong, 0 warnings\n") {
 		t.Errorf("a site without a chat: status %d: %s\n%s", status, stderr, stdout)
 	}
 
-	stdout, stderr, status = caddy.check(t, url, "--no-chat", "--json", "--origin", "https://other.example.com")
+	stdout, stderr, status = runCheck(t, url, "--no-chat", "--json", "--origin", "https://other.example.com")
 	if status != 1 || stderr != "" {
 		t.Errorf("JSON: status %d: %s", status, stderr)
 	}
@@ -88,9 +65,50 @@ func TestCommand(t *testing.T) {
 	if got := lines[len(lines)-1]; got != `{"wrong":1,"warnings":0}` {
 		t.Errorf("the summary is %s", got)
 	}
+}
 
-	stdout, stderr, status = caddy.check(t, "example.com")
-	if status != 1 || stdout != "" || !strings.Contains(stderr, "such as https://example.com/api/chat-proxy") {
-		t.Errorf("a bad URL: status %d: %s\n%s", status, stderr, stdout)
+// A command line that cannot be used is an error, which says what to write. Nothing is checked.
+func TestCommandLineThatCannotBeUsed(t *testing.T) {
+	const url = "https://example.com/api/chat-proxy"
+	for args, words := range map[string]string{
+		"check":                            "or --config <file>",
+		"check example.com":                "such as " + url,
+		"check " + url + " --config x":     "either a site's URL",
+		"check " + url + " --adapter yaml": "--adapter belongs to --config",
+		"check --config x --admin :2019":   "--admin belongs to a site's URL",
+		"check --config x --assistant a":   "--assistant belongs to a site's URL",
+		"check --config x --insecure":      "--insecure belongs to a site's URL",
+		"check --config x --no-chat":       "--no-chat belongs to a site's URL",
+		"check --config x --origin " + url: "--origin belongs to a site's URL",
+		"check --config x --question Hi":   "--question belongs to a site's URL",
+		"chekc " + url:                     "caddy illumichat check " + url,
+	} {
+		stdout, stderr, status := sitetest.Command(t, nil, append([]string{"illumichat"}, strings.Fields(args)...)...)
+		if status != 1 || stdout != "" || !strings.Contains(stderr, words) {
+			t.Errorf("%s: status %d: %s\n%s", args, status, stderr, stdout)
+		}
+	}
+	if stdout, stderr, status := sitetest.Command(t, nil, "illumichat"); status != 0 || stderr != "" || !strings.Contains(stdout, "  check ") {
+		t.Errorf("no subcommand: status %d: %s\n%s", status, stderr, stdout)
+	}
+}
+
+// A check that is asked to terminate stops with an error, and prints the summary of its findings so far.
+func TestCommandIsTerminated(t *testing.T) {
+	asked := make(chan struct{}, 1)
+	silent := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body) // only then the context ends with the connection
+		asked <- struct{}{}
+		<-r.Context().Done()
+	}))
+	defer silent.Close()
+	c := sitetest.StartCommand(t, nil, "illumichat", "check", silent.URL+sitetest.ChatPath, "--json")
+	<-asked
+	if err := c.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	stdout, stderr, status := c.Wait(t)
+	if status != 1 || stdout != `{"wrong":0,"warnings":0}`+"\n" || !strings.Contains(stderr, "interrupted") {
+		t.Errorf("status %d: %s\n%s", status, stderr, stdout)
 	}
 }

@@ -18,7 +18,7 @@ type Report interface {
 
 // Printer prints findings as lines of text or of JSON, and counts them.
 type Printer struct {
-	out      io.Writer
+	out      *output
 	asJSON   bool
 	terminal bool // out is a terminal: show progress
 	where    string
@@ -28,7 +28,7 @@ type Printer struct {
 // NewPrinter returns a printer that writes to out. With asJSON, each finding is a JSON object on a line of its own, and so
 // is the summary. terminal says that out is a terminal.
 func NewPrinter(out io.Writer, asJSON, terminal bool) *Printer {
-	return &Printer{out: out, asJSON: asJSON, terminal: terminal && !asJSON, counts: make(map[Level]int)}
+	return &Printer{out: &output{to: out}, asJSON: asJSON, terminal: terminal && !asJSON, counts: make(map[Level]int)}
 }
 
 // clearLine moves a terminal's cursor to the beginning of the line and clears the line.
@@ -78,8 +78,9 @@ type summary struct {
 	Warnings int `json:"warnings"`
 }
 
-// Close prints the summary and reports whether nothing is wrong. Warnings are nothing wrong.
-func (p *Printer) Close() (healthy bool) {
+// Close prints the summary and reports whether nothing is wrong. Warnings are nothing wrong. It returns an error if anything
+// could not be written, because findings are then missing.
+func (p *Printer) Close() (healthy bool, err error) {
 	s := summary{Wrong: p.counts[Wrong], Warnings: p.counts[Warning]}
 	switch {
 	case p.asJSON:
@@ -90,7 +91,7 @@ func (p *Printer) Close() (healthy bool) {
 	default:
 		fmt.Fprintf(p.out, "\n%d wrong, %d %s\n", s.Wrong, s.Warnings, plural(s.Warnings, "warning"))
 	}
-	return s.Wrong == 0
+	return s.Wrong == 0, p.out.err
 }
 
 func (p *Printer) printJSON(v any) {
@@ -106,6 +107,22 @@ func plural(n int, noun string) string {
 		return noun
 	}
 	return noun + "s"
+}
+
+// output writes until an error occurs, and remembers that error.
+type output struct {
+	to  io.Writer
+	err error
+}
+
+// Write writes p, unless an earlier write has failed.
+func (o *output) Write(p []byte) (int, error) {
+	if o.err != nil {
+		return 0, o.err
+	}
+	n, err := o.to.Write(p)
+	o.err = err
+	return n, err
 }
 
 // Interface guard

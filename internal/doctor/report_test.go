@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"errors"
 	"strings"
 	"testing"
 )
@@ -11,14 +12,18 @@ var findings = []Finding{
 	{Level: Wrong, Check: "reachable", Where: "example.org /chat", Found: "file_server answers first"},
 }
 
-func printed(asJSON, terminal bool) (text string, healthy bool) {
+func printed(t *testing.T, asJSON, terminal bool) (text string, healthy bool) {
+	t.Helper()
 	var out strings.Builder
 	p := NewPrinter(&out, asJSON, terminal)
 	for _, f := range findings {
 		p.Progress("something")
 		p.Add(f)
 	}
-	healthy = p.Close()
+	healthy, err := p.Close()
+	if err != nil {
+		t.Error(err)
+	}
 	return out.String(), healthy
 }
 
@@ -35,11 +40,11 @@ example.org /chat
 
 1 wrong, 1 warning
 `
-	got, healthy := printed(false, false)
+	got, healthy := printed(t, false, false)
 	if got != want || healthy {
 		t.Errorf("got (healthy: %t)\n%s\nwant\n%s", healthy, got, want)
 	}
-	onTerminal, _ := printed(false, true)
+	onTerminal, _ := printed(t, false, true)
 	if !strings.Contains(onTerminal, "… something"+clearLine) {
 		t.Errorf("a terminal shows no progress: %q", onTerminal)
 	}
@@ -54,7 +59,33 @@ func TestJSON(t *testing.T) {
 {"level":"wrong","check":"reachable","where":"example.org /chat","found":"file_server answers first"}
 {"wrong":1,"warnings":1}
 `
-	if got, _ := printed(true, true); got != want {
+	if got, _ := printed(t, true, true); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// fullDisk has room for some writes.
+type fullDisk struct{ room int }
+
+var errFull = errors.New("no space left on device")
+
+func (d *fullDisk) Write(p []byte) (int, error) {
+	if d.room--; d.room < 0 {
+		return 0, errFull
+	}
+	return len(p), nil
+}
+
+// Findings that could not be written are an error, even if later writes succeed.
+func TestWriteError(t *testing.T) {
+	for _, asJSON := range []bool{false, true} {
+		disk := &fullDisk{room: 1}
+		p := NewPrinter(disk, asJSON, false)
+		p.Add(findings[0])
+		p.Add(findings[1])
+		disk.room = 10
+		if _, err := p.Close(); !errors.Is(err, errFull) {
+			t.Errorf("JSON: %t: got %v", asJSON, err)
+		}
 	}
 }

@@ -17,6 +17,18 @@ const caddyArgs = "ILLUMICHAT_TEST_CADDY_ARGS"
 // returns what the command has written to its standard output and its standard error, and its exit status.
 func Command(tb testing.TB, env []string, args ...string) (stdout, stderr string, status int) {
 	tb.Helper()
+	return StartCommand(tb, env, args...).Wait(tb)
+}
+
+// RunningCommand is a command of Caddy in a process of its own.
+type RunningCommand struct {
+	*exec.Cmd
+	stdout, stderr bytes.Buffer
+}
+
+// StartCommand is like Command, but does not wait for the command's end.
+func StartCommand(tb testing.TB, env []string, args ...string) *RunningCommand {
+	tb.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		tb.Fatal(err)
@@ -26,19 +38,24 @@ func Command(tb testing.TB, env []string, args ...string) (stdout, stderr string
 		tb.Fatal(err)
 	}
 	dir := tb.TempDir()
-	command := exec.CommandContext(tb.Context(), self)
-	command.Env = append(os.Environ(), caddyArgs+"="+string(encoded), "HOME="+dir, "XDG_CONFIG_HOME="+dir, "XDG_DATA_HOME="+dir)
-	command.Env = append(command.Env, env...)
-	var out, errOut bytes.Buffer
-	command.Stdout, command.Stderr = &out, &errOut
-	err = command.Run()
-	if exited, ok := errors.AsType[*exec.ExitError](err); ok {
-		return out.String(), errOut.String(), exited.ExitCode()
-	}
-	if err != nil {
+	c := &RunningCommand{Cmd: exec.CommandContext(tb.Context(), self)}
+	c.Env = append(os.Environ(), caddyArgs+"="+string(encoded), "HOME="+dir, "XDG_CONFIG_HOME="+dir, "XDG_DATA_HOME="+dir)
+	c.Env = append(c.Env, env...)
+	c.Stdout, c.Stderr = &c.stdout, &c.stderr
+	if err := c.Start(); err != nil {
 		tb.Fatal(err)
 	}
-	return out.String(), errOut.String(), 0
+	return c
+}
+
+// Wait waits for the command's end. It returns the same as Command.
+func (c *RunningCommand) Wait(tb testing.TB) (stdout, stderr string, status int) {
+	tb.Helper()
+	err := c.Cmd.Wait()
+	if _, exited := errors.AsType[*exec.ExitError](err); err != nil && !exited {
+		tb.Fatal(err)
+	}
+	return c.stdout.String(), c.stderr.String(), c.ProcessState.ExitCode()
 }
 
 // runCommand runs the command of Caddy that Command has asked for.

@@ -7,8 +7,8 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/doctor"
 )
 
-// Check reports what it finds at the chat's URL. It returns an error if an option or the URL cannot be used, or if ctx
-// ends. What is wrong with the site is a finding and no error.
+// Check reports what it finds at the chat's URL. It returns an error if an option or the URL cannot be used, and
+// ErrInterrupted if ctx ends. A fault of the site is a finding and no error.
 func Check(ctx context.Context, url string, options Options, report doctor.Report) error {
 	target, err := parseTarget(url)
 	if err != nil {
@@ -49,7 +49,8 @@ func newChecker(target target, options Options, report doctor.Report) *checker {
 	return c
 }
 
-var errInterrupted = errors.New("the check was interrupted, so the findings are not complete")
+// ErrInterrupted is the error of a check whose context ends. The findings so far have been reported.
+var ErrInterrupted = errors.New("the check was interrupted, so the findings are not complete")
 
 // run takes the steps in order. A step returns false if the later ones have nothing to check.
 func (c *checker) run(ctx context.Context) error {
@@ -63,7 +64,7 @@ func (c *checker) run(ctx context.Context) error {
 	} {
 		goOn := step(ctx)
 		if c.interrupted() {
-			return errInterrupted
+			return ErrInterrupted
 		}
 		if !goOn {
 			break

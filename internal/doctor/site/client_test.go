@@ -53,7 +53,7 @@ func TestInterrupted(t *testing.T) {
 		interrupt()
 	}()
 	begun := time.Now()
-	if err := c.run(ctx); err != errInterrupted {
+	if err := c.run(ctx); err != ErrInterrupted {
 		t.Errorf("got the error %v", err)
 	}
 	if took := time.Since(begun); took > requestTimeout/2 {
