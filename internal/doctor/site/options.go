@@ -3,6 +3,7 @@ package site
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"strings"
 
@@ -17,7 +18,7 @@ type Options struct {
 	Assistant string // "": the page names none
 	Question  string
 	Origin    string // of a page that should be allowed; "": none
-	NoChat    bool   // send no chat, so that nothing is paid
+	NoChat    bool   // send no chat, so that the check costs nothing
 	Insecure  bool   // accept any certificate
 	Admin     string // the address of Caddy's admin API; "": do not ask it
 }
@@ -77,6 +78,7 @@ func parseTarget(s string) (target, error) {
 		return target{}, fmt.Errorf("the site's URL: %w", err)
 	}
 	t := target{url: *u, origin: own}
+	_, t.url.Host, _ = strings.Cut(own, "://") // in ASCII, as certificates and servers name it
 	t.url.Fragment, t.url.RawFragment = "", ""
 	if t.url.Path == "" {
 		t.url.Path = "/"
@@ -90,6 +92,19 @@ func (t target) String() string {
 }
 
 func (t target) isSecure() bool { return t.url.Scheme == "https" }
+
+// isLocal reports whether the host is a name or an address of this machine.
+func (t target) isLocal() bool {
+	host := t.url.Hostname()
+	ip := net.ParseIP(host)
+	return isLocalhost(host) || ip != nil && ip.IsLoopback()
+}
+
+// isLocalhost reports whether a name is localhost or below it. Browsers take these names for this machine without DNS
+// (RFC 6761, § 6.3).
+func isLocalhost(name string) bool {
+	return name == "localhost" || strings.HasSuffix(name, ".localhost")
+}
 
 // withQuery returns the URL with further parameters.
 func (t target) withQuery(more string) string {

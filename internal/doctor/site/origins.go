@@ -13,7 +13,7 @@ import (
 // foreignOrigin is the origin of a page that no site allows. The name cannot exist (RFC 6761, § 6.4).
 const foreignOrigin = "https://illumichat-check.invalid"
 
-// checkOrigins reports which pages may use the chat. No request has a valid chat, so one that is let in costs nothing.
+// checkOrigins reports which pages may use the chat. No request has a valid chat, so one that is accepted costs nothing.
 func (c *checker) checkOrigins(ctx context.Context) (goOn bool) {
 	c.report.Progress("asking as pages of several origins")
 	for _, check := range []struct {
@@ -96,7 +96,7 @@ func (c *checker) checkForeignPage(ctx context.Context) error {
 				Do:  "Let proxies pass Origin and Sec-Fetch-Site unchanged, and do not remove them with request_header.",
 			}
 			if !a.isRefusal(codeBadRequest) {
-				f.Level, f.Why, f.Do = doctor.Note, "Something in front of the chat answers. It does not let the page in, either.", ""
+				f.Level, f.Why, f.Do = doctor.Note, "Something in front of the chat answers. It does not accept the request, either.", ""
 			}
 			c.add(f)
 			return nil
@@ -130,7 +130,7 @@ func (c *checker) refusedForeign(ctx context.Context, check, what string, r requ
 		Do:  "Let proxies pass Content-Type, Origin and Sec-Fetch-Site unchanged.",
 	}
 	if _, ours := a.refusal(); !ours {
-		f.Level, f.Why, f.Do = doctor.Note, "Something in front of the chat answers. It does not let the request in, either.", ""
+		f.Level, f.Why, f.Do = doctor.Note, "Something in front of the chat answers. It does not accept the request, either.", ""
 	}
 	c.add(f)
 	return nil
