@@ -48,6 +48,8 @@ func TestChatFails(t *testing.T) {
 		"another assistant":  {"", site.Options{Assistant: "asst_other"}, doctor.Wrong, []string{"403 forbidden:assistant", "--assistant"}},
 		"an error":           {sitetest.Once, site.Options{Question: "/status 503"}, doctor.Wrong, []string{"503"}},
 		"a wrong token":      {"", site.Options{Question: "/status 401"}, doctor.Wrong, []string{"502 unauthorized:upstream", "Caddy's log"}},
+		"an unknown id":      {"", site.Options{Question: "/status 404"}, doctor.Wrong, []string{"404 ", "`assistants`"}},
+		"another URL":        {"", site.Options{Question: "/status 405"}, doctor.Wrong, []string{"405 ", "`endpoint`"}},
 		"JSON":               {"", site.Options{Question: "/json"}, doctor.Note, []string{"JSON"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -19,9 +19,9 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/localhost"
 )
 
-// What is wrong with a certificate is said in words. --insecure accepts it.
+// The finding names the fault of a certificate. --insecure accepts the certificate.
 func TestCertificate(t *testing.T) {
-	valid := x509.Certificate{Subject: pkix.Name{CommonName: "made for a test"}, DNSNames: []string{"localhost"}, NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: time.Now().Add(time.Hour)}
+	valid := x509.Certificate{Subject: pkix.Name{CommonName: "made for a test"}, DNSNames: []string{"localhost", "xn--bcher-kva.localhost"}, NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: time.Now().Add(time.Hour)}
 	expired, early := valid, valid
 	expired.NotAfter = time.Now().Add(-time.Hour)
 	early.NotBefore = time.Now().Add(30 * time.Minute)
@@ -35,6 +35,7 @@ func TestCertificate(t *testing.T) {
 		words       string
 	}{
 		"self-signed":   {sign(t, valid), "localhost", "self-signed"},
+		"a name in IDN": {sign(t, valid), "bücher.localhost", "self-signed"},
 		"expired":       {sign(t, expired), "localhost", "expired at"},
 		"not yet valid": {sign(t, early), "localhost", "not valid before"},
 		"another name":  {trusted, "127.0.0.1", "another name than 127.0.0.1"},

@@ -33,7 +33,7 @@ func TestCommand(t *testing.T) {
 		t.Errorf("a pipe gets progress: %q", stdout)
 	}
 	for _, line := range []string{
-		url + "\n", "  ok       handler: the chat answers over HTTP/1.1, HTTP/2, HTTP/3\n", "  ok       resume: ", "  warning  limit: ", "           why: ", "\n0 wrong, 1 warning\n",
+		url + "\n", "  ok       handler: the chat answers over HTTP/1.1, HTTP/2, HTTP/3\n", "  ok       resume: ", "  note     limit: ", "           why: ", "\n0 wrong, 0 warnings\n",
 	} {
 		if !strings.Contains(stdout, line) {
 			t.Errorf("there is no %q in\n%s", line, stdout)

@@ -28,6 +28,6 @@ func TestDisconnect(t *testing.T) {
 
 	found = check(t, s.Secure+sitetest.ChatPath, site.Options{Admin: p.Admin(), Question: "/events 3"})
 	found.want(t, "disconnect", doctor.Skipped, "too short")
-	found = check(t, s.Secure+sitetest.ChatPath, site.Options{Admin: "127.0.0.1:1", Question: "/events 15"})
+	found = check(t, s.Secure+sitetest.ChatPath, site.Options{Admin: "127.0.0.1:1", Question: "/events 30"})
 	found.want(t, "disconnect", doctor.Skipped, "connection refused", "--admin")
 }

@@ -34,6 +34,7 @@ func TestSomethingInFront(t *testing.T) {
 		"a login":             {"basic_auth {\nalice $2a$14$Zkx19XLiW6VYouLHR5NmfOFU0z2GTNmpkT/5qqR7hx4IjWJPDhjvG\n}\n" + chat, doctor.Warning, []string{"login", "401"}},
 		"a redirect":          {"redir https://www.example.com{uri}\n" + chat, doctor.Wrong, []string{"another host"}},
 		"a slash":             {"redir /api/chat-proxy /api/chat-proxy/\n" + chat, doctor.Wrong, []string{"slash at the end"}},
+		"another host":        {"@other host www.example.com\nhandle @other {\n" + chat + "\n}", doctor.Wrong, []string{"200 with an empty body", "localhost is not 127.0.0.1"}},
 		"a proxy without app": {"reverse_proxy 127.0.0.1:1\n", doctor.Wrong, []string{"502", "log of Caddy"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -64,11 +65,14 @@ func redirecting(t *testing.T, status int, to string) string {
 func TestUnreachable(t *testing.T) {
 	plain := httptest.NewServer(http.NotFoundHandler())
 	defer plain.Close()
+	secure := httptest.NewTLSServer(http.NotFoundHandler())
+	defer secure.Close()
 	closed := localhost.Port(t)
 	for url, words := range map[string][]string{
-		"https://no-such-host.invalid/chat":         {"no such host"},
+		"https://no-such-host.invalid/chat":         {"no such host", "does not resolve"},
 		fmt.Sprintf("http://127.0.0.1:%d/", closed): {"connection refused", "whether Caddy runs"},
 		"https" + plain.URL[len("http"):]:           {"does not speak TLS", "http://"},
+		"http" + secure.URL[len("https"):]:          {"the port speaks TLS", "https://"},
 	} {
 		found := check(t, url, site.Options{})
 		found.want(t, "reachable", doctor.Wrong, words...)

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/illumichat/caddy-illumichat/internal/doctor"
@@ -31,6 +32,10 @@ func TestProtocols(t *testing.T) {
 			found := check(t, s.Secure+sitetest.ChatPath, site.Options{NoChat: true})
 			for check, level := range tc.levels {
 				found.want(t, check, level)
+			}
+			if f := found.get(t, "http/3"); f.Level == doctor.Warning {
+				_, servers, _ := strings.Cut(f.Do, "\n")
+				sitetest.Adapt(t, "{\n"+servers+"\n}\n:80")
 			}
 			found.want(t, "handler", doctor.OK)
 			found.wantNothingElse(t, "http/2", "http/3")

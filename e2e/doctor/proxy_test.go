@@ -22,7 +22,7 @@ const buffering = "proxy_http_version 1.0; proxy_buffering on; proxy_ignore_head
 
 // healthy are the checks that find nothing wrong at a site with everything.
 const healthy = `reachable handler refusals own_page foreign_page form text_plain allowed_page chat events compression headers bytes finish
-	limit forged_address resume token`
+	forged_address resume token`
 
 // A proxy without a fault gives no warning.
 func TestHealthyProxy(t *testing.T) {
@@ -30,6 +30,7 @@ func TestHealthyProxy(t *testing.T) {
 	t.Run("nginx", func(t *testing.T) {
 		s := sitetest.Serve(t, sitetest.ChatTo(paced(t), everything))
 		found := check(t, behindNginx(t, s, "")+sitetest.ChatPath, options)
+		found.want(t, "limit", doctor.Note, "nginx is in front", "trusted_proxies static")
 		found.wantNothingElse(t)
 		found.wantOK(t, healthy)
 	})
@@ -38,6 +39,7 @@ func TestHealthyProxy(t *testing.T) {
 		sitetest.Run(t, behind, sitetest.ChatTo(paced(t), everything))
 		s := sitetest.Serve(t, "encode\nreverse_proxy "+behind.Plain)
 		found := check(t, s.Plain+sitetest.ChatPath, options)
+		found.want(t, "limit", doctor.Note, "Caddy's reverse_proxy is in front")
 		found.wantNothingElse(t)
 		found.wantOK(t, healthy)
 	})
@@ -115,6 +117,15 @@ func TestProxyThatReplacesRefusals(t *testing.T) {
 	}
 	findings(replaced).want(t, "refusals", doctor.Wrong, "not labelled as JSON", "HTML page from nginx", "proxy_intercept_errors off")
 	found.wantNothingElse(t, "refusals")
+}
+
+// A proxy that replaces the refusal of an invalid chat may pass requests all the same.
+func TestProxyThatReplacesEachRefusal(t *testing.T) {
+	s := sitetest.Serve(t, sitetest.ChatTo(paced(t), everything))
+	url := behindNginx(t, s, "proxy_intercept_errors on; error_page 400 /sorry.html; location = /sorry.html { return 400; }")
+	found := check(t, url+sitetest.ChatPath, site.Options{NoChat: true})
+	found.want(t, "handler", doctor.Wrong, "400 with an HTML page from nginx arrives instead", "proxy_intercept_errors off", "error_page")
+	found.wantNothingElse(t, "handler")
 }
 
 // A proxy that compresses answers is found.

@@ -9,7 +9,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 )
 
-// What keeps a visitor from continuing or stopping an answer is found.
+// Faults that keep a visitor from continuing or stopping an answer are found.
 func TestResume(t *testing.T) {
 	server := paced(t)
 	other := strings.Replace(sitetest.ChatToURL(server.URL+"?other", everything), sitetest.ChatPath, "/other", 1)

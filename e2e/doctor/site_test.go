@@ -116,5 +116,6 @@ func TestHealthySite(t *testing.T) {
 	s := sitetest.Serve(t, sitetest.ChatTo(paced(t), everything))
 	found := check(t, s.Secure+sitetest.ChatPath, site.Options{Origin: "https://www.example.com"})
 	found.wantNothingElse(t)
-	found.wantOK(t, healthy+" certificate http/1.1 http/2 http/3")
+	found.want(t, "error_pages", doctor.Skipped, "no chat has failed with 502 or 504")
+	found.wantOK(t, healthy+" limit certificate http/1.1 http/2 http/3")
 }

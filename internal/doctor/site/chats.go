@@ -35,6 +35,9 @@ func (t *transcript) arrivals() []time.Time {
 // duration returns how long the chat took, from the request to the end of the answer.
 func (t *transcript) duration() time.Duration { return t.ended.Sub(t.sent) }
 
+// askShorter is advice for an answer that takes longer than this check waits.
+const askShorter = "Ask a question whose answer takes less time, with --question."
+
 // checkChats sends chats, unless the operator wants none.
 func (c *checker) checkChats(ctx context.Context) (goOn bool) {
 	if c.options.NoChat {
@@ -46,6 +49,10 @@ func (c *checker) checkChats(ctx context.Context) (goOn bool) {
 	c.report.Progress("waiting for the answer to a chat")
 	t := c.checkChat(ctx)
 	if t == nil {
+		return true
+	}
+	if len(t.events) == 0 {
+		c.checkFinish(t)
 		return true
 	}
 	c.checkEvents(t)
@@ -77,6 +84,9 @@ func (c *checker) checkChat(ctx context.Context) *transcript {
 	}
 	s, a, err := c.open(ctx, c.chat())
 	switch {
+	case hasGivenUp(err):
+		c.skip(checkChat, "the chat has no answer yet: "+err.Error(), askShorter)
+		return nil
 	case err != nil:
 		c.add(doctor.Finding{
 			Level: doctor.Wrong, Check: checkChat, Found: "the chat gets no answer: " + err.Error(),
@@ -138,6 +148,10 @@ func (c *checker) reportNoStream(a *answer) {
 		f.Do = "Write --assistant <name>."
 	case r.Code == codeAssistant:
 		f.Do = "Write --assistant with a name or an id that the site allows."
+	case r.Code == codeNotFound, r.Code == codeNotFoundUpstream:
+		f.Do = "The id in `assistants` is not in the workspace of this token: correct it in the Caddyfile. Or `endpoint` is not the API's URL."
+	case r.Code == codeBadRequestUpstream, a.status == http.StatusMethodNotAllowed:
+		f.Do = "See whether `endpoint` is the API's URL. Caddy's log has a hint."
 	case r.Code == codeRateLimit:
 		f.Level, f.Why = doctor.Skipped, "This machine has used up its limit, or the assistant is cooling down, so no answer can be checked."
 		f.Do = "Check again later" + after + "."
@@ -146,7 +160,7 @@ func (c *checker) reportNoStream(a *answer) {
 	case a.status >= http.StatusInternalServerError:
 		f.Do = "See Caddy's log: its line on the failed chat has the cause and a hint."
 	default:
-		f.Do = "See Caddy's log, and whether --assistant and --question are what the site expects."
+		f.Do = "See Caddy's log, and whether the site expects such a question."
 	}
 	c.add(f)
 }
@@ -174,7 +188,7 @@ func (c *checker) checkErrorPages(a *answer) {
 			Why: "A page cannot read those, so it cannot tell its visitor what is wrong.", Do: keep,
 		})
 	case !failed:
-		c.skip(checkErrorPages, "no chat has failed, so it is unknown whether a proxy replaces errors 502 and 504", "Check again while the upstream fails, or with an endpoint that does not exist.")
+		c.skip(checkErrorPages, "no chat has failed with 502 or 504, so it is unknown whether a proxy replaces these errors", "Check again while the upstream fails, or with an endpoint that does not exist.")
 	case ours:
 		c.ok(checkErrorPages, fmt.Sprintf("an error %d arrives as the chat writes it", a.status))
 	default:

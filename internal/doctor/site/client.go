@@ -24,13 +24,24 @@ import (
 type protocol string
 
 const (
-	http1Protocol protocol = "HTTP/1.1"
-	http2Protocol protocol = "HTTP/2.0"
-	http3Protocol protocol = "HTTP/3.0"
+	http1Protocol10 protocol = "HTTP/1.0" // for answers alone
+	http1Protocol   protocol = "HTTP/1.1"
+	http2Protocol   protocol = "HTTP/2.0"
+	http3Protocol   protocol = "HTTP/3.0"
 )
 
 // String returns the usual name of the protocol.
-func (p protocol) String() string { return strings.TrimSuffix(string(p), ".0") }
+func (p protocol) String() string {
+	if p == http2Protocol || p == http3Protocol {
+		return strings.TrimSuffix(string(p), ".0")
+	}
+	return string(p)
+}
+
+// is reports whether p is the protocol, or an older version that a server may speak in its place.
+func (p protocol) is(asked protocol) bool {
+	return p == asked || p == http1Protocol10 && asked == http1Protocol
+}
 
 const (
 	userAgent = "caddy-illumichat-check"
@@ -39,11 +50,42 @@ const (
 	maxBody        = 64 << 10         // bytes that are read of its answer
 )
 
+// bounds are how long the client waits and how much it reads.
+type bounds struct {
+	request time.Duration // for a request that costs nothing
+	chat    time.Duration // for a whole chat; the chat's own bound is max_duration, two minutes by default
+	stream  int           // bytes of one event stream
+}
+
+var defaultBounds = bounds{request: requestTimeout, chat: 3 * time.Minute, stream: 16 << 20}
+
+// gaveUp is an error that says that this check has stopped waiting or reading. It says nothing about a chat, whose answer may
+// be longer.
+type gaveUp struct{ text string }
+
+// Error returns where the check stops.
+func (g *gaveUp) Error() string { return g.text }
+
+// hasGivenUp reports whether this check has stopped, and not the site.
+func hasGivenUp(err error) bool {
+	_, ok := errors.AsType[*gaveUp](err)
+	return ok
+}
+
+// reason returns why a request with ctx has failed: the text of the limit that has ended ctx, or the kind of err.
+func reason(ctx context.Context, err error) error {
+	if own := context.Cause(ctx); own != nil && !errors.Is(own, context.Canceled) {
+		return own
+	}
+	return cause.Of(err)
+}
+
 // client sends requests to the site. It follows no redirect and uses no proxy of the environment, because both hide what a
 // visitor gets.
 type client struct {
 	target target
 	trust  trust
+	bounds bounds
 	watch  tokenWatch
 	pin    pin
 
@@ -55,6 +97,7 @@ func newClient(t target, insecure bool) *client {
 	return &client{
 		target: t,
 		trust:  trust{host: t.url.Hostname(), insecure: insecure},
+		bounds: defaultBounds,
 		kept:   make(map[protocol]*connection),
 	}
 }
@@ -116,7 +159,7 @@ func (p *pin) get(address string) string {
 }
 
 func (p *pin) dialTCP(ctx context.Context, network, address string) (net.Conn, error) {
-	conn, err := new(net.Dialer).DialContext(ctx, network, p.get(address))
+	conn, err := new(net.Dialer).DialContext(ctx, network, p.get(toLoopback(address)))
 	if err != nil {
 		return nil, err
 	}
@@ -126,6 +169,14 @@ func (p *pin) dialTCP(ctx context.Context, network, address string) (net.Conn, e
 		p.address = conn.RemoteAddr().String()
 	}
 	return conn, nil
+}
+
+// toLoopback returns an address in which localhost replaces a name below it, which DNS need not know.
+func toLoopback(address string) string {
+	if host, port, err := net.SplitHostPort(address); err == nil && isLocalhost(host) {
+		return net.JoinHostPort("localhost", port)
+	}
+	return address
 }
 
 func (p *pin) dialQUIC(ctx context.Context, address string, tlsConfig *tls.Config, config *quic.Config) (*quic.Conn, error) {
@@ -168,7 +219,7 @@ func (c *client) send(ctx context.Context, over http.RoundTripper, r request) (*
 	}
 	resp, err := over.RoundTrip(req)
 	if err != nil {
-		return nil, cause.Of(err)
+		return nil, reason(ctx, err)
 	}
 	c.watch.seeHeader(resp.Header)
 	resp.Body = decode(resp)
@@ -185,24 +236,21 @@ type answer struct {
 
 // ask sends a request that costs nothing over p, and reads its answer.
 func (c *client) ask(ctx context.Context, p protocol, r request) (*answer, error) {
-	limited, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, c.bounds.request, fmt.Errorf("no answer within %s", c.bounds.request))
 	defer cancel()
-	resp, err := c.send(limited, c.keep(p), r)
+	resp, err := c.send(ctx, c.keep(p), r)
 	if err != nil {
-		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-			err = cause.As(fmt.Sprintf("no answer within %s", requestTimeout), err)
-		}
 		return nil, err
 	}
 	defer resp.Body.Close()
-	return c.read(resp)
+	return c.read(ctx, resp)
 }
 
-// read reads an answer.
-func (c *client) read(resp *http.Response) (*answer, error) {
+// read reads the answer to a request with ctx.
+func (c *client) read(ctx context.Context, resp *http.Response) (*answer, error) {
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody))
 	if err != nil {
-		return nil, cause.Of(err)
+		return nil, reason(ctx, err)
 	}
 	c.watch.see("the body of an answer", body)
 	return &answer{status: resp.StatusCode, proto: protocol(resp.Proto), header: resp.Header, body: string(body)}, nil

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/illumichat/caddy-illumichat/internal/doctor"
 )
 
 // All connections go to the address that was reached first, whatever the name resolves to later.
@@ -61,5 +63,44 @@ func TestInterrupted(t *testing.T) {
 	}
 	for _, f := range *found {
 		t.Errorf("the interruption is a finding: %+v", f)
+	}
+}
+
+// A name below localhost is this machine, whether DNS knows it or not.
+func TestNameBelowLocalhost(t *testing.T) {
+	c, _ := serve(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.Host) })
+	port := c.target.url.Port()
+	c.client.target = mustParse(t, "http://no-such-shop.localhost:"+port+"/chat")
+	a, err := c.client.ask(t.Context(), http1Protocol, invalidChat)
+	if err != nil || a.body != "no-such-shop.localhost:"+port {
+		t.Errorf("got %+v, %v", a, err)
+	}
+}
+
+// A server that answers in HTTP/1.0 is judged by its answer.
+func TestHTTP10(t *testing.T) {
+	c, found := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		_, _ = io.WriteString(conn, "HTTP/1.0 400 Bad Request\r\nContent-Type: application/json\r\n\r\n"+`{"error":"messages is missing","code":"bad_request:chat"}`)
+	})
+	if !c.checkConnection(t.Context()) || !c.checkHandler(t.Context()) {
+		t.Errorf("got %+v", *found)
+	}
+	if last := (*found)[len(*found)-1]; last.Found != "the chat answers over HTTP/1.0" {
+		t.Errorf("got %+v", last)
+	}
+}
+
+// Nothing is said about tokens if nothing has arrived.
+func TestNothingArrived(t *testing.T) {
+	c, found := serve(t, nil)
+	c.reportToken()
+	if f := (*found)[0]; f.Check != checkToken || f.Level != doctor.Skipped {
+		t.Errorf("got %+v", f)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"regexp"
 	"time"
@@ -40,7 +41,7 @@ func (c *checker) checkConnection(ctx context.Context) (goOn bool) {
 // probe sends an invalid chat over p and keeps the answer.
 func (c *checker) probe(ctx context.Context, p protocol) error {
 	a, err := c.client.ask(ctx, p, invalidChat)
-	if err == nil && a.proto == p {
+	if err == nil && a.proto.is(p) {
 		c.probes[p] = a
 		c.protocol = p
 	}
@@ -49,6 +50,13 @@ func (c *checker) probe(ctx context.Context, p protocol) error {
 
 // checkReachable reports whether the site answers over any protocol. err is that of the first probe.
 func (c *checker) checkReachable(err error) bool {
+	if a := c.probes[http1Protocol]; a != nil && !c.target.isSecure() && a.wantsTLS() {
+		c.add(doctor.Finding{
+			Level: doctor.Wrong, Check: checkReachable, Found: "the port speaks TLS, and not plain HTTP",
+			Why: "Nothing else can be checked.", Do: "Write https:// in the URL, here and in the page.",
+		})
+		return false
+	}
 	if len(c.probes) > 0 {
 		c.ok(checkReachable, "the site answers at "+c.client.pin.get(c.target.url.Host))
 		return true
@@ -60,6 +68,9 @@ func (c *checker) checkReachable(err error) bool {
 	}
 	if err != nil {
 		f.Found = "the site cannot be reached: " + err.Error()
+	}
+	if lookup, ok := errors.AsType[*net.DNSError](err); ok && lookup.IsNotFound {
+		f.Do = "This machine does not resolve the host's name. Correct the name, or add it to the DNS or to this machine's hosts file."
 	}
 	if _, plain := errors.AsType[tls.RecordHeaderError](err); plain {
 		f.Do = "The port speaks plain HTTP: write http://, or list the site's address in the Caddyfile with https:// or without a scheme."
@@ -75,8 +86,7 @@ func (c *checker) checkUnencrypted() bool {
 		Why: "Anyone on the way can read and change what visitors and the assistant write.",
 		Do:  "Give the site a public name without http://, and Caddy gets a certificate by itself. Then check the https URL.",
 	}
-	host := c.target.url.Hostname()
-	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
+	if c.target.isLocal() {
 		f = doctor.Finding{Level: doctor.Note, Check: checkCertificate, Found: "the site is plain HTTP, on this machine alone"}
 	}
 	c.add(f)
@@ -85,8 +95,8 @@ func (c *checker) checkUnencrypted() bool {
 
 // checkHTTP1 reports whether the site speaks HTTP/1.1.
 func (c *checker) checkHTTP1() {
-	if c.probes[http1Protocol] != nil {
-		c.ok(checkHTTP1, "the site speaks HTTP/1.1")
+	if a := c.probes[http1Protocol]; a != nil {
+		c.ok(checkHTTP1, "the site speaks "+a.proto.String())
 		return
 	}
 	c.add(doctor.Finding{
@@ -120,7 +130,7 @@ func (c *checker) checkHTTP3(ctx context.Context) {
 		return
 	}
 	c.report.Progress("connecting over " + http3Protocol.String())
-	ctx, cancel := context.WithTimeout(ctx, quicTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, quicTimeout, fmt.Errorf("no answer within %s", quicTimeout))
 	defer cancel()
 	overTCP := c.protocol
 	err := c.probe(ctx, http3Protocol)
@@ -132,7 +142,7 @@ func (c *checker) checkHTTP3(ctx context.Context) {
 	f := doctor.Finding{
 		Level: doctor.Warning, Check: checkHTTP3, Found: "an Alt-Svc header announces HTTP/3, but the site cannot be reached over it",
 		Why: "Browsers try HTTP/3 first, and lose time before they fall back to TCP.",
-		Do:  "Open the port for UDP as well, in the firewall and in Docker (443:443/udp). Or turn HTTP/3 off: servers { protocols h1 h2 }",
+		Do:  "Open the port for UDP as well, in the firewall and in Docker (443:443/udp). Or turn HTTP/3 off in the global options:\nservers {\n\tprotocols h1 h2\n}",
 	}
 	if err != nil {
 		f.Found += ": " + err.Error()

@@ -82,6 +82,9 @@ func (c *checker) checkFinish(t *transcript) {
 	}
 	f := doctor.Finding{Level: doctor.Wrong, Check: checkFinish, Why: "The chat sends exactly one finish, and a page takes an answer without one for incomplete."}
 	switch {
+	case finishes <= 1 && hasGivenUp(t.err):
+		c.skip(checkFinish, "the answer has not ended yet: "+t.err.Error(), askShorter)
+		return
 	case finishes == 0:
 		f.Found = fmt.Sprintf("the answer has no finish, and ends after %s", seconds(t.duration()))
 		if t.err != nil {

@@ -25,7 +25,7 @@ func serve(t *testing.T, handler http.HandlerFunc) (*checker, *collected) {
 	return c, found
 }
 
-// What the way changes of an answer's bytes is found. The chat never sends such an answer.
+// The check finds that something on the way changes an answer's bytes. The chat never sends such an answer.
 func TestDelivery(t *testing.T) {
 	step := strings.Replace(finish, "stop", "tool-calls", 1)
 	for name, tc := range map[string]struct {

@@ -10,10 +10,10 @@ import (
 )
 
 const (
-	disconnectPatience = 10 * time.Second      // how long the upstream request may live on
-	pollInterval       = 20 * time.Millisecond // between two requests to the admin API
+	disconnectPatience = 10 * time.Second       // how long the upstream request may live on
+	pollInterval       = 100 * time.Millisecond // between two requests to the admin API, each of which Caddy logs
 	settleTime         = 200 * time.Millisecond
-	shortAnswer        = 400 * time.Millisecond // a shorter one may end before its visitor disconnects
+	shortAnswer        = 800 * time.Millisecond // a shorter one may end before its visitor disconnects
 )
 
 // checkDisconnect reports whether the upstream request ends when the visitor disconnects. t is an earlier answer, whose

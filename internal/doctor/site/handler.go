@@ -25,7 +25,7 @@ func (c *checker) checkHandler(context.Context) (goOn bool) {
 		switch other := c.probes[p]; {
 		case other == nil:
 		case other.isRefusal(codeBadRequest):
-			reached = append(reached, p.String())
+			reached = append(reached, other.proto.String())
 		default:
 			c.add(doctor.Finding{
 				Level: doctor.Wrong, Check: checkHandler, Found: fmt.Sprintf("over %s, something other than the chat answers: %s", p, other.describe()),
@@ -55,10 +55,15 @@ func (c *checker) explain(a *answer) doctor.Finding {
 		f.Found = fmt.Sprintf("a login in front of the chat asks for a password (%d from %s)", a.status, a.sender())
 		f.Why = "Only visitors who are logged in can chat, and this command cannot log in, so it checks nothing else."
 		f.Do = "If the chat is for everybody, keep basic_auth or forward_auth from its path by a matcher."
+	case c.target.url.Path == "/" && (a.status < 300 || a.status == http.StatusNotFound || a.status == http.StatusMethodNotAllowed):
+		f.Do = "The URL has no path: write the one that the page posts to, such as " + exampleURL + "."
 	case a.status == http.StatusForbidden:
 		f.Do = "Let the firewall or the bot check in front of Caddy pass requests to the chat's path."
-	case a.status == http.StatusNotFound, a.status < 300 && a.body == "": // Caddy sends an empty 200 if no directive answers
-		f.Do = "Compare the URL with the matcher of illumichat, letter by letter: a slash at the end counts, and handle_path removes its prefix.\n" + useConfigCheck
+	case a.status == http.StatusNotFound:
+		f.Do = compareMatcher + "\n" + useConfigCheck
+	case a.status < 300 && a.body == "": // Caddy sends an empty 200 if no directive answers
+		f.Do = compareMatcher + "\nCaddy also sends an empty 200 for a host that none of its sites has. So compare the host with the site's address: " +
+			"localhost is not 127.0.0.1, and www.example.com is not example.com.\n" + useConfigCheck
 	case a.status == http.StatusMethodNotAllowed:
 		f.Do = "A file server or an app gets the request, as it does after try_files. Give the chat a `handle` block of its own.\n" + useConfigCheck
 	case a.status < 300:
@@ -67,11 +72,24 @@ func (c *checker) explain(a *answer) doctor.Finding {
 		f.Do = fmt.Sprintf("Cloudflare cannot reach your server. Look up error %d in its documentation.", a.status)
 	case a.status == http.StatusBadGateway, a.status == http.StatusServiceUnavailable, a.status == http.StatusGatewayTimeout:
 		f.Do = fmt.Sprintf("See in the log of %s why it does not reach the Caddy with the chat.", a.sender())
+	case a.status >= 400 && a.status < 500 && len(inFront(a.header)) > 0:
+		c.explainReplaced(&f, a)
 	default:
 		f.Do = "See which server sends this answer, and let it pass requests to Caddy.\n" + useConfigCheck
 	}
 	return f
 }
+
+// explainReplaced completes a finding about an error of a proxy, which may have replaced the chat's.
+func (c *checker) explainReplaced(f *doctor.Finding, a *answer) {
+	f.Found = a.describe() + " arrives instead of the chat's refusal"
+	f.Do = fmt.Sprintf("%s may replace the chat's errors by pages of its own. ", a.sender()) +
+		settings(inFront(a.header), func(p product) string { return p.keepErrors }, "Turn these off for the chat's path.") +
+		"\nIf it does not replace them, let it pass requests to Caddy."
+}
+
+// compareMatcher is advice for a URL that may be another than the chat's.
+const compareMatcher = "Compare the URL with the matcher of illumichat, letter by letter: a slash at the end counts, and handle_path removes its prefix."
 
 // useConfigCheck is advice for a request that does not reach the chat.
 const useConfigCheck = "`caddy illumichat check --config <file>` finds what takes the chat away."

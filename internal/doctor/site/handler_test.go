@@ -8,7 +8,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/doctor"
 )
 
-// What answers in place of the chat is named by its headers, and the finding says what to do about it.
+// A server that answers in place of the chat is named by its headers, and the finding says what to do about it.
 func TestExplain(t *testing.T) {
 	const page = "<!DOCTYPE html><title>Sorry</title>"
 	c := newChecker(mustParse(t, "http://example.com/chat"), Options{}, new(collected))
@@ -23,6 +23,8 @@ func TestExplain(t *testing.T) {
 		"Cloudflare's bot check":     {403, []string{"Server", "cloudflare"}, page, doctor.Wrong, []string{"bot check", "Cloudflare"}},
 		"CloudFront's error page":    {502, []string{"X-Amz-Cf-Id", "x", "Server", "CloudFront"}, page, doctor.Wrong, []string{"log of CloudFront"}},
 		"nginx without Caddy":        {502, []string{"Server", "nginx/1.22.1"}, page, doctor.Wrong, []string{"log of nginx"}},
+		"nginx's own errors":         {400, []string{"Server", "nginx/1.22.1"}, page, doctor.Wrong, []string{"400 with an HTML page from nginx arrives instead", "proxy_intercept_errors off", "let it pass requests to Caddy"}},
+		"Varnish's own errors":       {400, []string{"X-Varnish", "7"}, page, doctor.Wrong, []string{"Varnish may replace the chat's errors"}},
 		"an unknown server":          {500, nil, "oops", doctor.Wrong, []string{"500 with another text from an unknown server"}},
 		"a login page":               {302, []string{"Location", "/login"}, "", doctor.Wrong, []string{"another path", "login"}},
 		"a login elsewhere":          {302, []string{"Location", "https://login.example.net/"}, "", doctor.Wrong, []string{"another host", "login"}},
@@ -31,7 +33,7 @@ func TestExplain(t *testing.T) {
 		"a broken redirect":          {302, []string{"Location", "http://[::1"}, "", doctor.Wrong, []string{"redirects"}},
 		"a password":                 {401, []string{"WWW-Authenticate", "Basic"}, "", doctor.Warning, []string{"login"}},
 		"an app's JSON":              {200, []string{"Content-Type", "application/json"}, `{"ok":true}`, doctor.Wrong, []string{"other JSON", "handle"}},
-		"nothing":                    {200, []string{"Server", "Caddy"}, "", doctor.Wrong, []string{"empty body from Caddy", "matcher"}},
+		"nothing":                    {200, []string{"Server", "Caddy"}, "", doctor.Wrong, []string{"empty body from Caddy", "matcher", "localhost is not 127.0.0.1"}},
 		"a file server":              {405, []string{"Server", "Caddy"}, "", doctor.Wrong, []string{"file server"}},
 		"a chat with a changed type": {415, nil, `{"error":"send the chat as application/json","code":"unsupported_media_type:chat"}`, doctor.Wrong, []string{"415 unsupported_media_type:chat", "Content-Type"}},
 	} {
@@ -48,6 +50,19 @@ func TestExplain(t *testing.T) {
 				t.Errorf("%s: the finding does not say %q: %+v", name, word, f)
 			}
 		}
+	}
+}
+
+// A URL without a path is a likely cause, so the finding says so.
+func TestURLWithoutPath(t *testing.T) {
+	c := newChecker(mustParse(t, "http://example.com"), Options{}, new(collected))
+	for _, a := range []*answer{{status: 405}, {status: 404}, {status: 200}, {status: 200, body: "Hello"}} {
+		if f := c.explain(a); !strings.Contains(f.Do, "The URL has no path") {
+			t.Errorf("%d: got %+v", a.status, f)
+		}
+	}
+	if f := c.explain(&answer{status: 403}); strings.Contains(f.Do, "no path") {
+		t.Errorf("a firewall: got %+v", f)
 	}
 }
 

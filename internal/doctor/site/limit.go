@@ -16,17 +16,36 @@ import (
 func (c *checker) checkLimit(ctx context.Context, t *transcript) {
 	first, ok := allowanceOf(t.header)
 	if !ok {
-		c.add(doctor.Finding{
+		f := doctor.Finding{
 			Level: doctor.Warning, Check: checkLimit, Found: "no limit per client is visible: the answer has no RateLimit header from the chat",
 			Why: "Strangers can spend your quota. A limit that all visitors share is not visible here, and one visitor can use it up for all.",
-			Do:  "Write in the block of illumichat, for example:\nlimit 20 1h\nlimit 2000 24h site\nIf there is such a limit, see which proxy removes RateLimit.",
-		})
+			Do:  "Write in the block of illumichat, for example:\nlimit 20 1h\nlimit 2000 24h everyone\nIf there is such a limit, see which proxy removes RateLimit.",
+		}
+		if c.target.isLocal() { // a demo
+			f.Level = doctor.Note
+		}
+		c.add(f)
 		c.skip(checkForgedAddress, "no limit is visible, so none can be bypassed", "")
 		return
 	}
-	c.ok(checkLimit, fmt.Sprintf("a client may send %d chats in %s", first.quota, first.window))
+	c.reportLimit(first)
 	c.report.Progress("sending a chat with forged addresses")
 	c.checkForgedAddress(ctx, t.started, first)
+}
+
+// reportLimit reports the limit of a client. Behind a proxy, the client may be the proxy itself.
+func (c *checker) reportLimit(limit allowance) {
+	found := fmt.Sprintf("a client may send %d chats in %s", limit.quota, limit.window)
+	proxies := c.proxies()
+	if len(proxies) == 0 {
+		c.ok(checkLimit, found)
+		return
+	}
+	c.add(doctor.Finding{
+		Level: doctor.Note, Check: checkLimit, Found: found + ", and " + names(proxies) + " is in front",
+		Why: fmt.Sprintf("Unless trusted_proxies has its address, Caddy takes all visitors for one client, so they share these %d chats.", limit.quota),
+		Do:  "See whether the global options list the addresses of the proxy, such as:\nservers {\n\ttrusted_proxies static 192.0.2.1/32\n\ttrusted_proxies_strict\n}",
+	})
 }
 
 // forgeries are the headers in which proxies say who the client is. Some CDNs refuse a request with their own header, so it

@@ -2,6 +2,7 @@ package site
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -37,6 +38,41 @@ func TestForgedAddressOfStranger(t *testing.T) {
 		c.reportForgery(allowance{20, time.Hour, 19}, header, time.Second)
 		if len(found) != 1 || found[0].Level != want || found[0].Check != "forged_address" {
 			t.Errorf("%s: got %+v, want %s", address, found, want)
+		}
+	}
+}
+
+// A site without a limit for each client is open to strangers, unless only this machine's own names lead to it.
+func TestNoLimit(t *testing.T) {
+	for url, want := range map[string]doctor.Level{
+		"https://example.com/chat": doctor.Warning, "http://192.168.1.2/chat": doctor.Warning,
+		"https://localhost/chat": doctor.Note, "https://shop.localhost/chat": doctor.Note, "http://127.0.0.1/chat": doctor.Note,
+	} {
+		var found collected
+		newChecker(mustParse(t, url), Options{}, &found).checkLimit(t.Context(), &transcript{stream: &stream{}})
+		if f := found[0]; f.Check != checkLimit || f.Level != want || !strings.Contains(f.Do, "limit 2000 24h everyone") {
+			t.Errorf("%s: got %+v", url, f)
+		}
+	}
+}
+
+// Behind a proxy, all visitors may be one client.
+func TestLimitBehindProxy(t *testing.T) {
+	for name, tc := range map[string]struct {
+		header http.Header
+		level  doctor.Level
+	}{
+		"Caddy itself": {http.Header{"Server": {"Caddy"}}, doctor.OK},
+		"nginx":        {http.Header{"Server": {"nginx"}}, doctor.Note},
+	} {
+		var found collected
+		c := newChecker(mustParse(t, "https://example.com/chat"), Options{}, &found)
+		c.protocol = http2Protocol
+		c.probes = map[protocol]*answer{http2Protocol: {header: tc.header}}
+		c.reportLimit(allowance{quota: 20, window: time.Hour})
+		f := found[0]
+		if f.Level != tc.level || !strings.HasPrefix(f.Found, "a client may send 20 chats in 1h0m0s") || (f.Level == doctor.Note) != strings.Contains(f.Why, "share these 20 chats") {
+			t.Errorf("%s: got %+v", name, f)
 		}
 	}
 }

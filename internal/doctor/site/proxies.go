@@ -23,7 +23,7 @@ var products = []product{
 		name:       "nginx",
 		isIn:       func(h http.Header) bool { return isServer(h, "nginx") || isServer(h, "openresty") },
 		unbuffer:   "nginx: write `proxy_buffering off;` in the chat's location, or remove X-Accel-Buffering from proxy_ignore_headers.",
-		keepErrors: "nginx: write `proxy_intercept_errors off;` in the chat's location.",
+		keepErrors: "nginx: write `proxy_intercept_errors off;` and no `error_page` in the chat's location.",
 		keepHost:   "nginx: write `proxy_set_header Host $http_host;`.",
 		notice:     "nginx: write `proxy_ignore_client_abort off;` and `proxy_buffering off;` in the chat's location.",
 	},
@@ -47,7 +47,7 @@ var products = []product{
 	{name: "IIS", isIn: func(h http.Header) bool { return isServer(h, "Microsoft-IIS") }},
 	{name: "LiteSpeed", isIn: func(h http.Header) bool { return isServer(h, "LiteSpeed") }},
 	{
-		name:     "another Caddy",
+		name:     "Caddy's reverse_proxy",
 		isIn:     func(h http.Header) bool { return isVia(h, "Caddy") },
 		keepHost: "Caddy: write `header_up Host {host}` in reverse_proxy. To an https upstream, it sends the upstream's own name otherwise.",
 	},

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"mime"
+	"net/http"
 	"regexp"
 	"strings"
 	"unicode"
@@ -21,8 +22,12 @@ const (
 	codeOrigin           = "forbidden:origin"
 	codeAssistant        = "forbidden:assistant"
 	codeRateLimit        = "rate_limit:chat"
+	codeNotFound         = "not_found:chat"
 	codeUnknownStream    = "not_found:stream"
 	codeStopped          = "stopped:visitor"
+
+	codeBadRequestUpstream = "bad_request:upstream"
+	codeNotFoundUpstream   = "not_found:upstream"
 )
 
 // refusal is the body of an error as the chat writes it.
@@ -38,6 +43,14 @@ var codeForm = regexp.MustCompile(`^[a-z_]{1,40}:[a-z_]{1,40}$`)
 func (a *answer) refusal() (r refusal, ok bool) {
 	err := json.Unmarshal([]byte(a.body), &r)
 	return r, err == nil && r.Error != "" && codeForm.MatchString(r.Code)
+}
+
+// plainToTLS matches the answers of Go, and so of Caddy, of nginx and of Apache to plain HTTP on a port for TLS.
+var plainToTLS = regexp.MustCompile(`HTTP request to an HTTPS server|plain HTTP request was sent to HTTPS port|plain HTTP to an SSL-enabled server port`)
+
+// wantsTLS reports whether an answer says that its port speaks TLS.
+func (a *answer) wantsTLS() bool {
+	return a.status == http.StatusBadRequest && plainToTLS.MatchString(a.body)
 }
 
 // isRefusal reports whether an answer is the chat's refusal with the given code.

@@ -80,6 +80,14 @@ func wrongResume(found, do string) doctor.Finding {
 	}
 }
 
+// brokenResume is like wrongResume, for something that has failed with err. If this check has stopped it, nothing is known.
+func brokenResume(found string, err error, do string) doctor.Finding {
+	if hasGivenUp(err) {
+		return doctor.Finding{Level: doctor.Skipped, Found: found + ": " + err.Error(), Do: askShorter}
+	}
+	return wrongResume(found+": "+err.Error(), do)
+}
+
 // tooShort is the finding for an answer that ends before it can be cut and stopped.
 var tooShort = doctor.Finding{Level: doctor.Skipped, Found: "the answer is too short to be cut and continued", Do: "Ask for a longer answer with --question."}
 
@@ -89,7 +97,7 @@ func (c *checker) cutAndContinue(ctx context.Context) (f doctor.Finding) {
 	s, a, err := c.open(ctx, c.chat(streamHeader, chosen))
 	switch {
 	case err != nil:
-		return wrongResume("the chat gets no answer: "+err.Error(), "Check again.")
+		return brokenResume("the chat gets no answer", err, "Check again.")
 	case s == nil:
 		return doctor.Finding{Level: doctor.Skipped, Found: "the chat gets " + a.describe(), Do: "Check again later."}
 	}
@@ -107,7 +115,7 @@ func (c *checker) cutAndContinue(ctx context.Context) (f doctor.Finding) {
 	}
 	switch {
 	case err != nil:
-		return wrongResume("the answer broke before its first event: "+err.Error(), "See Caddy's log.")
+		return brokenResume("the answer broke before its first event", err, "See Caddy's log.")
 	case first.id() != id+":1":
 		return wrongResume("the first event has no line with its id and number", "See which proxy changes events.")
 	case first.isFinish():
@@ -121,7 +129,7 @@ func (c *checker) continueAndStop(ctx context.Context, id string) doctor.Finding
 	s, a, err := c.open(ctx, request{method: http.MethodGet, header: map[string]string{"Last-Event-ID": id + ":1", "Accept": "text/event-stream"}})
 	switch {
 	case err != nil:
-		return wrongResume("the request that continues the answer gets no answer: "+err.Error(), "See which proxy cuts the connection.")
+		return brokenResume("the request that continues the answer gets no answer", err, "See which proxy cuts the connection.")
 	case s == nil && a.isRefusal(codeUnknownStream):
 		return wrongResume("an answer that was cut cannot be found again",
 			"If several instances of Caddy serve the site, let them share a `store redis`, or send each visitor to the same instance. "+
@@ -133,7 +141,7 @@ func (c *checker) continueAndStop(ctx context.Context, id string) doctor.Finding
 	second, err := s.next()
 	switch {
 	case err != nil:
-		return wrongResume("the continued answer has no further event", "See whether a proxy holds the response to a GET back.")
+		return brokenResume("the continued answer has no further event", err, "See whether a proxy holds the response to a GET back.")
 	case second.id() != id+":2":
 		return wrongResume("the continued answer does not begin with the event that follows", "See whether a cache answers GET requests on the chat's path.")
 	case second.isFinish():

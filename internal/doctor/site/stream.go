@@ -3,7 +3,7 @@ package site
 import (
 	"context"
 	"encoding/json"
-	"errors"
+	"fmt"
 	"io"
 	"mime"
 	"net/http"
@@ -11,13 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/illumichat/caddy-illumichat/internal/cause"
 	"github.com/illumichat/caddy-illumichat/internal/sse"
-)
-
-const (
-	chatTimeout = 3 * time.Minute // of a whole chat; the chat's own bound is max_duration, two minutes by default
-	maxStream   = 16 << 20        // bytes that are read of one answer
 )
 
 // stream is an answer whose events are read one after the other, on a connection of its own.
@@ -29,7 +23,9 @@ type stream struct {
 
 	response   *http.Response
 	connection *connection
-	cancel     func() // ends the request
+	cancel     func()            // ends the request
+	reason     func(error) error // returns why the request has failed
+	most       int               // bytes that are read
 	watch      *tokenWatch
 
 	scanner sse.Scanner
@@ -91,8 +87,12 @@ func (c *checker) chat(header ...string) request {
 // open sends a request on a connection of its own. It returns a stream if the response is an event stream, and otherwise
 // the whole answer. The caller closes the stream.
 func (c *checker) open(ctx context.Context, r request) (*stream, *answer, error) {
-	ctx, cancel := context.WithTimeout(ctx, chatTimeout)
-	s := &stream{sent: time.Now(), connection: c.client.connect(c.protocol), cancel: cancel, watch: &c.client.watch}
+	bounds := c.client.bounds
+	ctx, cancel := context.WithTimeoutCause(ctx, bounds.chat, &gaveUp{fmt.Sprintf("this check stops reading after %s", bounds.chat)})
+	s := &stream{
+		sent: time.Now(), connection: c.client.connect(c.protocol), cancel: cancel, watch: &c.client.watch, most: bounds.stream,
+		reason: func(err error) error { return reason(ctx, err) },
+	}
 	resp, err := c.client.send(ctx, s.connection, r)
 	if err != nil {
 		s.close()
@@ -101,7 +101,7 @@ func (c *checker) open(ctx context.Context, r request) (*stream, *answer, error)
 	s.response, s.header, s.proto, s.started = resp, resp.Header, protocol(resp.Proto), time.Now()
 	if media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); resp.StatusCode != http.StatusOK || media != sse.MediaType {
 		defer s.close()
-		a, err := c.client.read(resp)
+		a, err := c.client.read(ctx, resp)
 		return nil, a, err
 	}
 	s.buffer = make([]byte, 64<<10)
@@ -116,8 +116,6 @@ func (s *stream) close() {
 	}
 	s.connection.close()
 }
-
-var errTooLong = errors.New("the answer is longer than this check reads")
 
 // next returns the next event. At the end of the stream it returns io.EOF. Comments are skipped.
 func (s *stream) next() (event, error) {
@@ -138,15 +136,15 @@ func (s *stream) next() (event, error) {
 		n, err := s.response.Body.Read(s.buffer)
 		s.at = time.Now()
 		s.unread = s.buffer[:n]
-		if s.size += n; s.size > maxStream {
-			return event{}, errTooLong
+		if s.size += n; s.size > s.most {
+			return event{}, &gaveUp{fmt.Sprintf("this check stops reading after %d bytes", s.most)}
 		}
 		switch {
 		case n > 0: // an error comes again
 		case err == io.EOF:
 			return event{}, io.EOF
 		case err != nil:
-			return event{}, cause.Of(err)
+			return event{}, s.reason(err)
 		}
 	}
 }

@@ -11,17 +11,17 @@ import (
 // tokenWatch searches everything that arrives for the form of an API token. It keeps the place and never the token.
 type tokenWatch struct {
 	mu    sync.Mutex
+	seen  bool   // anything has arrived
 	where string // the first place; "": none
 }
 
 // see searches text, which arrived at the given place.
 func (w *tokenWatch) see(where string, text []byte) {
-	if !values.HoldsToken(string(text)) {
-		return
-	}
+	holds := values.HoldsToken(string(text))
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.where == "" {
+	w.seen = true
+	if holds && w.where == "" {
 		w.where = where
 	}
 }
@@ -41,7 +41,11 @@ func (c *checker) reportToken() {
 	w := &c.client.watch
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.where == "" {
+	switch {
+	case !w.seen:
+		c.skip(checkToken, "nothing has arrived that could be searched for a token", "")
+		return
+	case w.where == "":
 		c.ok(checkToken, "nothing that arrived has the form of an API token")
 		return
 	}
