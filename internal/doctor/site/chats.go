@@ -36,7 +36,7 @@ func (t *transcript) arrivals() []time.Time {
 func (t *transcript) duration() time.Duration { return t.ended.Sub(t.sent) }
 
 // askShorter is advice for an answer that takes longer than this check waits.
-const askShorter = "Ask a question whose answer takes less time, with --question."
+const askShorter = "Ask for a shorter answer with --question. If max_duration allows no such answer, see which proxy keeps the connection open."
 
 // checkChats sends chats, unless the operator wants none.
 func (c *checker) checkChats(ctx context.Context) (goOn bool) {
