@@ -29,16 +29,16 @@ func TestAnswerBeyondBounds(t *testing.T) {
 			checkChat, "stops reading after 100ms",
 		},
 		"no events in time": {
-			bounds{chat: 100 * time.Millisecond, stream: 1000}, func(w http.ResponseWriter, r *http.Request) { begin(w, ":\n"); <-r.Context().Done() },
+			bounds{chat: 100 * time.Millisecond, stream: 1 << 10}, func(w http.ResponseWriter, r *http.Request) { begin(w, ":\n"); <-r.Context().Done() },
 			checkFinish, "stops reading after 100ms",
 		},
 		"no end in time": {
-			bounds{chat: 100 * time.Millisecond, stream: 1000}, func(w http.ResponseWriter, r *http.Request) { begin(w, "data: Hi\n\n"); <-r.Context().Done() },
+			bounds{chat: 100 * time.Millisecond, stream: 1 << 10}, func(w http.ResponseWriter, r *http.Request) { begin(w, "data: Hi\n\n"); <-r.Context().Done() },
 			checkFinish, "stops reading after 100ms",
 		},
 		"a long answer": {
-			bounds{chat: time.Minute, stream: 1000}, func(w http.ResponseWriter, _ *http.Request) { begin(w, strings.Repeat("data: Hi\n\n", 1000)+finish) },
-			checkFinish, "stops reading after 1000 bytes",
+			bounds{chat: time.Minute, stream: 1 << 10}, func(w http.ResponseWriter, _ *http.Request) { begin(w, strings.Repeat("data: Hi\n\n", 1000)+finish) },
+			checkFinish, "stops reading after 1.0 KiB",
 		},
 	} {
 		c, found := serve(t, func(w http.ResponseWriter, r *http.Request) {

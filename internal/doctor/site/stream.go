@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dustin/go-humanize"
+
 	"github.com/illumichat/caddy-illumichat/internal/sse"
 )
 
@@ -137,7 +139,7 @@ func (s *stream) next() (event, error) {
 		s.at = time.Now()
 		s.unread = s.buffer[:n]
 		if s.size += n; s.size > s.most {
-			return event{}, &gaveUp{fmt.Sprintf("this check stops reading after %d bytes", s.most)}
+			return event{}, &gaveUp{"this check stops reading after " + humanize.IBytes(uint64(s.most))}
 		}
 		switch {
 		case n > 0: // an error comes again
