@@ -25,7 +25,7 @@ func TestOptionsThatCannotBeUsed(t *testing.T) {
 		{url, site.Options{Question: token}, "--question: this has the form of an API token"},
 		{url, site.Options{Assistant: token}, "--assistant: this has the form of an API token"},
 		{url, site.Options{}, "--question is empty"},
-		{url, site.Options{NoChat: true, Origin: "www.example.com"}, "such as https://www.example.com"},
+		{url, site.Options{NoChat: true, Origin: "www.example.com"}, "did you mean https://www.example.com?"},
 		{url, site.Options{NoChat: true, Origin: "*"}, "--origin: * would let any page"},
 		{url, site.Options{NoChat: true, Admin: "localhost"}, "such as localhost:2019"},
 	} {

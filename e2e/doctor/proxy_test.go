@@ -30,7 +30,7 @@ func TestHealthyProxy(t *testing.T) {
 	t.Run("nginx", func(t *testing.T) {
 		s := sitetest.Serve(t, sitetest.ChatTo(paced(t), everything))
 		found := check(t, behindNginx(t, s, "")+sitetest.ChatPath, options)
-		found.want(t, "limit", doctor.Note, "nginx is in front", "trusted_proxies static")
+		found.want(t, "limit", doctor.Note, "nginx in front", "trusted_proxies static")
 		found.wantNothingElse(t)
 		found.wantOK(t, healthy)
 	})
@@ -39,7 +39,7 @@ func TestHealthyProxy(t *testing.T) {
 		sitetest.Run(t, behind, sitetest.ChatTo(paced(t), everything))
 		s := sitetest.Serve(t, "encode\nreverse_proxy "+behind.Plain)
 		found := check(t, s.Plain+sitetest.ChatPath, options)
-		found.want(t, "limit", doctor.Note, "Caddy's reverse_proxy is in front")
+		found.want(t, "limit", doctor.Note, "Caddy's reverse_proxy in front")
 		found.wantNothingElse(t)
 		found.wantOK(t, healthy)
 	})

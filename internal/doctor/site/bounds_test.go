@@ -25,16 +25,16 @@ func TestAnswerBeyondBounds(t *testing.T) {
 		words  string
 	}{
 		"no headers in time": {
-			bounds{chat: 100 * time.Millisecond}, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
-			checkChat, "stops reading after 100ms",
+			bounds{chat: 250 * time.Millisecond}, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
+			checkChat, "stops reading after 250ms",
 		},
 		"no events in time": {
-			bounds{chat: 100 * time.Millisecond, stream: 1 << 10}, func(w http.ResponseWriter, r *http.Request) { begin(w, ":\n"); <-r.Context().Done() },
-			checkFinish, "stops reading after 100ms",
+			bounds{chat: 250 * time.Millisecond, stream: 1 << 10}, func(w http.ResponseWriter, r *http.Request) { begin(w, ":\n"); <-r.Context().Done() },
+			checkFinish, "stops reading after 250ms",
 		},
 		"no end in time": {
-			bounds{chat: 100 * time.Millisecond, stream: 1 << 10}, func(w http.ResponseWriter, r *http.Request) { begin(w, "data: Hi\n\n"); <-r.Context().Done() },
-			checkFinish, "stops reading after 100ms",
+			bounds{chat: 250 * time.Millisecond, stream: 1 << 10}, func(w http.ResponseWriter, r *http.Request) { begin(w, "data: Hi\n\n"); <-r.Context().Done() },
+			checkFinish, "stops reading after 250ms",
 		},
 		"a long answer": {
 			bounds{chat: time.Minute, stream: 1 << 10}, func(w http.ResponseWriter, _ *http.Request) { begin(w, strings.Repeat("data: Hi\n\n", 1000)+finish) },

@@ -70,7 +70,7 @@ func (c *checker) checkReachable(err error) bool {
 		f.Found = "the site cannot be reached: " + err.Error()
 	}
 	if lookup, ok := errors.AsType[*net.DNSError](err); ok && lookup.IsNotFound {
-		f.Do = "This machine does not resolve the host's name. Correct the name, or add it to the DNS or to this machine's hosts file."
+		f.Do = "The host's name does not resolve on this machine. Correct it, or add it to the DNS or to this machine's hosts file."
 	}
 	if _, plain := errors.AsType[tls.RecordHeaderError](err); plain {
 		f.Do = "The port speaks plain HTTP: write http://, or list the site's address in the Caddyfile with https:// or without a scheme."

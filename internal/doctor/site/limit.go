@@ -42,8 +42,8 @@ func (c *checker) reportLimit(limit allowance) {
 		return
 	}
 	c.add(doctor.Finding{
-		Level: doctor.Note, Check: checkLimit, Found: found + ", and " + names(proxies) + " is in front",
-		Why: fmt.Sprintf("Unless trusted_proxies has its address, Caddy takes all visitors for one client, so they share these %d chats.", limit.quota),
+		Level: doctor.Note, Check: checkLimit, Found: found + ", with " + names(proxies) + " in front",
+		Why: fmt.Sprintf("Unless trusted_proxies has the address of the proxy, Caddy takes all visitors for one client, so they share these %d chats.", limit.quota),
 		Do:  "See whether the global options list the addresses of the proxy, such as:\nservers {\n\ttrusted_proxies static 192.0.2.1/32\n\ttrusted_proxies_strict\n}",
 	})
 }
