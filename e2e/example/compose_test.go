@@ -171,7 +171,7 @@ func TestExampleOfCompose(t *testing.T) {
 	first := run()
 	first.WantPage(t, site)
 	first.WantPolicy(t, site, "'self'")
-	first.WantLimits(t, "5/30s 20/1h 2000/24h:site, 200 open, 3 a client")
+	first.WantLimits(t, "5/30s 20/1h 2000/24h:everyone, 200 open, 3 a client")
 	// Nothing is in front of Caddy, so nobody can claim an address.
 	chat := first.Chat(t, site, sitetest.Anyone, "X-Forwarded-For: 203.0.113.7")
 	wantLeft(t, chat, 19)

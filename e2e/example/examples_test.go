@@ -67,7 +67,7 @@ func TestExampleOfAnExistingSite(t *testing.T) {
 	e.WantPage(t, site)
 	sitetest.WantAnswer(t, e.Chat(t, site, sitetest.Anyone))
 	e.RunCommands(t, "The app got GET /api/orders.", sitetest.Finished)
-	e.WantLimits(t, "20/1h 2000/24h:site, 3 a client")
+	e.WantLimits(t, "20/1h 2000/24h:everyone, 3 a client")
 	e.WantPrivate(t, ":8081")
 	if resp := e.Get(t, site+"/chat.css", "Accept-Encoding: gzip"); resp.Header.Get("Content-Encoding") != "gzip" ||
 		resp.Header.Get("X-Content-Type-Options") != "nosniff" {
@@ -150,7 +150,7 @@ func TestExampleOfProduction(t *testing.T) {
 	// Over HTTP/1.1, the server would close the connection, and a reset could arrive before the client has read the answer.
 	large := e.Request(t, http.MethodPost, site+sitetest.ChatPath, sitetest.Saying(strings.Repeat("x", 64<<10)), "Content-Type: application/json")
 	sitetest.WantError(t, sitetest.RoundTrip(t, transports["HTTP/2.0"], large), http.StatusRequestEntityTooLarge, "too_large:chat")
-	e.WantLimits(t, "5/30s 20/1h 2000/24h:site, 200 open, 3 a client")
+	e.WantLimits(t, "5/30s 20/1h 2000/24h:everyone, 200 open, 3 a client")
 
 	// The header's command and the requests over each protocol already count. Because the window slides, it may admit six
 	// chats instead of five.
@@ -343,7 +343,7 @@ func TestExampleOfAnotherOrigin(t *testing.T) {
 			t.Errorf("%s: got Access-Control-Allow-Origin %q", name, got)
 		}
 	}
-	e.WantLimits(t, "20/1h 2000/24h:site, 3 a client")
+	e.WantLimits(t, "20/1h 2000/24h:everyone, 3 a client")
 	if n := strings.Count(string(e.Config), `"allow_origins":["`+origin+`"]`); n != 1 {
 		t.Error("pages of other origins than the one may ask")
 	}
@@ -363,11 +363,11 @@ func TestExampleInJSON(t *testing.T) {
 	sitetest.WantAnswer(t, e.Chat(t, site, sitetest.Hello))
 	e.RunCommands(t, sitetest.Finished)
 	sitetest.Eventually(t, "the chat is in the access log", func() bool { return strings.Contains(e.Log(), `"illumichat":{"outcome":"answered"`) })
-	e.WantLimits(t, "20/1h 2000/24h:site, 200 open, 3 a client")
+	e.WantLimits(t, "20/1h 2000/24h:everyone, 200 open, 3 a client")
 	if !strings.Contains(string(e.Config), `"grace_period": "10s"`) {
 		t.Error("there is no grace period")
 	}
-	if left := e.LimitsLeft(t)["site"]; left != 2000-len(e.Upstream.Requests()) {
+	if left := e.LimitsLeft(t)["everyone"]; left != 2000-len(e.Upstream.Requests()) {
 		t.Errorf("%d chats are left for the day", left)
 	}
 }

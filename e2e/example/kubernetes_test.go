@@ -519,7 +519,7 @@ func TestExampleOfKubernetes(t *testing.T) {
 	path := c.container(t, caddyName).ReadinessProbe.HTTPGet.Path
 	for _, pod := range pods {
 		wantReady(t, pod, probe+path)
-		pod.WantLimits(t, "5/30s 20/1h 2000/24h:site, 200 open, 3 a client")
+		pod.WantLimits(t, "5/30s 20/1h 2000/24h:everyone, 200 open, 3 a client")
 		sitetest.Eventually(t, "Redis lets the pod in", func() bool { return isUp(t, pod, probe) == "1" })
 	}
 
