@@ -34,9 +34,10 @@ type pattern struct {
 type kind int
 
 const (
-	exact kind = iota // the pattern has no wildcard, so the sample is all that it matches
-	wild              // the sample has something in the place of a wildcard
-	guess             // the sample is taken from a matcher that may match others
+	exact   kind = iota // the pattern has no wildcard, so the sample is all that it matches
+	wild                // the sample has something in the place of a wildcard
+	guess               // the sample is taken from a matcher that may match others
+	attempt             // the sample may lead to the chat, since a directive rewrites paths before it
 )
 
 // candidate is a request that the config seems to send to a chat.
@@ -131,7 +132,7 @@ func (c *chat) pathsOf(sets []matcherSet) (paths []pattern, complete bool) {
 					paths = append(paths, pattern{written, whole, exact})
 				}
 			}
-			return paths, true
+			return append(paths, c.attempts(sets, level, paths)...), true
 		}
 		samples, described, ok := set.samplePaths()
 		if !described {
@@ -141,9 +142,43 @@ func (c *chat) pathsOf(sets []matcherSet) (paths []pattern, complete bool) {
 			path := withPrefix(prefix, sample)
 			paths = append(paths, pattern{path, path, guess})
 		}
-		return paths, ok
+		return append(paths, c.attempts(sets, level, paths)...), ok
 	}
 	return []pattern{{everyPath, "/" + anything, guess}, {everyPath, "/", guess}}, true
+}
+
+// attempts returns further paths that may lead to the chat if a directive rewrites paths between two matchers: the paths
+// of the outer matcher, and the inner ones behind them.
+func (c *chat) attempts(sets []matcherSet, level int, inner []pattern) []pattern {
+	if level == 0 || !c.rewritesFrom(0) {
+		return nil
+	}
+	outer, _ := c.pathsOf(sets[:level])
+	var paths []pattern
+	add := func(path string) { paths = append(paths, pattern{path, path, attempt}) }
+	for _, o := range outer {
+		if o.written == everyPath {
+			continue
+		}
+		add(o.sample)
+		for _, i := range inner {
+			add(strings.TrimSuffix(o.sample, "/") + i.sample)
+		}
+	}
+	return paths
+}
+
+// rewritesFrom reports whether a directive inside a route of the chain rewrites the path, and not only by removing a prefix.
+func (c *chat) rewritesFrom(level int) bool {
+	rewrites := func(h *handler) bool { return h.module == "rewrite" && h.changesPathFreely() }
+	for i := level; i < len(c.chain); i++ {
+		if i > level && slices.ContainsFunc(c.lists[i][:slices.Index(c.lists[i], c.chain[i])], func(r *route) bool {
+			return slices.ContainsFunc(r.handlers, rewrites)
+		}) || slices.ContainsFunc(c.chain[i].handlers, rewrites) {
+			return true
+		}
+	}
+	return false
 }
 
 // named returns the texts of the set's matcher with a name.
@@ -286,10 +321,14 @@ func stripped(handlers []*handler) string {
 	return prefix
 }
 
-// withPrefix returns the whole path of an inner one.
+// withPrefix returns the whole path of an inner one. The inner one may begin with the prefix, or with the end of it: that of
+// the innermost `handle_path`.
 func withPrefix(prefix, path string) string {
-	if prefix == "" || path == prefix || strings.HasPrefix(path, strings.TrimSuffix(prefix, "/")+"/") {
-		return path
+	prefix = strings.TrimSuffix(prefix, "/")
+	for i := range prefix {
+		if end := prefix[i:]; end[0] == '/' && (path == end || strings.HasPrefix(path, end+"/")) {
+			return prefix[:i] + path
+		}
 	}
-	return strings.TrimSuffix(prefix, "/") + path
+	return prefix + path
 }

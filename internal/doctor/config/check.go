@@ -54,6 +54,10 @@ func Check(config []byte, inspect Inspect, report doctor.Report) error {
 	for _, s := range servers {
 		c.server(s)
 	}
+	for _, e := range c.examinations {
+		e.run()
+		c.local = c.local && e.local
+	}
 	if c.chats == 0 {
 		report.Add(doctor.Finding{
 			Level: doctor.Wrong, Check: "chat", Found: "the config has no illumichat directive", Why: "No site of it has a chat.",
@@ -73,17 +77,26 @@ type checkup struct {
 	notes   notes
 	chats   int  // how many there are
 	local   bool // all of them are demos on this machine
+
+	examinations []*examination
 }
 
-// server checks the chats of a server.
+// server finds the chats of a server, and reports those that cannot be examined.
 func (c *checkup) server(s *server) {
-	chats, hidden := find(s)
+	chats, hidden, complete := find(s)
+	if !complete {
+		c.chats++
+		c.local = false
+		c.report.Add(doctor.Finding{
+			Level: doctor.Skipped, Check: "chat", Where: s.place(), Do: askTheSite,
+			Found: "its routes invoke each other too often for this check",
+		})
+		return
+	}
 	unused := uninvoked(s, chats)
 	c.chats += len(chats) + len(hidden) + len(unused)
 	for _, found := range chats {
-		e := newExamination(found, c.inspect(found.handler.raw), c.report, &c.notes)
-		e.run()
-		c.local = c.local && e.local
+		c.examinations = append(c.examinations, c.newExamination(found))
 	}
 	for _, h := range hidden {
 		c.report.Add(doctor.Finding{
@@ -132,19 +145,22 @@ type examination struct {
 	*chat
 	options Options
 	report  doctor.Report
-	notes   *notes
+	checkup *checkup
 	where   string
 	local   bool // only this machine's own names lead to it, as to a demo's
 	found   []candidate
-	whole   bool // all candidates were found
+	whole   bool // all candidates were found, and followed to their ends
 
 	arrivals []arrival // of the candidates that reach the chat
+	lost     []arrival // of those that do not
 }
 
-func newExamination(c *chat, options Options, report doctor.Report, notes *notes) *examination {
-	e := &examination{chat: c, options: options, report: report, notes: notes}
-	e.found, e.whole = c.candidates()
-	e.where = c.server.where(e.found)
+// newExamination returns the examination of a chat, with all its candidates sent.
+func (c *checkup) newExamination(found *chat) *examination {
+	e := &examination{chat: found, options: c.inspect(found.handler.raw), report: c.report, checkup: c}
+	e.found, e.whole = found.candidates()
+	e.sendAll()
+	e.where = e.server.where(e.found)
 	e.local = len(e.found) > 0 && !slices.ContainsFunc(e.found, func(one candidate) bool { return !isLocal(one.host.written) })
 	return e
 }

@@ -115,6 +115,9 @@ func newRoute(config caddyhttp.Route) (*route, error) {
 		}
 		r.handlers = append(r.handlers, h)
 	}
+	if r.triesFiles() {
+		r.assumeFiles()
+	}
 	return r, nil
 }
 
@@ -161,6 +164,9 @@ func (h *handler) decodeResponses() error {
 		return err
 	}
 	for _, response := range config.HandleResponse {
+		if response.StatusCode != "" { // of a `replace_status`, which sends the answer
+			continue
+		}
 		routes, err := newRoutes(response.Routes)
 		if err != nil {
 			return err

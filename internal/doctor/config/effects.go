@@ -101,6 +101,18 @@ func (h *handler) rewriter() *rewrite.Rewrite {
 	return config
 }
 
+// changesPathFreely reports whether a `rewrite` makes of some paths others that are not just shorter at the beginning.
+func (h *handler) changesPathFreely() bool {
+	config := h.rewriter()
+	return config == nil || config.URI != "" || config.StripPathSuffix != "" || len(config.URISubstring) > 0 || len(config.PathRegexp) > 0
+}
+
+// hidesPath reports whether nobody can tell from the path that a `rewrite` makes which path it has had.
+func (h *handler) hidesPath() bool {
+	config := h.rewriter()
+	return config == nil || len(config.PathRegexp) > 0 || hasBrace(config.URI) && h.rewriting() != "try_files"
+}
+
 // ofTheRequest matches the placeholders that a made-up request has.
 var ofTheRequest = regexp.MustCompile(`^\{(?:env\.|file\.|http\.matchers\.file\.|http\.regexp\.|http\.request\.(?:orig_)?uri|http\.request\.(?:host|method|scheme))`)
 
@@ -116,6 +128,6 @@ func (h *handler) rewrite(s *state) (certain bool) {
 	}
 	config.Rewrite(s.req, s.replacer())
 	return !slices.ContainsFunc(placeholders.FindAllString(string(h.raw), -1), func(name string) bool {
-		return !ofTheRequest.MatchString(name)
+		return !ofTheRequest.MatchString(name) || s.forgot(name)
 	})
 }

@@ -1,8 +1,10 @@
 package config
 
 import (
-	"encoding/json"
+	"bytes"
 	"fmt"
+	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -23,7 +25,7 @@ func (c *chat) unreachable(a arrival) doctor.Finding {
 	missed := end.state.missed
 	switch {
 	case missed != nil && missed.after != nil && missed.taken == nil:
-		f.Found, f.Do = c.changed(a, missed.after)
+		f.Found, f.Do = c.changed(a, missed.after, end.by)
 	case missed != nil && missed.taken == nil:
 		f.Found, f.Do = c.mismatched(missed, a)
 	case end.by != nil && end.by.module == chatModule:
@@ -34,7 +36,7 @@ func (c *chat) unreachable(a arrival) doctor.Finding {
 		f.Do = c.before(end, path)
 	case end.at != nil:
 		f.Found = fmt.Sprintf("%s does not reach it: `try_files` refuses it, because no such file exists", request)
-		f.Do = ownHandle(path, tryFiles(end.at[len(end.at)-1]), "file_server")
+		f.Do = ownHandle(path, c.tryFiles(end.at), c.answererAfter(end.at))
 	case missed != nil:
 		f.Found = fmt.Sprintf("%s does not reach it: `%s` takes it, and has no directive that answers", request, blockOr(missed.taken))
 		f.Do = ownHandle(path, "…")
@@ -76,19 +78,61 @@ func (c *chat) instead(end outcome) string {
 	}
 }
 
-// changed explains that the path, or the method, is no longer the one that the chat's matcher has.
-func (c *chat) changed(a arrival, by *change) (found, do string) {
+// redirected returns the finding about a host whose visitors are all sent to another address, where the same chat is. No page
+// is loaded from such a host, so none posts there.
+func (e *examination) redirected(a arrival) (f doctor.Finding, ok bool) {
+	by := a.end().by
+	if by == nil || by.directive() != "redir" || !e.checkup.reaches(a.candidate, by.destination(e.probe(post, a.candidate, chatHeader)), e) {
+		return f, false
+	}
+	home := candidate{a.host, pattern{"/", "/", exact}}
+	if page, _ := e.send(http.MethodGet, home, nil); page.end().by != by {
+		return f, false
+	}
+	return doctor.Finding{
+		Level: doctor.Note, Check: "reachable",
+		Found: e.place(by, a.end().at) + " sends visitors to another address, where they reach the same chat",
+	}, true
+}
+
+// reaches reports whether a request that is redirected to another host, or from HTTP to HTTPS, reaches a chat with the same
+// options by the same path.
+func (c *checkup) reaches(one candidate, host string, from *examination) bool {
+	return slices.ContainsFunc(c.examinations, func(e *examination) bool {
+		return bytes.Equal(e.handler.raw, from.handler.raw) && slices.ContainsFunc(e.arrivals, func(other arrival) bool {
+			return other.path == one.path && other.host.sample == host && (other.host != one.host || e.server != from.server)
+		})
+	})
+}
+
+// destination returns the host to which a `redir` sends a request; "" if it is not known.
+func (h *handler) destination(p probe) string {
+	var config struct {
+		Headers map[string][]string `json:"headers"`
+	}
+	if !h.config(&config) || len(config.Headers["Location"]) != 1 {
+		return ""
+	}
+	location, err := url.Parse(newState(p).replacer().ReplaceAll(config.Headers["Location"][0], ""))
+	if err != nil {
+		return ""
+	}
+	return location.Hostname()
+}
+
+// changed explains that the path, or the method, is no longer the one that the chat's matcher has. answers is the handler
+// that answers instead; nil if none does.
+func (c *chat) changed(a arrival, by *change, answers *handler) (found, do string) {
 	path, request := a.path.example(), a.path.request()
 	to := values.Printable(by.to)
-	own := by.at[len(by.at)-1]
 	block := c.handlePathAround(by)
 	switch directive := by.handler.directive(); {
 	case by.method:
 		return fmt.Sprintf("%s does not reach it: `%s` makes it a %s first", request, directive, to),
 			"Let `method` leave out the chat's path:\n@others not path " + path + "\nmethod @others " + to
 	case directive == "try_files":
-		return fmt.Sprintf("%s does not reach it: `%s` changes the path to %s first", request, tryFiles(own), to),
-			ownHandle(path, tryFiles(own), "file_server")
+		return fmt.Sprintf("%s does not reach it: `%s` changes the path to %s first", request, c.tryFiles(by.at), to),
+			ownHandle(path, c.tryFiles(by.at), answers.written())
 	case block != nil:
 		found = fmt.Sprintf("%s does not reach it: `%s` changes the path to %s, which the matcher in it does not match",
 			request, block.block(), to)
@@ -101,8 +145,46 @@ func (c *chat) changed(a arrival, by *change) (found, do string) {
 		return found, fmt.Sprintf("In `%[1]s`, write the path without its beginning:\n%[1]s {\n\tillumichat %[2]s {\n\t\t…\n\t}\n}", block.block(), to)
 	default:
 		return fmt.Sprintf("%s does not reach it: `%s` changes the path to %s first", request, directive, to),
-			ownHandle(path, directive+" …")
+			ownHandle(path, directive+" …", answers.written())
 	}
+}
+
+// written returns a handler as a Caddyfile has it, with its arguments left out; "" for nil.
+func (h *handler) written() string {
+	switch {
+	case h == nil:
+		return ""
+	case h.module == "file_server":
+		return "file_server"
+	}
+	return h.directive() + " …"
+}
+
+// answererAfter returns the directive that answers the requests which the last of some routes lets pass.
+func (c *chat) answererAfter(at []*route) string {
+	level := min(c.shared(at), len(c.lists)-1)
+	list := c.lists[level]
+	for _, r := range list[slices.Index(list, at[level])+1:] {
+		if h := answerer(r); h != nil {
+			return h.written()
+		}
+	}
+	return "…"
+}
+
+// answerer returns the first handler in a route, other than a chat, that answers each request; nil if there is none.
+func answerer(r *route) *handler {
+	for _, h := range r.handlers {
+		if h.module != chatModule && h.effect() == answers {
+			return h
+		}
+		for _, inner := range h.routes {
+			if found := answerer(inner); found != nil {
+				return found
+			}
+		}
+	}
+	return nil
 }
 
 // handlePathAround returns the `handle_path` around the chat that has made a change; nil if another directive has made it.
@@ -126,7 +208,14 @@ func (c *chat) twice(a arrival, by *change) (written string, ok bool) {
 		return "", false
 	}
 	prefix := strings.TrimSuffix(config.StripPathPrefix, "/")
-	whole := pattern{prefix + a.path.written, prefix + a.path.sample, a.path.kind}
+	before := strings.TrimSuffix(c.prefix(len(c.chain)-1), prefix) // what the blocks around it remove
+	repeat := func(path string) string {
+		if rest, ok := strings.CutPrefix(path, before); ok {
+			return before + prefix + rest
+		}
+		return prefix + path
+	}
+	whole := pattern{repeat(a.path.written), repeat(a.path.sample), a.path.kind}
 	other, _ := c.send(post, candidate{a.host, whole}, chatHeader)
 	return whole.written, len(other.reached()) > 0
 }
@@ -154,14 +243,14 @@ func (c *chat) before(end outcome, path string) string {
 		return fmt.Sprintf("Give the chat a `handle` block of its own. Caddy tries the longest path first, so `%s` stays as it is:\n", block) +
 			handleBlock(path)
 	case block != "":
-		return ownHandle(path, directive+" …")
+		return ownHandle(path, end.by.written())
 	case !slices.Contains(behindUs, directive):
-		return ownHandle(path, directive+" …")
+		return ownHandle(path, end.by.written())
 	case level > 0 && strings.HasPrefix(c.chain[level-1].block(), "route"):
 		return fmt.Sprintf("A `route` block runs its directives as they are written, so write `illumichat` before `%s`:\nroute {\n\tillumichat %s {\n\t\t…\n\t}\n\t%s\n}",
 			directive, path, directive)
 	default:
-		return fmt.Sprintf("Remove `order illumichat …` from the global options. Without it, `illumichat` runs before `%s`.", directive)
+		return fmt.Sprintf("Remove the `order` option of `illumichat` or `%[1]s` from the global options. Without it, `illumichat` runs before `%[1]s`.", directive)
 	}
 }
 
@@ -178,26 +267,57 @@ func handleBlock(path string) string {
 	return fmt.Sprintf("handle %s {\n\tillumichat {\n\t\t…\n\t}\n}", path)
 }
 
-// ownHandle says how to give the chat a block of its own beside a block with the site's other directives.
+// ownHandle says how to give the chat a block of its own, apart from a block with the site's other directives. It leaves
+// out empty ones.
 func ownHandle(path string, others ...string) string {
+	others = slices.DeleteFunc(others, func(directive string) bool { return directive == "" })
 	return "Give the chat a `handle` block of its own, and the other directives another one:\n" +
 		handleBlock(path) + "\nhandle {\n\t" + strings.Join(others, "\n\t") + "\n}"
 }
 
-// tryFiles returns the `try_files` of a route, as a Caddyfile has it.
-func tryFiles(r *route) string {
-	for _, set := range r.sets {
-		for _, m := range set {
-			var file fileMatcher
-			if m.name != "file" || json.Unmarshal(m.raw, &file) != nil {
-				continue
-			}
-			text := "try_files"
-			for _, name := range file.TryFiles {
-				text += " " + values.Printable(strings.ReplaceAll(name, "{http.request.uri.path}", "{path}"))
-			}
-			return text
+// tryFiles returns a `try_files` as a Caddyfile has it. at are the routes around it, whose last one is a route of it. It has
+// several in a group if there are queries behind its files.
+func (c *chat) tryFiles(at []*route) string {
+	own := at[len(at)-1]
+	routes := []*route{own}
+	if level := c.shared(at); level == len(at)-1 && level < len(c.lists) && own.group != "" {
+		routes = slices.DeleteFunc(slices.Clone(c.lists[level]), func(r *route) bool { return r.group != own.group || !r.triesFiles() })
+	}
+	var files []string
+	for _, r := range routes {
+		files = append(files, r.files()...)
+	}
+	if len(files) == 0 {
+		return "try_files …"
+	}
+	return "try_files " + strings.Join(files, " ")
+}
+
+// files returns the files of a route of a `try_files`, as a Caddyfile has them.
+func (r *route) files() []string {
+	var query string
+	for _, h := range r.handlers {
+		if config := h.rewriter(); h.module == "rewrite" && config != nil {
+			_, query, _ = strings.Cut(config.URI, "?")
 		}
 	}
-	return "try_files …"
+	var files []string
+	for _, set := range r.sets {
+		for _, m := range set {
+			file, ok := m.eval.(*fileMatcher)
+			if !ok {
+				continue
+			}
+			for _, name := range file.TryFiles {
+				if query != "" {
+					name += "?" + query
+				}
+				files = append(files, values.Printable(shorthands.Replace(name)))
+			}
+		}
+	}
+	return files
 }
+
+// shorthands puts the shorthands of a Caddyfile in the place of placeholders.
+var shorthands = strings.NewReplacer("{http.request.uri.path}", "{path}", "{http.request.uri.query}", "{query}", "{http.request.host}", "{host}")

@@ -14,31 +14,55 @@ type chat struct {
 	inError bool       // it handles errors
 }
 
-// maxDepth is how deep routes are nested at most. Named routes that invoke each other have no end.
+// maxDepth is how deep routes are nested at most.
 const maxDepth = 64
+
+// maxSteps is how many routes are visited at most in one search, or for one request. Named routes that each invoke
+// another twice make more of them than anybody can visit.
+const maxSteps = 100_000
 
 // finder collects the chats of a server.
 type finder struct {
 	server *server
 	found  []*chat
 	hidden []*handler // handlers that this package does not look into, with a chat inside
+	steps  int        // how many routes it has visited
+	cuts   int        // how often it has left routes out: they are too deep, or it was in them already
+
+	barren map[*route]bool // routes that are alone in their list, as named routes are, and have no chat
 }
 
+func newFinder(s *server) *finder { return &finder{server: s, barren: make(map[*route]bool)} }
+
 // find returns the chats of a server. It also returns the handlers that have a chat inside where this package cannot
-// follow a request. A named route that no route invokes counts as no such handler: see uninvoked.
-func find(s *server) (chats []*chat, hidden []*handler) {
-	f := finder{server: s}
+// follow a request. A named route that no route invokes counts as no such handler: see uninvoked. complete is false if the
+// server has too many routes to visit.
+func find(s *server) (chats []*chat, hidden []*handler, complete bool) {
+	f := newFinder(s)
 	f.search(s.routes, nil, nil, false)
 	f.search(s.errors, nil, nil, true)
-	return f.found, f.hidden
+	return f.found, f.hidden, f.steps < maxSteps
 }
 
 func (f *finder) search(list []*route, chain []*route, lists [][]*route, inError bool) {
-	if len(chain) == maxDepth {
+	switch {
+	case len(chain) == maxDepth:
+		f.cuts++
+		return
+	case len(list) == 1 && f.barren[list[0]]:
 		return
 	}
 	lists = append(slices.Clip(lists), list)
+	before := f.progress()
 	for _, r := range list {
+		if f.steps == maxSteps {
+			return
+		}
+		f.steps++
+		if slices.Contains(chain, r) { // a named route that invokes itself
+			f.cuts++
+			continue
+		}
 		here := append(slices.Clip(chain), r)
 		for _, h := range r.handlers {
 			switch h.module {
@@ -54,13 +78,25 @@ func (f *finder) search(list []*route, chain []*route, lists [][]*route, inError
 			}
 		}
 	}
+	if len(list) == 1 && f.progress() == before {
+		f.barren[list[0]] = true
+	}
+}
+
+// progress returns a number that stays the same while the finder sees no chat and leaves nothing out.
+func (f *finder) progress() int {
+	n := len(f.found) + len(f.hidden) + f.cuts
+	if f.steps == maxSteps {
+		n++
+	}
+	return n
 }
 
 // uninvoked returns the names of the server's named routes that have a chat, though no request can get there.
 func uninvoked(s *server, chats []*chat) []string {
 	var names []string
 	for name, named := range s.named {
-		inside := finder{server: s}
+		inside := newFinder(s)
 		inside.search([]*route{named}, nil, nil, false)
 		used := func(c *chat) bool {
 			return slices.ContainsFunc(chats, func(other *chat) bool { return other.handler == c.handler })

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"maps"
 	"net/textproto"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -41,6 +42,10 @@ func newEvaluator(name string, raw json.RawMessage) evaluator {
 			return unknown{}
 		}
 		return newCaddyMatcher(name, raw)
+	case "expression":
+		if isPlain(expressionOf(raw)) {
+			return newCaddyMatcher(name, raw)
+		}
 	case "not":
 		var sets []caddy.ModuleMap
 		if json.Unmarshal(raw, &sets) != nil {
@@ -74,6 +79,27 @@ func (unknown) match(*state) verdict { return maybe }
 func isScheme(raw json.RawMessage) bool {
 	var protocol string
 	return json.Unmarshal(raw, &protocol) == nil && (protocol == "http" || protocol == "https")
+}
+
+// These match the texts of a CEL expression, its placeholders, and its words.
+var (
+	celText        = regexp.MustCompile(`"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'`)
+	celPlaceholder = regexp.MustCompile(`\{[^{}]*\}`)
+	celWord        = regexp.MustCompile(`[A-Za-z_]\w*`)
+)
+
+// plainWords are the words of an expression that needs no more than a made-up request has.
+var plainWords = []string{
+	"path", "path_regexp", "method", "host", "true", "false", "in", "contains", "endsWith", "startsWith", "matches", "lowerAscii", "size",
+	"{http.request.uri.path}", "{http.request.method}", "{http.request.host}",
+}
+
+// isPlain reports whether an expression is about a request's host, path and method only.
+func isPlain(expression string) bool {
+	rest := celText.ReplaceAllString(expression, "")
+	words := celPlaceholder.FindAllString(rest, -1)
+	words = append(words, celWord.FindAllString(celPlaceholder.ReplaceAllString(rest, ""), -1)...)
+	return !slices.ContainsFunc(words, func(word string) bool { return !slices.Contains(plainWords, word) })
 }
 
 // caddyMatcher is one of Caddy's own matchers, and as good as in a running Caddy.
@@ -146,6 +172,8 @@ func (m headerMatcher) match(s *state) verdict {
 type fileMatcher struct {
 	TryFiles  []string `json:"try_files"`
 	TryPolicy string   `json:"try_policy"`
+
+	exist bool // files exist whose names do not come from the request
 }
 
 // match assumes that a file exists if its name does not come from the request, and that no other exists. If all names are
@@ -155,8 +183,9 @@ func (m *fileMatcher) match(s *state) verdict {
 	if files == nil {
 		files = []string{"{http.request.uri.path}"}
 	}
-	fallback := slices.ContainsFunc(files, hasBrace)
+	fallback := m.exist || slices.ContainsFunc(files, hasBrace)
 	for i, file := range files {
+		file, _, _ = strings.Cut(file, "?") // Caddy looks for no query, either
 		switch {
 		case strings.HasPrefix(file, "=") && i == len(files)-1:
 			return fails
@@ -170,6 +199,22 @@ func (m *fileMatcher) match(s *state) verdict {
 		return yes
 	}
 	return no
+}
+
+// triesFiles reports whether the route is one of a `try_files`, which makes a route of its own for each file with a query.
+func (r *route) triesFiles() bool {
+	return slices.ContainsFunc(r.handlers, func(h *handler) bool { return h.module == "rewrite" && h.rewriting() == "try_files" })
+}
+
+// assumeFiles lets the route's matchers assume that the files of a `try_files` exist.
+func (r *route) assumeFiles() {
+	for _, set := range r.sets {
+		for _, m := range set {
+			if file, ok := m.eval.(*fileMatcher); ok {
+				file.exist = true
+			}
+		}
+	}
 }
 
 // anyOf returns the verdict of sets of which one has to match.

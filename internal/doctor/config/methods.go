@@ -20,9 +20,12 @@ func (e *examination) checkPreflight() {
 	}
 	const why = "Before a page of another origin may chat, its browser sends an OPTIONS request without a login. If that fails, the page cannot chat."
 	for _, a := range e.arrivals {
-		asked, _ := e.send(http.MethodOptions, a.candidate, preflight)
+		asked, complete := e.send(http.MethodOptions, a.candidate, preflight)
 		reached := asked.reached()
-		if len(reached) == 0 {
+		switch {
+		case len(reached) == 0 && !complete:
+			return
+		case len(reached) == 0:
 			e.add(doctor.Wrong, "preflight", "an OPTIONS request does not reach it, though it has `allow_origins`"+e.taker(asked),
 				why, "Let OPTIONS through to the chat: leave it out of the other directive's matcher, or the method out of the chat's.")
 			return
@@ -58,8 +61,8 @@ func (e *examination) checkResume() {
 	var lost []string
 	for _, method := range []string{http.MethodGet, http.MethodDelete} {
 		isLost := func(a arrival) bool {
-			asked, _ := e.send(method, a.candidate, nil)
-			return len(asked.reached()) == 0
+			asked, complete := e.send(method, a.candidate, nil)
+			return complete && len(asked.reached()) == 0
 		}
 		if slices.ContainsFunc(e.arrivals, isLost) {
 			lost = append(lost, method)

@@ -52,6 +52,19 @@ func (a arrival) isLost() bool {
 	return slices.ContainsFunc(a.outcomes, func(o outcome) bool { return o.state.lost })
 }
 
+// mayHaveAnotherPath reports whether a path leads to the chat that is no candidate, since a directive before the chat makes
+// the path that the chat's matcher has.
+func (c *chat) mayHaveAnotherPath(a arrival) bool {
+	missed := a.end().state.missed
+	switch {
+	case missed == nil:
+		return false
+	case missed.after != nil:
+		return !missed.after.method && missed.after.handler.hidesPath()
+	}
+	return !slices.Contains(missed.matchers, "host") && c.rewritesFrom(slices.Index(c.chain, missed.route))
+}
+
 // end returns where a request ends that does not reach the chat. It prefers an end that does not depend on a matcher.
 func (a arrival) end() outcome {
 	for _, o := range a.outcomes {

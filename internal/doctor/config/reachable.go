@@ -19,27 +19,40 @@ func (e *examination) checkReachable() {
 			"Something else may have read the request's body by then.", "Move it out of `handle_errors`.")
 		return
 	}
-	complete := e.whole
-	var lost []arrival
-	for _, one := range e.found {
-		a, ok := e.send(post, one, chatHeader)
-		complete = complete && ok
-		switch {
-		case len(a.reached()) > 0:
-			e.arrivals = append(e.arrivals, a)
-		case a.isLost():
-			complete = false
-		case ok:
-			lost = append(lost, a)
-		}
-	}
 	e.addReached()
-	e.addLost(lost)
-	if !complete {
+	e.addLost()
+	if !e.whole {
 		e.add(doctor.Skipped, "reachable", "not every request to it can be made up from its matchers", "", askTheSite)
 	}
 	e.checkSlash()
 	e.checkWholeSite()
+}
+
+// sendAll sends a POST for each candidate.
+func (e *examination) sendAll() {
+	if e.inError {
+		return
+	}
+	var unknown []candidate // a path may lead to the chat that is no candidate
+	for _, one := range e.found {
+		a, ok := e.send(post, one, chatHeader)
+		e.whole = e.whole && ok
+		switch {
+		case len(a.reached()) > 0:
+			e.arrivals = append(e.arrivals, a)
+		case a.isLost():
+			e.whole = false
+		case one.path.kind == attempt || e.mayHaveAnotherPath(a):
+			unknown = append(unknown, one)
+		case ok:
+			e.lost = append(e.lost, a)
+		}
+	}
+	found := len(e.arrivals) > 0
+	e.whole = e.whole && (found || len(e.lost) > 0 || len(unknown) == 0)
+	e.found = slices.DeleteFunc(e.found, func(one candidate) bool {
+		return slices.Contains(unknown, one) && (found || one.path.kind == attempt)
+	})
 }
 
 // addReached reports that requests reach the chat, and what they pass before it.
@@ -56,49 +69,67 @@ func (e *examination) addReached() {
 	if len(conditions) > 0 {
 		found += " if it matches " + list(conditions)
 	}
+	keep := e.keepers()
+	if len(keep) > 0 {
+		found += " unless " + alternatives(keep) + " answers first"
+	}
 	var arrived []candidate
 	for _, a := range e.arrivals {
 		arrived = append(arrived, a.candidate)
 	}
 	e.report.Add(doctor.Finding{Level: doctor.OK, Check: "reachable", Where: e.server.where(arrived), Found: found})
-	e.addOrder(s)
+	e.addOrder(s, keep)
 }
 
-// addOrder reports which directives a request passes before the chat, and which of them may keep it.
-func (e *examination) addOrder(s *state) {
-	var before, keep []string
-	for _, h := range s.passed {
-		before = appendNew(before, "`"+h.directive()+"`")
-	}
+// keepers returns the directives before the chat that may answer a request in its place.
+func (e *examination) keepers() []string {
+	var keep []string
 	for _, o := range e.arrivals[0].outcomes {
 		if !o.reached && o.by != nil && o.state.missed == nil {
 			keep = appendNew(keep, e.place(o.by, o.at))
 		}
 	}
-	var found []string
-	if len(before) > 0 {
+	return keep
+}
+
+// addOrder reports which directives a request passes before the chat, and which of them may keep it.
+func (e *examination) addOrder(s *state, keep []string) {
+	var before, found []string
+	for _, h := range s.passed {
+		before = appendNew(before, "`"+h.directive()+"`")
+	}
+	switch len(before) {
+	case 0:
+	case 1:
+		found = append(found, "before it comes "+before[0])
+	default:
 		found = append(found, "before it come "+list(before))
 	}
+	level := doctor.OK
 	if len(keep) > 0 {
+		level = doctor.Note
 		found = append(found, list(keep)+" may answer first")
 	}
 	if len(found) > 0 {
-		e.add(doctor.OK, "order", strings.Join(found, "; "), "", "")
+		e.add(level, "order", strings.Join(found, "; "), "", "")
 	}
 }
 
 // addLost reports requests that do not reach the chat. Several hosts to which the same happens have one finding.
-func (e *examination) addLost(lost []arrival) {
+func (e *examination) addLost() {
 	type failure struct {
 		candidates []candidate
 		finding    doctor.Finding
 	}
 	var failures []failure
-	for _, a := range lost {
+	for _, a := range e.lost {
 		if a.path.kind == guess && (len(e.arrivals) > 0 || len(failures) > 0) {
 			continue
 		}
-		f := e.unreachable(a)
+		f, ok := e.redirected(a)
+		if !ok {
+			f = e.unreachable(a)
+		}
 		i := slices.IndexFunc(failures, func(other failure) bool { return other.finding == f })
 		if i < 0 {
 			i = len(failures)
@@ -132,7 +163,7 @@ func (e *examination) checkSlash() {
 	if len(paths) == 0 {
 		return
 	}
-	e.notes.add(e.where, doctor.Finding{
+	e.checkup.notes.add(e.where, doctor.Finding{
 		Level: doctor.Note, Check: "trailing_slash", Found: fmt.Sprintf("a POST to %s does not reach it", some(others, " or ")), Why: gets,
 		Do: fmt.Sprintf("If a page posts there, write both paths:\n@chat path %s %s\nillumichat @chat {\n\t…\n}", values.Printable(paths[0]), others[0]),
 	})

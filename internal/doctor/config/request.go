@@ -56,6 +56,7 @@ type state struct {
 	missed  *miss      // where it first left the way to the chat; nil if it is on the way
 	depends []*route   // the routes around the chat that it may not match
 	behind  bool       // it has passed the chat; see walker.through
+	forked  bool       // it is a copy, without the groups that a regular expression had captured before
 }
 
 // change is a change of a request's path or method.
@@ -81,6 +82,7 @@ func newState(p probe) *state {
 // fork returns a copy of the state. Groups that a regular expression has captured are not copied.
 func (s *state) fork() *state {
 	forked := *s
+	forked.forked = true
 	forked.req = s.probe.newRequest()
 	forked.req.Method, forked.req.RequestURI = s.req.Method, s.req.RequestURI
 	*forked.req.URL = *s.req.URL
@@ -94,6 +96,13 @@ func (s *state) fork() *state {
 
 func (s *state) replacer() *caddy.Replacer {
 	return s.req.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+}
+
+// forgot reports whether a placeholder may be a group that the state has lost as a copy.
+func (s *state) forgot(placeholder string) bool {
+	name := strings.Trim(placeholder, "{}")
+	_, known := s.replacer().Get(name)
+	return s.forked && !known && strings.HasPrefix(name, "http.regexp.")
 }
 
 // setFile notes that a `file` matcher has found a file.

@@ -21,6 +21,7 @@ type walker struct {
 	through  bool // the chat passes requests on, so that the handlers behind it can be seen
 	stack    []*route
 	outcomes []outcome
+	steps    int  // how many routes it has tried
 	tooMany  bool // there are more ways than the walker goes
 }
 
@@ -52,8 +53,15 @@ func (w *walker) routes(list []*route, in []*state) []*state {
 	return in
 }
 
-// route sends a request to a route.
+// route sends a request to a route. A request that comes to a route again that it is in never leaves it.
 func (w *walker) route(r *route, s *state) []*state {
+	w.steps++
+	w.tooMany = w.tooMany || w.steps > maxSteps
+	if w.tooMany || slices.Contains(w.stack, r) {
+		s.sure, s.lost = false, true
+		w.end(nil, nil, s)
+		return nil
+	}
 	if r.group != "" && s.groups[r.group] != nil {
 		w.miss(r, s, s.groups[r.group])
 		return []*state{s}

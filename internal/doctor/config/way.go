@@ -33,7 +33,7 @@ func (e *examination) checkWay() {
 		}
 	}
 	if logs := e.server.Logs; logs != nil && logs.ShouldLogCredentials {
-		e.notes.add(e.server.place(), doctor.Finding{
+		e.checkup.notes.add(e.server.place(), doctor.Finding{
 			Level: doctor.Note, Check: "logging", Found: "`log_credentials` is on, so the access log has visitors' cookies and passwords",
 		})
 	}

@@ -224,11 +224,16 @@ func (p pattern) example() string {
 }
 
 // list joins names: "a, b and c".
-func list(names []string) string {
+func list(names []string) string { return join(names, "and") }
+
+// alternatives joins names: "a, b or c".
+func alternatives(names []string) string { return join(names, "or") }
+
+func join(names []string, word string) string {
 	if len(names) < 2 {
 		return strings.Join(names, "")
 	}
-	return strings.Join(names[:len(names)-1], ", ") + " and " + names[len(names)-1]
+	return strings.Join(names[:len(names)-1], ", ") + " " + word + " " + names[len(names)-1]
 }
 
 // maxNamed is how many hosts or paths a finding names.
