@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"github.com/illumichat/caddy-illumichat/internal/chat"
@@ -24,13 +25,15 @@ func inspect(raw json.RawMessage) config.Options {
 	h.setDefaults()
 	checked := config.Options{
 		LiteralToken:        !values.IsPlaceholder(h.Token),
+		RelativeToken:       hasRelativePath(h.Token),
+		Shown:               h.shownAssistants(),
 		AllowOrigins:        h.AllowOrigins,
 		MaxDuration:         time.Duration(h.MaxDuration),
 		Resume:              h.Resume != nil,
 		MaxStreamsPerClient: h.MaxStreamsPerClient,
 	}
 	for i := range h.Limits {
-		checked.Limits = append(checked.Limits, config.Limit{ByClient: h.Limits[i].byClient(), ForMany: h.Limits[i].forMany()})
+		checked.Limits = append(checked.Limits, config.Limit{ForMany: h.Limits[i].forMany(), Placeholders: h.Limits[i].key.Names()})
 	}
 	checked.Token = h.inspectToken()
 	checked.Assistants = h.inspectAssistants()
@@ -58,6 +61,12 @@ func decodeHandler(raw json.RawMessage, h *Handler) error {
 	return json.Unmarshal(own, h)
 }
 
+// hasRelativePath reports whether a token is read from a file whose path depends on Caddy's working directory.
+func hasRelativePath(token string) bool {
+	path, ok := values.File(token)
+	return ok && !filepath.IsAbs(path)
+}
+
 // inspectToken returns an error if there is no usable token now.
 func (h *Handler) inspectToken() error {
 	var err error
@@ -80,7 +89,7 @@ func (h *Handler) inspectAssistants() error {
 	return values.PrintableError(err)
 }
 
-// inspectOthers returns an error of the options beside the token and the assistants. Some errors of assistants have been
+// inspectOthers returns an error of the options other than the token and the assistants. Some errors of assistants have been
 // found before.
 func (h *Handler) inspectOthers(assistants error) error {
 	if err := h.Validate(); err != nil {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -259,7 +260,7 @@ var placements = []placement{
 
 	// The chat gets its requests.
 	{
-		name:       "beside-file-server",
+		name:       "with-file-server",
 		directives: "root ROOT\nfile_server\nimport chat /api/chat-proxy",
 		path:       "/api/chat-proxy",
 	},
@@ -385,7 +386,7 @@ func placedSites(t *testing.T, port int) string {
 	root := t.TempDir()
 	sitetest.WriteFile(t, filepath.Join(root, "index.html"), "<!doctype html>")
 	var text strings.Builder
-	fmt.Fprintf(&text, "{\nadmin off\npersist_config off\nstorage file_system %s\nauto_https off\ndefault_bind 127.0.0.1\ngrace_period 1s\nservers {\ntrusted_proxies static private_ranges\n}\n}\n", t.TempDir())
+	fmt.Fprintf(&text, "{\nadmin off\npersist_config off\nstorage file_system %s\nauto_https off\ndefault_bind 127.0.0.1\ngrace_period 1s\nservers {\ntrusted_proxies static private_ranges\ntrusted_proxies_strict\n}\n}\n", t.TempDir())
 	text.WriteString(chatSnippet + "&(named) {\nimport chat /named\n}\n")
 	for _, p := range placements {
 		fmt.Fprintf(&text, "http://%s.test:%d {\n%s\n}\n", cmp.Or(p.site, p.name), port, strings.ReplaceAll(p.directives, "ROOT", root))
@@ -456,7 +457,7 @@ func TestCheckFindsExamplesClean(t *testing.T) {
 		t.Fatalf("there are %d examples, %v", len(examples), err)
 	}
 	for _, file := range append(examples, "example/Caddyfile", "example/json/caddy.json") {
-		found, status := checkConfig(t, tokenInEnv, file)
+		found, status := checkConfig(t, tokenInEnv, withTokenFile(t, file))
 		for _, f := range faults(found) {
 			t.Errorf("%s: %+v", file, f)
 		}
@@ -464,6 +465,24 @@ func TestCheckFindsExamplesClean(t *testing.T) {
 			t.Errorf("%s: exit status %d, %q", file, status, lines(found))
 		}
 	}
+}
+
+// withTokenFile returns an example's config, or a copy of it that reads the token from a file that exists here.
+func withTokenFile(t *testing.T, config string) string {
+	t.Helper()
+	text, err := os.ReadFile(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const path = "/run/secrets/illumichat/token"
+	if !strings.Contains(string(text), path) {
+		return config
+	}
+	dir := t.TempDir()
+	token, copied := filepath.Join(dir, "token"), filepath.Join(dir, filepath.Base(config))
+	sitetest.WriteFile(t, token, sandbox.Token)
+	sitetest.WriteFile(t, copied, strings.ReplaceAll(string(text), path, token))
+	return copied
 }
 
 // sound is a site in which the check finds nothing wrong. Each case of TestCheckFindsFaults has a fault more.
@@ -499,10 +518,15 @@ func soundly(words ...string) string {
 	return strings.NewReplacer(replacements...).Replace(sound)
 }
 
+// chatInBlock is a chat without a matcher.
+const chatInBlock = "illumichat {\ntoken {env.ILLUMICHAT_API_TOKEN}\nassistants asst_1\nlimit 20 1h\nlimit 2000 24h everyone\n}\n"
+
+// login is a line of a basic_auth.
+const login = "alice $2a$04$02taKPwyyHPh/hXdAd94/Oa8Y2pCKCHivQm/8GJPTa1CQWG8yhQ8q"
+
 // Each fault of a config has its finding, and no other.
 func TestCheckFindsFaults(t *testing.T) {
 	const allow = "allow_origins https://www.example.org"
-	const login = "alice $2a$04$02taKPwyyHPh/hXdAd94/Oa8Y2pCKCHivQm/8GJPTa1CQWG8yhQ8q"
 	for _, test := range []struct {
 		name, caddyfile string
 		want            string // "": nothing
@@ -520,8 +544,12 @@ func TestCheckFindsFaults(t *testing.T) {
 
 		{"empty token", soundly("token", "{env.NO_SUCH_VARIABLE}"), "wrong token: {env.NO_SUCH_VARIABLE} is empty or cannot be read", "the variables of the service"},
 		{"no token file", soundly("token", "{file./no/such/file}"), "wrong token: {file./no/such/file}: stat /no/such/file: no such file or directory", "Put the token into the file"},
+		{"no token file, relative", soundly("token", "{file.no/such/file}"),
+			"wrong token: {file.no/such/file}: there is no such file; write an absolute path, such as {file./etc/caddy/illumichat_token}", "Caddy refuses this config."},
+		{"relative token file", soundly("token", "{file.testdata/token}"),
+			"warning token: the path of the token's file is relative, so it depends on Caddy's working directory", "{file./etc/caddy/illumichat_token}"},
 		{"literal token", soundly("token", sitetest.FakeToken("1")), "warning token: the token is part of the config", "{file./etc/caddy/illumichat_token}"},
-		{"empty assistant", soundly("assistants", "{env.NO_SUCH_VARIABLE}"), "wrong assistants: assistants: {env.NO_SUCH_VARIABLE} is empty or cannot be read", "the variables of the service"},
+		{"empty assistant", soundly("assistants", "{env.NO_SUCH_VARIABLE}"), "wrong assistants: {env.NO_SUCH_VARIABLE} is empty or cannot be read", "the variables of the service"},
 		{"any assistant", soundly("assistants", "*"), "warning assistants: visitors may talk to every assistant of the token's workspace", "asst_abc123"},
 		{"endpoint", soundly("options", "endpoint https://{env.NO_SUCH_VARIABLE}/chat"), "wrong options: endpoint: {env.NO_SUCH_VARIABLE} is empty or cannot be read", ""},
 
@@ -529,17 +557,40 @@ func TestCheckFindsFaults(t *testing.T) {
 		{"no limit for all", soundly("limits", "limit 20 1h"), "warning limit: no limit counts all visitors together", "limit 2000 24h everyone"},
 		{"a limit of a host", soundly("limits", "limit 20 1h\nlimit 2000 24h {host}"), "", ""},
 		{"a limit of users", soundly("limits", "limit 20 1h {http.auth.user.id}"), "warning limit: no limit counts all visitors together", ""},
+		{"a limit of any host", soundly("site", "*.example.com", "limits", "limit 20 1h\nlimit 2000 24h everyone\nlimit 200 24h {host}"),
+			"warning limit: a limit counts by {http.request.host}, which a visitor chooses", "Leave the key out"},
+		{"a limit of a header", soundly("limits", "limit 20 1h\nlimit 2000 24h everyone\nlimit 9 1h {http.request.header.X-User}"),
+			"warning limit: a limit counts by {http.request.header.X-User}, which a visitor chooses", ""},
+		{"a limit of a cookie", soundly("limits", "limit 20 1h\nlimit 2000 24h everyone\nlimit 9 1h {http.request.cookie.session}"),
+			"warning limit: a limit counts by {http.request.cookie.session}, which a visitor chooses", ""},
+		{"a limit of a header that a login sets", soundly("directives", "forward_auth localhost:9091 {\nuri /check\ncopy_headers Remote-User\n}",
+			"limits", "limit 20 1h\nlimit 2000 24h everyone\nlimit 9 1h {http.request.header.Remote-User}"), "", ""},
+		{"a limit of nothing", soundly("limits", "limit 20 1h\nlimit 2000 24h everyone\nlimit 9 1h {hostt}"),
+			"warning limit: a limit counts by {hostt}, which nothing in this config sets", "Correct the placeholder"},
+		{"a limit of a mapped value", soundly("directives", "map {host} {plan} {\ndefault free\n}", "limits", "limit 20 1h\nlimit 2000 24h everyone\nlimit 9 1h {plan}"), "", ""},
+		{"a limit of the proxy", soundly("global", "servers {\ntrusted_proxies static private_ranges\ntrusted_proxies_strict\n}",
+			"limits", "limit 20 1h {http.request.remote.host}\nlimit 2000 24h everyone"),
+			"warning limit: a limit counts by {http.request.remote.host}, which is the address of the proxy", "Leave the key out"},
 		{"no limit on a demo", soundly("site", "http://localhost:8080", "limits", ""), "", ""},
 
 		{"plain", soundly("site", "http://example.com"), "warning trusted_proxies: the site is plain HTTP, and there is no `trusted_proxies`", "trusted_proxies static"},
+		{"plain, with a longer key", soundly("site", "http://example.com", "limits", "limit 20 1h {client_ip}-x\nlimit 2000 24h everyone"),
+			"warning trusted_proxies: the site is plain HTTP, and there is no `trusted_proxies`", ""},
+		{"plain, with the key of the connection", soundly("site", "http://example.com", "limits", "limit 20 1h {http.request.remote.host}\nlimit 2000 24h everyone"),
+			"warning trusted_proxies: the site is plain HTTP, and there is no `trusted_proxies`", ""},
+		{"any header believed", soundly("global", "servers {\ntrusted_proxies static private_ranges\n}"),
+			"warning trusted_proxies: `trusted_proxies_strict` is missing, so the first address of X-Forwarded-For counts", "trusted_proxies_strict"},
+		{"the header of a CDN believed", soundly("global", "servers {\ntrusted_proxies static private_ranges\nclient_ip_headers CF-Connecting-IP\n}"), "", ""},
+		{"everybody believed", soundly("global", "servers {\ntrusted_proxies static 0.0.0.0/0 ::/0\ntrusted_proxies_strict\n}"),
+			"wrong trusted_proxies: `trusted_proxies` has every address, so any visitor can claim any address", "trusted_proxies static 203.0.113.0/24"},
 		{"plain at a port", soundly("site", ":8080"), "warning trusted_proxies: the site is plain HTTP, and there is no `trusted_proxies`", ""},
 		{"plain at another port", soundly("site", "http://example.com:8080"), "warning trusted_proxies: the site is plain HTTP, and there is no `trusted_proxies`", ""},
 		{"HTTPS at a port", soundly("site", "example.com:8443"), "", ""},
 		{"private", soundly("directives", "bind 10.1.2.3"), "warning trusted_proxies: the site binds the private address 10.1.2.3, and there is no `trusted_proxies`", ""},
-		{"private, and known", soundly("directives", "bind 10.1.2.3", "global", "servers {\ntrusted_proxies static private_ranges\n}"), "", ""},
+		{"private, and known", soundly("directives", "bind 10.1.2.3", "global", "servers {\ntrusted_proxies static private_ranges\ntrusted_proxies_strict\n}"), "", ""},
 		{"a socket", soundly("site", "http://example.com", "directives", "bind unix//run/caddy.sock"),
 			"warning trusted_proxies: the server listens at a Unix socket, and `trusted_proxies_unix` is missing", "trusted_proxies_unix"},
-		{"a known socket", soundly("site", "http://example.com", "directives", "bind unix//run/caddy.sock", "global", "servers {\ntrusted_proxies_unix\n}"), "", ""},
+		{"a known socket", soundly("site", "http://example.com", "directives", "bind unix//run/caddy.sock", "global", "servers {\ntrusted_proxies_unix\ntrusted_proxies_strict\n}"), "", ""},
 		{"no grace period", strings.Replace(soundly(), "grace_period 10s", "", 1), "warning grace_period: there is no `grace_period`", "grace_period 10s"},
 		{"write timeout", soundly("global", "servers {\ntimeouts {\nwrite 30s\n}\n}"),
 			"warning write_timeout: the server's `write` timeout, 30s, is shorter than the chat's `max_duration`, 2m0s", "write 3m0s"},
@@ -554,6 +605,17 @@ func TestCheckFindsFaults(t *testing.T) {
 		{"header of another origin, last", soundly("directives", "header >Access-Control-Allow-Origin https://example.net", "options", allow),
 			"wrong cors: a `header` directive writes `Access-Control-Allow-Origin` on the chat's answers, too, and runs after the chat", "by a matcher"},
 		{"header of all origins, last", soundly("directives", "header >Access-Control-Allow-Origin *", "options", allow), "", ""},
+		{"header added, last", soundly("directives", "header {\n+Access-Control-Allow-Origin *\ndefer\n}", "options", allow),
+			"wrong cors: a `header` directive writes `Access-Control-Allow-Origin` on the chat's answers, too, and runs after the chat", "twice"},
+		{"header of the only origin, last", soundly("directives", "header >Access-Control-Allow-Origin https://www.example.org", "options", allow), "", ""},
+		{"header of one of two origins, last", soundly("directives", "header >Access-Control-Allow-Origin https://www.example.org", "options", allow+" https://www.example.net"),
+			"wrong cors: a `header` directive writes `Access-Control-Allow-Origin` on the chat's answers, too, and runs after the chat", ""},
+		{"header of any origin, last", soundly("directives", "header >Access-Control-Allow-Origin {header.Origin}", "options", allow),
+			"warning cors: a `header` directive writes `Access-Control-Allow-Origin` on the chat's answers, too, and runs after the chat", ""},
+		{"origin deleted", soundly("directives", "request_header -Origin"), "warning request_header: `request_header` changes `Origin` before the chat", "by a matcher"},
+		{"another type", soundly("directives", "request_header Content-Type text/plain"),
+			"warning request_header: `request_header` changes `Content-Type` before the chat", ""},
+		{"another field of the request", soundly("directives", "request_header X-Site a"), "", ""},
 		{"header deleted", soundly("directives", "header -Access-Control-Allow-Origin", "options", allow),
 			"wrong cors: a `header` directive writes `Access-Control-Allow-Origin` on the chat's answers, too, and runs after the chat", ""},
 
@@ -571,6 +633,13 @@ func TestCheckFindsFaults(t *testing.T) {
 			"wrong preflight: an OPTIONS request does not reach it, though it has `allow_origins`: `file_server` answers first", ""},
 		{"only POST, but resume", soundly("directives", "@chat {\nmethod POST\npath /chat\n}", "matcher", "@chat", "options", "resume"),
 			"wrong resume: it has `resume`, but GET and DELETE requests do not reach it", "Leave the method out"},
+		{"only JSON, but resume", soundly("directives", "@chat {\nheader Content-Type application/json*\npath /chat\n}", "matcher", "@chat", "options", "resume"),
+			"wrong resume: it has `resume`, but GET and DELETE requests do not reach it", "no Content-Type"},
+		{"login of the others", "{\ngrace_period 10s\n}\nexample.com {\nhandle /chat {\n" + chatInBlock + "}\nhandle {\nbasic_auth {\n" + login + "\n}\nfile_server\n}\n}",
+			"warning login: `basic_auth` protects the site's other paths, but not the chat", "route /chat {\n\tbasic_auth …\n\tillumichat {"},
+		{"login after the chat", soundly("global", "order illumichat first", "directives", "basic_auth {\n"+login+"\n}"),
+			"warning login: `basic_auth` protects the site's other paths, but not the chat", ""},
+		{"login of a part", soundly("directives", "basic_auth /admin/* {\n"+login+"\n}"), "", ""},
 		{"handles errors", soundly("directives", "handle_errors {\nillumichat {\ntoken {env.ILLUMICHAT_API_TOKEN}\nassistants asst_1\nlimit 2 1h all\n}\n}"),
 			"warning reachable: it is in `handle_errors`, so a request reaches it only after an error", ""},
 	} {
@@ -591,46 +660,64 @@ func TestCheckFindsFaults(t *testing.T) {
 	}
 }
 
-// A path that needs a slash at its end, or none, has a note: only the page shows which of them it posts to.
+// A path that needs a slash at its end, or none, has a note: only the page shows which of them it posts to. With what the
+// note says, both lead to the chat.
 func TestCheckNotesTrailingSlash(t *testing.T) {
-	for matcher, want := range map[string]string{
-		"/chat":   "note trailing_slash: a POST to /chat/ does not reach it",
-		"/chat/":  "note trailing_slash: a POST to /chat does not reach it",
-		"/chat*":  "",
-		"/chat/*": "",
-		"@both":   "",
+	const options = " {\ntoken {env.ILLUMICHAT_API_TOKEN}\nassistants asst_1\nlimit 20 1h\nlimit 2000 24h everyone\n}\n"
+	for _, test := range []struct{ directives, want, advised string }{
+		{"illumichat /chat" + options, "/chat/ does not reach it; if a page posts there, write `@chat path /chat /chat/` and `illumichat @chat`",
+			"@chat path /chat /chat/\nillumichat @chat" + options},
+		{"illumichat /chat/" + options, "/chat does not reach it; if a page posts there, write `@chat path /chat/ /chat` and `illumichat @chat`",
+			"@chat path /chat/ /chat\nillumichat @chat" + options},
+		{"handle /chat {\nillumichat" + options + "}\nhandle {\ntry_files {path} /index.html\nfile_server\n}",
+			"/chat/ does not reach it; if a page posts there, write `@chat path /chat /chat/` and `handle @chat`, and no matcher in it",
+			"@chat path /chat /chat/\nhandle @chat {\nillumichat" + options + "}\nhandle {\ntry_files {path} /index.html\nfile_server\n}"},
+		{"handle_path /api/* {\nillumichat /chat" + options + "}",
+			"/api/chat/ does not reach it; if a page posts there, write `@chat path /chat /chat/` and `illumichat @chat`",
+			"handle_path /api/* {\n@chat path /chat /chat/\nillumichat @chat" + options + "}"},
+		{"illumichat /chat*" + options, "", ""},
+		{"illumichat /chat/*" + options, "", ""},
+		{"respond /chat/ 404\nillumichat /chat" + options, "", ""},
 	} {
-		found := checkCaddyfile(t, soundly("directives", "@both path /chat /chat/", "matcher", matcher))
-		var got []string
-		for _, f := range found {
-			if f.Check == "trailing_slash" {
-				got = append(got, line(f))
-				if !strings.Contains(f.Do, "@chat path /chat") || !strings.Contains(f.Why, "`file_server`") {
-					t.Errorf("%s: it says %q, %q", matcher, f.Why, f.Do)
+		notes := func(directives string) string {
+			var got []string
+			for _, f := range checkCaddyfile(t, "{\ngrace_period 10s\n}\nexample.com {\n"+directives+"\n}\n") {
+				if f.Check == "trailing_slash" || f.Level == doctor.Wrong {
+					got = append(got, line(f))
 				}
 			}
+			return strings.TrimPrefix(strings.Join(got, "\n"), "note trailing_slash: a POST to ")
 		}
-		if strings.Join(got, "\n") != want {
-			t.Errorf("%s: got %q, want %q", matcher, got, want)
+		if got := notes(test.directives); got != test.want {
+			t.Errorf("%s: got %q, want %q", test.directives, got, test.want)
+		}
+		if got := notes(test.advised); test.advised != "" && got != "" {
+			t.Errorf("%s: got %q", test.advised, got)
 		}
 	}
 }
 
 // The check says which hosts and paths lead to a chat, and what comes before it.
 func TestCheckSaysWhatLeadsToAChat(t *testing.T) {
-	for _, test := range []struct{ caddyfile, where, order string }{
-		{soundly(), "example.com /chat", ""},
-		{soundly("site", "example.com, www.example.com:443, http://example.org:8080"), "example.com, www.example.com /chat", ""},
-		{soundly("site", ":8080", "matcher", "/chat/*"), "server srv0 (:8080) /chat/*", ""},
-		{soundly("site", "*.example.com"), "*.example.com /chat", ""},
-		{soundly("site", "a.test, b.test, c.test, d.test, e.test"), "a.test, b.test, c.test and 2 more /chat", ""},
-		{soundly("directives", "@chat path_regexp ^/v[12]/chat$", "matcher", "@chat"), "example.com /v1/chat", ""},
+	for _, test := range []struct{ caddyfile, where, order, unless string }{
+		{soundly(), "example.com /chat", "", ""},
+		{soundly("site", "example.com, www.example.com:443, http://example.org:8080"), "example.com, www.example.com /chat", "", ""},
+		{soundly("site", ":8080", "matcher", "/chat/*"), "server srv0 (:8080) /chat/*", "", ""},
+		{soundly("site", "*.example.com"), "*.example.com /chat", "", ""},
+		{soundly("site", "a.test, b.test, c.test, d.test, e.test"), "a.test, b.test, c.test and 2 more /chat", "", ""},
+		{soundly("directives", "@chat path_regexp ^/v[12]/chat$", "matcher", "@chat"), "example.com /v1/chat", "", ""},
 		{soundly("directives", "encode\nheader X-Site a\nabort @strangers\n@strangers not remote_ip 10.0.0.0/8\nroot /srv"), "example.com /chat",
-			"ok order: before it come `root`, `header` and `encode`; `abort (not remote_ip 10.0.0.0/8)` may answer first"},
+			"note order: before it come `root`, `header` and `encode`; `abort (not remote_ip 10.0.0.0/8)` may answer first",
+			" unless `abort (not remote_ip 10.0.0.0/8)` answers first"},
+		{soundly("directives", "root /srv"), "example.com /chat", "ok order: before it comes `root`", ""},
+		{soundly("directives", "request_header X-Site a"), "example.com /chat", "ok order: before it comes `request_header`", ""},
+		{soundly("directives", "basic_auth {\n"+login+"\n}"), "example.com /chat", "note order: before it comes `basic_auth`; `basic_auth` may answer first", " unless `basic_auth` answers first"},
+		{soundly("directives", "@maintenance not remote_ip 10.0.0.0/8\nrespond @maintenance 503\nbasic_auth {\n"+login+"\n}"), "example.com /chat", "",
+			" unless `basic_auth` or `respond (not remote_ip 10.0.0.0/8)` answers first"},
 	} {
 		found := checkCaddyfile(t, test.caddyfile)
 		if !slices.ContainsFunc(found, func(f doctor.Finding) bool {
-			return f.Where == test.where && line(f) == "ok reachable: a POST reaches it"
+			return f.Where == test.where && line(f) == "ok reachable: a POST reaches it"+test.unless
 		}) {
 			t.Errorf("no POST to %s reaches a chat: %+v", test.where, found)
 		}
@@ -667,7 +754,7 @@ func TestCheckRefusesWhatCaddyCannotRead(t *testing.T) {
 	}
 }
 
-// randomSite writes the directives of a site by chance, with one chat in it.
+// randomSite writes random directives of a site, with one chat in it.
 type randomSite struct {
 	*rand.Rand
 	root string
@@ -722,7 +809,7 @@ func (r *randomSite) block(depth int) {
 	r.text.WriteString("}\n")
 }
 
-// The check says of sites by chance where requests go, and a running Caddy agrees.
+// The check says of random sites where requests go, and a running Caddy agrees.
 func TestCheckAgreesWithCaddy(t *testing.T) {
 	t.Setenv("ILLUMICHAT_API_TOKEN", sandbox.Token)
 	const sites, seed = 400, 1

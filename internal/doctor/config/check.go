@@ -22,12 +22,14 @@ type Options struct {
 	// Warnings are about values that the handler accepts, though they can hardly be meant.
 	Warnings []Warning
 
-	LiteralToken bool // the token is part of the config
-	AnyAssistant bool // visitors may talk to all assistants of the workspace
-	AllowOrigins []string
-	Limits       []Limit
-	MaxDuration  time.Duration
-	Resume       bool
+	LiteralToken  bool // the token is part of the config
+	RelativeToken bool // the path of the token's file is relative
+	AnyAssistant  bool // visitors may talk to all assistants of the workspace
+	AllowOrigins  []string
+	Shown         string // its assistants, to tell it from other chats
+	Limits        []Limit
+	MaxDuration   time.Duration
+	Resume        bool
 
 	MaxStreamsPerClient int
 }
@@ -37,8 +39,8 @@ type Warning struct{ Found, Do string }
 
 // Limit is a limit of a handler.
 type Limit struct {
-	ByClient bool // each client has a count
-	ForMany  bool // many visitors share a count
+	ForMany      bool     // many visitors share a count
+	Placeholders []string // of its key, without braces
 }
 
 // Inspect returns the options of a handler whose config is given. It sends nothing and joins nothing.
@@ -54,6 +56,7 @@ func Check(config []byte, inspect Inspect, report doctor.Report) error {
 	for _, s := range servers {
 		c.server(s)
 	}
+	c.nameAlike()
 	for _, e := range c.examinations {
 		e.run()
 		c.local = c.local && e.local
@@ -115,6 +118,19 @@ func (c *checkup) server(s *server) {
 	}
 }
 
+// nameAlike adds the assistants to the names of chats that would have the same name.
+func (c *checkup) nameAlike() {
+	for _, e := range c.examinations {
+		alike := func(other *examination) bool { return other != e && other.where == e.where }
+		if e.options.Shown != "" && slices.ContainsFunc(c.examinations, alike) {
+			e.name = " (" + e.options.Shown + ")"
+		}
+	}
+	for _, e := range c.examinations {
+		e.where += e.name
+	}
+}
+
 // notes collects findings that many chats have in common, so that each is reported once.
 type notes []note
 
@@ -147,7 +163,8 @@ type examination struct {
 	report  doctor.Report
 	checkup *checkup
 	where   string
-	local   bool // only this machine's own names lead to it, as to a demo's
+	name    string // what tells it from another chat in the same place
+	local   bool   // only this machine's own names lead to it, as to a demo's
 	found   []candidate
 	whole   bool // all candidates were found, and followed to their ends
 
@@ -176,6 +193,7 @@ func (e *examination) run() {
 	e.checkLimits()
 	e.checkServer()
 	e.checkWay()
+	e.checkLogin()
 	e.checkPreflight()
 	e.checkResume()
 }

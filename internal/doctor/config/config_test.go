@@ -33,7 +33,7 @@ func (f findings) lines(levels ...doctor.Level) []string {
 
 // wellSet returns options in which nothing is wrong.
 func wellSet(json.RawMessage) Options {
-	return Options{Limits: []Limit{{ByClient: true}, {ForMany: true}}, MaxDuration: 2 * time.Minute}
+	return Options{Limits: []Limit{{Placeholders: []string{clientAddress}}, {ForMany: true}}, MaxDuration: 2 * time.Minute}
 }
 
 // check checks a server with routes, and other fields before them.

@@ -2,11 +2,14 @@ package config
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/illumichat/caddy-illumichat/internal/values"
 )
 
 // chatModule is the name of our handler in JSON.
@@ -49,7 +52,7 @@ func decode(config []byte) (*caddyhttp.App, []*server, error) {
 		} `json:"apps"`
 	}
 	if err := json.Unmarshal(config, &root); err != nil {
-		return nil, nil, fmt.Errorf("the config's JSON: %w", err)
+		return nil, nil, fmt.Errorf("the config's JSON: %w", plain(err))
 	}
 	app := root.Apps.HTTP
 	if app == nil {
@@ -86,10 +89,32 @@ func newServer(app *caddyhttp.App, name string) (*server, error) {
 			continue
 		}
 		if s.named[name], err = newRoute(*config.NamedRoutes[name]); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("named_routes.%s.%w", values.Printable(name), err)
 		}
 	}
 	return s, nil
+}
+
+var errNoHandler = errors.New(`there is no handler; write one, such as {"handler": "file_server"}`)
+
+// plain returns an error about JSON without the names of Go's types.
+func plain(err error) error {
+	var mismatch *json.UnmarshalTypeError
+	switch {
+	case !errors.As(err, &mismatch):
+		return err
+	case mismatch.Field == "":
+		return fmt.Errorf("it is not an object, but %s", article(mismatch.Value))
+	}
+	return fmt.Errorf("the value of %s cannot be %s", values.Printable(mismatch.Field), article(mismatch.Value))
+}
+
+// article returns the name of a kind of JSON value with its article.
+func article(kind string) string {
+	if kind == "array" || kind == "object" {
+		return "an " + kind
+	}
+	return "a " + kind
 }
 
 func newRoutes(configs caddyhttp.RouteList) ([]*route, error) {
@@ -97,7 +122,7 @@ func newRoutes(configs caddyhttp.RouteList) ([]*route, error) {
 	for i, config := range configs {
 		var err error
 		if routes[i], err = newRoute(config); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("routes[%d].%w", i, err)
 		}
 	}
 	return routes, nil
@@ -108,10 +133,10 @@ func newRoute(config caddyhttp.Route) (*route, error) {
 	for _, set := range config.MatcherSetsRaw {
 		r.sets = append(r.sets, newMatcherSet(set))
 	}
-	for _, raw := range config.HandlersRaw {
+	for i, raw := range config.HandlersRaw {
 		h, err := newHandler(raw)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("handle[%d]: %w", i, plain(err))
 		}
 		r.handlers = append(r.handlers, h)
 	}
@@ -127,6 +152,9 @@ func newHandler(raw json.RawMessage) (*handler, error) {
 	}
 	if err := json.Unmarshal(raw, &config); err != nil {
 		return nil, err
+	}
+	if config.Handler == "" {
+		return nil, errNoHandler
 	}
 	h := &handler{module: config.Handler, raw: raw}
 	var err error

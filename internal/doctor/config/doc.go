@@ -10,7 +10,7 @@
 //	chat             the config has the directive, in a place that this package understands
 //	reachable        a POST to each host and path reaches the chat
 //	order            the directives that a request passes before the chat
-//	trailing_slash   the same path with a slash more or less leads elsewhere
+//	trailing_slash   the same path with or without a slash at the end leads elsewhere
 //	whole_site       the chat takes every request, so that later directives get none
 //	token            the token resolves, and is not part of the config
 //	assistants       the assistants resolve, and are listed
@@ -21,6 +21,8 @@
 //	write_timeout    the server does not cut long answers
 //	logging          nothing that was asked or answered is logged
 //	cors             no other directive writes the headers for pages of other origins
+//	request_header   no directive changes the fields of a request that the chat goes by
+//	login            a login that the site has protects the chat, too
 //	preflight        a browser may ask whether a page of another origin may chat
 //	resume           the requests that resume or stop an answer reach the chat
 package config

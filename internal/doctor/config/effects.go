@@ -67,6 +67,9 @@ func (h *handler) effect() effect {
 	return mayAnswer
 }
 
+// isUnknown reports whether the handler is none of Caddy's.
+func (h *handler) isUnknown() bool { return h.effect() == mayAnswer && !h.refuses() }
+
 // asksUpstreamFirst reports whether a `reverse_proxy` can pass a request on after the upstream's answer, as `forward_auth`
 // does: it handles an answer, and sends none itself.
 func (h *handler) asksUpstreamFirst() bool {

@@ -246,7 +246,7 @@ func (c *chat) before(end outcome, path string) string {
 		return ownHandle(path, end.by.written())
 	case !slices.Contains(behindUs, directive):
 		return ownHandle(path, end.by.written())
-	case level > 0 && strings.HasPrefix(c.chain[level-1].block(), "route"):
+	case level > 0 && c.chain[level-1].block() == eitherBlock:
 		return fmt.Sprintf("A `route` block runs its directives as they are written, so write `illumichat` before `%s`:\nroute {\n\tillumichat %s {\n\t\t…\n\t}\n\t%s\n}",
 			directive, path, directive)
 	default:

@@ -142,7 +142,8 @@ type notMatcher []matcherSet
 
 func (m notMatcher) match(s *state) verdict { return anyOf(m, s).not() }
 
-// headerMatcher is `header`. A made-up request has the few fields that each chat has, and none that no chat has.
+// headerMatcher is `header`. A made-up request has the few fields that each chat has, and none that no chat has. It has a
+// Content-Type only if it has a body.
 type headerMatcher map[string][]string
 
 // absentFields are fields that no chat of a page has: they ask for another protocol on the connection.
@@ -152,7 +153,8 @@ func (m headerMatcher) match(s *state) verdict {
 	known := make(caddyhttp.MatchHeader)
 	for name, fieldValues := range m {
 		canonical := textproto.CanonicalMIMEHeaderKey(name)
-		if _, has := s.req.Header[canonical]; has || slices.Contains(absentFields, canonical) {
+		_, has := s.req.Header[canonical]
+		if has || canonical == "Content-Type" || slices.Contains(absentFields, canonical) {
 			known[name] = fieldValues
 		}
 	}

@@ -70,6 +70,7 @@ func (e *examination) checkResume() {
 	}
 	if len(lost) > 0 {
 		e.add(doctor.Wrong, "resume", fmt.Sprintf("it has `resume`, but %s requests do not reach it", list(lost)),
-			"A page resumes an answer with GET, and stops it with DELETE.", "Leave the method out of the chat's matcher.")
+			"A page resumes an answer with GET, and stops it with DELETE. Such a request has no body, and no Content-Type.",
+			"Leave the method out of the chat's matcher, and so the fields of the header.")
 	}
 }

@@ -1,7 +1,8 @@
 package config
 
 import (
-	"slices"
+	"errors"
+	"io/fs"
 	"strings"
 
 	"github.com/illumichat/caddy-illumichat/internal/doctor"
@@ -31,24 +32,39 @@ func (e *examination) checkToken() {
 	err := e.options.Token
 	switch {
 	case err != nil:
-		e.add(doctor.Wrong, "token", err.Error(), "Without a token, no chat gets an answer.", tokenRemedy(err))
+		why, do := tokenRemedy(err)
+		e.add(doctor.Wrong, "token", err.Error(), why, do)
 	case e.options.LiteralToken:
 		e.add(doctor.Warning, "token", "the token is part of the config", "The admin API and debug logs show it.",
 			"Write `token {file./etc/caddy/illumichat_token}` or `token {env.ILLUMICHAT_API_TOKEN}`.")
+	case e.options.RelativeToken:
+		e.add(doctor.Warning, "token", "the path of the token's file is relative, so it depends on Caddy's working directory",
+			"A service often has another one than this shell.", "Write an absolute path, such as `token {file./etc/caddy/illumichat_token}`.")
 	default:
 		e.add(doctor.OK, "token", "it resolves", "", "")
 	}
 }
 
-// tokenRemedy says what to do about an error of the token. The error names the placeholder, if there is one.
-func tokenRemedy(err error) string {
+// tokenRemedy says what an error of the token leads to, and what to do. It says nothing to do if the error itself does.
+func tokenRemedy(err error) (why, do string) {
+	const refused = "Caddy refuses this config."
 	switch text := err.Error(); {
-	case strings.Contains(text, "{env."):
-		return serviceEnvironment
-	case strings.Contains(text, "{file."):
-		return "Put the token into the file, and let Caddy's user read it. Run the check as that user, on the machine or in the container of the service."
+	case errors.Is(err, fs.ErrNotExist):
+		return "Until the file exists, no chat gets an answer.",
+			"Put the token into the file, and let Caddy's user read it. Run the check on the machine or in the container of the service."
+	case errors.Is(err, fs.ErrPermission):
+		return refused, "Let Caddy's user read the file. Run the check as that user."
+	case isUnset(err):
+		return refused, serviceEnvironment
+	case strings.Contains(text, "{env.") || strings.Contains(text, "{file."):
+		return refused, ""
 	}
-	return "Write `token {file./etc/caddy/illumichat_token}`, or `token {env.ILLUMICHAT_API_TOKEN}` with the variable set."
+	return refused, "Write `token {file./etc/caddy/illumichat_token}`, or `token {env.ILLUMICHAT_API_TOKEN}` with the variable set."
+}
+
+// isUnset reports whether an error may come from a variable that only the service has.
+func isUnset(err error) bool {
+	return strings.Contains(err.Error(), "{env.") && strings.Contains(err.Error(), "is empty or cannot be read")
 }
 
 func (e *examination) checkAssistants() {
@@ -56,30 +72,14 @@ func (e *examination) checkAssistants() {
 	switch {
 	case err != nil:
 		do := "Write the ids of assistants, such as `assistants asst_abc123`."
-		if strings.Contains(err.Error(), "{env.") {
+		if isUnset(err) {
 			do = serviceEnvironment
 		}
-		e.add(doctor.Wrong, "assistants", err.Error(), "Caddy refuses this config.", do)
+		e.add(doctor.Wrong, "assistants", strings.TrimPrefix(err.Error(), "assistants: "), "Caddy refuses this config.", do)
 	case e.options.AnyAssistant:
 		e.add(doctor.Warning, "assistants", "visitors may talk to every assistant of the token's workspace",
 			"Some may be meant for your staff, or cost more.", "List the ids that visitors may use, such as `assistants asst_abc123`.")
 	default:
 		e.add(doctor.OK, "assistants", "they resolve", "", "")
-	}
-}
-
-// checkLimits reports what keeps strangers from spending the quota.
-func (e *examination) checkLimits() {
-	limits := e.options.Limits
-	forMany := slices.ContainsFunc(limits, func(l Limit) bool { return l.ForMany })
-	switch {
-	case len(limits) == 0:
-		e.add(e.atMostNote(doctor.Warning), "limit", "there is no limit", "Strangers who find the chat can spend the quota.",
-			"Limit each client, and all of them together:\nlimit 20 1h\nlimit 2000 24h everyone")
-	case !forMany:
-		e.add(e.atMostNote(doctor.Warning), "limit", "no limit counts all visitors together",
-			"A stranger with many addresses has as many limits.", "Add a limit with a fixed word as its key:\nlimit 2000 24h everyone")
-	default:
-		e.add(doctor.OK, "limit", "all visitors together have one", "", "")
 	}
 }

@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// arrival is what becomes of one of a chat's candidates.
+// arrival has the outcomes of one candidate.
 type arrival struct {
 	candidate
 	outcomes []outcome
@@ -77,7 +77,7 @@ func (a arrival) end() outcome {
 }
 
 // shadows returns where requests of a candidate would end if the chat did not take them.
-func (c *chat) shadows(to candidate) []outcome {
-	outcomes, _ := walk(c, c.probe(post, to, chatHeader), true)
+func (c *chat) shadows(method string, to candidate) []outcome {
+	outcomes, _ := walk(c, c.probe(method, to, chatHeader), true)
 	return slices.DeleteFunc(outcomes, func(o outcome) bool { return o.reached || o.by == nil || !o.state.behind })
 }

@@ -1,7 +1,9 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 
@@ -77,7 +79,7 @@ func (e *examination) addReached() {
 	for _, a := range e.arrivals {
 		arrived = append(arrived, a.candidate)
 	}
-	e.report.Add(doctor.Finding{Level: doctor.OK, Check: "reachable", Where: e.server.where(arrived), Found: found})
+	e.report.Add(doctor.Finding{Level: doctor.OK, Check: "reachable", Where: e.server.where(arrived) + e.name, Found: found})
 	e.addOrder(s, keep)
 }
 
@@ -138,38 +140,52 @@ func (e *examination) addLost() {
 		failures[i].candidates = append(failures[i].candidates, a.candidate)
 	}
 	for _, f := range failures {
-		f.finding.Where = e.server.where(f.candidates)
+		f.finding.Where = e.server.where(f.candidates) + e.name
 		e.report.Add(f.finding)
 	}
 }
 
-// checkSlash notes which paths lead to the chat, but not with a slash more or less at their end. Only the page shows which
-// of them it posts to.
+// checkSlash notes which paths lead to the chat, but not with or without a slash at their end. Only the page shows which of
+// them it posts to.
 func (e *examination) checkSlash() {
-	var paths, others []string
-	var gets string
+	var others []string
+	var do string
 	for _, a := range e.arrivals {
-		path := a.path.written
-		if a.path.kind != exact || path == "/" || slices.Contains(paths, path) {
+		other := toggleSlash(a.path.written)
+		if a.path.kind != exact || a.path.written == "/" || slices.Contains(others, values.Printable(other)) {
 			continue
 		}
-		other := toggleSlash(path)
 		b, ok := e.send(post, candidate{a.host, pattern{other, toggleSlash(a.path.sample), exact}}, chatHeader)
-		if end := b.end(); ok && len(b.reached()) == 0 && (end.by == nil || end.by.module != chatModule) {
-			paths, others = append(paths, path), append(others, values.Printable(other))
-			gets = e.instead(end)
+		end := b.end()
+		if !ok || len(b.reached()) > 0 || end.state.missed == nil || end.by != nil && end.by.module == chatModule {
+			continue
 		}
+		others = append(others, values.Printable(other))
+		do = cmp.Or(do, e.bothSlashes(end.state.missed.route, a.path.written))
 	}
-	if len(paths) == 0 {
+	if len(others) == 0 {
 		return
 	}
 	e.checkup.notes.add(e.where, doctor.Finding{
-		Level: doctor.Note, Check: "trailing_slash", Found: fmt.Sprintf("a POST to %s does not reach it", some(others, " or ")), Why: gets,
-		Do: fmt.Sprintf("If a page posts there, write both paths:\n@chat path %s %s\nillumichat @chat {\n\t…\n}", values.Printable(paths[0]), others[0]),
+		Level: doctor.Note, Check: "trailing_slash", Found: fmt.Sprintf("a POST to %s does not reach it; if a page posts there, write %s", some(others, " or "), do),
 	})
 }
 
-// toggleSlash returns a path with a slash more, or less, at its end.
+// bothSlashes says how a path is written with and without a slash at its end. own is the route around the chat that
+// matches only one of them.
+func (e *examination) bothSlashes(own *route, path string) string {
+	level := slices.Index(e.chain, own)
+	if inner, ok := strings.CutPrefix(path, e.prefix(level)); ok && strings.HasPrefix(inner, "/") && inner != "/" {
+		path = inner
+	}
+	matcher := "@chat path " + values.Printable(path) + " " + values.Printable(toggleSlash(path))
+	if own.block() == "" {
+		return fmt.Sprintf("`%s` and `illumichat @chat`", matcher)
+	}
+	return fmt.Sprintf("`%s` and `handle @chat`, and no matcher in it", matcher)
+}
+
+// toggleSlash returns a path with a slash at its end if it has none, and without the slash if it has one.
 func toggleSlash(path string) string {
 	if without, ok := strings.CutSuffix(path, "/"); ok {
 		return without
@@ -181,11 +197,12 @@ func toggleSlash(path string) string {
 // leaves them some.
 func (e *examination) checkWholeSite() {
 	if slices.ContainsFunc(e.chain, (*route).leavesSome) {
+		e.checkHomePage()
 		return
 	}
 	var idle []string
 	for _, a := range e.arrivals {
-		for _, o := range e.shadows(a.candidate) {
+		for _, o := range e.shadows(post, a.candidate) {
 			idle = appendNew(idle, e.place(o.by, o.at))
 		}
 	}
@@ -194,6 +211,20 @@ func (e *examination) checkWholeSite() {
 	}
 	e.add(doctor.Wrong, "whole_site", fmt.Sprintf("it takes every request of the site, so %s gets none", list(idle)),
 		"Visitors who open the site's pages get an error of the chat.", "Write a path behind the directive:\nillumichat /api/chat-proxy {\n\t…\n}")
+}
+
+// checkHomePage notes that a chat takes a site's home page, because its matcher leaves only some paths to others.
+func (e *examination) checkHomePage() {
+	for _, a := range e.arrivals {
+		home := candidate{a.host, pattern{"/", "/", exact}}
+		others := e.shadows(http.MethodGet, home)
+		if a.path.written == "/" || len(others) == 0 {
+			continue
+		}
+		e.add(doctor.Note, "whole_site", fmt.Sprintf("it takes the home page, too, so %s does not get it", e.place(others[0].by, others[0].at)),
+			"Visitors who open the page get an error of the chat.", "Write a path behind the directive:\nillumichat /api/chat-proxy {\n\t…\n}")
+		return
+	}
 }
 
 // leavesSome reports whether the route does not match all requests to a host.

@@ -124,29 +124,6 @@ func (e *examination) checkServer() {
 	}
 }
 
-// checkProxies reports a server that seems to have a proxy before it and does not know it.
-func (e *examination) checkProxies() {
-	countsClients := e.options.MaxStreamsPerClient > 0 ||
-		slices.ContainsFunc(e.options.Limits, func(l Limit) bool { return l.ByClient })
-	if !countsClients || e.local {
-		return
-	}
-	const do = "If a proxy or CDN is in front of Caddy, name its addresses in the global options:\n" +
-		"servers {\n\ttrusted_proxies static 203.0.113.0/24\n\ttrusted_proxies_strict\n}"
-	switch private := e.server.privateAddress(); {
-	case e.server.isUnix() && !e.server.TrustedProxiesUnix:
-		e.add(doctor.Warning, "trusted_proxies", "the server listens at a Unix socket, and `trusted_proxies_unix` is missing",
-			"Caddy knows no client's address there, so all visitors share one limit.", "Write in the global options:\nservers {\n\ttrusted_proxies_unix\n}")
-	case len(e.server.TrustedProxiesRaw) > 0 || e.server.isUnix():
-	case private != "":
-		e.add(doctor.Warning, "trusted_proxies", fmt.Sprintf("the site binds the private address %s, and there is no `trusted_proxies`", private),
-			"Behind a proxy, all visitors have its address, so they share one limit.", do)
-	case slices.ContainsFunc(e.found, func(one candidate) bool { return e.server.isPlain(one.host.sample) }):
-		e.add(doctor.Warning, "trusted_proxies", "the site is plain HTTP, and there is no `trusted_proxies`",
-			"Behind a proxy, all visitors have its address, so they share one limit.", do)
-	}
-}
-
 // checkGracePeriod reports that Caddy does not end open answers when it exits. local says that all chats are demos.
 func checkGracePeriod(app *caddyhttp.App, local bool, report doctor.Report) {
 	if app.GracePeriod > 0 {

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/headers"
+
 	"github.com/illumichat/caddy-illumichat/internal/values"
 )
 
@@ -28,6 +30,10 @@ func (h *handler) directive() string {
 			return "basic_auth"
 		}
 	case "headers":
+		var config headers.Handler
+		if h.config(&config) && config.Request != nil && config.Response == nil {
+			return "request_header"
+		}
 		return "header"
 	case "vars":
 		var config map[string]json.RawMessage
@@ -154,6 +160,9 @@ func (r *route) isHandlePath() bool {
 	})
 }
 
+// eitherBlock names the only block of its kind without a matcher, which the JSON does not tell apart.
+const eitherBlock = "handle` or `route"
+
 // block returns how a Caddyfile begins a route that holds a block of directives, such as "handle /api/*". It returns ""
 // for a route of one directive, and for the route of a site.
 func (r *route) block() string {
@@ -161,7 +170,7 @@ func (r *route) block() string {
 	if r.terminal || !slices.ContainsFunc(r.handlers, isBlock) {
 		return ""
 	}
-	name := "route"
+	name := eitherBlock
 	switch {
 	case r.isHandlePath():
 		name = "handle_path"
