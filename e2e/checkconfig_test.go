@@ -369,9 +369,16 @@ var placements = []placement{
 		path:       "/api/v1/chat",
 	},
 	{
+		name:       "always-below",
+		directives: "rewrite * /app{uri}\nimport chat /chat\nreverse_proxy 127.0.0.1:1",
+		path:       "/chat",
+		fault:      "a POST to /chat does not reach it: `rewrite` changes the path to /app/chat first",
+		do:         []string{"handle {\n\trewrite …\n\treverse_proxy …\n}"},
+	},
+	{
 		name:       "tenants",
 		directives: "handle_path /t/* {\nuri path_regexp ^/[^/]+ \"\"\nimport chat /chat\n}",
-		path:       "/t/acme/chat",
+		path:       "/t/any/chat",
 	},
 	{
 		name:       "early-hints",
@@ -724,6 +731,64 @@ func TestCheckSaysWhatLeadsToAChat(t *testing.T) {
 		if test.order != "" && !slices.Contains(lines(found), test.order) {
 			t.Errorf("got %q, want %q", lines(found), test.order)
 		}
+	}
+}
+
+// A host that sends all its visitors to another one, where they reach the same chat, has a note and nothing else. Any other
+// redirect is wrong.
+func TestCheckNotesHostsThatRedirect(t *testing.T) {
+	www := "note reachable: `redir (host www.example.com)` sends visitors to another address, where they reach the same chat"
+	for _, test := range []struct{ site, directives, want string }{
+		{"example.com, www.example.com", "@www host www.example.com\nredir @www https://example.com{uri}", www},
+		{"example.com, www.example.com", "@www host www.example.com\nhandle @www {\nredir https://example.com{uri}\n}", strings.Replace(www, "`redir (host www.example.com)`", "`redir` in `handle (host www.example.com)`", 1)},
+		{"example.com, www.example.com", "@other not host example.com\nredir @other https://example.com{uri}", strings.Replace(www, "(host www.", "(not host ", 1)},
+		{"http://example.com, https://example.com", "@http protocol http\nredir @http https://{host}{uri} 308", strings.Replace(www, "(host www.example.com)", "(protocol http)", 1)},
+		{"example.com, www.example.com", "@www host www.example.com\nredir @www https://example.net{uri}", "wrong reachable: a POST to /chat does not reach it: `redir (host www.example.com)` answers first"},
+		{"example.com, www.example.com", "@www host www.example.com\n@chat {\nhost www.example.com\npath /chat\n}\nredir @chat https://example.com{uri}",
+			"wrong reachable: a POST to /chat does not reach it: `redir (host www.example.com and path /chat)` answers first"},
+	} {
+		var got []string
+		for _, f := range checkCaddyfile(t, soundly("site", test.site, "directives", test.directives)) {
+			if f.Level == doctor.Wrong || f.Level == doctor.Warning || f.Level == doctor.Note && f.Check != "trailing_slash" {
+				got = append(got, line(f))
+			}
+		}
+		if len(got) != 1 || got[0] != test.want {
+			t.Errorf("%s: got %q, want %q", test.directives, got, test.want)
+		}
+	}
+}
+
+// A matcher that leaves only some paths to others takes the home page, too, which has a note.
+func TestCheckNotesHomePage(t *testing.T) {
+	for matcher, want := range map[string]bool{"not path /static/*": true, "method POST": false, "path /chat/*": false, "query chat=*": false} {
+		found := checkCaddyfile(t, soundly("directives", "@chat "+matcher, "matcher", "@chat"))
+		got := slices.Contains(lines(found), "note whole_site: it takes the home page, too, so `file_server` does not get it")
+		if got != want {
+			t.Errorf("%s: got %q", matcher, lines(found))
+		}
+	}
+}
+
+// Two chats at one path have names that tell them apart.
+func TestCheckNamesChatsAtOnePath(t *testing.T) {
+	found := checkCaddyfile(t, soundly("directives", strings.Replace(chatInBlock, "illumichat {", "illumichat /chat {", 1), "assistants", "asst_2"))
+	var got []string
+	for _, f := range found {
+		if f.Check == "reachable" {
+			got = append(got, string(f.Level)+" "+f.Where)
+		}
+	}
+	if want := []string{"ok example.com /chat (asst_1)", "wrong example.com /chat (asst_2)"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// If nothing but the whole count of chats depends on a proxy, the check only notes that Caddy knows none.
+func TestCheckNotesUnknownProxy(t *testing.T) {
+	found := checkCaddyfile(t, soundly("site", "http://example.com", "limits", "limit 2000 24h everyone"))
+	if want := "note trusted_proxies: the site is plain HTTP, and there is no `trusted_proxies`"; !slices.Contains(lines(found), want) {
+		t.Errorf("got %q, want %q", lines(found), want)
 	}
 }
 

@@ -43,6 +43,11 @@ const (
 // candidate is a request that the config seems to send to a chat.
 type candidate struct{ host, path pattern }
 
+// asks reports whether another candidate makes the same request.
+func (one candidate) asks(other candidate) bool {
+	return one.host == other.host && one.path.sample == other.path.sample && (one.path.kind == attempt || one.path == other.path)
+}
+
 // candidates returns the requests that the config seems to send to a chat, one for each host and path that it names.
 // complete is false if some could not be made up.
 func (c *chat) candidates() (found []candidate, complete bool) {
@@ -57,7 +62,7 @@ func (c *chat) candidates() (found []candidate, complete bool) {
 				if len(found) == maxCandidates {
 					return found, false
 				}
-				if one := (candidate{host, path}); !slices.Contains(found, one) {
+				if one := (candidate{host, path}); !slices.ContainsFunc(found, one.asks) {
 					found = append(found, one)
 				}
 			}
@@ -162,7 +167,7 @@ func (c *chat) attempts(sets []matcherSet, level int, inner []pattern) []pattern
 		}
 		add(o.sample)
 		for _, i := range inner {
-			add(strings.TrimSuffix(o.sample, "/") + i.sample)
+			add(strings.TrimSuffix(o.sample, "/") + strings.TrimPrefix(i.sample, c.prefix(level)))
 		}
 	}
 	return paths

@@ -121,7 +121,7 @@ func (c *checkup) server(s *server) {
 // nameAlike adds the assistants to the names of chats that would have the same name.
 func (c *checkup) nameAlike() {
 	for _, e := range c.examinations {
-		alike := func(other *examination) bool { return other != e && other.where == e.where }
+		alike := func(other *examination) bool { return other.where == e.where && other.options.Shown != e.options.Shown }
 		if e.options.Shown != "" && slices.ContainsFunc(c.examinations, alike) {
 			e.name = " (" + e.options.Shown + ")"
 		}
@@ -170,6 +170,8 @@ type examination struct {
 
 	arrivals []arrival // of the candidates that reach the chat
 	lost     []arrival // of those that do not
+
+	redirects bool // all its visitors are sent to another host, where the same chat is
 }
 
 // newExamination returns the examination of a chat, with all its candidates sent.
@@ -185,6 +187,9 @@ func (c *checkup) newExamination(found *chat) *examination {
 func (e *examination) run() {
 	e.report.Progress(e.where)
 	e.checkReachable()
+	if e.redirects { // what else there is to say is said of the other chat
+		return
+	}
 	if err := e.options.Undecodable; err != nil {
 		e.addRefused(err)
 		return

@@ -110,10 +110,14 @@ func (h *handler) changesPathFreely() bool {
 	return config == nil || config.URI != "" || config.StripPathSuffix != "" || len(config.URISubstring) > 0 || len(config.PathRegexp) > 0
 }
 
-// hidesPath reports whether nobody can tell from the path that a `rewrite` makes which path it has had.
-func (h *handler) hidesPath() bool {
+// mayMake reports whether a `rewrite` may make a path of another one that nobody can find by looking at it.
+func (h *handler) mayMake(path string) bool {
 	config := h.rewriter()
-	return config == nil || len(config.PathRegexp) > 0 || hasBrace(config.URI) && h.rewriting() != "try_files"
+	if config == nil || len(config.PathRegexp) > 0 {
+		return true
+	}
+	beginning, _, isOpen := strings.Cut(config.URI, "{")
+	return isOpen && h.rewriting() != "try_files" && strings.HasPrefix(path, beginning)
 }
 
 // ofTheRequest matches the placeholders that a made-up request has.

@@ -3,6 +3,7 @@ package config
 import (
 	"net/http"
 	"slices"
+	"strings"
 )
 
 // arrival has the outcomes of one candidate.
@@ -60,7 +61,7 @@ func (c *chat) mayHaveAnotherPath(a arrival) bool {
 	case missed == nil:
 		return false
 	case missed.after != nil:
-		return !missed.after.method && missed.after.handler.hidesPath()
+		return !missed.after.method && missed.after.handler.mayMake(strings.TrimPrefix(a.path.sample, c.prefix(len(c.chain)-1)))
 	}
 	return !slices.Contains(missed.matchers, "host") && c.rewritesFrom(slices.Index(c.chain, missed.route))
 }

@@ -37,6 +37,10 @@ func (e *examination) sendAll() {
 	}
 	var unknown []candidate // a path may lead to the chat that is no candidate
 	for _, one := range e.found {
+		if one.path.kind == attempt && slices.ContainsFunc(e.arrivals, func(a arrival) bool { return a.host == one.host }) {
+			unknown = append(unknown, one)
+			continue
+		}
 		a, ok := e.send(post, one, chatHeader)
 		e.whole = e.whole && ok
 		switch {
@@ -124,6 +128,7 @@ func (e *examination) addLost() {
 		finding    doctor.Finding
 	}
 	var failures []failure
+	e.redirects = len(e.arrivals) == 0 && len(e.lost) > 0
 	for _, a := range e.lost {
 		if a.path.kind == guess && (len(e.arrivals) > 0 || len(failures) > 0) {
 			continue
@@ -131,6 +136,7 @@ func (e *examination) addLost() {
 		f, ok := e.redirected(a)
 		if !ok {
 			f = e.unreachable(a)
+			e.redirects = false
 		}
 		i := slices.IndexFunc(failures, func(other failure) bool { return other.finding == f })
 		if i < 0 {
@@ -217,8 +223,9 @@ func (e *examination) checkWholeSite() {
 func (e *examination) checkHomePage() {
 	for _, a := range e.arrivals {
 		home := candidate{a.host, pattern{"/", "/", exact}}
-		others := e.shadows(http.MethodGet, home)
-		if a.path.written == "/" || len(others) == 0 {
+		page, _ := e.send(http.MethodGet, home, nil)
+		reached, others := page.reached(), e.shadows(http.MethodGet, home)
+		if a.path.written == "/" || len(others) == 0 || len(reached) == 0 || !reached[0].sure {
 			continue
 		}
 		e.add(doctor.Note, "whole_site", fmt.Sprintf("it takes the home page, too, so %s does not get it", e.place(others[0].by, others[0].at)),
