@@ -89,6 +89,15 @@ type placement struct {
 	site                   string   // its address below .test; "": the name
 	fault                  string   // what the check finds; "": a request reaches the chat
 	do                     []string // what it says to write
+	keep                   string   // the directives that stay as they are if the operator follows it, with ADVICE in its place
+}
+
+// around returns the directives of a site whose operator has written what the check says.
+func (p placement) around(advice string) string {
+	if strings.Contains(p.keep, "ADVICE") {
+		return strings.Replace(p.keep, "ADVICE", advice, 1)
+	}
+	return p.keep + advice
 }
 
 // placements are the ways in which a chat can be placed among a site's other directives.
@@ -115,6 +124,7 @@ var placements = []placement{
 		path:       "/api/chat-proxy",
 		fault:      "a POST to /api/chat-proxy does not reach it: `file_server` answers first",
 		do:         []string{"route {\n\tillumichat /api/chat-proxy {", "\n\tfile_server\n"},
+		keep:       "root ROOT\n",
 	},
 	{
 		name:       "try-files",
@@ -122,6 +132,7 @@ var placements = []placement{
 		path:       "/api/chat-proxy",
 		fault:      "a POST to /api/chat-proxy does not reach it: `try_files {path} /index.html` changes the path to /index.html first",
 		do:         []string{"handle /api/chat-proxy {\n\tillumichat {", "handle {\n\ttry_files {path} /index.html\n\tfile_server\n}"},
+		keep:       "root ROOT\n",
 	},
 	{
 		name:       "try-files-404",
@@ -129,6 +140,7 @@ var placements = []placement{
 		path:       "/api/chat-proxy",
 		fault:      "a POST to /api/chat-proxy does not reach it: `try_files` refuses it, because no such file exists",
 		do:         []string{"handle {\n\ttry_files {path} =404\n\tfile_server\n}"},
+		keep:       "root ROOT\n",
 	},
 	{
 		name:       "try-files-query",
@@ -136,6 +148,7 @@ var placements = []placement{
 		path:       "/api/chat-proxy",
 		fault:      "a POST to /api/chat-proxy does not reach it: `try_files {path} {path}/ /index.html?…` changes the path to /index.html first",
 		do:         []string{"handle {\n\ttry_files {path} {path}/ /index.html?…\n\tfile_server\n}"},
+		keep:       "root ROOT\n",
 	},
 	{
 		name:       "try-files-php",
@@ -143,6 +156,7 @@ var placements = []placement{
 		path:       "/api/chat-proxy",
 		fault:      "a POST to /api/chat-proxy does not reach it: `try_files {path} /index.html` changes the path to /index.html first",
 		do:         []string{"handle {\n\ttry_files {path} /index.html\n\tphp_fastcgi …\n}"},
+		keep:       "root ROOT\n",
 	},
 	{
 		name:       "try-files-proxy",
@@ -150,12 +164,14 @@ var placements = []placement{
 		path:       "/api/chat-proxy",
 		fault:      "a POST to /api/chat-proxy does not reach it: `try_files {path} /index.html` changes the path to /index.html first",
 		do:         []string{"handle {\n\ttry_files {path} /index.html\n\treverse_proxy …\n}"},
+		keep:       "root ROOT\n",
 	},
 	{
 		name:       "replace-status",
 		directives: "handle /api/* {\nreverse_proxy 127.0.0.1:1 {\n@error status 500\nreplace_status @error 502\n}\n}\nimport chat /api/chat-proxy",
 		path:       "/api/chat-proxy",
 		fault:      "a POST to /api/chat-proxy does not reach it: `reverse_proxy` in `handle /api/*` answers first",
+		keep:       "handle /api/* {\nreverse_proxy 127.0.0.1:1 {\n@error status 500\nreplace_status @error 502\n}\n}\n",
 	},
 	{
 		name:       "expression-other-method",
@@ -169,6 +185,7 @@ var placements = []placement{
 		directives: "@others `!path('/public/*')`\nrespond @others 403\nimport chat /api/chat-proxy",
 		path:       "/api/chat-proxy",
 		fault:      "a POST to /api/chat-proxy does not reach it: `respond (expression !path('/public/*'))` answers first",
+		keep:       "@others `!path('/public/*')`\n",
 	},
 	{
 		name:       "handle-path-nested",
@@ -176,6 +193,7 @@ var placements = []placement{
 		path:       "/api/v1/chat",
 		fault:      "a POST to /api/v1/chat does not reach it: `handle_path /v1/*` changes the path to /chat, which the matcher in it does not match; only a POST to /api/v1/v1/chat would",
 		do:         []string{"handle_path /v1/* {\n\tillumichat /chat {"},
+		keep:       "handle_path /api/* {\nADVICE}\n",
 	},
 	{
 		name:       "respond",
@@ -197,6 +215,7 @@ var placements = []placement{
 		path:       "/api/chat-proxy",
 		fault:      "a POST to /api/chat-proxy does not reach it: `reverse_proxy` in `handle /api/*` answers first",
 		do:         []string{"`handle /api/*` stays as it is", "handle /api/chat-proxy {\n\tillumichat {"},
+		keep:       "handle /api/* {\nreverse_proxy 127.0.0.1:1\n}\n",
 	},
 	{
 		name:       "handle-without-answer",
@@ -204,6 +223,7 @@ var placements = []placement{
 		path:       "/api",
 		fault:      "a POST to /api does not reach it: `handle /api*` takes it, and has no directive that answers",
 		do:         []string{"handle /api {\n\tillumichat {"},
+		keep:       "handle /api* {\nheader X-Site api\n}\n",
 	},
 	{
 		name:       "rewrite",
@@ -238,12 +258,14 @@ var placements = []placement{
 		path:       "/api/chat-proxy",
 		fault:      "a POST to /api/chat-proxy does not reach it: `method` makes it a GET first",
 		do:         []string{"@others not path /api/chat-proxy\nmethod @others GET"},
+		keep:       "@chat {\nmethod POST\npath /api/chat-proxy\n}\nimport chat @chat\n",
 	},
 	{
 		name:       "method-changed-anyway",
 		directives: "method GET\nimport chat /api/chat-proxy",
 		path:       "/api/chat-proxy",
 		fault:      "a POST to /api/chat-proxy does not reach it: `method` makes it a GET first",
+		keep:       "import chat /api/chat-proxy\n",
 	},
 	{
 		name:       "regexp",
@@ -387,8 +409,8 @@ var placements = []placement{
 	},
 }
 
-// placedSites returns the Caddyfile of the placements. Each is a host of its own.
-func placedSites(t *testing.T, port int) string {
+// placedSites returns the Caddyfile of placements. Each is a host of its own.
+func placedSites(t *testing.T, port int, placements []placement) string {
 	t.Helper()
 	root := t.TempDir()
 	sitetest.WriteFile(t, filepath.Join(root, "index.html"), "<!doctype html>")
@@ -401,31 +423,35 @@ func placedSites(t *testing.T, port int) string {
 	return text.String()
 }
 
-// The check finds each placement in which requests do not reach the chat, says why, and says what to write. It finds nothing
-// wrong with the others. A running Caddy does with a POST as the check says.
-func TestCheckKnowsWhereRequestsGo(t *testing.T) {
+// checkPlacements checks that the check finds each placement in which requests do not reach the chat, says why, and says what
+// to write. It has to find nothing wrong with the others. A running Caddy has to do with a POST as the check says. It returns
+// the findings of each placement.
+func checkPlacements(t *testing.T, placements []placement) [][]doctor.Finding {
+	t.Helper()
 	t.Setenv("ILLUMICHAT_API_TOKEN", sandbox.Token)
 	port := localhost.Ports(t, 1)[0]
-	caddyfile := placedSites(t, port)
+	caddyfile := placedSites(t, port, placements)
 	found := checkCaddyfile(t, caddyfile)
 	sitetest.Load(t, sitetest.Adapt(t, caddyfile))
 	t.Cleanup(func() { _ = caddy.Stop() })
-	for _, p := range placements {
+	each := make([][]doctor.Finding, len(placements))
+	for i, p := range placements {
 		t.Run(p.name, func(t *testing.T) {
 			host := fmt.Sprintf("%s.test:%d", p.name, port)
 			mine := slices.DeleteFunc(slices.Clone(found), func(f doctor.Finding) bool { return !strings.HasPrefix(f.Where, host+" ") })
 			if len(mine) == 0 {
-				t.Fatal("there is no finding")
+				t.Fatalf("there is no finding about\n%s", p.directives)
 			}
-			switch faults := faults(mine); {
-			case p.fault == "" && len(faults) > 0:
-				t.Errorf("found %q", lines(faults))
-			case p.fault != "" && (len(faults) != 1 || line(faults[0]) != "wrong reachable: "+p.fault):
-				t.Errorf("found %q, want %q", lines(faults), p.fault)
+			each[i] = faults(mine)
+			switch {
+			case p.fault == "" && len(each[i]) > 0:
+				t.Errorf("found %q of\n%s", lines(each[i]), p.directives)
+			case p.fault != "" && (len(each[i]) != 1 || line(each[i][0]) != "wrong reachable: "+p.fault):
+				t.Errorf("found %q, want %q", lines(each[i]), p.fault)
 			case p.fault != "":
 				for _, do := range p.do {
-					if !strings.Contains(faults[0].Do, do) {
-						t.Errorf("it says to do %q, want %q", faults[0].Do, do)
+					if !strings.Contains(each[i][0].Do, do) {
+						t.Errorf("it says to do %q, want %q", each[i][0].Do, do)
 					}
 				}
 			}
@@ -434,6 +460,46 @@ func TestCheckKnowsWhereRequestsGo(t *testing.T) {
 			}
 		})
 	}
+	return each
+}
+
+// The check knows where requests go, and what it says to write brings them to the chat.
+func TestCheckKnowsWhereRequestsGo(t *testing.T) {
+	var advised []placement
+	for i, faults := range checkPlacements(t, placements) {
+		p := placements[i]
+		if len(faults) == 0 || !strings.Contains(faults[0].Do, "\n") {
+			continue
+		}
+		advised = append(advised, placement{name: fmt.Sprintf("advice-%d", i), directives: p.around(pasted(faults[0].Do, p.directives)), path: p.path})
+	}
+	if len(advised) < 20 {
+		t.Errorf("there are only %d pieces of advice", len(advised))
+	}
+	checkPlacements(t, advised)
+}
+
+// pasted returns the piece of a Caddyfile that a finding says to write. In the place of what it leaves out come the options
+// of a chat, and the lines of the site's directives with the same name.
+func pasted(do, directives string) string {
+	_, snippet, _ := strings.Cut(do, "\n")
+	var text strings.Builder
+	for line := range strings.SplitSeq(snippet, "\n") {
+		name, _, _ := strings.Cut(strings.TrimSpace(line), " ")
+		switch {
+		case !strings.Contains(line, "…"):
+			text.WriteString(line + "\n")
+		case name == "…":
+			text.WriteString("token {env.ILLUMICHAT_API_TOKEN}\nassistants asst_1\nlimit 20 1h\nlimit 2000 24h everyone\n")
+		default:
+			for original := range strings.SplitSeq(directives, "\n") {
+				if strings.HasPrefix(strings.TrimSpace(original), name+" ") {
+					text.WriteString(original + "\n")
+				}
+			}
+		}
+	}
+	return text.String()
 }
 
 // reachesChat reports whether a POST to a running site reaches the chat, which refuses a body that is no JSON.
@@ -643,7 +709,7 @@ func TestCheckFindsFaults(t *testing.T) {
 		{"only JSON, but resume", soundly("directives", "@chat {\nheader Content-Type application/json*\npath /chat\n}", "matcher", "@chat", "options", "resume"),
 			"wrong resume: it has `resume`, but GET and DELETE requests do not reach it", "no Content-Type"},
 		{"login of the others", "{\ngrace_period 10s\n}\nexample.com {\nhandle /chat {\n" + chatInBlock + "}\nhandle {\nbasic_auth {\n" + login + "\n}\nfile_server\n}\n}",
-			"warning login: `basic_auth` protects the site's other paths, but not the chat", "route /chat {\n\tbasic_auth …\n\tillumichat {"},
+			"warning login: `basic_auth` protects the site's other paths, but not the chat", "handle /chat {\n\troute {\n\t\tbasic_auth …\n\t\tillumichat {"},
 		{"login after the chat", soundly("global", "order illumichat first", "directives", "basic_auth {\n"+login+"\n}"),
 			"warning login: `basic_auth` protects the site's other paths, but not the chat", ""},
 		{"login of a part", soundly("directives", "basic_auth /admin/* {\n"+login+"\n}"), "", ""},

@@ -39,7 +39,7 @@ func (c *chat) unreachable(a arrival) doctor.Finding {
 		f.Do = ownHandle(path, c.tryFiles(end.at), c.answererAfter(end.at))
 	case missed != nil:
 		f.Found = fmt.Sprintf("%s does not reach it: `%s` takes it, and has no directive that answers", request, blockOr(missed.taken))
-		f.Do = ownHandle(path, "…")
+		f.Do = longerHandle(missed.taken, path)
 	default:
 		f.Found = fmt.Sprintf("%s does not reach it: nothing answers it", request)
 	}
@@ -160,7 +160,7 @@ func (h *handler) written() string {
 	return h.directive() + " …"
 }
 
-// answererAfter returns the directive that answers the requests which the last of some routes lets pass.
+// answererAfter returns the directive that answers the requests which the last of some routes lets pass; "" if none does.
 func (c *chat) answererAfter(at []*route) string {
 	level := min(c.shared(at), len(c.lists)-1)
 	list := c.lists[level]
@@ -169,7 +169,7 @@ func (c *chat) answererAfter(at []*route) string {
 			return h.written()
 		}
 	}
-	return "…"
+	return ""
 }
 
 // answerer returns the first handler in a route, other than a chat, that answers each request; nil if there is none.
@@ -240,8 +240,7 @@ func (c *chat) before(end outcome, path string) string {
 	block := answering.block()
 	switch {
 	case block != "" && answering.pathOrMatcher() != "" && level < len(c.chain) && c.chain[level].block() == "":
-		return fmt.Sprintf("Give the chat a `handle` block of its own. Caddy tries the longest path first, so `%s` stays as it is:\n", block) +
-			handleBlock(path)
+		return longerHandle(answering, path)
 	case block != "":
 		return ownHandle(path, end.by.written())
 	case !slices.Contains(behindUs, directive):
@@ -265,6 +264,12 @@ func (c *chat) shared(at []*route) int {
 
 func handleBlock(path string) string {
 	return fmt.Sprintf("handle %s {\n\tillumichat {\n\t\t…\n\t}\n}", path)
+}
+
+// longerHandle says how to give the chat a block of its own before another one that has a shorter path, or a wildcard.
+func longerHandle(other *route, path string) string {
+	return fmt.Sprintf("Give the chat a `handle` block of its own. Caddy tries the longest path first, so `%s` stays as it is:\n", blockOr(other)) +
+		handleBlock(path)
 }
 
 // ownHandle says how to give the chat a block of its own, apart from a block with the site's other directives. It leaves

@@ -19,7 +19,7 @@ func (e *examination) checkLogin() {
 	}
 	if login := loginIn(site); login != nil {
 		e.add(e.atMostNote(doctor.Warning), "login", fmt.Sprintf("`%s` protects the site's other paths, but not the chat", login.directive()),
-			"Strangers can chat without a login.", fmt.Sprintf("Let the chat follow the login:\nroute %s {\n\t%s …\n\tillumichat {\n\t\t…\n\t}\n}",
+			"Strangers can chat without a login.", fmt.Sprintf("Give the chat a `handle` block of its own, with the login in it:\nhandle %s {\n\troute {\n\t\t%s …\n\t\tillumichat {\n\t\t\t…\n\t\t}\n\t}\n}",
 				e.arrivals[0].path.example(), login.directive()))
 	}
 }
