@@ -150,6 +150,8 @@ func TestJSON(t *testing.T) {
 			{"match": [{"path": ["/x"]}], "handle": [{"handler": "illumichat"}]}]`, nil},
 		{"inside another handler", "", `[{"handle": [{"handler": "reverse_proxy", "handle_response": [{"routes": [` + chatRoute + `]}]}]}]`,
 			[]string{"server main (:443): skipped chat: there is an `illumichat` inside `reverse_proxy`, where this check cannot follow a request"}},
+		{"a path behind a map", "", `[{"match": [{"expression": "{dest} == '/x'"}], "handle": [{"handler": "subroute", "routes": [
+			{"handle": [{"handler": "rewrite", "uri": "/internal"}]}, ` + at("/internal") + "]}]}]", nil},
 		{"two in one route", "", `[{"match": [{"path": ["/chat"]}], "handle": [{"handler": "illumichat"}, {"handler": "illumichat"}]}]`,
 			[]string{"server main (:443) /chat: wrong reachable: a POST to /chat does not reach it: another `illumichat` answers first"}},
 		{"no config at all", "", "[]", []string{": wrong chat: the config has no illumichat directive"}},
@@ -176,6 +178,26 @@ func TestNoHTTP(t *testing.T) {
 		found = nil
 		if err := Check([]byte(config), wellSet, &found); err != nil || len(found.lines(doctor.Wrong)) != 1 {
 			t.Errorf("%s: got %v, %q", config, err, found)
+		}
+	}
+}
+
+// An error about JSON names the place, and no type of Go.
+func TestBadJSON(t *testing.T) {
+	server := func(routes string) string {
+		return `{"apps": {"http": {"servers": {"main": {"routes": ` + routes + "}}}}}"
+	}
+	for config, want := range map[string]string{
+		"[]": "the config's JSON: it is not an object, but an array",
+		`{"apps": {"http": {"servers": {"main": {"listen": ":443"}}}}}`: "the config's JSON: the value of apps.http.servers.listen cannot be a string",
+		server(`[{"handle": ["x"]}]`):                                   "server main: routes[0].handle[0]: it is not an object, but a string",
+		server(`[{"handle": [{"handler": "vars"}, null]}]`):             `server main: routes[0].handle[1]: there is no handler; write one, such as {"handler": "file_server"}`,
+		server(`[{}, {"handle": [{"handler": "subroute", "routes": [{"handle": [{}]}]}]}]`): "server main: routes[1].handle[0]: routes[0].handle[0]: there is no handler; " +
+			`write one, such as {"handler": "file_server"}`,
+	} {
+		var found findings
+		if err := Check([]byte(config), wellSet, &found); err == nil || err.Error() != want {
+			t.Errorf("%s: got %v, want %s", config, err, want)
 		}
 	}
 }
