@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 	"testing"
@@ -150,6 +151,8 @@ func TestJSON(t *testing.T) {
 			{"match": [{"path": ["/x"]}], "handle": [{"handler": "illumichat"}]}]`, nil},
 		{"inside another handler", "", `[{"handle": [{"handler": "reverse_proxy", "handle_response": [{"routes": [` + chatRoute + `]}]}]}]`,
 			[]string{"server main (:443): skipped chat: there is an `illumichat` inside `reverse_proxy`, where this check cannot follow a request"}},
+		{"a file that has to exist", "", `[{"match": [{"path": ["/chat"], "file": {"try_files": ["{http.request.uri.path}", "=404"]}}], "handle": [{"handler": "illumichat"}]}]`,
+			[]string{"server main (:443) /chat: wrong reachable: a POST to /chat does not reach it: `try_files` refuses it, because no such file exists"}},
 		{"a path behind a map", "", `[{"match": [{"expression": "{dest} == '/x'"}], "handle": [{"handler": "subroute", "routes": [
 			{"handle": [{"handler": "rewrite", "uri": "/internal"}]}, ` + at("/internal") + "]}]}]", nil},
 		{"two in one route", "", `[{"match": [{"path": ["/chat"]}], "handle": [{"handler": "illumichat"}, {"handler": "illumichat"}]}]`,
@@ -198,6 +201,28 @@ func TestBadJSON(t *testing.T) {
 		var found findings
 		if err := Check([]byte(config), wellSet, &found); err == nil || err.Error() != want {
 			t.Errorf("%s: got %v, want %s", config, err, want)
+		}
+	}
+}
+
+// An error of the token says what to do, or the finding does.
+func TestTokenRemedy(t *testing.T) {
+	missing := &fs.PathError{Op: "open", Path: "/token", Err: fs.ErrNotExist}
+	for _, test := range []struct {
+		err     error
+		why, do string // which the finding begins with; "": nothing
+	}{
+		{fmt.Errorf("{file./token}: %w", missing), "Until the file exists", "Put the token into the file"},
+		{fmt.Errorf("{file./token}: %w", fs.ErrPermission), "Caddy refuses", "Let Caddy's user read the file."},
+		{errors.New("{env.TOKEN} is empty or cannot be read"), "Caddy refuses", "If the service has another environment"},
+		{errors.New("{env.TOKEN}: the token has quotation marks around it; leave them out"), "Caddy refuses", ""},
+		{errors.New("{file./token}: the token is shorter than 16 bytes"), "Caddy refuses", ""},
+		{errors.New("the token is a path; write {file.PATH} to read it from a file"), "Caddy refuses", ""},
+		{errors.New("the token is empty"), "Caddy refuses", "Write `token {file."},
+	} {
+		why, do := tokenRemedy(test.err)
+		if !strings.HasPrefix(why, test.why) || !strings.HasPrefix(do, test.do) || (do == "") != (test.do == "") {
+			t.Errorf("%v: got %q, %q", test.err, why, do)
 		}
 	}
 }

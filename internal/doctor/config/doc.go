@@ -15,8 +15,8 @@
 //	token            the token resolves, and is not part of the config
 //	assistants       the assistants resolve, and are listed
 //	options          the other options are accepted
-//	limit            there is a limit, and one for all visitors together
-//	trusted_proxies  clients behind a proxy can be told apart
+//	limit            there is a limit, and one for all visitors together, and visitors do not choose its key
+//	trusted_proxies  clients behind a proxy can be told apart, and cannot pose as others
 //	grace_period     open answers get an end when Caddy exits
 //	write_timeout    the server does not cut long answers
 //	logging          nothing that was asked or answered is logged

@@ -117,12 +117,12 @@ func (h *handler) destination(p probe) string {
 	if err != nil {
 		return ""
 	}
-	return location.Hostname()
+	return requestHost(location.Hostname())
 }
 
-// changed explains that the path, or the method, is no longer the one that the chat's matcher has. answers is the handler
-// that answers instead; nil if none does.
-func (c *chat) changed(a arrival, by *change, answers *handler) (found, do string) {
+// changed explains that the path, or the method, is no longer the one that the chat's matcher has. instead is the handler
+// that answers now; nil if none does.
+func (c *chat) changed(a arrival, by *change, instead *handler) (found, do string) {
 	path, request := a.path.example(), a.path.request()
 	to := values.Printable(by.to)
 	block := c.handlePathAround(by)
@@ -132,7 +132,7 @@ func (c *chat) changed(a arrival, by *change, answers *handler) (found, do strin
 			"Let `method` leave out the chat's path:\n@others not path " + path + "\nmethod @others " + to
 	case directive == "try_files":
 		return fmt.Sprintf("%s does not reach it: `%s` changes the path to %s first", request, c.tryFiles(by.at), to),
-			ownHandle(path, c.tryFiles(by.at), answers.written())
+			ownHandle(path, c.tryFiles(by.at), instead.written())
 	case block != nil:
 		found = fmt.Sprintf("%s does not reach it: `%s` changes the path to %s, which the matcher in it does not match",
 			request, block.block(), to)
@@ -145,7 +145,7 @@ func (c *chat) changed(a arrival, by *change, answers *handler) (found, do strin
 		return found, fmt.Sprintf("In `%[1]s`, write the path without its beginning:\n%[1]s {\n\tillumichat %[2]s {\n\t\t…\n\t}\n}", block.block(), to)
 	default:
 		return fmt.Sprintf("%s does not reach it: `%s` changes the path to %s first", request, directive, to),
-			ownHandle(path, directive+" …", answers.written())
+			ownHandle(path, directive+" …", instead.written())
 	}
 }
 
@@ -162,7 +162,7 @@ func (h *handler) written() string {
 
 // answererAfter returns the directive that answers the requests which the last of some routes lets pass; "" if none does.
 func (c *chat) answererAfter(at []*route) string {
-	level := min(c.shared(at), len(c.lists)-1)
+	level := min(c.shared(at), len(at)-1, len(c.lists)-1)
 	list := c.lists[level]
 	for _, r := range list[slices.Index(list, at[level])+1:] {
 		if h := answerer(r); h != nil {

@@ -36,11 +36,17 @@ func (e *examination) checkHeader(h *handler) {
 		e.add(doctor.Warning, "cors", found, "It lets no other page use the chat, which refuses pages of other origins.",
 			keepAway+" If pages of another origin may chat, name it:\nallow_origins https://www.example.com")
 	case !last: // the chat replaces them
-	case slices.Contains(fields, allowOrigin):
+	case slices.ContainsFunc(fields, includesAllowOrigin):
 		e.checkAllowOrigin(config.Response.HeaderOps, found)
 	default:
 		e.add(doctor.Warning, "cors", found+", and runs after the chat", "The chat's own values are lost.", keepAway+" The chat writes these fields itself.")
 	}
+}
+
+// includesAllowOrigin reports whether a name is that of the field, or one with a wildcard that matches it.
+func includesAllowOrigin(name string) bool {
+	beginning, isWild := strings.CutSuffix(name, "*")
+	return name == allowOrigin || isWild && strings.HasPrefix(allowOrigin, beginning)
 }
 
 // checkAllowOrigin reports what a `header` that runs after the chat makes of the origin that the chat names.

@@ -43,7 +43,7 @@ func newEvaluator(name string, raw json.RawMessage) evaluator {
 		}
 		return newCaddyMatcher(name, raw)
 	case "expression":
-		if isPlain(expressionOf(raw)) {
+		if isSimple(expressionOf(raw)) {
 			return newCaddyMatcher(name, raw)
 		}
 	case "not":
@@ -88,18 +88,18 @@ var (
 	celWord        = regexp.MustCompile(`[A-Za-z_]\w*`)
 )
 
-// plainWords are the words of an expression that needs no more than a made-up request has.
-var plainWords = []string{
+// simpleWords are the words of an expression that needs no more than a made-up request has.
+var simpleWords = []string{
 	"path", "path_regexp", "method", "host", "true", "false", "in", "contains", "endsWith", "startsWith", "matches", "lowerAscii", "size",
 	"{http.request.uri.path}", "{http.request.method}", "{http.request.host}",
 }
 
-// isPlain reports whether an expression is about a request's host, path and method only.
-func isPlain(expression string) bool {
+// isSimple reports whether an expression is about a request's host, path and method only.
+func isSimple(expression string) bool {
 	rest := celText.ReplaceAllString(expression, "")
 	words := celPlaceholder.FindAllString(rest, -1)
 	words = append(words, celWord.FindAllString(celPlaceholder.ReplaceAllString(rest, ""), -1)...)
-	return !slices.ContainsFunc(words, func(word string) bool { return !slices.Contains(plainWords, word) })
+	return !slices.ContainsFunc(words, func(word string) bool { return !slices.Contains(simpleWords, word) })
 }
 
 // caddyMatcher is one of Caddy's own matchers, and as good as in a running Caddy.
