@@ -928,6 +928,8 @@ func (r *randomSite) directives(depth int) {
 			"uri strip_prefix "+r.path(),
 			"uri strip_suffix "+r.pick("/b", "/c"),
 			"uri replace /b /c",
+			"uri path_regexp ^/[ab]/ /",
+			"rewrite "+r.pattern()+" "+r.path()+"{uri}",
 			"try_files {path} "+r.pick("/index.html", "=404", "{path}/", "/index.html?{query}&p={path}"),
 			"file_server",
 			"method "+r.pattern()+" "+r.pick("GET", "POST"),

@@ -61,7 +61,7 @@ func (e *examination) checkTrust() {
 	case e.countsClients() && e.server.TrustedProxiesStrict == 0 && e.server.readsForwardedFor():
 		e.add(doctor.Warning, "trusted_proxies", "`trusted_proxies_strict` is missing, so the first address of X-Forwarded-For counts",
 			"Most proxies append to that header, so a visitor writes its first address.",
-			"Write in the global options:\nservers {\n\ttrusted_proxies …\n\ttrusted_proxies_strict\n}")
+			"Write it in the global options, too:\nservers {\n\t…\n\ttrusted_proxies_strict\n}")
 	}
 }
 
