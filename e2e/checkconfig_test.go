@@ -218,6 +218,13 @@ var placements = []placement{
 		keep:       "handle /api/* {\nreverse_proxy 127.0.0.1:1\n}\n",
 	},
 	{
+		name:       "lone-handle",
+		directives: "handle {\nreverse_proxy 127.0.0.1:1\n}\nimport chat /api/chat-proxy",
+		path:       "/api/chat-proxy",
+		fault:      "a POST to /api/chat-proxy does not reach it: `reverse_proxy` in `handle` or `route` answers first",
+		do:         []string{"handle {\n\treverse_proxy …\n}"},
+	},
+	{
 		name:       "handle-without-answer",
 		directives: "handle /api* {\nheader X-Site api\n}\nhandle {\nimport chat /api\n}",
 		path:       "/api",
@@ -608,6 +615,8 @@ func TestCheckFindsFaults(t *testing.T) {
 		{"nothing", soundly(), "", ""},
 		{"no chat", "example.com {\n\tfile_server\n}\n", "wrong chat: the config has no illumichat directive", "illumichat /api/chat-proxy {"},
 		{"order last", soundly("global", "order illumichat last"), "wrong reachable: a POST to /chat does not reach it: `file_server` answers first", "Remove the `order` option of `illumichat` or `file_server`"},
+		{"order of another", soundly("global", "order reverse_proxy before rewrite", "directives", "reverse_proxy localhost:9000"),
+			"wrong reachable: a POST to /chat does not reach it: `reverse_proxy` answers first", "Remove the `order` option of `illumichat` or `reverse_proxy`"},
 		{"whole site", soundly("matcher", ""), "wrong whole_site: it takes every request of the site, so `file_server` gets none", "illumichat /api/chat-proxy {"},
 		{"star", soundly("matcher", "*"), "wrong whole_site: it takes every request of the site, so `file_server` gets none", ""},
 		{"the rest of a site", soundly("directives", "@chat not path /static/*", "matcher", "@chat"), "", ""},

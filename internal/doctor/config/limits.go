@@ -15,7 +15,7 @@ const (
 	peerAddress   = "http.request.remote.host"
 )
 
-// chosen are the beginnings of placeholders whose values a visitor writes as he likes.
+// chosen are the beginnings of placeholders whose values visitors choose.
 var chosen = []string{
 	"http.request.header.", "http.request.cookie.", "http.request.uri.query", "http.request.orig_uri.query", "http.request.uri.prefixed_query",
 }
@@ -81,7 +81,7 @@ func (e *examination) chosenIn(l Limit) string {
 	return ""
 }
 
-// hasAnyHost reports whether the chat answers at hosts that no one has listed.
+// hasAnyHost reports whether the chat answers at hosts that the config does not name.
 func (e *examination) hasAnyHost() bool {
 	return slices.ContainsFunc(e.found, func(one candidate) bool { return one.host.kind != exact })
 }

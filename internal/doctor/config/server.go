@@ -135,7 +135,7 @@ func checkGracePeriod(app *caddyhttp.App, local bool, report doctor.Report) {
 	}
 	report.Add(doctor.Finding{
 		Level: level, Check: "grace_period", Where: "global options", Found: "there is no `grace_period`",
-		Why: "When Caddy exits, it waits for open answers, until whatever stops it kills it and cuts them.",
+		Why: "When Caddy exits, it waits for open answers, until the service manager kills it and cuts them.",
 		Do:  "Write in the global options:\ngrace_period 10s",
 	})
 }
