@@ -48,7 +48,7 @@ func unmarshalCount(d *caddyfile.Dispenser, count *int) error {
 	}
 	n, err := strconv.Atoi(word)
 	if err != nil || n < 0 {
-		return d.Errf("%s: '%s' is not a whole number from 0; %s", name, values.Printable(word), exampleOf(name))
+		return d.Errf("%s: '%s' is not a whole number of at least 0; %s", name, values.Printable(word), exampleOf(name))
 	}
 	*count = n
 	return nil
@@ -166,6 +166,14 @@ var synonyms = map[string]string{
 	"retries": "retry", "max_connections": "max_streams", "quota": "limit",
 }
 
+// didYouMean returns the end of an error about an option that there is not: the one that may be meant, or nothing.
+func didYouMean(name string, options []string) string {
+	if meant := synonyms[strings.ToLower(name)]; slices.Contains(options, meant) {
+		return "; did you mean " + meant + "?"
+	}
+	return values.DidYouMean(name, options...)
+}
+
 // The options of the blocks of retry and resume.
 var (
 	retryOptions  = []string{"attempts", "backoff", "on"}
@@ -187,7 +195,7 @@ func blockOf(name string) string {
 func unknownIn(d *caddyfile.Dispenser, block string, options []string) error {
 	name := d.Val()
 	if _, ok := examples[name]; ok {
-		return d.Errf("unrecognized subdirective '%s' of %s; it belongs outside of this block", name, block)
+		return d.Errf("unrecognized subdirective '%s' of %s; it belongs outside this block", name, block)
 	}
 	return d.Errf("unrecognized subdirective '%s' of %s%s", values.Printable(name), block, values.DidYouMean(name, options...))
 }

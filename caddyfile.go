@@ -121,7 +121,7 @@ func (h *Handler) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-// matcherInstead says what to write instead of a word behind the directive that is not a matcher.
+// matcherInstead says what to write instead of a word after the directive that is not a matcher.
 func matcherInstead(word string) string {
 	if strings.HasPrefix(word, "/") {
 		return "several paths need a named matcher, such as: @chat path /chat /help"
@@ -192,12 +192,9 @@ func (h *Handler) unmarshalSubdirective(d *caddyfile.Dispenser, name string) err
 		return d.Errf("unrecognized subdirective '%s'; a token is written: token {env.NAME}", values.Printable(name))
 	}
 	if block := blockOf(name); block != "" {
-		return d.Errf("unrecognized subdirective '%s'; it belongs into the block of %s", name, block)
+		return d.Errf("unrecognized subdirective '%s'; it belongs in the block of %s", name, block)
 	}
-	if meant := synonyms[strings.ToLower(name)]; meant != "" {
-		return d.Errf("unrecognized subdirective '%s'; did you mean %s?", name, meant)
-	}
-	return d.Errf("unrecognized subdirective '%s'%s", name, values.DidYouMean(name, slices.Sorted(maps.Keys(examples))...))
+	return d.Errf("unrecognized subdirective '%s'%s", name, didYouMean(name, slices.Sorted(maps.Keys(examples))))
 }
 
 // unmarshalToken must not return errors that print the current word, as d.ArgErr does: the word is part of the
@@ -313,7 +310,7 @@ func (h *Handler) unmarshalLimit(d *caddyfile.Dispenser) error {
 }
 
 func (c *Retry) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	if err := values.NoArgs(d, "retry takes a block; write attempts, backoff and on in it"); err != nil {
+	if err := values.NoArgs(d, "retry takes no argument; write attempts, backoff or on in its block"); err != nil {
 		return err
 	}
 	seen := make(specified)
@@ -349,7 +346,7 @@ func (c *Retry) unmarshalAttempts(d *caddyfile.Dispenser) error {
 		return err
 	}
 	if c.Attempts, err = strconv.Atoi(word); err != nil || c.Attempts < 1 {
-		return d.Errf("attempts: '%s' is not a whole number from 1; %s", values.Printable(word), exampleOf("attempts"))
+		return d.Errf("attempts: '%s' is not a whole number of at least 1; %s", values.Printable(word), exampleOf("attempts"))
 	}
 	return nil
 }
@@ -446,7 +443,7 @@ func (h *Handler) unmarshalStore(d *caddyfile.Dispenser) error {
 		return err
 	}
 	if _, ok := module.(store.Module); !ok {
-		return here.Errf("'%s' is no store", name)
+		return here.Errf("'%s' is not a store", name)
 	}
 	h.StoreRaw = caddyconfig.JSONModuleObject(module, "module", name, nil)
 	return nil

@@ -16,6 +16,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/doctor"
 	"github.com/illumichat/caddy-illumichat/internal/doctor/config"
 	"github.com/illumichat/caddy-illumichat/internal/doctor/site"
+	"github.com/illumichat/caddy-illumichat/internal/values"
 )
 
 func init() {
@@ -81,7 +82,7 @@ and 0 if all is well or there are only warnings.`,
 	f.BoolVar(&flags.site.NoChat, "no-chat", false, "Send no chat, so that the check costs nothing")
 	f.BoolVar(&flags.site.Insecure, "insecure", false, "Accept any certificate")
 	f.StringVar(&flags.site.Admin, "admin", "", "The address of the site's admin API, such as localhost:2019")
-	f.BoolVar(&flags.json, "json", false, "Print a JSON object a line")
+	f.BoolVar(&flags.json, "json", false, "Print one JSON object per line, and the totals in the last one")
 	return c
 }
 
@@ -150,7 +151,7 @@ func (f *checkFlags) checkSite(ctx context.Context, url string, report doctor.Re
 func (f *checkFlags) checkConfig(report doctor.Report) error {
 	adapted, _, _, err := caddycmd.LoadConfig(f.config, f.adapter)
 	if err != nil {
-		return err
+		return values.PrintableError(err)
 	}
-	return config.Check(adapted, inspect, report)
+	return values.PrintableError(config.Check(adapted, inspect, report))
 }

@@ -24,7 +24,7 @@ var (
 	}
 	errLoop = &apierror.Error{
 		Status: http.StatusLoopDetected, Code: apierror.CodeBadGateway,
-		Text: "the endpoint of this chat leads back to the chat itself", Hint: apierror.HintLoop,
+		Text: "the endpoint of this chat leads back to a chat of this site", Hint: apierror.HintLoop,
 	}
 	errMethodOfResumable = &apierror.Error{
 		Status: http.StatusMethodNotAllowed, Code: apierror.CodeMethodNotAllowed,

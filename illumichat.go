@@ -104,7 +104,7 @@ type Handler struct {
 	// Default: the only assistant. If there are several, a page must name one.
 	DefaultAssistant string `json:"default_assistant,omitempty"`
 
-	// The largest request body, in bytes, from 1024. Default: 1048576 (1 MiB).
+	// The largest request body, in bytes; at least 1024. Default: 1048576 (1 MiB).
 	MaxBodySize int64 `json:"max_body_size,omitempty"`
 
 	// The maximum number of messages in one request. Default: 0, no limit except the body's size.
@@ -322,7 +322,7 @@ func checkSize(size int64) error {
 	case size < 0:
 		return fmt.Errorf("%d is negative", size)
 	case size < minSize:
-		return fmt.Errorf("%d bytes are too few; write a number and a unit, such as 64KiB, or in JSON the number of bytes, such as 65536", size)
+		return fmt.Errorf("%d bytes is less than the minimum, 1KiB; write a number and a unit, such as 64KiB, or in JSON the number of bytes, such as 65536", size)
 	}
 	return nil
 }
@@ -414,11 +414,11 @@ func (h *Handler) Validate() error {
 	if len(h.Assistants) > 1 && slices.Contains(h.Assistants, chat.Any) {
 		return chat.ErrAnyAmongOthers
 	}
-	if h.DefaultAssistant != "" {
-		if err := chat.CheckDefault(h.DefaultAssistant, h.Assistants, h.Aliases); err != nil {
-			return fmt.Errorf("default_assistant: %w", err)
-		}
-	}
+	return h.validateOptions()
+}
+
+// validateOptions is Validate for all options but the assistants.
+func (h *Handler) validateOptions() error {
 	if err := checkSize(h.MaxBodySize); err != nil {
 		return fmt.Errorf("max_body_size: %w", err)
 	}

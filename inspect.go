@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/illumichat/caddy-illumichat/internal/chat"
@@ -38,7 +39,7 @@ func inspect(raw json.RawMessage) config.Options {
 	checked.Token = h.inspectToken()
 	checked.Assistants = h.inspectAssistants()
 	checked.AnyAssistant = h.rules != nil && h.rules.AllowsAny()
-	checked.Other = values.PrintableError(h.inspectOthers(checked.Assistants))
+	checked.Other = values.PrintableError(h.inspectOthers())
 	if h.exchanges.endpoint != nil {
 		for _, w := range h.warnings() {
 			checked.Warnings = append(checked.Warnings, config.Warning{Found: w.found, Do: w.do})
@@ -84,18 +85,17 @@ func (h *Handler) inspectAssistants() error {
 	if len(h.Assistants) == 0 && len(h.Aliases) == 0 {
 		return chat.ErrNoAssistants
 	}
+	if len(h.Assistants) > 1 && slices.Contains(h.Assistants, chat.Any) {
+		return chat.ErrAnyAmongOthers
+	}
 	var err error
 	h.rules, err = chat.NewRules(h.chatConfig())
 	return values.PrintableError(err)
 }
 
-// inspectOthers returns an error of the options other than the token and the assistants. Some errors of assistants have been
-// found before.
-func (h *Handler) inspectOthers(assistants error) error {
-	if err := h.Validate(); err != nil {
-		if assistants != nil {
-			return nil
-		}
+// inspectOthers returns an error of the options other than the token and the assistants.
+func (h *Handler) inspectOthers() error {
+	if err := h.validateOptions(); err != nil {
 		return err
 	}
 	var err error

@@ -69,15 +69,15 @@ func (l startedListener) Handle(context.Context, caddy.Event) error {
 // String keeps the handler out of Caddy's debug log, which prints each listener of an event.
 func (startedListener) String() string { return "http.handlers.illumichat" }
 
-// announce shows a handler whose config runs in the admin API, and creates the metrics of its assistants. From now on, the
-// handler's log lines say of which site they are.
+// announce lists the handler in the admin API, now that its config runs, and creates the metrics of its assistants. From now
+// on, the handler's log lines name its site.
 func (h *Handler) announce() {
 	h.notePlace()
 	runningHandlers.add(h)
 	telemetry.BeginAssistants(h.rules.Labels())
 }
 
-// noteValidation logs what the operator should check in a config that is only validated, as it never runs. A config that
+// noteValidation logs what the operator should check in a config that Caddy only validates: such a config never runs. A config that
 // Caddy has refused, or could not start, logs nothing of it: Caddy has said why.
 func (h *Handler) noteValidation() {
 	if cause := h.endCause(); cause != nil && cause.Error() == validated {
@@ -88,8 +88,8 @@ func (h *Handler) noteValidation() {
 // validated is the cause with which Caddy ends a config that it has validated.
 const validated = "validation complete"
 
-// notePlace finds the handler's site, and logs what the operator should check. Caddy has no complete config before, in which
-// the site could be found.
+// notePlace finds the handler's site, and logs what the operator should check. Before this, the config is not complete, so the
+// site could not be found.
 func (h *Handler) notePlace() {
 	h.place = h.places.of(h)
 	h.log.AddFields(h.place.fields()...)

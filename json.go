@@ -24,6 +24,11 @@ type plainHandler Handler
 // value is wrong.
 func (h *Handler) UnmarshalJSON(config []byte) error {
 	err := caddy.StrictUnmarshalJSON(config, (*plainHandler)(h))
+	for _, raw := range []*json.RawMessage{&h.TransportRaw, &h.StoreRaw} {
+		if string(*raw) == "null" { // as for each other field
+			*raw = nil
+		}
+	}
 	if err == nil { // the configs of other modules are not decoded yet
 		return cmp.Or(checkModuleJSON("transport", h.TransportRaw), checkModuleJSON("store", h.StoreRaw))
 	}
@@ -61,7 +66,7 @@ func checkJSON(name string, t reflect.Type, value json.RawMessage) error {
 
 // checkModuleJSON returns an error unless the config of another module is an object, or missing.
 func checkModuleJSON(name string, value json.RawMessage) error {
-	if value == nil {
+	if len(value) == 0 {
 		return nil
 	}
 	return mustBe(name, value, '{', "an object, such as "+exampleOfJSON(name))
@@ -74,13 +79,13 @@ func checkJSONObject(name string, t reflect.Type, value json.RawMessage) error {
 	}
 	fields := jsonFields(t)
 	for _, key := range slices.Sorted(maps.Keys(object)) {
-		field, ok := fields[key]
+		field, ok := fields[strings.ToLower(key)] // encoding/json ignores the letter case
 		if !ok {
 			of := ""
 			if name != "" {
 				of = " of " + name
 			}
-			return fmt.Errorf("unknown field %q%s%s", values.Printable(key), of, values.DidYouMean(key, slices.Sorted(maps.Keys(fields))...))
+			return fmt.Errorf("unknown field %q%s%s", values.Printable(key), of, didYouMean(key, slices.Sorted(maps.Keys(fields))))
 		}
 		inner := key
 		if name != "" {
@@ -106,7 +111,7 @@ func checkJSONList(name string, t reflect.Type, value json.RawMessage) error {
 	return nil
 }
 
-// checkJSONDuration returns an error for a duration that Caddy cannot read. A number is one in nanoseconds.
+// checkJSONDuration returns an error for a duration that Caddy cannot read. A number is a duration in nanoseconds.
 func checkJSONDuration(name string, value json.RawMessage) error {
 	var d caddy.Duration
 	if json.Unmarshal(value, &d) == nil {
@@ -152,14 +157,23 @@ func kindOfJSON(value json.RawMessage) string {
 	case 't', 'f':
 		return string(value)
 	}
-	return "another number"
+	return "a number"
 }
 
 // exampleOfJSON returns an example of a field's list or object.
 func exampleOfJSON(name string) string {
+	if strings.HasPrefix(name, "limits[") {
+		return `{"requests": 20, "window": "1h"}`
+	}
 	switch name {
 	case "":
 		return `{"token": "{env.NAME}", "assistants": ["asst_abc123"]}`
+	case "assistants":
+		return `["asst_abc123"]`
+	case "roles":
+		return `["user", "assistant"]`
+	case "pass_fields":
+		return `["temperature"]`
 	case "aliases":
 		return `{"support": "asst_abc123"}`
 	case "limits":

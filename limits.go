@@ -65,7 +65,7 @@ func (l *Limit) validate() error {
 	case l.Requests < 1 || l.Requests > maxLimit:
 		return fmt.Errorf("the number of requests, %d, is not from 1 to %d", l.Requests, maxLimit)
 	case l.Window < minWindow:
-		return fmt.Errorf("a window of %s is shorter than %s; write one such as 1h (in JSON \"1h\")", time.Duration(l.Window), time.Duration(minWindow))
+		return fmt.Errorf("a window of %s is shorter than %s; write a window such as 1h (in JSON \"1h\")", time.Duration(l.Window), time.Duration(minWindow))
 	case l.Window > maxWindow:
 		return fmt.Errorf("a window of %s is longer than %s", time.Duration(l.Window), time.Duration(maxWindow))
 	}

@@ -30,7 +30,7 @@ var (
 // redisStore is the ID of the store whose package is not in every build.
 var redisStore = storeModules.namespace + ".redis"
 
-var errNoRedis = errors.New("this build of Caddy has no store redis; build it --with github.com/illumichat/caddy-illumichat/store/redisstore")
+var errNoRedis = errors.New("this build of Caddy has no redis store; build Caddy with xcaddy build --with github.com/illumichat/caddy-illumichat/store/redisstore")
 
 // check is checkName for the config of a module in JSON. Caddy reports a config without a name.
 func (k moduleKind) check(config json.RawMessage) error {

@@ -37,6 +37,6 @@ func (h *Handler) checkShared(header http.Header, shared string) {
 	if shared == "" || origin.IsShared(header, shared) {
 		return
 	}
-	h.log.Report(zapcore.WarnLevel, "unshared", "browsers keep the answer from pages of an allowed origin",
+	h.log.Report(zapcore.WarnLevel, "unshared", "browsers do not let pages of an allowed origin read the answer",
 		"a header directive with defer, > or - changes Access-Control-Allow-Origin after the chat has set it; keep that directive from the chat's path")
 }

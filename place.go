@@ -21,7 +21,7 @@ import (
 type place struct {
 	Server string   `json:"server,omitempty"` // the name in the config's servers
 	Hosts  []string `json:"hosts,omitempty"`  // of the innermost matcher that has some
-	Paths  []string `json:"paths,omitempty"`  // of the innermost matcher that has some, behind those around it
+	Paths  []string `json:"paths,omitempty"`  // of the innermost matcher that has some; the paths around it come first if it lacks their beginning
 
 	narrowed bool // a matcher other than one of hosts is on the way
 }
@@ -37,6 +37,9 @@ func (p place) within(route caddyhttp.Route) place {
 				continue
 			case *caddyhttp.MatchPath:
 				paths = append(paths, *m...)
+				if slices.Contains(*m, "*") || slices.Contains(*m, "/*") {
+					continue
+				}
 			}
 			p.narrowed = true
 		}
@@ -216,9 +219,10 @@ func (m *placeMap) logOnce() {
 }
 
 // msgNoLimit is logged when the config loads.
-const msgNoLimit = "no limit is set, so whoever finds the chat can spend the token's quota"
+const msgNoLimit = "no limit is set, so anyone who finds the chat can spend the token's quota"
 
-// names returns the places of the handlers that match, sorted. Places with equal names have their servers with them.
+// names returns the places of the handlers that match, sorted. Places on several servers with equal names have their servers
+// with them.
 func (m *placeMap) names(match func(*Handler, place) bool) []string {
 	servers := make(map[string][]string)
 	for h, at := range m.places {
@@ -228,6 +232,8 @@ func (m *placeMap) names(match func(*Handler, place) bool) []string {
 	}
 	var names []string
 	for name, all := range servers {
+		slices.Sort(all)
+		all = slices.Compact(all)
 		for _, server := range all {
 			if len(all) > 1 {
 				names = append(names, name+" ("+server+")")

@@ -51,6 +51,8 @@ func TestPlaces(t *testing.T) {
 				routeOf(hosts, nil, subroute(routeOf(nil, paths, chat("site")), routeOf(caddyhttp.MatchHost{"inner.example.com"}, nil, chat("inner host")))),
 				routeOf(hosts, caddyhttp.MatchPath{"/api/*"}, subroute(routeOf(nil, caddyhttp.MatchPath{"/api/chat"}, chat("handle")))),
 				routeOf(hosts, caddyhttp.MatchPath{"/api/*"}, subroute(routeOf(nil, paths, chat("handle_path")))),
+				routeOf(hosts, nil, subroute(routeOf(nil, caddyhttp.MatchPath{"/*"}, chat("every path")))),
+				routeOf(hosts, caddyhttp.MatchPath{"/a/*"}, subroute(routeOf(nil, caddyhttp.MatchPath{"/b/*"}, subroute(routeOf(nil, paths, chat("three levels")))))),
 				routeOf(hosts, nil, &intercept.Intercept{HandleResponse: inResponse(routeOf(nil, paths, chat("intercept")))}),
 				routeOf(hosts, nil, &reverseproxy.Handler{HandleResponse: inResponse(routeOf(nil, paths, chat("reverse_proxy")))}),
 				routeOf(hosts, nil, &caddyhttp.Subroute{Errors: &caddyhttp.HTTPErrorConfig{Routes: caddyhttp.RouteList{routeOf(nil, nil, chat("errors of a site"))}}}),
@@ -72,6 +74,7 @@ func TestPlaces(t *testing.T) {
 	want := []string{
 		"errors of a site: srv0 example.com, narrowed false",
 		"errors: srv0 example.com, narrowed false",
+		"every path: srv0 example.com /*, narrowed false",
 		"everywhere: srv0 srv0, narrowed false",
 		"handle: srv0 example.com /api/chat, narrowed true",
 		"handle_path: srv0 example.com /api/* /chat, narrowed true",
@@ -82,6 +85,7 @@ func TestPlaces(t *testing.T) {
 		"reverse_proxy: srv0 example.com /chat, narrowed true",
 		"several sets: srv0 example.com,example.org, narrowed true",
 		"site: srv0 example.com /chat, narrowed true",
+		"three levels: srv0 example.com /a/* /b/* /chat, narrowed true",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got\n%q\nwant\n%q", got, want)

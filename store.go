@@ -29,7 +29,7 @@ func (h *Handler) loadStore(ctx caddy.Context) (store.Module, error) {
 	}
 	module, ok := loaded.(store.Module)
 	if !ok {
-		return nil, fmt.Errorf("%T is no store", loaded)
+		return nil, fmt.Errorf("%T is not a store", loaded)
 	}
 	return module, nil
 }

@@ -2,7 +2,6 @@ package illumichat
 
 import (
 	"maps"
-	"net"
 	"slices"
 	"strings"
 	"time"
@@ -48,17 +47,17 @@ func (h *Handler) warnings() []warning {
 	var all []warning
 	add := func(found, do string, fields ...zap.Field) { all = append(all, warning{found, do, fields}) }
 	if token, err := h.exchanges.token.Get(); err == nil && token.Len() > 0 && !h.exchanges.token.HasDocumentedForm() {
-		add("the token is not of the documented form, ic_ and 40 letters and digits", "")
+		add("the token does not have the documented form, ic_ and 40 letters and digits", "")
 	}
 	endpoint := h.exchanges.endpoint.URL
-	if endpoint.Scheme == "http" && !isLoopback(endpoint.Hostname()) {
+	if endpoint.Scheme == "http" && !values.IsLoopback(endpoint.Hostname()) {
 		add("the endpoint is not encrypted, so the token can be read on the way to it", "")
 	}
 	if endpoint.Path == "" || endpoint.Path == "/" {
 		add("the endpoint has no path, so it is probably not the chat API", "write the whole URL, such as "+upstream.DefaultEndpoint)
 	}
 	if h.ResponseTimeout > h.MaxDuration {
-		add("response_timeout is longer than max_duration, which ends a chat before", "raise max_duration, or leave response_timeout out",
+		add("response_timeout is longer than max_duration, which ends the chat first", "raise max_duration, or leave response_timeout out",
 			zap.Duration("response_timeout", time.Duration(h.ResponseTimeout)), zap.Duration("max_duration", time.Duration(h.MaxDuration)))
 	}
 	for _, name := range slices.Sorted(maps.Keys(h.Aliases)) {
@@ -69,24 +68,12 @@ func (h *Handler) warnings() []warning {
 	return all
 }
 
-// isLoopback reports whether host is this machine.
-func isLoopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
-}
-
 // mostShown bounds how many assistants an error or a line of the log names.
 const mostShown = 3
 
-// shownAssistants returns the assistants as they are configured, to tell one of many handlers from the others. It leaves out
-// what does not look like an assistant, because that may be the token in the wrong place.
+// shownAssistants returns the assistants as they are configured, to tell one of many handlers from the others.
 func (h *Handler) shownAssistants() string {
-	var names []string
-	for _, name := range slices.Concat(h.Assistants, slices.Sorted(maps.Keys(h.Aliases))) {
-		if name = values.Printable(name); chat.LooksLikeID(name) || values.IsPlaceholder(name) {
-			names = append(names, name)
-		}
-	}
+	names := chat.ShownNames(slices.Concat(h.Assistants, slices.Sorted(maps.Keys(h.Aliases))))
 	if len(names) > mostShown {
 		names = append(names[:mostShown:mostShown], "…")
 	}

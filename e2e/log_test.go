@@ -325,7 +325,7 @@ func TestWarningsOfAValidation(t *testing.T) {
 	}
 }
 
-// A config that Caddy refuses, for another reason, never answers a chat. So nothing of it is a warning.
+// A config that Caddy refuses for another reason logs no warnings, because it never answers a chat.
 func TestRefusedConfigWarnsOfNothing(t *testing.T) {
 	t.Setenv("ILLUMICHAT_API_TOKEN", sandbox.Token)
 	s := sitetest.Serve(t, "respond 404")

@@ -77,6 +77,9 @@ func TestMistakesInConfigs(t *testing.T) {
 		{"an alias by a placeholder", good + "alias {env.TEST_A} x", []string{"alias: the name \"{env.TEST_A}\" is a placeholder", "Caddyfile:"}},
 		{"a default that is not listed", good + "default_assistant sales", []string{`default_assistant: "sales": it is neither a listed id nor an alias; write one of: asst_1`, "Caddyfile:"}},
 
+		{"a misspelled default", goodToken + "assistants asst_AbCdEf\nalias support asst_2\ndefault_assistant asst_AbCdEg", []string{"did you mean asst_AbCdEf?"}},
+		{"a default in another case", goodToken + "assistants asst_1\nalias support asst_2\ndefault_assistant Support", []string{"did you mean support?"}},
+
 		// Misspelled names, with the ones that were meant.
 		{"assistant", goodToken + "assistant asst_1", []string{"'assistant'; did you mean assistants?", "Caddyfile:"}},
 		{"asistants", goodToken + "asistants asst_1", []string{"'asistants'; did you mean assistants?"}},
@@ -86,16 +89,16 @@ func TestMistakesInConfigs(t *testing.T) {
 		{"max_body", good + "max_body 1MiB", []string{"'max_body'; did you mean max_body_size?"}},
 		{"an option of resume", good + "resume {\nmaxsize 1MiB\n}", []string{"'maxsize' of resume; did you mean max_size?"}},
 
-		{"an owner outside of resume", good + "owner {http.auth.user.id}", []string{"unrecognized subdirective 'owner'; it belongs into the block of resume"}},
-		{"a limit within resume", good + "resume {\nlimit 20 1h\n}", []string{"unrecognized subdirective 'limit' of resume; it belongs outside of this block"}},
+		{"an owner outside of resume", good + "owner {http.auth.user.id}", []string{"unrecognized subdirective 'owner'; it belongs in the block of resume"}},
+		{"a limit within resume", good + "resume {\nlimit 20 1h\n}", []string{"unrecognized subdirective 'limit' of resume; it belongs outside this block"}},
 		{"api_key", "api_key {env.ILLUMICHAT_API_TOKEN}", []string{"'api_key'; did you mean token?"}},
 		{"timeout", good + "timeout 60s", []string{"'timeout'; did you mean max_duration?"}},
 
 		// Durations, sizes and numbers.
 		{"a duration without a unit", good + "heartbeat 30", []string{"heartbeat: '30' is neither a duration, such as 30s, nor off", "Caddyfile:"}},
 		{"24 hours without a unit", good + "limit 20 24", []string{"limit: '24' is not a duration, such as 1h; an example is: limit 20 1h"}},
-		{"a size of a few bytes", good + "max_body_size 64", []string{"max_body_size: 64 bytes are too few", "64KiB", "Caddyfile:"}},
-		{"an answer of a few bytes", good + "resume {\nmax_size 10\n}", []string{"max_size: 10 bytes are too few", "64KiB", "Caddyfile:"}},
+		{"a size of a few bytes", good + "max_body_size 64", []string{"max_body_size: 64 bytes is less than the minimum, 1KiB", "64KiB", "Caddyfile:"}},
+		{"an answer of a few bytes", good + "resume {\nmax_size 10\n}", []string{"max_size: 10 bytes is less than the minimum, 1KiB", "64KiB", "Caddyfile:"}},
 		{"statuses as a class", good + "retry {\non 5xx\n}", []string{"'5xx' is not a status; write each, such as 500 502 503"}},
 		{"a limit the other way round", good + "limit 1h 20", []string{"limit: '1h' is not a whole number; an example is: limit 20 1h", "Caddyfile:"}},
 		{"a limit of four words", good + "limit 5 1h x y", []string{"unexpected argument 'y'; an example is: limit 20 1h", "Caddyfile:"}},
@@ -106,7 +109,7 @@ func TestMistakesInConfigs(t *testing.T) {
 
 		// What takes no argument.
 		{"resume off", good + "resume off", []string{"unexpected argument 'off'; resume takes a block or nothing; leave resume out"}},
-		{"retry 3", good + "retry 3", []string{"unexpected argument '3'; retry takes a block; write attempts, backoff and on in it"}},
+		{"retry 3", good + "retry 3", []string{"unexpected argument '3'; retry takes no argument; write attempts, backoff or on in its block"}},
 		{"store redis localhost", good + "store redis localhost:6379", []string{"unexpected argument 'localhost:6379'; redis takes a block", "address redis.example.com:6379"}},
 
 		// The endpoint.
@@ -227,6 +230,7 @@ func TestMistakesInTheLog(t *testing.T) {
 		{"an endpoint in the clear", good + "endpoint http://chat.example.com/api/chat", "warn", "the token can be read on the way to it", "", ""},
 		{"any assistant", goodToken + "assistants *", "warn", "list the ones that are meant for them", "", ""},
 		{"no limit", good, "info", "no limit is set", "", ""},
+		{"an endpoint by a variable that is not set", good + "endpoint {env.TEST_UNSET_ENDPOINT}", "info", "the placeholder of endpoint is empty, so the default endpoint is used", "", ""},
 		{"a store that refuses connections", good + "store redis {\naddress " + closed + "\n}", "warn", "Redis cannot be reached", "", "connection refused"},
 		{"a store whose host does not exist", good + "store redis {\naddress nowhere.invalid:6379\n}", "warn", "Redis cannot be reached", "", "no such host"},
 
@@ -270,6 +274,24 @@ func TestMistakesInTheLog(t *testing.T) {
 			}
 			wantRefused(t, ":80 {\nillumichat {\ntoken {file."+file+"}\nassistants asst_1\n}\n}", []string{"permission denied"})
 		})
+	}
+}
+
+// A page that compresses its request is told so, not that its JSON is wrong.
+func TestCompressedRequest(t *testing.T) {
+	upstream := sitetest.NewUpstream(t, sitetest.Finishing)
+	s := sitetest.Serve(t, sitetest.ChatToURL(upstream.URL, ""))
+	for coding, status := range map[string]int{"gzip": 415, "br": 415, "identity": 200, "Identity": 200} {
+		req := sitetest.ChatRequest(t, s.Plain, sitetest.Hello)
+		req.Header.Set("Content-Encoding", coding)
+		resp := s.Send(http.DefaultTransport, req)
+		if status == 200 {
+			sitetest.OnlyFinish(t, sitetest.ReadAll(t, resp))
+			continue
+		}
+		if text := sitetest.WantError(t, resp, status, "unsupported_media_type:chat"); !strings.Contains(text, "without Content-Encoding") {
+			t.Errorf("%s: got %q", coding, text)
+		}
 	}
 }
 

@@ -594,6 +594,20 @@ func answerOnce(conn net.Conn, asked chan<- int) {
 	}
 }
 
+// A visitor who claims to be this module gets an answer: only the token shows that a request is its own.
+func TestUserAgentOfTheModule(t *testing.T) {
+	upstream := sitetest.NewUpstream(t, sitetest.Finishing)
+	s := sitetest.Serve(t, sitetest.ChatToURL(upstream.URL, ""))
+	for _, authorization := range []string{"", "Bearer", "Bearer ic_another0000000000000000000000000000000000", "Basic " + sandbox.Token} {
+		req := sitetest.ChatRequest(t, s.Plain, sitetest.Hello)
+		req.Header.Set("User-Agent", "caddy-illumichat")
+		if authorization != "" {
+			req.Header.Set("Authorization", authorization)
+		}
+		sitetest.OnlyFinish(t, sitetest.ReadAll(t, s.Send(http.DefaultTransport, req)))
+	}
+}
+
 // An endpoint that leads back to the chat is found out at the second request, and the log says what to write.
 func TestEndpointLeadsBack(t *testing.T) {
 	for _, way := range []string{"directly", "through another site"} {
@@ -608,7 +622,7 @@ func TestEndpointLeadsBack(t *testing.T) {
 			s.Reload(proxy + sitetest.ChatToURL(endpoint, ""))
 			sitetest.WantError(t, s.Ask(sitetest.Hello), http.StatusLoopDetected, "bad_gateway:upstream")
 			for _, line := range wantTold(t, s, "error", "the chat failed", 2) { // the second request, and the visitor's
-				if !strings.Contains(line.Hint, "leads back to this chat") {
+				if !strings.Contains(line.Hint, "with the same token, such as this chat itself") {
 					t.Errorf("the log does not say what is wrong: %+v", line)
 				}
 			}

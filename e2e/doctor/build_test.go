@@ -12,7 +12,7 @@ import (
 // A build without the package of the Redis store says how to build Caddy with it. The other suites' binaries have the
 // package.
 func TestBuildWithoutRedis(t *testing.T) {
-	const want = "this build of Caddy has no store redis; build it --with github.com/illumichat/caddy-illumichat/store/redisstore"
+	const want = "this build of Caddy has no redis store; build Caddy with xcaddy build --with github.com/illumichat/caddy-illumichat/store/redisstore"
 	_, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(`:80 {
 		illumichat /chat {
 			token {env.ILLUMICHAT_API_TOKEN}

@@ -18,7 +18,7 @@ func TestResume(t *testing.T) {
 		words    []string
 		expected string // other checks that find this
 	}{
-		"only POST passes":     {"if ($request_method != POST) { return 403; }", []string{"a GET does not reach it"}, ""},
+		"only POST passes":     {"if ($request_method != POST) { return 403; }", []string{"a GET does not reach the chat"}, ""},
 		"no DELETE passes":     {"if ($request_method = DELETE) { return 405; }", []string{"DELETE", "405 with an HTML page from nginx"}, ""},
 		"a page cannot choose": {`proxy_set_header Illumichat-Stream ""; proxy_set_header Host $http_host;`, []string{"the page chose"}, ""},
 		"another instance":     {"if ($request_method = GET) { rewrite ^ /other; }", []string{"cannot be found again", "store redis"}, ""},

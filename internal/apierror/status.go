@@ -58,8 +58,9 @@ func hintFor(status int) string {
 // Hints at reasons that an upstream can give with several statuses.
 const (
 	HintTokenRefused = "the upstream refused the API token; check that it was not revoked and may use this assistant"
-	HintLoop         = "the endpoint leads back to this chat; write the URL of IllumiChat's API, and not the one that your pages use"
-	HintAccount      = "check the plan and the balance of the IllumiChat account to which the token belongs"
+	HintLoop         = "the endpoint leads to a chat of this module with the same token, such as this chat itself; write the URL of IllumiChat's API, and not the one that " +
+		"your pages use"
+	HintAccount = "check the plan and the balance of the IllumiChat account to which the token belongs"
 )
 
 // passedOn returns the status that the visitor gets for an upstream's status. Some statuses concern the upstream's

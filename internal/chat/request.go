@@ -76,7 +76,7 @@ func (c *Rules) Read(r *http.Request, body io.Reader) (Chat, error) {
 	if !isJSON(r.Header.Get("Content-Type")) {
 		return Chat{}, errMediaType
 	}
-	if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
+	if coding := strings.Join(r.Header.Values("Content-Encoding"), ","); coding != "" && !strings.EqualFold(coding, "identity") {
 		return Chat{}, errCoding
 	}
 	read, err := c.readBody(r, body)

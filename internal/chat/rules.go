@@ -267,15 +267,31 @@ const mostNamed = 8
 
 // errNoDefault returns the error for a default assistant that is not configured. It names those that are.
 func errNoDefault(configured string, listed []string, aliases map[string]string) error {
-	names := slices.Concat(listed, slices.Sorted(maps.Keys(aliases)))
-	if meant := values.DidYouMean(configured, names...); meant != "" {
-		return errors.New("it is neither a listed id nor an alias" + meant)
+	names := slices.DeleteFunc(ShownNames(slices.Concat(listed, slices.Sorted(maps.Keys(aliases)))), func(name string) bool { return name == Any })
+	meant := values.DidYouMean(configured, names...)
+	if values.HasPlaceholder(configured) { // its name is not like a value
+		meant = ""
 	}
-	names = names[:min(len(names), mostNamed)]
-	for i := range names {
-		names[i] = values.Printable(names[i])
+	switch {
+	case meant != "":
+		return errors.New("it is neither a listed id nor an alias" + meant)
+	case len(names) > mostNamed:
+		names = append(names[:mostNamed:mostNamed], "…")
 	}
 	return errors.New("it is neither a listed id nor an alias; write one of: " + strings.Join(names, " "))
+}
+
+// ShownNames returns those of the configured ids and names of assistants that an error or a log may show. It leaves out those
+// that may be the API token in the wrong place: long ones that do not look like an id.
+func ShownNames(configured []string) []string {
+	const shortestToken = 16
+	var names []string
+	for _, name := range configured {
+		if name = values.Printable(name); len(name) < shortestToken || LooksLikeID(name) || values.IsPlaceholder(name) {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // CheckAlias checks the name and the configured id of an alias. It refuses a name that is the id of a listed assistant,

@@ -22,7 +22,7 @@ type Finding struct {
 	// Where is the site, the request or the part of the config that the finding is about.
 	Where string `json:"where,omitempty"`
 
-	// Found says what is the case, Why says why it matters, and Do says what to write or change.
+	// Found says what was found, Why says why it matters, and Do says what to write or change.
 	Found string `json:"found"`
 	Why   string `json:"why,omitempty"`
 	Do    string `json:"do,omitempty"`

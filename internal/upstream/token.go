@@ -89,13 +89,14 @@ type TokenSource struct {
 	path  string // of the file, which is read for each request; "" if the token is fixed
 }
 
-// NewTokenSource resolves the configured token. It returns an error if there is no usable token now, unless the token is
-// that of a file that does not exist yet: the secret of one chat must not take down all sites of a Caddy. The error names
+// NewTokenSource resolves the configured token. It returns an error if there is no usable token now, unless it is
+// that of a file with an absolute path that does not exist yet: the secret of one chat must not take down all sites of a
+// Caddy. The error names
 // the placeholder, if there is one, and never holds the token.
 func NewTokenSource(configured string) (TokenSource, error) {
 	if path, ok := values.File(configured); ok {
 		if values.HoldsToken(path) {
-			return TokenSource{}, errors.New("the token stands where the path of a file is expected")
+			return TokenSource{}, errors.New("the token is written where the path of a file is expected")
 		}
 		source := TokenSource{path: path}
 		// A relative path that does not exist may be one that is wrong from this working directory.

@@ -64,7 +64,7 @@ func TestTokenIsChecked(t *testing.T) {
 		{what: "byte order mark", value: "\ufeff" + sandbox.Token, refused: "byte order mark"},
 		{what: "a short path", value: "/etc/token", refused: "{file.PATH}"},
 		{what: "the name of a file", value: "illumichat_token.txt", refused: "{file.PATH}"},
-		{what: "a line of an env file", value: "ILLUMICHAT_API_TOKEN=" + sandbox.Token, refused: "behind the equals sign"},
+		{what: "a line of an env file", value: "ILLUMICHAT_API_TOKEN=" + sandbox.Token, refused: "follows the equals sign"},
 	}
 	file := filepath.Join(t.TempDir(), "token")
 	for _, test := range tests {

@@ -15,7 +15,7 @@ var (
 	errTokenOfParts = errors.New("the token is put together from a placeholder and other text; " +
 		"write one {env.NAME} or {file.PATH} alone, and put the whole token into that variable or file")
 	errTokenIsPath        = errors.New("the token is a path; write {file.PATH} to read it from a file")
-	errTokenIsAssignment  = errors.New("the token begins with the name of a variable; write only what is behind the equals sign")
+	errTokenIsAssignment  = errors.New("the token begins with the name of a variable; write only what follows the equals sign")
 	errTokenIsURL         = errors.New("the token is a URL; write {file.PATH} to read it from a file")
 	errTokenIsPlaceholder = errors.New("the token begins like a placeholder; one is written {env.NAME} or {file.PATH}")
 )

@@ -13,13 +13,14 @@ func DidYouMean(word string, names ...string) string {
 // mostChanges bounds how many letters of a misspelled name differ.
 const mostChanges = 3
 
-// like returns the name with the fewest letters that differ from a word, if these are less than half of the word, and no
-// other name has as few. Otherwise it returns the only name that the word is a part of, or has as a part; or "".
+// like returns the name that differs from word in the fewest letters: at most mostChanges, and fewer than half of the
+// word's. It returns "" if two names differ in as few. If no name is that near, it returns the only name that has the word as
+// a part, or is a part of it; or "".
 func like(word string, names []string) (name string) {
 	least := min((len(word)+1)/2, mostChanges+1)
 	tie := false
 	for _, candidate := range names {
-		switch d := distance(word, candidate); {
+		switch d := distance(word, strings.ToLower(candidate)); {
 		case d < least:
 			name, least, tie = candidate, d, false
 		case d == least && name != "":
@@ -33,7 +34,7 @@ func like(word string, names []string) (name string) {
 		return name
 	}
 	for _, candidate := range names {
-		if !isPart(word, candidate) && !isPart(candidate, word) {
+		if !isPart(word, strings.ToLower(candidate)) && !isPart(strings.ToLower(candidate), word) {
 			continue
 		}
 		if name != "" {

@@ -4,8 +4,9 @@ import "testing"
 
 func TestDidYouMean(t *testing.T) {
 	names := []string{"token", "assistants", "alias", "max_body_size", "max_messages", "allow_origins", "limit", "retry",
-		"body_timeout", "response_timeout", "idle_timeout", "write_timeout"}
+		"asst_AbCdEf", "body_timeout", "response_timeout", "idle_timeout", "write_timeout"}
 	for word, want := range map[string]string{
+		"asst_AbCdEg":     "asst_AbCdEf",
 		"assistant":       "assistants",
 		"asistants":       "assistants",
 		"Assistants":      "assistants",

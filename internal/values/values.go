@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"net"
 	"net/url"
 	"os"
 	"regexp"
@@ -126,6 +127,13 @@ func ReadSecret(path string, most int) ([]byte, error) {
 	value, err := io.ReadAll(io.LimitReader(f, int64(most)+3))
 	value = bytes.TrimSuffix(value, []byte("\n"))
 	return bytes.TrimSuffix(value, []byte("\r")), err
+}
+
+// IsLoopback reports whether a host is a name or an address of this machine. Browsers take localhost, and the names below it,
+// for this machine without DNS (RFC 6761, § 6.3).
+func IsLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || strings.HasSuffix(host, ".localhost") || ip != nil && ip.IsLoopback()
 }
 
 // ValidPort reports whether the port of u is from 1 to 65535, or missing, which means the scheme's default.

@@ -125,7 +125,7 @@ func (c *Redis) unmarshalDB(d *caddyfile.Dispenser) error {
 	}
 	n, err := strconv.Atoi(word)
 	if err != nil || n < 0 {
-		return d.Errf("db: '%s' is not a whole number from 0; an example is: %s", values.Printable(word), examples["db"])
+		return d.Errf("db: '%s' is not a whole number of at least 0; an example is: %s", values.Printable(word), examples["db"])
 	}
 	c.DB = n
 	return nil

@@ -92,25 +92,27 @@ func TestSentLookIsNotShared(t *testing.T) {
 	}
 }
 
-// While a look is on its way, those who come wait for the next one.
+// A look is closed to others when it is sent, and not only when Redis has answered.
 func TestLookOnItsWayIsNotShared(t *testing.T) {
 	server := redistest.Start(t)
 	s := openInstance(t, at(server.Socket))
-	eventually(t, "Redis knows it", s.leased.Load)
-	server.Pause()
-	defer server.Resume()
-	var looking sync.WaitGroup
-	looking.Go(func() { _, _ = s.coolDowns.look(s.keys.coolDown(assistant)) })
-	defer looking.Wait()
-	eventually(t, "the look is on its way", func() bool {
-		n := s.link.shardOf(s.keys.coolDown(assistant)).lane(s.keys.coolDown(assistant), forCounts)
-		n.mu.Lock()
-		defer n.mu.Unlock()
-		return n.served && len(n.queue) == 0
-	})
-	eventually(t, "nobody can join it", func() bool {
-		s.coolDowns.mu.Lock()
-		defer s.coolDowns.mu.Unlock()
-		return len(s.coolDowns.next) == 0
+	eventually(t, "a look is sent to a Redis that does not answer", func() bool {
+		eventually(t, "Redis answers", func() bool {
+			_, err := s.coolDowns.look(s.keys.coolDown(assistant))
+			return err == nil
+		})
+		server.Pause()
+		sent, ended := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(ended)
+			_, _ = s.coolDowns.ask(s.keys.coolDown(assistant), sync.OnceFunc(func() { close(sent) }))
+		}()
+		defer func() { server.Resume(); <-ended }()
+		select {
+		case <-sent:
+			return true
+		case <-ended: // Redis was taken to be down before
+			return false
+		}
 	})
 }

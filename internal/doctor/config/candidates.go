@@ -212,7 +212,7 @@ func (set matcherSet) samplePaths() (paths []string, described, complete bool) {
 				return nil, true, false
 			}
 			sample, ok := sampleOf(config.Pattern)
-			if !ok || !strings.HasPrefix(sample, "/") {
+			if !ok {
 				return nil, true, false
 			}
 			return []string{sample}, true, true

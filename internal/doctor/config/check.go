@@ -2,9 +2,7 @@ package config
 
 import (
 	"encoding/json"
-	"net"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/illumichat/caddy-illumichat/internal/doctor"
@@ -34,7 +32,7 @@ type Options struct {
 	MaxStreamsPerClient int
 }
 
-// Warning says what is the case, and what to write.
+// Warning says what was found, and what to write.
 type Warning struct{ Found, Do string }
 
 // Limit is a limit of a handler.
@@ -63,7 +61,7 @@ func Check(config []byte, inspect Inspect, report doctor.Report) error {
 	}
 	if c.chats == 0 {
 		report.Add(doctor.Finding{
-			Level: doctor.Wrong, Check: "chat", Found: "the config has no illumichat directive", Why: "No site of it has a chat.",
+			Level: doctor.Wrong, Check: "chat", Found: "the config has no illumichat directive", Why: "None of its sites has a chat.",
 			Do: "Write it in the block of the site, for example:\nillumichat /api/chat-proxy {\n\ttoken {file./etc/caddy/illumichat_token}\n\tassistants asst_abc123\n}",
 		})
 		return nil
@@ -115,6 +113,7 @@ func (c *checkup) server(s *server) {
 			Found: "the chat in the named route `&(" + name + ")` is not reached, because no site invokes the route",
 			Do:    "Write `invoke " + name + "` in the site.",
 		})
+		c.local = false
 	}
 }
 
@@ -180,7 +179,7 @@ func (c *checkup) newExamination(found *chat) *examination {
 	e.found, e.whole = found.candidates()
 	e.sendAll()
 	e.where = e.server.where(e.found)
-	e.local = len(e.found) > 0 && !slices.ContainsFunc(e.found, func(one candidate) bool { return !isLocal(one.host.written) })
+	e.local = len(e.found) > 0 && !slices.ContainsFunc(e.found, func(one candidate) bool { return !values.IsLoopback(one.host.written) })
 	return e
 }
 
@@ -214,12 +213,6 @@ func (e *examination) atMostNote(level doctor.Level) doctor.Level {
 		return doctor.Note
 	}
 	return level
-}
-
-// isLocal reports whether a host is a name or an address of this machine.
-func isLocal(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || strings.HasSuffix(host, ".localhost") || ip != nil && ip.IsLoopback()
 }
 
 func appendNew(list []string, text string) []string {

@@ -82,13 +82,13 @@ func TestJSON(t *testing.T) {
 		{"one of two hosts", "", `[
 			{"match": [{"host": ["b.test"]}], "handle": [{"handler": "static_response"}], "terminal": true},
 			{"match": [{"host": ["a.test", "b.test"], "path": ["/chat"]}], "handle": [{"handler": "illumichat"}]}]`,
-			[]string{"b.test /chat: wrong reachable: a POST to /chat does not reach it: `respond (host b.test)` answers first"}},
+			[]string{"b.test /chat: wrong reachable: a POST to /chat does not reach the chat: `respond (host b.test)` answers first"}},
 		{"one of two paths", "", `[
 			{"match": [{"path": ["/b"]}], "handle": [{"handler": "static_response"}]},
 			{"match": [{"path": ["/a", "/b"]}], "handle": [{"handler": "illumichat"}]}]`,
-			[]string{"server main (:443) /b: wrong reachable: a POST to /b does not reach it: `respond /b` answers first"}},
+			[]string{"server main (:443) /b: wrong reachable: a POST to /b does not reach the chat: `respond /b` answers first"}},
 		{"a terminal route", "", `[{"match": [{"path": ["/c*"]}], "terminal": true}, ` + at("/chat") + "]",
-			[]string{"server main (:443) /chat: wrong reachable: a POST to /chat does not reach it: nothing answers it"}},
+			[]string{"server main (:443) /chat: wrong reachable: a POST to /chat does not reach the chat: nothing answers it"}},
 		{"an unknown handler", "", `[{"handle": [{"handler": "of_another_module"}]}, ` + at("/chat") + "]", nil},
 		{"an unknown matcher", "", `[{"match": [{"of_another_module": {}}], "handle": [{"handler": "static_response"}]}, ` + at("/chat") + "]", nil},
 		{"all but an unknown matcher", "", `[{"match": [{"not": [{"of_another_module": {}}]}], "handle": [{"handler": "static_response"}]}, ` + at("/chat") + "]", nil},
@@ -102,27 +102,27 @@ func TestJSON(t *testing.T) {
 		{"a host that is not ASCII", "", `[{"match": [{"host": ["münchen.test", "Äpfel.test"]}], "handle": [{"handler": "illumichat"}]}]`, nil},
 		{"an escaped path", "", "[" + at("/a%2Fb%20c") + "]", nil},
 		{"a path with a placeholder", "", respondAt("/*") + at("/{env.ILLUMICHAT_TEST_PATH}") + "]",
-			[]string{"server main (:443) /{env.ILLUMICHAT_TEST_PATH}: wrong reachable: a POST to /{env.ILLUMICHAT_TEST_PATH} does not reach it: `respond /*` answers first"}},
+			[]string{"server main (:443) /{env.ILLUMICHAT_TEST_PATH}: wrong reachable: a POST to /{env.ILLUMICHAT_TEST_PATH} does not reach the chat: `respond /*` answers first"}},
 		{"another site", "", `[
 			{"match": [{"host": ["*.test"]}], "handle": [{"handler": "subroute", "routes": [` + respond + `]}], "terminal": true},
 			{"match": [{"host": ["a.test"]}], "handle": [{"handler": "subroute", "routes": [` + at("/chat") + `]}], "terminal": true}]`,
-			[]string{"a.test /chat: wrong reachable: a POST to /chat does not reach it: `respond` in the site of `host *.test` answers first"}},
+			[]string{"a.test /chat: wrong reachable: a POST to /chat does not reach the chat: `respond` in the site of `host *.test` answers first"}},
 		{"a proxy that replaces errors", "", `[{"handle": [{"handler": "reverse_proxy", "handle_response": [{"match": {"status_code": [5]}, "routes": [
 			{"handle": [{"handler": "subroute", "routes": [{"handle": [{"handler": "static_response"}]}]}]}]}]}]}, ` + at("/chat") + "]",
-			[]string{"server main (:443) /chat: wrong reachable: a POST to /chat does not reach it: `reverse_proxy` answers first"}},
+			[]string{"server main (:443) /chat: wrong reachable: a POST to /chat does not reach the chat: `reverse_proxy` answers first"}},
 		{"a proxy that asks another server first", "", `[{"handle": [{"handler": "reverse_proxy", "handle_response": [{"match": {"status_code": [2]}, "routes": [
 			{"handle": [{"handler": "headers"}]}]}]}]}, ` + at("/chat") + "]", nil},
 		{"a fallback of the request", "", `[{"match": [{"file": {"try_files": ["{http.request.uri.path}.html"], "try_policy": "first_exist_fallback"}}],
 			"handle": [{"handler": "rewrite", "uri": "{http.matchers.file.relative}"}]}, ` + at("/chat") + "]",
-			[]string{"server main (:443) /chat: wrong reachable: a POST to /chat does not reach it: `try_files {path}.html` changes the path to /chat.html first"}},
+			[]string{"server main (:443) /chat: wrong reachable: a POST to /chat does not reach the chat: `try_files {path}.html` changes the path to /chat.html first"}},
 		{"a path and a method that change", "", `[{"handle": [{"handler": "rewrite", "uri": "/x"}]}, {"handle": [{"handler": "rewrite", "method": "GET"}]}, ` + at("/chat") + "]",
-			[]string{"server main (:443) /chat: wrong reachable: a POST to /chat does not reach it: `rewrite` changes the path to /x first"}},
+			[]string{"server main (:443) /chat: wrong reachable: a POST to /chat does not reach the chat: `rewrite` changes the path to /x first"}},
 		{"a host that is not there", "", `[{"match": [{"host": ["a.test"]}], "handle": [{"handler": "subroute", "routes": [
 			{"handle": [{"handler": "rewrite", "strip_path_suffix": "y"}]},
 			{"match": [{"host": ["b.test"], "path": ["/x"]}], "handle": [{"handler": "illumichat"}]}]}]}]`,
-			[]string{"b.test /x: wrong reachable: a POST to /x does not reach it: a route around it matches only `host a.test`"}},
+			[]string{"b.test /x: wrong reachable: a POST to /x does not reach the chat: a route around it matches only `host a.test`"}},
 		{"either of two matchers", "", `[{"match": [{"remote_ip": {}}, {"method": ["POST"]}], "handle": [{"handler": "static_response"}]}, ` + at("/chat") + "]",
-			[]string{"server main (:443) /chat: wrong reachable: a POST to /chat does not reach it: `respond (remote_ip, or method POST)` answers first"}},
+			[]string{"server main (:443) /chat: wrong reachable: a POST to /chat does not reach the chat: `respond (remote_ip, or method POST)` answers first"}},
 		{"a rewrite to an unknown path", "", `[{"handle": [{"handler": "rewrite", "uri": "{http.vars.path}"}]}, ` + at("/chat") + "]",
 			[]string{"server main (:443) /chat: skipped reachable: not every request to it can be made up from its matchers"}},
 		{"a rewrite by a regular expression", "", `[{"handle": [{"handler": "rewrite", "path_regexp": [{"find": "/v\\d{2}/", "replace": "/"}]}]}, ` + at("/v12/chat") + "]",
@@ -152,11 +152,11 @@ func TestJSON(t *testing.T) {
 		{"inside another handler", "", `[{"handle": [{"handler": "reverse_proxy", "handle_response": [{"routes": [` + chatRoute + `]}]}]}]`,
 			[]string{"server main (:443): skipped chat: there is an `illumichat` inside `reverse_proxy`, where this check cannot follow a request"}},
 		{"a file that has to exist", "", `[{"match": [{"path": ["/chat"], "file": {"try_files": ["{http.request.uri.path}", "=404"]}}], "handle": [{"handler": "illumichat"}]}]`,
-			[]string{"server main (:443) /chat: wrong reachable: a POST to /chat does not reach it: `try_files` refuses it, because no such file exists"}},
+			[]string{"server main (:443) /chat: wrong reachable: a POST to /chat does not reach the chat: `try_files` refuses it, because no such file exists"}},
 		{"a path behind a map", "", `[{"match": [{"expression": "{dest} == '/x'"}], "handle": [{"handler": "subroute", "routes": [
 			{"handle": [{"handler": "rewrite", "uri": "/internal"}]}, ` + at("/internal") + "]}]}]", nil},
 		{"two in one route", "", `[{"match": [{"path": ["/chat"]}], "handle": [{"handler": "illumichat"}, {"handler": "illumichat"}]}]`,
-			[]string{"server main (:443) /chat: wrong reachable: a POST to /chat does not reach it: another `illumichat` answers first"}},
+			[]string{"server main (:443) /chat: wrong reachable: a POST to /chat does not reach the chat: another `illumichat` answers first"}},
 		{"no config at all", "", "[]", []string{": wrong chat: the config has no illumichat directive"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -259,7 +259,7 @@ func TestUndecodableOptions(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []string{
-		"server main (:443) /chat: ok reachable: a POST reaches it",
+		"server main (:443) /chat: ok reachable: a POST reaches the chat",
 		"server main (:443) /chat: wrong options: no such option",
 	}
 	if got := found.lines(doctor.Wrong, doctor.Warning, doctor.OK); !slices.Equal(got, want) {

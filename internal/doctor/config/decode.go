@@ -65,7 +65,7 @@ func decode(config []byte) (*caddyhttp.App, []*server, error) {
 		}
 		s, err := newServer(app, name)
 		if err != nil {
-			return nil, nil, fmt.Errorf("server %s: %w", name, err)
+			return nil, nil, fmt.Errorf("server %s: %w", values.Printable(name), err)
 		}
 		servers = append(servers, s)
 	}

@@ -29,19 +29,19 @@ func (c *chat) unreachable(a arrival) doctor.Finding {
 	case missed != nil && missed.taken == nil:
 		f.Found, f.Do = c.mismatched(missed, a)
 	case end.by != nil && end.by.module == chatModule:
-		f.Found = fmt.Sprintf("%s does not reach it: %s answers first", request, c.place(end.by, end.at))
+		f.Found = fmt.Sprintf("%s does not reach the chat: %s answers first", request, c.place(end.by, end.at))
 		f.Do = "Remove one of the two, or give them different paths."
 	case end.by != nil:
-		f.Found = fmt.Sprintf("%s does not reach it: %s answers first", request, c.place(end.by, end.at))
+		f.Found = fmt.Sprintf("%s does not reach the chat: %s answers first", request, c.place(end.by, end.at))
 		f.Do = c.before(end, path)
 	case end.at != nil:
-		f.Found = fmt.Sprintf("%s does not reach it: `try_files` refuses it, because no such file exists", request)
+		f.Found = fmt.Sprintf("%s does not reach the chat: `try_files` refuses it, because no such file exists", request)
 		f.Do = ownHandle(path, c.tryFiles(end.at), c.answererAfter(end.at))
 	case missed != nil:
-		f.Found = fmt.Sprintf("%s does not reach it: `%s` takes it, and has no directive that answers", request, blockOr(missed.taken))
+		f.Found = fmt.Sprintf("%s does not reach the chat: `%s` takes it, and has no directive that answers", request, blockOr(missed.taken))
 		f.Do = longerHandle(missed.taken, path)
 	default:
-		f.Found = fmt.Sprintf("%s does not reach it: nothing answers it", request)
+		f.Found = fmt.Sprintf("%s does not reach the chat: nothing answers it", request)
 	}
 	return f
 }
@@ -66,7 +66,7 @@ func (c *chat) instead(end outcome) string {
 	}
 	switch directive := end.by.directive(); directive {
 	case "file_server":
-		return "Pages get a 404 or 405 of `file_server`."
+		return "Pages get a 404 or 405 from `file_server`."
 	case "abort":
 		return "Caddy closes the page's connection."
 	case chatModule:
@@ -128,13 +128,13 @@ func (c *chat) changed(a arrival, by *change, instead *handler) (found, do strin
 	block := c.handlePathAround(by)
 	switch directive := by.handler.directive(); {
 	case by.method:
-		return fmt.Sprintf("%s does not reach it: `%s` makes it a %s first", request, directive, to),
+		return fmt.Sprintf("%s does not reach the chat: `%s` makes it a %s first", request, directive, to),
 			"Let `method` leave out the chat's path:\n@others not path " + path + "\nmethod @others " + to
 	case directive == "try_files":
-		return fmt.Sprintf("%s does not reach it: `%s` changes the path to %s first", request, c.tryFiles(by.at), to),
+		return fmt.Sprintf("%s does not reach the chat: `%s` changes the path to %s first", request, c.tryFiles(by.at), to),
 			ownHandle(path, c.tryFiles(by.at), instead.written())
 	case block != nil:
-		found = fmt.Sprintf("%s does not reach it: `%s` changes the path to %s, which the matcher in it does not match",
+		found = fmt.Sprintf("%s does not reach the chat: `%s` changes the path to %s, which the matcher inside it does not match",
 			request, block.block(), to)
 		if whole, ok := c.twice(a, by); ok {
 			found += fmt.Sprintf("; only a POST to %s would", values.Printable(whole))
@@ -144,7 +144,7 @@ func (c *chat) changed(a arrival, by *change, instead *handler) (found, do strin
 		}
 		return found, fmt.Sprintf("In `%[1]s`, write the path without its beginning:\n%[1]s {\n\tillumichat %[2]s {\n\t\t…\n\t}\n}", block.block(), to)
 	default:
-		return fmt.Sprintf("%s does not reach it: `%s` changes the path to %s first", request, directive, to),
+		return fmt.Sprintf("%s does not reach the chat: `%s` changes the path to %s first", request, directive, to),
 			ownHandle(path, directive+" …", instead.written())
 	}
 }
@@ -222,10 +222,10 @@ func (c *chat) twice(a arrival, by *change) (written string, ok bool) {
 
 // mismatched explains that a matcher around the chat does not match.
 func (c *chat) mismatched(missed *miss, a arrival) (found, do string) {
-	found = fmt.Sprintf("%s does not reach it: a route around it matches only `%s`", a.path.request(), missed.route.describe())
+	found = fmt.Sprintf("%s does not reach the chat: a route around it matches only `%s`", a.path.request(), missed.route.describe())
 	switch {
 	case slices.Contains(missed.matchers, "host"):
-		return found, "Write the chat into the block of the site that has its host."
+		return found, "Move the chat into the site block of that host."
 	case slices.Contains(missed.matchers, "method"):
 		return found, "Leave the method out of the matcher. The chat itself refuses the methods that it does not have."
 	}

@@ -17,7 +17,7 @@ import (
 const allowOrigin = "Access-Control-Allow-Origin"
 
 // keepAway is what to do about a directive that changes header fields of the chat.
-const keepAway = "Keep the directive from the chat's path by a matcher."
+const keepAway = "Exclude the chat's path from this directive with a matcher."
 
 // checkHeader reports that a `header` writes the fields that the chat writes for pages of other origins.
 func (e *examination) checkHeader(h *handler) {
@@ -77,7 +77,7 @@ func (e *examination) checkRequestHeader(h *handler) {
 	})
 	if len(fields) > 0 {
 		e.add(doctor.Warning, "request_header", fmt.Sprintf("`request_header` changes %s before the chat", quoted(fields)),
-			"The chat tells by them whether a page of the site sends the request.", keepAway)
+			"The chat decides by these fields whether to accept a request.", keepAway)
 	}
 }
 

@@ -36,9 +36,9 @@ func (e *examination) checkLimits() {
 			"Limit each client, and all of them together:\nlimit 20 1h\nlimit 2000 24h everyone")
 	case !forAll:
 		e.add(e.atMostNote(doctor.Warning), "limit", "no limit counts all visitors together",
-			"A stranger with many addresses has as many limits.", "Add a limit with a fixed word as its key:\nlimit 2000 24h everyone")
+			"A stranger who uses many addresses gets a new limit with each.", "Add a limit with a fixed word as its key:\nlimit 2000 24h everyone")
 	default:
-		e.add(doctor.OK, "limit", "all visitors together have one", "", "")
+		e.add(doctor.OK, "limit", "one limit counts all visitors together", "", "")
 	}
 	for _, l := range limits {
 		e.checkKey(l)
@@ -49,7 +49,7 @@ func (e *examination) checkLimits() {
 func (e *examination) checkKey(l Limit) {
 	if name := e.chosenIn(l); name != "" && !l.byAddress() {
 		e.add(e.atMostNote(doctor.Warning), "limit", fmt.Sprintf("a limit counts by %s, which a visitor chooses", braced(name)),
-			"Each request can be that of a new visitor.", "Leave the key out, as in `limit 20 1h`. Then the limit counts by the client's address.")
+			"A visitor who sends a new value with each request has no limit.", "Leave the key out, as in `limit 20 1h`. Then the limit counts by the client's address.")
 	}
 	if name := e.unsetIn(l); name != "" {
 		e.add(doctor.Warning, "limit", fmt.Sprintf("a limit counts by %s, which nothing in this config sets", braced(name)),

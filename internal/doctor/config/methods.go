@@ -26,7 +26,7 @@ func (e *examination) checkPreflight() {
 		case len(reached) == 0 && !complete:
 			return
 		case len(reached) == 0:
-			e.add(doctor.Wrong, "preflight", "an OPTIONS request does not reach it, though it has `allow_origins`"+e.taker(asked),
+			e.add(doctor.Wrong, "preflight", "an OPTIONS request does not reach the chat, though it has `allow_origins`"+e.taker(asked),
 				why, "Let OPTIONS through to the chat: leave it out of the other directive's matcher, or the method out of the chat's.")
 			return
 		}
@@ -36,7 +36,7 @@ func (e *examination) checkPreflight() {
 			}
 			directive := h.directive()
 			e.add(doctor.Wrong, "preflight", fmt.Sprintf("`%s` comes before it and refuses OPTIONS requests, though it has `allow_origins`", directive),
-				why, fmt.Sprintf("Leave OPTIONS out by a matcher:\n@login not method OPTIONS\n%s @login …\nThe page has to send its login itself, in a header: "+
+				why, fmt.Sprintf("Exclude OPTIONS with a matcher:\n@login not method OPTIONS\n%s @login …\nThe page has to send its login itself, in a header: "+
 					"a browser sends no cookie to another origin's chat.", directive))
 			return
 		}
@@ -71,6 +71,6 @@ func (e *examination) checkResume() {
 	if len(lost) > 0 {
 		e.add(doctor.Wrong, "resume", fmt.Sprintf("it has `resume`, but %s requests do not reach it", list(lost)),
 			"A page resumes an answer with GET, and stops it with DELETE. Such a request has no body, and no Content-Type.",
-			"Leave the method out of the chat's matcher, and so the fields of the header.")
+			"Remove the `method` and `header` conditions from the chat's matcher.")
 	}
 }

@@ -39,9 +39,9 @@ func (e *examination) checkToken() {
 			"Write `token {file./etc/caddy/illumichat_token}` or `token {env.ILLUMICHAT_API_TOKEN}`.")
 	case e.options.RelativeToken:
 		e.add(doctor.Warning, "token", "the path of the token's file is relative, so it depends on Caddy's working directory",
-			"A service often has another one than this shell.", "Write an absolute path, such as `token {file./etc/caddy/illumichat_token}`.")
+			"A service often has a different working directory from this shell's.", "Write an absolute path, such as `token {file./etc/caddy/illumichat_token}`.")
 	default:
-		e.add(doctor.OK, "token", "it resolves", "", "")
+		e.add(doctor.OK, "token", "the token resolves", "", "")
 	}
 }
 
@@ -80,6 +80,6 @@ func (e *examination) checkAssistants() {
 		e.add(doctor.Warning, "assistants", "visitors may talk to every assistant of the token's workspace",
 			"Some may be meant for your staff, or cost more.", "List the ids that visitors may use, such as `assistants asst_abc123`.")
 	default:
-		e.add(doctor.OK, "assistants", "they resolve", "", "")
+		e.add(doctor.OK, "assistants", "the assistants resolve", "", "")
 	}
 }

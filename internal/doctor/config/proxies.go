@@ -56,7 +56,7 @@ func (e *examination) checkTrust() {
 	trusted := e.server.trusted()
 	switch {
 	case slices.ContainsFunc(trusted, func(p netip.Prefix) bool { return p.Bits() == 0 }):
-		e.add(doctor.Wrong, "trusted_proxies", "`trusted_proxies` has every address, so any visitor can claim any address",
+		e.add(doctor.Wrong, "trusted_proxies", "`trusted_proxies` includes every address, so any visitor can claim any address",
 			"A stranger who claims a new address with each request has no limit.", nameProxies)
 	case e.countsClients() && e.server.TrustedProxiesStrict == 0 && e.server.readsForwardedFor():
 		e.add(doctor.Warning, "trusted_proxies", "`trusted_proxies_strict` is missing, so the first address of X-Forwarded-For counts",

@@ -67,7 +67,7 @@ func (e *examination) addReached() {
 	if s == nil {
 		return
 	}
-	found := "a POST reaches it"
+	found := "a POST reaches the chat"
 	var conditions []string
 	for _, r := range s.depends {
 		conditions = appendNew(conditions, "`"+r.describe()+"`")
@@ -173,7 +173,7 @@ func (e *examination) checkSlash() {
 		return
 	}
 	e.checkup.notes.add(e.where, doctor.Finding{
-		Level: doctor.Note, Check: "trailing_slash", Found: fmt.Sprintf("a POST to %s does not reach it; if a page posts there, write %s", some(others, " or "), do),
+		Level: doctor.Note, Check: "trailing_slash", Found: fmt.Sprintf("a POST to %s does not reach the chat; if a page posts there, write %s", some(others, " or "), do),
 	})
 }
 
@@ -216,20 +216,23 @@ func (e *examination) checkWholeSite() {
 		return
 	}
 	e.add(doctor.Wrong, "whole_site", fmt.Sprintf("it takes every request of the site, so %s gets none", list(idle)),
-		"Visitors who open the site's pages get an error of the chat.", "Write a path behind the directive:\nillumichat /api/chat-proxy {\n\t…\n}")
+		"Visitors who open the site's pages get an error from the chat.", "Write a path after the directive:\nillumichat /api/chat-proxy {\n\t…\n}")
 }
 
 // checkHomePage notes that a chat takes a site's home page, because its matcher leaves only some paths to others.
 func (e *examination) checkHomePage() {
 	for _, a := range e.arrivals {
+		if a.path.written == "/" {
+			continue
+		}
 		home := candidate{a.host, pattern{"/", "/", exact}}
 		page, _ := e.send(http.MethodGet, home, nil)
 		reached, others := page.reached(), e.shadows(http.MethodGet, home)
-		if a.path.written == "/" || len(others) == 0 || len(reached) == 0 || !reached[0].sure {
+		if len(others) == 0 || len(reached) == 0 || !reached[0].sure {
 			continue
 		}
 		e.add(doctor.Note, "whole_site", fmt.Sprintf("it takes the home page, too, so %s does not get it", e.place(others[0].by, others[0].at)),
-			"Visitors who open the page get an error of the chat.", "Write a path behind the directive:\nillumichat /api/chat-proxy {\n\t…\n}")
+			"Visitors who open the page get an error from the chat.", "Write a path after the directive:\nillumichat /api/chat-proxy {\n\t…\n}")
 		return
 	}
 }

@@ -43,7 +43,7 @@ func (e *examination) checkLog(h *handler) {
 	if !h.config(&config) {
 		return
 	}
-	const do = "Remove this `log_append`, or keep it from the chat's path by a matcher."
+	const do = "Remove this `log_append`, or exclude the chat's path from it with a matcher."
 	switch value := strings.Trim(config.Value, "{}"); {
 	case strings.HasPrefix(value, "http.request.body"):
 		e.add(doctor.Warning, "logging", "`log_append` logs the body of each request", "The access log has what visitors write.", do)

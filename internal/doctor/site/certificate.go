@@ -88,7 +88,7 @@ func (t *trust) describe() (found, do string) {
 	switch {
 	case errors.As(t.problem, &invalid) && invalid.Reason == x509.Expired && time.Now().Before(t.leaf.NotBefore):
 		return "the certificate is not valid before " + t.leaf.NotBefore.UTC().Format(time.DateTime) + " UTC",
-			"Set the clock of this machine, or of the one that made the certificate."
+			"Correct the clock of this machine, or of the one that made the certificate."
 	case errors.As(t.problem, &invalid) && invalid.Reason == x509.Expired:
 		return "the certificate expired at " + t.leaf.NotAfter.UTC().Format(time.DateTime) + " UTC",
 			"See in Caddy's log why it was not renewed. If a certificate is loaded from files, renew these."

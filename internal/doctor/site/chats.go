@@ -90,8 +90,8 @@ func (c *checker) checkChat(ctx context.Context) *transcript {
 	case err != nil:
 		c.add(doctor.Finding{
 			Level: doctor.Wrong, Check: checkChat, Found: "the chat gets no answer: " + err.Error(),
-			Why: "The chat itself always answers, at the latest after max_duration.",
-			Do:  "See which proxy between this machine and Caddy cuts connections, and allow more than two minutes there, or as much as max_duration.",
+			Why: "The chat itself always answers within max_duration.",
+			Do:  "Find out which proxy between this machine and Caddy cuts connections, and set its timeout to more than max_duration, which is two minutes by default.",
 		})
 		return nil
 	case s == nil:
@@ -142,25 +142,25 @@ func (c *checker) reportNoStream(a *answer) {
 		f.Level, f.Found = doctor.Note, "the chat is answered in JSON and not by an event stream"
 		f.Why, f.Do = "The upstream answers so, and the chat passes it on. How events arrive cannot be checked.", ""
 	case !ours:
-		f.Do = "See which server sends this answer, and let it pass chats to Caddy."
+		f.Do = "Find out which server sends this answer, and let it pass chats to Caddy."
 	case r.Code == codeBadRequest && strings.Contains(r.Error, "assistantId"):
-		f.Level, f.Why = doctor.Skipped, "The site has several assistants, so a chat names one."
+		f.Level, f.Why = doctor.Skipped, "The site has several assistants, so a chat must name one."
 		f.Do = "Write --assistant <name>."
 	case r.Code == codeAssistant:
 		f.Do = "Write --assistant with a name or an id that the site allows."
 	case r.Code == codeNotFound, r.Code == codeNotFoundUpstream:
 		f.Do = "The id in `assistants` is not in the workspace of this token: correct it in the Caddyfile. Or `endpoint` is not the API's URL."
 	case r.Code == codeBadRequestUpstream, a.status == http.StatusMethodNotAllowed:
-		f.Do = "See whether `endpoint` is the API's URL. Caddy's log has a hint."
+		f.Do = "Check whether `endpoint` is the API's URL. Caddy's log has a hint."
 	case r.Code == codeRateLimit:
 		f.Level, f.Why = doctor.Skipped, "This machine has used up its limit, or the assistant is cooling down, so no answer can be checked."
 		f.Do = "Check again later" + after + "."
 	case a.status == http.StatusServiceUnavailable:
-		f.Do = "Check again in a moment" + after + ". If it happens often, see Caddy's log."
+		f.Do = "Check again in a moment" + after + ". If it happens often, look in Caddy's log."
 	case a.status >= http.StatusInternalServerError:
-		f.Do = "See Caddy's log: its line on the failed chat has the cause and a hint."
+		f.Do = "Look in Caddy's log: its line on the failed chat has the cause and a hint."
 	default:
-		f.Do = "See Caddy's log, and whether the site expects such a question."
+		f.Do = "Look in Caddy's log, and whether the site expects such a question."
 	}
 	c.add(f)
 }
@@ -188,7 +188,7 @@ func (c *checker) checkErrorPages(a *answer) {
 			Why: "A page cannot read those, so it cannot tell its visitor what is wrong.", Do: keep,
 		})
 	case !failed:
-		c.skip(checkErrorPages, "no chat has failed with 502 or 504, so it is unknown whether a proxy replaces these errors", "Check again while the upstream fails, or with an endpoint that does not exist.")
+		c.skip(checkErrorPages, "no chat has failed with 502 or 504, so it is unknown whether a proxy replaces these errors", "Check again while the upstream fails, or check a test site whose endpoint cannot be reached.")
 	case ours:
 		c.ok(checkErrorPages, fmt.Sprintf("an error %d arrives as the chat writes it", a.status))
 	default:

@@ -64,7 +64,7 @@ func (c *checker) checkReachable(err error) bool {
 	f := doctor.Finding{
 		Level: doctor.Wrong, Check: checkReachable, Found: "the site does not answer over HTTP/1.1",
 		Why: "Nothing else can be checked.",
-		Do:  "See whether the host and the port are right, whether Caddy runs, and whether a firewall lets this machine in.",
+		Do:  "Check whether the host and the port are right, whether Caddy runs, and whether a firewall lets this machine in.",
 	}
 	if err != nil {
 		f.Found = "the site cannot be reached: " + err.Error()

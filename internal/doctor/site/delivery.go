@@ -28,7 +28,7 @@ func (c *checker) checkCompression(t *transcript) {
 	default:
 		c.add(doctor.Finding{
 			Level: doctor.Wrong, Check: checkCompression, Found: "the answer has a Content-Encoding that was not asked for",
-			Why: "A browser may not be able to read it.", Do: "See which proxy encodes responses, and keep it from the chat's path.",
+			Why: "A browser may not be able to read it.", Do: "Find out which proxy encodes responses, and keep it from the chat's path.",
 		})
 	}
 }
@@ -90,20 +90,20 @@ func (c *checker) checkFinish(t *transcript) {
 		if t.err != nil {
 			f.Found += ": " + t.err.Error()
 		}
-		f.Do = "See which proxy cuts it off. It must allow answers of two minutes, or as long as max_duration, and silences of 15 seconds, or of the heartbeat."
+		f.Do = "Find out which proxy cuts it off. It must allow answers of two minutes, or as long as max_duration, and silences of 15 seconds, or of the heartbeat."
 	case finishes > 1:
 		f.Found = fmt.Sprintf("the answer has %d finishes", finishes)
-		f.Do = "See which proxy repeats a part of the answer: check the chat at Caddy itself, and then through each proxy."
+		f.Do = "Find out which proxy repeats a part of the answer: check the chat at Caddy itself, and then through each proxy."
 	case t.err != nil:
 		f.Level = doctor.Warning
 		f.Found = "the answer has a finish, but the connection breaks after it: " + t.err.Error()
-		f.Do = "See which proxy closes the connection early."
+		f.Do = "Find out which proxy closes the connection early."
 	case last.FinishReason == "error":
 		f.Found, f.Why = "the answer ends with an error", "Visitors do not get a complete answer."
 		if codeForm.MatchString(last.Code) {
 			f.Found += ": " + last.Code
 		}
-		f.Do = "See Caddy's log: its line on the broken answer has the cause."
+		f.Do = "Look in Caddy's log: its line on the broken answer has the cause."
 	default:
 		c.ok(checkFinish, "the answer has exactly one finish")
 		return

@@ -109,7 +109,7 @@ func (c *checker) goesOn(took time.Duration, ended, crowded bool) doctor.Finding
 		Level: doctor.Wrong, Found: fmt.Sprintf("the upstream request goes on for %s after the visitor has disconnected", seconds(took)),
 		Why: "You pay for answers that nobody reads, and each one occupies a place in max_streams.",
 		Do: settings(c.proxies(), func(p product) string { return p.notice },
-			"See which proxy keeps its connection to Caddy open when a visitor disconnects, and let it close that."),
+			"Find out which proxy keeps its connection to Caddy open when a visitor disconnects, and let it close that."),
 	}
 	if !ended {
 		f.Found = fmt.Sprintf("the upstream request goes on for more than %s after the visitor has disconnected", disconnectPatience)

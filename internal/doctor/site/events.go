@@ -11,7 +11,7 @@ import (
 func (c *checker) checkEvents(t *transcript) {
 	p := paceOf(t.sent, t.arrivals())
 	r := p.rhythm()
-	f := doctor.Finding{Check: checkEvents, Why: "Visitors wait for a long time and then see much at once, instead of reading along."}
+	f := doctor.Finding{Check: checkEvents, Why: "Visitors wait for a long time and then see a lot of text at once, instead of reading it as it is written."}
 	switch r {
 	case oneByOne:
 		c.ok(checkEvents, fmt.Sprintf("%d events arrive one by one, over %s", p.events, seconds(p.span)))
@@ -48,9 +48,9 @@ func (c *checker) blame(f *doctor.Finding, t *transcript, r rhythm) {
 	default:
 		f.Level = doctor.Warning
 	}
-	f.Do += "\nIf the assistant itself writes its answers so, nothing is wrong."
+	f.Do += "\nIf the assistant itself writes its answers like this, nothing is wrong."
 	if c.admin == nil {
-		f.Do += " With --admin, this command finds out."
+		f.Do += " With --admin, this command can tell."
 	}
 }
 
@@ -62,7 +62,7 @@ func (c *checker) compareWithMetrics(f *doctor.Finding, t *transcript) {
 		return
 	}
 	f.Level, f.Do = doctor.Note, ""
-	f.Why = "The metrics of Caddy say that the chat sent the first event then. So the upstream writes its answer in one piece, and nothing holds it back."
+	f.Why = "The metrics of Caddy say that the chat sent the first event at that time. So the upstream writes its answer in one piece, and nothing holds it back."
 }
 
 // seconds returns a duration as people read it.

@@ -43,7 +43,7 @@ func (c *checker) explain(a *answer) doctor.Finding {
 	f := doctor.Finding{Level: doctor.Wrong, Why: "A page that posts its chats here gets no answer."}
 	if r, ok := a.refusal(); ok {
 		f.Found = fmt.Sprintf("the chat answers an invalid chat with %d %s (%s), and not with 400 %s", a.status, r.Code, printable(r.Error), codeBadRequest)
-		f.Do = "See whether a proxy changes the method, the Content-Type or the body of requests. After a 503, check again in a moment."
+		f.Do = "Check whether a proxy changes the method, the Content-Type or the body of requests. After a 503, check again in a moment."
 		return f
 	}
 	f.Found = "something other than the chat answers: " + a.describe()
@@ -54,7 +54,7 @@ func (c *checker) explain(a *answer) doctor.Finding {
 		f.Level = doctor.Warning
 		f.Found = fmt.Sprintf("a login in front of the chat asks for a password (%d from %s)", a.status, a.sender())
 		f.Why = "Only visitors who are logged in can chat, and this command cannot log in, so it checks nothing else."
-		f.Do = "If the chat is for everybody, keep basic_auth or forward_auth from its path by a matcher."
+		f.Do = "If the chat is for everybody, exclude its path from basic_auth or forward_auth with a matcher."
 	case c.target.url.Path == "/" && (a.status < 300 || a.status == http.StatusNotFound || a.status == http.StatusMethodNotAllowed):
 		f.Do = "The URL has no path: write the one that the page posts to, such as " + exampleURL + "."
 	case a.status == http.StatusForbidden:
@@ -75,7 +75,7 @@ func (c *checker) explain(a *answer) doctor.Finding {
 	case a.status >= 400 && a.status < 500 && len(inFront(a.header)) > 0:
 		c.explainReplaced(&f, a)
 	default:
-		f.Do = "See which server sends this answer, and let it pass requests to Caddy.\n" + useConfigCheck
+		f.Do = "Find out which server sends this answer, and let it pass requests to Caddy.\n" + useConfigCheck
 	}
 	return f
 }
@@ -99,7 +99,7 @@ func (c *checker) explainRedirect(f *doctor.Finding, a *answer) {
 	to, err := url.Parse(a.header.Get("Location"))
 	here := c.target.url
 	if err != nil || a.header.Get("Location") == "" {
-		f.Do = "See which directive or server redirects the request, and keep it from the chat's path."
+		f.Do = "Find out which directive or server redirects the request, and keep it from the chat's path."
 		return
 	}
 	to = here.ResolveReference(to)
@@ -116,6 +116,6 @@ func (c *checker) explainRedirect(f *doctor.Finding, a *answer) {
 		f.Do = "If that is the site's real name, check the chat there. If it is a login, keep it from the chat's path, or let the page log in first."
 	default:
 		f.Found = fmt.Sprintf("the site redirects to another path (%d)", a.status)
-		f.Do = "If that is a login, keep it from the chat's path by a matcher. If it is a page, give the chat a `handle` block of its own."
+		f.Do = "If that is a login, exclude the chat's path from it with a matcher. If it is a page, give the chat a `handle` block of its own."
 	}
 }

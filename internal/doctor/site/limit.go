@@ -44,7 +44,7 @@ func (c *checker) reportLimit(limit allowance) {
 	c.add(doctor.Finding{
 		Level: doctor.Note, Check: checkLimit, Found: found + ", with " + names(proxies) + " in front",
 		Why: fmt.Sprintf("Unless trusted_proxies has the address of the proxy, Caddy takes all visitors for one client, so they share these %d chats.", limit.quota),
-		Do:  "See whether the global options list the addresses of the proxy, such as:\nservers {\n\ttrusted_proxies static 192.0.2.1/32\n\ttrusted_proxies_strict\n}",
+		Do:  "Check whether the global options list the addresses of the proxy, such as:\nservers {\n\ttrusted_proxies static 192.0.2.1/32\n\ttrusted_proxies_strict\n}",
 	})
 }
 
@@ -101,7 +101,7 @@ func (c *checker) checkForgedAddress(ctx context.Context, asked time.Time, first
 func (c *checker) reportForgery(first allowance, header http.Header, elapsed time.Duration) {
 	second, ok := allowanceOf(header)
 	if !ok {
-		c.skip(checkForgedAddress, "the answer to the chat with forged addresses shows no limit", "See which proxy removes RateLimit.")
+		c.skip(checkForgedAddress, "the answer to the chat with forged addresses shows no limit", "Find out which proxy removes RateLimit.")
 		return
 	}
 	switch compare(first, second, elapsed) {
@@ -120,7 +120,7 @@ func (c *checker) reportForgery(first allowance, header http.Header, elapsed tim
 		if isPrivate(c.client.pin.get("")) {
 			f.Level = doctor.Warning
 			f.Found = "this machine bypasses the limit with a forged X-Forwarded-For, Forwarded, CF-Connecting-IP or True-Client-IP"
-			f.Why = "If trusted_proxies lists this machine's own address, such as the server's or one of private_ranges, that is right. If not, any stranger can do so."
+			f.Why = "If trusted_proxies lists this machine's own address, such as the server's or one of private_ranges, that is expected. If not, any stranger can do so."
 			f.Do = "Check again from a machine outside of your network. If the limit is bypassed there:\n" + f.Do
 		}
 		c.add(f)

@@ -3,7 +3,6 @@ package site
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"strings"
 
@@ -94,11 +93,7 @@ func (t target) String() string {
 func (t target) isSecure() bool { return t.url.Scheme == "https" }
 
 // isLocal reports whether the host is a name or an address of this machine.
-func (t target) isLocal() bool {
-	host := t.url.Hostname()
-	ip := net.ParseIP(host)
-	return isLocalhost(host) || ip != nil && ip.IsLoopback()
-}
+func (t target) isLocal() bool { return values.IsLoopback(t.url.Hostname()) }
 
 // isLocalhost reports whether a name is localhost or below it. Browsers take these names for this machine without DNS
 // (RFC 6761, § 6.3).

@@ -25,7 +25,7 @@ func (c *checker) checkOrigins(ctx context.Context) (goOn bool) {
 		if err := check.run(ctx); err != nil {
 			c.add(doctor.Finding{
 				Level: doctor.Wrong, Check: check.name, Found: "the request gets no answer: " + err.Error(),
-				Why: "Browsers send such requests.", Do: "See whether a firewall in front of Caddy cuts such connections.",
+				Why: "Browsers send such requests.", Do: "Check whether a firewall in front of Caddy cuts such connections.",
 			})
 		}
 	}
@@ -62,7 +62,7 @@ func (c *checker) checkOwnPage(ctx context.Context) error {
 		f := doctor.Finding{
 			Level: doctor.Warning, Check: checkOwnPage,
 			Found: "a page of the site itself is refused if the browser sends no Sec-Fetch-Site: " + old.describe(),
-			Why:   "Browsers before 2023 send none. For them, Origin and Host must name the same host, and a proxy seems to rewrite Host.",
+			Why:   "Some browsers from before 2023, such as Safari before 16.4, send none. For them, Origin and Host must name the same host, and a proxy seems to rewrite Host.",
 			Do:    c.keepHost(old),
 		}
 		if !c.target.isSecure() {
@@ -162,7 +162,7 @@ func (c *checker) checkAllowedPage(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	f := doctor.Finding{Level: doctor.Wrong, Check: checkAllowedPage, Why: "Browsers keep the chat from pages of this origin."}
+	f := doctor.Finding{Level: doctor.Wrong, Check: checkAllowedPage, Why: "Browsers do not let pages of this origin use the chat."}
 	switch {
 	case a.isRefusal(codeOrigin):
 		f.Found = "pages of " + origin + " are refused"

@@ -63,7 +63,7 @@ func (c *checker) checkRefusals(ctx context.Context) (goOn bool) {
 func (p *provoked) unanswered(err error) doctor.Finding {
 	f := doctor.Finding{
 		Level: doctor.Wrong, Check: checkRefusals, Found: fmt.Sprintf("%s gets no answer: %s", p.name, err),
-		Why: "A page cannot tell its visitor what is wrong.", Do: "See whether a firewall in front of Caddy cuts such connections.",
+		Why: "A page cannot tell its visitor what is wrong.", Do: "Check whether a firewall in front of Caddy cuts such connections.",
 	}
 	if p.rare {
 		f.Level, f.Why = doctor.Note, rareWhy
@@ -89,7 +89,7 @@ func (p *provoked) judge(a *answer) (f doctor.Finding, wrong bool) {
 		return f, true
 	case !ok:
 		f.Do = settings(inFront(a.header), func(p product) string { return p.keepErrors },
-			"See what replaces the bodies of errors between Caddy and the visitor, such as an `intercept` for all statuses or error pages of a proxy, and keep it from the chat's path.")
+			"Find out what replaces the bodies of errors between Caddy and the visitor, such as an `intercept` for all statuses or error pages of a proxy, and keep it from the chat's path.")
 		return f, true
 	}
 	if !slices.Contains(p.codes, r.Code) {

@@ -55,12 +55,12 @@ func (c *checker) checkResume(ctx context.Context, t *transcript) {
 		c.add(doctor.Finding{
 			Level: doctor.Warning, Check: checkResume, Found: "the chat has resume, but its answer has no " + streamHeader + " header",
 			Why: "A page that loses its connection cannot continue the answer.",
-			Do:  "If resume has an owner, this is right for visitors who are not logged in. Otherwise, let proxies pass " + streamHeader + ".",
+			Do:  "If resume has an owner, this is expected for visitors who are not logged in. Otherwise, let proxies pass " + streamHeader + ".",
 		})
 		return
 	case !c.resumable:
 		c.add(doctor.Finding{
-			Level: doctor.Wrong, Check: checkResume, Found: "the chat has resume, but a GET does not reach it",
+			Level: doctor.Wrong, Check: checkResume, Found: "the chat has resume, but a GET does not reach the chat",
 			Why: "A page that loses its connection cannot continue the answer.",
 			Do:  "Match the chat by its path alone and not by a method, and let proxies pass GET and DELETE.",
 		})
@@ -115,9 +115,9 @@ func (c *checker) cutAndContinue(ctx context.Context) (f doctor.Finding) {
 	}
 	switch {
 	case err != nil:
-		return brokenResume("the answer broke before its first event", err, "See Caddy's log.")
+		return brokenResume("the answer broke before its first event", err, "Look in Caddy's log.")
 	case first.id() != id+":1":
-		return wrongResume("the first event has no line with its id and number", "See which proxy changes events.")
+		return wrongResume("the first event has no line with its id and number", "Find out which proxy changes events.")
 	case first.isFinish():
 		return tooShort
 	}
@@ -129,7 +129,7 @@ func (c *checker) continueAndStop(ctx context.Context, id string) doctor.Finding
 	s, a, err := c.open(ctx, request{method: http.MethodGet, header: map[string]string{"Last-Event-ID": id + ":1", "Accept": "text/event-stream"}})
 	switch {
 	case err != nil:
-		return brokenResume("the request that continues the answer gets no answer", err, "See which proxy cuts the connection.")
+		return brokenResume("the request that continues the answer gets no answer", err, "Find out which proxy cuts the connection.")
 	case s == nil && a.isRefusal(codeUnknownStream):
 		return wrongResume("an answer that was cut cannot be found again",
 			"If several instances of Caddy serve the site, let them share a `store redis`, or send each visitor to the same instance. "+
@@ -141,9 +141,9 @@ func (c *checker) continueAndStop(ctx context.Context, id string) doctor.Finding
 	second, err := s.next()
 	switch {
 	case err != nil:
-		return brokenResume("the continued answer has no further event", err, "See whether a proxy holds the response to a GET back.")
+		return brokenResume("the continued answer has no further event", err, "Check whether a proxy holds the response to a GET back.")
 	case second.id() != id+":2":
-		return wrongResume("the continued answer does not begin with the event that follows", "See whether a cache answers GET requests on the chat's path.")
+		return wrongResume("the continued answer does not begin with the event that follows", "Check whether a cache answers GET requests on the chat's path.")
 	case second.isFinish():
 		return tooShort
 	}
@@ -157,7 +157,7 @@ func (c *checker) stopWhileListening(ctx context.Context, id string, s *stream) 
 	stopped, err := c.client.ask(ctx, c.protocol, stopRequest(id))
 	switch {
 	case err != nil:
-		return wrongResume("the DELETE that stops the answer gets no answer: "+err.Error(), "See which proxy cuts the connection.")
+		return wrongResume("the DELETE that stops the answer gets no answer: "+err.Error(), "Find out which proxy cuts the connection.")
 	case stopped.status != http.StatusNoContent:
 		return wrongResume("the DELETE that stops the answer gets "+stopped.describe(), "Let proxies pass DELETE requests with "+streamHeader+" to the chat.")
 	}
@@ -169,9 +169,9 @@ func (c *checker) stopWhileListening(ctx context.Context, id string, s *stream) 
 		}
 		switch {
 		case err != nil:
-			return wrongResume("the answer was stopped, but does not end: "+err.Error(), "See Caddy's log.")
+			return wrongResume("the answer was stopped, but does not end: "+err.Error(), "Look in Caddy's log.")
 		case e.id() != fmt.Sprintf("%s:%d", id, n):
-			return wrongResume(fmt.Sprintf("the answer has a gap or a repeat at event %d", n), "See whether a cache answers GET requests on the chat's path.")
+			return wrongResume(fmt.Sprintf("the answer has a gap or a repeat at event %d", n), "Check whether a cache answers GET requests on the chat's path.")
 		}
 		if finish = e; e.isFinish() && !e.endsStep() {
 			break
@@ -179,7 +179,7 @@ func (c *checker) stopWhileListening(ctx context.Context, id string, s *stream) 
 	}
 	switch {
 	case !finish.isFinish():
-		return wrongResume("the answer was stopped, and ends without a finish", "See Caddy's log.")
+		return wrongResume("the answer was stopped, and ends without a finish", "Look in Caddy's log.")
 	case finish.Code != codeStopped:
 		return doctor.Finding{
 			Level: doctor.OK, Found: "an answer that is cut continues over another connection without a gap; it ended before it could be stopped",
