@@ -13,6 +13,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/chat"
 	"github.com/illumichat/caddy-illumichat/internal/recording"
 	"github.com/illumichat/caddy-illumichat/internal/shutdown"
+	"github.com/illumichat/caddy-illumichat/internal/sse"
 	"github.com/illumichat/caddy-illumichat/internal/telemetry"
 	"github.com/illumichat/caddy-illumichat/internal/visitor"
 	"github.com/illumichat/caddy-illumichat/internal/watchdog"
@@ -34,6 +35,7 @@ type listening struct {
 	begun     func()        // is called when the visitor can get the response headers; nil: nothing is to be done then
 	slow      func()        // is called when a write takes longer than slowWrite; nil: nothing is to be done then
 	finish    chat.FinishFinder
+	after     int64  // the number of the last event that the visitor had before; 0: none
 	hasBegun  bool   // the response headers are known
 	hasFailed bool   // the exchange failed before the stream began
 	isJSON    bool   // the answer is JSON, and no stream
@@ -200,9 +202,13 @@ func (l *listening) interrupt(reason *apierror.Interruption) error {
 	return l.writeFinish(chat.FinishEvent(reason))
 }
 
-// finishLost ends the response with a finish of our own, after the store lost the rest of the answer. If nothing was sent
-// yet, it returns an error instead.
+// finishLost ends the response with a finish of our own, after the store lost the rest of the answer. If the visitor has
+// nothing of the answer yet, it returns an error instead. A visitor can have events of an answer whose instance died before
+// the store had any: to that visitor, the answer is a stream that breaks off.
 func (l *listening) finishLost(err error) error {
+	if !l.hasBegun && l.after > 0 {
+		l.Begin(http.Header{"Content-Type": {sse.MediaType}})
+	}
 	hint := "see whether the instance that wrote it has ended, or the store was emptied"
 	if errors.Is(err, store.ErrBehind) {
 		hint = "raise max_size if your visitors' connections are slow and answers are that long"

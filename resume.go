@@ -244,6 +244,7 @@ func (m *resumer) attach(w http.ResponseWriter, r *http.Request, c *telemetry.Re
 	telemetry.Resumed(telemetry.ResumeGoesOn)
 	response := m.exchanges.listen(w, r, c, a.cacheControl)
 	defer response.close()
+	response.after = a.after
 	return response.follow(listener)
 }
 

@@ -258,6 +258,33 @@ func TestInstanceExits(t *testing.T) {
 	exiting.Process.Wait(t)
 }
 
+// When an instance dies before Redis has any event of an answer, a visitor who has one gets a finish that says so. A visitor
+// who has none gets an error.
+func TestInstanceIsKilledBeforeRedisHasEvents(t *testing.T) {
+	server := sandboxtest.NewServer(t, sandbox.Options{})
+	redis := redistest.Start(t)
+	c := startCluster(t, redis, 2, inRedis(server, redis, ""))
+	killed, there := c.instances[0], c.instances[1]
+	q := newQuestion()
+	q.chat = sitetest.Saying("/silent")
+	asked := q.start(t, killed.Site)
+	sitetest.Eventually(t, "Redis knows the answer", func() bool { return strings.Contains(redis.Do("keys", "*"), q.id) })
+	if err := killed.OSProcess.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	asked.cancel()
+	var wg sync.WaitGroup
+	wg.Go(func() { sitetest.WantError(t, there.GoOn(t, q.id, 0), http.StatusBadGateway, "lost:instance") })
+	wg.Go(func() {
+		resp := there.GoOn(t, q.id, 1)
+		last := sitetest.OnlyFinish(t, sitetest.ReadAll(t, resp))
+		if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != "text/event-stream" || last.Code != "lost:instance" {
+			t.Errorf("got status %d, the headers %v and the finish %+v", resp.StatusCode, resp.Header, last)
+		}
+	})
+	wg.Wait()
+}
+
 // When an instance dies, the visitors of its answers get the events that reached Redis, and a finish that says so. All
 // other visitors lose nothing.
 func TestInstanceIsKilledUnderLoad(t *testing.T) {

@@ -104,7 +104,7 @@ func TestCORSFieldsOfTheSite(t *testing.T) {
 					t.Errorf("%s: got X-Site: %q and Vary: %q", what, resp.Header["X-Site"], resp.Header["Vary"])
 				}
 			}
-			wantTold(t, s, "warn", "browsers keep the answer", 0)
+			wantTold(t, s, "warn", "browsers do not let pages", 0)
 		})
 	}
 }
@@ -148,11 +148,11 @@ func TestCORSFieldsOfADeferredDirective(t *testing.T) {
 				}
 			}
 			if row.want != "" {
-				wantTold(t, s, "warn", "browsers keep the answer", 0)
+				wantTold(t, s, "warn", "browsers do not let pages", 0)
 				return
 			}
-			sitetest.Eventually(t, "all requests are over", func() bool { return strings.Count(s.Log(), "browsers keep the answer") == 3 })
-			for _, line := range wantTold(t, s, "warn", "browsers keep the answer", 1) {
+			sitetest.Eventually(t, "all requests are over", func() bool { return strings.Count(s.Log(), "browsers do not let pages") == 3 })
+			for _, line := range wantTold(t, s, "warn", "browsers do not let pages", 1) {
 				if !strings.Contains(line.Hint, "Access-Control-Allow-Origin") || !strings.Contains(line.Hint, "defer") {
 					t.Errorf("got the hint %q", line.Hint)
 				}
