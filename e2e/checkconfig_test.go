@@ -257,7 +257,7 @@ var placements = []placement{
 		directives: "@chat {\nmethod GET\npath /api/chat-proxy\n}\nimport chat @chat",
 		path:       "/api/chat-proxy",
 		fault:      "a POST to /api/chat-proxy does not reach the chat: a route around it matches only `method GET and path /api/chat-proxy`",
-		do:         []string{"Remove the `method` and `header` conditions of the matcher."},
+		do:         []string{"Leave the method out of the matcher."},
 	},
 	{
 		name:       "method-changed",
