@@ -327,13 +327,23 @@ func TestWarningsOfAValidation(t *testing.T) {
 
 // A config that Caddy refuses for another reason logs no warnings, because it never answers a chat.
 func TestRefusedConfigWarnsOfNothing(t *testing.T) {
-	t.Setenv("ILLUMICHAT_API_TOKEN", sandbox.Token)
-	s := sitetest.Serve(t, "respond 404")
-	if err := sitetest.Validate(t, s.Adapt(chatFor("/chat", "{env.ILLUMICHAT_API_TOKEN}", "*", "https://chat.example.com/api/chat")+
-		chatFor("/other", "{env.TEST_NO_SUCH_TOKEN}", "asst_1", "https://chat.example.com/api/chat"))); err == nil || !strings.Contains(err.Error(), "the chat with asst_1: token: {env.TEST_NO_SUCH_TOKEN} is empty") {
-		t.Fatalf("got %v", err)
+	file := filepath.Join(t.TempDir(), "Caddyfile")
+	validate := func(chats string) (log string, status int) {
+		sitetest.WriteFile(t, file, ":80 {\n"+chats+"\n}")
+		_, log, status = sitetest.Command(t, []string{"ILLUMICHAT_API_TOKEN=" + sandbox.Token}, "validate", "--config", file)
+		return log, status
 	}
-	if log := s.Log(); strings.Contains(log, "every assistant") || strings.Contains(log, "no limit is set") {
+	const endpoint = "https://chat.example.com/api/chat"
+	first := chatFor("/chat", "{env.ILLUMICHAT_API_TOKEN}", "*", endpoint)
+	if log, status := validate(first); status != 0 || !strings.Contains(log, "every assistant") {
+		t.Fatalf("without the mistake, the exit status is %d and the log\n%s", status, log)
+	}
+	// The longer path is provisioned first.
+	log, status := validate(first + chatFor("/z", "{env.TEST_NO_SUCH_TOKEN}", "asst_1", endpoint))
+	if status == 0 || !strings.Contains(log, "the chat with asst_1: token: {env.TEST_NO_SUCH_TOKEN} is empty") {
+		t.Errorf("the exit status is %d and the log\n%s", status, log)
+	}
+	if strings.Contains(log, "every assistant") || strings.Contains(log, "no limit is set") {
 		t.Errorf("the log has a warning: %s", log)
 	}
 }
