@@ -2,6 +2,7 @@ package illumichat
 
 import (
 	"cmp"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -17,7 +18,7 @@ import (
 )
 
 // This file reads the arguments of the directive's options: numbers, sizes, durations and words. Its errors name the wrong
-// word and show a line that is right.
+// word and show a correct line.
 
 func unmarshalSize(d *caddyfile.Dispenser, bytes *int64) error {
 	name := d.Val()
@@ -59,29 +60,28 @@ func unmarshalDuration(d *caddyfile.Dispenser, option duration) error {
 	if err != nil {
 		return err
 	}
-	if word == "off" && option.mayBeOff {
+	example := "30s"
+	switch {
+	case word == "off" && option.mayBeOff:
 		*option.value = off
 		return nil
-	}
-	if word == "off" {
+	case word == "off":
 		return d.Errf("%s: 'off' is not possible here; %s", option.name, exampleOf(option.name))
+	case option.mayBeOff:
+		example = "30s, or off"
 	}
-	no := "not a duration, such as 30s"
-	if option.mayBeOff {
-		no = "neither a duration, such as 30s, nor off"
-	}
-	return parseDuration(d, option.name, word, no, option.value)
+	return parseDuration(d, option.name, word, example, option.value)
 }
 
-// parseDuration reads a positive duration. It refuses 0, because in JSON 0 means the default. no says what a wrong word is
-// not.
-func parseDuration(d *caddyfile.Dispenser, name, word, no string, duration *caddy.Duration) error {
+// parseDuration reads a positive duration. It refuses 0, because in JSON 0 means the default. example ends the error for a
+// wrong word.
+func parseDuration(d *caddyfile.Dispenser, name, word, example string, duration *caddy.Duration) error {
 	value, err := caddy.ParseDuration(word)
 	if err != nil {
-		return d.Errf("%s: '%s' is %s", name, values.Printable(word), no)
+		return d.Errf("%s: '%s' is not a duration, such as %s", name, values.Printable(word), example)
 	}
 	if value <= 0 {
-		return d.Errf("%s: '%s' is %s", name, values.Printable(word), strings.Replace(no, "a duration", "a positive duration", 1))
+		return d.Errf("%s: '%s' is not a positive duration, such as %s", name, values.Printable(word), example)
 	}
 	if err := checkDuration(caddy.Duration(value)); err != nil {
 		return d.Errf("%s: %w", name, err)
@@ -100,7 +100,7 @@ func unmarshalWords(d *caddyfile.Dispenser, words *[]string, check func(string) 
 		*words = append(*words, d.Val())
 	}
 	if len(*words) == 0 {
-		return values.Missing(d, examples[name])
+		return values.Missing(d, exampleLine(name))
 	}
 	return nil
 }
@@ -127,7 +127,9 @@ func fewArgs(d *caddyfile.Dispenser, least, most int) ([]string, error) {
 func exampleOf(name string) string { return "an example is: " + exampleLine(name) }
 
 // exampleLine returns a line of the Caddyfile with an option of any block.
-func exampleLine(name string) string { return cmp.Or(examples[name], nestedExamples[name]) }
+func exampleLine(name string) string {
+	return cmp.Or(examples[name], nestedExamples[blockOf(name)][name])
+}
 
 // examples has a line for each option of the block. Its keys are the options' names.
 var examples = map[string]string{
@@ -174,40 +176,38 @@ func didYouMean(name string, options []string) string {
 	return values.DidYouMean(name, options...)
 }
 
-// The options of the blocks of retry and resume.
-var (
-	retryOptions  = []string{"attempts", "backoff", "on"}
-	resumeOptions = []string{"grace", "keep", "max_size", "max_total", "owner"}
-)
-
 // blockOf returns the block in which an option belongs; "" if it belongs in none.
 func blockOf(name string) string {
-	switch {
-	case slices.Contains(retryOptions, name):
-		return "retry"
-	case slices.Contains(resumeOptions, name):
-		return "resume"
+	for block, lines := range nestedExamples {
+		if _, ok := lines[name]; ok {
+			return block
+		}
 	}
 	return ""
 }
 
 // unknownIn returns the error for the option at d, which a block does not have.
-func unknownIn(d *caddyfile.Dispenser, block string, options []string) error {
+func unknownIn(d *caddyfile.Dispenser, block string) error {
 	name := d.Val()
 	if _, ok := examples[name]; ok {
 		return d.Errf("unrecognized subdirective '%s' of %s; it belongs outside this block", name, block)
 	}
+	options := slices.Sorted(maps.Keys(nestedExamples[block]))
 	return d.Errf("unrecognized subdirective '%s' of %s%s", values.Printable(name), block, values.DidYouMean(name, options...))
 }
 
-// nestedExamples has a line for each option of the blocks of retry and resume.
-var nestedExamples = map[string]string{
-	"attempts":  "attempts 3",
-	"backoff":   "backoff 1s 8s",
-	"on":        "on 429 500 502 503 504",
-	"grace":     "grace 30s",
-	"keep":      "keep 5m",
-	"max_size":  "max_size 1MiB",
-	"max_total": "max_total 64MiB",
-	"owner":     "owner {http.auth.user.id}",
+// nestedExamples has a line for each option of the blocks of retry and resume. No name is in both.
+var nestedExamples = map[string]map[string]string{
+	"retry": {
+		"attempts": "attempts 3",
+		"backoff":  "backoff 1s 8s",
+		"on":       "on 429 500 502 503 504",
+	},
+	"resume": {
+		"grace":     "grace 30s",
+		"keep":      "keep 5m",
+		"max_size":  "max_size 1MiB",
+		"max_total": "max_total 64MiB",
+		"owner":     "owner {http.auth.user.id}",
+	},
 }

@@ -291,7 +291,7 @@ func (h *Handler) unmarshalLimit(d *caddyfile.Dispenser) error {
 	if l.Requests, err = strconv.Atoi(args[0]); err != nil {
 		return d.Errf("limit: '%s' is not a whole number; %s", values.Printable(args[0]), exampleOf("limit"))
 	}
-	if err := parseDuration(d, "limit", args[1], "not a duration, such as 1h; "+exampleOf("limit"), &l.Window); err != nil {
+	if err := parseDuration(d, "limit", args[1], "1h; "+exampleOf("limit"), &l.Window); err != nil {
 		return err
 	}
 	if len(args) == 3 {
@@ -328,7 +328,7 @@ func (c *Retry) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		case "on":
 			err = c.unmarshalOn(d)
 		default:
-			err = unknownIn(d, "retry", retryOptions)
+			err = unknownIn(d, "retry")
 		}
 		if err != nil {
 			return err
@@ -357,7 +357,7 @@ func (c *Retry) unmarshalBackoff(d *caddyfile.Dispenser) error {
 		return err
 	}
 	for i, value := range []*caddy.Duration{&c.Backoff, &c.BackoffCap}[:len(args)] {
-		if err := parseDuration(d, "backoff", args[i], "not a duration, such as 1s", value); err != nil {
+		if err := parseDuration(d, "backoff", args[i], "1s", value); err != nil {
 			return err
 		}
 	}
@@ -381,7 +381,7 @@ func (c *Retry) unmarshalOn(d *caddyfile.Dispenser) error {
 		c.On = append(c.On, status)
 	}
 	if len(c.On) == 0 {
-		return values.Missing(d, nestedExamples["on"])
+		return values.Missing(d, exampleLine("on"))
 	}
 	return nil
 }
@@ -408,7 +408,7 @@ func (c *Resume) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		case "owner":
 			err = c.unmarshalOwner(d)
 		default:
-			err = unknownIn(d, "resume", resumeOptions)
+			err = unknownIn(d, "resume")
 		}
 		if err != nil {
 			return err

@@ -244,6 +244,7 @@ func TestConfigIsRefused(t *testing.T) {
 		{`"transport": "http"`, []string{`transport is a text, but must be an object, such as {"protocol": "http"}`}},
 		{`"assistants": [5]`, []string{"assistants[0] is a number, but must be a text in quotation marks"}},
 		{`"propagate_trace": "on"`, []string{"propagate_trace is a text, but must be true or false"}},
+		{`"aliases": {"support": 5}`, []string{"aliases: support is a number, but must be a text in quotation marks"}},
 		{`"aliases": ["support"]`, []string{`aliases is a list, but must be an object, such as {"support": "asst_abc123"}`}},
 		{`"retry": {"on": [4.5]}`, []string{"retry: on[0] is a number"}},
 		{`"heartbeat": "off"`, []string{"heartbeat", "not a duration", "or -1 to turn it off"}},

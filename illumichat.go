@@ -91,7 +91,8 @@ type Handler struct {
 
 	// The ids of the assistants that pages may talk to. A single `*` allows any assistant, and the handler logs
 	// a warning. Ids may be `{env.*}` and `{file.*}` placeholders. If exactly one assistant is configured, ids and
-	// aliases together, or if there is a `default_assistant`, a page may omit `assistantId`. An id with a comma or quotation marks is refused, and so is the
+	// aliases together, or if there is a `default_assistant`, a page may omit `assistantId`. An id with a comma, quotation
+	// marks, `;`, `=`, square brackets or `://` is refused, and so is the
 	// API token, an id of its form, and `other`. Required, unless there are aliases.
 	Assistants []string `json:"assistants,omitempty"`
 
@@ -207,12 +208,20 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.log = telemetry.NewLog(ctx.Logger())
 	h.log.AddFields(zap.String("token", string(newTokenOrigin(h.Token))))
 	h.setDefaults()
-	for _, step := range []func(caddy.Context) error{h.validate, h.resolve, h.join} {
-		if err := step(ctx); err != nil {
-			return h.ofThisChat(err)
-		}
+	if err := h.provision(ctx); err != nil {
+		return h.ofThisChat(err)
 	}
 	return nil
+}
+
+func (h *Handler) provision(ctx caddy.Context) error {
+	if err := h.Validate(); err != nil { // Caddy calls it later, when the handler has joined
+		return err
+	}
+	if err := h.resolve(ctx); err != nil {
+		return err
+	}
+	return h.join(ctx)
 }
 
 // ofThisChat returns an error that names the handler's assistants, because Caddy does not say which of its sites is wrong.
@@ -222,9 +231,6 @@ func (h *Handler) ofThisChat(err error) error {
 	}
 	return values.PrintableError(err)
 }
-
-// validate is Validate. Caddy calls that later, when the handler has joined.
-func (h *Handler) validate(caddy.Context) error { return h.Validate() }
 
 // resolve replaces the placeholders of the config, and creates the parts of the handler that it shares with no other.
 func (h *Handler) resolve(ctx caddy.Context) error {
@@ -408,13 +414,20 @@ func (h *Handler) longestBody() time.Duration {
 
 // Validate returns an error for settings that are wrong whatever their placeholders resolve to.
 func (h *Handler) Validate() error {
+	if err := h.validateAssistants(); err != nil {
+		return err
+	}
+	return h.validateOptions()
+}
+
+func (h *Handler) validateAssistants() error {
 	if len(h.Assistants) == 0 && len(h.Aliases) == 0 {
 		return chat.ErrNoAssistants
 	}
 	if len(h.Assistants) > 1 && slices.Contains(h.Assistants, chat.Any) {
 		return chat.ErrAnyAmongOthers
 	}
-	return h.validateOptions()
+	return nil
 }
 
 // validateOptions is Validate for all options but the assistants.

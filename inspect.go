@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/illumichat/caddy-illumichat/internal/chat"
@@ -82,11 +81,8 @@ func (h *Handler) inspectToken() error {
 
 // inspectAssistants returns an error if an assistant does not resolve, or is none.
 func (h *Handler) inspectAssistants() error {
-	if len(h.Assistants) == 0 && len(h.Aliases) == 0 {
-		return chat.ErrNoAssistants
-	}
-	if len(h.Assistants) > 1 && slices.Contains(h.Assistants, chat.Any) {
-		return chat.ErrAnyAmongOthers
+	if err := h.validateAssistants(); err != nil {
+		return err
 	}
 	var err error
 	h.rules, err = chat.NewRules(h.chatConfig())

@@ -77,8 +77,8 @@ func (h *Handler) announce() {
 	telemetry.BeginAssistants(h.rules.Labels())
 }
 
-// noteValidation logs what the operator should check in a config that Caddy only validates: such a config never runs. A config that
-// Caddy has refused, or could not start, logs nothing of it: Caddy has said why.
+// noteValidation logs what the operator should check in a config that Caddy only validates: such a config never runs. For a
+// config that Caddy has refused, or could not start, it logs nothing, because Caddy has said why.
 func (h *Handler) noteValidation() {
 	if cause := h.endCause(); cause != nil && cause.Error() == validated {
 		h.notePlace()

@@ -55,7 +55,7 @@ func checkJSON(name string, t reflect.Type, value json.RawMessage) error {
 	case reflect.Slice:
 		return checkJSONList(name, t, value)
 	case reflect.Map:
-		return mustBe(name, value, '{', "an object, such as "+exampleOfJSON(name))
+		return checkJSONMap(name, t, value)
 	case reflect.Bool:
 		return mustDecode(name, t, value, "true or false")
 	case reflect.String:
@@ -69,13 +69,30 @@ func checkModuleJSON(name string, value json.RawMessage) error {
 	if len(value) == 0 {
 		return nil
 	}
+	return mustBeObject(name, value)
+}
+
+func mustBeObject(name string, value json.RawMessage) error {
 	return mustBe(name, value, '{', "an object, such as "+exampleOfJSON(name))
+}
+
+func checkJSONMap(name string, t reflect.Type, value json.RawMessage) error {
+	var object map[string]json.RawMessage
+	if json.Unmarshal(value, &object) != nil {
+		return mustBeObject(name, value)
+	}
+	for _, key := range slices.Sorted(maps.Keys(object)) {
+		if err := checkJSON(name+": "+values.Printable(key), t.Elem(), object[key]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func checkJSONObject(name string, t reflect.Type, value json.RawMessage) error {
 	var object map[string]json.RawMessage
 	if json.Unmarshal(value, &object) != nil {
-		return mustBe(name, value, '{', "an object, such as "+exampleOfJSON(name))
+		return mustBeObject(name, value)
 	}
 	fields := jsonFields(t)
 	for _, key := range slices.Sorted(maps.Keys(object)) {

@@ -15,7 +15,7 @@ import (
 // This file checks the names of the modules that a handler loads. Caddy's error for a name that it does not know prints the
 // name, which may be a secret in the wrong place, and does not say which names there are.
 
-// moduleKind is a kind of modules that a handler loads.
+// moduleKind is a kind of module that a handler loads.
 type moduleKind struct {
 	noun, namespace string
 	key             string // has the module's name in JSON

@@ -17,11 +17,12 @@ import (
 // This file finds out where in a config a handler is, so that logs and the admin API tell the chats of many sites apart.
 // Caddy does not pass that to a handler. So this file searches the routes of the HTTP app once they are complete.
 
-// place is where in a config a handler is: its site.
+// place says where in a config a handler is. Hosts and paths are those of the innermost matcher that has some. If an inner
+// path lacks the beginning of the paths around it, those come first.
 type place struct {
 	Server string   `json:"server,omitempty"` // the name in the config's servers
-	Hosts  []string `json:"hosts,omitempty"`  // of the innermost matcher that has some
-	Paths  []string `json:"paths,omitempty"`  // of the innermost matcher that has some; the paths around it come first if it lacks their beginning
+	Hosts  []string `json:"hosts,omitempty"`
+	Paths  []string `json:"paths,omitempty"`
 
 	narrowed bool // a matcher other than one of hosts is on the way
 }

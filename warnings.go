@@ -46,7 +46,7 @@ type warning struct {
 func (h *Handler) warnings() []warning {
 	var all []warning
 	add := func(found, do string, fields ...zap.Field) { all = append(all, warning{found, do, fields}) }
-	if token, err := h.exchanges.token.Get(); err == nil && token.Len() > 0 && !h.exchanges.token.HasDocumentedForm() {
+	if token, err := h.exchanges.token.Get(); err == nil && token.Len() > 0 && !token.HasDocumentedForm() {
 		add("the token does not have the documented form, ic_ and 40 letters and digits", "")
 	}
 	endpoint := h.exchanges.endpoint.URL

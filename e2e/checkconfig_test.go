@@ -618,8 +618,8 @@ func TestCheckFindsFaults(t *testing.T) {
 		{"order last", soundly("global", "order illumichat last"), "wrong reachable: a POST to /chat does not reach the chat: `file_server` answers first", "Remove the `order` option of `illumichat` or `file_server`"},
 		{"order of another", soundly("global", "order reverse_proxy before rewrite", "directives", "reverse_proxy localhost:9000"),
 			"wrong reachable: a POST to /chat does not reach the chat: `reverse_proxy` answers first", "Remove the `order` option of `illumichat` or `reverse_proxy`"},
-		{"whole site", soundly("matcher", ""), "wrong whole_site: it takes every request of the site, so `file_server` gets none", "illumichat /api/chat-proxy {"},
-		{"star", soundly("matcher", "*"), "wrong whole_site: it takes every request of the site, so `file_server` gets none", ""},
+		{"whole site", soundly("matcher", ""), "wrong whole_site: the chat takes every request of the site, so `file_server` gets none", "illumichat /api/chat-proxy {"},
+		{"star", soundly("matcher", "*"), "wrong whole_site: the chat takes every request of the site, so `file_server` gets none", ""},
 		{"the rest of a site", soundly("directives", "@chat not path /static/*", "matcher", "@chat"), "", ""},
 		{"the POSTs of a site", soundly("directives", "@chat method POST", "matcher", "@chat"), "", ""},
 		{"two chats", soundly("directives", "illumichat /chat {\ntoken {env.ILLUMICHAT_API_TOKEN}\nassistants asst_2\nlimit 20 1h\nlimit 9 1d all\n}"),
@@ -709,25 +709,25 @@ func TestCheckFindsFaults(t *testing.T) {
 			"warning cors: a `header` directive writes `Access-Control-Max-Age` on the chat's answers, too, and runs after the chat", ""},
 		{"login", soundly("directives", "basic_auth {\n"+login+"\n}"), "", ""},
 		{"login before a preflight", soundly("directives", "basic_auth {\n"+login+"\n}", "options", allow),
-			"wrong preflight: `basic_auth` comes before it and refuses OPTIONS requests, though it has `allow_origins`", "@login not method OPTIONS\nbasic_auth @login …"},
+			"wrong preflight: `basic_auth` comes before the chat and refuses OPTIONS requests, though the chat has `allow_origins`", "@login not method OPTIONS\nbasic_auth @login …"},
 		{"login service before a preflight", soundly("directives", "forward_auth localhost:9091 {\nuri /check\n}", "options", allow),
-			"wrong preflight: `forward_auth` comes before it and refuses OPTIONS requests, though it has `allow_origins`", "forward_auth @login …"},
+			"wrong preflight: `forward_auth` comes before the chat and refuses OPTIONS requests, though the chat has `allow_origins`", "forward_auth @login …"},
 		{"login without preflights", soundly("directives", "@login not method OPTIONS\nbasic_auth @login {\n"+login+"\n}", "options", allow), "", ""},
 		{"preflights answered", soundly("directives", "@preflight method OPTIONS\nrespond @preflight 204", "options", allow),
-			"wrong preflight: an OPTIONS request does not reach the chat, though it has `allow_origins`: `respond (method OPTIONS)` answers first", ""},
+			"wrong preflight: an OPTIONS request does not reach the chat, though the chat has `allow_origins`: `respond (method OPTIONS)` answers first", ""},
 		{"only POST", soundly("directives", "@chat {\nmethod POST\npath /chat\n}", "matcher", "@chat", "options", allow),
-			"wrong preflight: an OPTIONS request does not reach the chat, though it has `allow_origins`: `file_server` answers first", ""},
+			"wrong preflight: an OPTIONS request does not reach the chat, though the chat has `allow_origins`: `file_server` answers first", ""},
 		{"only POST, but resume", soundly("directives", "@chat {\nmethod POST\npath /chat\n}", "matcher", "@chat", "options", "resume"),
-			"wrong resume: it has `resume`, but GET and DELETE requests do not reach it", "Remove the `method` and `header` conditions"},
+			"wrong resume: the chat has `resume`, but GET and DELETE requests do not reach it", "Remove the `method` and `header` conditions"},
 		{"only JSON, but resume", soundly("directives", "@chat {\nheader Content-Type application/json*\npath /chat\n}", "matcher", "@chat", "options", "resume"),
-			"wrong resume: it has `resume`, but GET and DELETE requests do not reach it", "no Content-Type"},
+			"wrong resume: the chat has `resume`, but GET and DELETE requests do not reach it", "no Content-Type"},
 		{"login of the others", "{\ngrace_period 10s\n}\nexample.com {\nhandle /chat {\n" + chatInBlock + "}\nhandle {\nbasic_auth {\n" + login + "\n}\nfile_server\n}\n}",
 			"warning login: `basic_auth` protects the site's other paths, but not the chat", "handle /chat {\n\troute {\n\t\tbasic_auth …\n\t\tillumichat {"},
 		{"login after the chat", soundly("global", "order illumichat first", "directives", "basic_auth {\n"+login+"\n}"),
 			"warning login: `basic_auth` protects the site's other paths, but not the chat", ""},
 		{"login of a part", soundly("directives", "basic_auth /admin/* {\n"+login+"\n}"), "", ""},
 		{"handles errors", soundly("directives", "handle_errors {\nillumichat {\ntoken {env.ILLUMICHAT_API_TOKEN}\nassistants asst_1\nlimit 2 1h all\n}\n}"),
-			"warning reachable: it is in `handle_errors`, so a request reaches it only after an error", ""},
+			"warning reachable: the chat is in `handle_errors`, so a request reaches it only after an error", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -842,7 +842,7 @@ func TestCheckNotesHostsThatRedirect(t *testing.T) {
 func TestCheckNotesHomePage(t *testing.T) {
 	for matcher, want := range map[string]bool{"not path /static/*": true, "method POST": false, "path /chat/*": false, "query chat=*": false} {
 		found := checkCaddyfile(t, soundly("directives", "@chat "+matcher, "matcher", "@chat"))
-		got := slices.Contains(lines(found), "note whole_site: it takes the home page, too, so `file_server` does not get it")
+		got := slices.Contains(lines(found), "note whole_site: the chat takes the home page, too, so `file_server` does not get it")
 		if got != want {
 			t.Errorf("%s: got %q", matcher, lines(found))
 		}

@@ -95,7 +95,7 @@ func TestMistakesInConfigs(t *testing.T) {
 		{"timeout", good + "timeout 60s", []string{"'timeout'; did you mean max_duration?"}},
 
 		// Durations, sizes and numbers.
-		{"a duration without a unit", good + "heartbeat 30", []string{"heartbeat: '30' is neither a duration, such as 30s, nor off", "Caddyfile:"}},
+		{"a duration without a unit", good + "heartbeat 30", []string{"heartbeat: '30' is not a duration, such as 30s, or off", "Caddyfile:"}},
 		{"24 hours without a unit", good + "limit 20 24", []string{"limit: '24' is not a duration, such as 1h; an example is: limit 20 1h"}},
 		{"a size of a few bytes", good + "max_body_size 64", []string{"max_body_size: 64 bytes is less than the minimum, 1KiB", "64KiB", "Caddyfile:"}},
 		{"an answer of a few bytes", good + "resume {\nmax_size 10\n}", []string{"max_size: 10 bytes is less than the minimum, 1KiB", "64KiB", "Caddyfile:"}},

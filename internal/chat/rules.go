@@ -284,10 +284,9 @@ func errNoDefault(configured string, listed []string, aliases map[string]string)
 // ShownNames returns those of the configured ids and names of assistants that an error or a log may show. It leaves out those
 // that may be the API token in the wrong place: long ones that do not look like an id.
 func ShownNames(configured []string) []string {
-	const shortestToken = 16
 	var names []string
 	for _, name := range configured {
-		if name = values.Printable(name); len(name) < shortestToken || LooksLikeID(name) || values.IsPlaceholder(name) {
+		if name = values.Printable(name); len(name) < values.MinTokenLength || LooksLikeID(name) || values.IsPlaceholder(name) {
 			names = append(names, name)
 		}
 	}

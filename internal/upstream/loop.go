@@ -4,6 +4,8 @@ import (
 	"crypto/subtle"
 	"net/http"
 	"strings"
+
+	"github.com/illumichat/caddy-illumichat/internal/values"
 )
 
 // IsOwn reports whether a visitor's request is one that this module has sent upstream, with the current token of source.
@@ -14,7 +16,7 @@ func IsOwn(r *http.Request, source TokenSource) bool {
 		return false
 	}
 	sent, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	if !ok || len(sent) < minTokenLength {
+	if !ok || len(sent) < values.MinTokenLength {
 		return false
 	}
 	token, err := source.Get()

@@ -11,12 +11,9 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/values"
 )
 
-// The bounds of a token's length, in bytes. A shorter token is no secret. A longer one would not fit next to a piece of
-// an event in a stream's buffer. The token is searched for in that buffer.
-const (
-	minTokenLength = 16
-	maxTokenLength = 2048
-)
+// maxTokenLength is the greatest length of a token, in bytes. A longer one would not fit next to a piece of an event in a
+// stream's buffer. The token is searched for in that buffer.
+const maxTokenLength = 2048
 
 // Token is an API token. Formatting or logging a Token does not show its value.
 type Token struct {
@@ -80,6 +77,9 @@ func (s Token) inName(name string) bool {
 // Len returns the length of the token in bytes.
 func (s Token) Len() int { return len(s.value) }
 
+// HasDocumentedForm reports whether the token has the form that the vendor documents.
+func (s Token) HasDocumentedForm() bool { return values.APIToken.Match(s.value) }
+
 // bearer returns the value of the Authorization header (RFC 6750, § 2.1).
 func (s Token) bearer() string { return "Bearer " + string(s.value) }
 
@@ -99,13 +99,14 @@ func NewTokenSource(configured string) (TokenSource, error) {
 			return TokenSource{}, errors.New("the token is written where the path of a file is expected")
 		}
 		source := TokenSource{path: path}
-		// A relative path that does not exist may be one that is wrong from this working directory.
-		if _, err := source.Get(); errors.Is(err, fs.ErrNotExist) && !filepath.IsAbs(path) {
-			return source, fmt.Errorf("%s: there is no such file; write an absolute path, such as {file./etc/caddy/illumichat_token}", values.Printable(configured))
-		} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return source, fmt.Errorf("%s: %w", values.Printable(configured), values.PrintableError(err))
+		_, err := source.Get()
+		switch {
+		case err == nil, errors.Is(err, fs.ErrNotExist) && filepath.IsAbs(path):
+			return source, nil
+		case errors.Is(err, fs.ErrNotExist): // the path may be wrong from this working directory
+			err = errors.New("there is no such file; write an absolute path, such as {file./etc/caddy/illumichat_token}")
 		}
-		return source, nil
+		return source, fmt.Errorf("%s: %w", values.Printable(configured), values.PrintableError(err))
 	}
 	if err := CheckTokenOption(configured); err != nil {
 		return TokenSource{}, err
@@ -149,12 +150,6 @@ func (s TokenSource) OccursIn(text string) bool {
 	return token.inName(text) || token.inName(unescape(text))
 }
 
-// HasDocumentedForm reports whether the current token has the form that the vendor documents.
-func (s TokenSource) HasDocumentedForm() bool {
-	token, err := s.Get()
-	return err == nil && values.APIToken.Match(token.value)
-}
-
 // byteOrderMark is U+FEFF in UTF-8.
 const byteOrderMark = "\xef\xbb\xbf"
 
@@ -190,11 +185,11 @@ func CheckToken(token []byte) error {
 	switch {
 	case len(token) == 0:
 		return errors.New("the token is empty")
-	case len(token) < minTokenLength:
+	case len(token) < values.MinTokenLength:
 		if err := checkNoReference(string(token)); err != nil {
 			return err
 		}
-		return fmt.Errorf("the token is shorter than %d bytes", minTokenLength)
+		return fmt.Errorf("the token is shorter than %d bytes", values.MinTokenLength)
 	case len(token) > maxTokenLength:
 		return fmt.Errorf("the token is longer than %d bytes", maxTokenLength)
 	}

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/illumichat/caddy-illumichat/internal/values"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 )
 
@@ -31,7 +32,7 @@ func TestTokenIsChecked(t *testing.T) {
 		lineEnd     bool   // ends with a line end, which is allowed in a file only
 	}{
 		{what: "documented", value: sandbox.Token},
-		{what: "shortest", value: strings.Repeat("x", minTokenLength)},
+		{what: "shortest", value: strings.Repeat("x", values.MinTokenLength)},
 		{what: "longest", value: longest},
 		{what: "all of printable ASCII", value: "!\"#$%&'()*+,-./0123456789:;<=>?@[]^_`|~"},
 
@@ -46,7 +47,7 @@ func TestTokenIsChecked(t *testing.T) {
 		{what: "with the word Bearer", value: "Bearer " + sandbox.Token, refused: "Bearer"},
 
 		{what: "empty", value: "", refused: "empty"},
-		{what: "too short", value: strings.Repeat("x", minTokenLength-1), refused: "shorter than 16 bytes"},
+		{what: "too short", value: strings.Repeat("x", values.MinTokenLength-1), refused: "shorter than 16 bytes"},
 		{what: "too long", value: longest + "x", refused: "longer than 2048 bytes"},
 		{what: "much too long", value: longest + longest, refused: "longer than 2048 bytes"},
 		{what: "too long with CR LF", value: longest + "x\r\n", refused: "longer than 2048 bytes"},

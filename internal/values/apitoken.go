@@ -7,6 +7,9 @@ import (
 
 // This file knows the forms of the vendor's tokens.
 
+// MinTokenLength is the least length of an API token, in bytes. A shorter one is no secret.
+const MinTokenLength = 16
+
 // The form of a token that the vendor documents.
 const apiTokenForm = `ic_[0-9A-Za-z]{40}`
 

@@ -2,7 +2,7 @@ package values
 
 import "github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
-// This file reads the arguments of a line in a Caddyfile. Its errors name the surplus word, and show a line that is right.
+// This file reads the arguments of a line in a Caddyfile. Its errors name the surplus word, and show a correct line.
 
 // NoArgs returns an error if the line has a further argument. instead says what to write.
 func NoArgs(d *caddyfile.Dispenser, instead string) error {
@@ -12,7 +12,7 @@ func NoArgs(d *caddyfile.Dispenser, instead string) error {
 	return nil
 }
 
-// OneArg reads the only argument of the option at d. example is a line that is right.
+// OneArg reads the only argument of the option at d. example is a correct line.
 func OneArg(d *caddyfile.Dispenser, example string) (string, error) {
 	if !d.NextArg() {
 		return "", Missing(d, example)
@@ -21,7 +21,7 @@ func OneArg(d *caddyfile.Dispenser, example string) (string, error) {
 	return word, NoArgs(d, "an example is: "+example)
 }
 
-// Missing returns the error for the option at d if it has too few arguments. example is a line that is right.
+// Missing returns the error for the option at d if it has too few arguments. example is a correct line.
 func Missing(d *caddyfile.Dispenser, example string) error {
 	return d.Errf("%s needs an argument; an example is: %s", d.Val(), example)
 }

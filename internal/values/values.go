@@ -70,7 +70,7 @@ func Replace(s string, check func(name, value string) error) (string, error) {
 			return nil, fmt.Errorf("%s needs an absolute path, such as {file./etc/caddy/%s}, because Caddy reads it as a part of the request's path",
 				Printable("{file."+file+"}"), Printable(file))
 		}
-		if !strings.HasPrefix(name, "env.") && !strings.HasPrefix(name, "file.") {
+		if !isSource(name) {
 			return nil, unsupported(name)
 		}
 		return value, check(name, caddy.ToString(value))
@@ -81,11 +81,16 @@ func Replace(s string, check func(name, value string) error) (string, error) {
 func CheckSources(s string) error {
 	for _, found := range placeholder.FindAllString(s, -1) {
 		name := found[1 : len(found)-1]
-		if !strings.HasPrefix(name, "env.") && !strings.HasPrefix(name, "file.") && !strings.HasPrefix(name, shorthandOfFile) {
+		if !isSource(name) && !strings.HasPrefix(name, shorthandOfFile) {
 			return unsupported(name)
 		}
 	}
 	return nil
+}
+
+// isSource reports whether a placeholder has a value that is known while a config loads, and that belongs in one.
+func isSource(name string) bool {
+	return strings.HasPrefix(name, "env.") || strings.HasPrefix(name, "file.")
 }
 
 // variable matches the name of an environment variable.

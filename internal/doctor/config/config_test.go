@@ -98,7 +98,7 @@ func TestJSON(t *testing.T) {
 				routes += fmt.Sprintf(`{"match": [{"remote_ip": {"ranges": ["10.0.0.0/8"]}}], "handle": [{"handler": "rewrite", "uri": "{http.request.uri.path}/%d"}]},`, i)
 			}
 			return routes
-		}() + at("/chat") + "]", []string{"server main (:443) /chat: skipped reachable: not every request to it can be made up from its matchers"}},
+		}() + at("/chat") + "]", []string{"server main (:443) /chat: skipped reachable: this check cannot construct every request that the chat's matchers accept"}},
 		{"a host that is not ASCII", "", `[{"match": [{"host": ["münchen.test", "Äpfel.test"]}], "handle": [{"handler": "illumichat"}]}]`, nil},
 		{"an escaped path", "", "[" + at("/a%2Fb%20c") + "]", nil},
 		{"a path with a placeholder", "", respondAt("/*") + at("/{env.ILLUMICHAT_TEST_PATH}") + "]",
@@ -124,13 +124,13 @@ func TestJSON(t *testing.T) {
 		{"either of two matchers", "", `[{"match": [{"remote_ip": {}}, {"method": ["POST"]}], "handle": [{"handler": "static_response"}]}, ` + at("/chat") + "]",
 			[]string{"server main (:443) /chat: wrong reachable: a POST to /chat does not reach the chat: `respond (remote_ip, or method POST)` answers first"}},
 		{"a rewrite to an unknown path", "", `[{"handle": [{"handler": "rewrite", "uri": "{http.vars.path}"}]}, ` + at("/chat") + "]",
-			[]string{"server main (:443) /chat: skipped reachable: not every request to it can be made up from its matchers"}},
+			[]string{"server main (:443) /chat: skipped reachable: this check cannot construct every request that the chat's matchers accept"}},
 		{"a rewrite by a regular expression", "", `[{"handle": [{"handler": "rewrite", "path_regexp": [{"find": "/v\\d{2}/", "replace": "/"}]}]}, ` + at("/v12/chat") + "]",
-			[]string{"server main (:443) /v12/chat: skipped reachable: not every request to it can be made up from its matchers"}},
+			[]string{"server main (:443) /v12/chat: skipped reachable: this check cannot construct every request that the chat's matchers accept"}},
 		{"a rewrite that keeps the path", "", `[{"handle": [{"handler": "rewrite", "uri": "/{http.request.host}{http.request.uri}"}]}, ` + at("/chat") + "]",
-			[]string{"server main (:443) /chat: skipped reachable: not every request to it can be made up from its matchers"}},
+			[]string{"server main (:443) /chat: skipped reachable: this check cannot construct every request that the chat's matchers accept"}},
 		{"a path of the request", "", "[" + at("/{http.request.host}") + "]",
-			[]string{"server main (:443): skipped reachable: not every request to it can be made up from its matchers"}},
+			[]string{"server main (:443): skipped reachable: this check cannot construct every request that the chat's matchers accept"}},
 		{"a named route", `"named_routes": {"n": ` + at("/chat") + `},`, `[{"handle": [{"handler": "invoke", "name": "n"}]}]`, nil},
 		{"a named route twice", `"named_routes": {"n": ` + chatRoute + `},`, `[
 			{"match": [{"path": ["/a"]}], "handle": [{"handler": "invoke", "name": "n"}]},
@@ -141,9 +141,9 @@ func TestJSON(t *testing.T) {
 			`[` + at("/chat") + `, {"handle": [{"handler": "invoke", "name": "n"}]}]`, nil},
 		{"a named route that invokes itself twice, before the chat", `"named_routes": {"n": {"handle": [{"handler": "invoke", "name": "n"}, {"handler": "invoke", "name": "n"}]}},`,
 			`[{"handle": [{"handler": "invoke", "name": "n"}]}, ` + at("/chat") + "]",
-			[]string{"server main (:443) /chat: skipped reachable: not every request to it can be made up from its matchers"}},
+			[]string{"server main (:443) /chat: skipped reachable: this check cannot construct every request that the chat's matchers accept"}},
 		{"named routes that each invoke another twice", twice(40), `[{"handle": [{"handler": "invoke", "name": "n0"}]}, ` + at("/chat") + "]",
-			[]string{"server main (:443) /chat: skipped reachable: not every request to it can be made up from its matchers"}},
+			[]string{"server main (:443) /chat: skipped reachable: this check cannot construct every request that the chat's matchers accept"}},
 		{"named routes that each invoke another twice, with a chat", strings.Replace(twice(40), `"n39": {"handle": [`, `"n39": {"handle": [{"handler": "illumichat"}, `, 1),
 			`[{"handle": [{"handler": "invoke", "name": "n0"}]}]`,
 			[]string{"server main (:443): skipped chat: its routes invoke each other too often for this check"}},

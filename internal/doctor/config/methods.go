@@ -26,7 +26,7 @@ func (e *examination) checkPreflight() {
 		case len(reached) == 0 && !complete:
 			return
 		case len(reached) == 0:
-			e.add(doctor.Wrong, "preflight", "an OPTIONS request does not reach the chat, though it has `allow_origins`"+e.taker(asked),
+			e.add(doctor.Wrong, "preflight", "an OPTIONS request does not reach the chat, though the chat has `allow_origins`"+e.taker(asked),
 				why, "Let OPTIONS through to the chat: leave it out of the other directive's matcher, or the method out of the chat's.")
 			return
 		}
@@ -35,7 +35,7 @@ func (e *examination) checkPreflight() {
 				continue
 			}
 			directive := h.directive()
-			e.add(doctor.Wrong, "preflight", fmt.Sprintf("`%s` comes before it and refuses OPTIONS requests, though it has `allow_origins`", directive),
+			e.add(doctor.Wrong, "preflight", fmt.Sprintf("`%s` comes before the chat and refuses OPTIONS requests, though the chat has `allow_origins`", directive),
 				why, fmt.Sprintf("Exclude OPTIONS with a matcher:\n@login not method OPTIONS\n%s @login …\nThe page has to send its login itself, in a header: "+
 					"a browser sends no cookie to another origin's chat.", directive))
 			return
@@ -69,7 +69,7 @@ func (e *examination) checkResume() {
 		}
 	}
 	if len(lost) > 0 {
-		e.add(doctor.Wrong, "resume", fmt.Sprintf("it has `resume`, but %s requests do not reach it", list(lost)),
+		e.add(doctor.Wrong, "resume", fmt.Sprintf("the chat has `resume`, but %s requests do not reach it", list(lost)),
 			"A page resumes an answer with GET, and stops it with DELETE. Such a request has no body, and no Content-Type.",
 			"Remove the `method` and `header` conditions from the chat's matcher.")
 	}

@@ -17,14 +17,14 @@ const askTheSite = "Check the running site: caddy illumichat check <url>"
 // checkReachable reports which hosts and paths lead to the chat, and what is in the way.
 func (e *examination) checkReachable() {
 	if e.inError {
-		e.add(doctor.Warning, "reachable", "it is in `handle_errors`, so a request reaches it only after an error",
+		e.add(doctor.Warning, "reachable", "the chat is in `handle_errors`, so a request reaches it only after an error",
 			"Something else may have read the request's body by then.", "Move it out of `handle_errors`.")
 		return
 	}
 	e.addReached()
 	e.addLost()
 	if !e.whole {
-		e.add(doctor.Skipped, "reachable", "not every request to it can be made up from its matchers", "", askTheSite)
+		e.add(doctor.Skipped, "reachable", "this check cannot construct every request that the chat's matchers accept", "", askTheSite)
 	}
 	e.checkSlash()
 	e.checkWholeSite()
@@ -215,7 +215,7 @@ func (e *examination) checkWholeSite() {
 	if len(idle) == 0 {
 		return
 	}
-	e.add(doctor.Wrong, "whole_site", fmt.Sprintf("it takes every request of the site, so %s gets none", list(idle)),
+	e.add(doctor.Wrong, "whole_site", fmt.Sprintf("the chat takes every request of the site, so %s gets none", list(idle)),
 		"Visitors who open the site's pages get an error from the chat.", "Write a path after the directive:\nillumichat /api/chat-proxy {\n\t…\n}")
 }
 
@@ -231,7 +231,7 @@ func (e *examination) checkHomePage() {
 		if len(others) == 0 || len(reached) == 0 || !reached[0].sure {
 			continue
 		}
-		e.add(doctor.Note, "whole_site", fmt.Sprintf("it takes the home page, too, so %s does not get it", e.place(others[0].by, others[0].at)),
+		e.add(doctor.Note, "whole_site", fmt.Sprintf("the chat takes the home page, too, so %s does not get it", e.place(others[0].by, others[0].at)),
 			"Visitors who open the page get an error from the chat.", "Write a path after the directive:\nillumichat /api/chat-proxy {\n\t…\n}")
 		return
 	}
