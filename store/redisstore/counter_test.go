@@ -454,6 +454,8 @@ func TestCountingWithoutRedis(t *testing.T) {
 	in := func(client string) int64 { return b.link.plain().HLen(t.Context(), b.keys.requests(client)).Val() }
 
 	server.Pause()
+	// A reply that was on its way shows that Redis answers, and the calls that it overtakes wait.
+	eventually(t, "no reply is on its way", func() bool { return a.link.shardOf(a.keys.requests("lost")).silentFor() > 100*time.Millisecond })
 	start := time.Now()
 	var wg sync.WaitGroup
 	for range 5 {
