@@ -1,0 +1,330 @@
+import { ChatError, LostConnection, isObject, mayPass, refusal } from './error.js';
+import { connect, send, streamHeader } from './request.js';
+import { hangUp, readEvents } from './sse.js';
+import { pause, pauseAfter } from './wait.js';
+import { Watchdog } from './watchdog.js';
+
+/** @typedef {import('./request.js').ConnectOptions} ConnectOptions */
+/** @typedef {import('./request.js').Connection} Connection */
+
+/**
+ * One message of the chat.
+ * @typedef {object} Message
+ * @property {string} role who wrote it: `user`, `assistant`, or another role that the site allows
+ * @property {string | object[]} content its text, or the parts that the API knows; not empty
+ */
+
+/**
+ * What is asked.
+ * @typedef {object} Question
+ * @property {Message[]} messages the conversation, with the question as its last message
+ * @property {string} [assistantId] whom to ask, if the site has more than one assistant
+ * @property {string} [chatId] the chat that goes on
+ * @property {unknown} [field] a field of the site's `pass_fields`; any name will do
+ */
+
+/**
+ * An event of the answer. Events of other types, and fields that are not listed here, may come as well, and are handed out
+ * as they are.
+ *
+ * - `text-delta`: the next piece of the text.
+ * - `tool-call`: the assistant calls a tool.
+ * - `tool-result`: what the tool returned. `toolCallId` names the call, if the upstream sends it.
+ * - `error`: what went wrong. A `finish` with the same text follows.
+ * - `finish`: the answer is complete (`stop`), or ends at its length limit (`length`). After `tool-calls` it may go on.
+ *
+ * @typedef {{ type: 'text-delta', textDelta: string }
+ *	| { type: 'tool-call', toolName: string, toolCallId?: string, args: unknown }
+ *	| { type: 'tool-result', toolName: string, toolCallId?: string, result: unknown }
+ *	| { type: 'error', error?: string }
+ *	| { type: 'finish', finishReason: string }} ChatEvent
+ */
+
+/**
+ * @typedef {object} ReadOptions
+ * @property {(err: ChatError, wait: number) => void} [onReconnect] is called when the connection of an answer is lost and
+ *	the client will continue the answer over another one in `wait` seconds
+ */
+
+/**
+ * @typedef {object} OpenOptions
+ * @property {string} [id] the id of the answer, from `newId`; by default a new one. A request that is repeated with its id
+ *	gets the same answer, if the site has `resume`, and the question is paid for once.
+ * @property {boolean} [resumable] whether the site is known to have `resume`. Then a request that gets no response headers
+ *	for three heartbeats is repeated.
+ */
+
+/** How often the client tries to continue an answer while nothing more of it arrives, and the longest pause in seconds. */
+const mostReconnects = 15;
+const longestReconnectPause = 5;
+
+/** How many seconds a GET may take until its response headers, for an answer that has begun. */
+const reconnectPatience = 10;
+
+/** How many seconds a POST may take until its response headers. The server's `max_duration` is 2 minutes by default. */
+const headPatience = 180;
+
+const defaultHeartbeat = 15;
+
+/** Returns a new id for an answer: 128 random bits in base64url. */
+export function newId() {
+	const bytes = crypto.getRandomValues(new Uint8Array(16));
+	return btoa(String.fromCharCode(...bytes)).replaceAll('+', '-').replaceAll('/', '_').slice(0, 22);
+}
+
+/** An answer that is on its way, or can be read again. */
+export class Answer {
+	/** The id of the answer, if it can be continued over another connection. @type {string | undefined} */
+	id;
+
+	/** The chat's id, once the server has told it. @type {string | undefined} */
+	chatId;
+
+	/** The number of the last event that was read. */
+	after;
+
+	/**
+	 * The events. They can be read once. A loop that ends without an exception has seen the answer to its end. A loop that is
+	 * left closes the connection, and does not stop the answer.
+	 *
+	 * @type {AsyncGenerator<ChatEvent, void, void>}
+	 */
+	events;
+
+	/**
+	 * @param {string} url
+	 * @param {string | undefined} id
+	 * @param {number} after
+	 * @param {Connection | undefined} connection where the answer goes on, if there is one already
+	 * @param {ConnectOptions & ReadOptions} options
+	 */
+	constructor(url, id, after, connection, options) {
+		this.id = id;
+		this.after = after;
+		this.events = readOn(url, this, connection, options);
+	}
+}
+
+/**
+ * Asks a question. Resolves when the response headers are there.
+ *
+ * @param {string} url the chat endpoint
+ * @param {Question} question
+ * @param {ConnectOptions & ReadOptions & OpenOptions} [options]
+ * @returns {Promise<Answer>}
+ * @throws {ChatError}
+ */
+export async function openAnswer(url, question, options = {}) {
+	const { id = newId(), resumable = false, heartbeat = defaultHeartbeat } = options;
+	const init = {
+		method: 'POST',
+		headers: { 'Content-Type': 'application/json', [streamHeader]: id },
+		body: JSON.stringify(question),
+	};
+	const connection = await connect(url, init, options, resumable && heartbeat > 0 ? 3 * heartbeat : headPatience);
+	const answer = new Answer(url, connection?.headers.get(streamHeader) ?? undefined, 0, connection, options);
+	if (connection) answer.chatId = chatIdOf(connection.headers);
+	return answer;
+}
+
+/**
+ * Continues an answer, after the page was loaded anew for example. Resolves when the response headers are there; while
+ * nothing of the answer has arrived, the server waits with them.
+ *
+ * @param {string} url the chat endpoint
+ * @param {string} id
+ * @param {ConnectOptions & ReadOptions & { after?: number }} [options] `after` is the number of the last event that is known;
+ *	by default 0, for the whole answer
+ * @returns {Promise<Answer>}
+ * @throws {ChatError} with the code `not_found:stream` if the answer is not kept any more, or is another visitor's
+ */
+export async function followAnswer(url, id, options = {}) {
+	const { after = 0 } = options;
+	const connection = await reconnect(url, { id, after }, options);
+	const answer = new Answer(url, id, after, connection, options);
+	if (connection) answer.chatId = chatIdOf(connection.headers);
+	else answer.events = nothing();
+	return answer;
+}
+
+/**
+ * Stops an answer, in whatever phase it is: the server cancels its request upstream. Works where the site has `resume`;
+ * elsewhere an answer ends when its connection is closed.
+ *
+ * @param {string} url the chat endpoint
+ * @param {string} id
+ * @param {ConnectOptions} [options]
+ * @returns {Promise<boolean>} whether the server knew the answer
+ */
+export async function stopAnswer(url, id, options = {}) {
+	const { ok } = await send(url, { method: 'DELETE', headers: { [streamHeader]: id }, keepalive: true }, options);
+	return ok;
+}
+
+/** @returns {Answer['events']} */
+async function* nothing() {}
+
+/**
+ * Reads an answer to its end, over as many connections as it takes.
+ *
+ * @param {string} url
+ * @param {Answer} answer
+ * @param {Connection | undefined} connection
+ * @param {ConnectOptions & ReadOptions} options
+ * @returns {Answer['events']}
+ */
+async function* readOn(url, answer, connection, options) {
+	const { signal, onReconnect } = options;
+	let lost = new ChatError('the answer is not there any more', { code: 'closed:connection' });
+	let failed = 0;
+	for (;;) {
+		try {
+			connection ??= await reconnect(url, answer, options);
+			if (!connection) return; // all of it was read before
+			for await (const event of read(connection, answer, options)) {
+				failed = 0;
+				yield event;
+			}
+			return;
+		} catch (err) {
+			signal?.throwIfAborted();
+			if (!(err instanceof ChatError)) throw err;
+			if (connection) {
+				// Any other error is how the answer has ended.
+				if (!(err instanceof LostConnection)) throw err;
+				lost = err;
+			}
+			failed++;
+			if (!answer.id || failed > mostReconnects || !mayPass(err)) throw lost;
+			connection = undefined;
+			const wait = pauseAfter(err, failed, longestReconnectPause);
+			onReconnect?.(err, wait);
+			if (await pause(wait, signal)) failed = 0;
+		}
+	}
+}
+
+/**
+ * Continues an answer over a new connection.
+ *
+ * @param {string} url
+ * @param {Pick<Answer, 'id' | 'after'>} answer
+ * @param {ConnectOptions} options
+ */
+function reconnect(url, { id = '', after }, options) {
+	const { heartbeat = defaultHeartbeat } = options;
+	const place = new URLSearchParams({ stream: id, after: String(after) });
+	// The position is in the URL, because a service worker that caches responses does not look at request headers. In a
+	// browser's own cache, requests for the same URL would wait for each other.
+	const patience = after > 0 ? reconnectPatience : Math.max(3 * heartbeat, reconnectPatience);
+	return connect(`${url}${url.includes('?') ? '&' : '?'}${place}`, { cache: 'no-store' }, options, patience);
+}
+
+/**
+ * Reads an answer over one connection.
+ *
+ * @param {Connection} connection
+ * @param {Answer} answer is moved on with each event
+ * @param {ConnectOptions} options
+ * @returns {Answer['events']}
+ */
+async function* read({ status, reader, release }, answer, { signal, heartbeat = defaultHeartbeat }) {
+	let silent = false;
+	const watchdog = new Watchdog(heartbeat, answer.id !== undefined, () => {
+		silent = true;
+		hangUp(reader);
+	});
+	/** @type {unknown} what the last error event said */
+	let said;
+	let finished = false;
+	// After a step that calls tools the answer may go on, or end.
+	let mayEnd = false;
+	try {
+		for await (const { data, id } of readEvents(reader, () => watchdog.heard())) {
+			signal?.throwIfAborted();
+			if (!moveOn(answer, id)) continue;
+			const event = parseEvent(data);
+			if (!event) continue;
+			if (event.type === 'error') said = event;
+			if (event.type === 'finish') {
+				if (finished) continue;
+				if (event.finishReason === 'error') throw refusal({ ...isObject(said) ? said : {}, ...event }, 'the answer ended with an error', { status });
+				mayEnd = isStep(event);
+				finished = !mayEnd;
+			} else {
+				mayEnd = false;
+			}
+			if (event.chatId && typeof event.chatId === 'string') answer.chatId = event.chatId;
+			yield event;
+		}
+	} catch (err) {
+		// Once it is finished an answer is whole, whatever happens to its connection.
+		if (finished) return;
+		signal?.throwIfAborted();
+		if (err instanceof ChatError) throw err;
+		throw new LostConnection('the connection broke', { status, code: 'broken:connection', cause: err });
+	} finally {
+		watchdog.stop();
+		release();
+	}
+	if (finished || mayEnd && !silent) return;
+	if (silent) throw new LostConnection('the connection has gone silent', { status, code: 'stalled:connection' });
+	throw new LostConnection('the answer ended without a finish', { status, code: 'closed:connection' });
+}
+
+/**
+ * Reports whether a finish ends a step of the answer, after which tools are called.
+ *
+ * @param {ChatEvent & { type: 'finish' }} event
+ */
+export function isStep({ finishReason }) {
+	return finishReason === 'tool-calls' || finishReason === 'tool_calls';
+}
+
+/**
+ * Notes that an event has arrived. Reports whether it is a new one.
+ *
+ * @param {Answer} answer
+ * @param {string} id of the event
+ * @throws {LostConnection} if the event is another answer's
+ */
+function moveOn(answer, id) {
+	if (!answer.id || !id) return true;
+	const [stream, number] = id.split(':');
+	if (stream !== answer.id) {
+		throw new LostConnection('the connection has events of another answer', { status: 200, code: 'broken:connection' });
+	}
+	if (Number(number) <= answer.after) return false;
+	if (Number(number) > answer.after) answer.after = Number(number);
+	return true;
+}
+
+/**
+ * Finds the chat's id in the response headers. The API does not document its header.
+ *
+ * @param {Headers} headers
+ */
+function chatIdOf(headers) {
+	for (const [name, value] of headers) {
+		if (/(^|-)chat-?id$/.test(name) && value) return value;
+	}
+	return undefined;
+}
+
+/**
+ * Reads the JSON object in an event's data. Other data is no event of a chat, and is skipped.
+ *
+ * @param {string} data
+ * @returns {any}
+ */
+function parseEvent(data) {
+	try {
+		const event = JSON.parse(data);
+		if (!isObject(event)) return null;
+		// The AI SDK names the piece of a text so.
+		if (event.type === 'text-delta' && event.textDelta === undefined && typeof event.delta === 'string') event.textDelta = event.delta;
+		return event;
+	} catch {
+		return null;
+	}
+}

@@ -1,0 +1,90 @@
+/**
+ * What the server, or something between it and the page, says about a failure.
+ * @typedef {object} Failure
+ * @property {number} [status] the HTTP status
+ * @property {string} [code] what went wrong, as `<type>:<context>`
+ * @property {Record<string, unknown>} [details] what is wrong with which field
+ * @property {number} [retryAfter] seconds to wait before the next attempt
+ * @property {unknown} [cause] the exception behind it
+ */
+
+/** The answer did not arrive, or did not reach its end. */
+export class ChatError extends Error {
+	/**
+	 * @param {string} message what went wrong, in the server's words if it gave any
+	 * @param {Failure} [failure]
+	 */
+	constructor(message, { status = 0, code = '', details, retryAfter, cause } = {}) {
+		super(message, { cause });
+		this.name = 'ChatError';
+		/** The HTTP status: 200 for an answer that broke off, 0 if there was no response at all. */
+		this.status = status;
+		/**
+		 * What went wrong, as `<type>:<context>`, such as `rate_limit:chat`; empty if the server did not say. The context
+		 * is `connection` for what happened between the page and the site, and `page` for what this page did itself.
+		 */
+		this.code = code;
+		/** What is wrong with which field of the request, if the server said so. */
+		this.details = details;
+		/** Seconds to wait before the next attempt, if the server said so. */
+		this.retryAfter = retryAfter;
+	}
+
+	/** The first part of the code, such as `rate_limit`. */
+	get type() {
+		return this.code.split(':', 1)[0];
+	}
+}
+
+/** The connection of an answer was lost. The answer itself may go on. */
+export class LostConnection extends ChatError {}
+
+/** The statuses that another attempt may get past. A 504 is not one: the question has waited long enough. */
+const passingStatuses = [429, 500, 502, 503];
+
+/** What ends an answer before its first event, and may not end the next one. */
+const passingCodes = [
+	'unreachable:connection', 'broken:connection', 'closed:connection', 'stalled:connection', 'closed:upstream', 'shutting_down:proxy',
+];
+
+/** What another attempt does not change: the token is refused, or a firewall does not let this message pass. */
+const lastingCodes = ['unauthorized:upstream', 'blocked:upstream', 'not_chat:connection', 'redirected:connection'];
+
+/** The longest `Retry-After` that the client waits for by itself, in seconds. */
+export const longestPause = 15;
+
+/**
+ * Reports whether an error may pass soon.
+ *
+ * @param {unknown} err
+ * @returns {err is ChatError}
+ */
+export function mayPass(err) {
+	if (!(err instanceof ChatError)) return false;
+	const { status, code, retryAfter = 0 } = err;
+	if (retryAfter > longestPause || lastingCodes.includes(code)) return false;
+	return passingStatuses.includes(status) || passingCodes.includes(code);
+}
+
+/**
+ * Makes an error of what the server said, in an error body or in an event.
+ *
+ * @param {any} said `{ error, code, details }`, or what other servers of event streams send instead
+ * @param {string} otherwise the message if the server gave none
+ * @param {Failure} failure
+ */
+export function refusal(said, otherwise, failure) {
+	const texts = [said?.error, said?.error?.message, said?.errorText, said?.message];
+	const message = texts.find((text) => text && typeof text === 'string') ?? otherwise;
+	const code = typeof said?.code === 'string' ? said.code : failure.code;
+	const details = isObject(said?.details) ? said.details : undefined;
+	return new ChatError(message, { ...failure, code, details });
+}
+
+/**
+ * @param {unknown} value
+ * @returns {value is Record<string, any>}
+ */
+export function isObject(value) {
+	return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
