@@ -1,5 +1,5 @@
 import { ChatError, LostConnection, isObject, mayPass, refusal } from './error.js';
-import { connect, send, streamHeader } from './request.js';
+import { connect, errorOf, send, streamHeader } from './request.js';
 import { hangUp, readEvents } from './sse.js';
 import { pause, pauseAfter } from './wait.js';
 import { Watchdog } from './watchdog.js';
@@ -155,10 +155,15 @@ export async function followAnswer(url, id, options = {}) {
  * @param {string} id
  * @param {ConnectOptions} [options]
  * @returns {Promise<boolean>} whether the server knew the answer
+ * @throws {ChatError}
  */
 export async function stopAnswer(url, id, options = {}) {
-	const { ok } = await send(url, { method: 'DELETE', headers: { [streamHeader]: id }, keepalive: true }, options);
-	return ok;
+	// keepalive: the request is sent even if the page is left meanwhile.
+	const response = await send(url, { method: 'DELETE', headers: { [streamHeader]: id }, keepalive: true }, options);
+	if (response.ok) return true;
+	const err = await errorOf(response);
+	if (err.code === 'not_found:stream') return false;
+	throw err;
 }
 
 /** @returns {Answer['events']} */

@@ -97,7 +97,7 @@ function withoutLogin(url) {
  *
  * @param {Response} response
  */
-async function errorOf({ type, status, headers, body }) {
+export async function errorOf({ type, status, headers, body }) {
 	if (type === 'opaqueredirect' || (status >= 300 && status < 400)) {
 		return new ChatError('the site redirects the chat, perhaps because the login has expired', { status, code: 'redirected:connection' });
 	}
