@@ -13,7 +13,7 @@
  * If the site has `resume`, a lost connection is replaced by another one, a question is paid for once however often its
  * request is repeated, and with a `storageKey` an answer goes on after a reload of the page, by `chat.resume()`.
  */
-import { Answer, followAnswer, isStep, newId } from './lib/answer.js';
+import { Answer as AnswerToRead, followAnswer, isStep, newId } from './lib/answer.js';
 import { ask } from './lib/ask.js';
 import { ChatError } from './lib/error.js';
 import { byteLength, lastMessages, wellFormed } from './lib/history.js';
@@ -23,10 +23,11 @@ import { Turn } from './lib/turn.js';
 import { watchForTwin } from './lib/twins.js';
 import { linkedTo, listen } from './lib/wait.js';
 
-export { Answer, followAnswer, newId, openAnswer, stopAnswer } from './lib/answer.js';
+export { followAnswer, newId, openAnswer, stopAnswer } from './lib/answer.js';
 export { ChatError } from './lib/error.js';
 export { Turn } from './lib/turn.js';
 
+/** @typedef {import('./lib/answer.js').Answer} Answer */
 /** @typedef {import('./lib/answer.js').Message} Message */
 /** @typedef {import('./lib/answer.js').Question} Question */
 /** @typedef {import('./lib/answer.js').ChatEvent} ChatEvent */
@@ -74,6 +75,8 @@ export { Turn } from './lib/turn.js';
 
 /** The answer of the last turn, as the server knows it. @typedef {{ id: string, asked: number, begun: boolean }} Open */
 
+/** A loop over the answer of a turn. @typedef {{ turn: Turn, controller: AbortController, answer?: Answer }} Reading */
+
 /** The `max_body_size` of a site, by default. */
 const defaultMaxBody = 1_048_576;
 
@@ -117,7 +120,7 @@ export class Chat {
 	/** The last answer that can be read again, and the number of its last event. @type {{ id: string, after: number } | undefined} */
 	#last;
 
-	/** The answer that a loop reads. @type {{ turn: Turn, controller: AbortController } | undefined} */
+	/** What a loop reads. @type {Reading | undefined} */
 	#reading;
 
 	/**
@@ -176,7 +179,7 @@ export class Chat {
 		const turn = new Turn(wellFormed(content), this.chatId);
 		this.turns = [...this.turns, turn];
 		this.draft = '';
-		yield* this.#read(turn, options, (signal) => this.#ask(turn, { ...options, signal }));
+		yield* this.#read(turn, options, (reading) => this.#ask(reading, options));
 	}
 
 	/**
@@ -192,9 +195,9 @@ export class Chat {
 		const turn = this.#openTurn();
 		const open = this.#open;
 		if (!turn || !open) return;
-		yield* this.#read(turn, options, (signal) => open.begun
-			? this.#follow(turn, open, { ...options, signal })
-			: this.#ask(turn, { ...options, signal }, open.id));
+		yield* this.#read(turn, options, (reading) => open.begun
+			? this.#follow(reading, options, open.id)
+			: this.#ask(reading, options, open.id));
 	}
 
 	/**
@@ -291,21 +294,24 @@ export class Chat {
 	 *
 	 * @param {Turn} turn
 	 * @param {SendOptions} options
-	 * @param {(signal: AbortSignal) => AsyncGenerator<ChatEvent, void, void>} start
+	 * @param {(reading: Reading) => AsyncGenerator<ChatEvent, void, void>} start
 	 * @returns {AsyncGenerator<ChatEvent, void, void>}
 	 */
 	async *#read(turn, { signal }, start) {
 		const { controller, unlink } = linkedTo(signal);
+		/** @type {Reading} */
 		const reading = { turn, controller };
 		this.#reading = reading;
-		const forget = listen(globalThis, 'pagehide', () => this.#keep());
+		const forget = listen(globalThis, ['pagehide'], () => this.#keep());
 		let first = true;
 		try {
-			for await (const event of start(controller.signal)) {
+			for await (const event of start(reading)) {
 				// What came of a continued answer before stays until the answer itself is there again.
 				if (first) turn.events = [];
 				first = false;
 				if (turn.state === 'open') turn.add(event);
+				// An answer may be open still when the next question has been asked.
+				if (turn === this.turns.at(-1)) this.#note(reading);
 				if (event.type === 'finish' && !isStep(event)) this.#settle(turn, 'done');
 				yield event;
 			}
@@ -322,6 +328,18 @@ export class Chat {
 		}
 	}
 
+	/**
+	 * Notes where the answer is, and what it says about the chat.
+	 *
+	 * @param {Reading} reading
+	 */
+	#note({ answer }) {
+		if (answer?.id) this.#last = { id: answer.id, after: answer.after };
+		if (!answer?.chatId || answer.chatId === this.chatId) return;
+		this.chatId = answer.chatId;
+		this.#keep();
+	}
+
 	/** Notes that no loop reads the answer any more. */
 	#leave() {
 		const turn = this.#reading?.turn;
@@ -334,16 +352,17 @@ export class Chat {
 	/**
 	 * Asks the question of a turn. If the conversation before it stands in the way, it is changed, once for each reason.
 	 *
-	 * @param {Turn} turn
+	 * @param {Reading} reading
 	 * @param {SendOptions} options
 	 * @param {string} [id] of the answer, if the question may have been sent before
 	 * @returns {AsyncGenerator<ChatEvent, void, void>}
 	 */
-	async *#ask(turn, options, id) {
+	async *#ask(reading, options, id) {
+		const { turn } = reading;
 		for (let shortened = false; ;) {
 			const question = await this.#question(turn, options);
 			try {
-				yield* this.#attempt(turn, question, options, id);
+				yield* this.#attempt(reading, question, options, id);
 				return;
 			} catch (err) {
 				if (!(err instanceof ChatError) || turn.events.length > 0) throw err;
@@ -361,64 +380,42 @@ export class Chat {
 	}
 
 	/**
-	 * @param {Turn} turn
+	 * @param {Reading} reading
 	 * @param {Question} question
 	 * @param {SendOptions} options
 	 * @param {string} [id]
 	 * @returns {AsyncGenerator<ChatEvent, void, void>}
 	 */
-	async *#attempt(turn, question, { signal, onRetry, onReconnect }, id) {
-		/** @type {Answer | undefined} */
-		let answer;
-		yield* this.#noteChat(turn, () => answer, ask(this.#url, question, {
-			...await this.#connection(), id, signal, onRetry, onReconnect, resumable: this.#resumable, attempts: this.#options.tries,
+	async *#attempt(reading, question, { onRetry, onReconnect }, id) {
+		yield* ask(this.#url, question, {
+			...await this.#connection(), id, onRetry, onReconnect,
+			signal: reading.controller.signal, resumable: this.#resumable, attempts: this.#options.tries,
 			onAttempt: (next) => {
 				// A request that is repeated with its id does not begin the answer's time anew.
 				if (this.#open?.id !== next) this.#open = { id: next, asked: Date.now(), begun: false };
 				this.#keep();
 			},
-			onOpen: (opened) => {
-				answer = opened;
-				this.#resumable = opened.id !== undefined;
-				this.#open = opened.id === undefined ? undefined : { id: opened.id, asked: Date.now(), begun: true };
-				this.#last = opened.id === undefined ? undefined : { id: opened.id, after: 0 };
+			onOpen: (answer) => {
+				reading.answer = answer;
+				this.#resumable = answer.id !== undefined;
+				this.#open = answer.id === undefined ? undefined : { id: answer.id, asked: Date.now(), begun: true };
+				this.#note(reading);
 				this.#keep();
 			},
-		}));
+		});
 	}
 
 	/**
-	 * @param {Turn} turn
-	 * @param {Open} open
-	 * @param {SendOptions} options
-	 * @returns {AsyncGenerator<ChatEvent, void, void>}
-	 */
-	async *#follow(turn, open, { signal, onReconnect }) {
-		const answer = new Answer(this.#url, open.id, 0, undefined, { ...await this.#connection(), signal, onReconnect });
-		yield* this.#noteChat(turn, () => answer, answer.events);
-	}
-
-	/**
-	 * Passes on the events of an answer, and notes what it says about the chat.
+	 * Reads an answer that has begun before.
 	 *
-	 * @param {Turn} turn
-	 * @param {() => Answer | undefined} answerOf
-	 * @param {AsyncGenerator<ChatEvent, void, void>} events
+	 * @param {Reading} reading
+	 * @param {SendOptions} options
+	 * @param {string} id
 	 * @returns {AsyncGenerator<ChatEvent, void, void>}
 	 */
-	async *#noteChat(turn, answerOf, events) {
-		for await (const event of events) {
-			const answer = answerOf();
-			// An answer may be open still when the next question has been asked.
-			if (turn === this.turns.at(-1) && answer) {
-				if (answer.id) this.#last = { id: answer.id, after: answer.after };
-				if (answer.chatId && answer.chatId !== this.chatId) {
-					this.chatId = answer.chatId;
-					this.#keep();
-				}
-			}
-			yield event;
-		}
+	async *#follow(reading, { onReconnect }, id) {
+		reading.answer = new AnswerToRead(this.#url, id, 0, undefined, { ...await this.#connection(), signal: reading.controller.signal, onReconnect });
+		yield* reading.answer.events;
 	}
 
 	/**
@@ -447,10 +444,10 @@ export class Chat {
 	 * @param {ChatError} err
 	 * @param {Question} question
 	 */
-	#shorten({ code }, question) {
+	#shorten({ code, status }, question) {
 		if (question.messages.length < 2) return false;
 		if (code === 'too_many_messages:chat') this.#most = Math.floor(question.messages.length / 2);
-		else if (code === 'too_large:chat') this.#maxBody = Math.floor(byteLength(question) / 2);
+		else if (status === 413) this.#maxBody = Math.floor(byteLength(question) / 2);
 		else return false;
 		return true;
 	}

@@ -2,7 +2,7 @@ import { ChatError, LostConnection, isObject, mayPass, refusal } from './error.j
 import { connect, errorOf, send, streamHeader } from './request.js';
 import { hangUp, readEvents } from './sse.js';
 import { pause, pauseAfter } from './wait.js';
-import { Watchdog } from './watchdog.js';
+import { watch } from './watchdog.js';
 
 /** @typedef {import('./request.js').ConnectOptions} ConnectOptions */
 /** @typedef {import('./request.js').Connection} Connection */
@@ -95,12 +95,14 @@ export class Answer {
 	 * @param {string} url
 	 * @param {string | undefined} id
 	 * @param {number} after
-	 * @param {Connection | undefined} connection where the answer goes on, if there is one already
+	 * @param {Connection | null | undefined} connection where the answer goes on; null: it has no more events; undefined:
+	 *	there is no connection yet
 	 * @param {ConnectOptions & ReadOptions} options
 	 */
 	constructor(url, id, after, connection, options) {
 		this.id = id;
 		this.after = after;
+		this.chatId = connection ? chatIdOf(connection.headers) : undefined;
 		this.events = readOn(url, this, connection, options);
 	}
 }
@@ -122,9 +124,7 @@ export async function openAnswer(url, question, options = {}) {
 		body: JSON.stringify(question),
 	};
 	const connection = await connect(url, init, options, resumable && heartbeat > 0 ? 3 * heartbeat : headPatience);
-	const answer = new Answer(url, connection?.headers.get(streamHeader) ?? undefined, 0, connection, options);
-	if (connection) answer.chatId = chatIdOf(connection.headers);
-	return answer;
+	return new Answer(url, connection?.headers.get(streamHeader) || undefined, 0, connection, options);
 }
 
 /**
@@ -141,10 +141,7 @@ export async function openAnswer(url, question, options = {}) {
 export async function followAnswer(url, id, options = {}) {
 	const { after = 0 } = options;
 	const connection = await reconnect(url, { id, after }, options);
-	const answer = new Answer(url, id, after, connection, options);
-	if (connection) answer.chatId = chatIdOf(connection.headers);
-	else answer.events = nothing();
-	return answer;
+	return new Answer(url, id, after, connection, options);
 }
 
 /**
@@ -166,15 +163,12 @@ export async function stopAnswer(url, id, options = {}) {
 	throw err;
 }
 
-/** @returns {Answer['events']} */
-async function* nothing() {}
-
 /**
  * Reads an answer to its end, over as many connections as it takes.
  *
  * @param {string} url
  * @param {Answer} answer
- * @param {Connection | undefined} connection
+ * @param {Connection | null | undefined} connection
  * @param {ConnectOptions & ReadOptions} options
  * @returns {Answer['events']}
  */
@@ -184,8 +178,8 @@ async function* readOn(url, answer, connection, options) {
 	let failed = 0;
 	for (;;) {
 		try {
-			connection ??= await reconnect(url, answer, options);
-			if (!connection) return; // all of it was read before
+			if (connection === undefined) connection = await reconnect(url, answer, options);
+			if (!connection) return;
 			for await (const event of read(connection, answer, options)) {
 				failed = 0;
 				yield event;
@@ -235,7 +229,13 @@ function reconnect(url, { id = '', after }, options) {
  */
 async function* read({ status, reader, release }, answer, { signal, heartbeat = defaultHeartbeat }) {
 	let silent = false;
-	const watchdog = new Watchdog(heartbeat, answer.id !== undefined, () => {
+	/**
+	 * @param {string} message
+	 * @param {string} type
+	 * @param {unknown} [cause]
+	 */
+	const lost = (message, type, cause) => new LostConnection(message, { status, code: `${type}:connection`, cause });
+	const watchdog = watch(heartbeat, answer.id !== undefined, () => {
 		silent = true;
 		hangUp(reader);
 	});
@@ -247,7 +247,12 @@ async function* read({ status, reader, release }, answer, { signal, heartbeat = 
 	try {
 		for await (const { data, id } of readEvents(reader, () => watchdog.heard())) {
 			signal?.throwIfAborted();
-			if (!moveOn(answer, id)) continue;
+			const [stream, number] = id.split(':');
+			if (answer.id && id) {
+				if (stream !== answer.id) throw lost('the connection has events of another answer', 'broken');
+				if (!(Number(number) > answer.after)) continue;
+				answer.after = Number(number);
+			}
 			const event = parseEvent(data);
 			if (!event) continue;
 			if (event.type === 'error') said = event;
@@ -267,14 +272,14 @@ async function* read({ status, reader, release }, answer, { signal, heartbeat = 
 		if (finished) return;
 		signal?.throwIfAborted();
 		if (err instanceof ChatError) throw err;
-		throw new LostConnection('the connection broke', { status, code: 'broken:connection', cause: err });
+		throw lost('the connection broke', 'broken', err);
 	} finally {
 		watchdog.stop();
 		release();
 	}
 	if (finished || mayEnd && !silent) return;
-	if (silent) throw new LostConnection('the connection has gone silent', { status, code: 'stalled:connection' });
-	throw new LostConnection('the answer ended without a finish', { status, code: 'closed:connection' });
+	if (silent) throw lost('the connection has gone silent', 'stalled');
+	throw lost('the answer ended without a finish', 'closed');
 }
 
 /**
@@ -284,24 +289,6 @@ async function* read({ status, reader, release }, answer, { signal, heartbeat = 
  */
 export function isStep({ finishReason }) {
 	return finishReason === 'tool-calls' || finishReason === 'tool_calls';
-}
-
-/**
- * Notes that an event has arrived. Reports whether it is a new one.
- *
- * @param {Answer} answer
- * @param {string} id of the event
- * @throws {LostConnection} if the event is another answer's
- */
-function moveOn(answer, id) {
-	if (!answer.id || !id) return true;
-	const [stream, number] = id.split(':');
-	if (stream !== answer.id) {
-		throw new LostConnection('the connection has events of another answer', { status: 200, code: 'broken:connection' });
-	}
-	if (Number(number) <= answer.after) return false;
-	if (Number(number) > answer.after) answer.after = Number(number);
-	return true;
 }
 
 /**

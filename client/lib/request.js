@@ -53,7 +53,7 @@ export async function send(url, init, { signal, headers: more, credentials, fetc
  * @param {RequestInit} init
  * @param {ConnectOptions} options
  * @param {number} patience how many seconds to wait for the response headers
- * @returns {Promise<Connection | undefined>} undefined for a 204, which says that the stream has no more events
+ * @returns {Promise<Connection | null>} null for a 204, which says that the stream has no more events
  * @throws {ChatError} if the response is anything else
  */
 export async function connect(url, init, options, patience) {
@@ -76,7 +76,7 @@ export async function connect(url, init, options, patience) {
 		clearTimeout(late);
 	}
 	unlink();
-	return undefined;
+	return null;
 }
 
 /**
@@ -99,12 +99,12 @@ function withoutLogin(url) {
  */
 export async function errorOf({ type, status, headers, body }) {
 	if (type === 'opaqueredirect' || (status >= 300 && status < 400)) {
-		return new ChatError('the site redirects the chat, perhaps because the login has expired', { status, code: 'redirected:connection' });
+		return new ChatError('the site redirects the chat: the login may have expired', { status, code: 'redirected:connection' });
 	}
 	const otherwise = `the server answered ${status}, and no event stream`;
 	const retryAfter = secondsUntil(headers.get('Retry-After'));
-	// A login page, a captive portal or an opaque response is not the chat's, and stays when it is asked again.
-	const foreign = status < 400 || mediaType(headers).endsWith('html') && (status < 500 && status !== 429);
+	// A login page, a captive portal or a bot check stays the same when it is asked again.
+	const foreign = status < 400 || (status === 403 && mediaType(headers) === 'text/html');
 	return refusal(await readError(body), otherwise, { status, retryAfter, code: foreign ? 'not_chat:connection' : '' });
 }
 

@@ -27,7 +27,7 @@ export function watchForTwin(conversation, onTwin) {
 	open();
 	channel?.postMessage({ from: self });
 	// A browser does not keep a page for its Back button while the page has a channel.
-	const forget = [listen(globalThis, 'pagehide', close), listen(globalThis, 'pageshow', open)];
+	const forget = [listen(globalThis, ['pagehide'], close), listen(globalThis, ['pageshow'], open)];
 	return () => {
 		close();
 		forget.forEach((one) => one());

@@ -23,16 +23,18 @@ export function pauseAfter({ retryAfter }, failed, longest) {
  */
 export function pause(seconds, signal) {
 	return new Promise((resolve, reject) => {
-		const abort = () => end(() => reject(signal?.reason));
-		const timer = isOffline() ? undefined : setTimeout(() => end(() => resolve(false)), seconds * 1000);
-		const forget = [listen(globalThis, 'online', () => end(() => resolve(true))), listen(signal, 'abort', abort)];
-		/** @param {() => void} settle */
-		const end = (settle) => {
+		/** @param {{ type?: string }} event */
+		const end = ({ type }) => {
 			clearTimeout(timer);
-			forget.forEach((one) => one());
-			settle();
+			forgetOnline();
+			forgetAbort();
+			if (signal?.aborted) reject(signal.reason);
+			else resolve(type === 'online');
 		};
-		if (signal?.aborted) abort();
+		const timer = isOffline() ? undefined : setTimeout(end, seconds * 1000, {});
+		const forgetOnline = listen(globalThis, ['online'], end);
+		const forgetAbort = listen(signal, ['abort'], end);
+		if (signal?.aborted) end({});
 	});
 }
 
@@ -51,34 +53,19 @@ export function linkedTo(signal) {
 	const controller = new AbortController();
 	const abort = () => controller.abort(signal?.reason);
 	if (signal?.aborted) abort();
-	signal?.addEventListener('abort', abort);
-	return { controller, unlink: () => signal?.removeEventListener('abort', abort) };
+	return { controller, unlink: listen(signal, ['abort'], abort) };
 }
 
 /**
- * Calls back when the page may have slept: when it becomes visible again, returns from the back/forward cache, or comes
- * back online. Ends when the returned function is called.
+ * Calls back for events of the types, until the returned function is called.
  *
- * @param {(online: boolean) => void} callback
- */
-export function whenAwake(callback) {
-	const document = globalThis.document;
-	const forget = [
-		listen(globalThis, 'online', () => callback(true)),
-		listen(globalThis, 'pageshow', () => callback(false)),
-		listen(document, 'visibilitychange', () => {
-			if (document.visibilityState !== 'hidden') callback(false);
-		}),
-	];
-	return () => forget.forEach((one) => one());
-}
-
-/**
  * @param {EventTarget | undefined} target which only browsers have
- * @param {string} type
- * @param {() => void} callback
+ * @param {string[]} types
+ * @param {(event: Event) => void} callback
  */
-export function listen(target, type, callback) {
-	target?.addEventListener?.(type, callback);
-	return () => target?.removeEventListener?.(type, callback);
+export function listen(target, types, callback) {
+	for (const type of types) target?.addEventListener?.(type, callback);
+	return () => {
+		for (const type of types) target?.removeEventListener?.(type, callback);
+	};
 }

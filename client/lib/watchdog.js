@@ -1,4 +1,4 @@
-import { whenAwake } from './wait.js';
+import { listen } from './wait.js';
 
 /** How often a watchdog looks within one heartbeat. */
 const looksPerHeartbeat = 3;
@@ -9,49 +9,47 @@ const longestSilence = 3;
 /** How many milliseconds a connection has to show a sign of life after the page has slept. */
 const patienceAfterSleep = 2000;
 
-/** Finds out that a connection is dead although the browser reports nothing. */
-export class Watchdog {
-	#silent = 0;
-	#onDead;
-	#looks;
-	#forget;
-
+/**
+ * Finds out that a connection is dead although the browser reports nothing.
+ *
+ * @param {number} heartbeat after how many seconds at most the server shows that it lives; 0 if it does not
+ * @param {boolean} mayReconnect whether another connection can take over, so that a check costs nothing
+ * @param {() => void} onDead
+ */
+export function watch(heartbeat, mayReconnect, onDead) {
+	let silent = 0;
 	/** @type {ReturnType<typeof setTimeout> | undefined} */
-	#probe;
+	let probe;
 
-	/**
-	 * @param {number} heartbeat after how many seconds at most the server shows that it lives; 0 if it does not
-	 * @param {boolean} mayReconnect whether another connection can take over, so that a check costs nothing
-	 * @param {() => void} onDead
-	 */
-	constructor(heartbeat, mayReconnect, onDead) {
-		this.#onDead = onDead;
-		// Counting looks instead of reading a clock: a page that was frozen counts one look for all that time.
-		if (heartbeat > 0) this.#looks = setInterval(() => this.#look(), heartbeat * 1000 / looksPerHeartbeat);
-		this.#forget = mayReconnect ? whenAwake((online) => this.#check(online)) : () => {};
-	}
+	// Counting looks instead of reading a clock: a page that was frozen counts one look for all that time.
+	const looks = heartbeat > 0 ? setInterval(() => {
+		silent++;
+		if (silent >= longestSilence * looksPerHeartbeat) onDead();
+	}, heartbeat * 1000 / looksPerHeartbeat) : undefined;
 
-	/** Notes that something has arrived. */
-	heard() {
-		this.#silent = 0;
-		clearTimeout(this.#probe);
-		this.#probe = undefined;
-	}
+	/** @param {Event} event */
+	const check = ({ type }) => {
+		// From another network, the connection cannot have survived.
+		if (type === 'online') onDead();
+		else if (globalThis.document?.visibilityState !== 'hidden') probe ??= setTimeout(onDead, patienceAfterSleep);
+	};
+	const forget = mayReconnect ? [
+		listen(globalThis, ['online', 'pageshow'], check),
+		listen(globalThis.document, ['visibilitychange'], check),
+	] : [];
 
-	#look() {
-		this.#silent++;
-		if (this.#silent >= longestSilence * looksPerHeartbeat) this.#onDead();
-	}
+	return {
+		/** Notes that something has arrived. */
+		heard() {
+			silent = 0;
+			clearTimeout(probe);
+			probe = undefined;
+		},
 
-	/** @param {boolean} online whether the browser comes from another network, so that the connection cannot have survived */
-	#check(online) {
-		if (online) this.#onDead();
-		else this.#probe ??= setTimeout(this.#onDead, patienceAfterSleep);
-	}
-
-	stop() {
-		clearInterval(this.#looks);
-		clearTimeout(this.#probe);
-		this.#forget();
-	}
+		stop() {
+			clearInterval(looks);
+			clearTimeout(probe);
+			forget.forEach((one) => one());
+		},
+	};
 }
