@@ -13,7 +13,7 @@
  * If the site has `resume`, a lost connection is replaced by another one, a question is paid for once however often its
  * request is repeated, and with a `storageKey` an answer goes on after a reload of the page, by `chat.resume()`.
  */
-import { Answer as AnswerToRead, followAnswer, isStep, newId } from './lib/answer.js';
+import { Answer, followAnswer, isStep, newId } from './lib/answer.js';
 import { ask } from './lib/ask.js';
 import { ChatError } from './lib/error.js';
 import { byteLength, lastMessages, wellFormed } from './lib/history.js';
@@ -23,11 +23,10 @@ import { Turn } from './lib/turn.js';
 import { watchForTwin } from './lib/twins.js';
 import { linkedTo, listen } from './lib/wait.js';
 
-export { followAnswer, newId, openAnswer, stopAnswer } from './lib/answer.js';
+export { Answer, followAnswer, newId, openAnswer, stopAnswer } from './lib/answer.js';
 export { ChatError } from './lib/error.js';
 export { Turn } from './lib/turn.js';
 
-/** @typedef {import('./lib/answer.js').Answer} Answer */
 /** @typedef {import('./lib/answer.js').Message} Message */
 /** @typedef {import('./lib/answer.js').Question} Question */
 /** @typedef {import('./lib/answer.js').ChatEvent} ChatEvent */
@@ -414,7 +413,7 @@ export class Chat {
 	 * @returns {AsyncGenerator<ChatEvent, void, void>}
 	 */
 	async *#follow(reading, { onReconnect }, id) {
-		reading.answer = new AnswerToRead(this.#url, id, 0, undefined, { ...await this.#connection(), signal: reading.controller.signal, onReconnect });
+		reading.answer = new Answer(this.#url, id, 0, undefined, { ...await this.#connection(), signal: reading.controller.signal, onReconnect });
 		yield* reading.answer.events;
 	}
 
@@ -434,7 +433,7 @@ export class Chat {
 		if (room < 0) throw new ChatError('the message is too long', { status: 413, code: 'too_large:chat' });
 		const all = [...this.messages, ...question.messages];
 		question.messages = lastMessages(all, this.#most, room + byteLength(question.messages[0]));
-		if (question.messages.length < Math.min(all.length, history)) onShorten?.(question.messages.length);
+		if (question.messages.length < lastMessages(all, history, Infinity).length) onShorten?.(question.messages.length);
 		return question;
 	}
 

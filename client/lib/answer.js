@@ -72,7 +72,7 @@ export function newId() {
 	return btoa(String.fromCharCode(...bytes)).replaceAll('+', '-').replaceAll('/', '_').slice(0, 22);
 }
 
-/** An answer that is on its way, or can be read again. */
+/** An answer that is on its way, or can be read again. `openAnswer` and `followAnswer` make it. */
 export class Answer {
 	/** The id of the answer, if it can be continued over another connection. @type {string | undefined} */
 	id;
