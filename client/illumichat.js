@@ -13,7 +13,7 @@
  * If the site has `resume`, a lost connection is replaced by another one, a question is paid for once however often its
  * request is repeated, and with a `storageKey` an answer goes on after a reload of the page, by `chat.resume()`.
  */
-import { Answer, followAnswer, isStep, newId } from './lib/answer.js';
+import { Answer, followAnswer, isStep, newId, stoppedElsewhere } from './lib/answer.js';
 import { ask } from './lib/ask.js';
 import { ChatError } from './lib/error.js';
 import { byteLength, lastMessages, wellFormed } from './lib/history.js';
@@ -76,6 +76,9 @@ export { Turn } from './lib/turn.js';
 
 /** A loop over the answer of a turn. @typedef {{ turn: Turn, controller: AbortController, answer?: Answer }} Reading */
 
+/** The format of what is kept. Another version of this file ignores it. */
+const format = 1;
+
 /** The `max_body_size` of a site, by default. */
 const defaultMaxBody = 1_048_576;
 
@@ -130,12 +133,12 @@ export class Chat {
 		const { assistantId, messages = [], chatId, storageKey, store = tabStore, owner, history = Infinity, maxBody = defaultMaxBody } = options;
 		this.#url = url;
 		this.#options = options;
-		this.#earlier = messages;
+		this.#earlier = wellFormed(messages);
 		this.#most = history;
 		this.#maxBody = maxBody;
 		this.chatId = chatId;
 		if (storageKey === undefined) return;
-		const whose = [url, assistantId ?? null, owner ?? null];
+		const whose = [format, url, assistantId ?? null, owner ?? null];
 		this.#kept = new Kept(store, storageKey, whose);
 		this.#keptDraft = new Kept(store, `${storageKey} draft`, whose);
 		this.#recall();
@@ -174,11 +177,9 @@ export class Chat {
 	 */
 	async *send(content, options = {}) {
 		this.#mustBeIdle();
-		if (this.#openTurn()) this.stop();
-		const turn = new Turn(wellFormed(content), this.chatId);
-		this.turns = [...this.turns, turn];
+		const question = wellFormed(content);
 		this.draft = '';
-		yield* this.#read(turn, options, (reading) => this.#ask(reading, options));
+		yield* this.#put(question, options);
 	}
 
 	/**
@@ -207,21 +208,27 @@ export class Chat {
 	 * @throws {ChatError} if the answer does not arrive, or not to its end
 	 * @throws {Error} if an answer is still on its way, or nothing was asked
 	 */
-	async *retry(options) {
+	async *retry(options = {}) {
 		this.#mustBeIdle();
 		const last = this.turns.at(-1);
-		if (!last) throw new Error('there is no question to ask again');
-		if (this.#openTurn()) this.stop();
+		if (!last) throw new Error('nothing was asked');
+		if (this.#openTurn()) this.#stop(true);
 		this.turns = this.turns.slice(0, -1);
-		this.chatId = last.chatId;
-		yield* this.send(last.content, options);
+		// The API has what it answered in its chat, so another answer begins another chat.
+		this.chatId = last.events.length > 0 ? undefined : last.chatId;
+		yield* this.#put(last.content, options, this.#open?.id);
 	}
 
 	/**
 	 * Stops the answer, in whatever phase it is. The loop that reads it throws a `ChatError` with the code `stopped:page`.
 	 * Resolves when the server knows, which nobody has to wait for.
 	 */
-	async stop() {
+	stop() {
+		return this.#stop();
+	}
+
+	/** @param {boolean} [here] whether another tab that reads the answer, too, is to keep it */
+	async #stop(here = false) {
 		const turn = this.#reading?.turn ?? this.#openTurn();
 		if (!turn) return;
 		const open = this.#open;
@@ -229,7 +236,7 @@ export class Chat {
 		// In this order: over HTTP/1.1 the DELETE may need the connection of the answer.
 		this.#reading?.controller.abort(stopped);
 		this.#settle(turn, 'stopped');
-		if (open) await stopSurely(this.#url, open.id, open.begun, this.#connection());
+		if (open && !(here && turn.foreign)) await stopSurely(this.#url, open.id, open.begun, this.#connection());
 	}
 
 	/**
@@ -237,13 +244,13 @@ export class Chat {
 	 * (the site's `grace`), and `resume` continues it; at another site the answer ends.
 	 */
 	detach() {
-		this.#reading?.controller.abort(new DOMException('the page has left the answer', 'AbortError'));
+		this.#reading?.controller.abort();
 		this.#leave();
 	}
 
 	/** Begins a new conversation. An answer that is on its way is stopped. */
 	reset() {
-		this.stop();
+		this.#stop(true);
 		this.turns = [];
 		this.#earlier = [];
 		this.chatId = undefined;
@@ -259,17 +266,28 @@ export class Chat {
 	 * asked, and only for some minutes (the site's `keep`).
 	 */
 	async belongsToVisitor() {
-		if (this.#options.owner !== undefined || this.turns.length === 0) return true;
+		if (this.#options.owner !== undefined || this.turns.length === 0 && !this.#draft) return true;
 		if (!this.#last) return false;
 		const controller = new AbortController();
-		try {
-			await followAnswer(this.#url, this.#last.id, { ...await this.#connection(), after: this.#last.after, signal: controller.signal });
-			return true;
-		} catch {
-			return false;
-		} finally {
-			controller.abort();
-		}
+		const options = { ...await this.#connection(), after: this.#last.after, signal: controller.signal };
+		const isKnown = await followAnswer(this.#url, this.#last.id, options).then(() => true, () => false);
+		controller.abort();
+		return isKnown;
+	}
+
+	/**
+	 * Begins a turn.
+	 *
+	 * @param {Message['content']} content
+	 * @param {SendOptions} options
+	 * @param {string} [id] of the answer, if the site may have it already
+	 */
+	#put(content, options, id = newId()) {
+		if (this.#openTurn()) this.#stop(true);
+		const turn = new Turn(content, this.chatId);
+		this.turns = [...this.turns, turn];
+		this.#open = { id, asked: Date.now(), begun: false };
+		return this.#read(turn, options, (reading) => this.#ask(reading, options, id));
 	}
 
 	#mustBeIdle() {
@@ -297,11 +315,11 @@ export class Chat {
 	 * @returns {AsyncGenerator<ChatEvent, void, void>}
 	 */
 	async *#read(turn, { signal }, start) {
-		const { controller, unlink } = linkedTo(signal);
+		const controller = linkedTo(signal);
 		/** @type {Reading} */
 		const reading = { turn, controller };
 		this.#reading = reading;
-		const forget = listen(globalThis, ['pagehide'], () => this.#keep());
+		listen(globalThis, 'pagehide', () => this.#keep(), controller.signal);
 		let first = true;
 		try {
 			for await (const event of start(reading)) {
@@ -317,12 +335,11 @@ export class Chat {
 			this.#settle(turn, 'done');
 		} catch (err) {
 			controller.signal.throwIfAborted();
-			const failed = err instanceof ChatError && err.code === 'stopped:visitor' ? 'stopped' : 'failed';
+			const failed = err instanceof ChatError && err.code === stoppedElsewhere ? 'stopped' : 'failed';
 			this.#settle(turn, failed, err);
 			throw err;
 		} finally {
-			unlink();
-			forget();
+			controller.abort();
 			if (this.#reading === reading) this.#leave();
 		}
 	}
@@ -332,9 +349,9 @@ export class Chat {
 	 *
 	 * @param {Reading} reading
 	 */
-	#note({ answer }) {
+	#note({ answer, turn }) {
 		if (answer?.id) this.#last = { id: answer.id, after: answer.after };
-		if (!answer?.chatId || answer.chatId === this.chatId) return;
+		if (!answer?.chatId || answer.chatId === this.chatId || turn.foreign) return;
 		this.chatId = answer.chatId;
 		this.#keep();
 	}
@@ -353,18 +370,35 @@ export class Chat {
 	 *
 	 * @param {Reading} reading
 	 * @param {SendOptions} options
-	 * @param {string} [id] of the answer, if the question may have been sent before
+	 * @param {string} id of the answer
 	 * @returns {AsyncGenerator<ChatEvent, void, void>}
 	 */
 	async *#ask(reading, options, id) {
-		const { turn } = reading;
+		const { turn, controller: { signal } } = reading;
+		const { onRetry, onReconnect } = options;
 		for (let shortened = false; ;) {
 			const question = await this.#question(turn, options);
 			try {
-				yield* this.#attempt(reading, question, options, id);
+				yield* ask(this.#url, question, {
+					...await this.#connection(), id, signal, onRetry, onReconnect, resumable: this.#resumable, attempts: this.#options.tries,
+					onAttempt: (next) => {
+						// The chat of an attempt that failed is not this answer's.
+						this.chatId = turn.chatId;
+						// A request that is repeated with its id does not begin the answer's time anew.
+						if (this.#open?.id !== next) this.#open = { id: next, asked: Date.now(), begun: false };
+						this.#keep();
+					},
+					onOpen: (answer) => {
+						reading.answer = answer;
+						this.#resumable = !!answer.id;
+						this.#open = answer.id ? { id: answer.id, asked: Date.now(), begun: true } : undefined;
+						this.#note(reading);
+						this.#keep();
+					},
+				});
 				return;
-			} catch (err) {
-				if (!(err instanceof ChatError) || turn.events.length > 0) throw err;
+			} catch (/** @type {any} */ err) {
+				if (turn.events.length > 0) throw err;
 				if (err.code === 'not_found:chat' && question.chatId !== undefined) {
 					// The API has forgotten the chat. The messages say what was said in it.
 					this.chatId = turn.chatId = undefined;
@@ -373,35 +407,9 @@ export class Chat {
 				} else {
 					throw err;
 				}
-				id = undefined;
+				id = newId();
 			}
 		}
-	}
-
-	/**
-	 * @param {Reading} reading
-	 * @param {Question} question
-	 * @param {SendOptions} options
-	 * @param {string} [id]
-	 * @returns {AsyncGenerator<ChatEvent, void, void>}
-	 */
-	async *#attempt(reading, question, { onRetry, onReconnect }, id) {
-		yield* ask(this.#url, question, {
-			...await this.#connection(), id, onRetry, onReconnect,
-			signal: reading.controller.signal, resumable: this.#resumable, attempts: this.#options.tries,
-			onAttempt: (next) => {
-				// A request that is repeated with its id does not begin the answer's time anew.
-				if (this.#open?.id !== next) this.#open = { id: next, asked: Date.now(), begun: false };
-				this.#keep();
-			},
-			onOpen: (answer) => {
-				reading.answer = answer;
-				this.#resumable = answer.id !== undefined;
-				this.#open = answer.id === undefined ? undefined : { id: answer.id, asked: Date.now(), begun: true };
-				this.#note(reading);
-				this.#keep();
-			},
-		});
 	}
 
 	/**
@@ -438,23 +446,21 @@ export class Chat {
 	}
 
 	/**
-	 * Lowers the bound of what is sent, if the site refuses a question because of its history.
+	 * Lowers the number of messages that are sent, if the site refuses a question and its history may be the reason.
 	 *
 	 * @param {ChatError} err
 	 * @param {Question} question
 	 */
-	#shorten({ code, status }, question) {
-		if (question.messages.length < 2) return false;
-		if (code === 'too_many_messages:chat') this.#most = Math.floor(question.messages.length / 2);
-		else if (status === 413) this.#maxBody = Math.floor(byteLength(question) / 2);
-		else return false;
+	#shorten({ status }, question) {
+		if (status !== 413 || question.messages.length < 2) return false;
+		this.#most = question.messages.length >> 1;
 		return true;
 	}
 
 	/** @returns {Promise<ConnectOptions>} */
 	async #connection() {
-		const { headers, credentials, fetch, heartbeat } = this.#options;
-		return { headers: typeof headers === 'function' ? await headers() : headers, credentials, fetch, heartbeat };
+		const { headers } = this.#options;
+		return { ...this.#options, headers: typeof headers === 'function' ? await headers() : headers };
 	}
 
 	/**
@@ -462,14 +468,15 @@ export class Chat {
 	 *
 	 * @param {Turn} turn
 	 * @param {TurnState} state
-	 * @param {unknown} [err]
+	 * @param {any} [err]
 	 */
 	#settle(turn, state, err) {
 		if (turn.state !== 'open') return;
 		turn.state = state;
-		if (err instanceof ChatError) turn.error = { message: err.message, code: err.code, status: err.status };
+		if (err) turn.error = { message: err.message, code: err.code, status: err.status };
 		if (this.#reading?.turn === turn) this.#reading = undefined;
-		this.#open = undefined;
+		// Although the connection was lost, the site may have the answer: `retry` asks for it by its id.
+		if (state !== 'unsent' && !/:connection$/.test(err?.code)) this.#open = undefined;
 		this.#keep();
 	}
 
@@ -499,7 +506,10 @@ export class Chat {
 		this.#forgetTwin = watchForTwin(conversation, () => {
 			// The API's chat belongs to the older tab. This one goes on with the messages.
 			this.chatId = undefined;
-			for (const turn of this.turns) turn.chatId = undefined;
+			for (const turn of this.turns) {
+				turn.chatId = undefined;
+				turn.foreign = true;
+			}
 			this.#begin();
 			this.#keep();
 		});

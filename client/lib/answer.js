@@ -1,7 +1,7 @@
 import { ChatError, LostConnection, isObject, mayPass, refusal } from './error.js';
-import { connect, errorOf, send, streamHeader } from './request.js';
+import { connect, streamHeader } from './request.js';
 import { hangUp, readEvents } from './sse.js';
-import { pause, pauseAfter } from './wait.js';
+import { isOffline, pause, pauseAfter } from './wait.js';
 import { watch } from './watchdog.js';
 
 /** @typedef {import('./request.js').ConnectOptions} ConnectOptions */
@@ -16,12 +16,13 @@ import { watch } from './watchdog.js';
 
 /**
  * What is asked.
- * @typedef {object} Question
+ * @typedef {object} QuestionFields
  * @property {Message[]} messages the conversation, with the question as its last message
  * @property {string} [assistantId] whom to ask, if the site has more than one assistant
  * @property {string} [chatId] the chat that goes on
- * @property {unknown} [field] a field of the site's `pass_fields`; any name will do
  */
+
+/** What is asked, with any fields of the site's `pass_fields`. @typedef {QuestionFields & Record<string, unknown>} Question */
 
 /**
  * An event of the answer. Events of other types, and fields that are not listed here, may come as well, and are handed out
@@ -31,13 +32,14 @@ import { watch } from './watchdog.js';
  * - `tool-call`: the assistant calls a tool.
  * - `tool-result`: what the tool returned. `toolCallId` names the call, if the upstream sends it.
  * - `error`: what went wrong. A `finish` with the same text follows.
- * - `finish`: the answer is complete (`stop`), or ends at its length limit (`length`). After `tool-calls` it may go on.
+ * - `finish`: the answer is complete (`stop`), or ends at its length limit (`length`). After `tool-calls` it may go on. The code
+ *	is `stopped:visitor` if a page of the visitor stopped the answer.
  *
  * @typedef {{ type: 'text-delta', textDelta: string }
  *	| { type: 'tool-call', toolName: string, toolCallId?: string, args: unknown }
  *	| { type: 'tool-result', toolName: string, toolCallId?: string, result: unknown }
  *	| { type: 'error', error?: string }
- *	| { type: 'finish', finishReason: string }} ChatEvent
+ *	| { type: 'finish', finishReason: string, code?: string }} ChatEvent
  */
 
 /**
@@ -51,7 +53,7 @@ import { watch } from './watchdog.js';
  * @property {string} [id] the id of the answer, from `newId`; by default a new one. A request that is repeated with its id
  *	gets the same answer, if the site has `resume`, and the question is paid for once.
  * @property {boolean} [resumable] whether the site is known to have `resume`. Then a request that gets no response headers
- *	for three heartbeats is repeated.
+ *	for 45 seconds is repeated.
  */
 
 /** How often the client tries to continue an answer while nothing more of it arrives, and the longest pause in seconds. */
@@ -64,7 +66,13 @@ const reconnectPatience = 10;
 /** How many seconds a POST may take until its response headers. The server's `max_duration` is 2 minutes by default. */
 const headPatience = 180;
 
+/** How many seconds one may take that can be repeated. No heartbeats come before the response headers. */
+const repeatPatience = 45;
+
 const defaultHeartbeat = 15;
+
+/** The code of a finish if another page of the visitor stopped the answer. */
+export const stoppedElsewhere = 'stopped:visitor';
 
 /** Returns a new id for an answer: 128 random bits in base64url. */
 export function newId() {
@@ -74,23 +82,6 @@ export function newId() {
 
 /** An answer that is on its way, or can be read again. `openAnswer` and `followAnswer` make it. */
 export class Answer {
-	/** The id of the answer, if it can be continued over another connection. @type {string | undefined} */
-	id;
-
-	/** The chat's id, once the server has told it. @type {string | undefined} */
-	chatId;
-
-	/** The number of the last event that was read. */
-	after;
-
-	/**
-	 * The events. They can be read once. A loop that ends without an exception has seen the answer to its end. A loop that is
-	 * left closes the connection, and does not stop the answer.
-	 *
-	 * @type {AsyncGenerator<ChatEvent, void, void>}
-	 */
-	events;
-
 	/**
 	 * @param {string} url
 	 * @param {string | undefined} id
@@ -100,9 +91,18 @@ export class Answer {
 	 * @param {ConnectOptions & ReadOptions} options
 	 */
 	constructor(url, id, after, connection, options) {
+		/** The id of the answer, if it can be continued over another connection. */
 		this.id = id;
+		/** The number of the last event that was read. */
 		this.after = after;
+		/** The chat's id, once the server has told it. */
 		this.chatId = connection ? chatIdOf(connection.headers) : undefined;
+		/**
+		 * The events. They can be read once. A loop that ends without an exception has seen the answer to its end. A loop that
+		 * is left closes the connection, and does not stop the answer.
+		 *
+		 * @type {AsyncGenerator<ChatEvent, void, void>}
+		 */
 		this.events = readOn(url, this, connection, options);
 	}
 }
@@ -117,13 +117,13 @@ export class Answer {
  * @throws {ChatError}
  */
 export async function openAnswer(url, question, options = {}) {
-	const { id = newId(), resumable = false, heartbeat = defaultHeartbeat } = options;
+	const { id = newId(), resumable = false } = options;
 	const init = {
 		method: 'POST',
 		headers: { 'Content-Type': 'application/json', [streamHeader]: id },
 		body: JSON.stringify(question),
 	};
-	const connection = await connect(url, init, options, resumable && heartbeat > 0 ? 3 * heartbeat : headPatience);
+	const connection = await connect(url, init, options, resumable ? repeatPatience : headPatience, resumable);
 	return new Answer(url, connection?.headers.get(streamHeader) || undefined, 0, connection, options);
 }
 
@@ -156,11 +156,14 @@ export async function followAnswer(url, id, options = {}) {
  */
 export async function stopAnswer(url, id, options = {}) {
 	// keepalive: the request is sent even if the page is left meanwhile.
-	const response = await send(url, { method: 'DELETE', headers: { [streamHeader]: id }, keepalive: true }, options);
-	if (response.ok) return true;
-	const err = await errorOf(response);
-	if (err.code === 'not_found:stream') return false;
-	throw err;
+	const init = { method: 'DELETE', headers: { [streamHeader]: id }, keepalive: true };
+	try {
+		await connect(url, init, options, reconnectPatience, false);
+		return true;
+	} catch (/** @type {any} */ err) {
+		if (err.code === 'not_found:stream') return false;
+		throw err;
+	}
 }
 
 /**
@@ -176,25 +179,32 @@ async function* readOn(url, answer, connection, options) {
 	const { signal, onReconnect } = options;
 	let lost = new ChatError('the answer is not there any more', { code: 'closed:connection' });
 	let failed = 0;
+	// Whether the last event may be the end of the answer: one that was read before, or the finish of a step.
+	let mayEnd = answer.after > 0;
 	for (;;) {
 		try {
 			if (connection === undefined) connection = await reconnect(url, answer, options);
-			if (!connection) return;
+			if (!connection) {
+				if (mayEnd) return;
+				throw lost;
+			}
 			for await (const event of read(connection, answer, options)) {
 				failed = 0;
+				mayEnd = event.type === 'finish' && isStep(event);
 				yield event;
 			}
 			return;
-		} catch (err) {
+		} catch (/** @type {any} */ err) {
 			signal?.throwIfAborted();
-			if (!(err instanceof ChatError)) throw err;
 			if (connection) {
 				// Any other error is how the answer has ended.
 				if (!(err instanceof LostConnection)) throw err;
 				lost = err;
 			}
-			failed++;
-			if (!answer.id || failed > mostReconnects || !mayPass(err)) throw lost;
+			if (!isOffline()) failed++;
+			if (!answer.id || failed > mostReconnects || connection === null || err.code === 'not_found:stream') throw lost;
+			// A gateway's error says nothing about the answer.
+			if (!(err.status >= 500) && !mayPass(err)) throw err;
 			connection = undefined;
 			const wait = pauseAfter(err, failed, longestReconnectPause);
 			onReconnect?.(err, wait);
@@ -211,12 +221,11 @@ async function* readOn(url, answer, connection, options) {
  * @param {ConnectOptions} options
  */
 function reconnect(url, { id = '', after }, options) {
-	const { heartbeat = defaultHeartbeat } = options;
 	const place = new URLSearchParams({ stream: id, after: String(after) });
 	// The position is in the URL, because a service worker that caches responses does not look at request headers. In a
 	// browser's own cache, requests for the same URL would wait for each other.
-	const patience = after > 0 ? reconnectPatience : Math.max(3 * heartbeat, reconnectPatience);
-	return connect(`${url}${url.includes('?') ? '&' : '?'}${place}`, { cache: 'no-store' }, options, patience);
+	const separator = url.includes('?') ? '&' : '?';
+	return connect(url + separator + place, { cache: 'no-store' }, options, after > 0 ? reconnectPatience : repeatPatience, true);
 }
 
 /**
@@ -227,29 +236,29 @@ function reconnect(url, { id = '', after }, options) {
  * @param {ConnectOptions} options
  * @returns {Answer['events']}
  */
-async function* read({ status, reader, release }, answer, { signal, heartbeat = defaultHeartbeat }) {
+async function* read({ status, reader, controller }, answer, { signal, heartbeat = defaultHeartbeat }) {
 	let silent = false;
 	/**
 	 * @param {string} message
-	 * @param {string} type
+	 * @param {string} code
 	 * @param {unknown} [cause]
 	 */
-	const lost = (message, type, cause) => new LostConnection(message, { status, code: `${type}:connection`, cause });
-	const watchdog = watch(heartbeat, answer.id !== undefined, () => {
+	const lost = (message, code, cause) => new LostConnection(message, { status, code, cause });
+	const heard = watch(heartbeat, answer.id !== undefined, controller.signal, () => {
 		silent = true;
 		hangUp(reader);
 	});
-	/** @type {unknown} what the last error event said */
+	/** @type {any} what the last error event said */
 	let said;
 	let finished = false;
 	// After a step that calls tools the answer may go on, or end.
 	let mayEnd = false;
 	try {
-		for await (const { data, id } of readEvents(reader, () => watchdog.heard())) {
+		for await (const { data, id } of readEvents(reader, heard)) {
 			signal?.throwIfAborted();
 			const [stream, number] = id.split(':');
 			if (answer.id && id) {
-				if (stream !== answer.id) throw lost('the connection has events of another answer', 'broken');
+				if (stream !== answer.id) throw lost('the connection has events of another answer', 'broken:connection');
 				if (!(Number(number) > answer.after)) continue;
 				answer.after = Number(number);
 			}
@@ -258,28 +267,30 @@ async function* read({ status, reader, release }, answer, { signal, heartbeat = 
 			if (event.type === 'error') said = event;
 			if (event.type === 'finish') {
 				if (finished) continue;
-				if (event.finishReason === 'error') throw refusal({ ...isObject(said) ? said : {}, ...event }, 'the answer ended with an error', { status });
+				if (event.code === stoppedElsewhere) throw new ChatError('the answer was stopped elsewhere', { status, code: event.code });
+				if (event.finishReason === 'error') throw refusal({ ...said, ...event }, 'the answer ended with an error', { status });
 				mayEnd = isStep(event);
 				finished = !mayEnd;
 			} else {
 				mayEnd = false;
 			}
 			if (event.chatId && typeof event.chatId === 'string') answer.chatId = event.chatId;
+			heard(-Infinity);
 			yield event;
+			heard();
 		}
 	} catch (err) {
 		// Once it is finished an answer is whole, whatever happens to its connection.
 		if (finished) return;
 		signal?.throwIfAborted();
 		if (err instanceof ChatError) throw err;
-		throw lost('the connection broke', 'broken', err);
+		throw lost('the connection broke', 'broken:connection', err);
 	} finally {
-		watchdog.stop();
-		release();
+		controller.abort();
 	}
 	if (finished || mayEnd && !silent) return;
-	if (silent) throw lost('the connection has gone silent', 'stalled');
-	throw lost('the answer ended without a finish', 'closed');
+	if (silent) throw lost('the connection has gone silent', 'stalled:connection');
+	throw lost('the answer ended without a finish', 'closed:connection');
 }
 
 /**
@@ -313,8 +324,11 @@ function parseEvent(data) {
 	try {
 		const event = JSON.parse(data);
 		if (!isObject(event)) return null;
-		// The AI SDK names the piece of a text so.
-		if (event.type === 'text-delta' && event.textDelta === undefined && typeof event.delta === 'string') event.textDelta = event.delta;
+		if (event.type === 'text-delta') {
+			// `delta` is the AI SDK's name for it.
+			const text = event.textDelta ?? event.delta;
+			event.textDelta = typeof text === 'string' ? text : '';
+		}
 		return event;
 	} catch {
 		return null;

@@ -1,6 +1,6 @@
 import { LostConnection, longestPause, mayPass } from './error.js';
 import { newId, openAnswer } from './answer.js';
-import { pause, pauseAfter } from './wait.js';
+import { isOffline, pause, pauseAfter } from './wait.js';
 
 /** @typedef {import('./error.js').ChatError} ChatError */
 /** @typedef {import('./answer.js').Answer} Answer */
@@ -29,6 +29,7 @@ export async function* ask(url, question, { id = newId(), attempts = 3, onAttemp
 		let answer;
 		let begun = false;
 		try {
+			options.signal?.throwIfAborted();
 			onAttempt?.(id);
 			answer = await openAnswer(url, question, { ...options, id });
 			onOpen?.(answer);
@@ -38,10 +39,10 @@ export async function* ask(url, question, { id = newId(), attempts = 3, onAttemp
 			}
 			return;
 		} catch (err) {
-			failed++;
+			if (!isOffline()) failed++;
 			// An answer that can be resumed may have been given in full, and only its connection was lost.
 			const given = begun || answer?.id && err instanceof LostConnection;
-			if (given || failed >= attempts || !mayPass(err)) throw err;
+			if (given || failed > 0 && !(failed < attempts) || !mayPass(err)) throw err;
 			if (answer) id = newId();
 			const wait = pauseAfter(err, failed, longestPause);
 			onRetry?.(err, wait);

@@ -43,12 +43,10 @@ export class LostConnection extends ChatError {}
 const passingStatuses = [429, 500, 502, 503];
 
 /** What ends an answer before its first event, and may not end the next one. */
-const passingCodes = [
-	'unreachable:connection', 'broken:connection', 'closed:connection', 'stalled:connection', 'closed:upstream', 'shutting_down:proxy',
-];
+const passing = /^(?:(?:unreachable|broken|closed|shutting_down):|stalled:connection$)/;
 
-/** What another attempt does not change: the token is refused, or a firewall does not let this message pass. */
-const lastingCodes = ['unauthorized:upstream', 'blocked:upstream', 'not_chat:connection', 'redirected:connection'];
+/** What another attempt does not change: the token is refused, a firewall does not let this message pass, or this is no chat. */
+const lasting = /^(?:unauthorized|blocked|not_chat|redirected):/;
 
 /** The longest `Retry-After` that the client waits for by itself, in seconds. */
 export const longestPause = 15;
@@ -62,8 +60,8 @@ export const longestPause = 15;
 export function mayPass(err) {
 	if (!(err instanceof ChatError)) return false;
 	const { status, code, retryAfter = 0 } = err;
-	if (retryAfter > longestPause || lastingCodes.includes(code)) return false;
-	return passingStatuses.includes(status) || passingCodes.includes(code);
+	if (retryAfter > longestPause || lasting.test(code)) return false;
+	return passingStatuses.includes(status) || passing.test(code);
 }
 
 /**
@@ -74,8 +72,8 @@ export function mayPass(err) {
  * @param {Failure} failure
  */
 export function refusal(said, otherwise, failure) {
-	const texts = [said?.error, said?.error?.message, said?.errorText, said?.message];
-	const message = texts.find((text) => text && typeof text === 'string') ?? otherwise;
+	const text = said?.error?.message ?? said?.error ?? said?.errorText ?? said?.message;
+	const message = text && typeof text === 'string' ? text : otherwise;
 	const code = typeof said?.code === 'string' ? said.code : failure.code;
 	const details = isObject(said?.details) ? said.details : undefined;
 	return new ChatError(message, { ...failure, code, details });

@@ -21,7 +21,7 @@ const lonelyHalves = /\p{Surrogate}/gu;
  * @param {unknown} value
  */
 export function byteLength(value) {
-	return new TextEncoder().encode(JSON.stringify(value)).length;
+	return new Blob([JSON.stringify(value)]).size;
 }
 
 /**

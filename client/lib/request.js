@@ -1,6 +1,5 @@
 import { ChatError, refusal } from './error.js';
-import { hangUp } from './sse.js';
-import { linkedTo } from './wait.js';
+import { linkedTo, listen } from './wait.js';
 
 /**
  * How to reach the chat.
@@ -14,35 +13,35 @@ import { linkedTo } from './wait.js';
  */
 
 /**
- * The response of an event stream. `release` ends the link with the signal, once the stream is read.
- * @typedef {{ status: number, headers: Headers, reader: ReadableStreamDefaultReader<Uint8Array>, release: () => void }} Connection
+ * The response of an event stream. The controller ends all that belongs to the connection.
+ * @typedef {{ status: number, headers: Headers, reader: ReadableStreamDefaultReader<Uint8Array>, controller: AbortController }} Connection
  */
 
 /** The header that holds the id of an answer, in requests and responses. */
 export const streamHeader = 'Illumichat-Stream';
 
-/** How many characters of an error are read, and for how many milliseconds. */
-const longestError = 65_536;
+/** For how many milliseconds the body of an error is read. */
 const errorPatience = 5000;
 
 /**
  * Sends a request.
  *
  * @param {string} url
- * @param {RequestInit} init
+ * @param {Omit<RequestInit, 'headers'> & { headers?: Record<string, string> }} init
  * @param {ConnectOptions} options
  * @throws {ChatError} if there is no response
  */
-export async function send(url, init, { signal, headers: more, credentials, fetch = globalThis.fetch }) {
+async function send(url, init, { signal, headers: more, credentials, fetch = globalThis.fetch }) {
 	const headers = new Headers(more);
-	new Headers(init.headers).forEach((value, name) => headers.set(name, value));
+	for (const name in init.headers) headers.set(name, init.headers[name]);
 	signal?.throwIfAborted();
+	// A redirect leads to a login page, which would answer in place of the chat.
+	const request = new Request(withoutLogin(url), { ...init, headers, credentials, redirect: 'manual', signal });
 	try {
-		// A redirect leads to a login page, which would answer in place of the chat.
-		return await fetch(new Request(withoutLogin(url), { ...init, headers, credentials, redirect: 'manual', signal }));
+		return await fetch(request);
 	} catch (err) {
 		signal?.throwIfAborted();
-		throw new ChatError('the site cannot be reached', { code: 'unreachable:connection', cause: err });
+		throw unreachable(err);
 	}
 }
 
@@ -50,33 +49,45 @@ export async function send(url, init, { signal, headers: more, credentials, fetc
  * Sends a request, and returns its event stream.
  *
  * @param {string} url
- * @param {RequestInit} init
+ * @param {Omit<RequestInit, 'headers'> & { headers?: Record<string, string> }} init
  * @param {ConnectOptions} options
  * @param {number} patience how many seconds to wait for the response headers
- * @returns {Promise<Connection | null>} null for a 204, which says that the stream has no more events
+ * @param {boolean} repeatable whether the request can be repeated, so that it is given up when the browser comes back
+ *	online: its connection cannot have survived
+ * @returns {Promise<Connection | null>} null for a 204: the stream has no more events, or is stopped
  * @throws {ChatError} if the response is anything else
  */
-export async function connect(url, init, options, patience) {
+export async function connect(url, init, options, patience, repeatable) {
 	const { signal } = options;
-	const { controller, unlink } = linkedTo(signal);
-	const late = setTimeout(() => controller.abort(), patience * 1000);
+	const controller = linkedTo(signal);
+	const abort = () => controller.abort();
+	let late = setTimeout(abort, patience * 1000);
+	if (repeatable) listen(globalThis, 'online', abort, controller.signal);
+	let connection = null;
 	try {
 		const response = await send(url, init, { ...options, signal: controller.signal });
+		clearTimeout(late);
 		const { ok, status, headers, body } = response;
-		if (ok && body && mediaType(headers) === 'text/event-stream') {
-			return { status, headers, reader: body.getReader(), release: unlink };
+		if (ok && body && /^\s*text\/event-stream\s*(;|$)/i.test(headers.get('Content-Type') ?? '')) {
+			connection = { status, headers, reader: body.getReader(), controller };
+		} else if (status !== 204 || init.method === 'POST') {
+			late = setTimeout(abort, errorPatience);
+			throw await errorOf(response);
 		}
-		if (status !== 204) throw await errorOf(response);
+		return connection;
 	} catch (err) {
-		unlink();
 		signal?.throwIfAborted();
-		if (err instanceof ChatError) throw err;
-		throw new ChatError('the site does not answer', { code: 'unreachable:connection', cause: err });
+		if (err instanceof ChatError || !controller.signal.aborted) throw err;
+		throw unreachable(err);
 	} finally {
 		clearTimeout(late);
+		if (!connection) abort();
 	}
-	unlink();
-	return null;
+}
+
+/** @param {unknown} cause */
+function unreachable(cause) {
+	return new ChatError('the site cannot be reached', { code: 'unreachable:connection', cause });
 }
 
 /**
@@ -86,7 +97,8 @@ export async function connect(url, init, options, patience) {
  * @param {string} url
  */
 function withoutLogin(url) {
-	const absolute = new URL(url, globalThis.document?.baseURI);
+	// A worker has no document.
+	const absolute = new URL(url, globalThis.document?.baseURI ?? globalThis.location?.href);
 	absolute.username = '';
 	absolute.password = '';
 	return absolute.href;
@@ -97,47 +109,17 @@ function withoutLogin(url) {
  *
  * @param {Response} response
  */
-export async function errorOf({ type, status, headers, body }) {
+async function errorOf(response) {
+	const { type, status, headers } = response;
 	if (type === 'opaqueredirect' || (status >= 300 && status < 400)) {
-		return new ChatError('the site redirects the chat: the login may have expired', { status, code: 'redirected:connection' });
+		return new ChatError('the login may have expired', { status, code: 'redirected:connection' });
 	}
 	const otherwise = `the server answered ${status}, and no event stream`;
 	const retryAfter = secondsUntil(headers.get('Retry-After'));
 	// A login page, a captive portal or a bot check stays the same when it is asked again.
-	const foreign = status < 400 || (status === 403 && mediaType(headers) === 'text/html');
-	return refusal(await readError(body), otherwise, { status, retryAfter, code: foreign ? 'not_chat:connection' : '' });
-}
-
-/** @param {Headers} headers */
-function mediaType(headers) {
-	return (headers.get('Content-Type') ?? '').split(';', 1)[0].trim().toLowerCase();
-}
-
-/**
- * Reads the JSON of an error. Something other than the chat may have answered, so the body may be anything, and may never
- * end.
- *
- * @param {ReadableStream<Uint8Array> | null} body
- */
-async function readError(body) {
-	if (!body) return null;
-	const reader = body.getReader();
-	const late = setTimeout(hangUp, errorPatience, reader);
-	const decoder = new TextDecoder();
-	let text = '';
-	try {
-		while (text.length < longestError) {
-			const { done, value } = await reader.read();
-			if (done) break;
-			text += decoder.decode(value, { stream: true });
-		}
-		return JSON.parse(text);
-	} catch {
-		return null;
-	} finally {
-		clearTimeout(late);
-		hangUp(reader);
-	}
+	const foreign = status < 400 || (status === 403 && /^text\/html/i.test(headers.get('Content-Type') ?? ''));
+	// Something other than the chat may have answered, with anything, and without an end.
+	return refusal(await response.json().catch(() => null), otherwise, { status, retryAfter, code: foreign ? 'not_chat:connection' : '' });
 }
 
 /**
@@ -147,8 +129,8 @@ async function readError(body) {
  */
 function secondsUntil(retryAfter) {
 	const value = retryAfter?.trim() ?? '';
-	if (/^\d{1,9}$/.test(value)) return Number(value);
 	// Dates have names of months. Without one, Date.parse finds dates in what is none.
 	const date = /[a-z]/i.test(value) ? Date.parse(value) : NaN;
-	return Number.isNaN(date) ? undefined : Math.max(0, Math.ceil((date - Date.now()) / 1000));
+	const seconds = /^\d+$/.test(value) ? Number(value) : Math.ceil((date - Date.now()) / 1000);
+	return Number.isFinite(seconds) ? Math.max(0, seconds) : undefined;
 }

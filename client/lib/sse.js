@@ -1,43 +1,23 @@
 import { ChatError } from './error.js';
 
-/** The longest line of a stream, in characters. */
-const longestLine = 16 * 1024 * 1024;
+/** The longest event, in characters. */
+const longest = 16 * 1024 * 1024;
 
 /**
  * Yields the data of each event of a stream, and the event's own id, as "Interpreting an event stream" of the HTML
- * standard defines them: a blank line ends an event, and an event without one at the end of the stream is dropped.
+ * standard defines them: a line ends with LF, CRLF or CR, a blank line ends an event, and an event without one at the end of
+ * the stream is dropped.
  *
  * @param {ReadableStreamDefaultReader<Uint8Array>} reader
  * @param {() => void} onBytes is called for each piece that arrives, comments included
  */
 export async function* readEvents(reader, onBytes) {
+	const decoder = new TextDecoder();
 	/** @type {string[]} */
 	let data = [];
 	let id = '';
-	for await (const line of readLines(reader, onBytes)) {
-		if (line === '') {
-			if (data.length > 0) yield { data: data.join('\n'), id };
-			data = [];
-			id = '';
-			continue;
-		}
-		// A comment is a line whose field has no name.
-		const [field] = line.split(':', 1);
-		const value = line.slice(field.length + 1).replace(/^ /, '');
-		if (field === 'data') data.push(value);
-		if (field === 'id') id = value;
-	}
-}
-
-/**
- * Yields the lines of a stream, each as soon as its end is read. A line ends with LF, CRLF or CR.
- *
- * @param {ReadableStreamDefaultReader<Uint8Array>} reader
- * @param {() => void} onBytes
- */
-async function* readLines(reader, onBytes) {
-	const decoder = new TextDecoder();
-	let line = '';
+	let size = 0;
+	let unfinished = '';
 	let endedInCR = false;
 	try {
 		for (;;) {
@@ -54,13 +34,24 @@ async function* readLines(reader, onBytes) {
 			endedInCR = text.endsWith('\r');
 			if (restOfCRLF) text = text.slice(1);
 
+			size += text.length;
 			const lines = text.split(/\r\n|\r|\n/);
-			lines[0] = line + lines[0];
-			line = lines.pop() ?? '';
-			yield* lines;
-			if (line.length > longestLine) {
-				throw new ChatError('the answer has a line without end', { status: 200, code: 'too_large:connection' });
+			lines[0] = unfinished + lines[0];
+			unfinished = lines.pop() ?? '';
+			for (const line of lines) {
+				if (line === '') {
+					if (data.length > 0) yield { data: data.join('\n'), id };
+					data = [];
+					id = '';
+					size = 0;
+				}
+				// A comment is a line whose field has no name.
+				const [field] = line.split(':', 1);
+				const value = line.slice(field.length + 1).replace(/^ /, '');
+				if (field === 'data') data.push(value);
+				if (field === 'id') id = value;
 			}
+			if (size > longest) throw new ChatError('the answer has an event without end', { status: 200, code: 'too_large:answer' });
 		}
 	} finally {
 		hangUp(reader);

@@ -17,7 +17,8 @@ const pauses = [0, 1, 3];
 export async function stopSurely(url, id, begun, options) {
 	for (const wait of pauses) {
 		try {
-			await pause(wait);
+			// The first one at once: the page may be left in a moment.
+			if (wait > 0) await pause(wait);
 			if (await stopAnswer(url, id, await options) || begun) return;
 		} catch (err) {
 			if (!mayPass(err)) return;

@@ -10,7 +10,7 @@ import { wellFormed } from './history.js';
  * - `done`: the answer is complete.
  * - `stopped`: the visitor stopped the answer. What arrived before is in it.
  * - `failed`: the answer did not arrive, or not to its end; `error` says why.
- * - `unsent`: the page was left before the question was sent.
+ * - `unsent`: the page was left before the site had answered the request, and that is too long ago to repeat it unasked.
  *
  * @typedef {'open' | 'done' | 'stopped' | 'failed' | 'unsent'} TurnState
  */
@@ -25,6 +25,9 @@ export class Turn {
 
 	/** Why the answer failed, or who stopped it. @type {{ message: string, code: string, status: number } | undefined} */
 	error;
+
+	/** Whether the answer is in a chat of another tab. */
+	foreign = false;
 
 	/**
 	 * @param {Message['content']} content the question
@@ -43,12 +46,9 @@ export class Turn {
 	/** @param {ChatEvent} event */
 	add(event) {
 		const last = this.events.at(-1);
-		if (event.type === 'text-delta' && last?.type === 'text-delta') {
-			if (typeof event.textDelta === 'string') last.textDelta += event.textDelta;
-			return;
-		}
 		// A copy, because the loop that gets the event may keep it.
-		if (event.type !== 'text-delta' || typeof event.textDelta === 'string') this.events.push({ ...event });
+		if (event.type !== 'text-delta' || last?.type !== event.type) this.events.push({ ...event });
+		else last.textDelta += event.textDelta;
 	}
 
 	/**

@@ -1,6 +1,9 @@
 import { newId } from './answer.js';
 import { listen } from './wait.js';
 
+/** The id of each page of this script. @type {WeakMap<Document, string>} */
+const pages = new WeakMap();
+
 /**
  * Finds out that another tab has the same conversation, as after "Duplicate tab", which copies the tab's storage.
  *
@@ -10,7 +13,9 @@ import { listen } from './wait.js';
  */
 export function watchForTwin(conversation, onTwin) {
 	if (!globalThis.document || !globalThis.BroadcastChannel) return () => {};
-	const self = newId();
+	// A component that is shown again makes another chat in the same page, which is no twin.
+	const self = pages.get(document) ?? newId();
+	pages.set(document, self);
 	/** @type {BroadcastChannel | undefined} */
 	let channel;
 	const close = () => {
@@ -18,18 +23,21 @@ export function watchForTwin(conversation, onTwin) {
 		channel = undefined;
 	};
 	const open = () => {
-		channel ??= new BroadcastChannel(`illumichat ${conversation}`);
+		if (channel) return;
+		channel = new BroadcastChannel(`illumichat ${conversation}`);
 		channel.onmessage = ({ data: { from, to } }) => {
 			if (to === self) onTwin();
-			else if (!to) channel?.postMessage({ from: self, to: from });
+			else if (!to && from !== self) channel?.postMessage({ from: self, to: from });
 		};
+		channel.postMessage({ from: self });
 	};
 	open();
-	channel?.postMessage({ from: self });
 	// A browser does not keep a page for its Back button while the page has a channel.
-	const forget = [listen(globalThis, ['pagehide'], close), listen(globalThis, ['pageshow'], open)];
+	const watch = new AbortController();
+	listen(globalThis, 'pagehide', close, watch.signal);
+	listen(globalThis, 'pageshow', open, watch.signal);
 	return () => {
 		close();
-		forget.forEach((one) => one());
+		watch.abort();
 	};
 }

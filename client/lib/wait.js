@@ -23,29 +23,31 @@ export function pauseAfter({ retryAfter }, failed, longest) {
  */
 export function pause(seconds, signal) {
 	return new Promise((resolve, reject) => {
+		const wait = new AbortController();
 		/** @param {{ type?: string }} event */
 		const end = ({ type }) => {
 			clearTimeout(timer);
-			forgetOnline();
-			forgetAbort();
+			wait.abort();
 			if (signal?.aborted) reject(signal.reason);
 			else resolve(type === 'online');
 		};
-		const timer = isOffline() ? undefined : setTimeout(end, seconds * 1000, {});
-		const forgetOnline = listen(globalThis, ['online'], end);
-		const forgetAbort = listen(signal, ['abort'], end);
+		const timer = setTimeout(() => {
+			if (!isOffline()) end({});
+		}, seconds * 1000);
+		listen(globalThis, 'online', end, wait.signal);
+		listen(signal, 'abort', end, wait.signal);
 		if (signal?.aborted) end({});
 	});
 }
 
 /** Reports whether the browser knows that it has no network. */
-function isOffline() {
+export function isOffline() {
 	return globalThis.navigator?.onLine === false;
 }
 
 /**
- * Returns a controller that is aborted together with a signal, and a function that ends this link. `AbortSignal.any` does
- * the same, but Safari has it only since 17.4.
+ * Returns a controller that is aborted together with a signal, until it is aborted by itself. `AbortSignal.any` does the
+ * same, but Safari has it only since 17.4.
  *
  * @param {AbortSignal} [signal]
  */
@@ -53,19 +55,18 @@ export function linkedTo(signal) {
 	const controller = new AbortController();
 	const abort = () => controller.abort(signal?.reason);
 	if (signal?.aborted) abort();
-	return { controller, unlink: listen(signal, ['abort'], abort) };
+	listen(signal, 'abort', abort, controller.signal);
+	return controller;
 }
 
 /**
- * Calls back for events of the types, until the returned function is called.
+ * Calls back for events of a type, until the signal is aborted.
  *
  * @param {EventTarget | undefined} target which only browsers have
- * @param {string[]} types
+ * @param {string} type
  * @param {(event: Event) => void} callback
+ * @param {AbortSignal} signal
  */
-export function listen(target, types, callback) {
-	for (const type of types) target?.addEventListener?.(type, callback);
-	return () => {
-		for (const type of types) target?.removeEventListener?.(type, callback);
-	};
+export function listen(target, type, callback, signal) {
+	target?.addEventListener?.(type, callback, { signal });
 }

@@ -14,9 +14,12 @@ const patienceAfterSleep = 2000;
  *
  * @param {number} heartbeat after how many seconds at most the server shows that it lives; 0 if it does not
  * @param {boolean} mayReconnect whether another connection can take over, so that a check costs nothing
+ * @param {AbortSignal} signal ends the watch
  * @param {() => void} onDead
+ * @returns {(since?: number) => void} notes that something has arrived; `-Infinity` says that nothing will be read until
+ *	the next call
  */
-export function watch(heartbeat, mayReconnect, onDead) {
+export function watch(heartbeat, mayReconnect, signal, onDead) {
 	let silent = 0;
 	/** @type {ReturnType<typeof setTimeout> | undefined} */
 	let probe;
@@ -31,25 +34,22 @@ export function watch(heartbeat, mayReconnect, onDead) {
 	const check = ({ type }) => {
 		// From another network, the connection cannot have survived.
 		if (type === 'online') onDead();
-		else if (globalThis.document?.visibilityState !== 'hidden') probe ??= setTimeout(onDead, patienceAfterSleep);
+		else if (silent >= 0 && globalThis.document?.visibilityState !== 'hidden') probe ??= setTimeout(onDead, patienceAfterSleep);
 	};
-	const forget = mayReconnect ? [
-		listen(globalThis, ['online', 'pageshow'], check),
-		listen(globalThis.document, ['visibilitychange'], check),
-	] : [];
+	if (mayReconnect) {
+		listen(globalThis, 'online', check, signal);
+		listen(globalThis, 'pageshow', check, signal);
+		listen(globalThis.document, 'visibilitychange', check, signal);
+	}
 
-	return {
-		/** Notes that something has arrived. */
-		heard() {
-			silent = 0;
-			clearTimeout(probe);
-			probe = undefined;
-		},
-
-		stop() {
-			clearInterval(looks);
-			clearTimeout(probe);
-			forget.forEach((one) => one());
-		},
+	const heard = (since = 0) => {
+		silent = since;
+		clearTimeout(probe);
+		probe = undefined;
 	};
+	signal.addEventListener('abort', () => {
+		clearInterval(looks);
+		heard(-Infinity);
+	});
+	return heard;
 }
