@@ -37,6 +37,10 @@ func newScriptedSite(tb testing.TB, answers ...http.HandlerFunc) *scriptedSite {
 	tb.Helper()
 	s := new(scriptedSite)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodDelete {
+			w.WriteHeader(http.StatusMethodNotAllowed)
+			return
+		}
 		var q pageQuestion
 		if err := json.NewDecoder(r.Body).Decode(&q); err != nil {
 			tb.Errorf("reading the page's request: %v", err)
@@ -170,14 +174,13 @@ func TestPageGivesUp(t *testing.T) {
 	t.Run("when the visitor stops it", func(t *testing.T) {
 		s := newScriptedSite(t, busy)
 		got := p.see(t, pageRequest{URL: s.url, Say: []string{"Hello"}, Stop: "pause"})
-		if got.Error.Name != "Stopped" || len(s.questions()) != 1 {
+		if got.Error != stoppedByPage || len(s.questions()) != 1 {
 			t.Errorf("got the error %+v, asked %d times", got.Error, len(s.questions()))
 		}
 	})
 }
 
-// The client keeps a question in the history with whatever has arrived of its answer. It drops a question without any text
-// of an answer.
+// The client keeps a question in the history with whatever has arrived of its answer. It drops a question that was refused.
 func TestPageKeepsHistory(t *testing.T) {
 	p := openPage(t)
 	question := pageMessage{Role: "user", Content: "Really?"}
@@ -230,7 +233,7 @@ func TestPageKeepsHistory(t *testing.T) {
 			pageRequest{Say: []string{"Really?"}},
 			[]http.HandlerFunc{sends(goodEnd)},
 			[]pageMessage{question},
-			[]pageMessage{},
+			[]pageMessage{question},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -5,14 +5,10 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"os/exec"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/illumichat/caddy-illumichat/internal/require"
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
@@ -21,18 +17,23 @@ import (
 // page is a page's client, which runs in Node.
 type page struct{ *nodeScript }
 
-// pageRequest is what a page says in one chat. Stop says when the page stops the last answer: "before" it sends the request,
-// in the "pause" before a retry, or by an "abort" or a "break" after the first text.
+// pageRequest is what a page says in one chat. Without Say, the page is loaded anew, and continues its answer. Stop says when
+// the page leaves or stops the last answer: "before" it sends the request, in the "pause" before a retry, or by a "stop", a
+// "detach", an "abort" or a "break" after the first text.
 type pageRequest struct {
 	URL         string        `json:"url"`
-	Say         []string      `json:"say"`
+	Say         []string      `json:"say,omitempty"`
 	Messages    []pageMessage `json:"messages,omitempty"` // what was said before
 	ChatID      string        `json:"chatId,omitempty"`
 	AssistantID string        `json:"assistantId,omitempty"`
 	Tries       int           `json:"tries,omitempty"`
+	Heartbeat   float64       `json:"heartbeat,omitempty"`
 	Again       bool          `json:"again"` // the last question is asked twice
 	Stop        string        `json:"stop,omitempty"`
-	ByBytes     bool          `json:"byBytes"` // each read of the answer gives one byte
+	Stay        string        `json:"stay,omitempty"` // the page waits only until the last question is "asked", or a response "opened"
+	Leave       bool          `json:"leave"`          // the page is left
+	ByBytes     bool          `json:"byBytes"`        // each read of the answer gives one byte
+	Twice       bool          `json:"twice"`          // each request is sent twice
 }
 
 type pageMessage struct {
@@ -42,12 +43,15 @@ type pageMessage struct {
 
 // pageView is what a page sees of the last answer, and of its chat after that.
 type pageView struct {
-	Events  []json.RawMessage `json:"events"`
-	Text    string            `json:"text"` // of all text-deltas
-	Retries []pageRetry       `json:"retries"`
-	Error   pageError         `json:"error"`
-	ChatID  string            `json:"chatId"`
-	History []pageMessage     `json:"history"`
+	Events       []json.RawMessage `json:"events"`
+	Text         string            `json:"text"` // of all text-deltas
+	Retries      []pageRetry       `json:"retries"`
+	Reconnects   int               `json:"reconnects"`
+	Error        pageError         `json:"error"`
+	OpenQuestion string            `json:"openQuestion"` // when the page was loaded anew
+	ChatID       string            `json:"chatId"`
+	History      []pageMessage     `json:"history"`
+	States       []string          `json:"states"` // of the turns
 }
 
 // pageRetry is what the client reports before it sends a question again. Slept is how many seconds it then waits.
@@ -78,6 +82,12 @@ func (e pageError) after(seconds string) pageError {
 	return e
 }
 
+// The errors of a page that stops or leaves an answer.
+var (
+	stoppedByPage = pageError{Name: "ChatError", Message: "the answer was stopped", Code: "stopped:page"}
+	detached      = pageError{Name: "AbortError", Message: "This operation was aborted", Code: "20"} // DOMException.ABORT_ERR
+)
+
 // openPage starts a page, and closes it when the test ends.
 func openPage(tb testing.TB) page {
 	tb.Helper()
@@ -90,6 +100,17 @@ func (p page) see(tb testing.TB, request pageRequest) pageView {
 	var view pageView
 	p.ask(tb, request, &view)
 	return view
+}
+
+// wantFirstEvent checks that the page saw the first event of the sandbox's numbered ones, and no other, and then an error.
+func (v *pageView) wantFirstEvent(tb testing.TB, err pageError) {
+	tb.Helper()
+	if kinds := v.kinds(tb); kinds != someText || v.Text != "event 1\n" {
+		tb.Errorf("the page saw the events %q and the text %q after the first one", kinds, v.Text)
+	}
+	if v.Error != err {
+		tb.Errorf("the page saw the error %+v, want %+v", v.Error, err)
+	}
 }
 
 // kinds returns the types of the events, separated by spaces. Text-deltas in a row count as one.
@@ -210,8 +231,8 @@ func checkPage(t *testing.T, p page, request pageRequest, cases []pageCase) {
 	}
 }
 
-// Through Caddy, the client sees the answers and errors of a site and continues its chats. When the page stops an answer,
-// the upstream request is canceled.
+// Through Caddy, the client sees the answers and errors of a site and continues its chats. When the page stops or leaves an
+// answer of a site without resume, the upstream request is canceled.
 func TestPageOfSite(t *testing.T) {
 	p := openPage(t)
 	server := sandboxtest.NewServer(t, sandbox.Options{})
@@ -247,16 +268,14 @@ func TestPageOfSite(t *testing.T) {
 
 	// Several events arrive at once. The client must not hand out the rest of them once the page has stopped.
 	const endless = "/burst 10 /endless"
-	stopped := pageError{Name: "Stopped", Message: "the visitor has seen enough"}
-	for stop, want := range map[string]pageError{"abort": stopped, "break": {}} {
+	aborted := pageError{Name: "Stopped", Message: "the visitor has seen enough"}
+	for stop, want := range map[string]pageError{"stop": stoppedByPage, "detach": detached, "abort": aborted, "break": {}} {
 		t.Run(stop, func(t *testing.T) {
 			asked := len(server.Requests())
 			got := p.see(t, pageRequest{URL: url, Say: []string{endless}, Stop: stop})
-			if kinds := got.kinds(t); kinds != someText || got.Text != "event 1\n" {
-				t.Errorf("the page saw the events %q and the text %q after it stopped the answer", kinds, got.Text)
-			}
-			if got.Error != want {
-				t.Errorf("the page saw the error %+v, want %+v", got.Error, want)
+			got.wantFirstEvent(t, want)
+			if !slices.Equal(got.States, []string{"stopped"}) {
+				t.Errorf("the turn is %q", got.States)
 			}
 			request := server.Request(t, asked)
 			request.Wait(t)
@@ -267,8 +286,8 @@ func TestPageOfSite(t *testing.T) {
 	}
 	t.Run("abort before the request", func(t *testing.T) {
 		got := p.see(t, pageRequest{URL: url, Say: []string{"Hello"}, Stop: "before"})
-		if len(got.Events) != 0 || got.Error != stopped {
-			t.Errorf("the page saw %d events and the error %+v, want none and %+v", len(got.Events), got.Error, stopped)
+		if len(got.Events) != 0 || got.Error != aborted {
+			t.Errorf("the page saw %d events and the error %+v, want none and %+v", len(got.Events), got.Error, aborted)
 		}
 	})
 
@@ -309,8 +328,8 @@ func TestPageWithoutCaddy(t *testing.T) {
 		{say: "/torn", kinds: someText, text: firstWords, err: closed},
 		{say: "/reset 0", err: chatFailed(0, "unreachable:connection")},
 		{say: "/no-blank", kinds: unfinished, text: sitetest.SandboxText(t, "/no-blank"), err: closed},
-		{say: "/html", err: chatFailed(http.StatusOK, "")},
-		{say: "/json", err: chatFailed(http.StatusOK, "")},
+		{say: "/html", err: chatFailed(http.StatusOK, "not_chat:connection")},
+		{say: "/json", err: chatFailed(http.StatusOK, "not_chat:connection")},
 		{say: "/status 503 7", err: chatFailed(http.StatusServiceUnavailable, "").after("7")},
 		{
 			say: "/status 429 Wed, 21 Oct 2015 07:28:00 GMT",
@@ -327,23 +346,4 @@ func TestPageWithoutCaddy(t *testing.T) {
 			t.Errorf("the page saw the error %+v, want %+v", got.Error, want)
 		}
 	})
-}
-
-// The types in the client's JSDoc comments are right: pages in TypeScript, and editors, rely on them.
-func TestPageTypes(t *testing.T) {
-	node := require.Program(t, "node")
-	requirePackages(t)
-	check := exec.CommandContext(t.Context(), node, "e2e/page/testdata/clients/node_modules/typescript/bin/tsc", "-p", "e2e/page/testdata")
-	if output, err := check.CombinedOutput(); err != nil {
-		t.Errorf("checking the types: %v\n%s", err, output)
-	}
-}
-
-// The client handles edge cases that no server causes by itself. They are in client.test.mjs.
-func TestPageClientAtItsEdges(t *testing.T) {
-	test := exec.CommandContext(t.Context(), require.Program(t, "node"), "--test", "--test-reporter=spec", "e2e/page/testdata/client.test.mjs")
-	test.Env = append(os.Environ(), "CLIENT="+sitetest.PageClient)
-	if output, err := test.CombinedOutput(); err != nil || !regexp.MustCompile(`tests [1-9]`).Match(output) {
-		t.Errorf("testing the client: %v\n%s", err, output)
-	}
 }

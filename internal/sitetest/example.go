@@ -236,20 +236,38 @@ func WantAnswer(t *testing.T, resp *http.Response) {
 	}
 }
 
-// WantPage checks that a site serves the files of example/site.
+// WantPage checks that a site serves the files of example/site, and those to which its symbolic links lead.
 func (e *RunningExample) WantPage(t *testing.T, origin string, header ...string) {
 	t.Helper()
-	files, err := os.ReadDir("example/site")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, file := range files {
-		path := "/" + strings.TrimSuffix(file.Name(), "index.html")
+	for _, file := range pageFiles(t, "") {
+		path := "/" + strings.TrimSuffix(file, "index.html")
 		resp := e.Get(t, origin+path, header...)
-		if body := ReadAll(t, resp); resp.StatusCode != http.StatusOK || body != ReadExample(t, "site/"+file.Name()) {
+		if body := ReadAll(t, resp); resp.StatusCode != http.StatusOK || body != ReadExample(t, "site/"+file) {
 			t.Errorf("%s: got %s, %.100q", path, resp.Status, body)
 		}
 	}
+}
+
+// pageFiles returns the files in a folder of example/site, as paths relative to it.
+func pageFiles(t *testing.T, folder string) (files []string) {
+	t.Helper()
+	entries, err := os.ReadDir(path.Join("example/site", folder))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range entries {
+		file := path.Join(folder, entry.Name())
+		info, err := os.Stat(path.Join("example/site", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.IsDir() {
+			files = append(files, pageFiles(t, file)...)
+		} else {
+			files = append(files, file)
+		}
+	}
+	return files
 }
 
 // WantPolicy checks the headers that protect the page of a site: the Content-Security-Policy, with connect as its connect-src,
@@ -391,7 +409,7 @@ func (e *RunningExample) LimitsLeft(t *testing.T) map[string]int {
 }
 
 // PageClient is the path of the JavaScript client that site owners copy into their pages.
-const PageClient = "example/site/illumichat.js"
+const PageClient = "client/illumichat.js"
 
 // Readme returns the text of README.md.
 func Readme(tb testing.TB) string {
