@@ -11,7 +11,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -94,7 +93,7 @@ func clients() []client {
 func openScript(file string) func(testing.TB, *sitetest.Site) asking {
 	return func(tb testing.TB, s *sitetest.Site) asking {
 		tb.Helper()
-		requirePackages(tb)
+		requirePackages(tb, packages)
 		node := startScript(tb, file)
 		return func(tb testing.TB, chat string) (view clientView) {
 			tb.Helper()
@@ -432,11 +431,4 @@ func TestClientCurlShowsEventsAsTheyCome(t *testing.T) {
 			}
 		})
 	}
-}
-
-// requirePackages lets a test run only if npm has installed the packages of e2e/page/testdata/clients.
-func requirePackages(tb testing.TB) {
-	tb.Helper()
-	_, err := os.Stat("e2e/page/testdata/clients/node_modules/.package-lock.json") // npm writes it last
-	require.That(tb, "npm", "the npm packages of e2e/page/testdata/clients (npm ci --ignore-scripts --prefix e2e/page/testdata/clients)", err)
 }
