@@ -24,6 +24,14 @@ func TestExampleOfACluster(t *testing.T) {
 	if err := os.CopyFS(filepath.Join(top, "example"), os.DirFS("example")); err != nil {
 		t.Fatal(err)
 	}
+	// Symbolic links of the page lead there.
+	client, err := filepath.Abs("client")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(client, filepath.Join(top, "client")); err != nil {
+		t.Fatal(err)
+	}
 	var text strings.Builder
 	files := make(map[string]string)
 	for _, file := range []string{"Caddyfile", "balancer.Caddyfile", "sandbox.Caddyfile", "run.sh"} {

@@ -87,6 +87,7 @@ func TestComposeFitsTheCaddyfile(t *testing.T) {
 	if root := option(t, caddyfile, "root"); mounted[root] == "" {
 		t.Errorf("nothing is mounted at the site's root %s", root)
 	}
+	wantLinksMounted(t, mounted, option(t, caddyfile, "root"))
 
 	// The token's file is where the header says. It must not get into a repository or an image.
 	token := strings.TrimSuffix(strings.TrimPrefix(option(t, caddyfile, "token"), "{file."), "}")
@@ -123,6 +124,27 @@ func TestComposeFitsTheCaddyfile(t *testing.T) {
 	wantCheckOfURL(t, composeYAML, "https://example.com"+sitetest.ChatPath)
 	if !strings.Contains(caddyfile, "\nexample.com {\n") || !strings.Contains(caddyfile, "\tillumichat "+sitetest.ChatPath+" {\n") {
 		t.Error("the Caddyfile has another site or path than the check in compose.yaml")
+	}
+}
+
+// wantLinksMounted checks that each symbolic link in the site's folder leads to the same file in the container as on the host.
+func wantLinksMounted(t *testing.T, mounted map[string]string, root string) {
+	t.Helper()
+	site := path.Join("example/compose", mounted[root])
+	entries, err := os.ReadDir(site)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range entries {
+		link, err := os.Readlink(path.Join(site, entry.Name()))
+		if err != nil {
+			continue // it is no link
+		}
+		inContainer := path.Join(root, link)
+		folder := path.Dir(inContainer)
+		if got, want := path.Join("example/compose", mounted[folder], path.Base(inContainer)), path.Join(site, link); mounted[folder] == "" || got != want {
+			t.Errorf("in the container, %s leads to %s, which is %s on the host and not %s", entry.Name(), inContainer, got, want)
+		}
 	}
 }
 

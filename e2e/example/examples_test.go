@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -20,14 +21,17 @@ import (
 // testedExamples are the files below example/, each with the test that runs it.
 var testedExamples = map[string]func(*testing.T){
 	"Caddyfile":               TestExampleServesItsPageAndAChat,
+	"assistant-ui/Caddyfile":  TestExampleOfAssistantUI,
 	"cluster/Caddyfile":       TestExampleOfACluster,
 	composeCaddyfile:          TestExampleOfCompose,
+	"deep-chat/Caddyfile":     TestExampleOfDeepChat,
 	"existing-site/Caddyfile": TestExampleOfAnExistingSite,
 	"json/caddy.json":         TestExampleInJSON,
 	kubernetesCaddyfile:       TestExampleOfKubernetes,
 	"login/Caddyfile":         TestExampleOfALogin,
 	"other-origin/Caddyfile":  TestExampleOfAnotherOrigin,
 	"production/Caddyfile":    TestExampleOfProduction,
+	"react/Caddyfile":         TestExampleOfReact,
 	"several-sites/Caddyfile": TestExampleOfSeveralSites,
 }
 
@@ -311,6 +315,7 @@ func TestExampleOfAnotherOrigin(t *testing.T) {
 		"/page.js":       {"other-origin/page/page.js", "text/javascript"},
 		"/page.css":      {"other-origin/page/page.css", "text/css"},
 		"/illumichat.js": {"site/illumichat.js", "text/javascript"},
+		"/lib/answer.js": {"site/lib/answer.js", "text/javascript"},
 		"/icon.svg":      {"site/icon.svg", "image/svg+xml"},
 	} {
 		resp := e.Get(t, www+path)
@@ -352,6 +357,72 @@ func TestExampleOfAnotherOrigin(t *testing.T) {
 	if got := stranger.Header.Get("Access-Control-Allow-Origin"); got != "" {
 		t.Errorf("a stranger gets Access-Control-Allow-Origin %q", got)
 	}
+}
+
+// The React example serves the page that its commands build, and a chat whose answers can be resumed.
+func TestExampleOfReact(t *testing.T) { testBuiltExample(t, "react") }
+
+// The assistant-ui example serves the page that its commands build, and a chat whose answers can be resumed.
+func TestExampleOfAssistantUI(t *testing.T) { testBuiltExample(t, "assistant-ui") }
+
+func testBuiltExample(t *testing.T, name string) {
+	const site = "http://localhost:8080"
+	file := name + "/Caddyfile"
+	for _, command := range []string{"npm ci --ignore-scripts --prefix example/" + name, "npm run build --prefix example/" + name} {
+		if !strings.Contains(sitetest.ReadExample(t, file), "\n#\t"+command+"\n") {
+			t.Errorf("the header does not say %q", command)
+		}
+	}
+	built := sitetest.BuildExample(t, name)
+	e := sitetest.RunEdited(t, file, sandbox.Options{}, func(text string) string {
+		root := "root example/" + name + "/dist\n"
+		if strings.Count(text, root) != 1 {
+			t.Errorf("the example does not serve what is built")
+		}
+		return strings.Replace(text, root, "root "+built+"\n", 1)
+	})
+	for path, file := range map[string]string{"/": "index.html", "/chat.js": "chat.js", "/chat.css": "chat.css"} {
+		want, err := os.ReadFile(filepath.Join(built, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp := e.Get(t, site+path)
+		if body := sitetest.ReadAll(t, resp); resp.StatusCode != http.StatusOK || body != string(want) {
+			t.Errorf("%s: got %s, %.100q", path, resp.Status, body)
+		}
+	}
+	e.WantPolicy(t, site, "'self'")
+	answer := e.Chat(t, site, sitetest.Anyone)
+	if answer.Header.Get("Illumichat-Stream") == "" {
+		t.Error("the answer cannot be resumed")
+	}
+	sitetest.WantAnswer(t, answer)
+}
+
+// The example with the deep-chat component serves its page and a chat. Its component comes from npm, and is tested in
+// e2e/page.
+func TestExampleOfDeepChat(t *testing.T) {
+	const site = "http://localhost:8080"
+	e := sitetest.RunExample(t, "deep-chat/Caddyfile", sandbox.Options{})
+	for path, file := range map[string][2]string{
+		"/":              {"deep-chat/page/index.html", "text/html"},
+		"/page.js":       {"deep-chat/page/page.js", "text/javascript"},
+		"/page.css":      {"deep-chat/page/page.css", "text/css"},
+		"/illumichat.js": {"../client/illumichat.js", "text/javascript"},
+		"/lib/error.js":  {"../client/lib/error.js", "text/javascript"},
+		"/icon.svg":      {"site/icon.svg", "image/svg+xml"},
+	} {
+		resp := e.Get(t, site+path)
+		if body := sitetest.ReadAll(t, resp); resp.StatusCode != http.StatusOK || body != sitetest.ReadExample(t, file[0]) {
+			t.Errorf("%s: got %s, %.100q", path, resp.Status, body)
+		}
+		if got := resp.Header.Get("Content-Type"); !strings.HasPrefix(got, file[1]) {
+			t.Errorf("%s: got Content-Type %q", path, got)
+		}
+	}
+	e.WantPolicy(t, site, "'self'")
+	sitetest.WantAnswer(t, e.Chat(t, site, sitetest.Anyone))
+	e.WantLimits(t, "20/1h 2000/24h:everyone, 3 a client")
 }
 
 // The JSON example serves its page and a chat, with an access log, limits and a grace period.

@@ -124,20 +124,21 @@ func TestReadmeScriptChats(t *testing.T) {
 	node := require.Program(t, "node")
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	s := sitetest.Serve(t, sitetest.ChatTo(server, sitetest.Once))
-	client, err := os.ReadFile(sitetest.PageClient)
+	// A page loads its scripts as modules. Node does so if package.json says it.
+	dir := t.TempDir()
+	client := filepath.Dir(sitetest.PageClient)
+	if err := os.CopyFS(filepath.Join(dir, "lib"), os.DirFS(filepath.Join(client, "lib"))); err != nil {
+		t.Fatal(err)
+	}
+	module, err := os.ReadFile(sitetest.PageClient)
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
+	sitetest.WriteFile(t, filepath.Join(dir, "illumichat.js"), string(module))
 	sitetest.WriteFile(t, filepath.Join(dir, "package.json"), `{"type": "module"}`)
-	sitetest.WriteFile(t, filepath.Join(dir, "illumichat.js"), string(client))
 	for _, script := range fenced(t, "js") {
 		// A page has elements, and an address to which its requests' URLs are relative. Node has neither.
-		sitetest.WriteFile(t, filepath.Join(dir, "page.js"), fmt.Sprintf(`
-			globalThis.Request = class extends Request {
-				constructor(url, options) { super(new URL(url, %q), options); }
-			};
-		`, s.Plain)+script+`
+		sitetest.WriteFile(t, filepath.Join(dir, "page.js"), fmt.Sprintf("globalThis.location = new URL(%q);\n", s.Plain)+script+`
 			const element = { append: (text) => process.stdout.write(text) };
 			await ask('Hello', element);
 			await ask('/status 400', element);

@@ -4,13 +4,14 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"regexp"
 	"strconv"
 	"strings"
 	"testing"
 
 	cdpnetwork "github.com/chromedp/cdproto/network"
-	cdppage "github.com/chromedp/cdproto/page"
+	"github.com/chromedp/chromedp"
 
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 	"github.com/illumichat/caddy-illumichat/sandbox"
@@ -20,10 +21,10 @@ import (
 // hurry shortens timers of less than 5 s to 10 ms, in pages that are opened from now on.
 func (b *browser) hurry() {
 	b.tb.Helper()
-	call(b, cdppage.AddScriptToEvaluateOnNewDocument, cdppage.AddScriptToEvaluateOnNewDocumentParams{Source: `
+	b.onNewPage(`
 		const wait = globalThis.setTimeout;
-		globalThis.setTimeout = (callback, milliseconds) => wait(callback, milliseconds < 5000 ? 10 : milliseconds);
-	`})
+		globalThis.setTimeout = (callback, milliseconds, ...values) => wait(callback, milliseconds < 5000 ? 10 : milliseconds, ...values);
+	`)
 }
 
 // wantFailed waits for the latest answer to end. It checks that the page shows the words, the code and "Try again", that
@@ -77,8 +78,7 @@ func TestBrowserTellsOfFailures(t *testing.T) {
 		{"bad request", server, sitetest.Once, []string{"/status 400"}, "That did not work: The request is not valid.", "bad_request:chat", ""},
 		{"token refused", strange, sitetest.Once, []string{"Hello"}, wrong, "unauthorized:upstream", ""},
 		{"no such assistant", foreign, sitetest.Once, []string{"Hello"}, wrong, "not_found:chat", ""},
-		{"too many messages in it", server, "max_messages 2", []string{"Hello", "Hello"}, "This conversation has grown too long.", "too_many_messages:chat", ""},
-		{"too large", server, "max_body_size 1KiB", []string{strings.Repeat("long ", 200)}, "This conversation has grown too long.", "too_large:chat", ""},
+		{"too large", server, "max_body_size 1KiB", []string{strings.Repeat("long ", 200)}, "This message is too long for the assistant.", "too_large:chat", ""},
 		{"limit", server, "limit 1 1h", []string{"Hello", "Hello"}, tooMany, "rate_limit:chat", ""},
 		{"upstream's limit", server, sitetest.Once, []string{"/status 429 100"}, tooMany, "rate_limit:chat", ""},
 		{"cool-down", server, sitetest.Once, []string{"/status 429 100", "Hello"}, tooMany, "rate_limit:chat", ""},
@@ -125,6 +125,156 @@ func TestBrowserTellsOfFailures(t *testing.T) {
 		b.wantFailed("The site cannot be reached. Check your connection.", "unreachable:connection")
 		b.offline(false)
 	})
+}
+
+// An error event of the assistant is shown in its own words, with its code.
+func TestBrowserTellsTheAssistantsOwnErrors(t *testing.T) {
+	b := openBrowser(t)
+	event := `data: {"type":"error","error":"The library is closed today.","code":"rate_limit:library"}` + "\n\n"
+	site := newScriptedSite(t, sends(someDelta+event))
+	b.open(sitetest.Serve(t, examplePage(t, site.url, sitetest.Once)).Plain)
+	b.say("Hello")
+	b.wantFailed("That did not work: The library is closed today.", "rate_limit:library")
+	if got := b.text(); got != "Yes." {
+		t.Errorf("the answer is %q", got)
+	}
+}
+
+// If something else than the chat answers, the page says so, and sends its question once: a login page to which the site
+// redirects, or the page of a firewall.
+func TestBrowserTellsWhoElseAnswers(t *testing.T) {
+	b := openBrowser(t)
+	b.hurry()
+	page := func(status int) http.HandlerFunc {
+		return sitetest.Answering(status, "<!doctype html><title>Sign in</title>", "Content-Type", "text/html; charset=utf-8")
+	}
+	const (
+		signedOut = "You are not signed in any more. Reload the page to sign in again."
+		between   = "Something between this page and the assistant answered instead of it"
+	)
+	for _, tc := range []struct {
+		name   string
+		answer http.HandlerFunc
+		words  string
+		code   string
+	}{
+		{"redirect", sitetest.Answering(http.StatusFound, "", "Location", "/login"), signedOut, "redirected:connection"},
+		{"redirect to another site", sitetest.Answering(http.StatusSeeOther, "", "Location", "https://login.invalid/"), signedOut, "redirected:connection"},
+		{"401", sitetest.Answering(http.StatusUnauthorized, ""), signedOut, ""},
+		{"login page", page(http.StatusOK), between, "not_chat:connection"},
+		{"firewall", page(http.StatusForbidden), between, "not_chat:connection"},
+		{"captive portal", sitetest.Answering(http.StatusNetworkAuthenticationRequired, ""), between, ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			b := b.in(t)
+			site := newScriptedSite(t, tc.answer)
+			b.forget()
+			b.open(sitetest.Serve(t, fmt.Sprintf("root example/site\nfile_server\nreverse_proxy %s %s", sitetest.ChatPath, site.url)).Plain)
+			b.say("Hello")
+			b.wantFailed(tc.words, tc.code)
+			if got := len(site.questions()); got != 1 {
+				t.Errorf("the question was sent %d times", got)
+			}
+		})
+	}
+}
+
+// A conversation that grows too long for the site goes on: the page sends its last part and says so. This holds after a reload.
+func TestBrowserGoesOnWithALongConversation(t *testing.T) {
+	b := openBrowser(t)
+	server := sandboxtest.NewServer(t, sandbox.Options{})
+	s := sitetest.Serve(t, examplePage(t, server.URL, ""))
+	const note = `document.querySelectorAll(".note")`
+	for name, bound := range map[string]string{"messages": "max_messages 4", "bytes": "max_body_size 2KiB"} {
+		t.Run(name, func(t *testing.T) {
+			b := b.in(t)
+			s.Reload(examplePage(t, server.URL, bound))
+			b.forget()
+			b.open(s.Plain)
+			asked := 0
+			for ; asked < 12 && !eval[bool](b, note+`.length > 0`); asked++ {
+				b.say("Hello again, and again")
+				if got := b.answered(); got != "Finished: stop" {
+					t.Fatalf("question %d ends with %q", asked+1, got)
+				}
+			}
+			if got, want := eval[string](b, lastTurn+`.querySelector(".note")?.textContent ?? ""`), "This conversation is long. The assistant sees only the last part of it."; got != want || asked < 2 {
+				t.Errorf("with question %d, the page says %q, want %q", asked, got, want)
+			}
+			b.reload()
+			b.say("And now?")
+			if got := b.answered(); got != "Finished: stop" {
+				t.Errorf("after a reload, the answer ends with %q", got)
+			}
+		})
+	}
+}
+
+// An answer without text and tools is marked, and can be asked for again.
+func TestBrowserTellsOfEmptyAnswers(t *testing.T) {
+	b := openBrowser(t)
+	blank := `data: {"type":"text-delta","textDelta":"\n"}` + "\n\n"
+	site := newScriptedSite(t, sends(blank+goodEnd), sends(someDelta+goodEnd))
+	b.open(sitetest.Serve(t, examplePage(t, site.url, sitetest.Once)).Plain)
+	b.say("Hello")
+	b.wantFailed("The assistant sent an empty answer.", "")
+	perform(b, chromedp.Click(chromedp.CSS(".again")))
+	b.eventually(lastTurn + `.querySelector(".end")?.textContent === "Finished: stop"`)
+}
+
+// A character that was cut in half does not end a conversation: not one of an answer, and not one of a question.
+// The page sends no half, because some servers refuse a text that has one.
+func TestBrowserGoesOnAfterHalfACharacter(t *testing.T) {
+	b := openBrowser(t)
+	half := `data: {"type":"text-delta","textDelta":"Hi \ud83d"}` + "\n\n"
+	site := sitetest.NewUpstream(t, sitetest.ByMessage(map[string]http.HandlerFunc{"Hello": sends(half + goodEnd)}))
+	b.open(sitetest.Serve(t, fmt.Sprintf("root example/site\nfile_server\nreverse_proxy %s %s", sitetest.ChatPath, site.URL)).Plain)
+	b.say("Hello")
+	b.answered()
+	for range 2 {
+		eval[chromedp.Void](b, `{
+			const box = document.querySelector("#question");
+			box.value = "cut \ud83d";
+			box.dispatchEvent(new Event("input"));
+			box.form.requestSubmit();
+		}`)
+		if got := b.answered(); got != "Finished: stop" {
+			t.Errorf("the next answer ends with %q", got)
+		}
+	}
+	for _, asked := range site.Take() {
+		if strings.Contains(strings.ToLower(asked.Body), `\ud83d`) {
+			t.Errorf("the page sends %s", asked.Body)
+		}
+	}
+}
+
+// The page has words of its own for every code with which an answer can break off, and for every one that the client itself
+// makes: those of the tables in both READMEs.
+func TestBrowserHasWordsForEveryCode(t *testing.T) {
+	client, err := os.ReadFile("client/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var codes []string
+	for _, row := range regexp.MustCompile("(?m)^\\| (`[a-z_]+:[a-z]+`.*?) \\|.*$").FindAllStringSubmatch(sitetest.Readme(t)+string(client), -1) {
+		if strings.Contains(row[0], "IllumichatTransport") { // which the page does not use
+			continue
+		}
+		codes = append(codes, regexp.MustCompile("[a-z_]+:[a-z]+").FindAllString(row[1], -1)...)
+	}
+	if len(codes) < 17 {
+		t.Fatalf("the READMEs have the codes %q", codes)
+	}
+	b := openBrowser(t)
+	b.open(sitetest.Serve(t, "root example/site\nfile_server").Plain)
+	for _, code := range codes {
+		if words := eval[string](b, fmt.Sprintf(`
+			Promise.all([import("/explain.js"), import("/illumichat.js")]).then(([{ explain }, { ChatError }]) =>
+				explain(new ChatError("that failed", { status: 200, code: %q })))`, code)); strings.Contains(words, "that failed") {
+			t.Errorf("%s: a visitor is told %q", code, words)
+		}
+	}
 }
 
 // in returns the browser for the subtest tb.

@@ -133,6 +133,20 @@ func (b *browser) open(url string) {
 	perform(b, chromedp.Navigate(url))
 }
 
+// reload loads the page anew.
+func (b *browser) reload() {
+	b.tb.Helper()
+	eval[chromedp.Void](b, `globalThis.before = true`)
+	call(b, cdppage.Reload, cdppage.ReloadParams{})
+	b.eventually(`!globalThis.before && document.readyState === "complete"`)
+}
+
+// onNewPage runs a script in each page before its own scripts, from now on.
+func (b *browser) onNewPage(script string) {
+	b.tb.Helper()
+	call(b, cdppage.AddScriptToEvaluateOnNewDocument, cdppage.AddScriptToEvaluateOnNewDocumentParams{Source: script})
+}
+
 // eval runs JavaScript in the page, waits for its value if that is a promise, and returns it.
 func eval[T any](b *browser, expression string) T {
 	b.tb.Helper()
@@ -177,6 +191,34 @@ func (b *browser) say(text string) {
 	b.press(keyEnter)
 }
 
+// clickStop clicks Stop until the page takes the click: it ignores one that follows a click on Send at once.
+func (b *browser) clickStop() {
+	b.tb.Helper()
+	sitetest.Eventually(b.tb, "Stop ends the answer", func() bool {
+		if eval[bool](b, `document.querySelector("#stop").hidden`) {
+			return true
+		}
+		perform(b, chromedp.MouseClickXY(b.center("#stop")))
+		return false
+	})
+}
+
+// center returns the x and y of an element's center.
+func (b *browser) center(selector string) (x, y float64) {
+	b.tb.Helper()
+	at := eval[[]float64](b, `(({ x, y, width, height }) => [x + width / 2, y + height / 2])(document.querySelector("`+selector+`").getBoundingClientRect())`)
+	return at[0], at[1]
+}
+
+// value is the JavaScript for the text in the box for the question.
+const value = `document.querySelector("#question").value`
+
+// write writes text where the focus is.
+func (b *browser) write(text string) {
+	b.tb.Helper()
+	call(b, cdpinput.InsertText, cdpinput.InsertTextParams{Text: text})
+}
+
 // lastTurn is the JavaScript that finds the latest question with its answer.
 const lastTurn = `document.querySelector("#log > :last-child")`
 
@@ -202,17 +244,23 @@ func (b *browser) focused() string {
 // examplePage returns the directives of the site in example/Caddyfile, with further subdirectives of illumichat.
 func examplePage(tb testing.TB, endpoint, subdirectives string) (directives string) {
 	tb.Helper()
+	return exampleSite(tb, "example/Caddyfile", endpoint, subdirectives)
+}
+
+// exampleSite returns the directives of the site in an example's Caddyfile, with further subdirectives of illumichat.
+func exampleSite(tb testing.TB, file, endpoint, subdirectives string) (directives string) {
+	tb.Helper()
 	tb.Setenv("ILLUMICHAT_API_TOKEN", sandbox.Token)
 	tb.Setenv("ILLUMICHAT_ASSISTANT", sandbox.Assistant)
 	tb.Setenv("ILLUMICHAT_ENDPOINT", endpoint)
-	text, err := os.ReadFile("example/Caddyfile")
+	text, err := os.ReadFile(file)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	const line = "\t\tendpoint {env.ILLUMICHAT_ENDPOINT}\n"
 	_, directives, found := strings.Cut(string(text), "\nhttp://localhost:8080 {\n")
 	if !found || strings.Count(directives, line) != 1 {
-		tb.Fatal("example/Caddyfile is not as this test knows it")
+		tb.Fatalf("%s is not as this test knows it", file)
 	}
 	directives = directives[:strings.LastIndex(directives, "}")]
 	if strings.Contains(subdirectives, "resume") { // which replaces the example's resume

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	cdpinput "github.com/chromedp/cdproto/input"
-	cdppage "github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
@@ -225,7 +224,7 @@ func TestBrowserTakesInput(t *testing.T) {
 	if got := eval[string](b, `document.querySelector("#question").value`); turns() != 1 || got != "Another" {
 		t.Errorf("while an answer is written, there are %d turns, and %q is kept", turns(), got)
 	}
-	perform(b, chromedp.Click(chromedp.CSS("#stop")))
+	b.clickStop()
 	b.answered()
 	perform(b, chromedp.Click(chromedp.CSS(".again")))
 	b.eventually(`document.querySelector("#log").getAttribute("aria-busy") === "true"`)
@@ -245,12 +244,9 @@ func TestBrowserTakesInput(t *testing.T) {
 // The page shows tool calls that run at the same time, and those of which only the call or only the result arrives.
 func TestBrowserShowsTools(t *testing.T) {
 	b := openBrowser(t)
-	tool := func(kind, name, value string) string {
-		return fmt.Sprintf(`data: {"type":"tool-%s","toolName":%q,%s}`+"\n\n", kind, name, value)
-	}
 	site := newScriptedSite(t, sends(someDelta+
-		tool("call", "one", `"args":{"n":1}`)+tool("call", "two", `"args":{"n":2}`)+tool("call", "two", `"args":{"n":3}`)+
-		tool("result", "two", `"result":"first"`)+tool("result", "three", `"result":"alone"`)+
+		toolEvent("call", "one", `"args":{"n":1}`)+toolEvent("call", "two", `"args":{"n":2}`)+toolEvent("call", "two", `"args":{"n":3}`)+
+		toolEvent("result", "two", `"result":"first"`)+toolEvent("result", "three", `"result":"alone"`)+
 		someDelta+`data: {"type":"finish","finishReason":"length"}`+"\n\n"+someDelta))
 	b.open(sitetest.Serve(t, examplePage(t, site.url, sitetest.Once)).Plain)
 	b.say("Hello")
@@ -265,6 +261,27 @@ func TestBrowserShowsTools(t *testing.T) {
 		t.Errorf("the page shows %q, want %q", got, want)
 	}
 	b.eventually(`document.querySelector("#announcer").textContent.includes("reached its limit")`)
+}
+
+// A result goes to the call with its toolCallId. After a finish that ends only a step, the answer goes on.
+func TestBrowserShowsStepsOfAnAnswer(t *testing.T) {
+	b := openBrowser(t)
+	stepEnd := `data: {"type":"finish","finishReason":"tool-calls"}` + "\n\n"
+	calls := toolEvent("call", "find", `"toolCallId":"a","args":1`) + toolEvent("call", "find", `"toolCallId":"b","args":2`)
+	site := newScriptedSite(t,
+		sends(someDelta+calls+stepEnd+toolEvent("result", "find", `"toolCallId":"b","result":"second"`)+toolEvent("result", "find", `"toolCallId":"a","result":"first"`)+someDelta+goodEnd),
+		sends(calls+stepEnd))
+	b.open(sitetest.Serve(t, examplePage(t, site.url, sitetest.Once)).Plain)
+	for _, want := range [][]string{
+		{"Yes.", "find doneArguments1Resultfirst", "find doneArguments2Resultsecond", "Yes.", "Finished: stop"},
+		{"find no resultArguments1", "find no resultArguments2", "Finished: tool-calls"},
+	} {
+		b.say("Hello")
+		b.answered()
+		if got := eval[[]string](b, `Array.from(`+lastTurn+`.querySelector(".answer").children, (e) => e.textContent)`); !slices.Equal(got, want) {
+			t.Errorf("the page shows %q, want %q", got, want)
+		}
+	}
 }
 
 // The page scrolls with the end of an answer as it grows, but not for a visitor who has scrolled up.
@@ -304,9 +321,7 @@ func TestBrowserLetsVisitorsScroll(t *testing.T) {
 // After a while the page empties its announcement, so that a screen reader does not find the answer twice.
 func TestBrowserFallsSilent(t *testing.T) {
 	b := openBrowser(t)
-	call(b, cdppage.AddScriptToEvaluateOnNewDocument, cdppage.AddScriptToEvaluateOnNewDocumentParams{Source: `
-		globalThis.setTimeout = (callback) => { globalThis.fallSilent = callback; };
-	`})
+	b.onNewPage(`globalThis.setTimeout = (callback) => { globalThis.fallSilent = callback; }`)
 	site := newScriptedSite(t, sends(someDelta+goodEnd))
 	b.open(sitetest.Serve(t, examplePage(t, site.url, sitetest.Once)).Plain)
 	b.say("Hello")

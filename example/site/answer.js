@@ -1,27 +1,34 @@
-/** From how many characters on a block of text ends with its line. */
+/** A block of text ends with the line in which it reaches this number of characters. */
 const blockLength = 2000;
 
-/** One answer in the log: its text as it streams in, the tools it calls, and how it ended. */
+/**
+ * A call of a tool that waits for its result.
+ * @typedef {{ id: unknown, name: string, box: HTMLElement, state: HTMLElement }} Call
+ */
+
+/** One answer in the log: its text as it streams in, the tools that it calls, and how it ended. */
 export class Answer {
-	/** All of the text so far. */
+	/** The text so far. */
 	text = '';
 
 	element = create('article', 'answer');
 
-	/** Where the text is written; a tool's box ends it. @type {HTMLElement | null} */
+	/** Holds the text that is being written. The box of a tool ends it. @type {HTMLElement | null} */
 	#prose = null;
 
-	/** The end of it, which grows. */
+	/** The last block of that text, which grows. */
 	#growing = document.createTextNode('');
 
-	/** The calls that wait for their result. @type {{ name: string, box: HTMLElement, state: HTMLElement }[]} */
+	/** @type {Call[]} */
 	#calls = [];
 
-	/** What the answer waits for; gone with its next event. */
+	/** Says what the answer waits for. The next event removes it. */
 	#pause = create('p', 'pause');
 
-	/** Changes what it says when the waiting is over. */
+	/** Changes what the pause says when the time is over. */
 	#pauseTimer = 0;
+
+	#note = create('p', 'note');
 
 	#ended = false;
 
@@ -30,7 +37,7 @@ export class Answer {
 		this.element.setAttribute('aria-busy', 'true');
 	}
 
-	/** Whether it is said that the answer does not go on. */
+	/** Whether the answer says that it waits. */
 	get waits() {
 		return this.#pause.isConnected;
 	}
@@ -50,18 +57,25 @@ export class Answer {
 	}
 
 	/**
-	 * Shows an answer of before. Of that the text is all that is known.
+	 * Says something about the answer, above it.
 	 *
-	 * @param {string} text
+	 * @param {string} line
 	 */
-	recall(text) {
-		this.#addText(text);
-		this.#ended = true;
-		this.element.setAttribute('aria-busy', 'false');
+	note(line) {
+		this.#note.textContent = line;
+		this.element.prepend(this.#note);
+	}
+
+	/** Removes all that was shown, because the answer begins anew. */
+	clear() {
+		this.text = '';
+		this.#prose = null;
+		this.#calls = [];
+		this.element.replaceChildren();
 	}
 
 	/**
-	 * Shows one event. The types it does not know are left alone, and what comes when the answer is over.
+	 * Shows one event. Ignores types that it does not know, and events after the end of the answer.
 	 *
 	 * @param {import('./illumichat.js').ChatEvent} event
 	 */
@@ -73,37 +87,32 @@ export class Answer {
 				this.#addText(event.textDelta);
 				break;
 			case 'tool-call':
-				this.#addCall(event.toolName, event.args);
+				this.#addCall(event);
 				break;
 			case 'tool-result':
-				this.#addResult(event.toolName, event.result);
-				break;
-			case 'finish':
-				this.#end(describeFinish(event.finishReason));
+				this.#addResult(event);
 				break;
 		}
 	}
 
 	/**
-	 * Marks an answer that the visitor stopped. What came of it stays.
+	 * Ends the answer. Its text and its tools stay.
 	 *
-	 * @param {string} line
+	 * @param {string} line says how it ended
+	 * @param {string} kind `stopped`, `failed`, or empty if it ended well
 	 * @param {HTMLElement[]} more further elements for that line
 	 */
-	stop(line, ...more) {
-		this.element.classList.add('stopped');
-		this.#end(line, ...more);
-	}
-
-	/**
-	 * Marks an answer that did not come to its end. What came of it stays.
-	 *
-	 * @param {string} line
-	 * @param {HTMLElement[]} more further elements for that line
-	 */
-	fail(line, ...more) {
-		this.element.classList.add('failed');
-		this.#end(line, ...more);
+	end(line, kind = '', ...more) {
+		if (this.#ended) return;
+		this.#ended = true;
+		this.#resume();
+		for (const call of this.#calls) call.state.textContent = 'no result';
+		this.#calls = [];
+		if (kind) this.element.classList.add(kind);
+		const end = create('p', 'end', line);
+		for (const element of more) end.append(' ', element);
+		this.element.append(end);
+		this.element.setAttribute('aria-busy', 'false');
 	}
 
 	/** @param {unknown} delta */
@@ -115,16 +124,19 @@ export class Answer {
 			this.element.append(this.#prose);
 			this.#startBlock(this.#prose);
 		}
-		const end = this.#growing.length < blockLength ? 0 : delta.indexOf('\n') + 1;
-		if (end > 0) {
-			this.#growing.appendData(delta.slice(0, end));
+		let start = 0;
+		for (;;) {
+			const end = delta.indexOf('\n', start + Math.max(0, blockLength - this.#growing.length)) + 1;
+			if (end === 0) break;
+			this.#growing.appendData(delta.slice(start, end));
 			this.#startBlock(this.#prose);
+			start = end;
 		}
-		this.#growing.appendData(delta.slice(end));
+		this.#growing.appendData(delta.slice(start));
 	}
 
 	/**
-	 * With each piece of a text the browser lays its whole block out anew, so a long text has many.
+	 * Starts another block. The browser lays out a whole block anew for each piece of text, so a long text has many blocks.
 	 *
 	 * @param {HTMLElement} prose
 	 */
@@ -136,11 +148,8 @@ export class Answer {
 		prose.append(block);
 	}
 
-	/**
-	 * @param {string} name
-	 * @param {unknown} args
-	 */
-	#addCall(name, args) {
+	/** @param {{ toolName: string, toolCallId?: string, args?: unknown }} event */
+	#addCall({ toolName: name, toolCallId: id, args }) {
 		const box = create('details', 'tool');
 		box.setAttribute('open', '');
 		const summary = create('summary');
@@ -149,58 +158,37 @@ export class Answer {
 		box.append(summary, ...labelled('Arguments', args));
 		this.element.append(box);
 		this.#prose = null;
-		this.#calls.push({ name, box, state });
+		const call = { id, name, box, state };
+		this.#calls.push(call);
+		return call;
+	}
+
+	/** @param {{ toolName: string, toolCallId?: string, result: unknown }} event */
+	#addResult(event) {
+		const call = this.#callOf(event) ?? this.#addCall(event);
+		this.#calls.splice(this.#calls.indexOf(call), 1);
+		call.state.textContent = 'done';
+		call.box.append(...labelled('Result', event.result));
 	}
 
 	/**
-	 * @param {string} name
-	 * @param {unknown} result
+	 * Finds the call of a result. Without an id, results are taken to arrive in the order of the calls.
+	 *
+	 * @param {{ toolName: string, toolCallId?: string }} event
 	 */
-	#addResult(name, result) {
-		// Events name the tool and not the call, so results are taken to come in the order of the calls.
-		let index = this.#calls.findIndex((call) => call.name === name);
-		if (index < 0) {
-			this.#addCall(name, undefined);
-			index = this.#calls.length - 1;
-		}
-		const [call] = this.#calls.splice(index, 1);
-		call.state.textContent = 'done';
-		call.box.append(...labelled('Result', result));
+	#callOf({ toolName, toolCallId }) {
+		const sameId = this.#calls.find(({ id }) => id !== undefined && id === toolCallId);
+		return sameId ?? this.#calls.find(({ id, name }) => name === toolName && (id === undefined || toolCallId === undefined));
 	}
 
 	#resume() {
 		clearTimeout(this.#pauseTimer);
 		this.#pause.remove();
 	}
-
-	/**
-	 * @param {string} line
-	 * @param {HTMLElement[]} more
-	 */
-	#end(line, ...more) {
-		this.#ended = true;
-		this.#resume();
-		for (const call of this.#calls) call.state.textContent = 'no result';
-		this.#calls = [];
-		const end = create('p', 'end', line);
-		for (const element of more) end.append(' ', element);
-		this.element.append(end);
-		this.element.setAttribute('aria-busy', 'false');
-	}
 }
 
 /**
- * Says how an answer has ended well.
- *
- * @param {unknown} reason
- */
-export function describeFinish(reason) {
-	if (reason === 'length') return 'Finished: length (the answer reached its limit)';
-	return typeof reason === 'string' ? `Finished: ${reason}` : 'Finished';
-}
-
-/**
- * Makes an element. What it says is always text, never markup: an answer may quote any page of the web.
+ * Makes an element. Its content is always text and never markup, because an answer may quote any page of the web.
  *
  * @param {string} name
  * @param {string} [className]
@@ -214,7 +202,7 @@ export function create(name, className = '', text = '') {
 }
 
 /**
- * Shows a value that a tool took or gave; nothing where there is none.
+ * Shows a value that a tool took or returned. Returns no element if there is no value.
  *
  * @param {string} label
  * @param {unknown} value
@@ -223,7 +211,7 @@ function labelled(label, value) {
 	if (value === undefined) return [];
 	const row = create('div', 'value');
 	const pre = create('pre', '', typeof value === 'string' ? value : JSON.stringify(value));
-	// A long value scrolls, so it must be in the reach of the keyboard.
+	// A long value scrolls, so the keyboard must reach it.
 	pre.tabIndex = 0;
 	pre.setAttribute('role', 'group');
 	pre.setAttribute('aria-label', label);

@@ -1,5 +1,6 @@
-import { Answer, create, describeFinish } from './answer.js';
-import { explain, explainPause, explainReconnect } from './explain.js';
+import { Answer, create } from './answer.js';
+import { endingOf, spoken } from './ending.js';
+import { explainPause, explainReconnect } from './explain.js';
 import { Chat, ChatError } from './illumichat.js';
 import { keepEndInView } from './scroll.js';
 
@@ -11,7 +12,17 @@ const question = find('#question', HTMLTextAreaElement);
 const send = find('#send', HTMLButtonElement);
 const stop = find('#stop', HTMLButtonElement);
 const announcer = find('#announcer', HTMLElement);
-const scrollToEnd = keepEndInView(find('#scroller', HTMLElement), log);
+const scroller = find('#scroller', HTMLElement);
+const scrollToEnd = keepEndInView(scroller, log);
+
+/** Matches touch devices, whose keyboard covers half of the page. */
+const touch = matchMedia('(pointer: coarse)');
+
+/** How many milliseconds a double click takes at most. */
+const doubleClick = 500;
+
+/** Whether the page knows whose conversation the tab holds. */
+let ready = false;
 
 /** Whether an answer is on its way. */
 let answering = false;
@@ -19,78 +30,138 @@ let answering = false;
 /** Empties the announcer. */
 let silence = 0;
 
-/** Stops the latest answer. */
-let controller = new AbortController();
+/** Closes the connection of the latest answer. */
+let reading = new AbortController();
+
+/** When Send was clicked last. */
+let sentAt = -Infinity;
 
 /**
- * Shows a question, and its answer until it ends or breaks.
+ * Shows a question, and its answer until it ends.
  *
  * @param {string} content
  * @param {(options: import('./illumichat.js').SendOptions) => ReturnType<Chat['send']>} ask asks the question
+ * @param {readonly import('./illumichat.js').ChatEvent[]} [known] what is known of the answer, which is about to come again
  */
-async function showTurn(content, ask) {
+async function showTurn(content, ask, known = []) {
 	const answer = new Answer();
+	for (const event of known) answer.show(event);
 	const turn = drawTurn(content, answer);
-	// Only the latest question can be asked again: an earlier one has been answered, or given up.
+	// Only the latest question can be asked again.
 	log.querySelector('.again')?.remove();
 	log.append(turn);
 	scrollToEnd();
 
-	// The last answer may still be open behind its finish; whatever else it has comes too late.
-	controller.abort();
-	controller = new AbortController();
-	const { signal } = controller;
+	const mine = readAnother();
 	answering = true;
 	showState();
 	announce('The assistant is answering.');
 
-	/** @param {string} ending how it ended, if there is more to say than the answer */
-	const settle = (ending) => {
-		announce(`${answer.text} ${ending}`);
+	let settled = false;
+
+	/** @param {unknown} [thrown] */
+	const settle = (thrown) => {
+		// The page may have begun to show the conversation anew.
+		if (settled || reading !== mine) return;
+		settled = true;
+		const ending = endingOf(/** @type {import('./illumichat.js').Turn} */ (chat.turns.at(-1)), thrown);
+		drawEnding(turn, content, answer, ending);
+		announce(`${answer.text} ${spoken(ending)}`);
 		answering = false;
 		showState();
 	};
 
 	/** @type {import('./illumichat.js').SendOptions['onRetry']} */
 	const onRetry = (err, wait) => {
-		const why = explainPause(err, wait);
-		answer.wait(why, wait, 'Trying again.');
+		const { why, then } = explainPause(err, wait);
+		answer.wait(why, wait, then);
 		announce(why);
 	};
 
 	/** @type {import('./illumichat.js').SendOptions['onReconnect']} */
 	const onReconnect = (_err, wait) => {
-		const why = explainReconnect(wait);
-		// Each of many tries is too much to be read out.
+		const { why, then } = explainReconnect(wait);
+		// There may be many attempts, too many to be read out.
 		if (!answer.waits) announce(why);
-		answer.wait(why, wait, 'Reconnecting.');
+		answer.wait(why, wait, then);
+	};
+
+	const onShorten = () => {
+		// From then on it holds for each question.
+		if (log.querySelector('.note')) return;
+		const note = 'This conversation is long. The assistant sees only the last part of it.';
+		answer.note(note);
+		announce(note);
 	};
 
 	try {
-		for await (const event of ask({ signal, onRetry, onReconnect })) {
+		for await (const event of ask({ signal: mine.signal, onRetry, onReconnect, onShorten })) {
+			if (settled) continue;
+			if (known.length > 0) answer.clear();
+			known = [];
 			answer.show(event);
 			if (event.type === 'tool-call') announce(`The assistant uses ${event.toolName}.`);
-			if (event.type === 'finish') {
-				settle(event.finishReason === 'stop' && answer.text ? '' : describeFinish(event.finishReason));
-			}
+			// After a finish that ends only a step, the turn is still open.
+			if (event.type === 'finish' && chat.turns.at(-1)?.state !== 'open') settle();
 		}
+		settle();
 	} catch (err) {
+		if (reading === mine && !(err instanceof ChatError)) console.error(err);
+		settle(err);
+	}
+}
+
+/** Closes the connection of the latest answer, which may be open after its finish, and returns the controller of the next. */
+function readAnother() {
+	reading.abort();
+	reading = new AbortController();
+	return reading;
+}
+
+/**
+ * Shows a turn of before.
+ *
+ * @param {import('./illumichat.js').Turn} kept
+ */
+function showKept(kept) {
+	const answer = new Answer();
+	for (const event of kept.events) answer.show(event);
+	const turn = drawTurn(textOf(kept), answer);
+	log.querySelector('.again')?.remove();
+	log.append(turn);
+	drawEnding(turn, textOf(kept), answer, endingOf(kept));
+}
+
+/**
+ * Returns the text of a question. This page asks nothing else.
+ *
+ * @param {import('./illumichat.js').Turn} turn
+ */
+function textOf({ content }) {
+	return typeof content === 'string' ? content : JSON.stringify(content);
+}
+
+/**
+ * Says how an answer ended. If it did not end well, the visitor can ask again.
+ *
+ * @param {HTMLElement} turn
+ * @param {string} content
+ * @param {Answer} answer
+ * @param {import('./ending.js').Ending} ending
+ */
+function drawEnding(turn, content, answer, { line, kind, code }) {
+	const more = [];
+	if (code) more.push(create('code', '', code));
+	if (kind) {
 		const again = create('button', 'again', 'Try again');
 		again.addEventListener('click', () => {
 			turn.remove();
 			showTurn(content, (options) => chat.retry(options));
-			question.focus();
+			focusOn();
 		});
-		if (signal.aborted) {
-			answer.stop('Stopped.', again);
-			settle('Stopped.');
-			return;
-		}
-		console.error(err);
-		const why = explain(err);
-		answer.fail(why, ...code(err), again);
-		settle(why);
+		more.push(again);
 	}
+	answer.end(line, kind, ...more);
 }
 
 /**
@@ -112,16 +183,7 @@ function drawQuestion(content) {
 }
 
 /**
- * Shows an error's code, small: a visitor can pass it on to the owner of the site.
- *
- * @param {unknown} err
- */
-function code(err) {
-	return err instanceof ChatError && err.code ? [create('code', '', err.code)] : [];
-}
-
-/**
- * Has a screen reader say something. It is gone when that has been said, so that nobody finds an answer twice.
+ * Lets a screen reader say something. The text is removed after a while, so that nobody finds an answer twice.
  *
  * @param {string} text
  */
@@ -131,58 +193,95 @@ function announce(text) {
 	silence = setTimeout(() => { announcer.textContent = ''; }, 10_000);
 }
 
-/** Brings the buttons in line with whether an answer streams, and whether there is something to send. */
+/** Shows the buttons that can be used now. */
 function showState() {
 	// A button that vanishes must not take the focus with it.
-	if (document.activeElement === send || document.activeElement === stop) question.focus();
+	if (document.activeElement === send || document.activeElement === stop) focusOn();
 	send.hidden = answering;
-	send.disabled = question.value.trim() === '';
+	send.disabled = !ready || question.value.trim() === '';
 	stop.hidden = !answering;
 	log.setAttribute('aria-busy', String(answering));
 }
 
-question.addEventListener('input', showState);
+/** Moves the focus to where the visitor goes on. On a touch device, the box for the question would open the keyboard. */
+function focusOn() {
+	if (touch.matches) scroller.focus({ preventScroll: true });
+	else question.focus();
+}
+
+/** Labels the Enter key of a touch keyboard. It makes a new line, because such a keyboard has no Shift and Enter. */
+function labelEnter() {
+	question.enterKeyHint = touch.matches ? 'enter' : 'send';
+}
+
+touch.addEventListener('change', labelEnter);
+labelEnter();
+
+question.addEventListener('input', () => {
+	chat.draft = question.value;
+	showState();
+});
 
 question.addEventListener('keydown', (event) => {
-	// Enter may also choose a word of an input method; Safari tells this by the key code alone.
-	if (event.key !== 'Enter' || event.shiftKey || event.isComposing || event.keyCode === 229) return;
+	// Enter may also choose a word of an input method. Safari reports that only by the key code.
+	if (event.key !== 'Enter' || event.isComposing || event.keyCode === 229) return;
+	const wanted = event.ctrlKey || event.metaKey;
+	if (!wanted && (event.shiftKey || touch.matches)) return;
 	event.preventDefault();
-	// A key that is held down was not meant twice: it may have pressed Stop before.
+	// A key that is held down repeats, and may have pressed Stop before.
 	if (!event.repeat) composer.requestSubmit();
 });
 
 composer.addEventListener('submit', (event) => {
 	event.preventDefault();
 	const content = question.value.trim();
-	if (answering || content === '') return;
+	if (!ready || answering || content === '') return;
 	question.value = '';
 	showTurn(content, (options) => chat.send(content, options));
 });
 
-stop.addEventListener('click', () => controller.abort());
+send.addEventListener('click', (event) => { sentAt = event.timeStamp; });
 
-// A browser may have kept the text of the last visit.
-showState();
+stop.addEventListener('click', (event) => {
+	// The second click of a double click on Send hits Stop. A key makes a click without a number.
+	if (event.detail > 0 && event.timeStamp - sentAt < doubleClick) return;
+	chat.stop();
+});
 
-// The page may have been loaded anew in the middle of its chat.
-showEarlier();
+// The browser may have kept the whole page for its Back button, while somebody else logged in.
+addEventListener('pageshow', (event) => {
+	if (event.persisted && !answering) showEarlier(false);
+});
 
-/** Shows what was said in this tab before, and goes on with the answer that was being written. */
-function showEarlier() {
-	let content = '';
-	// This page asks with texts alone.
-	for (const message of chat.messages) {
-		if (message.role === 'user') {
-			content = String(message.content);
-			continue;
-		}
-		const answer = new Answer();
-		answer.recall(String(message.content));
-		log.append(drawTurn(content, answer));
+const [navigation] = performance.getEntriesByType('navigation');
+showEarlier(navigation instanceof PerformanceNavigationTiming && navigation.type === 'reload');
+
+/**
+ * Shows what was said in this tab before, and continues the answer that was being written.
+ *
+ * @param {boolean} reloaded otherwise somebody else may have logged in meanwhile
+ */
+async function showEarlier(reloaded) {
+	readAnother();
+	ready = answering = false;
+	log.replaceChildren();
+	showState();
+	const found = question.value;
+	if (!reloaded && !await chat.belongsToVisitor()) {
+		chat.reset();
+		if (question.value === found) question.value = '';
+		chat.draft = question.value;
+	}
+	ready = true;
+	// The visitor may have begun to write.
+	question.value ||= chat.draft;
+	const open = chat.openQuestion !== undefined ? chat.turns.at(-1) : undefined;
+	for (const turn of chat.turns) {
+		if (turn !== open) showKept(turn);
 	}
 	scrollToEnd();
-	const { openQuestion } = chat;
-	if (openQuestion !== undefined) showTurn(String(openQuestion), (options) => chat.resume(options));
+	if (open) showTurn(textOf(open), (options) => chat.resume(options), open.events);
+	else showState();
 }
 
 /**

@@ -1,4 +1,4 @@
-// A whole chat in a few lines. The client keeps its history.
+// A whole chat in a few lines. The client keeps the conversation.
 
 import { Chat } from './illumichat.js';
 
@@ -16,10 +16,8 @@ form.addEventListener('submit', async (submit) => {
 	const text = question.value.trim();
 	if (!text || send.disabled) return;
 
-	const stopping = new AbortController();
-	stop.onclick = () => stopping.abort();
 	const onRetry = (err, wait) => {
-		status.textContent = `Not yet: ${err.message}. The next try is in ${Math.ceil(wait)} s.`;
+		status.textContent = `Not yet: ${err.message}. The next attempt is in ${Math.ceil(wait)} s.`;
 	};
 	show(text, 'user');
 	const answer = show('', 'assistant');
@@ -27,7 +25,7 @@ form.addEventListener('submit', async (submit) => {
 	busy(true);
 	status.textContent = 'The answer is on its way.';
 	try {
-		for await (const event of chat.send(text, { signal: stopping.signal, onRetry })) {
+		for await (const event of chat.send(text, { onRetry })) {
 			switch (event.type) {
 				case 'text-delta':
 					// As text and never as HTML: an answer must not become a part of the page's code.
@@ -42,13 +40,15 @@ form.addEventListener('submit', async (submit) => {
 			}
 		}
 	} catch (err) {
-		status.textContent = stopping.signal.aborted ? 'Stopped.' : explain(err);
+		status.textContent = err.code === 'stopped:page' ? 'Stopped.' : explain(err);
 		// A question without an answer can be sent again.
 		if (!answer.textContent && !question.value) question.value = text;
 	} finally {
 		busy(false);
 	}
 });
+
+stop.addEventListener('click', () => chat.stop());
 
 function show(text, role) {
 	const line = document.createElement('p');

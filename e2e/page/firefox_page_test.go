@@ -1,0 +1,77 @@
+package page
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/illumichat/caddy-illumichat/internal/sitetest"
+	"github.com/illumichat/caddy-illumichat/sandbox"
+	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
+)
+
+// goBack goes back in the tab's history. The command "back" would wait for a page to load that may come from the cache for the
+// Back button.
+func (f *firefox) goBack() {
+	f.tb.Helper()
+	f.command("run", `setTimeout(() => history.back())`)
+}
+
+// The example's page works in Firefox: after a reload it continues the answer, and keeps the draft. Stop works, and a further
+// reload, or a visit to another page, changes nothing of what the page shows.
+func TestFirefoxKeepsTheConversation(t *testing.T) {
+	f := openFirefox(t)
+	server := sandboxtest.NewServer(t, sandbox.Options{})
+	s := sitetest.Serve(t, examplePage(t, server.URL, ""))
+	f.command("open", s.Plain)
+	write := func(text string) {
+		t.Helper()
+		f.command("run", fmt.Sprintf(`{
+			const box = document.querySelector("#question");
+			box.value = %q;
+			box.dispatchEvent(new Event("input"));
+		}`, text))
+	}
+	const shown = `document.querySelector("#log").innerHTML`
+	const writing = `document.querySelector(".text")?.textContent.includes("event %d\n") && !document.querySelector("#stop").hidden`
+
+	write("/drip 80 20ms /endless")
+	f.command("run", `document.querySelector("#send").click()`)
+	f.eventually(fmt.Sprintf(writing, 5))
+	write("A draft")
+	f.command("reload", nil)
+	f.eventually(fmt.Sprintf(writing, 10))
+	f.eventually(`document.querySelector("#question").value === "A draft"`)
+	f.command("run", `document.querySelector("#stop").click()`)
+	f.eventually(`document.querySelector(".end")?.textContent === "Stopped. Try again"`)
+	upstream := server.Request(t, 0)
+	upstream.Wait(t)
+	if !upstream.Canceled() {
+		t.Error("the upstream request was not canceled")
+	}
+
+	before := f.command("run", shown)
+	f.command("reload", nil)
+	f.eventually(fmt.Sprintf("%s === %s", shown, before))
+	f.command("open", s.Plain+"/icon.svg")
+	f.goBack()
+	f.eventually(fmt.Sprintf("%s === %s", shown, before))
+	f.wantNoWrongs()
+}
+
+// A page that returns by the Back button does not show its conversation to a visitor who has signed in meanwhile.
+func TestFirefoxGoesBackToNobodyElsesConversation(t *testing.T) {
+	f := openFirefox(t)
+	site := newScriptedSite(t, sends(someDelta+goodEnd))
+	s := sitetest.Serve(t, siteWithLogin(examplePage(t, site.url, "resume {\nowner {http.request.cookie.user}\n}")))
+	f.command("open", s.Plain+"/login?user=alice")
+	f.command("open", s.Plain)
+	f.command("run", `{
+		document.querySelector("#question").value = "Secret of Alice";
+		document.querySelector("#composer").requestSubmit();
+	}`)
+	f.eventually(`document.querySelector(".end")`)
+	f.command("open", s.Plain+"/login?user=bob")
+	f.goBack()
+	f.eventually(`document.querySelector("#log")?.textContent === ""`)
+	f.wantNoWrongs()
+}
