@@ -34,7 +34,7 @@ func changes(before, after map[string]float64) []string {
 // Each kind of ending adds to the series that describe it, and to no others. A reload resets none of them.
 func TestMetrics(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
-	config := "metrics /metrics\n" + sitetest.ChatTo(server, "alias help asst_demo\nheartbeat off\nidle_timeout 200ms\nresponse_timeout 300ms\nretry {\nattempts 2\nbackoff 1ms\n}")
+	config := "metrics /metrics\n" + sitetest.ChatTo(server, "alias help asst_demo\nheartbeat off\nresponse_timeout 300ms\nretry {\nattempts 2\nbackoff 1ms\n}")
 	s := sitetest.Serve(t, config)
 	const demo = `{assistant="asst_demo"`
 	finished := func(label string, events int, outcome string) []string {

@@ -62,7 +62,7 @@ const wordsByStatus = new Map([
 ]);
 
 /** The contexts of the codes with which an answer breaks off. Any other code is that of an error event of the assistant. */
-const breakContexts = ['upstream', 'proxy', 'visitor', 'instance', 'connection', 'page'];
+const breakContexts = ['upstream', 'proxy', 'visitor', 'instance', 'connection', 'page', 'answer'];
 
 /**
  * Says what went wrong, in a visitor's words, and when to try again.
