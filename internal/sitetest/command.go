@@ -39,7 +39,8 @@ func StartCommand(tb testing.TB, env []string, args ...string) *RunningCommand {
 	}
 	dir := tb.TempDir()
 	c := &RunningCommand{Cmd: exec.CommandContext(tb.Context(), self)}
-	c.Env = append(os.Environ(), caddyArgs+"="+string(encoded), "HOME="+dir, "XDG_CONFIG_HOME="+dir, "XDG_DATA_HOME="+dir)
+	// Before it exits, the race detector waits for a second by default, for other goroutines to find a race.
+	c.Env = append(os.Environ(), caddyArgs+"="+string(encoded), "HOME="+dir, "XDG_CONFIG_HOME="+dir, "XDG_DATA_HOME="+dir, "GORACE=atexit_sleep_ms=0")
 	c.Env = append(c.Env, env...)
 	c.Stdout, c.Stderr = &c.stdout, &c.stderr
 	if err := c.Start(); err != nil {

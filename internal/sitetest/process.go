@@ -127,7 +127,7 @@ func start(tb testing.TB, config []byte, ready func() bool) *Process {
 	}
 	command := exec.CommandContext(tb.Context(), self)
 	// The first handshake may arrive while the process is still starting (see loaded), so a race there must not be a failure.
-	command.Env = append(os.Environ(), caddyConfig+"="+file, "HOME="+dir, "XDG_CONFIG_HOME="+dir, "XDG_DATA_HOME="+dir, "GORACE=exitcode=0")
+	command.Env = append(os.Environ(), caddyConfig+"="+file, "HOME="+dir, "XDG_CONFIG_HOME="+dir, "XDG_DATA_HOME="+dir, "GORACE=exitcode=0 atexit_sleep_ms=0")
 	command.Stdout, command.Stderr = &p.output, &p.output
 	if err := command.Start(); err != nil {
 		tb.Fatal(err)
