@@ -426,3 +426,36 @@ test('an answer that was stopped elsewhere is not taken for a complete one', asy
 	(await site.question()).send('Good ').finish('stop', { code: 'stopped:visitor' });
 	await assert.rejects(readAll(await stream), { code: 'stopped:visitor' });
 });
+
+test('a regenerated answer is a new one, although nobody has read the end of the one before', async (t) => {
+	const { site, page } = await begin(t, { stopAfter: Infinity });
+	const asked = ask(page.transport());
+	const first = (await site.question()).send('Good ');
+	await (await asked).cancel();
+	first.finish();
+	await until(() => !first.isRead, 'the end of the answer');
+	await longerThan(0.05); // until the transport has read it
+	ask(page.transport());
+	assert.notEqual((await site.question(1)).id, first.id);
+});
+
+test('a question in a duplicated tab leaves the answer of the first tab alone', async (t) => {
+	const { site, page } = await begin(t);
+	const asked = ask(page.transport());
+	const first = (await site.question()).send('Good ');
+	await readUntil(await asked, 'Good ');
+	const twin = await page.reload();
+	ask(twin.transport(), [user('Another')]);
+	await site.question(1);
+	await longerThan(0.05);
+	assert.deepEqual([first.stopped, methods(site)], [false, ['POST', 'POST']]);
+});
+
+test('an answer that is too large for a page is not asked for again', async (t) => {
+	const { site, page } = await begin(t);
+	const asked = ask(page.transport());
+	const first = (await site.question()).send('x'.repeat(17 * 1024 * 1024));
+	await assert.rejects(readAll(await asked), { code: 'too_large:answer' });
+	ask(page.transport());
+	assert.notEqual((await site.question(1)).id, first.id);
+});
