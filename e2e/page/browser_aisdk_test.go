@@ -218,3 +218,33 @@ func (p *aiSDKPage) duplicate() *aiSDKPage {
 		return nil
 	}
 }
+
+// wantNext asks a further question, for which the API continues its chat. asked are the questions so far, and said is what
+// the page shows of them.
+func (p *aiSDKPage) wantNext(said []string, asked ...string) {
+	p.tb.Helper()
+	p.say("/turns")
+	var turns strings.Builder
+	for i, question := range append(asked, "/turns") {
+		fmt.Fprintf(&turns, "%d. %s\n", i+1, question)
+	}
+	p.wantSaid(false, append(said, "> /turns", turns.String())...)
+	p.wantContinued(len(asked), true)
+	p.wantAsked(len(asked) + 1)
+}
+
+// regenerate replaces the answer, and does not repeat the question in the API's chat.
+func TestAISDKRegenerates(t *testing.T) {
+	for _, example := range []string{"react", "assistant-ui"} {
+		t.Run(example, func(t *testing.T) {
+			p := openAISDKPage(t, example, "")
+			close(p.events)
+			p.say("/turns")
+			p.wantSaid(false, "> /turns", "1. /turns\n")
+			p.click("Try again")
+			p.wantContinued(1, false)
+			p.wantSaid(false, "> /turns", "1. /turns\n")
+			p.wantAsked(2)
+		})
+	}
+}

@@ -18,22 +18,7 @@ func TestAssistantUIChats(t *testing.T) {
 		t.Errorf("the tool shows %q, want %q", got, want)
 	}
 	p.wantAsked(1)
-	p.say("/turns")
-	p.wantSaid(false, "> Hello", sitetest.SandboxText(t, "Hello"), "> /turns", "1. Hello\n2. /turns\n")
-	p.wantContinued(1, true)
-	p.wantAsked(2)
-}
-
-// assistant-ui's Reload replaces the answer, and does not repeat the question in the API's chat.
-func TestAssistantUIRegenerates(t *testing.T) {
-	p := openAISDKPage(t, "assistant-ui", "")
-	close(p.events)
-	p.say("/turns")
-	p.wantSaid(false, "> /turns", "1. /turns\n")
-	p.click("Try again")
-	p.wantContinued(1, false)
-	p.wantSaid(false, "> /turns", "1. /turns\n")
-	p.wantAsked(2)
+	p.wantNext([]string{"> Hello", sitetest.SandboxText(t, "Hello")}, "Hello")
 }
 
 // assistant-ui shows an error and its code.
@@ -68,8 +53,5 @@ func TestAssistantUIContinuesAfterReload(t *testing.T) {
 	close(p.events)
 	p.wantSaid(false, "> /events 20", numberedText(20))
 	p.wantAsked(1)
-	p.say("/turns")
-	p.wantSaid(false, "> /events 20", numberedText(20), "> /turns", "1. /events 20\n2. /turns\n")
-	p.wantContinued(1, true)
-	p.wantAsked(2)
+	p.wantNext([]string{"> /events 20", numberedText(20)}, "/events 20")
 }

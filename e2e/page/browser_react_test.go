@@ -31,10 +31,7 @@ func TestReactChats(t *testing.T) {
 	p.wantSaid(false, "> Hello", sitetest.SandboxText(t, "Hello"))
 	p.wantAsked(1)
 
-	p.say("/turns")
-	p.wantSaid(false, "> Hello", sitetest.SandboxText(t, "Hello"), "> /turns", "1. Hello\n2. /turns\n")
-	p.wantContinued(1, true)
-	p.wantAsked(2)
+	p.wantNext([]string{"> Hello", sitetest.SandboxText(t, "Hello")}, "Hello")
 }
 
 // sendUntilTool lets the upstream send events until the page shows a tool.
@@ -99,18 +96,6 @@ func TestReactSaysWhenToAskAgain(t *testing.T) {
 	p.wantAsked(1)
 }
 
-// regenerate replaces the answer, and does not repeat the question in the API's chat.
-func TestReactRegenerates(t *testing.T) {
-	p := openAISDKPage(t, "react", "")
-	close(p.events)
-	p.say("/turns")
-	p.wantSaid(false, "> /turns", "1. /turns\n")
-	p.click("Try again")
-	p.wantContinued(1, false)
-	p.wantSaid(false, "> /turns", "1. /turns\n")
-	p.wantAsked(2)
-}
-
 // Stop cancels the upstream request at once and in every phase, also after a reload.
 func TestReactStops(t *testing.T) {
 	p := openAISDKPage(t, "react", "resume {\ngrace 1h\n}")
@@ -164,10 +149,7 @@ func TestReactContinuesAfterReload(t *testing.T) {
 	p.reload()
 	p.wantSaid(false, "> /events 20", numberedText(20))
 	p.wantAsked(1)
-	p.say("/turns")
-	p.wantSaid(false, "> /events 20", numberedText(20), "> /turns", "1. /events 20\n2. /turns\n")
-	p.wantContinued(1, true)
-	p.wantAsked(2)
+	p.wantNext([]string{"> /events 20", numberedText(20)}, "/events 20")
 }
 
 // A reload while a tool runs shows the tool once, and then its result.

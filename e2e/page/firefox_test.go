@@ -3,7 +3,6 @@ package page
 import (
 	"encoding/json"
 	"fmt"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -28,28 +27,8 @@ func openFirefox(tb testing.TB) *firefox {
 	tb.Helper()
 	program := require.Program(tb, "firefox-esr", "firefox")
 	requirePackages(tb, packages)
-	node := exec.CommandContext(tb.Context(), anyNode(tb), packages+"/firefox.mjs", program)
-	node.Stderr = tb.Output()
-	stdin, err := node.StdinPipe()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	stdout, err := node.StdoutPipe()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	// At the end of its input, the script closes Firefox. If it is killed, Firefox goes on.
-	node.Cancel = stdin.Close
-	node.WaitDelay = firefoxPatience
-	if err := node.Start(); err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() { _ = node.Wait() })
-	return &firefox{tb, &nodeScript{
-		requests: json.NewEncoder(stdin),
-		views:    json.NewDecoder(stdout),
-		kill:     func() { stdin.Close() },
-	}}
+	// Firefox would outlive a script that is killed. At the end of its input, the script closes Firefox.
+	return &firefox{tb, startScriptGently(tb, firefoxPatience, packages+"/firefox.mjs", program)}
 }
 
 // command lets Firefox do something, and returns its value.

@@ -66,6 +66,13 @@ type nodeScript struct {
 // startScript runs the file in Node until the test ends.
 func startScript(tb testing.TB, file string, args ...string) *nodeScript {
 	tb.Helper()
+	return startScriptGently(tb, 0, file, args...)
+}
+
+// startScriptGently is startScript for a script that ends by itself at the end of its input, within some time. If it takes
+// longer, or has no time, it is killed.
+func startScriptGently(tb testing.TB, within time.Duration, file string, args ...string) *nodeScript {
+	tb.Helper()
 	node := exec.CommandContext(tb.Context(), anyNode(tb), append([]string{file}, args...)...)
 	node.Stderr = tb.Output()
 	stdin, err := node.StdinPipe()
@@ -76,14 +83,17 @@ func startScript(tb testing.TB, file string, args ...string) *nodeScript {
 	if err != nil {
 		tb.Fatal(err)
 	}
+	if within > 0 {
+		node.Cancel, node.WaitDelay = stdin.Close, within
+	}
 	if err := node.Start(); err != nil {
 		tb.Fatal(err)
 	}
-	tb.Cleanup(func() { _ = node.Wait() }) // the test's context has ended before, which kills it
+	tb.Cleanup(func() { _ = node.Wait() }) // the test's context has ended before, which cancels it
 	return &nodeScript{
 		requests: json.NewEncoder(stdin),
 		views:    json.NewDecoder(stdout),
-		kill:     func() { _ = node.Process.Kill() },
+		kill:     func() { _ = node.Cancel() },
 	}
 }
 
