@@ -11,7 +11,7 @@
  * With `resume: true`, an `id` that stays, and a site that has `resume`, an answer goes on after a reload of the page.
  */
 import { Answer, followAnswer, newId } from './lib/answer.js';
-import { ask } from './lib/ask.js';
+import { ask, longestUnsent } from './lib/ask.js';
 import { ChatError, mayPass } from './lib/error.js';
 import { lastMessages } from './lib/history.js';
 import { stopSurely } from './lib/stop.js';
@@ -47,7 +47,7 @@ export { ChatError };
  *	a conversation for too long, less of it is sent.
  * @property {number} [stopAfter] for how many seconds an answer that nobody reads goes on; default 1. After `useChat`'s
  *	`stop()`, and after an unmount, the answer is stopped unless the same chat reconnects within that time. With `Infinity`,
- *	only the transport's own `stop()` stops an answer.
+ *	only the transport's own `stop()` and the chat's next question stop an answer.
  * @property {Store} [store] where the id of an answer is kept over a reload; default: the tab's `sessionStorage`
  * @property {string} [owner] who the visitor is, such as a user's id; nobody else reads what is kept
  * @property {(err: ChatError, wait: number) => void} [onRetry] is called before a question is sent again in `wait` seconds
@@ -56,7 +56,7 @@ export { ChatError };
  */
 
 /**
- * What `useChat` gives along with a request.
+ * The request that `useChat` passes to its transport.
  * @typedef {object} RequestOptions
  * @property {string} chatId `useChat`'s own id of the chat, not the API's
  * @property {AbortSignal | undefined} [abortSignal]
@@ -65,7 +65,7 @@ export { ChatError };
  */
 
 /**
- * What is known of one chat. All transports of the page share it, because a component may create one each time it renders.
+ * The state of one chat. All transports of the page share it, because a component may create one each time it renders.
  *
  * @typedef {object} Memory
  * @property {Kept} kept
@@ -78,9 +78,6 @@ export { ChatError };
 
 /** @type {Map<string, Memory>} */
 const memories = new Map();
-
-/** For how many milliseconds a question that got no response is sent again after a reload of the page. */
-const longestUnsent = 60_000;
 
 /** The code of an answer that is not kept any more. */
 const unknown = 'not_found:stream';

@@ -14,7 +14,7 @@
  * request is repeated, and with a `storageKey` an answer goes on after a reload of the page, by `chat.resume()`.
  */
 import { Answer, followAnswer, isStep, newId, stoppedElsewhere } from './lib/answer.js';
-import { ask } from './lib/ask.js';
+import { ask, longestUnsent } from './lib/ask.js';
 import { ChatError } from './lib/error.js';
 import { byteLength, lastMessages, wellFormed } from './lib/history.js';
 import { stopSurely } from './lib/stop.js';
@@ -82,9 +82,6 @@ const format = 1;
 /** The `max_body_size` of a site, by default. */
 const defaultMaxBody = 1_048_576;
 
-/** For how many milliseconds a question that got no response is sent again after a reload of the page. */
-const longestUnsent = 60_000;
-
 /** A conversation. */
 export class Chat {
 	/** The questions so far, each with what came of it. The array is replaced when a turn is added. @type {readonly Turn[]} */
@@ -105,7 +102,7 @@ export class Chat {
 	/** Ends the watch for another tab with this conversation. */
 	#forgetTwin = () => {};
 
-	/** What is kept over a reload. @type {Kept | undefined} */
+	/** The conversation in the store. @type {Kept | undefined} */
 	#kept;
 
 	/** The draft is kept apart: it changes with each key, and must not take a long conversation with it. @type {Kept | undefined} */
@@ -122,7 +119,7 @@ export class Chat {
 	/** The last answer that can be read again, and the number of its last event. @type {{ id: string, after: number } | undefined} */
 	#last;
 
-	/** What a loop reads. @type {Reading | undefined} */
+	/** The loop that reads the answer. @type {Reading | undefined} */
 	#reading;
 
 	/**
@@ -144,7 +141,7 @@ export class Chat {
 		this.#recall();
 	}
 
-	/** What was said so far, as it is sent with the next question. @type {Message[]} */
+	/** The conversation so far, as it is sent with the next question. @type {Message[]} */
 	get messages() {
 		return [...this.#earlier, ...this.turns.flatMap((turn) => turn.messages())];
 	}
@@ -201,7 +198,8 @@ export class Chat {
 	}
 
 	/**
-	 * Asks the last question again, and forgets what came of it before.
+	 * Asks the last question again, and forgets what came of it before. If only the connection was lost, the site may have the
+	 * answer: then it is read, and not asked for again.
 	 *
 	 * @param {SendOptions} [options]
 	 * @returns {AsyncGenerator<ChatEvent, void, void>}
@@ -261,9 +259,9 @@ export class Chat {
 	}
 
 	/**
-	 * Finds out whether the conversation that was kept is this visitor's, who may have logged in after another one in the same
-	 * tab. With an `owner`, it is. Otherwise, the site is asked for the last answer, which it gives only to the visitor who
-	 * asked, and only for some minutes (the site's `keep`).
+	 * Finds out whether the conversation in the store is this visitor's: another one may have used the tab before. With an
+	 * `owner`, it is. Otherwise, the client asks the site for the last answer. The site gives it only to the visitor who asked,
+	 * and only for some minutes (its `keep`). If the site does not give it, this is false.
 	 */
 	async belongsToVisitor() {
 		if (this.#options.owner !== undefined || this.turns.length === 0 && !this.#draft) return true;
@@ -323,7 +321,7 @@ export class Chat {
 		let first = true;
 		try {
 			for await (const event of start(reading)) {
-				// What came of a continued answer before stays until the answer itself is there again.
+				// A continued answer begins anew. Until then, the turn keeps the events that it had.
 				if (first) turn.events = [];
 				first = false;
 				if (turn.state === 'open') turn.add(event);

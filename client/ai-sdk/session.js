@@ -21,7 +21,7 @@ import { ChunkWriter } from './chunks.js';
  * One answer with all of its readers. It continues whether or not anyone reads it, so that a component may be unmounted and mounted again.
  */
 export class Session {
-	/** What continues the answer, if the site has `resume`. @type {Open | undefined} */
+	/** The data to continue the answer, if the site has `resume`. @type {Open | undefined} */
 	open;
 
 	/** @type {Answer | undefined} */
@@ -61,7 +61,7 @@ export class Session {
 	 * @param {() => void} hooks.onSeen is called when a reader has got the end of the answer
 	 */
 	constructor(id, connection, hooks) {
-		/** What there is of it. */
+		/** Turns the events so far into chunks. */
 		this.writer = new ChunkWriter(id);
 		this.connection = connection;
 		this.#hooks = hooks;

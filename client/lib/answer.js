@@ -15,14 +15,14 @@ import { watch } from './watchdog.js';
  */
 
 /**
- * What is asked.
+ * A question.
  * @typedef {object} QuestionFields
  * @property {Message[]} messages the conversation, with the question as its last message
  * @property {string} [assistantId] whom to ask, if the site has more than one assistant
  * @property {string} [chatId] the chat that goes on
  */
 
-/** What is asked, with any fields of the site's `pass_fields`. @typedef {QuestionFields & Record<string, unknown>} Question */
+/** A question with any fields of the site's `pass_fields`. @typedef {QuestionFields & Record<string, unknown>} Question */
 
 /**
  * An event of the answer. Events of other types, and fields that are not listed here, may come as well, and are handed out

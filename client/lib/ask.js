@@ -5,6 +5,9 @@ import { isOffline, pause, pauseAfter } from './wait.js';
 /** @typedef {import('./error.js').ChatError} ChatError */
 /** @typedef {import('./answer.js').Answer} Answer */
 
+/** For how many milliseconds a question that got no response is sent again after a reload of the page. */
+export const longestUnsent = 60_000;
+
 /**
  * @typedef {object} AskOptions
  * @property {number} [attempts] how often a question is sent at most, while nothing of an answer has arrived; default 3

@@ -1,5 +1,5 @@
 /**
- * What the server, or something between it and the page, says about a failure.
+ * A failure, as the server or something between it and the page reports it.
  * @typedef {object} Failure
  * @property {number} [status] the HTTP status
  * @property {string} [code] what went wrong, as `<type>:<context>`
@@ -20,11 +20,11 @@ export class ChatError extends Error {
 		/** The HTTP status: 200 for an answer that broke off, 0 if there was no response at all. */
 		this.status = status;
 		/**
-		 * What went wrong, as `<type>:<context>`, such as `rate_limit:chat`; empty if the server did not say. The context
+		 * The kind of failure, as `<type>:<context>`, such as `rate_limit:chat`; empty if the server did not say. The context
 		 * is `connection` for what happened between the page and the site, and `page` for what this page did itself.
 		 */
 		this.code = code;
-		/** What is wrong with which field of the request, if the server said so. */
+		/** The fields of the request that are wrong, each with a text, if the server named them. */
 		this.details = details;
 		/** Seconds to wait before the next attempt, if the server said so. */
 		this.retryAfter = retryAfter;
@@ -42,10 +42,10 @@ export class LostConnection extends ChatError {}
 /** The statuses that another attempt may get past. A 504 is not one: the question has waited long enough. */
 const passingStatuses = [429, 500, 502, 503];
 
-/** What ends an answer before its first event, and may not end the next one. */
+/** The codes that may end one answer before its first event, and not the next one. */
 const passing = /^(?:(?:unreachable|broken|closed|shutting_down):|stalled:connection$)/;
 
-/** What another attempt does not change: the token is refused, a firewall does not let this message pass, or this is no chat. */
+/** The codes that another attempt does not change: the token is refused, a firewall blocks this message, or this is no chat. */
 const lasting = /^(?:unauthorized|blocked|not_chat|redirected):/;
 
 /** The longest `Retry-After` that the client waits for by itself, in seconds. */

@@ -1,7 +1,7 @@
 /** A clock and a browser for tests. */
 import { settle } from './scripted.mjs';
 
-/** What each test has replaced, as names of properties by their object. */
+/** The properties that each test has replaced, as names by their object. */
 const replaced = new WeakMap();
 
 /** Replaces a property, by default of the global object, until the test ends. A test may replace it again. */

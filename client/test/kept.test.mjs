@@ -1,4 +1,4 @@
-/** What is kept over a reload of the page, and for whom. */
+/** A reload of the page: the data that survives it, and for whom. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 

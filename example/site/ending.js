@@ -9,7 +9,7 @@ import { ChatError } from './illumichat.js';
  * @property {string} code the code of an error, which a visitor can pass on to the owner of the site
  */
 
-/** What the page says below an answer that is complete. */
+/** The line below an answer that is complete. */
 const finishedWell = 'Finished: stop';
 
 /**
