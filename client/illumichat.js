@@ -174,9 +174,8 @@ export class Chat {
 	 */
 	async *send(content, options = {}) {
 		this.#mustBeIdle();
-		const question = wellFormed(content);
 		this.draft = '';
-		yield* this.#put(question, options);
+		yield* this.#put(content, options);
 	}
 
 	/**
@@ -198,10 +197,10 @@ export class Chat {
 	}
 
 	/**
-	 * Asks the last question again, and forgets what came of it before. If only the connection was lost, the site may have the
-	 * answer: then it is read, and not asked for again.
+	 * Asks the last question again, or another one in its place, and forgets what came of it before. If only the connection was
+	 * lost, the site may have the answer: then it is read, and not asked for again.
 	 *
-	 * @param {SendOptions} [options]
+	 * @param {SendOptions & { content?: Message['content'] }} [options] `content`: another question
 	 * @returns {AsyncGenerator<ChatEvent, void, void>}
 	 * @throws {ChatError} if the answer does not arrive, or not to its end
 	 * @throws {Error} if an answer is still on its way, or nothing was asked
@@ -214,7 +213,8 @@ export class Chat {
 		this.turns = this.turns.slice(0, -1);
 		// The API has what it answered in its chat, so another answer begins another chat.
 		this.chatId = last.events.length > 0 ? undefined : last.chatId;
-		yield* this.#put(last.content, options, this.#open?.id);
+		const { content } = options;
+		yield* this.#put(content ?? last.content, options, content === undefined ? this.#open?.id : undefined);
 	}
 
 	/**
@@ -244,6 +244,12 @@ export class Chat {
 	detach() {
 		this.#reading?.controller.abort();
 		this.#leave();
+	}
+
+	/** Leaves the answer for good, when the chat is removed from its page: other tabs learn of this one no more. */
+	close() {
+		this.detach();
+		this.#forgetTwin();
 	}
 
 	/** Begins a new conversation. An answer that is on its way is stopped. */
@@ -282,7 +288,7 @@ export class Chat {
 	 */
 	#put(content, options, id = newId()) {
 		if (this.#openTurn()) this.#stop(true);
-		const turn = new Turn(content, this.chatId);
+		const turn = new Turn(wellFormed(content), this.chatId);
 		this.turns = [...this.turns, turn];
 		this.#open = { id, asked: Date.now(), begun: false };
 		return this.#read(turn, options, (reading) => this.#ask(reading, options, id));
