@@ -46,8 +46,9 @@ func TestPackageReadme(t *testing.T) {
 		return sitetest.Serve(t, sitetest.ChatTo(server, "resume")+"\nroot "+dir+"\nfile_server")
 	}
 	js := packageReadme(t, "js")
-	if len(js) != 2 {
-		t.Fatalf("the README has %d blocks of JavaScript, and this test knows 2", len(js))
+	html := packageReadme(t, "html")
+	if len(js) != 3 || len(html) != 2 {
+		t.Fatalf("the README has %d blocks of JavaScript and %d of HTML, and this test knows 3 and 2", len(js), len(html))
 	}
 
 	t.Run("languages", func(t *testing.T) {
@@ -95,24 +96,51 @@ func TestPackageReadme(t *testing.T) {
 
 	t.Run("without npm", func(t *testing.T) {
 		dir := t.TempDir()
-		sitetest.WriteFile(t, dir+"/index.html", packageReadme(t, "html")[0])
-		sitetest.WriteFile(t, dir+"/illumichat.js", readPackage(t, "illumichat.js"))
-		if err := os.CopyFS(dir+"/lib", os.DirFS(packageDir+"/lib")); err != nil {
-			t.Fatal(err)
-		}
+		sitetest.WriteFile(t, dir+"/index.html", html[1])
+		copyPackage(t, dir, "illumichat.js", "lib")
 		b := openBrowser(t)
 		b.open(serve(dir).Plain)
 		eval[any](b, `document.querySelector("input").value = "Hello"; document.querySelector("button").click()`)
 		b.shows(sitetest.SandboxText(t, "Hello"))
 	})
 
+	t.Run("the element, without npm", func(t *testing.T) {
+		dir := t.TempDir()
+		sitetest.WriteFile(t, dir+"/index.html", "<!DOCTYPE html><title>Shop</title><body>"+html[0])
+		copyPackage(t, dir, "illumichat.js", "lib", "element.js", "element", "markdown.js", "markdown")
+		b := openBrowser(t)
+		b.open(serve(dir).Plain)
+		b.click(".launcher")
+		b.click(".suggestion")
+		b.answered()
+		if got := b.shown(); !slices.Equal(got, []string{"Where is my order?"}) {
+			t.Errorf("the chat shows %q", got)
+		}
+	})
+
+	t.Run("the element", func(t *testing.T) {
+		dir := t.TempDir()
+		sitetest.WriteFile(t, dir+"/page.js", js[1])
+		installPackage(t, dir)
+		run(t, dir, tool(t, "esbuild"), "page.js", "--bundle", "--format=esm", "--splitting", "--outdir=out")
+		sitetest.WriteFile(t, dir+"/index.html", "<!DOCTYPE html><title>Shop</title><body><script type=module src=out/page.js></script>")
+		b := openBrowser(t)
+		b.open(serve(dir).Plain)
+		eval[any](b, `globalThis.logged = []; console.log = (...values) => logged.push(values.join(" "))`)
+		b.click(".launcher")
+		b.say("Hello")
+		b.answered()
+		b.click(".helpful")
+		b.eventually(`logged.includes("Hello true") && ui("#send").textContent === "Go"`)
+	})
+
 	t.Run("low level", func(t *testing.T) {
 		dir := t.TempDir()
 		const url = "https://example.com/api/chat-proxy"
-		if !strings.Contains(js[1], url) {
+		if !strings.Contains(js[2], url) {
 			t.Fatalf("the code does not ask %s", url)
 		}
-		sitetest.WriteFile(t, dir+"/page.mjs", strings.ReplaceAll(js[1], url, serve(dir).Plain+sitetest.ChatPath))
+		sitetest.WriteFile(t, dir+"/page.mjs", strings.ReplaceAll(js[2], url, serve(dir).Plain+sitetest.ChatPath))
 		installPackage(t, dir)
 		printed := run(t, dir, node, "page.mjs")
 		if first, again, _ := strings.Cut(printed, "again"); !strings.HasSuffix(first, "finish\n") || !strings.HasSuffix(again, "again finish\n") {
@@ -129,6 +157,18 @@ func (b *browser) shows(text string) {
 		b.tb.Fatal(err)
 	}
 	b.eventually(`document.querySelector("p")?.textContent === ` + string(encoded))
+}
+
+// copyPackage copies files and folders of the package into a directory, as people without npm do.
+func copyPackage(tb testing.TB, dir string, names ...string) {
+	tb.Helper()
+	for _, name := range names {
+		if strings.HasSuffix(name, ".js") {
+			sitetest.WriteFile(tb, dir+"/"+name, readPackage(tb, name))
+		} else if err := os.CopyFS(dir+"/"+name, os.DirFS(packageDir+"/"+name)); err != nil {
+			tb.Fatal(err)
+		}
+	}
 }
 
 // installPackage makes the package available to the modules in a directory.
@@ -150,7 +190,7 @@ var (
 func TestPackageReadmeNamesAll(t *testing.T) {
 	readme := readPackage(t, "README.md")
 	options := make(map[string][]string)
-	for _, file := range []string{"illumichat.js", "ai-sdk.js", "lib/answer.js", "lib/request.js"} {
+	for _, file := range []string{"illumichat.js", "ai-sdk.js", "markdown.js", "lib/answer.js", "lib/request.js"} {
 		for _, match := range typedef.FindAllStringSubmatch(readPackage(t, file), -1) {
 			for _, name := range property.FindAllStringSubmatch(match[2], -1) {
 				options[match[1]] = append(options[match[1]], name[1])
@@ -158,7 +198,9 @@ func TestPackageReadmeNamesAll(t *testing.T) {
 		}
 	}
 	var names []string
-	for _, kind := range []string{"ChatOptions", "SendOptions", "TransportOptions", "ConnectOptions", "ReadOptions", "OpenOptions"} {
+	for _, kind := range []string{
+		"ChatOptions", "SendOptions", "TransportOptions", "ConnectOptions", "ReadOptions", "OpenOptions", "MarkdownOptions", "MarkdownLabels",
+	} {
 		if len(options[kind]) == 0 {
 			t.Errorf("%s has no options", kind)
 		}
@@ -167,8 +209,13 @@ func TestPackageReadmeNamesAll(t *testing.T) {
 	script := `
 		const core = await import(process.argv[1] + '/illumichat.js');
 		const sdk = await import(process.argv[1] + '/ai-sdk.js');
+		const markdown = await import(process.argv[1] + '/markdown.js');
 		const members = ({ prototype }) => Object.getOwnPropertyNames(prototype);
-		const names = [...Object.keys(core), ...Object.keys(sdk), ...Object.keys(new core.Chat('/')), ...members(core.Chat)];
+		const { IllumichatChat: element } = await import(process.argv[1] + '/element.js');
+		const modules = [core, sdk, markdown].flatMap(Object.keys);
+		const callbacks = ['connectedCallback', 'disconnectedCallback', 'attributeChangedCallback'];
+		const names = [...modules, ...Object.keys(new core.Chat('/')), ...members(core.Chat), ...members(markdown.MarkdownView),
+			...element.observedAttributes, ...members(element).filter((name) => !callbacks.includes(name))];
 		console.log(JSON.stringify(names.filter((name) => name !== 'constructor')));`
 	top, err := filepath.Abs(packageDir)
 	if err != nil {
@@ -181,6 +228,14 @@ func TestPackageReadmeNamesAll(t *testing.T) {
 	}
 	if err != nil || len(members) == 0 {
 		t.Fatalf("%v: %s", err, printed)
+	}
+	for _, match := range regexp.MustCompile(`@property \{.*\} (illumichat-\w+)`).FindAllStringSubmatch(readPackage(t, "element.js"), -1) {
+		members = append(members, match[1])
+	}
+	for _, match := range regexp.MustCompile(`var\((--illumichat-[a-z-]+)`).FindAllStringSubmatch(readPackage(t, "element/style.js"), -1) {
+		if match[1] != "--illumichat-viewport-height" { // the element sets it itself
+			members = append(members, match[1])
+		}
 	}
 	for _, name := range append(names, members...) {
 		if !regexp.MustCompile("`(new )?" + name + `\b`).MatchString(readme) {

@@ -161,9 +161,8 @@ func filesOf(tb testing.TB, tarball string) (names []string) {
 func TestPackageOnNPM(t *testing.T) {
 	tarball := pack(t)
 	t.Run("files", func(t *testing.T) {
-		want := []string{"LICENSE", "README.md", "package.json"}
-		modules := 0
-		for _, pattern := range []string{"*.js", "ai-sdk/*.js", "lib/*.js"} {
+		want := []string{"LICENSE", "README.md", "package.json", "types/element/globals.d.ts"}
+		for _, pattern := range []string{"*.js", "ai-sdk/*.js", "element/*.js", "element/lang/*.js", "lib/*.js", "markdown/*.js"} {
 			found, err := filepath.Glob(packageDir + "/" + pattern)
 			if err != nil || len(found) == 0 {
 				t.Fatalf("there is no %s, %v", pattern, err)
@@ -171,7 +170,6 @@ func TestPackageOnNPM(t *testing.T) {
 			for _, file := range found {
 				module := strings.TrimPrefix(file, packageDir+"/")
 				want = append(want, module, "types/"+strings.TrimSuffix(module, ".js")+".d.ts")
-				modules++
 			}
 		}
 		slices.Sort(want)
@@ -201,7 +199,7 @@ func TestPackageOnNPM(t *testing.T) {
 		if err := json.Unmarshal([]byte(printed), &found); err != nil {
 			t.Fatalf("%v: %s", err, printed)
 		}
-		for _, entry := range []string{".", "./ai-sdk"} {
+		for _, entry := range []string{".", "./ai-sdk", "./element", "./markdown"} {
 			for _, kind := range []string{"node16-esm", "bundler"} {
 				if types := found.Analysis.Entrypoints[entry].Resolutions[kind].Resolution; types == nil || !types.IsTypeScript {
 					t.Errorf("%s finds no types of %s", kind, entry)
@@ -234,7 +232,7 @@ func TestPackageTypes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
-			files := []string{"tsconfig.json", "package.json", "chat.ts"}
+			files := []string{"tsconfig.json", "package.json", "chat.ts", "element.ts"}
 			if project.sdk != "" {
 				files = append(files, "transport.ts")
 			}
@@ -287,7 +285,8 @@ func TestPackageIsSmall(t *testing.T) {
 	}{
 		"core": {bundle(entries[0]) + "/illumichat.js", 6 << 10},
 		// Its part that it does not share with the core.
-		"transport": {bundle(append(entries, "--splitting")...) + "/ai-sdk.js", 3 << 10},
+		"transport":         {bundle(append(entries, "--splitting")...) + "/ai-sdk.js", 3 << 10},
+		"Markdown renderer": {bundle(packageDir+"/markdown.js") + "/markdown.js", 12 << 10},
 	} {
 		content, err := os.ReadFile(file.path)
 		if err != nil {
