@@ -16,6 +16,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/origin"
 	"github.com/illumichat/caddy-illumichat/internal/upstream"
 	"github.com/illumichat/caddy-illumichat/internal/values"
+	_ "github.com/illumichat/caddy-illumichat/page" // the directive of the page
 	"github.com/illumichat/caddy-illumichat/store"
 )
 
@@ -23,7 +24,9 @@ const directive = "illumichat"
 
 func init() {
 	httpcaddyfile.RegisterHandlerDirective(directive, parseCaddyfile)
+	// Each is put right before reverse_proxy, so the chat comes before its page: a page without a matcher would take its requests.
 	httpcaddyfile.RegisterDirectiveOrder(directive, httpcaddyfile.Before, "reverse_proxy")
+	httpcaddyfile.RegisterDirectiveOrder("illumichat_page", httpcaddyfile.Before, "reverse_proxy")
 }
 
 func parseCaddyfile(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {

@@ -1007,3 +1007,44 @@ func TestCheckAgreesWithCaddy(t *testing.T) {
 		t.Errorf("the check claims too little: %v", claims)
 	}
 }
+
+// A page that asks where no chat is says so, with the path to write. A page whose chat may be behind a proxy or on another origin
+// may be right.
+func TestCheckConfigFindsThePagesChat(t *testing.T) {
+	const lost, write = "wrong page: the page asks /api/chat-proxy, where no chat is", "Write in the block of `illumichat_page`:\nchat /talk"
+	for _, test := range []struct{ name, caddyfile, where, do string }{
+		{"the default", "example.com {\nimport chat /api/chat-proxy\nillumichat_page /chat*\n}", "", ""},
+		{"its option", "example.com {\nimport chat /talk\nillumichat_page /chat* {\nchat /talk\n}\n}", "", ""},
+		{"no matcher", "example.com {\nimport chat /api/chat-proxy\nillumichat_page\n}", "", ""},
+		{"a handle block", "example.com {\nhandle /api/* {\nimport chat\n}\nhandle_path /chat* {\nillumichat_page\n}\n}", "", ""},
+		{"a proxy", "example.com {\nimport chat /talk\nreverse_proxy localhost:9000\nillumichat_page /chat*\n}", "", ""},
+		{"another origin", "example.com {\nimport chat /talk\nillumichat_page /chat* {\nchat https://chat.example.com/api/chat\n}\n}", "", ""},
+		{"another path", "example.com {\nimport chat /talk\nfile_server\nillumichat_page /chat*\n}", "example.com /chat /chat/*", write},
+		{"another path, no matcher", "example.com {\nimport chat /talk\nillumichat_page\n}", "example.com (every path)", write},
+		{"another site", "chat.example.com {\nimport chat /api/chat-proxy\n}\nexample.com {\nillumichat_page /\n}", "example.com (every path)", "Write an `illumichat` for this path."},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var pages []doctor.Finding
+			for _, f := range checkCaddyfile(t, chatSnippet+test.caddyfile) {
+				if f.Check == "page" {
+					pages = append(pages, f)
+				}
+			}
+			if test.where == "" {
+				if len(pages) > 0 {
+					t.Errorf("got %q", lines(pages))
+				}
+				return
+			}
+			if len(pages) != 1 || line(pages[0]) != lost || pages[0].Where != test.where || !strings.HasPrefix(pages[0].Do, test.do) {
+				t.Errorf("got %+v, want %q at %s, and to do: %s", pages, lost, test.where, test.do)
+			}
+		})
+	}
+
+	file := filepath.Join(t.TempDir(), "Caddyfile")
+	sitetest.WriteFile(t, file, "example.com {\nillumichat_page / {\nchat https://chat.example.com/api/chat\n}\n}")
+	if found, status := checkConfig(t, nil, file); status != 0 || len(found) > 0 {
+		t.Errorf("of a page whose chat is elsewhere, got the status %d and %q", status, lines(found))
+	}
+}

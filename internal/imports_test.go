@@ -24,7 +24,7 @@ var walls = map[string][]string{
 		"internal/apierror", "internal/buffer", "internal/cause", "internal/chat", "internal/doctor", "internal/doctor/config",
 		"internal/doctor/site", "internal/limit", "internal/origin",
 		"internal/recording", "internal/shutdown", "internal/sse", "internal/stdlog", "internal/telemetry", "internal/upstream",
-		"internal/values", "internal/visitor", "internal/watchdog", "store",
+		"internal/values", "internal/visitor", "internal/watchdog", "page", "store",
 	},
 
 	"internal/sse":       {},
@@ -46,6 +46,9 @@ var walls = map[string][]string{
 	"internal/doctor":        {},
 	"internal/doctor/config": {"internal/doctor", "internal/values"},
 	"internal/doctor/site":   {"internal/cause", "internal/doctor", "internal/origin", "internal/sse", "internal/values"},
+
+	"client": {},
+	"page":   {"client", "internal/origin", "internal/values"},
 
 	"store":            {"internal/values"},
 	"store/redisstore": {"internal/cause", "internal/values", "store"},
@@ -71,7 +74,7 @@ var testPackages = []string{
 }
 
 // standardOnly are the packages that import nothing but the standard library.
-var standardOnly = []string{"internal/buffer", "internal/cause", "internal/sse"}
+var standardOnly = []string{"client", "internal/buffer", "internal/cause", "internal/sse"}
 
 // withoutCaddy are the packages that do not import Caddy.
 var withoutCaddy = []string{"internal/apierror", "internal/chat", "internal/origin", "internal/recording", "internal/watchdog"}

@@ -59,6 +59,10 @@ func Check(config []byte, inspect Inspect, report doctor.Report) error {
 		e.run()
 		c.local = c.local && e.local
 	}
+	elsewhere := c.checkPages(servers)
+	if c.chats == 0 && elsewhere {
+		return nil
+	}
 	if c.chats == 0 {
 		report.Add(doctor.Finding{
 			Level: doctor.Wrong, Check: "chat", Found: "the config has no illumichat directive", Why: "None of its sites has a chat.",

@@ -12,8 +12,11 @@ import (
 	"github.com/illumichat/caddy-illumichat/internal/values"
 )
 
-// chatModule is the name of our handler in JSON.
-const chatModule = "illumichat"
+// The names of our handlers in JSON.
+const (
+	chatModule = "illumichat"
+	pageModule = "illumichat_page"
+)
 
 // server is a server of the config, with its routes as a tree.
 type server struct {

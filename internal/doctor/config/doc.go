@@ -24,5 +24,6 @@
 //	request_header   no directive changes the fields of a request that the chat goes by
 //	login            a login that the site has protects the chat, too
 //	preflight        a browser may ask whether a page of another origin may chat
+//	page             a chat page asks where a chat is
 //	resume           the requests that resume or stop an answer reach the chat
 package config

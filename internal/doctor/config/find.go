@@ -21,24 +21,27 @@ const maxDepth = 64
 // another twice make more of them than anybody can visit.
 const maxSteps = 100_000
 
-// finder collects the chats of a server.
+// finder collects the chats of a server, or its pages.
 type finder struct {
 	server *server
+	module string // of the handlers that it looks for
 	found  []*chat
 	hidden []*handler // handlers that this package does not look into, with a chat inside
 	steps  int        // how many routes it has visited
 	cuts   int        // how often it has left routes out: they are too deep, or it was in them already
 
-	barren map[*route]bool // routes that are alone in their list, as named routes are, and have no chat
+	barren map[*route]bool // routes that are alone in their list, as named routes are, and have no such handler
 }
 
-func newFinder(s *server) *finder { return &finder{server: s, barren: make(map[*route]bool)} }
+func newFinder(s *server, module string) *finder {
+	return &finder{server: s, module: module, barren: make(map[*route]bool)}
+}
 
 // find returns the chats of a server. It also returns the handlers that have a chat inside where this package cannot
 // follow a request. A named route that no route invokes counts as no such handler: see uninvoked. complete is false if the
 // server has too many routes to visit.
 func find(s *server) (chats []*chat, hidden []*handler, complete bool) {
-	f := newFinder(s)
+	f := newFinder(s, chatModule)
 	f.search(s.routes, nil, nil, false)
 	f.search(s.errors, nil, nil, true)
 	return f.found, f.hidden, f.steps < maxSteps
@@ -66,7 +69,7 @@ func (f *finder) search(list []*route, chain []*route, lists [][]*route, inError
 		here := append(slices.Clip(chain), r)
 		for _, h := range r.handlers {
 			switch h.module {
-			case chatModule:
+			case f.module:
 				f.found = append(f.found, &chat{f.server, h, here, lists, inError})
 			case "subroute", "invoke":
 				f.search(f.server.nested(h), here, lists, inError)
@@ -96,7 +99,7 @@ func (f *finder) progress() int {
 func uninvoked(s *server, chats []*chat) []string {
 	var names []string
 	for name, named := range s.named {
-		inside := newFinder(s)
+		inside := newFinder(s, chatModule)
 		inside.search([]*route{named}, nil, nil, false)
 		used := func(c *chat) bool {
 			return slices.ContainsFunc(chats, func(other *chat) bool { return other.handler == c.handler })
