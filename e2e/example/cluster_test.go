@@ -78,7 +78,7 @@ func TestExampleOfACluster(t *testing.T) {
 			return err == nil && resp.StatusCode == http.StatusOK
 		})
 	}
-	e.WantPage(t, balancer)
+	e.WantPage(t, balancer+"/", sitetest.ChatPath)
 
 	// Every instance can resume every answer, and the limits count the chats of all instances.
 	left := 20

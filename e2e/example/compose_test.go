@@ -84,10 +84,6 @@ func TestComposeFitsTheCaddyfile(t *testing.T) {
 	if path.Join("compose", mounted["/etc/caddy"]) != path.Dir(composeCaddyfile) || mounted["/data"] == "" || mounted["/config"] == "" {
 		t.Errorf("the mounts are %v", mounted)
 	}
-	if root := option(t, caddyfile, "root"); mounted[root] == "" {
-		t.Errorf("nothing is mounted at the site's root %s", root)
-	}
-	wantLinksMounted(t, mounted, option(t, caddyfile, "root"))
 
 	// The token's file is where the header says. It must not get into a repository or an image.
 	token := strings.TrimSuffix(strings.TrimPrefix(option(t, caddyfile, "token"), "{file."), "}")
@@ -127,27 +123,6 @@ func TestComposeFitsTheCaddyfile(t *testing.T) {
 	}
 }
 
-// wantLinksMounted checks that each symbolic link in the site's folder leads to the same file in the container as on the host.
-func wantLinksMounted(t *testing.T, mounted map[string]string, root string) {
-	t.Helper()
-	site := path.Join("example/compose", mounted[root])
-	entries, err := os.ReadDir(site)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, entry := range entries {
-		link, err := os.Readlink(path.Join(site, entry.Name()))
-		if err != nil {
-			continue // it is no link
-		}
-		inContainer := path.Join(root, link)
-		folder := path.Dir(inContainer)
-		if got, want := path.Join("example/compose", mounted[folder], path.Base(inContainer)), path.Join(site, link); mounted[folder] == "" || got != want {
-			t.Errorf("in the container, %s leads to %s, which is %s on the host and not %s", entry.Name(), inContainer, got, want)
-		}
-	}
-}
-
 // The image is that of the Dockerfile at the top, with the store of Redis.
 func TestComposeBuildsCaddyWithRedis(t *testing.T) {
 	caddy, _, _ := readCompose(t)
@@ -175,7 +150,6 @@ func TestExampleOfCompose(t *testing.T) {
 		e := sitetest.RunDeployed(t, composeCaddyfile, sandbox.Options{}, func(text string) string {
 			return replaceEach(t, toSandbox(t, text, token),
 				"address redis:6379", "address "+server.Socket,
-				"root /srv", "root example/site",
 				"\nexample.com {", "\n"+site+" {",
 				"\tgrace_period", "\thttp_port 8880\n\tskip_install_trust\n\tgrace_period",
 			)
@@ -191,8 +165,7 @@ func TestExampleOfCompose(t *testing.T) {
 	}
 
 	first := run()
-	first.WantPage(t, site)
-	first.WantPolicy(t, site, "'self'")
+	first.WantPage(t, site+"/", sitetest.ChatPath)
 	first.WantLimits(t, "5/30s 20/1h 2000/24h:everyone, 200 open, 3 a client")
 	// Nothing is in front of Caddy, so nobody can claim an address.
 	chat := first.Chat(t, site, sitetest.Anyone, "X-Forwarded-For: 203.0.113.7")

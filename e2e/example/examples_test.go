@@ -68,12 +68,21 @@ func TestExamplesAreTestedAndListed(t *testing.T) {
 func TestExampleOfAnExistingSite(t *testing.T) {
 	const site = "http://localhost:8080"
 	e := sitetest.RunExample(t, "existing-site/Caddyfile", sandbox.Options{})
-	e.WantPage(t, site)
+	e.WantPage(t, site+"/chat/", sitetest.ChatPath)
+	page := sitetest.ReadAll(t, e.Get(t, site+"/"))
+	if page != sitetest.ReadExample(t, "existing-site/pages/index.html") || !strings.Contains(page, `<illumichat-chat mode="bubble"`) {
+		t.Errorf("the site's own page is %q", page)
+	}
+	for _, script := range regexp.MustCompile(`src="([^"]+)"`).FindAllStringSubmatch(page, -1) {
+		if resp := e.Get(t, site+script[1]); resp.StatusCode != http.StatusOK || !strings.HasPrefix(resp.Header.Get("Content-Type"), "text/javascript") {
+			t.Errorf("the site's own page gets %s for %s", resp.Status, script[1])
+		}
+	}
 	sitetest.WantAnswer(t, e.Chat(t, site, sitetest.Anyone))
 	e.RunCommands(t, "The app got GET /api/orders.", sitetest.Finished)
 	e.WantLimits(t, "20/1h 2000/24h:everyone, 3 a client")
 	e.WantPrivate(t, ":8081")
-	if resp := e.Get(t, site+"/chat.css", "Accept-Encoding: gzip"); resp.Header.Get("Content-Encoding") != "gzip" ||
+	if resp := e.Get(t, site+"/", "Accept-Encoding: gzip"); resp.Header.Get("Content-Encoding") != "gzip" ||
 		resp.Header.Get("X-Content-Type-Options") != "nosniff" {
 		t.Errorf("the site has lost its own headers: %v", resp.Header)
 	}
@@ -118,9 +127,8 @@ func TestExampleOfProduction(t *testing.T) {
 		sitetest.WantAnswer(t, resp)
 	}
 
-	e.WantPage(t, site)
-	e.WantPolicy(t, site, "'self'")
-	style := e.Get(t, site+"/chat.css", "Accept-Encoding: gzip")
+	e.WantPage(t, site+"/", sitetest.ChatPath)
+	style := e.Get(t, site+"/", "Accept-Encoding: gzip")
 	for name, want := range map[string]string{
 		"Content-Encoding":          "gzip",
 		"Alt-Svc":                   e.Ports.Replace(`h3=":8443"; ma=2592000`),
@@ -197,9 +205,14 @@ func TestExampleOfSeveralSites(t *testing.T) {
 		e := sitetest.RunExample(t, "several-sites/Caddyfile", sandbox.Options{})
 		e.RunCommands(t, sitetest.Finished, "forbidden:assistant")
 		for _, site := range []string{shop, docs} {
-			e.WantPage(t, site)
-			e.WantPolicy(t, site, "'self'")
+			e.WantPage(t, site+"/", sitetest.ChatPath)
 			sitetest.WantAnswer(t, e.Chat(t, site, sitetest.Anyone))
+		}
+		for _, assistant := range []string{"sales", "guide"} {
+			e.WantPage(t, staff+"/"+assistant+"/", sitetest.ChatPath)
+			if page := sitetest.ReadAll(t, e.Get(t, staff+"/"+assistant+"/")); !strings.Contains(page, `assistant="`+assistant+`"`) {
+				t.Errorf("the staff's page does not ask %s: %s", assistant, page)
+			}
 		}
 	})
 
@@ -274,8 +287,7 @@ func TestExampleOfALogin(t *testing.T) {
 				}
 			}
 		}
-		e.WantPage(t, site, alice)
-		e.WantPolicy(t, site, "'self'", alice)
+		e.WantPage(t, site+"/", sitetest.ChatPath, alice)
 
 		// Alice has 20 chats, whatever name she claims in Remote-User. Because the window slides, it may admit one more.
 		asAlice := func(n int) *http.Response {
@@ -311,12 +323,10 @@ func TestExampleOfAnotherOrigin(t *testing.T) {
 	e := sitetest.RunExample(t, "other-origin/Caddyfile", sandbox.Options{})
 	e.RunCommands(t, sitetest.Finished, "forbidden:origin")
 	for path, file := range map[string][2]string{
-		"/":              {"other-origin/page/index.html", "text/html"},
-		"/page.js":       {"other-origin/page/page.js", "text/javascript"},
-		"/page.css":      {"other-origin/page/page.css", "text/css"},
-		"/illumichat.js": {"site/illumichat.js", "text/javascript"},
-		"/lib/answer.js": {"site/lib/answer.js", "text/javascript"},
-		"/icon.svg":      {"site/icon.svg", "image/svg+xml"},
+		"/":         {"other-origin/page/index.html", "text/html"},
+		"/page.js":  {"other-origin/page/page.js", "text/javascript"},
+		"/page.css": {"other-origin/page/page.css", "text/css"},
+		"/icon.svg": {"other-origin/page/icon.svg", "image/svg+xml"},
 	} {
 		resp := e.Get(t, www+path)
 		if body := sitetest.ReadAll(t, resp); resp.StatusCode != http.StatusOK || body != sitetest.ReadExample(t, file[0]) {
@@ -327,8 +337,13 @@ func TestExampleOfAnotherOrigin(t *testing.T) {
 		}
 	}
 	e.WantPolicy(t, www, chat)
-	if page := sitetest.ReadExample(t, "other-origin/page/page.js"); !strings.Contains(page, "'"+chat+sitetest.ChatPath+"'") {
-		t.Errorf("the page does not ask %s%s", chat, sitetest.ChatPath)
+	e.WantPage(t, www+"/chat/", chat+sitetest.ChatPath)
+	page := sitetest.ReadExample(t, "other-origin/page/page.js")
+	if !strings.Contains(page, "'"+chat+sitetest.ChatPath+"'") || !strings.Contains(page, " from './chat/illumichat.js'") {
+		t.Errorf("the page does not ask %s%s, or not by the client", chat, sitetest.ChatPath)
+	}
+	if resp := e.Get(t, www+"/chat/illumichat.js"); resp.StatusCode != http.StatusOK {
+		t.Errorf("the page gets %s for the client", resp.Status)
 	}
 	inline := regexp.MustCompile(`<style|<script[^>]*>[^<]| (?:style|on[a-z]+)=`)
 	if found := inline.FindString(sitetest.ReadExample(t, "other-origin/page/index.html")); found != "" {
@@ -410,7 +425,7 @@ func TestExampleOfDeepChat(t *testing.T) {
 		"/page.css":      {"deep-chat/page/page.css", "text/css"},
 		"/illumichat.js": {"../client/illumichat.js", "text/javascript"},
 		"/lib/error.js":  {"../client/lib/error.js", "text/javascript"},
-		"/icon.svg":      {"site/icon.svg", "image/svg+xml"},
+		"/icon.svg":      {"deep-chat/page/icon.svg", "image/svg+xml"},
 	} {
 		resp := e.Get(t, site+path)
 		if body := sitetest.ReadAll(t, resp); resp.StatusCode != http.StatusOK || body != sitetest.ReadExample(t, file[0]) {
@@ -429,8 +444,7 @@ func TestExampleOfDeepChat(t *testing.T) {
 func TestExampleInJSON(t *testing.T) {
 	const site = "http://localhost:8080"
 	e := sitetest.RunExample(t, "json/caddy.json", sandbox.Options{})
-	e.WantPage(t, site)
-	e.WantPolicy(t, site, "'self'")
+	e.WantPage(t, site+"/", sitetest.ChatPath)
 	sitetest.WantAnswer(t, e.Chat(t, site, sitetest.Hello))
 	e.RunCommands(t, sitetest.Finished)
 	sitetest.Eventually(t, "the chat is in the access log", func() bool { return strings.Contains(e.Log(), `"illumichat":{"outcome":"answered"`) })

@@ -56,14 +56,14 @@ func TestReadmeCaddyfilesAdapt(t *testing.T) {
 	}
 }
 
-var fencedJSON = regexp.MustCompile("(?s)```json\n(\\{\n\t\"handler\": \"illumichat\",.*?\n\\})\n```")
+var fencedJSON = regexp.MustCompile("(?s)```json\n(\\{\n\t\"handler\": \"illumichat(?:_page)?\",.*?\n\\})\n```")
 
-// The JSON of the handler in the README is a valid config.
+// The JSON of each handler in the README is a valid config.
 func TestReadmeJSONLoads(t *testing.T) {
 	t.Setenv("ILLUMICHAT_API_TOKEN", sandbox.Token)
 	blocks := fencedJSON.FindAllStringSubmatch(sitetest.Readme(t), -1)
-	if len(blocks) == 0 {
-		t.Fatal("README.md has no JSON of the handler")
+	if len(blocks) != 2 {
+		t.Fatalf("README.md has JSON of %d handlers", len(blocks))
 	}
 	for _, block := range blocks {
 		config := fmt.Sprintf(`{"apps": {"http": {"servers": {"srv0": {"listen": [":80"], "routes": [{"handle": [%s]}]}}}}}`, block[1])
@@ -223,7 +223,7 @@ func TestLinksLeadSomewhere(t *testing.T) {
 	for _, file := range files {
 		for _, match := range linkInMarkdown.FindAllStringSubmatch(read(file), -1) {
 			link := match[1] + match[2]
-			if strings.Contains(link, "://") {
+			if strings.Contains(link, "://") || strings.HasPrefix(link, "/") { // of another site, or of the reader's own
 				continue
 			}
 			target, anchor, _ := strings.Cut(link, "#")

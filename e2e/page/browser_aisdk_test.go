@@ -202,6 +202,7 @@ func (p *aiSDKPage) openTab(options ...chromedp.ContextOption) *aiSDKPage {
 	}
 	other := *p
 	other.browser = &browser{tb: p.tb, tab: tab}
+	other.findParts()
 	return &other
 }
 

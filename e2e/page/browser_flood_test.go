@@ -1,7 +1,6 @@
 package page
 
 import (
-	"strings"
 	"testing"
 	"time"
 
@@ -26,7 +25,7 @@ func (b *browser) metrics() map[string]float64 {
 	return metrics
 }
 
-// Long answers do not block the page. However many there are, each leaves nothing in memory but its text.
+// Long answers do not block the page. However many there are, each leaves nothing in memory but its text and its buttons.
 func TestBrowserTakesLongAnswers(t *testing.T) {
 	b := openBrowser(t)
 	call(b, cdpperformance.Enable, cdpperformance.EnableParams{})
@@ -43,12 +42,12 @@ func TestBrowserTakesLongAnswers(t *testing.T) {
 	for range 3 {
 		// About two seconds of text, with many events per frame.
 		b.say("/events 10000 /burst 10")
-		if got := b.answered(); got != "Finished: stop" {
+		if got := b.answered(); got != "" {
 			t.Fatalf("the answer ends with %q", got)
 		}
 		text := b.text()
-		if got := strings.Count(text, "\n"); got != 10_000 || !strings.HasSuffix(text, "\nevent 10000\n") {
-			t.Errorf("the page shows %d events, the last one is %q", got, text[max(0, len(text)-20):])
+		if want := asShown(numberedText(10_000)); text != want {
+			t.Errorf("the answer differs: %s", sitetest.FirstDifference(text, want))
 		}
 		after := b.metrics()
 		grown := func(name string) float64 { return after[name] - before[name] }
@@ -56,7 +55,7 @@ func TestBrowserTakesLongAnswers(t *testing.T) {
 			grown("JSHeapUsedSize")/1024, grown("Nodes"), grown("JSEventListeners"), grown("LayoutDuration"), grown("ScriptDuration"),
 			eval[float64](b, `longest`))
 		// The page keeps the text twice: in the DOM, which is not part of this heap, and in the history that it sends next.
-		if grown("JSHeapUsedSize") > 1<<20 || grown("Nodes") > 300 || grown("JSEventListeners") > 2 {
+		if grown("JSHeapUsedSize") > 1<<20 || grown("Nodes") > 300 || grown("JSEventListeners") > 5 {
 			t.Error("the page has grown by more than the answer")
 		}
 		before = after
@@ -64,8 +63,5 @@ func TestBrowserTakesLongAnswers(t *testing.T) {
 	// Users notice a task of more than 50 ms, but on a noisy machine tasks take far longer.
 	if got := eval[float64](b, `longest`); got > 500 {
 		t.Errorf("a task took %.0f ms", got)
-	}
-	if got := eval[int](b, `Math.max(...Array.from(document.querySelectorAll(".text > *"), (block) => block.textContent.length))`); got > 2*2000 {
-		t.Errorf("a block of text has %d characters, all of which are laid out with each event", got)
 	}
 }

@@ -39,22 +39,22 @@ func TestBrowserOnAPhone(t *testing.T) {
 	b := openPhone(t)
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	b.open(sitetest.Serve(t, examplePage(t, server.URL, "")).Plain)
-	if got := eval[string](b, `document.querySelector("#question").enterKeyHint`); got != "enter" {
+	if got := eval[string](b, `ui("#question").enterKeyHint`); got != "enter" {
 		t.Errorf("the keyboard's Enter has the label %q", got)
 	}
-	if got := eval[string](b, `getComputedStyle(document.querySelector("#keys")).display`); got != "none" {
+	if got := eval[string](b, `getComputedStyle(ui("#keys")).display`); got != "none" {
 		t.Errorf("the page explains the keys of a desktop: display is %s", got)
 	}
 
 	b.tap("#question")
-	b.eventually(`document.activeElement.id === "question"`)
+	b.eventually(`ui.active().id === "question"`)
 	b.write("/stall")
 	b.press(keyEnter)
 	b.write("3")
 	if got, want := eval[string](b, value), "/stall\n3"; got != want {
 		t.Fatalf("the box has %q, want %q", got, want)
 	}
-	const isAnswering, isStopped = `!document.querySelector("#stop").hidden`, `document.querySelector(".again")`
+	const isAnswering, isStopped = `!ui("#stop").hidden`, `ui(".again")`
 	for _, step := range []struct{ button, then string }{{"#send", isAnswering}, {"#stop", isStopped}, {".again", isAnswering}, {"#stop", isStopped}} {
 		// The page ignores a tap on Stop at once after one on Send.
 		sitetest.Eventually(t, "a tap on "+step.button+" is taken", func() bool {
@@ -78,14 +78,14 @@ func TestBrowserWithInputMethod(t *testing.T) {
 	b := openBrowser(t)
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	b.open(sitetest.Serve(t, examplePage(t, server.URL, "")).Plain)
-	perform(b, chromedp.Focus(chromedp.CSS("#question")))
+	b.focus("#question")
 	call(b, cdpinput.ImeSetComposition, cdpinput.ImeSetCompositionParams{Text: "にほん", SelectionStart: 3, SelectionEnd: 3})
 	b.press(cdpinput.DispatchKeyEventParams{Key: "Enter", WindowsVirtualKeyCode: 229}) // as an input method sends it
 	b.write("日本")
 	if got := eval[string](b, value); got != "日本" {
 		t.Fatalf("the box has %q", got)
 	}
-	if got := eval[int](b, `document.querySelectorAll(".turn").length`); got != 0 {
+	if got := eval[int](b, `ui.all(".turn").length`); got != 0 {
 		t.Fatalf("there are %d turns", got)
 	}
 	b.press(keyEnter)
@@ -100,7 +100,7 @@ func TestBrowserTakesADoubleClickForOne(t *testing.T) {
 	b := openBrowser(t)
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	b.open(sitetest.Serve(t, examplePage(t, server.URL, "")).Plain)
-	perform(b, chromedp.Focus(chromedp.CSS("#question")))
+	b.focus("#question")
 	b.write("/stall 3")
 	x, y := b.center("#send")
 	for n := range int64(2) {
@@ -109,16 +109,16 @@ func TestBrowserTakesADoubleClickForOne(t *testing.T) {
 				Type: kind, X: x, Y: y, Button: cdpinput.MouseButtonLeft, ClickCount: n + 1,
 			})
 		}
-		if got := eval[string](b, fmt.Sprintf(`document.elementFromPoint(%g, %g).id`, x, y)); got != "stop" {
+		if got := eval[string](b, fmt.Sprintf(`ui.at(%g, %g).id`, x, y)); got != "stop" {
 			t.Fatalf("where Send was, there is %q", got)
 		}
 	}
-	b.eventually(lastTurn + `?.querySelector(".text")?.textContent === "` + firstWords + `"`)
-	if eval[bool](b, `document.querySelector("#stop").hidden`) {
+	b.eventually(showsFirstWords)
+	if eval[bool](b, `ui("#stop").hidden`) {
 		t.Error("the second click has stopped the answer")
 	}
 	b.clickStop()
-	if got, want := b.answered(), "Stopped.\nTry again"; got != want {
+	if got, want := b.answered(), "Stopped."; got != want {
 		t.Errorf("the answer ends with %q, want %q", got, want)
 	}
 }

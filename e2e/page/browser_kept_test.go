@@ -26,11 +26,11 @@ func stalls(stream string) http.HandlerFunc { return sitetest.Stalling(sends(str
 func (b *browser) onKept(script string) {
 	b.tb.Helper()
 	b.onNewPage(`{
-		const text = sessionStorage.getItem("chat");
+		const text = sessionStorage.getItem("` + storageKey + `");
 		if (text) {
 			const kept = JSON.parse(text).value;
 			` + script + `
-			sessionStorage.setItem("chat", JSON.stringify({ ...JSON.parse(text), value: kept }));
+			sessionStorage.setItem("` + storageKey + `", JSON.stringify({ ...JSON.parse(text), value: kept }));
 		}
 	}`)
 }
@@ -65,28 +65,28 @@ func TestBrowserShowsAllAfterReload(t *testing.T) {
 	b.press(keyEnter)
 	b.answered()
 
-	const shown = `document.querySelector("#log").innerHTML`
+	const shown = `ui("#log").innerHTML`
 	before := eval[string](b, shown)
 	for _, part := range []string{
-		"Finished: stop", "The assistant sent an empty answer.", "Finished: length", "The connection to the assistant broke off.", "closed:upstream",
-		"That did not work: that failed.", "no result", "Stopped.",
+		"The assistant sent an empty answer.", "reached its maximum length", "The connection to the assistant broke off.", "closed:upstream",
+		"That did not work: that failed.", "Used one", "two: no result", "Stopped.",
 	} {
 		if !strings.Contains(before, part) {
 			t.Errorf("the page does not show %q", part)
 		}
 	}
 	b.reload()
-	b.eventually(`document.querySelectorAll(".turn").length === ` + fmt.Sprint(len(said)))
+	b.eventually(`ui.all(".turn .end").length === ` + fmt.Sprint(len(said)))
 	if after := eval[string](b, shown); after != before {
 		t.Errorf("the page shows something else: %s", sitetest.FirstDifference(after, before))
 	}
-	if got := eval[int](b, `document.querySelectorAll(".again").length`); got != 1 {
+	if got := eval[int](b, `ui.all(".again").length`); got != 1 {
 		t.Errorf("%d questions can be asked again", got)
 	}
 
-	perform(b, chromedp.Click(chromedp.CSS(".again")))
-	b.eventually(lastTurn + `.querySelector(".end")?.textContent === "Finished: stop"`)
-	if got := eval[int](b, `document.querySelectorAll(".turn").length`); got != len(said) {
+	b.click(".again")
+	b.eventually(endedWell)
+	if got := eval[int](b, `ui.all(".turn").length`); got != len(said) {
 		t.Errorf("there are %d turns", got)
 	}
 	questions := site.questions()
@@ -104,16 +104,16 @@ func TestBrowserGetsAnswerAfterReloadBeforeFirstWord(t *testing.T) {
 	b.say("Hello")
 	answer := u.Next(t)
 	b.reload()
-	b.eventually(`document.querySelector(".question")?.textContent === "Hello"`)
-	b.eventually(`!document.querySelector("#stop").hidden`)
+	b.eventually(`ui(".question")?.textContent === "Hello"`)
+	b.eventually(`ui("#stop")?.hidden === false`)
 	answer.Say(t, someDelta)
 	b.eventually(lastTurn + `?.querySelector(".text")?.textContent === "Yes."`)
 	answer.Say(t, goodEnd)
 	answer.End()
-	if got := b.answered(); got != "Finished: stop" || b.text() != "Yes." {
+	if got := b.answered(); got != "" || b.text() != "Yes." {
 		t.Errorf("the answer is %q, and ends with %q", b.text(), got)
 	}
-	if got := eval[int](b, `document.querySelectorAll(".turn").length`); got != 1 {
+	if got := eval[int](b, `ui.all(".turn").length`); got != 1 {
 		t.Errorf("there are %d turns", got)
 	}
 }
@@ -131,8 +131,8 @@ func TestBrowserResumeTooLate(t *testing.T) {
 	if got := b.text(); got != "Yes." {
 		t.Errorf("the page has kept %q", got)
 	}
-	perform(b, chromedp.Click(chromedp.CSS(".again")))
-	b.eventually(lastTurn + `.querySelector(".end")?.textContent === "Finished: stop"`)
+	b.click(".again")
+	b.eventually(endedWell)
 	if got := b.text(); got != "Yes.Yes." {
 		t.Errorf("the answer is %q", got)
 	}
@@ -148,12 +148,13 @@ func TestBrowserMarksUnsentQuestions(t *testing.T) {
 	// The site has no answer with this id any more.
 	b.onKept(`if (kept.open) { kept.open.asked -= 3600_000; kept.open.id = "AAAAAAAAAAAAAAAAAAAAAA"; }`)
 	b.reload()
-	if got, want := b.answered(), "This message may not have been sent.\nTry again"; got != want {
+	if got, want := b.answered(), "This message may not have been sent."; got != want {
 		t.Errorf("the page says %q, want %q", got, want)
 	}
-	perform(b, chromedp.Click(chromedp.CSS(".again")))
-	b.eventually(lastTurn + `.querySelector(".end")?.textContent === "Finished: stop"`)
-	if got := eval[string](b, `Array.from(document.querySelectorAll(".question"), (e) => e.textContent).join()`); got != "Hello" {
+	b.wantTryAgain()
+	b.click(".again")
+	b.eventually(endedWell)
+	if got := eval[string](b, `ui.all(".question").map((e) => e.textContent).join()`); got != "Hello" {
 		t.Errorf("the questions are %q", got)
 	}
 }
@@ -166,23 +167,23 @@ func TestBrowserKeepsDraft(t *testing.T) {
 	b.say("/drip 80 20ms /endless")
 	b.written(3)
 	for _, draft := range []string{"A half", "A half sent"} {
-		eval[chromedp.Void](b, `document.querySelector("#question").select()`)
+		eval[chromedp.Void](b, `ui("#question").select()`)
 		b.write(draft)
 		b.reload()
-		b.eventually(`!document.querySelector("#stop").hidden`)
+		b.eventually(`ui("#stop")?.hidden === false`)
 		if got := eval[string](b, value); got != draft {
 			t.Errorf("the box has %q, want %q", got, draft)
 		}
 	}
 	b.clickStop()
 	b.answered()
-	if eval[bool](b, `document.querySelector("#send").disabled`) {
+	if eval[bool](b, `ui("#send").disabled`) {
 		t.Error("the draft cannot be sent")
 	}
-	perform(b, chromedp.Click(chromedp.CSS("#send")))
+	b.click("#send")
 	b.answered()
 	b.reload()
-	b.eventually(`document.querySelectorAll(".turn").length === 2`)
+	b.eventually(`ui.all(".turn .end").length === 2`)
 	if got := eval[string](b, value); got != "" {
 		t.Errorf("after it was sent, the box has %q", got)
 	}
@@ -216,7 +217,7 @@ func TestBrowserShowsAConversationToItsVisitorOnly(t *testing.T) {
 	b.write("A draft of Carol")
 
 	login("alice")
-	b.eventually(`document.activeElement.id === "question"`)
+	b.eventually(`ui.active().id === "question"`)
 	if got := eval[string](b, value); got != "" {
 		t.Errorf("the box of Alice has %q", got)
 	}
@@ -225,15 +226,15 @@ func TestBrowserShowsAConversationToItsVisitorOnly(t *testing.T) {
 	b.write("A draft of Alice")
 
 	login("alice")
-	b.eventually(lastTurn + `?.querySelector(".end")?.textContent === "Finished: stop"`)
+	b.eventually(endedWell)
 	if got := eval[string](b, value); got != "A draft of Alice" {
 		t.Errorf("the box of Alice has %q", got)
 	}
 
 	login("bob")
 	b.write("Question of Bob")
-	b.eventually(`!document.querySelector("#send").disabled`)
-	if got := eval[string](b, `document.querySelector("#log").textContent`); got != "" {
+	b.eventually(`!ui("#send").disabled`)
+	if got := eval[string](b, `ui("#log").textContent`); got != "" {
 		t.Errorf("Bob sees %q", got)
 	}
 	b.press(keyEnter)

@@ -20,8 +20,8 @@ func TestBrowserSendsAChatOnce(t *testing.T) {
 	}
 	upstream := sitetest.NewUpstream(t, sitetest.ByMessage(answers))
 	s := sitetest.Serve(t, sitetest.ChatToURL(upstream.URL, sitetest.Once)+"\nheader /page Content-Type text/html\nrespond /page \"<!doctype html><title>A page</title>\"")
+	b := openBrowser(t, chromedp.Flag("ignore-certificate-errors", true))
 	for _, site := range []string{s.Plain, s.Secure} { // over HTTP/1.1, and over HTTP/2
-		b := openBrowser(t, chromedp.Flag("ignore-certificate-errors", true))
 		b.open(site + "/page")
 		for _, status := range statuses {
 			const fetches = 3 // the first one makes the connection

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"testing"
 
+	cdpbrowser "github.com/chromedp/cdproto/browser"
 	"github.com/chromedp/cdproto/cdp"
 	cdpinput "github.com/chromedp/cdproto/input"
 	cdplog "github.com/chromedp/cdproto/log"
@@ -22,13 +23,15 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"github.com/illumichat/caddy-illumichat/internal/localhost"
-	"github.com/illumichat/caddy-illumichat/internal/require"
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
 
-// browser is a real Chromium with one tab.
+// uiScript lets tests find the parts of the chat page, wherever they are.
+const uiScript = "e2e/page/testdata/ui.js"
+
+// browser is a tab of a real Chromium.
 type browser struct {
 	tb  testing.TB
 	tab context.Context
@@ -37,22 +40,19 @@ type browser struct {
 	wrongs []string // exceptions, dialogs and other errors of pages
 }
 
-// openBrowser starts a Chromium, and closes it when the test ends. The test fails if a page in it throws an exception, opens
-// a dialog, or does something that its Content-Security-Policy or another site forbids.
+// openBrowser opens a tab with nothing in its storage, and closes it when the test ends. With options, its Chromium is started
+// for this test. The test fails if a page in the tab throws an exception, opens a dialog, or does something that its
+// Content-Security-Policy or another site forbids.
 func openBrowser(tb testing.TB, options ...chromedp.ExecAllocatorOption) *browser {
 	tb.Helper()
-	options = slices.Concat(chromedp.DefaultExecAllocatorOptions[:], []chromedp.ExecAllocatorOption{
-		chromedp.ExecPath(require.Program(tb, "chromium", "chromium-browser", "google-chrome")),
-		chromedp.NoSandbox, // for root, Chromium does not start with its sandbox, and the pages are ours
-		chromedp.DisableGPU,
-		chromedp.WindowSize(1280, 800),
-	}, options)
-	allocator, cancel := chromedp.NewExecAllocator(context.Background(), options...)
-	tab, closeTab := chromedp.NewContext(allocator)
+	open := openShared
+	if len(options) > 0 {
+		open = func(tb testing.TB) (context.Context, context.CancelFunc) { return startChromium(tb, options...) }
+	}
+	tab, closeTab := open(tb)
 	b := &browser{tb: tb, tab: tab}
 	tb.Cleanup(func() {
 		closeTab()
-		cancel()
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		for _, wrong := range b.wrongs {
@@ -60,10 +60,22 @@ func openBrowser(tb testing.TB, options ...chromedp.ExecAllocatorOption) *browse
 		}
 	})
 	if err := chromedp.Listen(tab, b.notice); err != nil {
-		tb.Fatalf("starting Chromium: %v", err)
+		tb.Fatalf("opening a tab: %v", err)
 	}
 	call(b, cdplog.Enable, cdp.Empty{})
+	b.findParts()
 	return b
+}
+
+// findParts lets tests find the parts of the chat page, in the page that is open and in each that is opened: see ui.js.
+func (b *browser) findParts() {
+	b.tb.Helper()
+	script, err := os.ReadFile(uiScript)
+	if err != nil {
+		b.tb.Fatal(err)
+	}
+	b.onNewPage(string(script))
+	eval[chromedp.Void](b, string(script))
 }
 
 // notice records an event if it is an exception, a dialog or another error of a page.
@@ -121,16 +133,34 @@ func call[P, R any](b *browser, command cdp.Command[P, R], params P) R {
 	return perform(b, func(ctx context.Context, t *chromedp.Target) (R, error) { return cdp.Call(ctx, t, command, params) })
 }
 
+// storageKey is the key under which the page keeps its conversation in the tab.
+const storageKey = "illumichat"
+
 // forget deletes the conversation that the open page has stored in its tab.
 func (b *browser) forget() {
 	b.tb.Helper()
 	eval[chromedp.Void](b, `try { sessionStorage.clear() } catch { /* there is no page yet */ }`)
 }
 
+// drawn is the JavaScript that reports whether the chat, if the page has one, is drawn.
+const drawn = `document.readyState === "complete" && (!document.querySelector("illumichat-chat") || ui("#question"))`
+
+// allow grants the pages of the tab permissions, by the names of the Permissions API.
+func (b *browser) allow(names ...string) {
+	b.tb.Helper()
+	for _, name := range names {
+		call(b, cdpbrowser.SetPermission, cdpbrowser.SetPermissionParams{
+			Permission: &cdpbrowser.PermissionDescriptor{Name: name}, Setting: cdpbrowser.PermissionSettingGranted,
+			BrowserContextID: chromedp.FromContext(b.tab).BrowserContextID,
+		})
+	}
+}
+
 // open loads a page.
 func (b *browser) open(url string) {
 	b.tb.Helper()
 	perform(b, chromedp.Navigate(url))
+	b.eventually(drawn)
 }
 
 // reload loads the page anew.
@@ -138,7 +168,7 @@ func (b *browser) reload() {
 	b.tb.Helper()
 	eval[chromedp.Void](b, `globalThis.before = true`)
 	call(b, cdppage.Reload, cdppage.ReloadParams{})
-	b.eventually(`!globalThis.before && document.readyState === "complete"`)
+	b.eventually("!globalThis.before && " + drawn)
 }
 
 // onNewPage runs a script in each page before its own scripts, from now on.
@@ -159,7 +189,7 @@ func (b *browser) eventually(expression string) {
 	is := false
 	defer func() {
 		if !is {
-			b.tb.Logf("the page shows:\n%s", eval[string](b, "document.body.innerText"))
+			b.tb.Logf("the page shows:\n%s", eval[string](b, "ui.shown()"))
 		}
 	}()
 	sitetest.Eventually(b.tb, expression, func() bool {
@@ -186,8 +216,10 @@ func (b *browser) press(key cdpinput.DispatchKeyEventParams) {
 // say enters a message as a visitor does, and sends it.
 func (b *browser) say(text string) {
 	b.tb.Helper()
-	perform(b, chromedp.Focus(chromedp.CSS("#question")))
-	call(b, cdpinput.InsertText, cdpinput.InsertTextParams{Text: text})
+	b.focus("#question")
+	b.write(text)
+	// The element takes a question when it shows the conversation of before. The pages of the examples have no such button.
+	b.eventually(`ui("#send")?.hidden || !ui("#send")?.disabled`)
 	b.press(keyEnter)
 }
 
@@ -195,7 +227,7 @@ func (b *browser) say(text string) {
 func (b *browser) clickStop() {
 	b.tb.Helper()
 	sitetest.Eventually(b.tb, "Stop ends the answer", func() bool {
-		if eval[bool](b, `document.querySelector("#stop").hidden`) {
+		if eval[bool](b, `ui("#stop").hidden`) {
 			return true
 		}
 		perform(b, chromedp.MouseClickXY(b.center("#stop")))
@@ -203,15 +235,29 @@ func (b *browser) clickStop() {
 	})
 }
 
+// focus moves the focus to an element, once it is there.
+func (b *browser) focus(selector string) {
+	b.tb.Helper()
+	b.eventually(`ui("` + selector + `")`)
+	eval[chromedp.Void](b, `ui("`+selector+`").focus()`)
+}
+
+// click clicks on an element with the mouse, once it is there and nothing covers it.
+func (b *browser) click(selector string) {
+	b.tb.Helper()
+	b.eventually(`ui.inReach("` + selector + `")`)
+	perform(b, chromedp.MouseClickXY(b.center(selector)))
+}
+
 // center returns the x and y of an element's center.
 func (b *browser) center(selector string) (x, y float64) {
 	b.tb.Helper()
-	at := eval[[]float64](b, `(({ x, y, width, height }) => [x + width / 2, y + height / 2])(document.querySelector("`+selector+`").getBoundingClientRect())`)
+	at := eval[[]float64](b, `(({ x, y, width, height }) => [x + width / 2, y + height / 2])(ui("`+selector+`").getBoundingClientRect())`)
 	return at[0], at[1]
 }
 
 // value is the JavaScript for the text in the box for the question.
-const value = `document.querySelector("#question").value`
+const value = `ui("#question").value`
 
 // write writes text where the focus is.
 func (b *browser) write(text string) {
@@ -220,25 +266,47 @@ func (b *browser) write(text string) {
 }
 
 // lastTurn is the JavaScript that finds the latest question with its answer.
-const lastTurn = `document.querySelector("#log > :last-child")`
+const lastTurn = `ui("#log > :last-child")`
 
-// answered waits for the latest answer to end, and returns the page's line about how it ended.
+// hasEnded is the JavaScript that reports whether the latest answer has ended.
+const hasEnded = lastTurn + `?.querySelector(".end")`
+
+// endedWell is the JavaScript that reports whether the latest answer has ended, and ended well.
+const endedWell = hasEnded + `?.querySelector(".line").innerText === ""`
+
+// answered waits for the latest answer to end, and returns the page's line about how it ended. It is empty if it ended well.
 func (b *browser) answered() string {
 	b.tb.Helper()
-	b.eventually(lastTurn + `?.querySelector(".end")`)
-	return eval[string](b, lastTurn+`.querySelector(".end").innerText`)
+	b.eventually(hasEnded)
+	return eval[string](b, lastTurn+`.querySelector(".end .line").innerText`)
 }
 
-// text returns the text of the latest answer.
+// text returns the text of the latest answer as the page shows it: see asShown.
 func (b *browser) text() string {
 	b.tb.Helper()
-	return eval[string](b, `Array.from(`+lastTurn+`.querySelectorAll(".text"), (e) => e.textContent).join("")`)
+	return asShown(eval[string](b, `Array.from(`+lastTurn+`.querySelectorAll(".text"), (e) => e.innerText.trim()).join(" ")`))
 }
+
+// asShown returns what a visitor reads of a text that has no markup: its lines, without empty ones and without the spaces around
+// them.
+func asShown(text string) string {
+	var lines []string
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); line != "" {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+// showsFirstWords is the JavaScript that reports whether the page shows the first words of the sandbox's usual answer, and no
+// more.
+var showsFirstWords = fmt.Sprintf(lastTurn+`?.querySelector(".text")?.innerText.trim() === %q`, asShown(firstWords))
 
 // focused returns the id of the element that has the focus.
 func (b *browser) focused() string {
 	b.tb.Helper()
-	return eval[string](b, `document.activeElement.id`)
+	return eval[string](b, `ui.active()?.id`)
 }
 
 // examplePage returns the directives of the site in example/Caddyfile, with further subdirectives of illumichat.
@@ -287,55 +355,58 @@ func TestBrowserChats(t *testing.T) {
 	b.open(sitetest.Serve(t, examplePage(t, server.URL, "")).Plain)
 	eval[chromedp.Void](b, `
 		globalThis.announced = [];
-		const announcer = document.querySelector("#announcer");
-		new MutationObserver(() => announced.push(announcer.textContent)).observe(announcer, { childList: true });
+		new MutationObserver((changes) => {
+			for (const { addedNodes } of changes) announced.push(...Array.from(addedNodes, (node) => node.textContent));
+		}).observe(ui("#announcer"), { childList: true });
 	`)
-	b.eventually(`document.activeElement.id === "question"`)
+	b.eventually(`ui.active()?.id === "question"`)
 
 	b.say("Hello")
-	for range 3 {
-		events <- struct{}{}
+	send := func(n int) {
+		for range n {
+			events <- struct{}{}
+		}
 	}
-	b.eventually(lastTurn + `.querySelector(".text")?.textContent === "` + firstWords + `"`)
-	if eval[bool](b, `document.querySelector("#stop").hidden`) || !eval[bool](b, `document.querySelector("#send").hidden`) {
+	send(3)
+	b.eventually(showsFirstWords)
+	b.eventually(`announced.includes("Hello!")`) // the first sentence, while the second is being written
+	if eval[bool](b, `ui("#stop").hidden`) || !eval[bool](b, `ui("#send").hidden`) {
 		t.Error("there is no Stop while the answer is written")
 	}
 	if got := b.focused(); got != "question" {
 		t.Errorf("the focus has gone to %q", got)
 	}
 
-	tool := lastTurn + `.querySelector(".tool")`
-	for !eval[bool](b, `Boolean(`+tool+`)`) {
-		shown := eval[int](b, lastTurn+`.textContent.length`)
-		events <- struct{}{}
-		b.eventually(fmt.Sprintf(lastTurn+`.textContent.length > %d`, shown))
+	send(slices.IndexFunc(sitetest.SandboxEvents(t), func(e sitetest.Event) bool { return e.Type == "tool-call" }) + 1 - 3)
+	const tool = lastTurn + `.querySelector(".tool")`
+	b.eventually(tool + `?.innerText === "Searching the web …"`)
+	send(1)
+	b.eventually(tool + `.innerText === "Searched the web"`)
+	b.click(".tool summary")
+	for _, detail := range []string{"web_search", `"query": "Hello"`, "Result"} {
+		b.eventually(fmt.Sprintf(tool+`.innerText.includes(%q)`, detail))
 	}
-	b.eventually(tool + `.querySelector(".state").textContent === "running"`)
-	if got := eval[string](b, tool+`.innerText`); !strings.Contains(got, "web_search") || !strings.Contains(got, `{"query":"Hello"}`) {
-		t.Errorf("the tool shows %q", got)
-	}
-	events <- struct{}{}
-	b.eventually(tool + `.querySelector(".state").textContent === "done"`)
 
 	close(events)
-	if got, want := b.answered(), "Finished: stop"; got != want {
-		t.Errorf("the answer ends with %q, want %q", got, want)
+	if got := b.answered(); got != "" {
+		t.Errorf("the answer ends with %q", got)
 	}
-	want := sitetest.SandboxText(t, "Hello")
+	want := asShown(sitetest.SandboxText(t, "Hello"))
 	if got := b.text(); got != want {
 		t.Errorf("the answer is %q, want %q", got, want)
 	}
 	if got := eval[string](b, `Array.from(`+lastTurn+`.querySelector(".answer").children, (e) => e.className).join(" ")`); got != "text tool text end" {
 		t.Errorf("the answer shows %q", got)
 	}
-	announced := eval[[]string](b, `announced.map((text) => text.trim())`)
-	if !slices.Equal(announced, []string{"The assistant is answering.", "The assistant uses web_search.", strings.TrimSpace(want)}) {
-		t.Errorf("a screen reader has read %q", announced)
+	before, after, _ := strings.Cut(want, "begin with. ")
+	read := "The assistant is answering. " + before + "begin with. Searching the web … " + after + " The answer is complete."
+	if got := eval[string](b, `announced.filter(Boolean).join(" ")`); got != read {
+		t.Errorf("a screen reader has read %q, want %q", got, read)
 	}
 
 	b.say("/turns")
 	b.answered()
-	if got, want := b.text(), "1. Hello\n2. /turns\n"; got != want {
+	if got, want := b.text(), "Hello\n/turns"; got != want {
 		t.Errorf("the chat's turns are %q, want %q", got, want)
 	}
 }
@@ -365,12 +436,12 @@ func TestBrowserOverTLS(t *testing.T) {
 				events <- struct{}{}
 			}
 			b.say("Hello")
-			b.eventually(lastTurn + `.querySelector(".text")?.textContent === "` + firstWords + `"`)
+			b.eventually(showsFirstWords)
 			for range cap(events) {
 				events <- struct{}{}
 			}
 			b.answered()
-			if got, want := b.text(), sitetest.SandboxText(t, "Hello"); got != want {
+			if got, want := b.text(), asShown(sitetest.SandboxText(t, "Hello")); got != want {
 				t.Errorf("the answer is %q, want %q", got, want)
 			}
 			used := eval[[]string](b, `performance.getEntriesByType("resource").filter((e) => e.name.endsWith("`+sitetest.ChatPath+`")).map((e) => e.nextHopProtocol)`)

@@ -23,14 +23,14 @@ func TestBrowserStops(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	b.open(sitetest.Serve(t, examplePage(t, server.URL, "")).Plain)
 	b.say("/stall 3")
-	b.eventually(lastTurn + `.querySelector(".text")?.textContent === "` + firstWords + `"`)
+	b.eventually(showsFirstWords)
 
 	b.press(keyTab)
 	if got := b.focused(); got != "stop" {
 		t.Fatalf("after the question, the keyboard comes to %q", got)
 	}
 	b.press(keyEnter)
-	if got, want := b.answered(), "Stopped.\nTry again"; got != want {
+	if got, want := b.answered(), "Stopped."; got != want {
 		t.Errorf("the answer ends with %q, want %q", got, want)
 	}
 	request := server.Request(t, 0)
@@ -38,8 +38,8 @@ func TestBrowserStops(t *testing.T) {
 	if !request.Canceled() {
 		t.Error("the upstream was not told that the visitor has stopped")
 	}
-	if got := b.text(); got != firstWords {
-		t.Errorf("of the answer there is %q, want %q", got, firstWords)
+	if got, want := b.text(), asShown(firstWords); got != want {
+		t.Errorf("of the answer there is %q, want %q", got, want)
 	}
 	if got := b.focused(); got != "question" {
 		t.Errorf("after Stop, the focus is at %q", got)
@@ -47,11 +47,11 @@ func TestBrowserStops(t *testing.T) {
 
 	b.say("/turns")
 	b.answered()
-	if got := eval[int](b, `document.querySelectorAll(".turn").length`); got != 2 {
+	if got := eval[int](b, `ui.all(".turn").length`); got != 2 {
 		t.Errorf("the page shows %d turns, want 2", got)
 	}
-	if got := eval[int](b, `document.querySelectorAll(".again").length`); got != 0 {
-		t.Errorf("%d earlier questions can be asked again", got)
+	if got := eval[int](b, `ui.all(".again").length`); got != 1 {
+		t.Errorf("%d questions can be asked again, want the last one", got)
 	}
 }
 
@@ -66,12 +66,12 @@ func TestBrowserTriesAgain(t *testing.T) {
 	b.wantFailed("The connection to the assistant broke off.", "closed:upstream")
 
 	for range 2 {
-		perform(b, chromedp.Focus(chromedp.CSS(".again")))
+		b.focus(".again")
 		b.press(keyEnter)
 		b.eventually(lastTurn + `.querySelector(".end")`)
 	}
-	b.eventually(lastTurn + `.querySelector(".end").textContent === "Finished: stop"`)
-	if got, want := eval[string](b, `Array.from(document.querySelectorAll(".question, .text"), (e) => e.textContent).join("|")`),
+	b.eventually(endedWell)
+	if got, want := eval[string](b, `ui.all(".question, .text").map((e) => e.textContent).join("|")`),
 		"First|Yes.|Second|Yes."; got != want {
 		t.Errorf("the page shows %q, want %q", got, want)
 	}
@@ -95,18 +95,17 @@ func TestBrowserAsksAgain(t *testing.T) {
 	b := openBrowser(t)
 	busy := fails(http.StatusTooManyRequests, "rate_limit:chat", "2")
 	site := newScriptedSite(t, busy, sends(someDelta+goodEnd), fails(http.StatusTooManyRequests, "rate_limit:chat", "10"))
-	s := sitetest.Serve(t, fmt.Sprintf("root example/site\nfile_server\nreverse_proxy %s %s", sitetest.ChatPath, site.url))
-	b.open(s.Plain)
+	b.openChat(site.url, "")
 
 	b.say("Hello")
 	b.eventually(lastTurn + `.querySelector(".pause")?.textContent === "Too many messages for now. Trying again in 3 seconds."`)
-	if got := eval[string](b, `document.querySelector("#announcer").textContent`); !strings.Contains(got, "Trying again") {
+	if got := eval[string](b, `ui("#announcer").textContent`); !strings.Contains(got, "Trying again") {
 		t.Errorf("a screen reader has read %q", got)
 	}
-	if got := b.answered(); got != "Finished: stop" || b.text() != "Yes." {
+	if got := b.answered(); got != "" || b.text() != "Yes." {
 		t.Errorf("the answer is %q, and ends with %q", b.text(), got)
 	}
-	if eval[bool](b, `Boolean(document.querySelector(".pause"))`) {
+	if eval[bool](b, `Boolean(ui(".pause"))`) {
 		t.Error("the page still says that it waits")
 	}
 
@@ -114,7 +113,7 @@ func TestBrowserAsksAgain(t *testing.T) {
 	b.eventually(lastTurn + `.querySelector(".pause")`)
 	b.press(keyTab)
 	b.press(keyEnter)
-	if got, want := b.answered(), "Stopped.\nTry again"; got != want {
+	if got, want := b.answered(), "Stopped."; got != want {
 		t.Errorf("the answer ends with %q, want %q", got, want)
 	}
 }
@@ -125,16 +124,18 @@ func TestBrowserShowsMarkupAsText(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	s := sitetest.Serve(t, examplePage(t, server.URL, ""))
 	for _, said := range []string{
-		`<img src=x onerror="alert(1)"><script>alert(2)</script><style>*{display:none}</style>`,
-		`</p></article><iframe srcdoc="<script>alert(3)</script>"></iframe><a href="javascript:alert(4)">go</a>`,
-		"# Title **bold** `code` [link](javascript:alert(5)) ![i](x) &lt;b&gt; &amp;",
-		"<!-- <svg onload=alert(6)> \u202e ${7*7} {{7*7}}",
+		`<img src=x onerror="alert(1)"><script>alert(2)</script><style>:host{display:none}</style>`,
+		`</p></div><iframe srcdoc="<script>alert(3)</script>"></iframe><a href="javascript:alert(4)">go</a>`,
+		"<!-- <svg onload=alert(5)> \u202e ${7+7} {{7+7}}",
 	} {
 		b.forget()
 		b.open(s.Plain)
 		b.say(said)
 		b.answered()
-		if got, want := b.text(), sitetest.SandboxText(t, said); got != want {
+		if got := eval[string](b, lastTurn+`.querySelector(".question").textContent`); got != said {
+			t.Errorf("the question is %q, want %q", got, said)
+		}
+		if got, want := b.text(), asShown(sitetest.SandboxText(t, said)); got != want {
 			t.Errorf("the answer is %q, want %q", got, want)
 		}
 	}
@@ -143,16 +144,19 @@ func TestBrowserShowsMarkupAsText(t *testing.T) {
 			`data: {"type":"tool-result","toolName":"<b>t</b>","result":"<script>alert(8)</script>"}`+"\n\n"+goodEnd),
 		fails(http.StatusConflict, "<b>x</b>:chat", ""))
 	s.Reload(examplePage(t, site.url, sitetest.Once))
+	b.forget()
 	b.open(s.Plain)
-	for range 2 {
-		b.say("Hello")
-		b.answered()
-	}
+	b.say("Hello")
+	b.answered()
+	b.click(".tool summary")
+	b.eventually(`ui(".tool").innerText.includes("<script>alert(8)</script>") && ui(".tool").innerText.includes("<b>t</b>")`)
+	b.say("Hello")
+	b.answered()
 
 	// The page creates no other elements.
 	if got := eval[string](b, `
-		Array.from(new Set(Array.from(document.querySelectorAll("#log *"), (e) => e.localName))).sort().join(" ")
-	`); got != "article button code details div p pre section span summary" {
+		Array.from(new Set(ui.all("#log *").map((e) => e.localName))).sort().join(" ")
+	`); got != "button code details div h2 p path pre section span summary svg" {
 		t.Errorf("the page has made %s", got)
 	}
 	if got := eval[string](b, lastTurn+`.querySelector(".end").textContent`); !strings.Contains(got, "<b>x</b>:chat") {
@@ -201,39 +205,39 @@ func TestBrowserTakesInput(t *testing.T) {
 	b := openBrowser(t)
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	b.open(sitetest.Serve(t, examplePage(t, server.URL, "")).Plain)
-	turns := func() int { return eval[int](b, `document.querySelectorAll(".turn").length`) }
+	turns := func() int { return eval[int](b, `ui.all(".turn").length`) }
 
-	if !eval[bool](b, `document.querySelector("#send").disabled`) {
+	if !eval[bool](b, `ui("#send").disabled`) {
 		t.Error("an empty message can be sent")
 	}
 	call(b, cdpinput.InsertText, cdpinput.InsertTextParams{Text: "/stall 3"})
 	for _, event := range []string{"isComposing: true", "keyCode: 229", "repeat: true", "shiftKey: true"} {
-		eval[chromedp.Void](b, `document.querySelector("#question").dispatchEvent(new KeyboardEvent("keydown", { key: "Enter", cancelable: true, `+event+` }))`)
+		eval[chromedp.Void](b, `ui("#question").dispatchEvent(new KeyboardEvent("keydown", { key: "Enter", cancelable: true, `+event+` }))`)
 		if turns() != 0 {
 			t.Fatalf("Enter sends with %s", event)
 		}
 	}
-	perform(b, chromedp.Click(chromedp.CSS("#send")))
-	b.eventually(lastTurn + `?.querySelector(".text")?.textContent === "` + firstWords + `"`)
+	b.click("#send")
+	b.eventually(showsFirstWords)
 	if got := b.focused(); got != "question" {
 		t.Errorf("after Send, the focus is at %q", got)
 	}
 
 	// While an answer streams, the page sends no further question, but keeps its text in the input field.
 	b.say("Another")
-	if got := eval[string](b, `document.querySelector("#question").value`); turns() != 1 || got != "Another" {
+	if got := eval[string](b, `ui("#question").value`); turns() != 1 || got != "Another" {
 		t.Errorf("while an answer is written, there are %d turns, and %q is kept", turns(), got)
 	}
 	b.clickStop()
 	b.answered()
-	perform(b, chromedp.Click(chromedp.CSS(".again")))
-	b.eventually(`document.querySelector("#log").getAttribute("aria-busy") === "true"`)
+	b.click(".again")
+	b.eventually(`ui("#log").getAttribute("aria-busy") === "true"`)
 	if got := b.focused(); got != "question" {
 		t.Errorf("after Try again, the focus is at %q", got)
 	}
-	perform(b, chromedp.Click(chromedp.CSS("#stop")))
+	b.click("#stop")
 	b.answered()
-	if got := eval[[]string](b, `Array.from(document.querySelectorAll("[aria-busy]"), (e) => e.getAttribute("aria-busy"))`); slices.Contains(got, "true") {
+	if got := eval[[]string](b, `ui.all("[aria-busy]").map((e) => e.getAttribute("aria-busy"))`); slices.Contains(got, "true") {
 		t.Errorf("the page still says that it is busy: %q", got)
 	}
 	if got := turns(); got != 1 {
@@ -241,26 +245,38 @@ func TestBrowserTakesInput(t *testing.T) {
 	}
 }
 
+// parts is the JavaScript for the texts of the parts of the latest answer: its texts, its tools with their details, and how it
+// ended.
+const parts = `Array.from(` + lastTurn + `.querySelector(".answer").children, (part) => {
+	const { innerText } = part.querySelector(".line") ?? part;
+	return [innerText.split("\n")[0], ...Array.from(part.querySelectorAll("pre"), (pre) => pre.textContent)].join(" ").trim();
+})`
+
+// wantParts opens the tools of the latest answer, and checks the texts of its parts.
+func (b *browser) wantParts(want ...string) {
+	b.tb.Helper()
+	eval[chromedp.Void](b, `for (const tool of `+lastTurn+`.querySelectorAll(".tool")) tool.open = true`)
+	b.eventually(lastTurn + `.querySelectorAll(".tool").length === ` + lastTurn + `.querySelectorAll(".details").length`)
+	if got := eval[[]string](b, parts); !slices.Equal(got, want) {
+		b.tb.Errorf("the page shows %q, want %q", got, want)
+	}
+}
+
 // The page shows tool calls that run at the same time, and those of which only the call or only the result arrives.
 func TestBrowserShowsTools(t *testing.T) {
 	b := openBrowser(t)
 	site := newScriptedSite(t, sends(someDelta+
-		toolEvent("call", "one", `"args":{"n":1}`)+toolEvent("call", "two", `"args":{"n":2}`)+toolEvent("call", "two", `"args":{"n":3}`)+
+		toolEvent("call", "one", `"args":{"n":1}`)+toolEvent("call", "two", `"args":2`)+toolEvent("call", "two", `"args":3`)+
 		toolEvent("result", "two", `"result":"first"`)+toolEvent("result", "three", `"result":"alone"`)+
 		someDelta+`data: {"type":"finish","finishReason":"length"}`+"\n\n"+someDelta))
 	b.open(sitetest.Serve(t, examplePage(t, site.url, sitetest.Once)).Plain)
 	b.say("Hello")
-	if got := b.answered(); got != "Finished: length (the answer reached its limit)" {
+	const end = "The answer ends here because it reached its maximum length."
+	if got := b.answered(); got != end {
 		t.Errorf("the answer ends with %q", got)
 	}
-	want := []string{
-		"Yes.", `one no resultArguments{"n":1}`, `two doneArguments{"n":2}Resultfirst`, `two no resultArguments{"n":3}`,
-		"three doneResultalone", "Yes.", "Finished: length (the answer reached its limit)",
-	}
-	if got := eval[[]string](b, `Array.from(`+lastTurn+`.querySelector(".answer").children, (e) => e.textContent)`); !slices.Equal(got, want) {
-		t.Errorf("the page shows %q, want %q", got, want)
-	}
-	b.eventually(`document.querySelector("#announcer").textContent.includes("reached its limit")`)
+	b.wantParts("Yes.", "one: no result {\n  \"n\": 1\n}", "Used two 2 first", "two: no result 3", "Used three alone", "Yes.", end)
+	b.eventually(fmt.Sprintf(`ui("#announcer").textContent.includes(%q)`, end))
 }
 
 // A result goes to the call with its toolCallId. After a finish that ends only a step, the answer goes on.
@@ -273,14 +289,12 @@ func TestBrowserShowsStepsOfAnAnswer(t *testing.T) {
 		sends(calls+stepEnd))
 	b.open(sitetest.Serve(t, examplePage(t, site.url, sitetest.Once)).Plain)
 	for _, want := range [][]string{
-		{"Yes.", "find doneArguments1Resultfirst", "find doneArguments2Resultsecond", "Yes.", "Finished: stop"},
-		{"find no resultArguments1", "find no resultArguments2", "Finished: tool-calls"},
+		{"Yes.", "Used find 1 first", "Used find 2 second", "Yes.", ""},
+		{"find: no result 1", "find: no result 2", "The assistant ended before its answer was complete."},
 	} {
 		b.say("Hello")
 		b.answered()
-		if got := eval[[]string](b, `Array.from(`+lastTurn+`.querySelector(".answer").children, (e) => e.textContent)`); !slices.Equal(got, want) {
-			t.Errorf("the page shows %q, want %q", got, want)
-		}
+		b.wantParts(want...)
 	}
 }
 
@@ -290,44 +304,50 @@ func TestBrowserLetsVisitorsScroll(t *testing.T) {
 	events := make(steps)
 	server := sandboxtest.NewServer(t, sandbox.Options{OnEvent: events.wait})
 	b.open(sitetest.Serve(t, examplePage(t, server.URL, "")).Plain)
-	const atEnd = `(() => { const s = document.querySelector("#scroller"); return s.scrollHeight - s.clientHeight - s.scrollTop < 16; })()`
+	const atEnd = `(() => { const s = ui("#scroller"); return s.scrollHeight - s.clientHeight - s.scrollTop < 16; })()`
 	more := func() {
 		for range 10 {
 			events <- struct{}{}
 		}
 	}
-	shown := func(n int) string { return fmt.Sprintf(lastTurn+`?.textContent.includes("event %d\n")`, n) }
+	shown := func(n int) string { return fmt.Sprintf(lastTurn+`?.textContent.match(/event %d\b/)`, n) }
 	b.say("/events 100")
 	for n := 10; n <= 60; n += 10 {
 		more()
 		b.eventually(shown(n))
 		b.eventually(atEnd)
 	}
-	top := eval[float64](b, `(document.querySelector("#scroller").scrollTop -= 200, document.querySelector("#scroller").scrollTop)`)
+	top := eval[float64](b, `(ui("#scroller").scrollTop -= 200, ui("#scroller").scrollTop)`)
 	b.eventually(`!` + atEnd)
 	more()
 	b.eventually(shown(70))
-	if got := eval[float64](b, `new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(document.querySelector("#scroller").scrollTop))))`); got != top {
+	if got := eval[float64](b, `new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(ui("#scroller").scrollTop))))`); got != top {
 		t.Errorf("the page has scrolled from %g to %g by itself", top, got)
 	}
-	eval[chromedp.Void](b, `document.querySelector("#scroller").scrollTop = 1e6`)
+	eval[chromedp.Void](b, `ui("#scroller").scrollTop = 1e6`)
 	b.eventually(atEnd)
 	more()
 	b.eventually(shown(80))
 	b.eventually(atEnd)
-	perform(b, chromedp.Click(chromedp.CSS("#stop")))
+	b.click("#stop")
 }
 
-// After a while the page empties its announcement, so that a screen reader does not find the answer twice.
+// After a while the page empties its announcements, so that a screen reader does not find the answer twice.
 func TestBrowserFallsSilent(t *testing.T) {
 	b := openBrowser(t)
-	b.onNewPage(`globalThis.setTimeout = (callback) => { globalThis.fallSilent = callback; }`)
+	b.onNewPage(`
+		const wait = globalThis.setTimeout;
+		globalThis.setTimeout = (callback, milliseconds) => {
+			if (milliseconds < 10_000) return wait(callback, milliseconds);
+			globalThis.fallSilent = callback;
+		};
+	`)
 	site := newScriptedSite(t, sends(someDelta+goodEnd))
 	b.open(sitetest.Serve(t, examplePage(t, site.url, sitetest.Once)).Plain)
 	b.say("Hello")
-	b.eventually(`document.querySelector("#announcer").textContent.includes("Yes.")`)
+	b.eventually(`ui("#announcer").textContent.includes("Yes.")`)
 	eval[chromedp.Void](b, `fallSilent()`)
-	if got := eval[string](b, `document.querySelector("#announcer").textContent`); got != "" {
+	if got := eval[string](b, `ui("#announcer").textContent`); got != "" {
 		t.Errorf("the announcer still says %q", got)
 	}
 }

@@ -23,26 +23,27 @@ func TestFirefoxKeepsTheConversation(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	s := sitetest.Serve(t, examplePage(t, server.URL, ""))
 	f.command("open", s.Plain)
+	f.eventually(drawn)
 	write := func(text string) {
 		t.Helper()
 		f.command("run", fmt.Sprintf(`{
-			const box = document.querySelector("#question");
+			const box = ui("#question");
 			box.value = %q;
 			box.dispatchEvent(new Event("input"));
 		}`, text))
 	}
-	const shown = `document.querySelector("#log").innerHTML`
-	const writing = `document.querySelector(".text")?.textContent.includes("event %d\n") && !document.querySelector("#stop").hidden`
+	const shown = `ui("#log")?.innerHTML`
+	const writing = `ui(".text")?.textContent.match(/event %d\b/) && !ui("#stop").hidden`
 
 	write("/drip 80 20ms /endless")
-	f.command("run", `document.querySelector("#send").click()`)
+	f.command("run", `ui("#send").click()`)
 	f.eventually(fmt.Sprintf(writing, 5))
 	write("A draft")
 	f.command("reload", nil)
 	f.eventually(fmt.Sprintf(writing, 10))
-	f.eventually(`document.querySelector("#question").value === "A draft"`)
-	f.command("run", `document.querySelector("#stop").click()`)
-	f.eventually(`document.querySelector(".end")?.textContent === "Stopped. Try again"`)
+	f.eventually(`ui("#question").value === "A draft"`)
+	f.command("run", `ui("#stop").click()`)
+	f.eventually(`ui(".end .line")?.textContent === "Stopped."`)
 	upstream := server.Request(t, 0)
 	upstream.Wait(t)
 	if !upstream.Canceled() {
@@ -52,26 +53,30 @@ func TestFirefoxKeepsTheConversation(t *testing.T) {
 	before := f.command("run", shown)
 	f.command("reload", nil)
 	f.eventually(fmt.Sprintf("%s === %s", shown, before))
-	f.command("open", s.Plain+"/icon.svg")
+	f.command("open", s.Plain+"/illumichat.js")
 	f.goBack()
 	f.eventually(fmt.Sprintf("%s === %s", shown, before))
 	f.wantNoWrongs()
 }
 
-// A page that returns by the Back button does not show its conversation to a visitor who has signed in meanwhile.
+// A page that returns by the Back button does not show its conversation to a visitor who has signed in meanwhile, not even if it
+// was loaded anew before.
 func TestFirefoxGoesBackToNobodyElsesConversation(t *testing.T) {
 	f := openFirefox(t)
 	site := newScriptedSite(t, sends(someDelta+goodEnd))
 	s := sitetest.Serve(t, siteWithLogin(examplePage(t, site.url, "resume {\nowner {http.request.cookie.user}\n}")))
 	f.command("open", s.Plain+"/login?user=alice")
 	f.command("open", s.Plain)
+	f.eventually(drawn)
 	f.command("run", `{
-		document.querySelector("#question").value = "Secret of Alice";
-		document.querySelector("#composer").requestSubmit();
+		ui("#question").value = "Secret of Alice";
+		ui("#composer").requestSubmit();
 	}`)
-	f.eventually(`document.querySelector(".end")`)
+	f.eventually(`ui(".end")`)
+	f.command("reload", nil)
+	f.eventually(`ui(".end")`)
 	f.command("open", s.Plain+"/login?user=bob")
 	f.goBack()
-	f.eventually(`document.querySelector("#log")?.textContent === ""`)
+	f.eventually(`ui("#log")?.textContent === ""`)
 	f.wantNoWrongs()
 }

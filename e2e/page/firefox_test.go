@@ -28,7 +28,7 @@ func openFirefox(tb testing.TB) *firefox {
 	program := require.Program(tb, "firefox-esr", "firefox")
 	requirePackages(tb, packages)
 	// Firefox would outlive a script that is killed. At the end of its input, the script closes Firefox.
-	return &firefox{tb, startScriptGently(tb, firefoxPatience, packages+"/firefox.mjs", program)}
+	return &firefox{tb, startScriptGently(tb, firefoxPatience, packages+"/firefox.mjs", program, uiScript)}
 }
 
 // command lets Firefox do something, and returns its value.

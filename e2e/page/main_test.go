@@ -9,4 +9,4 @@ import (
 	_ "github.com/illumichat/caddy-illumichat/store/redisstore"
 )
 
-func TestMain(m *testing.M) { sitetest.Main(m) }
+func TestMain(m *testing.M) { sitetest.Main(m, closeShared) }

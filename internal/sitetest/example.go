@@ -236,42 +236,40 @@ func WantAnswer(t *testing.T, resp *http.Response) {
 	}
 }
 
-// WantPage checks that a site serves the files of example/site, and those to which its symbolic links lead.
-func (e *RunningExample) WantPage(t *testing.T, origin string, header ...string) {
+var (
+	chatOfPage = regexp.MustCompile(`<illumichat-chat mode="page" url="([^"]+)"`)
+	fileOfPage = regexp.MustCompile(`(?:src|href)="([^"]+)"`)
+)
+
+// WantPage checks that the chat page is at a URL that ends with a slash, and that it finds all of its files and asks the given
+// chat. It checks the page's policy, too.
+func (e *RunningExample) WantPage(t *testing.T, url, chat string, header ...string) {
 	t.Helper()
-	for _, file := range pageFiles(t, "") {
-		path := "/" + strings.TrimSuffix(file, "index.html")
-		resp := e.Get(t, origin+path, header...)
-		if body := ReadAll(t, resp); resp.StatusCode != http.StatusOK || body != ReadExample(t, "site/"+file) {
-			t.Errorf("%s: got %s, %.100q", path, resp.Status, body)
+	resp := e.Get(t, url, header...)
+	page := ReadAll(t, resp)
+	found := chatOfPage.FindStringSubmatch(page)
+	files := fileOfPage.FindAllStringSubmatch(page, -1)
+	if resp.StatusCode != http.StatusOK || found == nil || found[1] != e.Ports.Replace(chat) || len(files) < 3 {
+		t.Errorf("%s: got %s, %q, want a page that asks %s", url, resp.Status, page, chat)
+	}
+	for _, file := range files {
+		resp := e.Get(t, url+file[1], header...)
+		if body := ReadAll(t, resp); resp.StatusCode != http.StatusOK || body == "" || !strings.Contains(resp.Header.Get("Cache-Control"), "immutable") {
+			t.Errorf("%s: got %s, %v, %.100q", url+file[1], resp.Status, resp.Header, body)
 		}
+	}
+	connect := "'self'"
+	if origin, ok := strings.CutSuffix(e.Ports.Replace(chat), ChatPath); ok && origin != "" {
+		connect = origin
+	}
+	policies := strings.Join(resp.Header.Values("Content-Security-Policy"), "\n")
+	if !strings.Contains(policies, "; connect-src "+connect+"; ") || !strings.Contains(policies, "; trusted-types 'none'") {
+		t.Errorf("%s: the policy is %q", url, policies)
 	}
 }
 
-// pageFiles returns the files in a folder of example/site, as paths relative to it.
-func pageFiles(t *testing.T, folder string) (files []string) {
-	t.Helper()
-	entries, err := os.ReadDir(path.Join("example/site", folder))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, entry := range entries {
-		file := path.Join(folder, entry.Name())
-		info, err := os.Stat(path.Join("example/site", file))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if info.IsDir() {
-			files = append(files, pageFiles(t, file)...)
-		} else {
-			files = append(files, file)
-		}
-	}
-	return files
-}
-
-// WantPolicy checks the headers that protect the page of a site: the Content-Security-Policy, with connect as its connect-src,
-// and X-Content-Type-Options.
+// WantPolicy checks the headers that protect a site's own page: the Content-Security-Policy, with connect as its connect-src, and
+// X-Content-Type-Options.
 func (e *RunningExample) WantPolicy(t *testing.T, origin, connect string, header ...string) {
 	t.Helper()
 	resp := e.Get(t, origin+"/", header...)

@@ -25,8 +25,8 @@ import (
 const caddyConfig = "ILLUMICHAT_TEST_CADDY_CONFIG"
 
 // Main is the TestMain of a package. In a process that Run or Start has started, it runs Caddy, and in one of Command, that
-// command. Otherwise it changes to the module's top directory and runs the tests there.
-func Main(m *testing.M) {
+// command. Otherwise it changes to the module's top directory, runs the tests there, and then the cleanups.
+func Main(m *testing.M, cleanups ...func()) {
 	if args := os.Getenv(caddyArgs); args != "" {
 		runCommand(args, caddycmd.Main)
 		return
@@ -39,7 +39,11 @@ func Main(m *testing.M) {
 	if err := changeToTop(); err != nil {
 		panic(err)
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	for _, cleanup := range cleanups {
+		cleanup()
+	}
+	os.Exit(code)
 }
 
 // changeToTop changes to the directory of the module's go.mod.

@@ -9,15 +9,11 @@ import (
 	"github.com/illumichat/caddy-illumichat/sandbox"
 )
 
-// SandboxText returns the text of the sandbox's usual answer, which quotes said. It reads the answer without the page's client.
+// SandboxText returns the text of the sandbox's usual answer, which quotes said.
 func SandboxText(tb testing.TB, said string) string {
 	tb.Helper()
-	r := httptest.NewRequestWithContext(tb.Context(), http.MethodPost, ChatPath, strings.NewReader(Hello))
-	r.Header.Set("Content-Type", "application/json")
-	w := httptest.NewRecorder()
-	BareChat().ServeHTTP(w, r)
 	var text strings.Builder
-	for _, e := range DecodeEvents(tb, w.Body.String()) {
+	for _, e := range SandboxEvents(tb) {
 		text.WriteString(e.TextDelta)
 	}
 	const quoted = "“Hello”"
@@ -25,6 +21,16 @@ func SandboxText(tb testing.TB, said string) string {
 		tb.Fatalf("the answer does not quote the question once: %q", text.String())
 	}
 	return strings.Replace(text.String(), quoted, "“"+said+"”", 1)
+}
+
+// SandboxEvents returns the events of the sandbox's usual answer to "Hello". It reads the answer without the page's client.
+func SandboxEvents(tb testing.TB) []Event {
+	tb.Helper()
+	r := httptest.NewRequestWithContext(tb.Context(), http.MethodPost, ChatPath, strings.NewReader(Hello))
+	r.Header.Set("Content-Type", "application/json")
+	w := httptest.NewRecorder()
+	BareChat().ServeHTTP(w, r)
+	return DecodeEvents(tb, w.Body.String())
 }
 
 // BareChat returns a chat endpoint with nothing between the page and the sandbox, so a broken answer reaches the page as it is.

@@ -1,6 +1,6 @@
 // A whole chat in a few lines. The client keeps the conversation.
 
-import { Chat } from './illumichat.js';
+import { Chat } from './chat/illumichat.js';
 
 const chat = new Chat('http://chat.localhost:8081/api/chat-proxy');
 
