@@ -248,9 +248,10 @@ export class IllumichatChat extends Base {
 	#newPanel(words, chat, signal) {
 		const bubble = this.mode === 'bubble';
 		const isHidden = () => bubble && !this.open;
+		const lang = this.#language();
 		return new Panel({
 			words, chat, signal, isHidden,
-			lang: sameLanguage(this.#language(), words.lang) ? undefined : this.#language(),
+			lang: words.isIn(lang) ? undefined : lang,
 			texts: this.#texts(),
 			isPage: this.mode === 'page',
 			emit: (name, detail) => {
@@ -274,7 +275,7 @@ export class IllumichatChat extends Base {
 		const { fetch: request = fetch } = this.#options;
 		const assistantId = this.getAttribute('assistant') ?? undefined;
 		return {
-			storageKey: this.getAttribute('storage-key') ?? [defaultStorageKey, ...(assistantId ? [assistantId] : [])].join(' '),
+			storageKey: this.getAttribute('storage-key') ?? (assistantId ? `${defaultStorageKey}:${assistantId}` : defaultStorageKey),
 			assistantId,
 			owner: this.getAttribute('owner') ?? undefined,
 			...this.#options,
@@ -314,16 +315,6 @@ export class IllumichatChat extends Base {
 	#emit(name, detail) {
 		this.dispatchEvent(new CustomEvent(`illumichat-${name}`, { detail, bubbles: true, composed: true }));
 	}
-}
-
-/**
- * Reports whether two BCP 47 tags are of one language.
- *
- * @param {string} a
- * @param {string} b
- */
-function sameLanguage(a, b) {
-	return a.split(/[-_]/, 1)[0].toLowerCase() === b.split('-', 1)[0];
 }
 
 /**

@@ -98,41 +98,30 @@ func (h *Handler) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
 }
 
 func (h *Handler) unmarshalSubdirective(d *caddyfile.Dispenser, name string) error {
-	switch name {
-	case "chat":
-		return unmarshalWord(d, &h.Chat, checkChat)
-	case "assistant":
-		return unmarshalWord(d, &h.Assistant, checkText)
-	case "title":
-		return unmarshalWord(d, &h.Title, checkText)
-	case "greeting":
-		return unmarshalWord(d, &h.Greeting, checkText)
-	case "suggestions":
+	if name == "suggestions" {
 		return h.unmarshalSuggestions(d)
-	case "lang":
-		return unmarshalWord(d, &h.Lang, checkLang)
-	case "theme":
-		return unmarshalWord(d, &h.Theme, checkText)
-	case "csp":
-		return unmarshalWord(d, &h.CSP, checkCSP)
+	}
+	for _, o := range h.options() {
+		if o.name == name {
+			return unmarshalWord(d, o)
+		}
 	}
 	return d.Errf("unrecognized subdirective '%s'%s", values.Printable(name), didYouMean(name))
 }
 
-// unmarshalWord reads the only argument of the option at d. It returns an error if check rejects it.
-func unmarshalWord(d *caddyfile.Dispenser, value *string, check func(string) error) error {
-	name := d.Val()
-	word, err := values.OneArg(d, examples[name])
+// unmarshalWord reads the only argument of the option at d.
+func unmarshalWord(d *caddyfile.Dispenser, o option) error {
+	word, err := values.OneArg(d, examples[o.name])
 	switch {
 	case err != nil:
 		return err
 	case word == "":
-		return d.Errf("%s is empty; an example is: %s", name, examples[name])
+		return d.Errf("%s is empty; an example is: %s", o.name, examples[o.name])
 	}
-	if err := check(word); err != nil {
-		return d.Errf("%s: %w", name, err)
+	if err := o.check(word); err != nil {
+		return d.Errf("%s: %w", o.name, err)
 	}
-	*value = word
+	*o.value = word
 	return nil
 }
 

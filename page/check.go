@@ -25,25 +25,38 @@ const defaultLang = "en"
 // maxTheme is how many bytes a theme may have: more than any theme needs, and less than a wrong file may have.
 const maxTheme = 1 << 20
 
+// option is an option of one word.
+type option struct {
+	name  string
+	value *string
+	check func(string) error
+}
+
+// options returns the options of one word.
+func (h *Handler) options() []option {
+	return []option{
+		{"chat", &h.Chat, checkChat},
+		{"assistant", &h.Assistant, checkText},
+		{"title", &h.Title, checkText},
+		{"greeting", &h.Greeting, checkText},
+		{"lang", &h.Lang, checkLang},
+		{"theme", &h.Theme, checkText},
+		{"csp", &h.CSP, checkCSP},
+	}
+}
+
 // check returns an error for the first option whose value is wrong.
 func (h *Handler) check() error {
-	for _, option := range []struct {
-		name string
-		err  error
-	}{
-		{"path", checkPath(h.Path)},
-		{"chat", checkChat(h.Chat)},
-		{"assistant", checkText(h.Assistant)},
-		{"title", checkText(h.Title)},
-		{"greeting", checkText(h.Greeting)},
-		{"suggestions", checkTexts(h.Suggestions)},
-		{"lang", checkLang(h.Lang)},
-		{"theme", checkText(h.Theme)},
-		{"csp", checkCSP(h.CSP)},
-	} {
-		if option.err != nil {
-			return fmt.Errorf("%s: %w", option.name, option.err)
+	if err := checkPath(h.Path); err != nil {
+		return fmt.Errorf("path: %w", err)
+	}
+	for _, o := range h.options() {
+		if err := o.check(*o.value); err != nil {
+			return fmt.Errorf("%s: %w", o.name, err)
 		}
+	}
+	if err := checkTexts(h.Suggestions); err != nil {
+		return fmt.Errorf("suggestions: %w", err)
 	}
 	return nil
 }

@@ -26,7 +26,7 @@ type site struct {
 	policy  string          // the page's Content-Security-Policy; "" for none
 }
 
-// content is what the page shows. URLs are relative to the page.
+// content holds the texts and the URLs of the page. URLs are relative to the page.
 type content struct {
 	Lang, Dir, Title, NoScript         string
 	Chat, Assistant, Heading, Greeting string
@@ -57,7 +57,7 @@ func (h *Handler) newSite() (*site, error) {
 	if err := layout.Execute(&html, page); err != nil {
 		return nil, fmt.Errorf("making the page: %w", err)
 	}
-	// Browsers keep the policy of a page that has not changed, so the policy is a part of what changes.
+	// A browser keeps the policy of a page whose ETag is the same, so the ETag covers the policy.
 	s.files.add(pageName, revalidate, html.Bytes(), s.policy)
 	return s, nil
 }

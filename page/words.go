@@ -4,7 +4,7 @@ import (
 	"golang.org/x/text/language"
 )
 
-// words are what the page itself says. All else is the element's.
+// words holds the page's own texts. The element has all others.
 type words struct{ title, noScript string }
 
 // wordsByLang has the languages that the element speaks.

@@ -75,6 +75,12 @@ export class AnswerView {
 		this.#pauseTimer = setTimeout(() => { this.#pause.textContent = then; }, seconds * 1000);
 	}
 
+	/** Removes the line that says what the answer waits for. */
+	stopWaiting() {
+		clearTimeout(this.#pauseTimer);
+		this.#pause.remove();
+	}
+
 	/**
 	 * Says something about the answer, above it.
 	 *
@@ -92,7 +98,7 @@ export class AnswerView {
 	 */
 	show(event) {
 		if (this.#ended) return;
-		this.resume();
+		this.stopWaiting();
 		this.#sources.push(...sourcesOf(event));
 		switch (event.type) {
 			case 'text-delta':
@@ -116,7 +122,7 @@ export class AnswerView {
 	async end({ kind }, footer) {
 		if (this.#ended) return;
 		this.#ended = true;
-		this.resume();
+		this.stopWaiting();
 		await this.#endText();
 		for (const call of this.#calls) call.giveUp();
 		this.#calls = [];
@@ -174,11 +180,5 @@ export class AnswerView {
 	#callOf({ toolName, toolCallId }) {
 		const sameId = this.#calls.find(({ id }) => id !== undefined && id === toolCallId);
 		return sameId ?? this.#calls.find(({ id, name }) => name === toolName && (id === undefined || toolCallId === undefined));
-	}
-
-	/** Removes the line that says what the answer waits for. */
-	resume() {
-		clearTimeout(this.#pauseTimer);
-		this.#pause.remove();
 	}
 }

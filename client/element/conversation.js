@@ -172,7 +172,7 @@ export class Conversation {
 		try {
 			for await (const event of ask({ signal: mine.signal, onRetry, onReconnect, onShorten })) {
 				if (settled) continue;
-				view.answer.resume();
+				view.answer.stopWaiting();
 				next.show(event);
 				// An answer that comes again replaces what is shown when it has come as far.
 				if (next !== view.answer && next.text.length >= view.answer.text.length) view.replace(next);

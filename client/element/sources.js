@@ -1,3 +1,4 @@
+import { leadOutside, safeUrl } from '../markdown/inline-nodes.js';
 import { create } from './dom.js';
 
 /** A page that an answer names as its source. @typedef {{ url: string, title: string }} Source */
@@ -13,17 +14,10 @@ export function sourcesOf(event) {
 	const found = event.type === 'source' || event.type === 'source-url' ? [event.source ?? event] : event.sources;
 	if (!Array.isArray(found)) return [];
 	return found.flatMap((source) => {
-		const url = webAddress(source?.url ?? source);
+		const url = safeUrl(String(source?.url ?? source));
 		if (!url) return [];
-		return { url: url.href, title: typeof source.title === 'string' && source.title.trim() ? source.title : url.host };
+		return { url, title: typeof source.title === 'string' && source.title.trim() ? source.title : new URL(url).host || url };
 	});
-}
-
-/** @param {unknown} text */
-function webAddress(text) {
-	if (typeof text !== 'string' || !URL.canParse(text)) return undefined;
-	const url = new URL(text);
-	return url.protocol === 'https:' || url.protocol === 'http:' ? url : undefined;
 }
 
 /**
@@ -34,7 +28,10 @@ function webAddress(text) {
  */
 export function listSources(title, sources) {
 	const byUrl = new Map(sources.map((source) => [source.url, source]));
-	const links = Array.from(byUrl.values(), ({ url, title }) => create('li', {},
-		create('a', { href: url, target: '_blank', rel: 'noopener noreferrer nofollow ugc', dir: 'auto' }, title)));
+	const links = Array.from(byUrl.values(), ({ url, title }) => {
+		const link = create('a', { href: url, dir: 'auto' }, title);
+		leadOutside(link);
+		return create('li', {}, link);
+	});
 	return create('div', { class: 'sources' }, create('p', { class: 'label' }, title), create('ol', {}, ...links));
 }

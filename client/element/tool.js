@@ -1,3 +1,4 @@
+import { focusWhileScrolling } from '../markdown/scroll.js';
 import { copyButton } from './clipboard.js';
 import { create } from './dom.js';
 import { describeTool } from './tools.js';
@@ -77,13 +78,7 @@ export class Tool {
 	#showDetails() {
 		if (!this.element.open) return;
 		if (!this.#box.isConnected) this.element.append(this.#box);
-		for (const [label, value] of this.#details.splice(0)) {
-			const row = this.#row(label, value);
-			this.#box.append(row);
-			const pre = row.querySelector('pre');
-			// The keyboard must reach what scrolls, and need not stop at anything else.
-			if (pre && pre.scrollHeight > pre.clientHeight) pre.tabIndex = 0;
-		}
+		this.#box.append(...this.#details.splice(0).map(([label, value]) => this.#row(label, value)));
 	}
 
 	/**
@@ -93,9 +88,11 @@ export class Tool {
 	#row(label, value) {
 		const text = typeof value === 'string' ? value : JSON.stringify(value, null, 2);
 		const shown = text.length > mostShown ? `${text.slice(0, mostShown)}…` : text;
+		const pre = create('pre', { dir: 'ltr' }, shown);
+		focusWhileScrolling(pre, label);
 		return create('div', { class: 'value' },
 			create('span', { class: 'label' }, label),
-			create('pre', { role: 'group', 'aria-label': label, dir: 'ltr' }, shown),
+			pre,
 			copyButton(this.#words, this.#words.say('copy'), () => text, this.#announce));
 	}
 }

@@ -31,6 +31,7 @@ export class Words {
 	/** The direction of its script. @type {'ltr' | 'rtl'} */
 	dir;
 
+	#language;
 	#strings;
 	#number;
 	#plural;
@@ -42,6 +43,7 @@ export class Words {
 	 */
 	constructor(locale, strings) {
 		this.lang = locale.toString();
+		this.#language = locale.language;
 		this.dir = rightToLeft.has(locale.maximize().script ?? '') ? 'rtl' : 'ltr';
 		this.#strings = strings;
 		this.#number = new Intl.NumberFormat(locale);
@@ -80,6 +82,15 @@ export class Words {
 	 */
 	tool(name) {
 		return Object.hasOwn(this.#strings.tools, name) ? this.#strings.tools[name] : undefined;
+	}
+
+	/**
+	 * Reports whether the texts are in a language.
+	 *
+	 * @param {string} lang a BCP 47 tag
+	 */
+	isIn(lang) {
+		return localeOf(lang).language === this.#language;
 	}
 
 	/** @param {number} value */

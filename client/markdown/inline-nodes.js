@@ -57,7 +57,7 @@ function asShown({ type, text = '', children = [], href = '', title = '' }, cont
  *
  * @param {string} href
  */
-function safeUrl(href) {
+export function safeUrl(href) {
 	if (!URL.canParse(href)) return undefined;
 	const url = new URL(href);
 	return ['http:', 'https:', 'mailto:'].includes(url.protocol) ? url.href : undefined;
@@ -144,6 +144,15 @@ function setLink(link, { href = '', title = '' }) {
 	if (link.getAttribute('href') !== href) link.setAttribute('href', href);
 	if (title) link.title = title;
 	else link.removeAttribute('title');
+	leadOutside(link);
+}
+
+/**
+ * Makes a link open in a tab of its own, which learns nothing of the page. Search engines do not take it for a recommendation.
+ *
+ * @param {HTMLAnchorElement} link
+ */
+export function leadOutside(link) {
 	link.rel = 'noopener noreferrer nofollow ugc';
 	link.target = '_blank';
 }

@@ -52,10 +52,13 @@ func TestBrowserOnTheServedPage(t *testing.T) {
 		t.Error("the element of /chat/element.js is another one")
 	}
 	// Whichever module a page imports, there is one copy of each class.
-	for _, name := range []string{"element.js", "ai-sdk.js"} {
-		got := eval[bool](b, fmt.Sprintf(`Promise.all([import("/chat/illumichat.js"), import("/chat/%s")]).then(([core, other]) =>
-			Object.keys(other).length > 0 && (!other.ChatError || other.ChatError === core.ChatError))`, name))
-		if !got {
+	eval[any](b, `void document.body.append(document.createElement("illumichat-chat"))`)
+	b.eventually(`document.querySelector("illumichat-chat").chat`)
+	for name, same := range map[string]string{
+		"element.js": `document.querySelector("illumichat-chat").chat.constructor === core.Chat`,
+		"ai-sdk.js":  `other.ChatError === core.ChatError`,
+	} {
+		if !eval[bool](b, fmt.Sprintf(`Promise.all([import("/chat/illumichat.js"), import("/chat/%s")]).then(([core, other]) => %s)`, name, same)) {
 			t.Errorf("%s has another copy of the client", name)
 		}
 	}

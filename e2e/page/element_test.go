@@ -12,6 +12,8 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
+	"github.com/illumichat/caddy-illumichat/sandbox"
+	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
 )
 
 // These tests are of what a visitor can do with the chat beyond asking and reading.
@@ -120,7 +122,22 @@ func TestBrowserAsksTheLastQuestionAgain(t *testing.T) {
 	}
 }
 
-// A visitor can begin a new chat. The old one is gone, also after a reload, and an answer on its way is stopped.
+// A new chat stops the answer of the old one, although the site would let it go on.
+func TestBrowserStopsForANewChat(t *testing.T) {
+	b := openBrowser(t)
+	server := sandboxtest.NewServer(t, sandbox.Options{})
+	b.open(sitetest.Serve(t, sitetest.ChatTo(server, "resume")+"\nillumichat_page /chat*").Plain + "/chat/")
+	b.say("/stall 3")
+	b.eventually(lastTurn + `?.querySelector(".text")?.textContent`)
+	b.click(".new")
+	asked := server.Request(t, 0)
+	asked.Wait(t)
+	if !asked.Canceled() {
+		t.Error("the upstream goes on with the answer")
+	}
+}
+
+// A visitor can begin a new chat. The old one is gone, also after a reload.
 func TestBrowserBeginsANewChat(t *testing.T) {
 	b := openBrowser(t)
 	site := newScriptedSite(t, answers("One."), stalls(says("Two.")), answers("Three."))
