@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
@@ -70,12 +71,15 @@ func serveWithDeadline(t *testing.T, timeouts, directives string) *sitetest.Site
 	return s
 }
 
-// longAnswer is a complete answer that a visitor who reads slowly needs seconds for.
-var longAnswer = strings.Repeat(`data: "`+strings.Repeat("x", 8000)+"\"\n\n", 8000) + sitetest.Finish
+// longAnswer returns a complete answer that a visitor who reads slowly needs seconds for. It is not made when the program starts,
+// because each Caddy process of a test is the same program, and 64 MB cost it more than everything else does.
+var longAnswer = sync.OnceValue(func() string {
+	return strings.Repeat(`data: "`+strings.Repeat("x", 8000)+"\"\n\n", 8000) + sitetest.Finish
+})
 
 // The access log does not blame a visitor whose stream the server's deadline cuts, even if no finish could be sent.
 func TestWhoIsBlamed(t *testing.T) {
-	upstream := serveAnswer(t, longAnswer)
+	upstream := serveAnswer(t, longAnswer())
 	for name, subdirectives := range map[string]string{"": "", "with resume": resumeLong} {
 		t.Run(name, func(t *testing.T) {
 			s := serveWithDeadline(t, "write 1s", "log\n"+sitetest.ChatToURL(upstream, subdirectives))

@@ -89,7 +89,7 @@ func TestExitTellsListeners(t *testing.T) {
 // When Caddy exits, a visitor who is still reading a complete answer gets a finish, too.
 func TestExitTellsWhoStillReads(t *testing.T) {
 	s := sitetest.New(t, "grace_period 2s")
-	caddy := sitetest.Run(t, s, sitetest.ChatToURL(serveAnswer(t, longAnswer), resumeLong))
+	caddy := sitetest.Run(t, s, sitetest.ChatToURL(serveAnswer(t, longAnswer()), resumeLong))
 	resp := s.Ask(sitetest.Hello)
 	sitetest.Eventually(t, "the upstream has sent all", func() bool {
 		_, text, _ := caddy.Ask(t, http.MethodGet, "/metrics", nil)
@@ -279,7 +279,7 @@ func TestHardWriteDeadlineOfWhoAsked(t *testing.T) {
 // max_duration bounds a visitor who listens, from the visitor's own request on. A visitor who reads a complete answer
 // slowly gives the slot back.
 func TestMaxDurationOfListeners(t *testing.T) {
-	s := sitetest.Serve(t, "log\n"+sitetest.ChatToURL(serveAnswer(t, longAnswer), "max_duration 2s\nmax_streams 3\n"+resumeLong))
+	s := sitetest.Serve(t, "log\n"+sitetest.ChatToURL(serveAnswer(t, longAnswer()), "max_duration 2s\nmax_streams 3\n"+resumeLong))
 	first := s.Ask(sitetest.Hello)
 	sitetest.Eventually(t, "the upstream has sent all", func() bool { return openExchangeCount() == 0 })
 	id := first.Header.Get("Illumichat-Stream")

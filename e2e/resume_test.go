@@ -531,13 +531,13 @@ func TestVisitorWhoAskedDoesNotRead(t *testing.T) {
 
 // A listener who comes while the only other visitor does not read gets the answer without waiting for that one.
 func TestListenerComesWhileAWriteBlocks(t *testing.T) {
-	upstream := serveAnswer(t, longAnswer)
+	upstream := serveAnswer(t, longAnswer())
 	s := sitetest.ServeWith(t, "grace_period 1ms", sitetest.ChatToURL(upstream, "write_timeout 1h\nheartbeat off\nresume {\nmax_size 256MiB\nmax_total 256MiB\n}"))
 	resp := s.Ask(sitetest.Hello) // which is not read
 	id := resp.Header.Get("Illumichat-Stream")
 	time.Sleep(200 * time.Millisecond) // until the connection's buffers are full; if they are not, the test proves less
-	if got := sitetest.ReadAll(t, s.GoOn(t, id, 0)); len(got) < len(longAnswer) {
-		t.Errorf("the listener got %d of %d bytes", len(got), len(longAnswer))
+	if got := sitetest.ReadAll(t, s.GoOn(t, id, 0)); len(got) < len(longAnswer()) {
+		t.Errorf("the listener got %d of %d bytes", len(got), len(longAnswer()))
 	}
 }
 
