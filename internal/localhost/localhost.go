@@ -15,9 +15,15 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
+
+// nextPort is the number of the port that Ports tries next, modulo 10,000.
+var nextPort atomic.Uint32
+
+func init() { nextPort.Store(mathrand.Uint32N(10_000)) }
 
 // Port returns a port that is free.
 func Port(tb testing.TB) int {
@@ -26,11 +32,12 @@ func Port(tb testing.TB) int {
 }
 
 // Ports returns n different free ports of 127.0.0.1, from 20000 to 29999. Operating systems do not assign ports of that range
-// by themselves. Otherwise any outgoing connection could take a port before the test listens on it.
+// by themselves. Otherwise any outgoing connection could take a port before the test listens on it. For the same reason, tests
+// that run at once get different ports: they are counted up, from a random one on.
 func Ports(tb testing.TB, n int) (ports []int) {
 	tb.Helper()
 	for tries := 0; len(ports) < n; tries++ {
-		port := 20_000 + mathrand.IntN(10_000)
+		port := 20_000 + int(nextPort.Add(1)%10_000)
 		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err != nil {
 			if tries == 1000 {
