@@ -39,14 +39,17 @@ export class ChatError extends Error {
 /** The connection of an answer was lost. The answer itself may go on. */
 export class LostConnection extends ChatError {}
 
-/** The statuses that another attempt may get past. A 504 is not one: the question has waited long enough. */
+/** The statuses that another attempt may get past. A 504 is not one of them: see `lasting`. */
 const passingStatuses = [429, 500, 502, 503];
 
 /** The codes that may end one answer before its first event, and not the next one. */
 const passing = /^(?:(?:unreachable|broken|closed|shutting_down):|stalled:connection$)/;
 
-/** The codes that another attempt does not change: the token is refused, a firewall blocks this message, or this is no chat. */
-const lasting = /^(?:unauthorized|blocked|not_chat|redirected):/;
+/**
+ * The codes that another attempt does not change: the token is refused, a firewall blocks this message, or this is no chat. After a
+ * timeout, the question has waited long enough, also if a proxy replaced the status.
+ */
+const lasting = /^(?:unauthorized|blocked|not_chat|redirected|timeout):/;
 
 /** The longest `Retry-After` that the client waits for by itself, in seconds. */
 export const longestPause = 15;

@@ -113,6 +113,7 @@ func TestPageAsksAgain(t *testing.T) {
 		"502":                        {fails(502, "bad_gateway:upstream", ""), 0.5, 1, "bad_gateway:upstream"},
 		"503 in 1 s":                 {fails(503, "overloaded:chat", "1"), 1, 2, "overloaded:chat"},
 		"504":                        {fails(504, "timeout:upstream", ""), 0, 0, "timeout:upstream"},
+		"504 that a proxy replaced":  {fails(503, "timeout:upstream", ""), 0, 0, "timeout:upstream"},
 		"400":                        {fails(400, "bad_request:chat", ""), 0, 0, "bad_request:chat"},
 		"the token is refused":       {fails(502, "unauthorized:upstream", ""), 0, 0, "unauthorized:upstream"},
 		"no answer":                  {hangsUp, 0.5, 1, "unreachable:connection"},
