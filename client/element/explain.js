@@ -18,6 +18,7 @@ const keysByCode = new Map([
 	['unsupported_media_type', 'notAllowed'],
 	['not_found:stream', 'brokeOff'],
 	['bad_request:stream', 'brokeOff'],
+	['bad_request:upstream', 'notAllowed'],
 	['conflict', 'brokeOff'],
 	['timeout:chat', 'sendingTooSlow'],
 	['timeout', 'tooSlow'],
