@@ -44,7 +44,7 @@ func (a adminAPI) Routes() []caddy.AdminRoute {
 
 func (adminAPI) list(w http.ResponseWriter, r *http.Request) error {
 	if r.URL.Path != adminPath && r.URL.Path != adminPathWithoutSlash {
-		return caddy.APIError{HTTPStatus: http.StatusNotFound, Err: fmt.Errorf("there is nothing at %s", r.URL.Path)}
+		return caddy.APIError{HTTPStatus: http.StatusNotFound, Err: fmt.Errorf("nothing is served at %s", r.URL.Path)}
 	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")

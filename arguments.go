@@ -168,7 +168,7 @@ var synonyms = map[string]string{
 	"retries": "retry", "max_connections": "max_streams", "quota": "limit",
 }
 
-// didYouMean returns the end of an error about an option that there is not: the one that may be meant, or nothing.
+// didYouMean returns the end of an error about an unknown option: the option that may be meant, or nothing.
 func didYouMean(name string, options []string) string {
 	if meant := synonyms[strings.ToLower(name)]; slices.Contains(options, meant) {
 		return "; did you mean " + meant + "?"

@@ -28,7 +28,7 @@ var (
 	}
 	errMethodOfResumable = &apierror.Error{
 		Status: http.StatusMethodNotAllowed, Code: apierror.CodeMethodNotAllowed,
-		Text:   "use POST to send a chat, GET to go on with an answer and DELETE to stop one",
+		Text:   "use POST to send a chat, GET to continue an answer and DELETE to stop one",
 		Header: http.Header{"Allow": {"DELETE, GET, POST, OPTIONS"}},
 	}
 )

@@ -30,7 +30,7 @@ const typeJSON = "application/json"
 var errTokenUnusable = &apierror.Error{
 	Status: http.StatusBadGateway, Code: apierror.CodeUnauthorizedUpstream,
 	Text: "the chat is not set up correctly",
-	Hint: "the token's file cannot be used; put the API token there again, no reload is needed",
+	Hint: "the token's file cannot be used; write the API token into the file again; no reload is needed",
 }
 
 // tokenUnusable marks the errors of a token that cannot be read.
@@ -263,7 +263,7 @@ func (ex *exchange) noteRateLimit(status int, header http.Header) {
 			Level:   zapcore.WarnLevel,
 			Kind:    "cool-down of " + ex.record.Label,
 			Message: "the upstream limits the rate of an assistant; until it may be asked again, chats with this assistant are answered 429",
-			Hint:    "set a limit that is lower than the upstream's, or have that raised",
+			Hint:    "set a limit that is lower than the upstream's, or ask IllumiChat to raise theirs",
 		}, zap.Duration("wait", wait))
 	}
 }
@@ -518,7 +518,7 @@ func (ex *exchange) logLeak(l upstream.Leak) {
 		Level:   zapcore.ErrorLevel,
 		Kind:    "leak: " + l.What,
 		Message: "the upstream sent the API token back; " + l.What,
-		Hint:    "revoke the token, and tell IllumiChat",
+		Hint:    "revoke the token, and inform IllumiChat",
 	}, fields...)
 }
 

@@ -73,7 +73,7 @@ const off caddy.Duration = -1
 // `{http.illumichat.events}` | Events sent to the visitor, including the upstream's finish
 // `{http.illumichat.bytes}` | Bytes of the answer sent to the visitor
 // `{http.illumichat.finish_reason}` | The `finishReason` of the finish sent to the visitor
-// `{http.illumichat.dropped}` | Events that the visitor was not sent, because they followed the finish
+// `{http.illumichat.dropped}` | Events that were not sent to the visitor, because they followed the finish
 // `{http.illumichat.after_finish}` | `cut` if the upstream's stream went on for more than 2 s after its finish; what came later is unknown
 // `{http.illumichat.cause}` | Why the answer has no finish from the upstream, such as `closed:upstream` or `left:visitor`
 // `{http.illumichat.code}` | The code of a refusal or error, such as `forbidden:assistant`
@@ -81,8 +81,8 @@ const off caddy.Duration = -1
 // They are set when the request is over. A placeholder without a value is empty.
 type Handler struct {
 	// The API token. It should be a placeholder, `{env.NAME}` or `{file.PATH}`. A literal token is visible in the
-	// config, and the handler logs a warning. A placeholder with other text beside it is refused. A token that is exactly
-	// one `{file.PATH}` is read again for each request, so a rotated secret needs no reload. Required.
+	// config, and the handler logs a warning. A placeholder together with other text is an error.
+	// A token that is exactly one `{file.PATH}` is read again for each request, so a rotated secret needs no reload. Required.
 	Token string `json:"token,omitempty"`
 
 	// The chat API's URL, `http` or `https`, without credentials. It may contain `{env.*}` and `{file.*}` placeholders. An
@@ -92,8 +92,8 @@ type Handler struct {
 	// The ids of the assistants that pages may talk to. A single `*` allows any assistant, and the handler logs
 	// a warning. Ids may be `{env.*}` and `{file.*}` placeholders. If exactly one assistant is configured, ids and
 	// aliases together, or if there is a `default_assistant`, a page may omit `assistantId`. An id with a comma, quotation
-	// marks, `;`, `=`, square brackets or `://` is refused, and so is the
-	// API token, an id of its form, and `other`. Required, unless there are aliases.
+	// marks, `;`, `=`, square brackets or `://` is an error. So is the API token, an id of its form, and `other`.
+	// Required, unless there are aliases.
 	Assistants []string `json:"assistants,omitempty"`
 
 	// Names that pages may use for assistants, so that they need not know the ids: name → assistant id.
@@ -122,9 +122,9 @@ type Handler struct {
 	// browsers. There is no wildcard, and requests from these origins cannot use cookies. Default: none.
 	AllowOrigins []string `json:"allow_origins,omitempty"`
 
-	// Limits on how many chats are sent upstream in a window of time. A chat needs room in all of them. Without limits,
-	// anyone who finds the chat can spend the token's quota. The handler logs that when the config loads. Default:
-	// none.
+	// Limits on how many chats are sent upstream in a window of time. A chat must be within all of them; otherwise it is
+	// answered 429. Without limits, anyone who finds the chat can spend the token's quota, and the handler logs that when
+	// the config loads. Default: none.
 	Limits []Limit `json:"limits,omitempty"`
 
 	// The maximum number of chats open at once; each further one is answered 503. Default: 0, no limit.
@@ -134,7 +134,7 @@ type Handler struct {
 	// default key of `limits` identifies the client. Default: 0, no limit.
 	MaxStreamsPerClient int `json:"max_streams_per_client,omitempty"`
 
-	// How long the visitor's whole request body may take. Default: `30s`.
+	// How long the visitor may take to send the whole request body. Default: `30s`.
 	BodyTimeout caddy.Duration `json:"body_timeout,omitempty"`
 
 	// The longest silence of the upstream before the first event of its answer. A comment ends a silence, as any byte of
@@ -157,20 +157,19 @@ type Handler struct {
 	// `resume`, it also bounds how long a visitor may listen, from the visitor's own request on. Default: `2m`.
 	MaxDuration caddy.Duration `json:"max_duration,omitempty"`
 
-	// How long the stream to the visitor may be silent before a comment is sent. The comment keeps intermediaries from
-	// taking the connection for dead. -1 turns heartbeats off. Default: `15s`.
+	// How long the stream to the visitor may be silent before a comment is sent. The comment keeps proxies from
+	// closing an idle connection. -1 turns heartbeats off. Default: `15s`.
 	Heartbeat caddy.Duration `json:"heartbeat,omitempty"`
 
-	// When to ask the upstream again, as long as nothing has been sent to the visitor.
+	// When to retry a failed request to the upstream. A retry is possible as long as nothing has been sent to the visitor.
 	Retry Retry `json:"retry,omitzero"`
 
 	// Whether to send the upstream a `traceparent` header (W3C Trace Context) with the trace that the `tracing`
-	// directive has begun. Default: false, because the upstream is another company's.
+	// directive has begun. Default: false, because another company operates the upstream.
 	PropagateTrace bool `json:"propagate_trace,omitempty"`
 
-	// How to reach the endpoint: a transport of `reverse_proxy`. For `http`, 1024 idle connections are
-	// kept per host and the write buffer is 1 KiB, unless configured otherwise. `fastcgi`, `proxy_protocol` and
-	// HTTP/3 are refused. Default: `http`.
+	// How to reach the endpoint: a transport of `reverse_proxy`. For `http`, the defaults are 1024 idle connections per host
+	// and a write buffer of 1 KiB. `fastcgi`, `proxy_protocol` and HTTP/3 are errors. Default: `http`.
 	TransportRaw json.RawMessage `json:"transport,omitempty" caddy:"namespace=http.reverse_proxy.transport inline_key=protocol"`
 
 	// Lets visitors resume an answer after its connection is lost. Default: answers cannot be resumed.

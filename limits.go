@@ -36,18 +36,18 @@ const (
 // the least recently used. A client with many addresses has many keys. A public site should therefore also have a limit
 // with one key for all chats.
 type Limit struct {
-	// The maximum number of chats per window and key. Required.
+	// The maximum number of chats per window and key, from 1 to 1000000000. Required.
 	Requests int `json:"requests,omitempty"`
 
 	// The length of the window, from `1s` to `366d`. Required.
 	Window caddy.Duration `json:"window,omitempty"`
 
 	// The key that chats are counted by: a text with placeholders, or a fixed word for one count of all chats, such as
-	// `everyone`. A word that looks like a client, such as `ip` or `per-user`, is refused, and so is a placeholder that has
-	// another value for each request, such as `{time.now}`. An IP address counts
-	// without its zone. An IPv4-mapped one counts as IPv4, and any other IPv6 address as its /64 network. Chats for which
-	// any placeholder is empty share one count. A key over 256 bytes is replaced by its hash. Default:
-	// `{http.vars.client_ip}`, the client's address as the server's `trusted_proxies` determine it.
+	// `everyone`. A word that looks like a client, such as `ip` or `per-user`, is an error. So is a placeholder that has
+	// another value for each request, such as `{time.now}`. An IP address counts without its zone. An IPv4-mapped one counts
+	// as IPv4, and any other IPv6 address as its /64 network. Chats for which any placeholder is empty share one count. A key
+	// over 256 bytes is replaced by its hash. Default: `{http.vars.client_ip}`, the client's address as the server's
+	// `trusted_proxies` determine it.
 	Key string `json:"key,omitempty"`
 
 	key values.Template // the parsed Key
@@ -119,7 +119,7 @@ func (l *Limit) keyOf(r *http.Request, client string) string {
 }
 
 // admit asks the limiter to let r in, a chat with an assistant. id is unique; it is the stream's if the answer becomes
-// one. The limiter tells the client in header how much is left of its limits.
+// one. The limiter sets fields in header that say how much is left of the client's limits.
 func (h *Handler) admit(header http.Header, r *http.Request, assistant, id string) (*limit.Admission, error) {
 	request := limit.Request{ID: id, Client: clientOf(r), Assistant: assistant}
 	var memory [4]string // so that the keys of up to four limits need no allocation
@@ -139,7 +139,7 @@ func (h *Handler) limiterConfig() limit.Config {
 		UsedUp:       h.reportUsedUp,
 		NoClient:     h.reportNoClient,
 		Failed: func(err error) {
-			h.log.Logger().Debug("what a chat has shared could not be released", zap.Error(err))
+			h.log.Logger().Debug("the shared counts of a chat could not be released", zap.Error(err))
 		},
 	}
 	for _, l := range h.Limits {
@@ -159,7 +159,7 @@ func (h *Handler) reportUsedUp(r limit.Rule, emptyKey bool, wait time.Duration) 
 	case emptyKey && r.ByClient:
 		hint = hintNoClient
 	case emptyKey:
-		hint = "all visitors for whom the key is empty have one count; see whether its placeholders are right, " +
+		hint = "all visitors for whom the key is empty share one count; check whether its placeholders are right, " +
 			"and whether the directive that sets them comes before this handler"
 	}
 	h.log.Report(zapcore.WarnLevel, fmt.Sprintf("limit %s %s %t", r.Window, r.Key, emptyKey), "a limit of many visitors together is used up", hint,

@@ -209,7 +209,7 @@ func (l *listening) finishLost(err error) error {
 	if !l.hasBegun && l.after > 0 {
 		l.Begin(http.Header{"Content-Type": {sse.MediaType}})
 	}
-	hint := "see whether the instance that wrote it has ended, or the store was emptied"
+	hint := "check whether the instance that wrote it has ended, or the store was emptied"
 	if errors.Is(err, store.ErrBehind) {
 		hint = "raise max_size if your visitors' connections are slow and answers are that long"
 	}

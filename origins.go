@@ -38,5 +38,5 @@ func (h *Handler) checkShared(header http.Header, shared string) {
 		return
 	}
 	h.log.Report(zapcore.WarnLevel, "unshared", "browsers do not let pages of an allowed origin read the answer",
-		"a header directive with defer, > or - changes Access-Control-Allow-Origin after the chat has set it; keep that directive from the chat's path")
+		"a header directive with defer, > or - changes Access-Control-Allow-Origin after the chat has set it; exclude the chat's path from that directive")
 }

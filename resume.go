@@ -34,42 +34,44 @@ const (
 var (
 	errStreamUnknown = &apierror.Error{
 		Status: http.StatusNotFound, Code: apierror.CodeNotFoundStream,
-		Text: "there is no such answer, or it is kept no longer",
+		Text: "this answer does not exist, or is no longer kept",
 	}
 	errStore = &apierror.Error{
 		Status: http.StatusServiceUnavailable, Code: apierror.CodeUnavailableStore,
 		Text: "the answer cannot be looked up; try again in a moment", Header: apierror.RetryAfterHeader(time.Second),
-		Hint: "see whether the store can be reached",
+		Hint: "check whether the store can be reached",
 	}
 )
 
 // Resume lets visitors continue an answer whose connection they have lost, or stop it. Each answer has the header
 // `Illumichat-Stream: <id>`, and each of its events a line `id: <id>:<n>`. A GET of the handler's path with
-// `Last-Event-ID: <id>:<n>`, or `?stream=<id>&after=<n>`, continues after event n. A DELETE with
+// `Last-Event-ID: <id>:<n>`, or with `?stream=<id>&after=<n>`, continues after event n. A DELETE with
 // `Illumichat-Stream: <id>` ends the answer. Any client that knows an id may do both, unless `owner` is set.
 //
 // A page may choose the id, 22 random characters of base64url, and send it as `Illumichat-Stream` with its POST. It can
 // then repeat the POST after any loss: the upstream is asked once, and the visitor gets the answer from its beginning, or
 // after the event in `Last-Event-ID`.
 type Resume struct {
-	// How long an answer goes on while no visitor listens. After that, the upstream request is cancelled. Default: `30s`.
+	// How long an answer goes on while no visitor listens. After that, the upstream request is cancelled. From `1ms` to
+	// `366d`. Default: `30s`.
 	Grace caddy.Duration `json:"grace,omitempty"`
 
-	// How long an answer can be read again after it is complete. Default: `5m`.
+	// How long an answer can be read again after it is complete. From `1ms` to `366d`. Default: `5m`.
 	Keep caddy.Duration `json:"keep,omitempty"`
 
-	// How much is kept of one answer, in bytes. A longer answer goes on, but can no longer be resumed. Default: 1048576
-	// (1 MiB), or `max_total` if that is less.
+	// The maximum size of one kept answer, in bytes; at least 1024, and at most `max_total`. A longer answer goes on, but
+	// can no longer be resumed. Default: 1048576 (1 MiB), or `max_total` if that is less.
 	MaxSize int64 `json:"max_size,omitempty"`
 
-	// How much this instance keeps of all answers of one endpoint and token, in bytes. Complete answers make room for
-	// others, the oldest first. An answer that finds no room cannot be resumed. Default: 67108864 (64 MiB).
+	// The maximum size of all answers that this instance keeps for one endpoint and token, in bytes; at least 1024. If there
+	// is no room for a new answer, the oldest complete ones are removed. An answer without room cannot be resumed. Default:
+	// 67108864 (64 MiB).
 	MaxTotal int64 `json:"max_total,omitempty"`
 
-	// A text with at least one placeholder that tells visitors apart, such as `{http.auth.user.id}`. A placeholder that
-	// changes from request to request is refused. Only a request with
-	// the same value as the chat's request may resume or stop the answer. If any of its placeholders is empty, the answer
-	// cannot be resumed. Default: none.
+	// Restricts resuming and stopping to requests with the same owner as the chat's request. A text with at least one
+	// placeholder that tells visitors apart, such as `{http.auth.user.id}`. A placeholder that changes from request to
+	// request is an error. If any placeholder is empty, the answer cannot be resumed. Default: none, so any client that
+	// knows an answer's id may resume or stop it.
 	Owner string `json:"owner,omitempty"`
 }
 
@@ -176,7 +178,7 @@ func (m *resumer) ownerOf(r *http.Request) (owner string, ok bool) {
 	if !complete {
 		// Where a login is optional, that is so for each visitor without one.
 		m.log.Report(zapcore.InfoLevel, "owner", "an answer has no owner, so that it cannot be resumed",
-			"this is right for visitors who are not logged in; if it concerns others, see whether the placeholders are right, "+
+			"this is expected for visitors who are not logged in; if it concerns others, check whether the placeholders are right, "+
 				"and whether the directive that sets them comes before this handler", zap.Stringer("owner", m.owner))
 		return "", false
 	}
@@ -296,7 +298,7 @@ func (m *resumer) find(r *http.Request, id string, in look) (store.Stream, error
 	return stream, nil
 }
 
-// lookUp returns a stream, whoever owns it.
+// lookUp returns a stream without a check of its owner.
 func lookUp(r *http.Request, id string, in look) (store.Stream, error) {
 	if !recording.ValidID(id) {
 		return nil, errStreamUnknown

@@ -35,7 +35,7 @@ type Retry struct {
 	// half in either direction. Default: `1s`.
 	Backoff caddy.Duration `json:"backoff,omitempty"`
 
-	// The longest pause. An upstream that asks for a longer one, by `Retry-After`, is not asked again. Default:
+	// The longest pause. If the upstream asks for a longer one with `Retry-After`, there is no further attempt. Default:
 	// `8s`, or `backoff` if that is longer.
 	BackoffCap caddy.Duration `json:"backoff_cap,omitempty"`
 

@@ -120,7 +120,7 @@ func TestCausesQuoteNoAnswer(t *testing.T) {
 		{"a torn event", "unexpected EOF", sitetest.Raw(chunked + first + "99\r\n" + words)},
 		{"a torn header", "unexpected EOF", sitetest.Raw(head + "X-Torn: " + words)},
 		{"large headers", "the response headers are too large", sitetest.Raw(head + "X: " + strings.Repeat(words, 1<<18) + "\r\n\r\n")},
-		{"a type", "its type is none of a chat's", sitetest.Answering(200, words, "Content-Type", theirWords+"/"+theirWords)},
+		{"a type", "its type is not that of a chat's answer", sitetest.Answering(200, words, "Content-Type", theirWords+"/"+theirWords)},
 		{"a type with a parameter", "its type is text/html", sitetest.Answering(200, words, "Content-Type", "text/html; words="+theirWords)},
 		{"an encoding", "its content coding is unknown", sitetest.Answering(200, words, "Content-Encoding", theirWords)},
 		{"an error", "status 500", sitetest.Answering(500, `{"error":`+string(quoted)+`,"code":`+string(quoted)+`}`)},

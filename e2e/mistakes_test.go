@@ -52,7 +52,7 @@ func TestMistakesInConfigs(t *testing.T) {
 		{"{TOKEN}", "token {TEST_TOKEN}\n" + goodAssistants, []string{"{TEST_TOKEN} is not supported here; did you mean {env.TEST_TOKEN}?", "Caddyfile:"}},
 		{"${TOKEN}", "token ${TEST_TOKEN}\n" + goodAssistants, []string{"the token is put together from a placeholder and other text", "Caddyfile:"}},
 		{"{env:TOKEN}", "token {env:TEST_TOKEN}\n" + goodAssistants, []string{"{env:TEST_TOKEN} is not supported here; did you mean {env.TEST_TOKEN}?", "Caddyfile:"}},
-		{"a folder", "token {file." + dir + "}\n" + goodAssistants, []string{dir + " is no regular file"}},
+		{"a folder", "token {file." + dir + "}\n" + goodAssistants, []string{dir + " is not a regular file"}},
 		{"a file without a path", "token {file.token}\n" + goodAssistants, []string{"{file.token} needs an absolute path, such as {file./etc/caddy/token}"}},
 		{"a file that is missing at a relative path", "token {file.secrets/token}\n" + goodAssistants, []string{"{file.secrets/token}: there is no such file; write an absolute path"}},
 		{"a path", "token /run/secrets/illumichat_token\n" + goodAssistants, []string{"the token is a path; write {file.PATH} to read it from a file", "Caddyfile:"}},
@@ -119,17 +119,17 @@ func TestMistakesInConfigs(t *testing.T) {
 		{"another scheme", good + "endpoint h2c://example.com/", []string{"h2c://example.com: not an http or https URL", "Caddyfile:"}},
 
 		// Origins and owners.
-		{"an origin with a path", good + "allow_origins https://www.example.com/chat", []string{"'https://www.example.com/chat' is no origin", "did you mean https://www.example.com?", "Caddyfile:"}},
-		{"an origin with a slash", good + "allow_origins https://www.example.com/", []string{"'https://www.example.com/' is no origin"}},
+		{"an origin with a path", good + "allow_origins https://www.example.com/chat", []string{"'https://www.example.com/chat' is not an origin", "did you mean https://www.example.com?", "Caddyfile:"}},
+		{"an origin with a slash", good + "allow_origins https://www.example.com/", []string{"'https://www.example.com/' is not an origin"}},
 		{"any origin", good + "allow_origins *", []string{"list the origins"}},
-		{"an origin without a scheme", good + "allow_origins www.example.com", []string{"'www.example.com' is no origin", "did you mean https://www.example.com?"}},
+		{"an origin without a scheme", good + "allow_origins www.example.com", []string{"'www.example.com' is not an origin", "did you mean https://www.example.com?"}},
 		{"a wildcard", good + "allow_origins https://*.example.com", []string{"'https://*.example.com': wildcards are not supported; list each origin"}},
-		{"origins with a comma", good + "allow_origins https://a.example, https://b.example", []string{"'https://a.example,' is no origin: it holds a comma; separate origins by spaces"}},
+		{"origins with a comma", good + "allow_origins https://a.example, https://b.example", []string{"'https://a.example,' is not an origin: it holds a comma; separate origins by spaces"}},
 		{"roles with a comma", good + "roles user, assistant", []string{`"user," holds a comma; separate roles by spaces`}},
 		{"fields with a comma", good + "pass_fields temperature,model", []string{`"temperature,model" holds a comma; separate fields by spaces`}},
 		{"statuses with a comma", good + "retry {\non 500, 502\n}", []string{"'500,' is not a status; write each, such as 500 502 503"}},
 		{"addresses with a comma", good + "store redis {\naddress a:6379, b:6379\n}", []string{"'a:6379,' holds a comma; separate addresses by spaces"}},
-		{"an origin by a placeholder", good + "allow_origins {env.TEST_ORIGIN}", []string{"'{env.TEST_ORIGIN}' is no origin, and placeholders do not work here", "{$NAME}"}},
+		{"an origin by a placeholder", good + "allow_origins {env.TEST_ORIGIN}", []string{"'{env.TEST_ORIGIN}' is not an origin, and placeholders do not work here", "{$NAME}"}},
 		{"an owner without braces", good + "resume {\nowner http.auth.user.id\n}", []string{"'http.auth.user.id'", "{http.auth.user.id}"}},
 		{"roles by a placeholder", good + "roles {env.TEST_ROLES}", []string{"roles: \"{env.TEST_ROLES}\": a placeholder does not work here; write the word itself"}},
 		{"fields by a placeholder", good + "pass_fields {env.TEST_FIELDS}", []string{"pass_fields: \"{env.TEST_FIELDS}\": a placeholder does not work here"}},
@@ -238,7 +238,7 @@ func TestMistakesInTheLog(t *testing.T) {
 		{"a host that does not exist", at("https://nowhere.invalid/api/chat"), "error", "the chat failed", "endpoint", "no such host"},
 		{"a host that refuses", at("http://" + closed + "/api/chat"), "error", "the chat failed", "endpoint", "connection refused"},
 		{"no TLS there", at(strings.Replace(server.URL, "http:", "https:", 1)), "error", "the chat failed", "endpoint", "the other side does not speak TLS"},
-		{"a path with another page", at(html.URL), "error", "the chat failed", "see whether endpoint is the URL of the chat API", "text/html"},
+		{"a path with another page", at(html.URL), "error", "the chat failed", "check whether endpoint is the URL of the chat API", "text/html"},
 		{"a path that does not exist", at(missing.URL + "/api/chats"), "warn", "the chat failed", "check endpoint", ""},
 		{"an assistant that does not exist", at(server.URL), "warn", "the chat failed", "check endpoint and the assistant's id", ""},
 		{"another token", "token {env.TEST_OTHER_TOKEN}\nassistants asst_demo\nendpoint " + server.URL, "error", "the chat failed", "token", ""},
@@ -266,15 +266,15 @@ func TestMistakesInTheLog(t *testing.T) {
 			t.Errorf("no line says so: %s", s.Log()[before:])
 		}
 	})
-	if os.Geteuid() != 0 { // root reads any file
-		t.Run("a file that cannot be read", func(t *testing.T) {
-			file := filepath.Join(dir, "unreadable")
-			if err := os.WriteFile(file, []byte(sandbox.Token), 0); err != nil {
-				t.Fatal(err)
-			}
+	t.Run("a file that cannot be read", func(t *testing.T) {
+		file := filepath.Join(dir, "unreadable")
+		if err := os.WriteFile(file, []byte(sandbox.Token), 0); err != nil {
+			t.Fatal(err)
+		}
+		unprivileged(t, func() {
 			wantRefused(t, ":80 {\nillumichat {\ntoken {file."+file+"}\nassistants asst_1\n}\n}", []string{"permission denied"})
 		})
-	}
+	})
 }
 
 // A page that compresses its request is told so, not that its JSON is wrong.
@@ -308,7 +308,7 @@ func TestMistakesInRequests(t *testing.T) {
 		code, want                                       string
 	}{
 		{"a GET", "GET", "", "", "", "", 405, "method_not_allowed:chat", "use POST to send a chat"},
-		{"a GET without an answer's id", "GET", "/resumable", "", "", "", 400, "bad_request:stream", "use POST to send a chat; to go on with an answer"},
+		{"a GET without an answer's id", "GET", "/resumable", "", "", "", 400, "bad_request:stream", "use POST to send a chat; to continue an answer"},
 		{"a form", "POST", "", "application/x-www-form-urlencoded", "", "messages=Hello", 415, "unsupported_media_type:chat", "application/json"},
 		{"no type", "POST", "", "", "", sitetest.Hello, 415, "unsupported_media_type:chat", "application/json"},
 		{"no body", "POST", "", json, "", "", 400, "bad_request:chat", "empty"},

@@ -445,7 +445,7 @@ func TestThemeIsReadWhenTheConfigLoads(t *testing.T) {
 	sitetest.WriteFile(t, large, strings.Repeat("/* */\n", 200_000))
 	sitetest.WriteFile(t, binary, "\xff\xfe")
 	for file, reason := range map[string]string{
-		filepath.Join(dir, "none.css"): "no such file", dir: "no regular file", large: "more than 1048576 bytes", binary: "not UTF-8",
+		filepath.Join(dir, "none.css"): "no such file", dir: "not a regular file", large: "more than 1048576 bytes", binary: "not UTF-8",
 	} {
 		err := sitetest.Validate(t, sitetest.Adapt(t, ":80 {\nillumichat_page {\ntheme "+file+"\n}\n}"))
 		if err == nil || !strings.Contains(err.Error(), "theme: ") || !strings.Contains(err.Error(), filepath.Base(file)) || !strings.Contains(err.Error(), reason) {

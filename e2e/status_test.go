@@ -214,7 +214,7 @@ func TestAnswerInAnotherProtocol(t *testing.T) {
 			if asked := len(upstream.Take()); asked != 1 {
 				t.Errorf("the upstream was asked %d times", asked)
 			}
-			if log := s.Log(); !strings.Contains(log, "see whether endpoint is the URL of the chat API") || strings.Contains(log, "Hello") {
+			if log := s.Log(); !strings.Contains(log, "check whether endpoint is the URL of the chat API") || strings.Contains(log, "Hello") {
 				t.Errorf("the log does not say what to do, or repeats the answer:\n%s", log)
 			}
 		})

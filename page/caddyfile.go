@@ -20,8 +20,8 @@ func init() {
 	httpcaddyfile.RegisterDirective(directive, parseCaddyfile)
 }
 
-// parseCaddyfile returns the route of a directive. A matcher that is one path says where the page is. The route's matcher is then
-// made anew: `/chat` alone would match the page's path, but not its files.
+// parseCaddyfile returns the route of a directive. A matcher that is one path says where the page is. It is then replaced
+// by a matcher for the page and its files, because `/chat` alone would not match the files.
 func parseCaddyfile(helper httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	helper.Next() // the directive's name
 	h := new(Handler)
@@ -156,7 +156,7 @@ var synonyms = map[string]string{
 	"locale": "lang", "language": "lang", "css": "theme", "style": "theme", "stylesheet": "theme", "content_security_policy": "csp",
 }
 
-// didYouMean returns the end of an error about an option that there is not: the one that may be meant, or nothing.
+// didYouMean returns the end of an error about an unknown option: the option that may be meant, or nothing.
 func didYouMean(name string) string {
 	if meant := synonyms[strings.ToLower(name)]; meant != "" {
 		return "; did you mean " + meant + "?"

@@ -67,7 +67,7 @@ var plainPath = regexp.MustCompile(`^/$|^(?:/[^/*?#%{}\\\s]+)+/?$`)
 // checkPath returns an error for a path of the page that is not plain.
 func checkPath(path string) error {
 	if path != "" && !plainPath.MatchString(path) {
-		return fmt.Errorf("'%s' is no path; write one such as /chat, without wildcards and placeholders", values.Printable(path))
+		return fmt.Errorf("'%s' is not a path; write one such as /chat, without wildcards and placeholders", values.Printable(path))
 	}
 	return nil
 }
@@ -93,7 +93,7 @@ func originOf(chat string) (string, error) {
 	case strings.HasPrefix(chat, "/") && !strings.HasPrefix(chat, "//"):
 		return "", nil
 	case u.User != nil:
-		return "", fmt.Errorf("'%s' has a login, which each visitor could read", values.Printable(chat))
+		return "", fmt.Errorf("'%s' has a user or password, which each visitor could read", values.Printable(chat))
 	case u.Scheme != "http" && u.Scheme != "https":
 		return "", noChat(chat)
 	}
@@ -126,7 +126,7 @@ func checkText(text string) error {
 func checkTexts(texts []string) error {
 	for _, text := range texts {
 		if text == "" {
-			return errors.New("one is empty")
+			return errors.New("an entry is empty")
 		}
 		if err := checkText(text); err != nil {
 			return err
@@ -144,7 +144,7 @@ func checkLang(lang string) error {
 func parseLang(lang string) (language.Tag, error) {
 	tag, err := language.Parse(lang)
 	if err != nil || tag == language.Und {
-		return language.Und, fmt.Errorf("'%s' is no language; write a tag such as en, de or pt-BR", values.Printable(lang))
+		return language.Und, fmt.Errorf("'%s' is not a language; write a tag such as en, de or pt-BR", values.Printable(lang))
 	}
 	return tag, nil
 }
@@ -163,7 +163,7 @@ func readTheme(file string) ([]byte, error) {
 	case err != nil:
 		return nil, fmt.Errorf("theme: %w", values.PrintableError(err))
 	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("theme: %s is no regular file", values.Printable(file))
+		return nil, fmt.Errorf("theme: %s is not a regular file", values.Printable(file))
 	}
 	f, err := os.Open(file)
 	if err != nil {

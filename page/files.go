@@ -52,7 +52,7 @@ func (f *file) setHeader(header http.Header) {
 // files are files by their names. It is a file system without folders.
 type files map[string]*file
 
-// add adds a file. Its ETag depends on the content, and on what else a browser has to get anew if it changes.
+// add adds a file. Its ETag depends on the content, and on also: a browser must fetch the file again if one of these changes.
 func (f files) add(name, caching string, content []byte, also ...string) {
 	f[name] = &file{name: name, content: content, caching: caching, etag: `"` + hashOf(content, also...) + `"`}
 }

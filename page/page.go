@@ -2,7 +2,7 @@
 // the page is made of. It serves them from the binary. The page talks to the site's illumichat handler, which may be on
 // another site.
 //
-// It is not a file server for a site's own files: what is not the page's goes to the next handler.
+// It does not serve a site's own files: requests for other paths go to the next handler.
 package page
 
 import (
@@ -18,50 +18,53 @@ func init() {
 	caddy.RegisterModule(new(Handler))
 }
 
-// defaultChat is where the examples have the chat.
+// defaultChat is the chat's path if none is configured. The examples use it, too.
 const defaultChat = "/api/chat-proxy"
 
 // off, as the value of csp, leaves the policy out.
 const off = "off"
 
-// Handler serves a page on which visitors chat with an assistant through the `illumichat` handler. Nothing has to be
-// installed: the page and its scripts are in the binary.
+// Handler serves a page on which visitors chat with an assistant through the `illumichat` handler. Nothing else
+// needs to be installed: the page and its scripts are in the binary.
 //
-// Under the page's path, other pages find modules to import: `illumichat.js`, which holds a chat, `element.js`, which defines
+// Other pages can import modules from the page's path: `illumichat.js`, a client for the chat, `element.js`, which defines
 // the element `<illumichat-chat>`, `markdown.js` and `ai-sdk.js`.
 //
 // The page has a strict Content-Security-Policy. The URLs of its files are relative, so it works behind a proxy that strips a prefix.
-// Behind such a proxy, `chat` has to name the chat's whole path.
+// Behind such a proxy, set `chat` to the path that the browser requests, including the prefix.
 type Handler struct {
-	// The page's path, such as `/chat`. The page is at `/chat/`, its files are below it, and `/chat` is redirected to it. Other
-	// requests go to the next handler. Default: each path that ends with a slash is the page, its files are next to it, and a path
-	// without a dot in its last segment is redirected to itself with a slash; so a route has to match only the page's paths.
+	// The page's path, such as `/chat`. The page is then at `/chat/`, with its files below it, and `/chat` redirects there. Other
+	// requests go to the next handler. Wildcards and placeholders are errors. Default: none. Then the page answers each path that
+	// ends with a slash, its files are next to it, and a path without a dot in its last segment redirects to itself with a slash.
+	// So without a path, the route must match only the page's paths.
 	Path string `json:"path,omitempty"`
 
-	// The URL of the `illumichat` handler as a browser sees it: a path, or a whole URL if it is on another origin. That site has to
-	// allow the page's origin, by `allow_origins`. Default: `/api/chat-proxy`.
+	// The URL of the `illumichat` handler as a browser requests it: a path, or a whole URL if it is on another origin. A handler on
+	// another origin must list the page's origin in `allow_origins`. Default: `/api/chat-proxy`.
 	Chat string `json:"chat,omitempty"`
 
 	// The assistant to ask: an id or alias that the chat allows. Default: the chat's only assistant, or its default.
 	Assistant string `json:"assistant,omitempty"`
 
-	// The page's title and heading. Default: words for "Chat" and "Assistant" in the page's language.
+	// The page's title and heading. A placeholder or a control character is an error, as in all texts. Default: words for "Chat" and "Assistant" in the page's language.
 	Title string `json:"title,omitempty"`
 
-	// The text of a page on which nothing was asked yet. Default: a sentence in the page's language.
+	// The text that the page shows before the first question. Default: a sentence in the page's language.
 	Greeting string `json:"greeting,omitempty"`
 
-	// Questions that a visitor can ask by a click. Default: none.
+	// Questions that the page suggests. A visitor asks one with a click. Default: none.
 	Suggestions []string `json:"suggestions,omitempty"`
 
 	// The language of the page, as a BCP 47 tag such as `de` or `pt-BR`. Default: `en`.
 	Lang string `json:"lang,omitempty"`
 
-	// A style sheet, to change the page's look by custom properties such as `--illumichat-accent`. It is read when the config
-	// loads. A relative path is relative to Caddy's working directory. Default: none.
+	// The path of a CSS file that changes the page's look, with custom properties such as `--illumichat-accent`. The file is read
+	// when the config loads. It must be UTF-8 and at most 1 MiB. A relative path is relative to Caddy's working directory. Default:
+	// none.
 	Theme string `json:"theme,omitempty"`
 
-	// `off` leaves out the page's Content-Security-Policy. Default: a policy that allows only what the page needs.
+	// The page's Content-Security-Policy. The only value is `off`, which sends none. Default: a policy that allows only what the page
+	// needs.
 	CSP string `json:"csp,omitempty"`
 
 	site   *site
@@ -141,7 +144,7 @@ func passOn(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) erro
 	return nil
 }
 
-// serve serves a file. Caddy's file server cares for conditional requests and ranges.
+// serve serves a file. Caddy's file server handles conditional requests and ranges.
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, name string, next caddyhttp.Handler) error {
 	f, ok := h.site.files[name]
 	if !ok { // of another version; not even the next handler has it

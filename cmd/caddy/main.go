@@ -20,7 +20,7 @@ func main() {
 			fmt.Fprintf(os.Stderr, "starting the sandbox: %v\n", err)
 			os.Exit(1)
 		}
-		fmt.Fprintf(os.Stderr, "%s is not set, so a sandbox at %s answers chats with 'endpoint {env.%s}'; set it and %s to talk to the real API\n",
+		fmt.Fprintf(os.Stderr, "%s is not set, so a sandbox at %s answers the chats that have 'endpoint {env.%s}', and no others; set the variable and %s to use the real API\n",
 			tokenVariable, endpoint, endpointVariable, assistantVariable)
 	}
 	caddycmd.Main()

@@ -12,7 +12,7 @@ import (
 	"github.com/illumichat/caddy-illumichat/sandbox"
 )
 
-// The environment variables by which the examples are told what to talk to.
+// The environment variables that set the token, the endpoint and the assistant of the examples.
 const (
 	tokenVariable     = "ILLUMICHAT_API_TOKEN"
 	endpointVariable  = "ILLUMICHAT_ENDPOINT"

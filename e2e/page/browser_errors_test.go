@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -12,6 +11,7 @@ import (
 	cdpnetwork "github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
 
+	"github.com/illumichat/caddy-illumichat/internal/docstest"
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
@@ -270,31 +270,25 @@ func (b *browser) offline(is bool) {
 	})
 }
 
-// The page explains every error of the README's table, even those that it never causes: a proxy in front of the chat or a
-// modified page can cause them.
+// The page explains every error of the table in docs/errors.md, even those that it never causes: a proxy in front of the chat or
+// a modified page can cause them.
 func TestBrowserTellsOfEveryError(t *testing.T) {
-	rows := regexp.MustCompile("(?m)^\\| (\\d{3}) \\| `([a-z_:]+)` \\|").FindAllStringSubmatch(sitetest.Readme(t), -1)
-	if len(rows) < 13 {
-		t.Fatalf("the README has %d errors", len(rows))
-	}
 	b := openBrowser(t)
 	b.hurry()
-	var status int
-	var code string
-	chat := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fails(status, code, "30")(w, r) }))
+	var row docstest.ErrorRow
+	chat := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fails(row.Status, row.Code, "30")(w, r) }))
 	t.Cleanup(chat.Close)
 	s := sitetest.Serve(t, sitePage(chat.URL, ""))
-	for _, row := range rows {
-		status, _ = strconv.Atoi(row[1])
-		code = row[2]
-		t.Run(row[1]+" "+code, func(t *testing.T) {
+	for _, row = range docstest.ErrorRows(t) {
+		t.Run(fmt.Sprint(row.Status, " ", row.Code), func(t *testing.T) {
 			b := b.in(t)
 			b.open(s.Plain + "/chat/")
 			b.say("Hello")
-			words, _, _ := strings.Cut(b.answered(), " "+code)
-			b.wantFailed(words, code)
+			words, _, _ := strings.Cut(b.answered(), " "+row.Code)
+			b.wantFailed(words, row.Code)
 			// Only if the page itself is wrong does a visitor read the server's words.
-			if got := strings.Contains(words, "that failed"); got != (code == "bad_request:chat") || words == "" {
+			wrongPage := strings.HasPrefix(row.Code, "bad_request:") && row.Code != "bad_request:stream"
+			if got := strings.Contains(words, "that failed"); got != wrongPage || words == "" {
 				t.Errorf("a visitor is told %q", words)
 			}
 		})

@@ -116,7 +116,7 @@ func interruption(i Interruption) *Interruption {
 var (
 	Unreachable = interruption(Interruption{
 		Code: codeClosed, Text: "the assistant cannot be reached",
-		before:    FromStatus(http.StatusBadGateway).withHint("see whether this machine can reach the endpoint"),
+		before:    FromStatus(http.StatusBadGateway).withHint("check whether this machine can reach the endpoint"),
 		Retryable: true,
 		TryLabel:  "unreachable",
 	})
@@ -146,7 +146,7 @@ var (
 		Code: codeLeak, Text: "the answer was stopped",
 		before: &Error{
 			Status: http.StatusBadGateway, Code: CodeBadGateway, Text: "the answer was stopped",
-			Hint: "the upstream sent the API token back: revoke it, and tell IllumiChat",
+			Hint: "the upstream sent the API token back: revoke the token, and inform IllumiChat",
 		},
 		TryLabel: "leak",
 	})
@@ -161,7 +161,7 @@ var (
 	// Stopped always ends with a finish, even before the stream has begun: to stop an answer is no error. Abandoned
 	// reaches nobody.
 	Stopped   = interruption(Interruption{Code: codeStopped, TryLabel: "left"})
-	Abandoned = interruption(Interruption{Code: codeAbandoned, Text: "nobody listened to the answer", TryLabel: "left"})
+	Abandoned = interruption(Interruption{Code: codeAbandoned, Text: "no visitor came back to the answer", TryLabel: "left"})
 
 	// Lost ends a stream that another instance wrote. The stream's listeners at this instance get it.
 	Lost = interruption(Interruption{

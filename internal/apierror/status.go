@@ -16,7 +16,7 @@ func FromStatus(status int) *Error {
 	case e.Status == http.StatusRequestEntityTooLarge:
 		e.Code, e.Text = codeTooLargeUpstream, "the chat is too large for the assistant"
 	case e.Status == http.StatusTooManyRequests:
-		e.Code, e.Text = codeRateLimitUpstream, "the assistant is asked too often; try again later"
+		e.Code, e.Text = codeRateLimitUpstream, "the assistant gets too many requests; try again later"
 	case e.Status == http.StatusBadGateway:
 		e.Code, e.Text = CodeBadGateway, "the assistant cannot be reached"
 	case e.Status == http.StatusServiceUnavailable:
@@ -43,22 +43,22 @@ func hintFor(status int) string {
 	case http.StatusPaymentRequired:
 		return HintAccount
 	case http.StatusNotFound, http.StatusGone:
-		return "the upstream knows no such chat API or no such assistant; check endpoint and the assistant's id"
+		return "the upstream does not know this chat API or this assistant; check endpoint and the assistant's id"
 	case http.StatusMethodNotAllowed:
-		return "see whether endpoint is the URL of the chat API"
+		return "check whether endpoint is the URL of the chat API"
 	case http.StatusLoopDetected:
 		return HintLoop
 	}
 	if status < 500 {
-		return "check endpoint and the assistant's id; if roles or pass_fields is set, see whether the API allows what it adds"
+		return "check endpoint and the assistant's id; if roles or pass_fields is set, check whether the API allows what it adds"
 	}
-	return "the upstream has a fault of its own; if that goes on, tell IllumiChat"
+	return "the upstream failed; if this continues, report it to IllumiChat"
 }
 
 // Hints at reasons that an upstream can give with several statuses.
 const (
 	HintTokenRefused = "the upstream refused the API token; check that it was not revoked and may use this assistant"
-	HintLoop         = "the endpoint leads to a chat of this module with the same token, such as this chat itself; write the URL of IllumiChat's API, and not the one that " +
+	HintLoop         = "the endpoint leads to a chat of this module with the same token, such as this chat itself; write the URL of IllumiChat's API, not the one that " +
 		"your pages use"
 	HintAccount = "check the plan and the balance of the IllumiChat account to which the token belongs"
 )

@@ -123,7 +123,7 @@ func ofTLS(err error) string {
 	case has[x509.UnknownAuthorityError](err):
 		return "the certificate is signed by an unknown authority"
 	case has[x509.SystemRootsError](err):
-		return "this machine has no certificates of authorities"
+		return "this machine has no CA certificates"
 	case has[*tls.CertificateVerificationError](err):
 		return "the certificate cannot be verified"
 	case has[tls.RecordHeaderError](err):

@@ -53,7 +53,7 @@ func TestOf(t *testing.T) {
 		"the certificate is for another name":                    verification(x509.HostnameError{Certificate: certificate, Host: private}),
 		"the certificate is signed by an unknown authority":      verification(x509.UnknownAuthorityError{Cert: certificate}),
 		"the certificate cannot be verified":                     verification(errors.New(private)),
-		"this machine has no certificates of authorities":        x509.SystemRootsError{Err: errors.New(private)},
+		"this machine has no CA certificates":                    x509.SystemRootsError{Err: errors.New(private)},
 		"the other side does not speak TLS":                      tls.RecordHeaderError{Msg: private},
 		"malformed status line":                                  errors.New("malformed HTTP response \"" + private + "\""),
 		"malformed header":                                       fmt.Errorf("net/http: HTTP/1.x transport connection broken: %w", textproto.ProtocolError("malformed MIME header line: "+private)),

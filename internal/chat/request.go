@@ -33,7 +33,7 @@ var (
 	}
 	errAssistant = &apierror.Error{
 		Status: http.StatusForbidden, Code: apierror.CodeForbiddenAssistant,
-		Text: "this assistant may not be used here",
+		Text: "this assistant is not allowed here",
 	}
 )
 

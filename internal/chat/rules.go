@@ -22,7 +22,7 @@ const Other = "other"
 var (
 	ErrNoAssistants    = errors.New("assistants: at least one assistant is needed, or an alias of one")
 	errOther           = errors.New("other is the metrics label of all assistants that are not listed; write another name, such as that of an alias")
-	ErrAnyAmongOthers  = errors.New("assistants: * allows any assistant, so none can be named beside it")
+	ErrAnyAmongOthers  = errors.New("assistants: * allows any assistant, so no other can be listed with it")
 	errPassFieldIsOurs = errors.New("assistantId, messages and chatId are always forwarded")
 )
 
@@ -223,21 +223,21 @@ func checkID(id string) error {
 	case id == "":
 		return errors.New("an assistant's id is empty")
 	case id == Any:
-		return errors.New("* is no assistant's id; alone, and not by a placeholder, it allows any")
+		return errors.New("* is not an assistant's id; only a single * in assistants, and not by a placeholder, allows any assistant")
 	case values.HoldsToken(id):
 		return values.ErrLikeToken
 	case !utf8.ValidString(id):
-		return errors.New("it is no assistant's id: it is not valid UTF-8")
+		return errors.New("it is not an assistant's id: it is not valid UTF-8")
 	case strings.ContainsFunc(id, isSpaceOrControl):
-		return errors.New("it is no assistant's id: it holds a space or a control character")
+		return errors.New("it is not an assistant's id: it holds a space or a control character")
 	case strings.Contains(id, ","):
-		return errors.New("it is no assistant's id: it holds a comma; separate ids by spaces")
+		return errors.New("it is not an assistant's id: it holds a comma; separate ids by spaces")
 	case strings.ContainsAny(id, quotationMarks):
-		return errors.New("it is no assistant's id: it holds quotation marks; leave them out")
+		return errors.New("it is not an assistant's id: it holds quotation marks; leave them out")
 	case strings.ContainsAny(id, ";[]="):
-		return errors.New("it is no assistant's id: it holds one of ; [ ] =; write ids alone, and spaces between them")
+		return errors.New("it is not an assistant's id: it holds one of ; [ ] =; write ids alone, and spaces between them")
 	case strings.Contains(id, "://"):
-		return errors.New("it is no assistant's id: it is a URL; write the id alone, such as asst_abc123")
+		return errors.New("it is not an assistant's id: it is a URL; write the id alone, such as asst_abc123")
 	}
 	return nil
 }

@@ -28,7 +28,7 @@ func TestAssistantIDs(t *testing.T) {
 // An error about the value of a placeholder names the placeholder.
 func TestRulesNameThePlaceholder(t *testing.T) {
 	for value, reason := range map[string]string{
-		"hidden id": "holds a space", "hidden,id": "comma", `"hidden"`: "quotation marks", "hidden\xff": "UTF-8", "*": "* is no assistant's id",
+		"hidden id": "holds a space", "hidden,id": "comma", `"hidden"`: "quotation marks", "hidden\xff": "UTF-8", "*": "* is not an assistant's id",
 		fakeToken: "API token", "hidden-token-of-another-form": "API token",
 	} {
 		t.Setenv("TEST_ID", value)

@@ -13,7 +13,7 @@ import (
 var (
 	errClientStreams = &apierror.Error{
 		Status: http.StatusTooManyRequests, Code: apierror.CodeRateLimit,
-		Text:   "too many answers are being written for you; let one of them end",
+		Text:   "you have too many open chats; wait until one of them ends",
 		Header: apierror.RetryAfterHeader(time.Second),
 		Cause:  errors.New("max_streams_per_client is reached"),
 	}

@@ -221,8 +221,8 @@ func (t *turn) over(answered bool) {
 func CoolDownError(wait time.Duration) *apierror.Error {
 	return &apierror.Error{
 		Status: http.StatusTooManyRequests, Code: apierror.CodeRateLimit,
-		Text:   "the assistant is asked too often; try again later",
+		Text:   "the assistant gets too many requests; try again later",
 		Header: apierror.RetryAfterHeader(wait),
-		Cause:  errors.New("a cool-down is on"),
+		Cause:  errors.New("a cool-down is active"),
 	}
 }

@@ -81,11 +81,11 @@ func Parse(s string) (string, error) {
 		return "", errNullOrigin
 	}
 	if values.HasPlaceholder(s) {
-		return "", fmt.Errorf("'%s' is no origin, and placeholders do not work here; write the origin, or {$NAME} in a Caddyfile, which Caddy replaces as it "+
+		return "", fmt.Errorf("'%s' is not an origin, and placeholders do not work here; write the origin, or {$NAME} in a Caddyfile, which Caddy replaces as it "+
 			"reads the file", values.Printable(s))
 	}
 	if strings.Contains(s, ",") {
-		return "", fmt.Errorf("'%s' is no origin: it holds a comma; separate origins by spaces", values.Printable(s))
+		return "", fmt.Errorf("'%s' is not an origin: it holds a comma; separate origins by spaces", values.Printable(s))
 	}
 	origin, err := parse(s)
 	if errors.Is(err, errNoOrigin) {
@@ -94,7 +94,7 @@ func Parse(s string) (string, error) {
 	return origin, err
 }
 
-var errNoOrigin = errors.New("no origin; one is a scheme, a host and maybe a port, and nothing else")
+var errNoOrigin = errors.New("not an origin; one is a scheme, a host and maybe a port, and nothing else")
 
 // parse is Parse for a text without a wildcard.
 func parse(s string) (string, error) {
@@ -105,14 +105,14 @@ func parse(s string) (string, error) {
 	}
 	switch u.Scheme {
 	case "ftp", "file", "ws", "wss": // other schemes may be an app's
-		return "", fmt.Errorf("'%s' is no page's origin; one begins with https:// or http://", values.Printable(s))
+		return "", fmt.Errorf("'%s' is not a page's origin; one begins with https:// or http://", values.Printable(s))
 	}
 	host := u.Hostname()
 	if ip, err := netip.ParseAddr(host); err == nil && ip.Is6() {
 		host = "[" + ip.String() + "]"
 	} else if !isASCII(host) {
 		if host, err = idna.Lookup.ToASCII(host); err != nil {
-			return "", fmt.Errorf("'%s' is no origin: its host is no domain name", values.Printable(s))
+			return "", fmt.Errorf("'%s' is not an origin: its host is not a domain name", values.Printable(s))
 		}
 	}
 	if port := strings.TrimLeft(u.Port(), "0"); port != "" && port != defaultPorts[u.Scheme] {

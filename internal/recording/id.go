@@ -19,7 +19,7 @@ var (
 	// ErrStreamMissing is the error for a request that does not say which stream it means.
 	ErrStreamMissing = &apierror.Error{
 		Status: http.StatusBadRequest, Code: apierror.CodeBadRequestStream,
-		Text: "use POST to send a chat; to go on with an answer, name it in a GET by Last-Event-ID or ?stream=, and to stop it in a DELETE by " + Header,
+		Text: "use POST to send a chat; to continue an answer, send a GET with Last-Event-ID or ?stream=; to stop one, send a DELETE with " + Header,
 	}
 	errEventID = &apierror.Error{
 		Status: http.StatusBadRequest, Code: apierror.CodeBadRequestStream,

@@ -114,7 +114,7 @@ func (r *Relay) pass(l *relayed, from io.Reader, to io.Writer) {
 		}
 		select {
 		case <-l.silent:
-			continue // what comes is lost, without a word
+			continue // silent: all further data is lost
 		default:
 		}
 		if _, err := to.Write(p.data); err != nil {
@@ -131,7 +131,7 @@ func (r *Relay) end(l *relayed) {
 	_ = l.out.Close()
 }
 
-// Delay changes the delay of what comes from now on.
+// Delay changes the delay of all data that arrives from now on.
 func (r *Relay) Delay(delay time.Duration) { r.delay.Store(int64(delay)) }
 
 // Pause holds up everything, on new connections as well, until Resume.

@@ -56,20 +56,20 @@ type CoolDownLabels struct {
 func newMetricSet() *metricSet {
 	m := new(metricSet)
 	*m = metricSet{
-		requests:   newCounter("requests_total", "Requests, by what became of them.", "assistant", "outcome"),
+		requests:   newCounter("requests_total", "Requests, by outcome.", "assistant", "outcome"),
 		firstEvent: newHistogram("first_event_seconds", "Time from a request to the first event of its answer.", []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30}, "assistant"),
 		duration:   newHistogram("duration_seconds", "Time from a request to its end.", []float64{.1, .5, 1, 2.5, 5, 10, 30, 60, 120}, "assistant", "outcome"),
 		gaps:       newGapCollector(metricName("event_gap_seconds"), "Time between two events of an answer, counted at its end."),
-		events:     newCounter("events_total", "Events that visitors were sent.", "assistant"),
-		bytes:      newCounter("bytes_total", "Bytes of answers that visitors were sent.", "assistant"),
-		finishes:   newCounter("finishes_total", "Finishes that visitors were sent; those of the upstream have no cause.", "reason", "cause"),
-		tries:      newCounter("tries_total", "Requests to the upstream, by what became of them.", "outcome"),
-		refusals:   newCounter("refusals_total", "Errors that visitors were sent instead of an answer.", "code"),
-		resumes:    newCounter("resumes_total", "Visitors who came back to an answer, by what was left of it.", "outcome"),
+		events:     newCounter("events_total", "Events sent to visitors.", "assistant"),
+		bytes:      newCounter("bytes_total", "Bytes of answers sent to visitors.", "assistant"),
+		finishes:   newCounter("finishes_total", "Finishes sent to visitors; those of the upstream have no cause.", "reason", "cause"),
+		tries:      newCounter("tries_total", "Requests to the upstream, by outcome.", "outcome"),
+		refusals:   newCounter("refusals_total", "Errors sent to visitors instead of an answer.", "code"),
+		resumes:    newCounter("resumes_total", "Visitors who came back to an answer, by outcome.", "outcome"),
 		abandoned: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: metricName("abandoned_total"), Help: "Answers that were cancelled because nobody came back to them.",
 		}),
-		cancel: prometheus.NewHistogram(histogramOpts("cancel_seconds", "Time from a visitor's leaving to the upstream's being cancelled.",
+		cancel: prometheus.NewHistogram(histogramOpts("cancel_seconds", "Time between a visitor's disconnect and the cancellation of the upstream request.",
 			prometheus.ExponentialBuckets(.0001, 4, 8))),
 		streams: prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: metricName("streams"), Help: "Chats that are open.",

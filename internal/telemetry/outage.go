@@ -12,7 +12,7 @@ var worksAgain = map[Part]string{
 	Token:   "the token's file can be used again",
 }
 
-// outage is the time in which a part does not work. It begins with a problem that the log has told the operator.
+// outage is the time in which a part does not work. It begins with the first problem that is logged.
 type outage struct{ begin, last time.Time }
 
 // noteOutage notes that a part is broken. told says that the operator was told. The caller holds mu.

@@ -15,13 +15,13 @@ const maxJSONAnswer = 1 << 20
 
 var errNoChatAnswer = &apierror.Error{
 	Status: http.StatusBadGateway, Code: apierror.CodeBadGateway,
-	Text: "the assistant's answer is not a chat's",
-	Hint: "see whether endpoint is the URL of the chat API",
+	Text: "the assistant's answer is not an answer to a chat",
+	Hint: "check whether endpoint is the URL of the chat API",
 }
 
 var errEncoded = &apierror.Error{
 	Status: errNoChatAnswer.Status, Code: errNoChatAnswer.Code, Text: errNoChatAnswer.Text,
-	Hint: "the upstream, or a proxy in front of it, sends a Content-Encoding although the request asks for identity; let it send none",
+	Hint: "the upstream, or a proxy in front of it, sends a Content-Encoding although the request asks for identity; turn its compression off",
 }
 
 // ErrNoStream is the error of an attempt whose answer has the type of an event stream, but not the form.

@@ -60,7 +60,7 @@ func TestAnswerTypes(t *testing.T) {
 		{[]string{event, "text/html"}, nil, "its type is text/html"},
 		{[]string{"text/html; charset=utf-8"}, nil, "its type is text/html"},
 		{[]string{"application/problem+json"}, nil, "its type is application/problem+json"},
-		{[]string{"text/" + sandbox.Token}, nil, "its type is none of a chat's"},
+		{[]string{"text/" + sandbox.Token}, nil, "its type is not that of a chat's answer"},
 		{[]string{";"}, nil, "its type is malformed"},
 
 		{[]string{event}, []string{"identity"}, stream},
@@ -132,10 +132,10 @@ func TestCodingOfErrors(t *testing.T) {
 func TestJSONAnswers(t *testing.T) {
 	const most = 1 << 20
 	for want, body := range map[string]io.Reader{
-		"":                                       strings.NewReader(`"` + strings.Repeat("x", most-2) + `"`),
-		"the assistant's answer is not a chat's": strings.NewReader(`"` + strings.Repeat("x", most-1) + `"`),
-		"the assistant did not answer":           io.MultiReader(strings.NewReader("{"), iotest.ErrReader(io.ErrUnexpectedEOF)),
-		"the answer was stopped":                 strings.NewReader(`{"echo":"` + sandbox.Token + `"}`),
+		"": strings.NewReader(`"` + strings.Repeat("x", most-2) + `"`),
+		"the assistant's answer is not an answer to a chat": strings.NewReader(`"` + strings.Repeat("x", most-1) + `"`),
+		"the assistant did not answer":                      io.MultiReader(strings.NewReader("{"), iotest.ErrReader(io.ErrUnexpectedEOF)),
+		"the answer was stopped":                            strings.NewReader(`{"echo":"` + sandbox.Token + `"}`),
 	} {
 		answer, e, _ := accept(200, http.Header{"Content-Type": {"application/json"}}, body)
 		if want == "" && (e != nil || len(answer.JSON) != most) || want != "" && (e == nil || e.Text != want || answer.JSON != nil) {

@@ -70,7 +70,7 @@ var droppedPrefixes = []string{
 	"Ratelimit", // the module's own limits
 }
 
-// droppedSuffix ends the names by which CDNs are told how long to keep an answer (RFC 9213). It is in lower case,
+// droppedSuffix ends the names of fields that say how long a CDN may keep an answer (RFC 9213). It is in lower case,
 // because the canonical form of a name depends on what stands before it.
 const droppedSuffix = "cdn-cache-control"
 

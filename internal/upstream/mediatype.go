@@ -69,7 +69,7 @@ func kindOf(media string) (string, error) {
 	if slices.Contains(knownTypes, media) {
 		return "", fmt.Errorf("its type is %s", media)
 	}
-	return "", errors.New("its type is none of a chat's")
+	return "", errors.New("its type is not that of a chat's answer")
 }
 
 // mediaType returns a Content-Type without its parameters, even if those are malformed. It returns "" if the type

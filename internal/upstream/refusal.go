@@ -50,7 +50,7 @@ func (a acceptance) refused(resp *http.Response) error {
 		e.Adopt(body)
 	}
 	if a.token.In(body) || a.token.In(e.Body()) {
-		a.report(Leak{What: "its words are replaced", Status: status})
+		a.report(Leak{What: "its text is replaced", Status: status})
 		e = apierror.FromStatus(status)
 	}
 	e.Upstream, e.Cause = status, statusCause(status)
@@ -69,7 +69,7 @@ func (a acceptance) stated(answer []byte, header http.Header) error {
 	case e.Upstream == http.StatusUnauthorized, e.Upstream == http.StatusForbidden:
 		return withAccountHint(errTokenRefused.Because(cause), answer)
 	case a.token.In(e.Body()):
-		a.report(Leak{What: "its words are replaced", Status: http.StatusOK})
+		a.report(Leak{What: "its text is replaced", Status: http.StatusOK})
 		status := e.Upstream
 		e = apierror.FromStatus(status)
 		e.Upstream = status

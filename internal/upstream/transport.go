@@ -93,13 +93,13 @@ func setDefault(config map[string]json.RawMessage, name, value string) {
 func CheckTransport(module any) (http.RoundTripper, error) {
 	transport, ok := module.(http.RoundTripper)
 	if !ok {
-		return nil, fmt.Errorf("%T is no HTTP transport", module)
+		return nil, fmt.Errorf("%T is not an HTTP transport", module)
 	}
 	if info, ok := module.(caddy.Module); ok && info.CaddyModule().ID == TransportNamespace+".fastcgi" {
-		return nil, errors.New("fastcgi is not supported: the chat API is spoken over HTTP")
+		return nil, errors.New("fastcgi is not supported: the chat API uses HTTP")
 	}
 	if t, ok := module.(reverseproxy.ProxyProtocolTransport); ok && t.ProxyProtocolEnabled() {
-		return nil, errors.New("proxy_protocol is not supported: nothing of a visitor's connection goes upstream")
+		return nil, errors.New("proxy_protocol is not supported: the upstream must not learn visitors' addresses")
 	}
 	// Caddy closes an HTTP/3 transport together with its config, which would cut streams that a reload must not touch.
 	if t, ok := module.(*reverseproxy.HTTPTransport); ok && slices.Contains(t.Versions, "3") {

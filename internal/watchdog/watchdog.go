@@ -128,7 +128,7 @@ func (w *Watchdog) BeginRead() (now time.Duration) {
 func (w *Watchdog) EndRead() { w.waiting.Store(-1) }
 
 // ErrLingered is the cause of the exchange's end if the upstream's stream goes on for lingerAfterFinish after its finish.
-var ErrLingered = errors.New("the finish was a while ago")
+var ErrLingered = errors.New("the stream went on for too long after its finish")
 
 // fire is what the alarm calls. It checks for a stalled write even after the exchange was canceled: a canceled exchange
 // may be blocked in one.

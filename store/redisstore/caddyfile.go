@@ -176,7 +176,7 @@ func (c *Redis) unmarshalTrustPool(d *caddyfile.Dispenser) error {
 		return err
 	}
 	if _, ok := module.(caddytls.CA); !ok {
-		return d.Errf("'%s' is no trust pool", name)
+		return d.Errf("'%s' is not a trust pool", name)
 	}
 	c.TLS.CARaw = caddyconfig.JSONModuleObject(module, "provider", name, nil)
 	return nil

@@ -45,7 +45,7 @@ var replyMeanings = map[string]string{
 	"BUSY":        "a script runs for too long",
 	"CLUSTERDOWN": "the cluster is down",
 	"CROSSSLOT":   "the keys are in several slots",
-	"LOADING":     "Redis still loads its data",
+	"LOADING":     "Redis is still loading its data",
 	"MASTERDOWN":  "the replica has no connection to its master",
 	"MISCONF":     "Redis cannot save its data",
 	"NOAUTH":      "a password is needed",
@@ -88,7 +88,7 @@ type debugLogger struct{}
 
 // Printf logs a message. Its values may hold what Redis sent, so printable replaces them.
 func (debugLogger) Printf(_ context.Context, format string, values ...any) {
-	c := caddy.Log().Check(zap.DebugLevel, "the Redis client tells")
+	c := caddy.Log().Check(zap.DebugLevel, "the Redis client logs")
 	if c == nil {
 		return
 	}

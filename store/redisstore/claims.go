@@ -160,7 +160,7 @@ type idLocks struct {
 type idLock struct {
 	sync.Mutex
 	users int
-	taken *extent // what Redis has told of the stream that has the id; nil: nothing yet
+	taken *extent // what Redis has replied about the stream that has the id; nil: nothing yet
 }
 
 // lock locks an id. The returned function unlocks it.

@@ -57,8 +57,8 @@ const (
 )
 
 var (
-	errLate  = errors.New("Redis was asked too late")
-	errReply = errors.New("Redis has given an answer of another shape")
+	errLate  = errors.New("the call to Redis was too late")
+	errReply = errors.New("Redis sent a reply of an unexpected form")
 )
 
 // All keys of one call must be in one hash slot of a Redis Cluster. Assistants, clients and the keys of limits are

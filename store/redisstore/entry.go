@@ -74,14 +74,14 @@ func decodeEntry(m redis.XMessage) (*entry, error) {
 		for _, word := range strings.Split(ends, ",") {
 			end, err := strconv.Atoi(word)
 			if err != nil || end < 0 || end > len(e.data) {
-				return nil, fmt.Errorf("the entry %s is none of ours", m.ID)
+				return nil, fmt.Errorf("the entry %s was not written by this module", m.ID)
 			}
 			e.ends = append(e.ends, end)
 		}
 	}
 	if head := field(fieldHead); head != "" {
 		if err := json.Unmarshal([]byte(head), &e.header); err != nil {
-			return nil, fmt.Errorf("the entry %s is none of ours", m.ID)
+			return nil, fmt.Errorf("the entry %s was not written by this module", m.ID)
 		}
 	}
 	if reason, failed := m.Values[fieldFailed].(string); failed {

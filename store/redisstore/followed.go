@@ -30,7 +30,7 @@ type followed struct {
 	mirrors   []*mirror   // the first of them has read most
 	listeners int
 	left      time.Time // when the last listener left
-	told      time.Time // when the writing instance was told of the listeners
+	told      time.Time // when the listeners were last announced to the writing instance
 	looked    time.Time // when all mirrors were looked at
 }
 

@@ -222,7 +222,7 @@ func isRefusal(err error) bool {
 // The hints for the operator. An operator must know that an instance goes on without Redis, and what a Redis Cluster
 // needs.
 const (
-	hintAlone   = "until it is well, answers can be resumed only at the instance that writes them, and each counts for itself"
+	hintAlone   = "until Redis works again, answers can be resumed only at the instance that writes them, and each instance counts for itself"
 	hintCluster = "this is a Redis Cluster (see the option cluster): each node must be reachable at the address that it tells the others, " +
 		"and the user needs +cluster|slots; " + hintAlone
 	hintNoCluster = "this is not a Redis Cluster: configure one address and leave out the option cluster; " + hintAlone
@@ -254,7 +254,7 @@ func (l *link) tell(err error) {
 	if time.Since(l.told) > tellAgainAfter {
 		level, l.told, l.warned = zapcore.WarnLevel, time.Now(), true
 	}
-	if c := l.logger.Check(level, "Redis cannot be reached, or refuses what it is told"); c != nil {
+	if c := l.logger.Check(level, "Redis cannot be reached, or refuses a command"); c != nil {
 		c.Write(zap.Error(causeOf(err)), zap.String("hint", hint))
 	}
 }

@@ -110,7 +110,7 @@ func TestFailoverOfAShard(t *testing.T) {
 			t.Errorf("after the failover, it took %s until all worked again", took)
 		}
 	}
-	for _, message := range []string{"Redis cannot be reached, or refuses what it is told", "Redis can be reached again"} {
+	for _, message := range []string{"Redis cannot be reached, or refuses a command", "Redis can be reached again"} {
 		if n := logs.FilterMessage(message).Len(); n != 1 {
 			t.Errorf("the log says %d times: %s", n, message)
 		}
@@ -135,7 +135,7 @@ func TestFailoverBySentinel(t *testing.T) {
 	}
 }
 
-// A Redis Cluster of which one address is configured is used like any other, also with the account of the README.
+// A Redis Cluster of which one address is configured is used like any other, also with the account of the documentation.
 func TestClusterBehindOneAddress(t *testing.T) {
 	c := redistest.StartCluster(t, 3, false, account...)
 	config := fmt.Sprintf(`{"address": [%q], "username": "caddy", "password": "secret"}`, c.Masters[1].Address)

@@ -39,7 +39,7 @@ const (
 	roundTime = 10 * time.Millisecond
 )
 
-// orders sends messages to other instances. What is to be told one instance gathers while a message to it is on its
+// orders sends messages to other instances. The ids for one instance gather while a message to it is on its
 // way, so the number of messages does not grow with the number of visitors.
 type orders struct {
 	store *redisStore
@@ -133,8 +133,8 @@ func (o *orders) serve(to address, b *outbox) {
 	}
 }
 
-// send sends ids in as few messages as possible. Nobody repeats a message that is lost: a listener is told of again
-// soon, and whoever waits for news looks for them now and then.
+// send sends ids in as few messages as possible. A lost message is not repeated: each listener is announced again
+// soon, and an instance that waits for news also polls now and then.
 func (o *orders) send(to address, ids map[string]struct{}) error {
 	s := o.store
 	key, c := s.keys.inbox(to.instance), call{purpose: forClaims, timeout: callTimeout}

@@ -20,8 +20,8 @@ func (r *readers) init(s *redisStore) {
 	r.until = make(map[string]map[string]time.Time)
 }
 
-// heard notes that an instance listens to streams for some time. It is told of news at once if it is new: there may be
-// entries that it has missed. A stream that this instance does not write any more may lack its end in Redis, so that is
+// heard notes that an instance listens to streams for some time. A new listener gets news at once, because it may have
+// missed entries. A stream that this instance does not write any more may lack its end in Redis, so that is
 // checked in the background.
 func (r *readers) heard(from string, ids []string, last time.Duration) {
 	var begun []string
@@ -87,7 +87,7 @@ func (r *readers) read(id string) bool {
 	return false
 }
 
-// news returns which streams each instance is to be told of, if entries of the given streams were sent to Redis.
+// news returns the streams to announce to each instance after entries of the given streams were sent to Redis.
 func (r *readers) news(ids []string) map[string][]string {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -40,18 +40,18 @@ const (
 // maxPasswordLength is the maximum length of a password in bytes.
 const maxPasswordLength = 4096
 
-// Redis keeps streams in Redis 6.2 or newer, or in a server that supports its protocol, streams and scripts. So
-// visitors can continue an answer at any instance. The instances also share the counts of `limit` and
+// Redis keeps answers in Redis 6.2 or newer, so that visitors can continue them at any instance. Any other server works
+// that supports Redis's protocol, streams and scripts. The instances also share the counts of `limit` and
 // `max_streams_per_client`, and a cool-down. While Redis cannot be reached, answers can be resumed only at the instance
 // that writes them. Each instance then counts for itself.
 type Redis struct {
-	// Where Redis is: `host:port`, or the path of a socket. With a `master_name`, the addresses are those of Sentinels;
-	// without one, several addresses are the nodes of a Redis Cluster. They may contain `{env.*}` and `{file.*}`
+	// The addresses of Redis: `host:port`, or the path of a Unix socket. With a `master_name`, they are the addresses of
+	// Sentinels; without one, several addresses are the nodes of a Redis Cluster. They may contain `{env.*}` and `{file.*}`
 	// placeholders. Default: `localhost:6379`, and for Sentinels `localhost:26379`. An address without a port has that
 	// default port.
 	Address []string `json:"address,omitempty"`
 
-	// The name under which the Sentinels know the master. Default: none; the addresses are not those of Sentinels.
+	// The name under which the Sentinels know the master. Default: none, so no Sentinels are used.
 	MasterName string `json:"master_name,omitempty"`
 
 	// Whether the server is a Redis Cluster. Several addresses without a `master_name` always mean one. With one address,
@@ -59,7 +59,7 @@ type Redis struct {
 	// an error. Default: false.
 	Cluster bool `json:"cluster,omitempty"`
 
-	// The user to log in as. It may contain placeholders. Default: Redis's own default user.
+	// The user to log in as. It may contain placeholders, and needs a `password`. Default: Redis's own default user.
 	Username string `json:"username,omitempty"`
 
 	// The password to log in with. It should be a placeholder, `{env.NAME}` or `{file.PATH}`. A literal password is
@@ -67,7 +67,7 @@ type Redis struct {
 	// connection, so a rotated secret needs no reload. Default: none.
 	Password string `json:"password,omitempty"`
 
-	// The number of the database. A Redis Cluster has only 0. Default: 0.
+	// The number of the database. A Redis Cluster has only database 0. Default: 0.
 	DB int `json:"db,omitempty"`
 
 	// How to encrypt connections: an object like that of `reverse_proxy`'s transport. An empty object means TLS with
@@ -180,11 +180,11 @@ func (c *Redis) resolveAddress(configured string) (string, error) {
 	}
 	switch {
 	case address == "":
-		return "", errors.New("one is empty")
+		return "", errors.New("an entry is empty")
 	case strings.HasPrefix(address, "/"):
 		return address, nil
 	case strings.Contains(address, "@"): // no host holds one, and the text before it may be a password
-		return "", errors.New("one holds a user; say host:port, and who to log in as by username and password")
+		return "", errors.New("an address holds a user; write host:port, and log in with the options username and password")
 	case strings.Contains(address, "://"):
 		return "", fmt.Errorf("%s is a URL, not host:port, such as redis.example.com:6379", shown)
 	case strings.Contains(address, ","):

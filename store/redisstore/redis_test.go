@@ -84,7 +84,7 @@ func conforms(t *testing.T, config string) {
 	})
 }
 
-// account are the options for the account that the README recommends.
+// account are the options for the account that the documentation recommends.
 var account = []string{"--user", "caddy", "on", ">secret", "~illumichat:*", "~{illumichat:*", "+@all", "-@admin", "-@dangerous"}
 
 func TestRedis(t *testing.T) { conforms(t, at(redistest.Start(t).Socket)) }
@@ -153,13 +153,13 @@ func TestConfig(t *testing.T) {
 	}
 	for name, tc := range map[string]struct{ config, want string }{
 		"an empty placeholder":      {`{"address": ["{env.EMPTY}"]}`, "address: {env.EMPTY} is empty"},
-		"an empty address":          {`{"address": [""]}`, "address: one is empty"},
+		"an empty address":          {`{"address": [""]}`, "address: an entry is empty"},
 		"a URL":                     {`{"address": ["redis://localhost"]}`, "is a URL"},
-		"a user in an address":      {`{"address": ["hunter2@localhost"]}`, "address: one holds a user"},
+		"a user in an address":      {`{"address": ["hunter2@localhost"]}`, "address: an address holds a user"},
 		"a user by placeholder":     {`{"username": "{http.auth.user.id}", "password": "p"}`, "username: {http.auth.user.id} is not supported"},
 		"a user without a password": {`{"username": "caddy"}`, "username: a password is needed"},
 		"no password in a file":     {`{"password": "{file.` + empty + `}"}`, "password: " + empty + " is empty"},
-		"a folder as the password":  {`{"password": "{file./}"}`, "password: / is no regular file"},
+		"a folder as the password":  {`{"password": "{file./}"}`, "password: / is not a regular file"},
 		"a negative database":       {`{"db": -1}`, "db: -1 is negative"},
 		"a database of a cluster":   {`{"db": 1, "address": ["a", "b"]}`, "has only database 0"},
 		"a cluster's database":      {`{"db": 1, "cluster": true}`, "has only database 0"},

@@ -92,7 +92,7 @@ func newExtent(asked time.Time, first, last redis.XMessage) (x *extent, err erro
 		return nil, err
 	}
 	if err := json.Unmarshal([]byte(x.first.meta), &x.meta); err != nil {
-		return nil, fmt.Errorf("what is kept is no stream of ours: %w", err)
+		return nil, fmt.Errorf("the key holds no stream of this module: %w", err)
 	}
 	x.instance, x.claim, x.header = x.first.instance, x.first.claim, x.last.header
 	x.last.data = nil

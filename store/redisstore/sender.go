@@ -161,8 +161,8 @@ func (d *sender) fill() []redis.Cmder {
 	return d.commands
 }
 
-// done handles the replies of a pipeline. err is not nil if a command has none. Whoever calls done with an error may
-// hold locks of the link.
+// done handles the replies of a pipeline. err is not nil if a command has none. A caller with an error may hold locks
+// of the link.
 func (d *sender) done(err error) {
 	if err != nil {
 		go d.fail(err)

@@ -163,7 +163,7 @@ func (s *redisStore) Claim(id string, meta store.Meta, terms store.Terms, begins
 	if taken := store.Taken(s.local, id); taken != nil {
 		return nil, nil, taken
 	}
-	if lock.taken != nil && came.Before(lock.taken.asked) { // Redis has told that meanwhile
+	if lock.taken != nil && came.Before(lock.taken.asked) { // a later reply of Redis has answered that
 		return nil, nil, s.newRemote(id, lock.taken)
 	}
 	c := claimed{claim: newInstance(), chosen: true, replaces: s.replicator.failing(id)}

@@ -9,7 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// tidy tells Redis what it could not be told when it happened, until the store is closed. It also renews the keys of
+// tidy repeats changes that could not be sent to Redis when they happened, until the store is closed. It also renews the keys of
 // unfinished streams now and then, and forgets old readers. It has a goroutine of its own, because it may have much to
 // do, and the heartbeats must not wait for it.
 func (s *redisStore) tidy() {

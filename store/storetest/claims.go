@@ -164,7 +164,7 @@ func testClaimUnkept(t *testing.T, s, other store.Store) {
 	}
 }
 
-// Whoever finds the stream of a claim at the same instance finds it after begins was called, which is called once.
+// A lookup at the same instance finds the stream of a claim only after begins was called. begins is called once.
 func testBegins(t *testing.T, s, _ store.Store) {
 	for range 20 {
 		id := newID()
@@ -191,7 +191,7 @@ func testBegins(t *testing.T, s, _ store.Store) {
 	}
 }
 
-// Of many who claim an id at the same time, one begins the stream, and all others find it.
+// If many callers claim an id at the same time, one begins the stream, and all others find it.
 func testClaimAtOnce(t *testing.T, s, other store.Store) {
 	for range 20 {
 		id := newID()

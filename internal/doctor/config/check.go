@@ -190,7 +190,7 @@ func (c *checkup) newExamination(found *chat) *examination {
 func (e *examination) run() {
 	e.report.Progress(e.where)
 	e.checkReachable()
-	if e.redirects { // what else there is to say is said of the other chat
+	if e.redirects { // the other chat's findings cover the rest
 		return
 	}
 	if err := e.options.Undecodable; err != nil {

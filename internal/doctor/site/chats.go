@@ -178,7 +178,7 @@ func (a *answer) retryAfter() string {
 func (c *checker) checkErrorPages(a *answer) {
 	proxies := c.proxies()
 	keep := settings(proxies, func(p product) string { return p.keepErrors },
-		"Turn off the error pages of the proxy for the chat's path. Or let Caddy answer 503 instead, as the README shows with intercept.")
+		"Turn off the error pages of the proxy for the chat's path. Or let Caddy answer 503 instead, as https://github.com/illumichat/caddy-illumichat/blob/main/docs/streaming.md#cdns-and-proxies-in-front shows.")
 	failed := a.status >= http.StatusInternalServerError
 	_, ours := a.refusal()
 	switch {

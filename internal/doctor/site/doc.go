@@ -1,6 +1,6 @@
 // Package site finds what is wrong with a running site. It sends the site requests as browsers and strangers would: over
 // each version of HTTP, from pages of several origins, and with forged addresses. It judges only what arrives.
-// Of the handler's code, it uses only the parser of event streams and that of origins, so that few faults could be in both.
+// It shares only the parsers of event streams and of origins with the handler, so that few faults could be in both.
 //
 // The checks are named as follows. The names do not change, because machines read them.
 //

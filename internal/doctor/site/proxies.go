@@ -38,7 +38,7 @@ var products = []product{
 		name:       "Cloudflare",
 		isIn:       func(h http.Header) bool { return isServer(h, "cloudflare") || h.Get("Cf-Ray") != "" },
 		unbuffer:   "Cloudflare: turn Response Buffering off for the chat's path.",
-		keepErrors: "Cloudflare: turn Error Page Pass-through on, or let Caddy answer 503 instead of 502 and 504 (see the README on intercept).",
+		keepErrors: "Cloudflare: turn Error Page Pass-through on, or let Caddy answer 503 instead of 502 and 504 (see https://github.com/illumichat/caddy-illumichat/blob/main/docs/streaming.md#cdns-and-proxies-in-front).",
 	},
 	{name: "CloudFront", isIn: func(h http.Header) bool { return isServer(h, "CloudFront") || h.Get("X-Amz-Cf-Id") != "" }},
 	{name: "Varnish", isIn: func(h http.Header) bool { return h.Get("X-Varnish") != "" || isVia(h, "varnish") }},
