@@ -7,8 +7,10 @@ import (
 	"go/token"
 	"io/fs"
 	"maps"
+	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -57,6 +59,7 @@ var walls = map[string][]string{
 	"sandbox":   {},
 	"bench":     {"internal/localhost"},
 
+	"internal/docstest":      {},
 	"internal/localhost":     {},
 	"internal/require":       {},
 	"internal/redistest":     {"internal/localhost", "internal/require"},
@@ -69,7 +72,7 @@ var walls = map[string][]string{
 
 // testPackages are for tests only. Other packages do not import them, nor the package testing.
 var testPackages = []string{
-	"internal/localhost", "internal/require", "internal/redistest", "internal/sitetest", "internal/chat/chattest", "internal/sse/ssetest",
+	"internal/docstest", "internal/localhost", "internal/require", "internal/redistest", "internal/sitetest", "internal/chat/chattest", "internal/sse/ssetest",
 	"sandbox/sandboxtest", "store/storetest",
 }
 
@@ -306,4 +309,27 @@ func exportedNames(decl ast.Decl) []string {
 		}
 	}
 	return names
+}
+
+// The page on the architecture names every package but the root, and no other.
+func TestArchitectureNamesPackages(t *testing.T) {
+	text, err := os.ReadFile("../docs/architecture.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := make(map[string]bool)
+	for _, match := range regexp.MustCompile("`((?:internal|store|sandbox|cmd)/[a-z/]+|[a-z]+)`").FindAllStringSubmatch(string(text), -1) {
+		named[match[1]] = true
+	}
+	for dir := range walls {
+		if dir != "." && !named[dir] {
+			t.Errorf("docs/architecture.md does not name %s", dir)
+		}
+		delete(named, dir)
+	}
+	for name := range named {
+		if strings.Contains(name, "/") {
+			t.Errorf("docs/architecture.md names %s, which is no package", name)
+		}
+	}
 }

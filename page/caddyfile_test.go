@@ -2,14 +2,14 @@ package page
 
 import (
 	"encoding/json"
-	"os"
 	"reflect"
-	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/illumichat/caddy-illumichat/internal/docstest"
 )
 
 // everySubdirective has each subdirective.
@@ -93,21 +93,13 @@ func TestPathOf(t *testing.T) {
 	}
 }
 
-// The README lists each option, with its default.
-func TestReadmeListsOptions(t *testing.T) {
-	readme, err := os.ReadFile("../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, section, ok := strings.Cut(string(readme), "\n## The chat page\n")
-	if !ok {
-		t.Fatal("the README has no section on the page")
-	}
-	section, _, _ = strings.Cut(section, "\n## ")
-	defaults := map[string]string{"chat": "`" + defaultChat + "`", "lang": "`" + defaultLang + "`"}
+// The documentation has each option, with its default, and each key of the JSON.
+func TestDocsHaveEveryOption(t *testing.T) {
+	page := docstest.Read(t, "docs/caddyfile.md")
 	for name := range examples {
-		if !strings.Contains(section, "\n| `"+name+"` | "+defaults[name]) || !regexp.MustCompile(`(?m)^\t`+name+` +\S`).MatchString(section) {
-			t.Errorf("the README does not list %s, or another default", name)
-		}
+		page.WantOption(t, name)
 	}
+	page.WantDefault(t, "chat", defaultChat)
+	page.WantDefault(t, "lang", defaultLang)
+	docstest.WantNames(t, []docstest.Page{page}, "key", docstest.JSONKeys(Handler{})...)
 }

@@ -13,13 +13,17 @@ import { replace } from './browser.mjs';
 const en = await loadWords('en');
 const all = await Promise.all(['ar', 'de', 'en', 'es', 'fr', 'ja'].map((tag) => loadWords(tag)));
 
-/** The rows of a README's tables of codes: `| 429 | code |`, or `| code |` for an answer that breaks off. */
-function documented(path) {
-	const rows = readFileSync(new URL(path, import.meta.url), 'utf8').matchAll(/^\| (?:(\d{3}) \| )?((?:`\w+:\w+`(?:, )?)+) \|/gm);
-	return Array.from(rows, ([, status = '200', codes]) => codes.split(', ').map((code) => [Number(status), code.replaceAll('`', '')])).flat();
-}
+const read = (path) => readFileSync(new URL(path, import.meta.url), 'utf8');
 
-const codes = [...documented('../../README.md'), ...documented('../README.md')];
+/** The codes of the server, with their statuses. The status of a finish is that of its answer, 200. */
+const ofTheServer = Array.from(read('../../docs/errors.md').matchAll(/^\| `(\w+:\w+)` \| ([^|]+) \|/gm), ([, code, status]) =>
+	[status === 'finish' ? 200 : Number(status.match(/\d\S\S/)[0].replace('xx', '00')), code]);
+
+/** The codes of the client, with their statuses. A row has several codes, and no status if an answer breaks off. */
+const ofTheClient = Array.from(read('../README.md').matchAll(/^\| (?:(\d{3}) \| )?((?:`\w+:\w+`(?:, )?)+) \|/gm), ([, status = '200', codes]) =>
+	codes.split(', ').map((code) => [Number(status), code.replaceAll('`', '')])).flat();
+
+const codes = [...ofTheServer, ...ofTheClient];
 
 /** The codes whose text says by itself what is wrong, because the page has sent something wrong. */
 const wrongRequests = ['bad_request:chat', 'bad_request:page'];

@@ -5,14 +5,17 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/illumichat/caddy-illumichat/internal/docstest"
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 )
@@ -74,14 +77,14 @@ func parseDuration(t *testing.T, text string) time.Duration {
 	return d
 }
 
-// defaultDuration returns the default of an option, as the README states it.
+// defaultDuration returns the default of an option, as docs/caddyfile.md states it.
 func defaultDuration(t *testing.T, option string) time.Duration {
 	t.Helper()
-	found := regexp.MustCompile("\n\\| `" + option + "` \\| `(\\w+)` \\|").FindStringSubmatch(sitetest.Readme(t))
-	if found == nil {
-		t.Fatalf("README.md has no default of %s", option)
+	found := docstest.Read(t, "docs/caddyfile.md").Defaults(option)
+	if len(found) == 0 {
+		t.Fatalf("docs/caddyfile.md has no default of %s", option)
 	}
-	return parseDuration(t, found[1])
+	return parseDuration(t, found[0])
 }
 
 // caddyVersion returns the version of Caddy's image in a Dockerfile.
@@ -139,5 +142,49 @@ func wantLeft(t *testing.T, chat *http.Response, left int) {
 	t.Helper()
 	if got := chat.Header.Get("RateLimit"); !regexp.MustCompile(fmt.Sprintf(`;r=%d;t=\d+$`, left)).MatchString(got) {
 		t.Errorf("the limits say %q, want %d chats to be left", got, left)
+	}
+}
+
+// The Dockerfile builds this module with the Caddy version of go.mod. A test cannot build it without a container engine, so the
+// file must be as plain as in the documentation of the image.
+func TestDockerfileBuildsThisModule(t *testing.T) {
+	file, err := os.ReadFile("Dockerfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, instructions, _ := strings.Cut(string(file), "\n\n")
+	path, caddy := moduleAndCaddy(t)
+	want := fmt.Sprintf("FROM caddy:%[1]s-builder AS builder\n\nARG ILLUMICHAT_VERSION=latest\nRUN xcaddy build --with %[2]s@${ILLUMICHAT_VERSION}\n\n"+
+		"FROM caddy:%[1]s\n\nCOPY --from=builder /usr/bin/caddy /usr/bin/caddy\n", caddy, path)
+	if instructions != want {
+		t.Errorf("the Dockerfile is %q, want %q", instructions, want)
+	}
+}
+
+// systemd waits for Caddy's open chats: the unit's TimeoutStopSec is longer than each grace_period.
+func TestUnitWaitsForGracePeriod(t *testing.T) {
+	unit := sitetest.ReadExample(t, "systemd/illumichat.conf")
+	seconds := func(text, setting string) (n int) {
+		match := regexp.MustCompile(`(?m)^\s*` + setting + `(\d+)s$`).FindStringSubmatch(text)
+		if match == nil {
+			t.Fatalf("there is no %s", setting)
+		}
+		n, _ = strconv.Atoi(match[1])
+		return n
+	}
+	wait := seconds(unit, "TimeoutStopSec=")
+	texts := []string{sitetest.ReadExample(t, "production/Caddyfile")}
+	for _, block := range docstest.Blocks(t, "caddyfile") {
+		if strings.Contains(block.Text, "grace_period ") {
+			texts = append(texts, block.Text)
+		}
+	}
+	if len(texts) < 2 {
+		t.Error("no Caddyfile of the documentation has a grace_period")
+	}
+	for _, text := range texts {
+		if grace := seconds(text, "grace_period "); wait <= grace {
+			t.Errorf("the unit waits for %d s, and Caddy's grace period is %d s", wait, grace)
+		}
 	}
 }

@@ -1,4 +1,4 @@
-// Package example tests what people copy: it runs the examples, and checks README.md and the monitoring files.
+// Package example tests what people copy: it runs the examples, and checks the documentation and the monitoring files.
 package example
 
 import (

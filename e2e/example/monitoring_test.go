@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/illumichat/caddy-illumichat/internal/apierror"
+	"github.com/illumichat/caddy-illumichat/internal/docstest"
 	"github.com/illumichat/caddy-illumichat/internal/localhost"
 	"github.com/illumichat/caddy-illumichat/internal/require"
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
@@ -35,7 +37,7 @@ func TestMonitoringExample(t *testing.T) {
 	}
 }
 
-// Every metric that the README or example/monitoring names exists. The series of the README's codes exist from the start.
+// Every metric that example/monitoring names exists. The series of all codes exist from the start.
 func TestMonitoredMetricsExist(t *testing.T) {
 	server := sandboxtest.NewServer(t, sandbox.Options{})
 	s := sitetest.Serve(t, "metrics /metrics\n"+sitetest.ChatTo(server, "store redis {\naddress 127.0.0.1:1\n}")) // where no Redis is
@@ -49,23 +51,12 @@ func TestMonitoredMetricsExist(t *testing.T) {
 		}
 		return exported["first_event_seconds_bucket"]
 	})
-	for _, file := range []string{
-		"README.md", "example/monitoring/alerts.yml", "example/monitoring/alerts_test.yml", "example/monitoring/dashboard.json",
-	} {
+	for _, file := range []string{"example/monitoring/alerts.yml", "example/monitoring/alerts_test.yml", "example/monitoring/dashboard.json"} {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
 		found := ourMetric.FindAllString(string(text), -1)
-		if file == "README.md" {
-			_, table, _ := strings.Cut(string(text), "| `caddy_illumichat_…` |")
-			table, _, _ = strings.Cut(table, "\n\n")
-			for _, name := range regexp.MustCompile("(?m)^\\| (`[^|]*`) \\|").FindAllStringSubmatch(table, -1) {
-				for word := range strings.SplitSeq(name[1], ", ") {
-					found = append(found, "caddy_illumichat_"+strings.Trim(word, "`"))
-				}
-			}
-		}
 		if len(found) < 5 {
 			t.Errorf("%s: %d metrics are named", file, len(found))
 		}
@@ -75,13 +66,25 @@ func TestMonitoredMetricsExist(t *testing.T) {
 			}
 		}
 	}
-	// Each code in the README has a series from the start, at 0.
-	wanted := []string{`tries_total{outcome="leak"}`, `requests_total{assistant="asst_demo",outcome="failed"}`}
-	for _, code := range readmeCodes(t, "## Errors") {
-		wanted = append(wanted, fmt.Sprintf("refusals_total{code=%q}", code))
+	// docs/operate.md has them all, too: a real Caddy exports those that its tables list.
+	documented := docstest.Read(t, "docs/operate.md").Families("caddy_illumichat_*")
+	if len(documented) < 15 {
+		t.Errorf("docs/operate.md lists the metrics %q", documented)
 	}
-	for _, code := range readmeCodes(t, "## What a page gets") {
-		wanted = append(wanted, fmt.Sprintf(`finishes_total{cause=%q,reason="error"}`, code))
+	for _, name := range documented {
+		if !exported[strings.TrimPrefix(name, "caddy_illumichat_")] {
+			t.Errorf("docs/operate.md: there is no metric %s", name)
+		}
+	}
+	// Each error of docs/errors.md, and each interruption, has a series from the start, at 0.
+	wanted := []string{`tries_total{outcome="leak"}`, `requests_total{assistant="asst_demo",outcome="failed"}`}
+	for _, row := range docstest.ErrorRows(t) {
+		wanted = append(wanted, fmt.Sprintf("refusals_total{code=%q}", row.Code))
+	}
+	for _, i := range apierror.Interruptions() {
+		if i != apierror.Abandoned { // nobody gets its finish
+			wanted = append(wanted, fmt.Sprintf(`finishes_total{cause=%q,reason=%q}`, i.Code, i.FinishReason()))
+		}
 	}
 	scraped := sitetest.Scrape(t, s)
 	for _, name := range wanted {
@@ -89,21 +92,6 @@ func TestMonitoredMetricsExist(t *testing.T) {
 			t.Errorf("%s does not begin with 0", name)
 		}
 	}
-}
-
-// readmeCodes returns the error codes that a section of the README names.
-func readmeCodes(t *testing.T, heading string) []string {
-	t.Helper()
-	_, section, _ := strings.Cut(sitetest.Readme(t), "\n"+heading+"\n")
-	section, _, _ = strings.Cut(section, "\n## ")
-	var codes []string
-	for _, match := range regexp.MustCompile("`([a-z_]+:(?:chat|assistant|origin|upstream|proxy))`").FindAllStringSubmatch(section, -1) {
-		codes = append(codes, match[1])
-	}
-	if len(codes) < 6 {
-		t.Fatalf("%s has %d codes", heading, len(codes))
-	}
-	return codes
 }
 
 // startPrometheus starts a real Prometheus that scrapes the site. The function that it returns runs a query, and returns

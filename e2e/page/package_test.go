@@ -18,6 +18,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/illumichat/caddy-illumichat/internal/docstest"
 	"github.com/illumichat/caddy-illumichat/internal/require"
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 )
@@ -209,7 +210,8 @@ func TestPackageOnNPM(t *testing.T) {
 	})
 }
 
-// Strict projects in TypeScript that do not read JavaScript compile with the package's types, and with the code in its README.
+// Strict projects in TypeScript that do not read JavaScript compile with the package's types, and with the code in its README
+// and in the blocks of the documentation in "jsx".
 // The AI SDK is needed only by those who use its transport.
 func TestPackageTypes(t *testing.T) {
 	tarball := pack(t)
@@ -218,6 +220,14 @@ func TestPackageTypes(t *testing.T) {
 		for i, code := range packageReadme(t, language) {
 			readme[fmt.Sprintf("readme%d.%s", i, extension)] = code
 		}
+	}
+	for i, block := range docstest.Blocks(t, "jsx") {
+		code := block.Text
+		if !strings.Contains(code, "import ") { // an excerpt, whose names are used elsewhere
+			code = "import { useChat } from '@ai-sdk/react';\nimport { IllumichatTransport } from 'caddy-illumichat/ai-sdk';\n" +
+				regexp.MustCompile(`(?m)^const `).ReplaceAllString(code, "export const ")
+		}
+		readme[fmt.Sprintf("docs%d.tsx", i)] = code
 	}
 	for name, project := range map[string]struct {
 		module string // and how modules are found

@@ -1,34 +1,37 @@
 package apierror
 
 import (
-	"os"
-	"regexp"
 	"slices"
-	"strings"
 	"testing"
+
+	"github.com/illumichat/caddy-illumichat/internal/docstest"
 )
 
-// The README's section about errors names every code and no other.
-func TestReadmeListsCodes(t *testing.T) {
-	text, err := os.ReadFile("../../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, part, ok := strings.Cut(string(text), "\n## Errors\n")
-	part, _, end := strings.Cut(part, "\n## ")
-	if !ok || !end {
-		t.Fatal("README.md has no section of errors")
-	}
-	var listed, want []string
-	for _, match := range regexp.MustCompile("`([a-z_]+:[a-z]+)`").FindAllStringSubmatch(part, -1) {
-		listed = append(listed, match[1])
-	}
+// The documentation's page of errors has every code of an error, and the documentation has every code of an interruption. That
+// it has no other code is tested in the package telemetry.
+func TestDocsHaveEveryCode(t *testing.T) {
+	errors := []docstest.Page{docstest.Read(t, "docs/errors.md")}
 	for _, code := range Codes() {
-		want = append(want, code.String())
+		docstest.WantNames(t, errors, "code", code.String())
 	}
-	slices.Sort(listed)
-	slices.Sort(want)
-	if listed = slices.Compact(listed); !slices.Equal(listed, want) {
-		t.Errorf("the README lists the codes\n%q, want\n%q", listed, want)
+	pages := docstest.Glob(t, "docs/*.md")
+	for _, i := range Interruptions() {
+		docstest.WantNames(t, pages, "code", i.Code.String())
+	}
+}
+
+// The table of errors has the statuses that the module itself gives to its codes.
+func TestDocsHaveTheStatuses(t *testing.T) {
+	want := []docstest.ErrorRow{}
+	for _, i := range Interruptions() {
+		if e := i.Before(); !i.IsStop() && i != Abandoned { // nobody gets these two as an error
+			want = append(want, docstest.ErrorRow{Code: e.Code.String(), Status: e.Status})
+		}
+	}
+	rows := docstest.ErrorRows(t)
+	for _, row := range want {
+		if !slices.Contains(rows, row) {
+			t.Errorf("docs/errors.md has no row of %s with the status %d", row.Code, row.Status)
+		}
 	}
 }

@@ -5,9 +5,12 @@ import (
 	"math/big"
 	"math/rand/v2"
 	"runtime"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/illumichat/caddy-illumichat/internal/docstest"
 )
 
 // slowWindow keeps every request and computes the formula exactly.
@@ -191,7 +194,7 @@ func usedMemory() int {
 	return int(m.HeapAlloc)
 }
 
-// The number of keys and their memory are bounded, because strangers choose the keys. README.md states the bounds.
+// The number of keys and their memory are bounded, because strangers choose the keys. docs/limits.md states the bounds.
 func TestWindowForgetsKeys(t *testing.T) {
 	const maxMemory = 32 << 20
 	before := usedMemory()
@@ -206,6 +209,10 @@ func TestWindowForgetsKeys(t *testing.T) {
 	}
 	used := usedMemory() - before
 	t.Logf("1,000,000 keys came, %d are kept, in %d bytes: %d a key", w.counts.Len(), used, used/maxKeys)
+	bound := fmt.Sprintf("%d,%03d", maxKeys/1000, maxKeys%1000)
+	if !strings.Contains(docstest.Read(t, "docs/limits.md").Text, bound) {
+		t.Errorf("docs/limits.md does not have the number %s", bound)
+	}
 	if w.counts.Len() != maxKeys {
 		t.Errorf("%d keys are kept, want %d", w.counts.Len(), maxKeys)
 	}

@@ -408,13 +408,3 @@ func (e *RunningExample) LimitsLeft(t *testing.T) map[string]int {
 
 // PageClient is the path of the JavaScript client that site owners copy into their pages.
 const PageClient = "client/illumichat.js"
-
-// Readme returns the text of README.md.
-func Readme(tb testing.TB) string {
-	tb.Helper()
-	text, err := os.ReadFile("README.md")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return string(text)
-}

@@ -2,7 +2,6 @@ package sitetest
 
 import (
 	"fmt"
-	"net"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -27,20 +26,6 @@ func ServeNginx(tb testing.TB, directives string) string {
 	WriteFile(tb, config, fmt.Sprintf(`daemon off; master_process off; pid %[1]s/pid; error_log %[1]s/error.log; events {}
 		http { access_log off; client_max_body_size 0; proxy_http_version 1.1; proxy_set_header Host $http_host; %[2]s
 		server { listen %[3]s; %[4]s } }`, dir, paths.String(), address, directives))
-	command := exec.Command(program, "-p", dir, "-c", config)
-	if err := command.Start(); err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() {
-		_ = command.Process.Kill()
-		_ = command.Wait()
-	})
-	Eventually(tb, "nginx listens", func() bool {
-		conn, err := net.Dial("tcp", address)
-		if err == nil {
-			conn.Close()
-		}
-		return err == nil
-	})
+	runProxy(tb, address, exec.Command(program, "-p", dir, "-c", config))
 	return "http://" + address
 }

@@ -48,14 +48,20 @@ func Main(m *testing.M, cleanups ...func()) {
 
 // changeToTop changes to the directory of the module's go.mod.
 func changeToTop() error {
+	dir, err := os.Getwd()
+	if err != nil {
+		return err
+	}
 	for {
-		_, err := os.Stat("go.mod")
-		if !errors.Is(err, fs.ErrNotExist) {
+		_, err := os.Stat(filepath.Join(dir, "go.mod"))
+		if err == nil {
+			return os.Chdir(dir)
+		}
+		parent := filepath.Dir(dir)
+		if !errors.Is(err, fs.ErrNotExist) || parent == dir {
 			return err
 		}
-		if err := os.Chdir(".."); err != nil {
-			return err
-		}
+		dir = parent
 	}
 }
 

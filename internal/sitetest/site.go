@@ -1,6 +1,7 @@
 package sitetest
 
 import (
+	"bytes"
 	"fmt"
 	"net/http"
 	"os"
@@ -116,14 +117,14 @@ func (s *Site) Adapt(directives string) []byte {
 	`, s.storage, s.logs, s.Global, directives, s.Plain, s.Secure, s.TLS)))
 }
 
-// Log returns what Caddy has logged.
+// Log returns the lines that Caddy has logged. It omits a line that is being written.
 func (s *Site) Log() string {
 	s.tb.Helper()
 	log, err := os.ReadFile(s.logs)
 	if err != nil {
 		s.tb.Fatal(err)
 	}
-	return string(log)
+	return string(log[:bytes.LastIndexByte(log, '\n')+1])
 }
 
 // Ask posts a chat to the site over plain HTTP and returns the answer, whose body is closed when the test ends.
