@@ -2,12 +2,12 @@
 #
 #	docker build --tag caddy-illumichat .
 #
-# "latest" is the module's newest release, or its newest commit as long as there is no release. Docker keeps the result, so
-# only --no-cache looks for a newer one. For a build that you can repeat, name a release or a commit:
+# "latest" is the module's newest release, or its newest commit if there is no release yet. Docker caches the result, so
+# only --no-cache looks for a newer one. For a reproducible build, name a release or a commit:
 #
 #	docker build --build-arg ILLUMICHAT_VERSION=v1.2.3 --tag caddy-illumichat:2.11.9-v1.2.3 .
 #
-# example/compose has the same with the Redis store, and a Compose file that runs it.
+# example/compose has a Dockerfile with the Redis store, and a Compose file that runs it.
 
 FROM caddy:2.11.9-builder AS builder
 

@@ -1,5 +1,5 @@
-// Command bench compares what a chat costs through this module with what it costs through other proxies, on one machine and
-// in one run:
+// Command bench compares the cost of a chat through this module with the cost through other proxies, on one machine and in
+// one run:
 //
 //	go run ./bench
 package main
@@ -28,12 +28,12 @@ func main() {
 		fail(upstreamMain(os.Args[2], os.Args[3:]))
 	}
 	var b bench
-	flag.IntVar(&b.rounds, "rounds", 3, "how often everything is done, in turns")
-	workloadNames := flag.String("workloads", "", "names of some workloads, with commas between; empty: all")
-	targetNames := flag.String("targets", "", "names of some targets, with commas between; empty: all that are installed")
+	flag.IntVar(&b.rounds, "rounds", 3, "number of rounds; targets take turns within a round")
+	workloadNames := flag.String("workloads", "", "workloads to run, separated by commas; empty: all")
+	targetNames := flag.String("targets", "", "targets to run, separated by commas; empty: all that are installed")
 	growth := flag.Bool("growth", false, "also measure how costs grow")
-	write := flag.Bool("write", false, "also write the results into bench/README.md, and the graphs of their growth beside it")
-	flag.StringVar(&b.profiles, "profiles", "", "a folder, for a CPU profile of Caddy in each run")
+	write := flag.Bool("write", false, "also write the results into bench/README.md, and with -growth the graphs next to it")
+	flag.StringVar(&b.profiles, "profiles", "", "a folder for a CPU profile of Caddy in each run")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -120,7 +120,7 @@ func (b *bench) build(ctx context.Context, dir string) (err error) {
 	build := exec.CommandContext(ctx, "go", "build", "-o", b.caddy, "./cmd/caddy")
 	build.Stderr = os.Stderr
 	if err := build.Run(); err != nil {
-		return fmt.Errorf("building ./cmd/caddy, which has to be done from the top of the repository: %w", err)
+		return fmt.Errorf("building ./cmd/caddy, which must run in the top folder of the repository: %w", err)
 	}
 	return nil
 }
@@ -145,7 +145,7 @@ func progress(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", 
 // compare has a workload done by targets in turns.
 func (b *bench) compare(ctx context.Context, w *workload, targets []*target, all results) error {
 	if most := mostStreams(); w.streams > most {
-		w.what += fmt.Sprintf(" (here %d, for want of open files)", most)
+		w.what += fmt.Sprintf(" (here %d, because of the open-file limit)", most)
 		w.streams = most
 	}
 	for round := range b.rounds {
@@ -201,7 +201,7 @@ func (b *bench) draw(ctx context.Context, write bool, page *bytes.Buffer) error 
 	return nil
 }
 
-// What results stand between in bench/README.md.
+// The lines in bench/README.md between which the results are.
 const (
 	resultsBegin = "<!-- results, by go run ./bench -write -->\n"
 	resultsEnd   = "<!-- end of results -->\n"

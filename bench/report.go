@@ -20,12 +20,12 @@ func (r results) add(w *workload, t *target, res *result) {
 	r[w][t] = append(r[w][t], res)
 }
 
-// figures are what is told of a target in a workload: medians of all rounds.
+// figures are reported for a target in a workload: medians of all rounds.
 type figures struct {
 	cpu, events, first, p50, p99, memory float64
 	lost, broken                         int
 
-	// cpuRatio is how the processor time compares with the baseline's in the same round, and the least and most of it.
+	// cpuRatio is the CPU time divided by the baseline's in the same round: the median, the minimum and the maximum.
 	cpuRatio, leastRatio, mostRatio float64
 	memoryRatio                     float64
 }
@@ -116,11 +116,11 @@ func (r results) markdown(out io.Writer, w *workload) {
 }
 
 func columns(w *workload) []string {
-	head := []string{"", "CPU µs a " + string(w.count), "× " + baseline, "least–most"}
+	head := []string{"", "CPU µs per " + string(w.count), "× " + baseline, "least–most"}
 	if w.hold {
-		return append(head, "KiB a stream", "× "+baseline, "lost")
+		return append(head, "KiB per stream", "× "+baseline, "lost or duplicated")
 	}
-	return append(head, "events/s", "first event ms", "latency ms p50", "p99", "lost")
+	return append(head, "events/s", "first event ms", "latency ms p50", "p99", "lost or duplicated")
 }
 
 func (r results) row(w *workload, t *target) []string {

@@ -42,7 +42,7 @@ var workloads = []*workload{
 	{name: "bursts", what: "16 streams, each 15 times 16,000 events, 32 at once", streams: 16, chats: 15, events: 16_000, burst: 32, count: perEvent},
 	{name: "pace", what: "400 streams, an event every 20 ms for 5 s", streams: 400, chats: 1, events: 250, burst: 1, pause: 20 * time.Millisecond, steady: true, count: perEvent},
 	{name: "crowd", what: "5,000 streams, an event every 250 ms for 10 s", streams: 5000, chats: 1, events: 40, burst: 1, pause: 250 * time.Millisecond, steady: true, count: perEvent},
-	{name: "idle", what: "10,000 streams that have begun and fallen silent", streams: 10_000, chats: 1, events: 1, burst: 1, hold: true, count: perStream},
+	{name: "idle", what: "10,000 streams that have started and are silent", streams: 10_000, chats: 1, events: 1, burst: 1, hold: true, count: perStream},
 }
 
 // chat is the body that visitors post.

@@ -18,18 +18,19 @@ func init() {
 	httpcaddyfile.RegisterDirectiveOrder("illumichat_sandbox", httpcaddyfile.Before, "reverse_proxy")
 }
 
-// Handler is a stand-in for the IllumiChat chat API, for demos and tests: it
-// answers every request that reaches it. What it can be asked to do wrong it
-// lists when it is sent the message "/help".
+// Handler is a stand-in for the IllumiChat chat API, for demos and tests. It
+// answers every request that reaches it, and can simulate failures. The message
+// "/help" lists them.
 type Handler struct {
 	// The API token to accept. It may be a placeholder such as {env.TOKEN}.
-	// Default: a published one, of use only with a sandbox.
+	// Default: a published token, which works only with a sandbox.
 	Token string `json:"token,omitempty"`
 
 	// The ids of the assistants that exist. Default: asst_demo.
 	Assistants []string `json:"assistants,omitempty"`
 
-	// How long to pause before each event; 0 is no pause. Default: 40ms.
+	// How long to pause before each event; 0 means no pause. A negative pause is
+	// an error. Default: 40ms.
 	Pace *caddy.Duration `json:"pace,omitempty"`
 
 	api *API
@@ -43,7 +44,7 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// Provision makes the API.
+// Provision creates the API.
 func (h *Handler) Provision(caddy.Context) error {
 	options := Options{Assistants: h.Assistants, Pace: DemoPace}
 	if h.Pace != nil {
@@ -60,7 +61,7 @@ func (h *Handler) Provision(caddy.Context) error {
 	return nil
 }
 
-// Validate refuses a pace that is no time.
+// Validate returns an error for a negative pace.
 func (h *Handler) Validate() error {
 	if h.Pace != nil && *h.Pace < 0 {
 		return errors.New("pace must not be negative")

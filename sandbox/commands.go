@@ -15,7 +15,7 @@ const (
 	maxBytes      = 16 << 20
 )
 
-// A Command is something that the sandbox can be asked for in the last user
+// A Command makes the sandbox answer in another way. It is in the last user
 // message: a word with a slash before it, and its arguments.
 type Command struct {
 	// Name is the word, without the slash.
@@ -42,51 +42,51 @@ func (c Command) Usage() string {
 // Commands returns all commands, those that shape any answer first.
 func Commands() []Command {
 	return []Command{
-		{Name: "slow", Args: "<duration>", Does: "Waits that long before the head.", shape: slow},
-		{Name: "slow-first", Args: "<duration>", Does: "Sends the head at once and waits that long before the first event.", shape: slowFirst},
-		{Name: "chunk", Args: "<bytes>", Does: "Writes the answer in chunks of that many bytes, wherever they cut an event.", shape: chunk},
-		{Name: "drip", Args: "<bytes> <pause>", Does: "Writes it in such chunks and pauses after each.", shape: drip},
+		{Name: "slow", Args: "<duration>", Does: "Waits that long before the response headers.", shape: slow},
+		{Name: "slow-first", Args: "<duration>", Does: "Sends the response headers at once and waits that long before the first event.", shape: slowFirst},
+		{Name: "chunk", Args: "<bytes>", Does: "Writes the answer in chunks of that many bytes, even in the middle of an event.", shape: chunk},
+		{Name: "drip", Args: "<bytes> <pause>", Does: "Writes such chunks and pauses after each.", shape: drip},
 		{Name: "burst", Args: "<n>", Does: "Writes n events at once.", shape: burst},
-		{Name: "comments", Args: "<n>", Does: "Sends n comments, as keep-alives, between any two events.", shape: comments},
+		{Name: "comments", Args: "<n>", Does: "Sends n comments as keep-alives between two events.", shape: comments},
 		{Name: "crlf", Does: "Ends the lines with CR LF.", shape: crlf},
 		{Name: "cr", Does: "Ends the lines with CR.", shape: cr},
-		{Name: "gzip", Does: "Encodes the stream with gzip, which nobody asked for.", shape: gzipped},
-		{Name: "type", Args: "[media-type]", Does: "Labels the stream with that Content-Type, or with none.", shape: labelled},
+		{Name: "gzip", Does: "Compresses the stream with gzip, although the request does not accept it.", shape: gzipped},
+		{Name: "type", Args: "[media-type]", Does: "Sends that Content-Type with the stream, or none.", shape: labelled},
 
 		{Name: "help", Does: "Lists the commands.", answer: help},
-		{Name: "turns", Does: "Lists what was said in this chat, as far as the sandbox remembers it.", answer: rememberedTurns},
+		{Name: "turns", Does: "Lists the messages of this chat that the sandbox remembers.", answer: rememberedTurns},
 		{Name: "events", Args: "<n>", Does: "Answers with n numbered text-delta events and a finish.", answer: numberedEvents},
-		{Name: "large", Args: "<bytes>", Does: "Sends one event with that much text in it, and a finish.", answer: large},
+		{Name: "large", Args: "<bytes>", Does: "Sends one event with that many bytes of text, and a finish.", answer: large},
 		{Name: "length", Does: "Finishes with the finishReason length.", answer: finishLength},
 		{Name: "error", Does: "Finishes with the finishReason error.", answer: finishError},
 
 		{Name: "cut", Args: "[n]", Does: "Ends the response cleanly after n events (default 3), without a finish.", answer: cut},
-		{Name: "torn", Args: "[n]", Does: "Ends it cleanly in the middle of the event after n events (default 3).", answer: torn},
-		{Name: "no-blank", Does: "Ends it without the blank line of the finish event.", answer: noBlank},
-		{Name: "reset", Args: "[n]", Does: "Breaks the connection after n events (default 3); with 0, before the head.", answer: reset},
-		{Name: "stall", Args: "[n]", Does: "Falls silent after n events (default 3), until the client leaves.", answer: stall},
-		{Name: "silent", Does: "Never answers at all, until the client leaves.", answer: silent},
-		{Name: "hang", Does: "Sends the head and nothing else, until the client leaves.", answer: hang},
-		{Name: "endless", Does: "Sends events and no finish, until the client leaves.", answer: endless},
-		{Name: "endless-event", Does: "Sends one event that never ends, until the client leaves.", answer: endlessEvent},
+		{Name: "torn", Args: "[n]", Does: "Ends the response cleanly in the middle of an event, after n events (default 3).", answer: torn},
+		{Name: "no-blank", Does: "Ends the response without the blank line of the finish event.", answer: noBlank},
+		{Name: "reset", Args: "[n]", Does: "Resets the connection after n events (default 3); with 0, before the response headers.", answer: reset},
+		{Name: "stall", Args: "[n]", Does: "Sends nothing more after n events (default 3), until the client disconnects.", answer: stall},
+		{Name: "silent", Does: "Sends no response until the client disconnects.", answer: silent},
+		{Name: "hang", Does: "Sends the response headers, then nothing until the client disconnects.", answer: hang},
+		{Name: "endless", Does: "Sends events without a finish until the client disconnects.", answer: endless},
+		{Name: "endless-event", Does: "Sends one event that does not end until the client disconnects.", answer: endlessEvent},
 
 		{Name: "two-finishes", Does: "Sends the finish event twice.", answer: twoFinishes},
-		{Name: "talk-on", Args: "<duration>", Does: "Goes on sending events for that long after the finish.", answer: talkOn},
-		{Name: "quote-finish", Does: "Quotes a finish in a text and in a tool's arguments, and ends without one.", answer: quoteFinish},
+		{Name: "talk-on", Args: "<duration>", Does: "Sends events for that long after the finish.", answer: talkOn},
+		{Name: "quote-finish", Does: "Quotes a finish in a text and in a tool's arguments, and ends without a real one.", answer: quoteFinish},
 		{Name: "bad-json", Does: "Begins with an event whose data is not JSON.", answer: badJSON},
-		{Name: "multi-data", Does: "Begins with an event that is spread over several data lines.", answer: multiData},
-		{Name: "extras", Does: "Begins with what the API leaves open: a type and a field that are not documented, and event, id and retry lines.", answer: extras},
+		{Name: "multi-data", Does: "Begins with an event of several data lines.", answer: multiData},
+		{Name: "extras", Does: "Begins with events that the API's documentation allows but does not list: another type, another field, and event, id and retry lines.", answer: extras},
 
-		{Name: "status", Args: "<code> [retry-after]", Does: "Answers with that status, 200 to 599, and a Retry-After header in seconds or as a date; where the status is no documented error, with a page of HTML.", answer: someStatus},
+		{Name: "status", Args: "<code> [retry-after]", Does: "Answers with that status (200 to 599), and with a Retry-After header in seconds or as a date. If the API does not document the status as an error, the body is a page of HTML.", answer: someStatus},
 		{Name: "json", Does: "Answers 200 with one JSON object.", answer: jsonObject},
 		{Name: "html", Does: "Answers 200 with a page of HTML.", answer: htmlPage},
-		{Name: "redirect", Args: "[url]", Does: "Answers 302 to that address, by default one of another host.", answer: redirect},
+		{Name: "redirect", Args: "[url]", Does: "Answers 302 with that Location, by default on another host.", answer: redirect},
 		{Name: "no-content", Does: "Answers 204.", answer: noContent},
 
-		{Name: "echo-token", Args: "[n]", Does: "Tells the API token in the event after n events (default 3).", answer: echoToken},
-		{Name: "echo-token-header", Does: "Tells it in the response header X-Token.", answer: echoTokenHeader},
-		{Name: "echo-token-error", Does: "Tells it in the text of a 400.", answer: echoTokenError},
-		{Name: "echo-token-json", Does: "Tells it in one JSON object.", answer: echoTokenJSON},
+		{Name: "echo-token", Args: "[n]", Does: "Puts the API token into an event, after n events (default 3).", answer: echoToken},
+		{Name: "echo-token-header", Does: "Puts the API token into the response header X-Token.", answer: echoTokenHeader},
+		{Name: "echo-token-error", Does: "Puts the API token into the text of a 400.", answer: echoTokenError},
+		{Name: "echo-token-json", Does: "Puts the API token into a JSON response.", answer: echoTokenJSON},
 	}
 }
 

@@ -1,10 +1,10 @@
 #!/bin/sh
-# Runs a cluster on this machine, until it is interrupted:
+# Runs a cluster on this machine until you press Ctrl+C:
 #
 #	sh example/cluster/run.sh
 #
-# CADDY is a Caddy with the module; where it is not set, one is built. REDIS is the address of a Redis; where it is not set, one is
-# started. ILLUMICHAT_API_TOKEN is the token of the API; where it is not set, a sandbox answers.
+# CADDY is a Caddy with the module. If it is not set, the script builds one. REDIS is the address of a Redis. If it is not set,
+# the script starts one. ILLUMICHAT_API_TOKEN is the API token. If it is not set, a sandbox answers.
 set -eu
 cd "$(dirname "$0")/../.."
 
@@ -19,7 +19,7 @@ finish() {
 trap finish EXIT
 trap 'exit 0' INT TERM
 
-# start runs a command beside the others.
+# start runs a command in the background.
 start() {
 	"$@" &
 	pids="$pids $!"
@@ -37,7 +37,7 @@ fi
 export REDIS
 
 if [ -z "${ILLUMICHAT_API_TOKEN:-}" ]; then
-	# A published token, of use only with a sandbox.
+	# This token is public, and only a sandbox accepts it.
 	export ILLUMICHAT_API_TOKEN=ic_sandbox000000000000000000000000000000000
 	export ILLUMICHAT_ASSISTANT=asst_demo ILLUMICHAT_ENDPOINT=http://localhost:8090/api/chat
 	start "$CADDY" run --config example/cluster/sandbox.Caddyfile --adapter caddyfile

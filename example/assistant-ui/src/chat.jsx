@@ -10,7 +10,7 @@ import './thread.css';
 
 const { id, messages } = load();
 
-// assistant-ui names its thread anew in each page. The tab's own name lets the transport find the answer after a reload.
+// assistant-ui gives its thread a new name in each page. The name in the tab lets the transport find the answer after a reload.
 class TabTransport extends IllumichatTransport {
 	sendMessages(request) {
 		return super.sendMessages({ ...request, chatId: id });

@@ -6,19 +6,19 @@ import { Chat } from './illumichat.js';
 const chat = new Chat('/api/chat-proxy', { storageKey: 'chat' });
 const element = document.querySelector('deep-chat');
 
-// With a font of its own, the component does not load one from fonts.googleapis.com.
+// With its own font, the component does not load one from fonts.googleapis.com.
 Object.assign(element.style, { width: '100%', height: '32rem', fontFamily: 'system-ui, sans-serif' });
 element.textInput = { placeholder: { text: 'Your question' } };
 element.errorMessages = { displayServiceErrorMessages: true };
 element.connect = { stream: true, handler: answer };
 
-// After a reload: the conversation so far, and the answer that was still being written.
+// After a reload: the conversation so far, and the answer that was not complete.
 const open = chat.openQuestion;
 element.history = chat.turns
 	.filter(({ state }) => state !== 'open')
 	.flatMap(({ content, text }) => [{ role: 'user', text: content }, ...(text ? [{ role: 'ai', text }] : [])]);
 if (open !== undefined) {
-	// The component may render once more for the properties above, and forget what it shows. It does so within two timers.
+	// The component may render again for the properties above, and lose what it shows. It does so within two timers.
 	element.onComponentRender = () => setTimeout(() => setTimeout(() => {
 		if (chat.openQuestion !== undefined) element.submitUserMessage({ text: open });
 	}));

@@ -28,7 +28,7 @@ form.addEventListener('submit', async (submit) => {
 		for await (const event of chat.send(text, { onRetry })) {
 			switch (event.type) {
 				case 'text-delta':
-					// As text and never as HTML: an answer must not become a part of the page's code.
+					// As text and never as HTML, so that an answer cannot run code in the page.
 					answer.append(event.textDelta);
 					break;
 				case 'tool-call':

@@ -25,7 +25,7 @@ function Chat() {
 		field.current.focus();
 	}
 
-	// useChat calls `stop` when the chat is unmounted, too. So after it alone, the transport waits for a second.
+	// useChat also calls `stop` when the chat is unmounted. So after this call alone, the transport waits for a second.
 	function end() {
 		transport.stop(id);
 		stop();
@@ -52,7 +52,7 @@ function Chat() {
 	);
 }
 
-// A hidden chat is unmounted, as by a change of route. If it is shown again within a second, its answer goes on.
+// A hidden chat is unmounted, as after a change of route. If it is shown again within a second, its answer continues.
 function Page() {
 	const [shown, setShown] = useState(true);
 	return (

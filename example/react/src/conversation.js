@@ -1,5 +1,5 @@
-// The tab keeps the conversation, so that a reload of the page does not lose it. The transport keeps the answer that is
-// on its way.
+// The tab keeps the conversation, so that a reload of the page does not lose it. The transport keeps the
+// answer that is not complete.
 
 const key = 'conversation';
 
@@ -14,7 +14,7 @@ export function save(changed) {
 	try {
 		sessionStorage.setItem(key, JSON.stringify(changed));
 	} catch {
-		// There is no storage, or not enough: the conversation ends with the page.
+		// Without enough storage, the conversation ends with the page.
 	}
 }
 
