@@ -1,8 +1,8 @@
 # shellcheck shell=bash disable=SC2154 # tmp and bin are lib.sh's, sandbox_token is smoke.sh's.
-# What is checked without asking the module anything.
+# Checks that need no running Caddy.
 
-# check_secrets looks for tokens of the documented form and for private keys, in all files and in all that ever was in
-# one. A token counts as real unless its name says that it is not.
+# check_secrets searches all files and all commits for tokens of the documented form and for private keys. A token counts as
+# real unless its name shows that it is not.
 check_secrets() {
 	local found secret='\bic_[A-Za-z0-9]{40}\b|-----BEGIN [A-Z ]*PRIVATE KEY-----' fake='ic_(sandbox|test|demo|example)[A-Za-z0-9]*$'
 	found=$(git grep --untracked -noIE "$secret" | grep -vE ":$fake" | cut -d: -f1,2) || true
@@ -32,7 +32,7 @@ build_tools() {
 	(cd tools && go build -o "$bin/" tool)
 }
 
-# Every Caddyfile is formatted, and every example makes a valid configuration.
+# Checks that every Caddyfile is formatted, and that every example is a valid configuration.
 check_caddyfiles() {
 	local file files
 	mapfile -t files < <(git ls-files --cached --others --exclude-standard -- '*Caddyfile' '*.caddyfile' 'example/*caddy.json')
@@ -40,9 +40,14 @@ check_caddyfiles() {
 		echo "$file"
 		[[ $file == *.json ]] || quietly "$bin/caddy" fmt --diff "$file"
 		if [[ $file == example/* ]]; then
-			# Caddy makes and stores a certificate authority for an example that uses its own.
+			# Caddy creates and stores a certificate authority for an example that needs one.
 			ILLUMICHAT_API_TOKEN=$sandbox_token ILLUMICHAT_ASSISTANT=asst_demo XDG_DATA_HOME=$tmp/validated \
 				quietly "$bin/caddy" validate --config "$file"
 		fi
 	done
+}
+
+# check_workflows checks the workflows for GitHub, without the programs that actionlint would run if they are installed.
+check_workflows() {
+	"$bin/actionlint" -shellcheck= -pyflakes=
 }

@@ -8,6 +8,7 @@ export TMPDIR=$tmp
 
 current_step=""
 servers=()
+jobs=()
 
 # step NAME COMMAND... runs a command under a name.
 step() {
@@ -28,6 +29,22 @@ quietly() {
 		cat "$tmp/log" >&2
 		fail "$* fails"
 	}
+}
+
+# beside COMMAND... runs a command beside what follows, until await_all.
+beside() {
+	"$@" &
+	jobs+=("$!")
+}
+
+# await_all waits until all commands of beside have ended, and fails if one has failed.
+await_all() {
+	local job failed=0
+	for job in "${jobs[@]}"; do
+		wait "$job" || failed=1
+	done
+	jobs=()
+	((failed == 0)) || exit 1
 }
 
 finish() {
@@ -54,8 +71,8 @@ install_packages() {
 	"${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends "${missing[@]}"
 }
 
-# free_port prints a port of the loopback interface that nothing listens on, out of a range that the
-# kernel gives to nobody by itself.
+# free_port prints a free port of the loopback interface, from a range that the kernel does not assign
+# to other programs.
 free_port() {
 	local port
 	while port=$((20000 + RANDOM % 10000)) && (: <"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do :; done

@@ -4,18 +4,14 @@
 # install_npm installs what each package-lock.json lists, without the scripts of the packages. The package for pages comes
 # first, because the examples link to its directory.
 install_npm() {
-	local directories directory jobs=() job failed=0
+	local directories directory
 	mapfile -t directories < <(git ls-files --cached --others --exclude-standard -- '*package-lock.json' | xargs -n 1 dirname)
 	npm_ci client
 	for directory in "${directories[@]}"; do
 		[[ $directory != client ]] || continue
-		npm_ci "$directory" &
-		jobs+=("$!")
+		beside npm_ci "$directory"
 	done
-	for job in "${jobs[@]}"; do
-		wait "$job" || failed=1
-	done
-	((failed == 0)) || exit 1
+	await_all
 }
 
 # npm_ci DIRECTORY installs the packages of a directory.

@@ -1,10 +1,10 @@
 # shellcheck shell=bash disable=SC2154 # tmp and bin are lib.sh's.
-# Whole servers, asked as a visitor asks them.
+# Runs whole servers, and sends them requests as a visitor does.
 
-# It has the documented form, and says that it is none.
+# It has the documented form of a token, and its name shows that it is not real.
 sandbox_token=ic_sandbox000000000000000000000000000000000
 
-# One command and no environment: the page is there, and its chat is answered.
+# One command without any environment variables serves the page and answers a chat.
 smoke_quick_start() {
 	local port
 	port=$(free_port)
@@ -16,7 +16,7 @@ smoke_quick_start() {
 	stop_servers
 }
 
-# The passwords of the login example, which are too slow for the race detector.
+# Checks the passwords of the login example, which are too slow for the race detector.
 smoke_login() {
 	local port sites commands command status
 	cp example/login/Caddyfile "$tmp/login.Caddyfile"
@@ -40,16 +40,17 @@ smoke_login() {
 	stop_servers
 }
 
-# The build that users make. Its modules come from Go's cache, so that no published version of the
-# checkout's own module is looked up anywhere.
+# Builds Caddy with xcaddy. The modules come from Go's cache, so Go does not look for a published version of this module.
+# With xcaddy's own options, Go would compile all packages again, which takes five minutes. Without -trimpath and with cgo, it uses
+# the packages that the step "build" has compiled.
 build_xcaddy() {
 	local caddy_version
 	caddy_version=$(go list -m -f '{{.Version}}' github.com/caddyserver/caddy/v2)
-	# A download of all modules adds to go.sum, so it gets a copy. It may fail for one that no build
-	# needs; the build tells.
+	# A download of all modules adds to go.sum, so it gets a copy. It may fail for a module that no build
+	# needs. If the build needs the module, the build fails.
 	cp go.mod go.sum "$tmp"
 	go mod download -modfile="$tmp/go.mod" all || true
-	GOPROXY="file://$(go env GOMODCACHE)/cache/download" GOSUMDB=off \
+	CGO_ENABLED=1 XCADDY_GO_BUILD_FLAGS="-ldflags=-s" GOPROXY="file://$(go env GOMODCACHE)/cache/download" GOSUMDB=off \
 		quietly "$bin/xcaddy" build "$caddy_version" --with "$(go list -m)=." --with "$(go list -m)/store/redisstore" --output "$bin/xcaddy-caddy"
 	"$bin/xcaddy-caddy" version
 }
@@ -70,7 +71,7 @@ smoke_xcaddy() {
 			}
 		}
 	EOF
-	# With a token in its environment this server starts no sandbox of its own.
+	# With a token in its environment, this server does not start a second sandbox.
 	ILLUMICHAT_API_TOKEN=$sandbox_token serve_caddy sandbox "$sandbox" "$bin/caddy"
 
 	port=$(free_port)
@@ -78,14 +79,14 @@ smoke_xcaddy() {
 		serve_example xcaddy "$port" "$bin/xcaddy-caddy"
 	chat "http://localhost:$port/api/chat-proxy"
 
-	# The build has the command, too.
+	# The build also has the command.
 	quietly "$bin/xcaddy-caddy" illumichat check "http://localhost:$port/api/chat-proxy"
 	ILLUMICHAT_API_TOKEN=$sandbox_token ILLUMICHAT_ASSISTANT=asst_demo \
 		quietly "$bin/xcaddy-caddy" illumichat check --config "$tmp/xcaddy.Caddyfile" --adapter caddyfile
 	stop_servers
 }
 
-# serve_example NAME PORT CADDY runs example/Caddyfile as it is, but for where it listens.
+# serve_example NAME PORT CADDY runs example/Caddyfile with another port.
 serve_example() {
 	local name=$1 port=$2 caddy=$3
 	sed "s|^http://localhost:8080 {\$|http://localhost:$port {\n\tbind 127.0.0.1|" example/Caddyfile >"$tmp/$name.Caddyfile"
@@ -93,7 +94,7 @@ serve_example() {
 	serve_caddy "$name" "http://localhost:$port" "$caddy"
 }
 
-# serve_caddy NAME URL CADDY runs the Caddyfile of that name, apart from any other Caddy of this machine.
+# serve_caddy NAME URL CADDY runs the Caddyfile of that name, separate from any other Caddy on this machine.
 serve_caddy() {
 	local name=$1 url=$2 caddy=$3
 	serve "$name" "$url" env CADDY_ADMIN="unix/$tmp/$name.sock" XDG_CONFIG_HOME="$tmp/$name" XDG_DATA_HOME="$tmp/$name" \
