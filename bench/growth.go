@@ -9,14 +9,14 @@ import (
 type growth struct {
 	name        string // of the graph's file
 	title       string
-	x, y        string // what the axes tell
+	x, y        string // labels of the axes
 	logarithmic bool   // the x axis
-	points      []int  // where it is measured
+	points      []int  // values of x that are measured
 	work        func(x int) *workload
 	cost        func(*result) float64
 }
 
-// growths are those that are drawn.
+// growths are drawn as graphs.
 var growths = []*growth{
 	{
 		name: "cpu-by-streams", title: "CPU per event, by number of streams",

@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// describeMachine tells what results were got with: they mean little anywhere else.
+// describeMachine names the machine and the versions of the programs, because results depend on them.
 func describeMachine(caddy string, chosen []*target) string {
 	parts := []string{fmt.Sprintf("%d cores (%s)", runtime.NumCPU(), firstMatch("/proc/cpuinfo", `model name\s*: (.*)`)),
 		"Linux " + firstMatch("/proc/sys/kernel/osrelease", `^([\d.]+)`),

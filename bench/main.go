@@ -19,8 +19,8 @@ import (
 	"strings"
 )
 
-// upstreamCommand is the argument with which the program starts itself as the upstream. An address follows, and for HTTP/2
-// the folder of a certificate.
+// upstreamCommand is the argument with which the program starts itself as the upstream. An address follows, and for TLS the
+// folder of a certificate.
 const upstreamCommand = "upstream"
 
 func main() {
@@ -33,7 +33,7 @@ func main() {
 	targetNames := flag.String("targets", "", "targets to run, separated by commas; empty: all that are installed")
 	growth := flag.Bool("growth", false, "also measure how costs grow")
 	write := flag.Bool("write", false, "also write the results into bench/README.md, and with -growth the graphs next to it")
-	flag.StringVar(&b.profiles, "profiles", "", "a folder for a CPU profile of Caddy in each run")
+	flag.StringVar(&b.profiles, "profiles", "", "a folder for a CPU profile of Caddy in each run; it is created if it does not exist")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -72,6 +72,11 @@ func (b *bench) main(ctx context.Context, workloadNames, targetNames string, gro
 		return err
 	}
 	defer os.RemoveAll(dir)
+	if b.profiles != "" {
+		if err := os.MkdirAll(b.profiles, 0o755); err != nil {
+			return err
+		}
+	}
 	if err := b.build(ctx, dir); err != nil {
 		return err
 	}
@@ -111,7 +116,7 @@ func (b *bench) main(ctx context.Context, workloadNames, targetNames string, gro
 	return nil
 }
 
-// build makes the Caddy that is measured. This program is the upstream itself.
+// build compiles the Caddy that is measured. The upstream is this program itself.
 func (b *bench) build(ctx context.Context, dir string) (err error) {
 	if b.self, err = os.Executable(); err != nil {
 		return err
@@ -125,7 +130,7 @@ func (b *bench) build(ctx context.Context, dir string) (err error) {
 	return nil
 }
 
-// choose returns those of all that are named, or all.
+// choose returns those of all whose names are listed. If names is empty, it returns all.
 func choose[T any](all []T, names string, name func(T) string) (chosen []T, err error) {
 	if names == "" {
 		return slices.Clone(all), nil
@@ -142,7 +147,7 @@ func choose[T any](all []T, names string, name func(T) string) (chosen []T, err 
 
 func progress(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
 
-// compare has a workload done by targets in turns.
+// compare runs a workload with the targets in turns.
 func (b *bench) compare(ctx context.Context, w *workload, targets []*target, all results) error {
 	if most := mostStreams(); w.streams > most {
 		w.what += fmt.Sprintf(" (here %d, because of the open-file limit)", most)

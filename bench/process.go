@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// process is a program that runs beside the rig, with all that it has started.
+// process is a program that the rig has started, with its children.
 type process struct {
 	cmd    *exec.Cmd
 	output bytes.Buffer
@@ -33,7 +33,7 @@ func start(cmd *exec.Cmd) (*process, error) {
 	return p, nil
 }
 
-// stop ends the program and all that it has started.
+// stop ends the program and its children.
 func (p *process) stop() {
 	killGroup(p.cmd)
 	<-p.exited
@@ -57,16 +57,16 @@ func (p *process) listens(ctx context.Context, address string) error {
 	}
 }
 
-// usage is what a process and its children have used.
+// usage is the CPU time and the memory that a process and its children use.
 type usage struct {
 	cpu    time.Duration // since they began
-	memory int           // bytes; what they share is counted once
+	memory int           // bytes; shared memory counts once
 }
 
 // clockTick is Linux's unit of processor time in /proc, which is the same wherever Go runs.
 const clockTick = time.Second / 100
 
-// usage reads what the program's process group uses.
+// usage reads the usage of the program's process group.
 func (p *process) usage() (u usage, err error) {
 	stats, err := filepath.Glob("/proc/[0-9]*/stat")
 	if err != nil || len(stats) == 0 {
@@ -78,7 +78,7 @@ func (p *process) usage() (u usage, err error) {
 		if err != nil {
 			continue // it has ended
 		}
-		// The name of the program stands in parentheses, and may have any.
+		// The name of the program is in parentheses, and may itself contain some.
 		fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 		if group, err := strconv.Atoi(fields[2]); err != nil || group != p.cmd.Process.Pid {
 			continue
@@ -103,7 +103,7 @@ func (p *process) usage() (u usage, err error) {
 	return u, nil
 }
 
-// proportionalSize reads the memory that a process holds, of what it shares its share.
+// proportionalSize reads the memory of a process: its own, and its part of the shared memory.
 func proportionalSize(name string) (bytes int, err error) {
 	rollup, err := os.ReadFile(name)
 	if err != nil {
@@ -114,5 +114,5 @@ func proportionalSize(name string) (bytes int, err error) {
 			return bytes << 10, nil
 		}
 	}
-	return 0, fmt.Errorf("%s tells no Pss", name)
+	return 0, fmt.Errorf("%s has no Pss", name)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"math"
@@ -10,7 +11,7 @@ import (
 	"time"
 )
 
-// results are those of all rounds, by workload and target.
+// results has the results of all rounds, by workload and target.
 type results map[*workload]map[*target][]*result
 
 func (r results) add(w *workload, t *target, res *result) {
@@ -25,12 +26,21 @@ type figures struct {
 	cpu, events, first, p50, p99, memory float64
 	lost, broken                         int
 
-	// cpuRatio is the CPU time divided by the baseline's in the same round: the median, the minimum and the maximum.
-	cpuRatio, leastRatio, mostRatio float64
-	memoryRatio                     float64
+	// The same, divided by the baseline's in the same round.
+	cpuRatio, memoryRatio spread
 }
 
-// figures returns those of a target that has run as often as the baseline.
+// spread is the median of several figures, with the minimum and the maximum.
+type spread struct{ median, least, most float64 }
+
+func spreadOf(values []float64) spread {
+	if len(values) == 0 {
+		return spread{math.NaN(), math.NaN(), math.NaN()}
+	}
+	return spread{median(values), slices.Min(values), slices.Max(values)}
+}
+
+// figures returns the figures of a target. Ratios need the baseline's result of the same round.
 func (r results) figures(w *workload, t *target) figures {
 	var f figures
 	of := func(value func(*result) float64) float64 {
@@ -52,22 +62,21 @@ func (r results) figures(w *workload, t *target) figures {
 	}
 
 	var cpu, memory []float64
-	for i, base := range r.baseline(w) {
+	for i, base := range r.baseline(w, t) {
 		if i < len(r[w][t]) {
 			cpu = append(cpu, float64(r[w][t][i].cpu)/float64(base.cpu))
 			memory = append(memory, float64(r[w][t][i].memory)/float64(base.memory))
 		}
 	}
-	f.cpuRatio, f.memoryRatio = median(cpu), median(memory)
-	if len(cpu) > 0 {
-		f.leastRatio, f.mostRatio = slices.Min(cpu), slices.Max(cpu)
-	}
+	f.cpuRatio, f.memoryRatio = spreadOf(cpu), spreadOf(memory)
 	return f
 }
 
-func (r results) baseline(w *workload) []*result {
+// baseline returns the results of the target that t is compared with.
+func (r results) baseline(w *workload, t *target) []*result {
+	name := cmp.Or(t.baseline, baseline)
 	for t, rounds := range r[w] {
-		if t.name == baseline {
+		if t.name == name {
 			return rounds
 		}
 	}
@@ -103,7 +112,7 @@ func (r results) print(out io.Writer, w *workload) {
 	table.Flush()
 }
 
-// markdown writes the same for a page.
+// markdown writes the same table in Markdown.
 func (r results) markdown(out io.Writer, w *workload) {
 	fmt.Fprintf(out, "\n**%s**: %s\n\n", w.name, w.what)
 	head := columns(w)
@@ -118,32 +127,40 @@ func (r results) markdown(out io.Writer, w *workload) {
 func columns(w *workload) []string {
 	head := []string{"", "CPU µs per " + string(w.count), "× " + baseline, "least–most"}
 	if w.hold {
-		return append(head, "KiB per stream", "× "+baseline, "lost or duplicated")
+		return append(head, "KiB per stream", "× "+baseline, "least–most", "lost or duplicated")
 	}
 	return append(head, "events/s", "first event ms", "latency ms p50", "p99", "lost or duplicated")
 }
 
 func (r results) row(w *workload, t *target) []string {
 	f := r.figures(w, t)
-	row := []string{t.name, significant(f.cpu), fmt.Sprintf("%.2f", f.cpuRatio), fmt.Sprintf("%.2f–%.2f", f.leastRatio, f.mostRatio)}
-	if t.name == direct {
-		row = []string{t.name, "", "", ""}
-	}
+	row := []string{t.name, significant(f.cpu)}
+	row = append(row, f.cpuRatio.cells()...)
 	lost := fmt.Sprint(f.lost)
 	if f.broken > 0 {
 		lost += fmt.Sprintf(", %d without a finish", f.broken)
 	}
-	if w.hold {
-		memory, ratio := fmt.Sprintf("%.1f", f.memory), fmt.Sprintf("%.2f", f.memoryRatio)
-		if t.name == direct {
-			memory, ratio = "", ""
-		}
-		return append(row, memory, ratio, lost)
+	switch {
+	case w.hold:
+		row = append(row, fmt.Sprintf("%.1f", f.memory))
+		row = append(row, f.memoryRatio.cells()...)
+	default:
+		row = append(row, fmt.Sprintf("%.0f", f.events), fmt.Sprintf("%.2f", f.first), fmt.Sprintf("%.2f", f.p50), fmt.Sprintf("%.2f", f.p99))
 	}
-	return append(row, fmt.Sprintf("%.0f", f.events), fmt.Sprintf("%.2f", f.first), fmt.Sprintf("%.2f", f.p50), fmt.Sprintf("%.2f", f.p99), lost)
+	if t.name == direct { // there is no proxy to measure
+		for i := 1; i < len(row) && (w.hold || i < 4); i++ {
+			row[i] = ""
+		}
+	}
+	return append(row, lost)
 }
 
-// significant writes three figures of a number.
+// cells returns the median, and the minimum with the maximum.
+func (s spread) cells() []string {
+	return []string{fmt.Sprintf("%.2f", s.median), fmt.Sprintf("%.2f–%.2f", s.least, s.most)}
+}
+
+// significant formats a number with three significant digits.
 func significant(x float64) string {
 	switch {
 	case x < 10:

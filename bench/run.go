@@ -16,17 +16,17 @@ import (
 )
 
 const (
-	// longestRun bounds a run in which something hangs.
+	// longestRun bounds a run, in case something hangs.
 	longestRun = 2 * time.Minute
 
-	// warmUp is what a fresh proxy and upstream do before they are measured.
+	// The warm-up of a fresh proxy and upstream, before they are measured.
 	warmUpStreams, warmUpChats, warmUpEvents = 32, 20, 20
 
-	// settling is how long held streams are left alone before their memory is measured.
+	// settling is the pause before the memory of held streams is measured.
 	settling = 2 * time.Second
 )
 
-// result is what one run has shown.
+// result has the figures of one run.
 type result struct {
 	cpu      time.Duration // of the proxy, for a unit of the workload
 	events   float64       // a second
@@ -37,14 +37,14 @@ type result struct {
 	broken   int
 }
 
-// rig is what runs are made with.
+// rig has the programs that all runs use.
 type rig struct {
 	caddy    string // the program
 	self     string // the program that is also the upstream
-	profiles string // the folder for profiles of Caddy; empty: none are made
+	profiles string // the folder for profiles of Caddy; empty: no profiles
 }
 
-// run has a workload done once, with an upstream and a proxy of its own.
+// run does a workload once, with an upstream and a proxy of its own.
 func (r *rig) run(ctx context.Context, w *workload, t *target) (*result, error) {
 	ctx, cancel := context.WithTimeout(ctx, longestRun)
 	defer cancel()
@@ -56,11 +56,11 @@ func (r *rig) run(ctx context.Context, w *workload, t *target) (*result, error) 
 
 	upstream := freeAddress()
 	args := []string{upstreamCommand, upstream}
-	if t.h2 {
+	if err := writeCertificate(dir); err != nil {
+		return nil, err
+	}
+	if t.tls {
 		args = append(args, dir)
-		if err := writeCertificate(dir); err != nil {
-			return nil, err
-		}
 	}
 	p, err := start(exec.Command(r.self, args...))
 	if err != nil {
@@ -71,7 +71,7 @@ func (r *rig) run(ctx context.Context, w *workload, t *target) (*result, error) 
 		return nil, err
 	}
 	if t.name == direct {
-		return measure(w, &site{upstream, "Authorization: Bearer " + token + "\r\n"}, nil)
+		return measure(w, &site{address: upstream, header: "Authorization: Bearer " + token + "\r\n"}, nil)
 	}
 
 	address, admin := freeAddress(), "off"
@@ -94,10 +94,10 @@ func (r *rig) run(ctx context.Context, w *workload, t *target) (*result, error) 
 		profile := filepath.Join(r.profiles, w.name+"-"+t.name+".pprof")
 		defer writeProfile(profile, "http://"+admin+"/debug/pprof/profile?seconds=3")()
 	}
-	return measure(w, &site{address: address}, proxy)
+	return measure(w, &site{address: address, protocol: t.visitors}, proxy)
 }
 
-// writeProfile has a Go program profile itself, and returns what waits for that.
+// writeProfile asks a Go program for a profile of itself, and returns a function that waits for it.
 func writeProfile(file, url string) (wait func()) {
 	done := make(chan error, 1)
 	go func() {
@@ -117,7 +117,7 @@ func writeProfile(file, url string) (wait func()) {
 	}
 }
 
-// measure has visitors do a workload at a site, which may be a proxy's.
+// measure lets visitors do a workload at a site. proxy is nil if the site is the upstream.
 func measure(w *workload, s *site, proxy *process) (*result, error) {
 	use := func() (usage, error) {
 		if proxy == nil {
@@ -178,7 +178,7 @@ func measure(w *workload, s *site, proxy *process) (*result, error) {
 	return res, nil
 }
 
-// percentile returns the duration that so much of all are not longer than. It sorts them.
+// percentile returns the duration that a part of all durations do not exceed. It sorts them.
 func percentile(all []time.Duration, part float64) time.Duration {
 	if len(all) == 0 {
 		return 0
@@ -187,7 +187,7 @@ func percentile(all []time.Duration, part float64) time.Duration {
 	return all[int(float64(len(all)-1)*part)]
 }
 
-// freeAddress returns an address that can be listened at, with a port that the system gives to no connection by itself.
+// freeAddress returns a free address. Its port is from a range that systems do not assign to connections by themselves.
 func freeAddress() string {
 	for {
 		address := fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(10_000))
@@ -198,7 +198,7 @@ func freeAddress() string {
 	}
 }
 
-// mostStreams returns how many streams at once a proxy can have that needs two files for each.
+// mostStreams returns the most streams that a proxy can have open at once, if it needs two files for each.
 func mostStreams() int {
 	const others = 500
 	return int(min(mostFiles(), 1<<20)-others) / 2

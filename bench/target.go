@@ -1,13 +1,14 @@
 package main
 
 import (
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 )
 
-// What all proxies are told, and what visitors ask for.
+// The token of all proxies, and the assistant that visitors ask.
 const (
 	token     = "ic_test000000000000000000000000000000000000"
 	assistant = "asst_demo"
@@ -19,43 +20,61 @@ type target struct {
 	config string // the file below targets
 	args   func(config string) []string
 
-	// needs is a program that has to be installed. The Caddy is built.
+	// baseline is the target that this one is compared with. Empty: the one named baseline.
+	baseline string
+
+	// needs is a program that has to be installed. Caddy is built by the rig.
 	needs string
 
-	// h2 is whether the upstream is asked by TLS and HTTP/2, as the real one is.
-	h2 bool
+	// visitors is how visitors connect to the proxy.
+	visitors protocol
 
-	// redis has a Redis run beside the Caddy, whose costs count as well.
+	// tls means that the upstream is asked over TLS, as the real one is. It supports HTTP/2.
+	tls bool
+
+	// redis means that a Redis runs with the Caddy, and that its costs count as well.
 	redis bool
 }
 
-// Names of targets that the report speaks of.
+// Names of targets that the report uses.
 const (
-	direct   = "direct"
-	module   = "illumichat"
-	baseline = "reverse_proxy"
+	direct      = "direct"
+	module      = "illumichat"
+	baseline    = "reverse_proxy"
+	baselineTLS = "reverse_proxy-tls"
+	baselineH3  = "reverse_proxy-h3"
 )
 
-// targets are all of them, in the order of the report. Their configurations are as somebody would have them who knows the
-// program well.
+// targets are all targets, in the order of the report. An expert would configure the programs like this.
 var targets = []*target{
 	{name: direct},
 	{name: module, config: "illumichat.Caddyfile", args: runCaddy},
-	{name: "illumichat-h2", config: "illumichat-h2.Caddyfile", args: runCaddy, h2: true},
+	{name: "illumichat-h2", config: "illumichat-h2.Caddyfile", args: runCaddy, tls: true},
 	{name: "resume", config: "resume.Caddyfile", args: runCaddy},
 	{name: "redis", config: "redis.Caddyfile", args: runCaddy, needs: "redis-server", redis: true},
 	{name: baseline, config: "reverse_proxy.Caddyfile", args: runCaddy},
-	{name: "reverse_proxy-h2", config: "reverse_proxy-h2.Caddyfile", args: runCaddy, h2: true},
-	{name: "nginx", config: "nginx.conf", needs: "nginx", args: func(config string) []string { return []string{"-c", config} }},
-	{name: "haproxy", config: "haproxy.cfg", needs: "haproxy", args: func(config string) []string { return []string{"-db", "-f", config} }},
+	{name: "reverse_proxy-h2", config: "reverse_proxy-h2.Caddyfile", args: runCaddy, tls: true},
+	{name: "nginx", config: "nginx.conf", needs: "nginx", args: runNginx},
+	{name: "haproxy", config: "haproxy.cfg", needs: "haproxy", args: runHAProxy},
 	{name: "express", config: "express/proxy.mjs", needs: "node", args: func(config string) []string { return []string{config} }},
+
+	{name: "illumichat-tls", config: "illumichat-tls.Caddyfile", args: runCaddy, visitors: http2TLS, tls: true, baseline: baselineTLS},
+	{name: baselineTLS, config: "reverse_proxy-tls.Caddyfile", args: runCaddy, visitors: http2TLS, tls: true, baseline: baselineTLS},
+	{name: "nginx-tls", config: "nginx-tls.conf", needs: "nginx", args: runNginx, visitors: http2TLS, tls: true, baseline: baselineTLS},
+	{name: "haproxy-tls", config: "haproxy-tls.cfg", needs: "haproxy", args: runHAProxy, visitors: http2TLS, tls: true, baseline: baselineTLS},
+	{name: "illumichat-h3", config: "illumichat-tls.Caddyfile", args: runCaddy, visitors: http3QUIC, tls: true, baseline: baselineH3},
+	{name: baselineH3, config: "reverse_proxy-tls.Caddyfile", args: runCaddy, visitors: http3QUIC, tls: true, baseline: baselineH3},
 }
+
+func runNginx(config string) []string { return []string{"-c", config} }
+
+func runHAProxy(config string) []string { return []string{"-db", "-f", config} }
 
 func runCaddy(config string) []string {
 	return []string{"run", "--adapter", "caddyfile", "--config", config}
 }
 
-// missing tells what the target needs and this machine does not have.
+// missing says what the target needs and this machine does not have.
 func (t *target) missing() string {
 	if t.needs == "" {
 		return ""
@@ -71,17 +90,21 @@ func (t *target) missing() string {
 	return ""
 }
 
-// command makes the command that serves visitors at an address, and asks an upstream at another one. A Caddy has its admin
-// API at a third.
+// command returns the command that serves visitors at an address and asks the upstream at another one. Caddy's admin API is
+// at a third one.
 func (t *target) command(dir, caddy, address, upstream, admin string) (*exec.Cmd, error) {
 	config := filepath.Join("bench", "targets", t.config)
-	if filepath.Ext(config) != ".mjs" { // a script finds its packages from where it lies, and is told by its environment
+	if filepath.Ext(config) != ".mjs" { // a script finds its packages from its own folder, and reads its environment
 		text, err := os.ReadFile(config)
 		if err != nil {
 			return nil, err
 		}
+		_, port, err := net.SplitHostPort(address)
+		if err != nil {
+			return nil, err
+		}
 		filled := strings.NewReplacer(
-			"@ADDRESS@", address, "@UPSTREAM@", upstream, "@TOKEN@", token, "@ASSISTANT@", assistant, "@DIRECTORY@", dir, "@ADMIN@", admin,
+			"@ADDRESS@", address, "@PORT@", port, "@UPSTREAM@", upstream, "@TOKEN@", token, "@ASSISTANT@", assistant, "@DIRECTORY@", dir, "@ADMIN@", admin,
 		).Replace(string(text))
 		config = filepath.Join(dir, t.config)
 		if err := os.WriteFile(config, []byte(filled), 0o600); err != nil {

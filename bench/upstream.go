@@ -13,8 +13,7 @@ import (
 	"time"
 )
 
-// serveUpstream answers chats as their plans have it. It speaks just enough HTTP/1.1, so that little of the machine's time
-// goes to it.
+// serveUpstream answers each chat by its plan. It speaks just enough HTTP/1.1, so that it leaves most of the machine to the proxy.
 func serveUpstream(l net.Listener) error {
 	for {
 		conn, err := l.Accept()
@@ -33,7 +32,7 @@ func serveUpstream(l net.Listener) error {
 					return
 				}
 				if p.Hold {
-					_, _ = r.ReadByte() // nothing comes but the end of the connection
+					_, _ = r.ReadByte() // until the connection ends
 					return
 				}
 			}
@@ -41,7 +40,7 @@ func serveUpstream(l net.Listener) error {
 	}
 }
 
-// plan is what the upstream is to answer. It is the text of the chat's message.
+// plan says what the upstream answers. It is the text of the chat's message.
 type plan struct {
 	Events int           `json:"events"`
 	Burst  int           `json:"burst"`
@@ -59,7 +58,7 @@ func readPlan(r *bufio.Reader) (*plan, error) {
 	return planOf(request)
 }
 
-// planOf returns what a request wants to have answered.
+// planOf returns the plan in a request.
 func planOf(request *http.Request) (*plan, error) {
 	body, err := io.ReadAll(request.Body)
 	if err != nil {
@@ -76,11 +75,11 @@ func planOf(request *http.Request) (*plan, error) {
 	return p, json.Unmarshal([]byte(chat.Messages[len(chat.Messages)-1].Content), p)
 }
 
-// What a stream is made of.
+// The parts of a stream.
 const (
 	streamHead   = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 	eventBegins  = `data: {"type":"text-delta","textDelta":"`
-	eventStamp   = "0123456789 0123456789012345678 " // its number, and when it is sent in nanoseconds
+	eventStamp   = "0123456789 0123456789012345678 " // its number, and the time at which it is sent, in nanoseconds
 	eventEnds    = "\"}\n\n"
 	finishBegins = `data: {"type":"finish","finishReason":"stop"`
 	finishEnds   = "}\n\n"
@@ -103,7 +102,7 @@ func (p *plan) answerChunked(w io.Writer) error {
 	})
 }
 
-// answer has the stream written, piece by piece.
+// answer calls write with the stream, piece by piece.
 func (p *plan) answer(write func(events []byte, last bool) error) error {
 	padding := strings.Repeat("x", max(0, p.Size-len(eventBegins+eventStamp+eventEnds)))
 	var events []byte

@@ -5,26 +5,30 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/illumichat/caddy-illumichat/internal/localhost"
 )
 
-// The files in which a folder has the certificate of the upstream, and its key.
+// The files of a run's folder with the certificate of the upstream and the site, its key, and both in one.
 const (
 	certFile = "cert.pem"
 	keyFile  = "key.pem"
+	bothFile = "both.pem"
 )
 
 func writeCertificate(dir string) error {
 	cert, key := localhost.PEM()
-	if err := os.WriteFile(filepath.Join(dir, certFile), cert, 0o600); err != nil {
-		return err
+	for name, text := range map[string][]byte{certFile: cert, keyFile: key, bothFile: slices.Concat(cert, key)} {
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
+			return err
+		}
 	}
-	return os.WriteFile(filepath.Join(dir, keyFile), key, 0o600)
+	return nil
 }
 
-// serveHTTP2Upstream answers as serveUpstream does, but by TLS with the certificate in a folder, and in HTTP/2. It is net/http's,
-// which takes more of the machine, and from all targets alike.
+// serveHTTP2Upstream answers as serveUpstream does, but over TLS with the certificate in a folder, and with HTTP/2 for proxies that
+// support it. It is net/http's server, which takes more of the machine, and equally from all targets.
 func serveHTTP2Upstream(l net.Listener, dir string) error {
 	server := &http.Server{Handler: http.HandlerFunc(answerRequest)}
 	return server.ServeTLS(l, filepath.Join(dir, certFile), filepath.Join(dir, keyFile))

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strconv"
 	"sync"
@@ -14,16 +13,16 @@ import (
 	"time"
 )
 
-// seen is what visitors saw in one run.
+// seen counts what visitors saw in one run.
 type seen struct {
 	chats  int
 	events int
-	steady int // events that came when all streams had begun
-	lost   int // events that did not come, or twice, or out of order
+	steady int // events that arrived after all streams had begun
+	lost   int // events that did not arrive, or arrived twice or out of order
 	broken int // answers without a finish
 
 	first   []time.Duration // from a request to its first event
-	latency []time.Duration // of each event, from the upstream's writing it
+	latency []time.Duration // of each event, since the upstream wrote it
 }
 
 func (s *seen) add(other *seen) {
@@ -38,12 +37,13 @@ func (s *seen) add(other *seen) {
 
 // site is where visitors chat.
 type site struct {
-	address string
-	header  string // lines of the requests' head
+	address  string
+	header   string // lines of header fields, over HTTP/1.1
+	protocol protocol
 }
 
-// visit has all visitors of a workload chat, and returns what they saw. It calls whenOpen when all of them have their first
-// event; where the workload holds its streams, they stay open until it returns.
+// visit lets all visitors of a workload chat, and returns what they saw. It calls whenOpen when all visitors have their first
+// event. If the workload holds its streams, they stay open until whenOpen returns.
 func (s *site) visit(w *workload, whenOpen func()) (*seen, error) {
 	var (
 		mu   sync.Mutex
@@ -53,7 +53,7 @@ func (s *site) visit(w *workload, whenOpen func()) (*seen, error) {
 		visitors, opening sync.WaitGroup
 		open              atomic.Bool
 		leave             = make(chan struct{})
-		// Connections are made fast, but not all in one moment: the queue of a listener is short.
+		// Visitors connect fast, but not all at once, because the queue of a listener is short.
 		dialing = make(chan struct{}, 64)
 	)
 	opening.Add(w.streams)
@@ -88,26 +88,20 @@ type visitor struct {
 	dialing chan struct{}
 	open    *atomic.Bool    // all streams have begun
 	opened  func()          // says that this one has
-	leave   <-chan struct{} // held streams need be held no longer
+	leave   <-chan struct{} // closed when held streams may end
 
-	conn   net.Conn
-	reader *bufio.Reader
-	seen   seen
+	conn connection
+	seen seen
 }
 
-func (v *visitor) connect() error {
+func (v *visitor) connect() (err error) {
 	if v.conn != nil {
 		return nil
 	}
 	v.dialing <- struct{}{}
 	defer func() { <-v.dialing }()
-	conn, err := net.Dial("tcp", v.site.address)
-	if err != nil {
-		return err
-	}
-	_ = conn.SetDeadline(time.Now().Add(longestRun))
-	v.conn, v.reader = conn, bufio.NewReaderSize(conn, 4096)
-	return nil
+	v.conn, err = v.site.connect()
+	return err
 }
 
 func (v *visitor) close() {
@@ -117,7 +111,7 @@ func (v *visitor) close() {
 	}
 }
 
-// visit makes the chats of a workload. What is wrong with an answer's stream is counted; an error makes the run void.
+// visit makes the chats of a workload. It counts what is wrong with an answer's stream. An error makes the run void.
 func (v *visitor) visit(w *workload) error {
 	body := w.chat()
 	for range w.chats {
@@ -132,36 +126,28 @@ func (v *visitor) visit(w *workload) error {
 			return nil
 		}
 		v.read(resp, asked, w.events, false)
-		if _, err := io.Copy(io.Discard, resp.Body); err != nil || resp.Close {
+		_, err = io.Copy(io.Discard, resp.Body)
+		if resp.Body.Close(); err != nil || resp.Close {
 			v.close()
 		}
 	}
 	return nil
 }
 
-// ask posts a chat, and returns its answer once the head is there.
+// ask posts a chat, and returns its answer when the headers have arrived.
 func (v *visitor) ask(body []byte) (resp *http.Response, asked time.Time, err error) {
 	if err := v.connect(); err != nil {
 		return nil, asked, err
 	}
-	request := fmt.Appendf(nil, "POST /api/chat-proxy HTTP/1.1\r\nHost: %s\r\n%sContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
-		v.site.address, v.site.header, len(body), body)
 	asked = time.Now()
-	if _, err := v.conn.Write(request); err != nil {
-		return nil, asked, err
-	}
-	resp, err = http.ReadResponse(v.reader, nil)
+	resp, err = v.conn.post(body)
 	if err != nil {
-		return nil, asked, fmt.Errorf("reading the head: %w", err)
+		return nil, asked, fmt.Errorf("asking: %w", err)
 	}
-	if resp.StatusCode != http.StatusOK {
-		text, _ := io.ReadAll(io.LimitReader(resp.Body, 300))
-		return nil, asked, fmt.Errorf("%s: %s", resp.Status, text)
-	}
-	return resp, asked, nil
+	return resp, asked, checkAnswer(resp)
 }
 
-// read reads an answer of so many events to its finish, or where it is held, to the last of them.
+// read reads an answer of so many events to its finish. If the answer is held, it reads to the last event.
 func (v *visitor) read(resp *http.Response, asked time.Time, events int, held bool) {
 	expected := 0
 	defer func() { v.seen.lost += max(0, events-expected) }()
@@ -187,7 +173,7 @@ func (v *visitor) read(resp *http.Response, asked time.Time, events int, held bo
 		if v.open.Load() {
 			v.seen.steady++
 		}
-		if number < expected { // it has been there, or ought to have been
+		if number < expected { // a duplicate, or too late
 			v.seen.lost++
 			continue
 		}

@@ -11,8 +11,11 @@ import (
 	"net/http/httptest"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/quic-go/quic-go/http3"
 
 	"github.com/illumichat/caddy-illumichat/internal/localhost"
 )
@@ -30,7 +33,7 @@ func listen(t *testing.T) (address string) {
 }
 
 func authorized(address string) *site {
-	return &site{address, "Authorization: Bearer " + token + "\r\n"}
+	return &site{address: address, header: "Authorization: Bearer " + token + "\r\n"}
 }
 
 func TestVisitorsSeeAllThatTheUpstreamSends(t *testing.T) {
@@ -49,6 +52,62 @@ func TestVisitorsSeeAllThatTheUpstreamSends(t *testing.T) {
 			len(got.latency) != got.events || got.lost != 0 || got.broken != 0 {
 			t.Errorf("%+v: saw %d chats and %d events, %d lost, %d broken", w, got.chats, got.events, got.lost, got.broken)
 		}
+	}
+}
+
+// Visitors see the same over each protocol, and each keeps one connection.
+func TestVisitorsOverEachProtocol(t *testing.T) {
+	cert, key := localhost.PEM()
+	pair, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	seen := make(map[string]map[string]bool) // addresses of visitors, by protocol
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		if seen[r.Proto] == nil {
+			seen[r.Proto] = make(map[string]bool)
+		}
+		seen[r.Proto][r.RemoteAddr] = true
+		mu.Unlock()
+		r.Header.Set("Authorization", "Bearer "+token)
+		answerRequest(w, r)
+	})
+	overTCP := httptest.NewUnstartedServer(handler)
+	overTCP.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
+	overTCP.EnableHTTP2 = true
+	overTCP.StartTLS()
+	defer overTCP.Close()
+
+	packets, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	overQUIC := &http3.Server{Handler: handler, TLSConfig: http3.ConfigureTLSConfig(&tls.Config{Certificates: []tls.Certificate{pair}})}
+	defer overQUIC.Close()
+	go func() { _ = overQUIC.Serve(packets) }()
+
+	for proto, s := range map[string]*site{
+		"HTTP/2.0": {address: overTCP.Listener.Addr().String(), protocol: http2TLS},
+		"HTTP/3.0": {address: packets.LocalAddr().String(), protocol: http3QUIC},
+	} {
+		w := &workload{streams: 3, chats: 4, events: 50, burst: 7}
+		got, err := s.visit(w, func() {})
+		if err != nil {
+			t.Fatalf("%s: %v", proto, err)
+		}
+		if got.chats != 12 || got.events != 600 || len(got.first) != 12 || got.lost != 0 || got.broken != 0 {
+			t.Errorf("%s: saw %d chats and %d events, %d lost, %d broken", proto, got.chats, got.events, got.lost, got.broken)
+		}
+		if got, err := s.visit(&workload{streams: 4, chats: 1, events: 1, burst: 1, hold: true}, func() {}); err != nil || got.events != 4 || got.broken != 0 {
+			t.Errorf("%s: held streams: %+v, %v", proto, got, err)
+		}
+		mu.Lock()
+		if n := len(seen[proto]); n != 7 {
+			t.Errorf("%s: %d connections of 7 visitors", proto, n)
+		}
+		mu.Unlock()
 	}
 }
 

@@ -19,11 +19,11 @@ type workload struct {
 	pause   time.Duration // of the upstream, before each write
 	body    int           // bytes of a request at least
 	hold    bool          // answers do not end, and their memory is measured
-	steady  bool          // what is measured begins when all streams have
-	count   unit          // what the processor time is told for
+	steady  bool          // the measurement begins when all streams have begun
+	count   unit          // the CPU time is reported per unit
 }
 
-// unit is what costs are told for.
+// unit is an event, a chat or a stream. Costs are reported per unit.
 type unit string
 
 const (
@@ -32,10 +32,10 @@ const (
 	perStream unit = "stream"
 )
 
-// eventSize is what an event has, in bytes.
+// eventSize is the size of an event, in bytes.
 const eventSize = 100
 
-// workloads are all of them, in the order of the report.
+// workloads are all workloads, in the order of the report.
 var workloads = []*workload{
 	{name: "short", what: "64 visitors, each 300 chats of 20 events without a pause", streams: 64, chats: 300, events: 20, burst: 1, count: perChat},
 	{name: "flood", what: "16 streams, each 40 times 4,000 events without a pause", streams: 16, chats: 40, events: 4000, burst: 1, count: perEvent},
@@ -49,7 +49,7 @@ var workloads = []*workload{
 func (w *workload) chat() []byte {
 	content, err := json.Marshal(plan{w.events, w.burst, eventSize, w.pause, w.hold})
 	if err != nil {
-		panic(err) // it always can be marshalled
+		panic(err) // a plan can always be marshalled
 	}
 	last := fmt.Sprintf(`{"role":"user","content":%q}`, content)
 	const earlier = `{"role":"assistant","content":"What was said before, at a length that is usual: a sentence or two."},`
