@@ -6,20 +6,24 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/dustin/go-humanize"
+	"go.uber.org/zap/zapcore"
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/illumichat/caddy-illumichat/internal/apierror"
 	"github.com/illumichat/caddy-illumichat/internal/docstest"
+	"github.com/illumichat/caddy-illumichat/internal/telemetry"
 	"github.com/illumichat/caddy-illumichat/internal/upstream"
 )
 
 // The documentation's tables of options have the defaults of the code.
-func TestDocsTellDefaults(t *testing.T) {
+func TestDocsHaveTheDefaults(t *testing.T) {
 	page := docstest.Read(t, "docs/caddyfile.md")
 	var retry Retry
 	retry.setDefaults()
@@ -129,9 +133,7 @@ func TestDocsShowTheAdminEndpoint(t *testing.T) {
 
 // README.md says how to run and to build the module, with the path and the version of Caddy in go.mod. No page has another version.
 func TestDocsHaveTheVersionsOfGoMod(t *testing.T) {
-	module := docstest.Read(t, "go.mod").Text
-	path := regexp.MustCompile(`(?m)^module (\S+)$`).FindStringSubmatch(module)[1]
-	caddy := regexp.MustCompile(`(?m)^\tgithub.com/caddyserver/caddy/v2 v(\S+)$`).FindStringSubmatch(module)[1]
+	path, caddy := docstest.Module(t)
 	var commands bytes.Buffer
 	for _, block := range docstest.Read(t, "README.md").Blocks() {
 		commands.WriteString("\n" + block.Text)
@@ -156,4 +158,57 @@ func TestDocsHaveTheVersionsOfGoMod(t *testing.T) {
 			t.Errorf("%s does not say that the module needs Caddy v%s", page.File, caddy)
 		}
 	}
+}
+
+// The table of errors has the codes in alphabetical order, and the level at which each one is logged.
+func TestDocsHaveTheLevelsOfErrors(t *testing.T) {
+	codes := make(map[string]apierror.Code)
+	for _, code := range apierror.Codes() {
+		codes[code.String()] = code
+	}
+	interruptions := make(map[string]*apierror.Interruption)
+	for _, i := range apierror.Interruptions() {
+		interruptions[i.Code.String()] = i
+	}
+	var names []string
+	for _, table := range docstest.Read(t, "docs/errors.md").Tables() {
+		status, log := table.Column("status"), table.Column("log")
+		if log < 0 {
+			continue
+		}
+		for _, row := range table.Rows {
+			code, ok := codes[strings.Trim(row.Cell(0), "`")]
+			if !ok { // a code of the API's own
+				continue
+			}
+			names = append(names, code.String())
+			var want zapcore.Level
+			if row.Cell(status) == "finish" {
+				want = interruptions[code.String()].Level()
+			} else {
+				want = levelInDocs(t, code, row.Cell(status))
+			}
+			if got := regexp.MustCompile(`^\w+`).FindString(row.Cell(log)); got != want.String() {
+				t.Errorf("docs/errors.md:%d: %s has the level %q, want %s", row.Line, code, got, want)
+			}
+		}
+	}
+	if len(names) < len(codes) || !slices.IsSorted(names) {
+		t.Errorf("the table has the codes %q", names)
+	}
+}
+
+// levelInDocs returns the level of an error whose status the documentation has as a number, or as 4xx or 5xx. A code of the upstream
+// means that the upstream has answered an admitted chat with this status.
+func levelInDocs(t *testing.T, code apierror.Code, status string) zapcore.Level {
+	t.Helper()
+	number, err := strconv.Atoi(strings.ReplaceAll(status[max(0, len(status)-3):], "xx", "00"))
+	if err != nil {
+		t.Fatalf("%s has the status %q", code, status)
+	}
+	e, c := &apierror.Error{Status: number, Code: code}, new(telemetry.Record)
+	if strings.HasSuffix(code.String(), ":upstream") {
+		e.Upstream, c.Admitted = number, true
+	}
+	return levelOf(c, e)
 }

@@ -11,6 +11,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/quic-go/quic-go"
@@ -52,22 +53,17 @@ func (s *site) connect() (connection, error) {
 	}
 }
 
-// request returns a chat for a round tripper. It must arrive within a run.
-func (s *site) request(ctx context.Context, body []byte) (*http.Request, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+serverName+"/api/chat-proxy", bytes.NewReader(body))
-	if err != nil {
-		return nil, err
-	}
-	req.Header.Set("Content-Type", "application/json")
-	return req, nil
-}
+// roots has the rig's own certificate.
+var roots = sync.OnceValue(func() *x509.CertPool {
+	cert, _ := localhost.PEM()
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(cert)
+	return pool
+})
 
 // trusted returns a TLS configuration that trusts the rig's own certificate.
 func trusted(protocols ...string) *tls.Config {
-	cert, _ := localhost.PEM()
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(cert)
-	return &tls.Config{RootCAs: roots, ServerName: serverName, NextProtos: protocols}
+	return &tls.Config{RootCAs: roots(), ServerName: serverName, NextProtos: protocols}
 }
 
 // plainConnection speaks just enough HTTP/1.1, so that visitors leave most of the machine to the proxy.
@@ -98,22 +94,22 @@ func (c *plainConnection) post(body []byte) (*http.Response, error) {
 // clientConnection is a connection of net/http or quic-go.
 type clientConnection struct {
 	http.RoundTripper
-	site   *site
 	ctx    context.Context // ends with the connection
 	cancel context.CancelFunc
 	close  func() error
 }
 
-func newClientConnection(s *site, client http.RoundTripper, closeConn func() error) *clientConnection {
+func newClientConnection(client http.RoundTripper, closeConn func() error) *clientConnection {
 	ctx, cancel := context.WithTimeout(context.Background(), longestRun)
-	return &clientConnection{client, s, ctx, cancel, closeConn}
+	return &clientConnection{client, ctx, cancel, closeConn}
 }
 
 func (c *clientConnection) post(body []byte) (*http.Response, error) {
-	req, err := c.site.request(c.ctx, body)
+	req, err := http.NewRequestWithContext(c.ctx, http.MethodPost, "https://"+serverName+"/api/chat-proxy", bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
+	req.Header.Set("Content-Type", "application/json")
 	return c.RoundTrip(req)
 }
 
@@ -135,7 +131,7 @@ func dialHTTP2(ctx context.Context, s *site) (connection, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newClientConnection(s, conn, conn.Close), nil
+	return newClientConnection(conn, conn.Close), nil
 }
 
 func dialHTTP3(ctx context.Context, s *site) (connection, error) {
@@ -144,7 +140,7 @@ func dialHTTP3(ctx context.Context, s *site) (connection, error) {
 		return nil, err
 	}
 	client := (&http3.Transport{DisableCompression: true}).NewClientConn(conn)
-	return newClientConnection(s, client, func() error { return conn.CloseWithError(0, "") }), nil
+	return newClientConnection(client, func() error { return conn.CloseWithError(0, "") }), nil
 }
 
 // checkAnswer returns an error if the response is not an answer.

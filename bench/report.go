@@ -134,31 +134,27 @@ func columns(w *workload) []string {
 
 func (r results) row(w *workload, t *target) []string {
 	f := r.figures(w, t)
-	row := []string{t.name, significant(f.cpu)}
-	row = append(row, f.cpuRatio.cells()...)
+	ofProxy := func(cells ...string) []string {
+		if t.name == direct { // there is no proxy to measure
+			clear(cells)
+		}
+		return cells
+	}
+	row := append([]string{t.name}, ofProxy(significant(f.cpu), f.cpuRatio.middle(), f.cpuRatio.ends())...)
 	lost := fmt.Sprint(f.lost)
 	if f.broken > 0 {
 		lost += fmt.Sprintf(", %d without a finish", f.broken)
 	}
-	switch {
-	case w.hold:
-		row = append(row, fmt.Sprintf("%.1f", f.memory))
-		row = append(row, f.memoryRatio.cells()...)
-	default:
-		row = append(row, fmt.Sprintf("%.0f", f.events), fmt.Sprintf("%.2f", f.first), fmt.Sprintf("%.2f", f.p50), fmt.Sprintf("%.2f", f.p99))
+	if w.hold {
+		row = append(row, ofProxy(fmt.Sprintf("%.1f", f.memory), f.memoryRatio.middle(), f.memoryRatio.ends())...)
+		return append(row, lost)
 	}
-	if t.name == direct { // there is no proxy to measure
-		for i := 1; i < len(row) && (w.hold || i < 4); i++ {
-			row[i] = ""
-		}
-	}
-	return append(row, lost)
+	return append(row, fmt.Sprintf("%.0f", f.events), fmt.Sprintf("%.2f", f.first), fmt.Sprintf("%.2f", f.p50), fmt.Sprintf("%.2f", f.p99), lost)
 }
 
-// cells returns the median, and the minimum with the maximum.
-func (s spread) cells() []string {
-	return []string{fmt.Sprintf("%.2f", s.median), fmt.Sprintf("%.2f–%.2f", s.least, s.most)}
-}
+func (s spread) middle() string { return fmt.Sprintf("%.2f", s.median) }
+
+func (s spread) ends() string { return fmt.Sprintf("%.2f–%.2f", s.least, s.most) }
 
 // significant formats a number with three significant digits.
 func significant(x float64) string {

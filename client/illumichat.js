@@ -246,7 +246,7 @@ export class Chat {
 		this.#leave();
 	}
 
-	/** Leaves the answer for good, when the chat is removed from its page: other tabs learn of this one no more. */
+	/** Leaves the answer for good, when the chat is removed from its page. After that, other tabs no longer learn of this one. */
 	close() {
 		this.detach();
 		this.#forgetTwin();

@@ -185,39 +185,23 @@ func TestMisplacements(t *testing.T) {
 	})
 }
 
-var (
-	placementHeading = regexp.MustCompile(`(?m)^##?#? (.*)$`)
-	placementBlock   = regexp.MustCompile("(?ms)^```caddyfile\n(.*?)^```$")
-)
-
-// placementBlocks returns the Caddyfiles of docs/caddyfile.md up to the end of the section "Where it goes", by their headings.
+// placementBlocks returns the Caddyfiles of docs/caddyfile.md before the section "Production", by their headings.
 func placementBlocks(tb testing.TB) map[string]string {
 	tb.Helper()
-	page := docstest.Read(tb, "docs/caddyfile.md").Text
-	before, after, ok := strings.Cut(page, "\n## Where it goes\n")
-	if !ok {
-		tb.Fatal("docs/caddyfile.md has no section on where the directives go")
-	}
-	section, _, _ := strings.Cut(after, "\n## ")
-	text := before + section
 	blocks := make(map[string]string)
-	headings := placementHeading.FindAllStringSubmatchIndex(text, -1)
-	for i, at := range headings {
-		end := len(text)
-		if i+1 < len(headings) {
-			end = headings[i+1][0]
-		}
-		found := placementBlock.FindAllStringSubmatch(text[at[1]:end], -1)
-		heading := text[at[2]:at[3]]
-		switch len(found) {
-		case 0:
-		case 1:
-			blocks[heading] = found[0][1]
+	for _, block := range docstest.Read(tb, "docs/caddyfile.md").Blocks() {
+		switch {
+		case block.Heading == "Production":
+			return blocks
+		case block.Language != "caddyfile":
+		case blocks[block.Heading] != "":
+			tb.Errorf("%q has several Caddyfiles, and this test knows one", block.Heading)
 		default:
-			tb.Errorf("%q has %d Caddyfiles, and this test knows one", heading, len(found))
+			blocks[block.Heading] = block.Text
 		}
 	}
-	return blocks
+	tb.Fatal("docs/caddyfile.md has no section Production, which ends the placements")
+	return nil
 }
 
 // placedSite is a Caddyfile of the documentation that this process's Caddy serves.

@@ -46,7 +46,8 @@ type Handler struct {
 	// The assistant to ask: an id or alias that the chat allows. Default: the chat's only assistant, or its default.
 	Assistant string `json:"assistant,omitempty"`
 
-	// The page's title and heading. A placeholder or a control character is an error, as in all texts. Default: words for "Chat" and "Assistant" in the page's language.
+	// The page's title and heading. A placeholder or a control character is an error, as in all texts. Default: words for "Chat"
+	// and "Assistant" in the page's language.
 	Title string `json:"title,omitempty"`
 
 	// The text that the page shows before the first question. Default: a sentence in the page's language.

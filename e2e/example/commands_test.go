@@ -139,17 +139,9 @@ func isTheQuickStart(t *testing.T, c command) {
 	}
 }
 
-// moduleAndCaddy returns the path of this module, and the version of Caddy in go.mod, without its "v".
-func moduleAndCaddy(t *testing.T) (path, caddy string) {
-	t.Helper()
-	module := docstest.Read(t, "go.mod").Text
-	path = regexp.MustCompile(`(?m)^module (\S+)$`).FindStringSubmatch(module)[1]
-	return path, regexp.MustCompile(`(?m)^\tgithub.com/caddyserver/caddy/v2 v(\S+)$`).FindStringSubmatch(module)[1]
-}
-
 // clonesThisRepository tests that a command clones the repository that go.mod names.
 func clonesThisRepository(t *testing.T, c command) {
-	if path, _ := moduleAndCaddy(t); c.text != "git clone https://"+path {
+	if path, _ := docstest.Module(t); c.text != "git clone https://"+path {
 		t.Errorf("it does not clone %s", path)
 	}
 }
@@ -163,7 +155,7 @@ func buildsTheImage(t *testing.T, c command) {
 			t.Errorf("the Dockerfile has no argument %s", match[1])
 		}
 	}
-	if _, caddy := moduleAndCaddy(t); !strings.Contains(c.text, ":"+caddy+"-") {
+	if _, caddy := docstest.Module(t); !strings.Contains(c.text, ":"+caddy+"-") {
 		t.Errorf("the tag does not have the version of Caddy, %s", caddy)
 	}
 }
@@ -171,7 +163,7 @@ func buildsTheImage(t *testing.T, c command) {
 // buildsThisModule tests that xcaddy is told packages of this module, and a version of Caddy only if it is that of go.mod.
 // .ci/smoke.sh runs xcaddy.
 func buildsThisModule(t *testing.T, c command) {
-	path, caddy := moduleAndCaddy(t)
+	path, caddy := docstest.Module(t)
 	words := strings.Fields(c.text)
 	if len(words) < 4 || words[0] != "xcaddy" || words[1] != "build" {
 		t.Fatalf("this is no build: %s", c.text)
@@ -306,7 +298,7 @@ func asksTheAdminAPI(t *testing.T, c command) {
 
 // The commands in example/README.md work as they are. Each is one line, with the variables that it needs.
 func TestCommandsThatCheckAnExample(t *testing.T) {
-	blocks := regexp.MustCompile("(?ms)^```sh\n(.*?)^```$").FindAllStringSubmatch(sitetest.ReadExample(t, "README.md"), -1)
+	blocks := docstest.Read(t, "example/README.md").In("sh")
 	if len(blocks) != 1 {
 		t.Fatalf("example/README.md has %d blocks of commands", len(blocks))
 	}
@@ -314,7 +306,7 @@ func TestCommandsThatCheckAnExample(t *testing.T) {
 		t.Setenv(name, "")
 	}
 	dir := t.TempDir()
-	commands := strings.Split(strings.TrimSpace(blocks[0][1]), "\n")
+	commands := strings.Split(strings.TrimSpace(blocks[0]), "\n")
 	for i, want := range []string{" validate --config example/Caddyfile", " illumichat check --config example/Caddyfile"} {
 		if len(commands) != 2 || !strings.HasSuffix(commands[i], want) || !strings.Contains(commands[i], "="+sandbox.Token+" ") {
 			t.Fatalf("the commands are %q, want one that ends with %q", commands, want)

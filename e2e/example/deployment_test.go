@@ -153,7 +153,7 @@ func TestDockerfileBuildsThisModule(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, instructions, _ := strings.Cut(string(file), "\n\n")
-	path, caddy := moduleAndCaddy(t)
+	path, caddy := docstest.Module(t)
 	want := fmt.Sprintf("FROM caddy:%[1]s-builder AS builder\n\nARG ILLUMICHAT_VERSION=latest\nRUN xcaddy build --with %[2]s@${ILLUMICHAT_VERSION}\n\n"+
 		"FROM caddy:%[1]s\n\nCOPY --from=builder /usr/bin/caddy /usr/bin/caddy\n", caddy, path)
 	if instructions != want {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/illumichat/caddy-illumichat/internal/docstest"
 	"github.com/illumichat/caddy-illumichat/internal/sitetest"
 	"github.com/illumichat/caddy-illumichat/sandbox"
 	"github.com/illumichat/caddy-illumichat/sandbox/sandboxtest"
@@ -28,9 +29,7 @@ func readPackage(tb testing.TB, file string) string {
 // packageReadme returns the blocks of code in the package's README that are in a language.
 func packageReadme(tb testing.TB, language string) (blocks []string) {
 	tb.Helper()
-	for _, match := range regexp.MustCompile("(?ms)^```"+language+"\n(.*?)^```$").FindAllStringSubmatch(readPackage(tb, "README.md"), -1) {
-		blocks = append(blocks, match[1])
-	}
+	blocks = docstest.Read(tb, "client/README.md").In(language)
 	if len(blocks) == 0 {
 		tb.Fatalf("the package's README has no %s", language)
 	}
@@ -53,8 +52,8 @@ func TestPackageReadme(t *testing.T) {
 
 	t.Run("languages", func(t *testing.T) {
 		var known []string
-		for _, match := range regexp.MustCompile("(?m)^```(\\w+)$").FindAllStringSubmatch(readPackage(t, "README.md"), -1) {
-			known = append(known, match[1])
+		for _, block := range docstest.Read(t, "client/README.md").Blocks() {
+			known = append(known, block.Language)
 		}
 		slices.Sort(known)
 		if got := slices.Compact(known); !slices.Equal(got, []string{"html", "js", "jsx", "sh"}) {

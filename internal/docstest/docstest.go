@@ -62,6 +62,16 @@ func Glob(tb testing.TB, pattern string) (pages []Page) {
 	return pages
 }
 
+// Module returns the path of this module, and its version of Caddy without the "v", as go.mod has them.
+func Module(tb testing.TB) (path, caddy string) {
+	tb.Helper()
+	match := regexp.MustCompile(`(?s)\nmodule (\S+)\n.*\n\tgithub\.com/caddyserver/caddy/v2 v(\S+)\n`).FindStringSubmatch("\n" + Read(tb, "go.mod").Text)
+	if match == nil {
+		tb.Fatal("go.mod does not name this module and Caddy")
+	}
+	return match[1], match[2]
+}
+
 // Pages returns README.md and the pages in docs/, in the order of their names.
 func Pages(tb testing.TB) []Page {
 	tb.Helper()
@@ -72,6 +82,7 @@ func Pages(tb testing.TB) []Page {
 type Block struct {
 	File     string
 	Line     int    // of its first line of text, from 1
+	Heading  string // the text of the heading before it
 	Language string // empty: it has none
 	Text     string // without the indentation of a block in a list
 }
@@ -83,19 +94,23 @@ func (p Page) split() (blocks []Block, rest string) {
 	lines := strings.SplitAfter(p.Text, "\n")
 	var open []string // the indentation and the fence of the block
 	var block Block
+	var heading string
 	var prose strings.Builder
 	for i, line := range lines {
 		match := fence.FindStringSubmatch(strings.TrimRight(line, "\n"))
 		switch {
 		case open == nil && match != nil:
 			open = match[1:3]
-			block = Block{File: p.File, Line: i + 2, Language: strings.TrimSpace(match[3])}
+			block = Block{File: p.File, Line: i + 2, Heading: heading, Language: strings.TrimSpace(match[3])}
 		case open != nil && match != nil && match[2] == open[1] && match[3] == "":
 			blocks = append(blocks, block)
 			open = nil
 		case open != nil:
 			block.Text += strings.TrimPrefix(line, open[0])
 		default:
+			if text, is := strings.CutPrefix(strings.TrimLeft(line, "#"), " "); is && line[0] == '#' {
+				heading = strings.TrimSpace(text)
+			}
 			prose.WriteString(line)
 			continue
 		}

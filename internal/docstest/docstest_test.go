@@ -35,8 +35,8 @@ Text with 'code' and 'a:b', 'max_streams_per_client'.
 
 func TestBlocks(t *testing.T) {
 	want := []Block{
-		{"docs/page.md", 8, "caddyfile", "handle {\n\trespond `x`\n}\n"},
-		{"docs/page.md", 19, "", "| no | table |\n|---|---|\n"},
+		{"docs/page.md", 8, "Title", "caddyfile", "handle {\n\trespond `x`\n}\n"},
+		{"docs/page.md", 19, "Title", "", "| no | table |\n|---|---|\n"},
 	}
 	if got := page.Blocks(); !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v", got)
